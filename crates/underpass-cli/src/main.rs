@@ -1,0 +1,4 @@
+//! The command `underpass`.
+#![forbid(unsafe_code)]
+
+fn main() {}

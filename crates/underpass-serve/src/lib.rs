@@ -1,0 +1,1 @@
+//! Static file service over HTTP/1.1.

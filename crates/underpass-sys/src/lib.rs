@@ -1,0 +1,13 @@
+//! The kernel interfaces underpass needs and rustix does not bind.
+//!
+//! This crate alone makes unsafe calls. Each module is one interface; none of them loops,
+//! retries or decides anything: that is the engine's part. Errors are bare errnos.
+
+pub mod lease;
+
+use rustix::io::Errno;
+
+/// The calling thread's errno, as the failed libc call left it.
+fn last_errno() -> Errno {
+    std::io::Error::last_os_error().raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
+}

@@ -1,0 +1,116 @@
+//! What is done about a file that changes while it is sent.
+//!
+//! sendfile(2) and splice(2) hand the network references to pages of the page cache. Whoever
+//! writes to the file in place before the peer has read them changes bytes that were already
+//! "sent"; whoever truncates it can turn them to zeros. Replacing a file by rename(2) is always
+//! clean, because the old inode keeps its pages.
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::str::FromStr;
+
+use rustix::io::Errno;
+
+/// A policy against files that change in mid-send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stability {
+    /// Nothing: for files that are only appended to or replaced by rename.
+    None,
+    /// The file is looked at again (fstat(2): size, mtime, ctime) before the call that would
+    /// release the last byte; if it changed, the transfer fails instead of completing.
+    ///
+    /// Best effort, and the default. Bytes that already lie in a socket buffer when they change
+    /// are not noticed, nor are stores through somebody's writable mapping of a page that was
+    /// already dirty, since they change no timestamp.
+    #[default]
+    Guard,
+    /// A read lease (fcntl(2), `F_SETLEASE`) is held while the file is sent; a writer waits, and
+    /// a transfer whose lease was broken fails. Needs the file's owner or `CAP_LEASE`, and no
+    /// writer at the start.
+    Lease,
+    /// Every byte is copied out of the file before it is sent, so that what has been accepted
+    /// by the sink can no longer change. Costs one pass over the bytes.
+    Copy,
+}
+
+impl Stability {
+    /// Every policy, in the order of the enum.
+    pub const ALL: [Self; 4] = [Self::None, Self::Guard, Self::Lease, Self::Copy];
+
+    /// The word for it, as flags spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Guard => "guard",
+            Self::Lease => "lease",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+impl fmt::Display for Stability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Stability {
+    type Err = UnknownStability;
+
+    fn from_str(word: &str) -> Result<Self, UnknownStability> {
+        Self::ALL.into_iter().find(|s| s.name() == word).ok_or(UnknownStability)
+    }
+}
+
+/// A word that names no stability policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a stability policy; one of none, guard, lease, copy")]
+pub struct UnknownStability;
+
+/// What fstat(2) says of a file's content: two equal stamps mean that nobody wrote in between,
+/// as far as timestamps can tell (since 6.13 a write after a look always changes ctime).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    size: i64,
+    mtime: (i64, u64),
+    ctime: (i64, u64),
+}
+
+impl Stamp {
+    pub(crate) fn of(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let stat = rustix::fs::fstat(file)?;
+        Ok(Self {
+            size: stat.st_size,
+            mtime: (stat.st_mtime, stat.st_mtime_nsec),
+            ctime: (stat.st_ctime, stat.st_ctime_nsec),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn a_write_in_place_changes_the_stamp_and_a_read_does_not() {
+        let file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        file.write_all_at(b"abc", 0).unwrap();
+        let before = Stamp::of(file.as_fd()).unwrap();
+        file.read_at(&mut [0; 3], 0).unwrap();
+        assert_eq!(Stamp::of(file.as_fd()).unwrap(), before);
+        file.write_all_at(b"x", 1).unwrap();
+        assert_ne!(Stamp::of(file.as_fd()).unwrap(), before);
+    }
+
+    #[test]
+    fn each_policy_is_read_back_from_its_name() {
+        for policy in Stability::ALL {
+            assert_eq!(policy.to_string().parse(), Ok(policy));
+        }
+        assert_eq!("torn".parse::<Stability>(), Err(UnknownStability));
+    }
+}

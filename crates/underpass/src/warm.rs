@@ -1,0 +1,138 @@
+//! The gate before every call that would otherwise wait for a disk.
+//!
+//! On Linux neither sendfile(2) nor splice(2) is non-blocking with respect to the disk: a page
+//! that is not in the page cache stalls the calling thread, `O_NONBLOCK` or not. A read with
+//! `RWF_NOWAIT` is the one unprivileged question that answers truthfully, and asking it also
+//! starts the read. cachestat(2) counts pages still under I/O and mincore(2) lies to
+//! non-owners, so neither is asked.
+//!
+//! A probe sees one byte, hence one folio. The range is probed every [`PROBE_STRIDE`] bytes and
+//! at its last byte; a smaller hole in between can still stall the caller for that hole.
+//!
+//! Source: readv(2), `RWF_NOWAIT` (4.14 and later).
+
+use std::io::IoSliceMut;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, ReadWriteFlags};
+
+/// Distance between probes: the default readahead window (128 KiB), the unit in which the
+/// kernel usually brings a file in.
+const PROBE_STRIDE: u64 = 128 * 1024;
+
+/// The most one fetching call moves; sendfile(2) itself stops at 0x7ffff000.
+const FETCH_CALL_BYTES: usize = 1 << 20;
+
+/// What the page cache holds of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Warmth {
+    /// Every probed page is there; a call over the range will not wait for the disk.
+    Hot,
+    /// The first `hot` bytes are there, the page after them is not; its read has been started.
+    Cold { hot: u64 },
+}
+
+/// Asks whether `len` bytes at `offset` can be taken from the page cache without waiting.
+///
+/// Costs one system call of about 0.6 µs per [`PROBE_STRIDE`]. Errors other than "not there
+/// yet" count as hot, because the transfer's own call will meet and report them; so does
+/// `EOPNOTSUPP`, which memory file systems answer and which means there is no disk.
+pub(crate) fn probe(file: BorrowedFd<'_>, offset: u64, len: u64) -> Warmth {
+    let mut at = 0;
+    while at < len {
+        if is_cold(file, offset + at) {
+            return Warmth::Cold { hot: at };
+        }
+        at += PROBE_STRIDE;
+    }
+    let last = len.saturating_sub(1);
+    if !last.is_multiple_of(PROBE_STRIDE) && is_cold(file, offset + last) {
+        return Warmth::Cold { hot: last / PROBE_STRIDE * PROBE_STRIDE };
+    }
+    Warmth::Hot
+}
+
+fn is_cold(file: BorrowedFd<'_>, at: u64) -> bool {
+    let mut byte = [0];
+    let answer = rustix::io::preadv2(
+        file,
+        &mut [IoSliceMut::new(&mut byte)],
+        at,
+        ReadWriteFlags::NOWAIT,
+    );
+    answer == Err(Errno::AGAIN)
+}
+
+/// Brings `len` bytes at `offset` into the page cache, waiting for the disk.
+///
+/// For a thread that may wait. sendfile(2) into /dev/null waits for each page and copies none.
+/// A range that ends past the end of the file is fetched up to there.
+///
+/// # Errors
+///
+/// Those of opening /dev/null and of sendfile(2): `EIO` where the disk cannot be read.
+pub(crate) fn fetch(file: BorrowedFd<'_>, offset: u64, len: u64) -> Result<(), Errno> {
+    let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let (mut at, end) = (offset, offset.saturating_add(len));
+    while at < end {
+        let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(FETCH_CALL_BYTES);
+        match rustix::fs::sendfile(&null, file, Some(&mut at), want) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn on_disk(len: usize) -> std::fs::File {
+        let mut file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        file.write_all(&vec![7; len]).unwrap();
+        file.sync_all().unwrap();
+        file
+    }
+
+    fn evict(file: &std::fs::File) {
+        rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    }
+
+    #[test]
+    fn an_evicted_range_is_cold_and_fetching_makes_it_hot() {
+        let file = on_disk(1 << 20);
+        evict(&file);
+        assert_eq!(probe(file.as_fd(), 0, 1 << 20), Warmth::Cold { hot: 0 });
+        fetch(file.as_fd(), 0, 1 << 20).unwrap();
+        assert_eq!(probe(file.as_fd(), 0, 1 << 20), Warmth::Hot);
+    }
+
+    #[test]
+    fn a_cold_tail_is_found_although_the_head_is_hot() {
+        let file = on_disk(1 << 20);
+        evict(&file);
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
+        fetch(file.as_fd(), 0, 512 * 1024).unwrap();
+        let Warmth::Cold { hot } = probe(file.as_fd(), 0, 1 << 20) else {
+            panic!("the second half was never read");
+        };
+        assert!((512 * 1024..1 << 20).contains(&hot), "{hot}");
+    }
+
+    #[test]
+    fn past_the_end_and_memory_files_are_hot() {
+        let file = on_disk(10);
+        assert_eq!(probe(file.as_fd(), 10, 5), Warmth::Hot);
+        assert_eq!(probe(file.as_fd(), 0, 0), Warmth::Hot);
+        fetch(file.as_fd(), 5, 1 << 40).unwrap();
+        let memory = rustix::fs::memfd_create("m", rustix::fs::MemfdFlags::empty()).unwrap();
+        rustix::io::write(&memory, b"abc").unwrap();
+        assert_eq!(probe(memory.as_fd(), 0, 3), Warmth::Hot);
+    }
+}

@@ -1,0 +1,4 @@
+//! What CI runs.
+#![forbid(unsafe_code)]
+
+fn main() {}
