@@ -3,7 +3,10 @@
 //! This crate alone makes unsafe calls. Each module is one interface; none of them loops,
 //! retries or decides anything: that is the engine's part. Errors are bare errnos.
 
+mod arena;
 pub mod lease;
+pub mod region;
+mod sigbus;
 
 use rustix::io::Errno;
 

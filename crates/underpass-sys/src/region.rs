@@ -1,0 +1,314 @@
+//! A mapped range of a file, and what may be done with its bytes.
+//!
+//! Making a mapping is safe, and so is letting the kernel read from it. Only a Rust slice of it
+//! relies on the bytes staying put: making one takes an [`Unchanging`], and that is where the
+//! `unsafe` stands.
+//!
+//! Source: mmap(2), msync(2).
+
+use std::any::Any;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use rustix::io::Errno;
+
+use crate::arena::{self, PAGE_LEN, Slot, Space};
+use crate::last_errno;
+
+const PAGE: u64 = PAGE_LEN as u64;
+
+/// How a region's pages may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Loads only; needs a descriptor open for reading.
+    Read,
+    /// Loads and stores that reach the file; needs a descriptor open for both.
+    ReadWrite,
+}
+
+/// A promise that a file's bytes stay what they are while slices of its mapping are read.
+///
+/// Taking one is where the danger of file mappings is accepted, so that is the `unsafe` step.
+#[derive(Debug, Clone, Copy)]
+pub struct Unchanging(());
+
+impl Unchanging {
+    /// Promises it.
+    ///
+    /// # Safety
+    ///
+    /// For every slice made with the promise, one of these must hold for as long as the slice
+    /// lives: nobody writes to or truncates that part of the file; or nobody reads the slice,
+    /// and only its address and length are used.
+    #[must_use]
+    pub const unsafe fn promise() -> Self {
+        Self(())
+    }
+}
+
+/// A mapped range of a file. Unmapped when the last reference goes.
+pub struct Region {
+    file: OwnedFd,
+    file_offset: u64,
+    /// Where byte `file_offset` lies; the mapping itself starts at this page's start.
+    address: usize,
+    len: usize,
+    access: Access,
+    slot: Slot,
+    broken_at: AtomicU64,
+    note: Box<dyn Any + Send + Sync>,
+}
+
+/// No byte of the region has faulted.
+const WHOLE: u64 = u64::MAX;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+impl Region {
+    /// Maps `len` bytes of `file` from byte `file_offset` on, which need not be page-aligned.
+    ///
+    /// `note` is whatever the owner of the mapping wants found with it. Bytes past the end of
+    /// the file are mapped too, and fault when touched.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if the arena has no slot of that size, the process may have no more mappings
+    /// (`vm.max_map_count`) or no address space could be reserved; `EACCES`, `ENODEV` and
+    /// `EOVERFLOW` from mmap(2).
+    pub fn map(
+        file: OwnedFd,
+        file_offset: u64,
+        len: usize,
+        access: Access,
+        note: Box<dyn Any + Send + Sync>,
+    ) -> Result<Arc<Self>, Errno> {
+        let space = Space::get()?;
+        let into_page = usize::try_from(file_offset % PAGE).map_err(|_| Errno::OVERFLOW)?;
+        let mapped = NonZeroUsize::new(len.max(1))
+            .and_then(|len| len.checked_add(into_page))
+            .ok_or(Errno::NOMEM)?;
+        let page_offset =
+            libc::off_t::try_from(file_offset - file_offset % PAGE).map_err(|_| Errno::OVERFLOW)?;
+        let slot = space.take(mapped)?;
+        let start = space.address(slot);
+        let pages = ptr::with_exposed_provenance_mut(start);
+        let protection = match access {
+            Access::Read => libc::PROT_READ,
+            Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+        };
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        let fd = file.as_raw_fd();
+        // SAFETY: mmap(2), MAP_FIXED: replaces what is mapped at exactly this range, which is
+        // the free slot just taken, reserved by this arena and referred to by nobody.
+        let at = unsafe { libc::mmap(pages, mapped.get(), protection, flags, fd, page_offset) };
+        if at == libc::MAP_FAILED {
+            let errno = last_errno();
+            space.give_back(slot);
+            return Err(errno);
+        }
+        let address = start + into_page;
+        let broken_at = AtomicU64::new(WHOLE);
+        let region = Self { file, file_offset, address, len, access, slot, broken_at, note };
+        let region = Arc::new(region);
+        space.entry(slot).store(Arc::as_ptr(&region).cast_mut(), Ordering::Release);
+        LIVE.fetch_add(1, Ordering::Relaxed);
+        Ok(region)
+    }
+
+    /// Regions mapped in this process now.
+    #[must_use]
+    pub fn live() -> usize {
+        LIVE.load(Ordering::Relaxed)
+    }
+
+    /// The region that `bytes` lies in, and the offset in its file of the first of them.
+    ///
+    /// Only the address is looked at; no byte is read.
+    #[must_use]
+    pub fn find(bytes: &[u8]) -> Option<(&Self, u64)> {
+        let region = Space::made()?.region_at(bytes.as_ptr().addr())?;
+        // SAFETY: std::ptr "validity": the entry points to a live `Region`, since a slice
+        // within its slot borrows, however indirectly, from something that keeps it alive.
+        let region = unsafe { region.as_ref() }?;
+        let into = bytes.as_ptr().addr().checked_sub(region.address)?;
+        let inside = !bytes.is_empty() && bytes.len() <= region.len.checked_sub(into)?;
+        inside.then(|| (region, region.file_offset + into as u64))
+    }
+
+    /// A further reference to the region.
+    #[must_use]
+    pub fn to_shared(&self) -> Arc<Self> {
+        let this: *const Self = self;
+        // SAFETY: Arc::increment_strong_count, "ptr must have been obtained through
+        // Arc::into_raw": regions exist only inside the `Arc` that `map` returns.
+        unsafe { Arc::increment_strong_count(this) };
+        // SAFETY: Arc::from_raw: takes over the reference counted one line above.
+        unsafe { Arc::from_raw(this) }
+    }
+
+    /// The file that is mapped.
+    #[must_use]
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Where in the file the region starts, in bytes.
+    #[must_use]
+    pub const fn file_offset(&self) -> u64 {
+        self.file_offset
+    }
+
+    /// Bytes in the region.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the region has no bytes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What the owner of the mapping left with it.
+    #[must_use]
+    pub fn note(&self) -> &(dyn Any + Send + Sync) {
+        &*self.note
+    }
+
+    /// The offset in the file of the first page found missing by a load or store, if any.
+    ///
+    /// From that page to the region's end, memory reads as zeros that are not in the file.
+    #[must_use]
+    pub fn broken_at(&self) -> Option<u64> {
+        let at = self.broken_at.load(Ordering::Acquire);
+        (at != WHOLE).then_some(at)
+    }
+
+    /// Copies bytes from `at`, counted from the region's start, into `into`.
+    ///
+    /// No reference to the mapped bytes is made, so a file that changes meanwhile yields a
+    /// mixture of old and new bytes and nothing worse. Returns how many were copied: fewer than
+    /// asked for at the region's end. Look at [`broken_at`](Self::broken_at) afterwards.
+    pub fn copy_out(&self, at: usize, into: &mut [u8]) -> usize {
+        let n = into.len().min(self.len.saturating_sub(at));
+        if n > 0 {
+            let from = ptr::with_exposed_provenance::<u8>(self.address + at);
+            // SAFETY: mmap(2): `n` bytes from `from` are mapped for reading while `self` lives;
+            // `into` is the caller's own memory, which never lies in the arena.
+            unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), n) };
+        }
+        n
+    }
+
+    /// Copies `bytes` over the mapped ones from `at`, counted from the region's start.
+    ///
+    /// Returns how many were copied: fewer than given at the region's end, and none unless the
+    /// region was mapped with [`Access::ReadWrite`].
+    pub fn copy_in(&self, at: usize, bytes: &[u8]) -> usize {
+        let n = bytes.len().min(self.len.saturating_sub(at));
+        if n == 0 || self.access != Access::ReadWrite {
+            return 0;
+        }
+        let to = ptr::with_exposed_provenance_mut::<u8>(self.address + at);
+        // SAFETY: mmap(2), PROT_WRITE: `n` bytes from `to` are mapped for writing while `self`
+        // lives; ptr::copy allows `bytes` itself to lie in this or another region.
+        unsafe { ptr::copy(bytes.as_ptr(), to, n) };
+        n
+    }
+
+    /// Writes the stores made so far through to the file's storage: msync(2), `MS_SYNC`.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if a page could not be written.
+    pub fn sync(&self) -> Result<(), Errno> {
+        let start = self.address - self.address % PAGE_LEN;
+        let len = self.address - start + self.len;
+        let pages = ptr::with_exposed_provenance_mut(start);
+        // SAFETY: msync(2): the range is mapped while `self` lives; nothing of it is changed.
+        let answer = unsafe { libc::msync(pages, len, libc::MS_SYNC) };
+        if answer < 0 { Err(last_errno()) } else { Ok(()) }
+    }
+
+    /// For the guard: puts readable zeros from the page at `address` to the region's end.
+    ///
+    /// Async-signal-safe: one system call, one atomic store, no allocation, no lock.
+    pub(crate) fn patch(&self, address: usize) -> bool {
+        let page = address - address % PAGE_LEN;
+        let end = (self.address + self.len.max(1)).next_multiple_of(PAGE_LEN);
+        if page >= end {
+            return false;
+        }
+        let zeros = ptr::with_exposed_provenance_mut(page);
+        let protection = match self.access {
+            Access::Read => libc::PROT_READ,
+            Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+        };
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        // SAFETY: mmap(2), MAP_FIXED: replaces pages of this live region only; the access that
+        // faulted there is retried on the zeros.
+        let at = unsafe { libc::mmap(zeros, end - page, protection, flags, -1, 0) };
+        let in_file = self.file_offset.saturating_add(page.saturating_sub(self.address) as u64);
+        self.broken_at.fetch_min(in_file, Ordering::AcqRel);
+        at != libc::MAP_FAILED
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Region")
+            .field("file", &self.file)
+            .field("file_offset", &self.file_offset)
+            .field("len", &self.len)
+            .field("access", &self.access)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        let space = Space::made().expect("a region exists only in a space");
+        space.entry(self.slot).store(ptr::null_mut(), Ordering::Release);
+        let len = (self.address % PAGE_LEN + self.len.max(1)).next_multiple_of(PAGE_LEN);
+        // Only a slot that is a reservation again may be used again; if the kernel has no room
+        // for the change, the slot is given up with what is mapped there.
+        if arena::reserve(Some(space.address(self.slot)), len).is_ok() {
+            space.give_back(self.slot);
+        }
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Part of a region as an owner of bytes, for `bytes::Bytes::from_owner` and its like.
+#[derive(Debug, Clone)]
+pub struct RegionSlice {
+    region: Arc<Region>,
+    range: Range<usize>,
+}
+
+impl RegionSlice {
+    /// Bytes `range` of the region, counted from its start; cut at its end.
+    #[must_use]
+    pub fn new(region: Arc<Region>, range: Range<usize>, _: Unchanging) -> Self {
+        let end = range.end.min(region.len);
+        Self { range: range.start.min(end)..end, region }
+    }
+}
+
+impl AsRef<[u8]> for RegionSlice {
+    fn as_ref(&self) -> &[u8] {
+        let start = ptr::with_exposed_provenance(self.region.address + self.range.start);
+        // SAFETY: mmap(2): the range is mapped for reading while `region` lives, page past the
+        // file's end included; `Unchanging` promises that the bytes stay put or stay unread.
+        unsafe { std::slice::from_raw_parts(start, self.range.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
