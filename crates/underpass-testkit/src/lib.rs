@@ -1,2 +1,9 @@
-//! Fixtures shared by the tests.
+//! Fixtures shared by the tests: what the machine can do, traced programs, made-up disks,
+//! servers as children.
 #![forbid(unsafe_code)]
+
+pub mod disk;
+pub mod server;
+pub mod skip;
+pub mod strace;
+pub mod wait;

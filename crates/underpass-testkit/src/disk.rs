@@ -1,0 +1,305 @@
+//! Disks made for one test: a file system in a loop-mounted image, its reads slowed at will.
+//!
+//! The limit applies to the reading process, by its block-I/O cgroup: a throttled disk is slow
+//! for this process and the children it starts afterwards. Reads served from the page cache are
+//! not slowed; [`Disk::evict`] takes a file out of it first. Everything is undone on drop, also
+//! when a test panics, but not when it is killed: `losetup -a` then shows the image.
+//!
+//! Source: mount(8), loop(4), `Documentation/admin-guide/cgroup-v1/blkio-controller.rst`,
+//! `Documentation/admin-guide/cgroup-v2.rst` (io.max).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::skip::{Capability, Missing, Requirement};
+
+/// A file system that an image is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileSystem {
+    /// No reflinks; the usual one.
+    Ext4,
+    /// Reflinks (FICLONE). Images have at least 300 MiB.
+    Xfs,
+    /// Reflinks, and checksums of its own. Images have at least 109 MiB.
+    Btrfs,
+}
+
+impl FileSystem {
+    /// Every kind, in the order of the enum.
+    pub const ALL: [Self; 3] = [Self::Ext4, Self::Xfs, Self::Btrfs];
+
+    /// Its name, as mount(8) spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+        }
+    }
+
+    fn make(self, image: &Path) -> Result<(), String> {
+        let (program, options): (_, &[&str]) = match self {
+            Self::Ext4 => ("mkfs.ext4", &["-q", "-F", "-m", "0"]),
+            Self::Xfs => ("mkfs.xfs", &["-q", "-m", "reflink=1"]),
+            Self::Btrfs => ("mkfs.btrfs", &["-q"]),
+        };
+        run(Command::new(program).args(options).arg(image))
+    }
+}
+
+/// A mounted image in a temporary directory.
+#[derive(Debug)]
+pub struct Disk {
+    throttle: Option<Throttle>,
+    /// `major:minor` of the loop device, for the cgroup's files.
+    device: String,
+    mounted: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Disk {
+    /// Makes and mounts a file system of `size_bytes`, empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`] if this is not root, or if the loop device, the file system or its mkfs is
+    /// not there.
+    pub fn new(kind: FileSystem, size_bytes: u64) -> Result<Self, Missing> {
+        Capability::Root.meet()?;
+        let dir = tempfile::tempdir().map_err(|error| missing(kind, &error))?;
+        let (image, mounted) = (dir.path().join("image"), dir.path().join("mounted"));
+        std::fs::create_dir(&mounted)
+            .and_then(|()| File::create(&image)?.set_len(size_bytes))
+            .map_err(|error| missing(kind, &error))?;
+        kind.make(&image).map_err(|error| missing(kind, &error))?;
+        run(Command::new("mount")
+            .args(["-t", kind.name(), "-o", "loop,noatime"])
+            .args([&image, &mounted]))
+        .map_err(|error| missing(kind, &error))?;
+        let mut disk = Self { throttle: None, device: String::new(), mounted, _dir: dir };
+        disk.device = loop_device(&disk.mounted).map_err(|error| missing(kind, &error))?;
+        Ok(disk)
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.mounted
+    }
+
+    /// Slows reads from the disk, by this process and by children it starts afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`] if no cgroup hierarchy controls block I/O here.
+    pub fn throttle_reads(&mut self, bytes_per_s: u64) -> Result<(), Missing> {
+        self.throttle = None;
+        self.throttle = Some(Throttle::new(&self.device, bytes_per_s)?);
+        Ok(())
+    }
+
+    /// Writes a file's pages back and takes them out of the page cache, so that the next read
+    /// waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of fsync(2) and posix_fadvise(2).
+    pub fn evict(file: impl AsFd) -> io::Result<()> {
+        rustix::fs::fsync(&file)?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.throttle = None;
+        // Lazily: a descriptor that a test still holds must not keep the mount in the tree.
+        if let Err(error) = run(Command::new("umount").arg("-l").arg(&self.mounted)) {
+            complain(&format!("{} stays mounted: {error}", self.mounted.display()));
+        }
+    }
+}
+
+/// A directory on a real file system, for files that must be evictable or lie on a disk; a
+/// temporary directory may be in memory.
+///
+/// The directory that `UNDERPASS_DISK_DIR` names, otherwise the workspace's target directory.
+///
+/// # Errors
+///
+/// Those of creating it.
+pub fn disk_dir() -> io::Result<PathBuf> {
+    let dir = std::env::var_os("UNDERPASS_DISK_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    std::fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+fn missing(kind: FileSystem, error: &dyn std::fmt::Display) -> Missing {
+    Missing::new(format!("no {} disk can be mounted: {error}", kind.name()))
+}
+
+/// `major:minor` of the loop device behind a mount point.
+fn loop_device(mounted: &Path) -> io::Result<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    let at = mounted.to_string_lossy();
+    let device = mounts.lines().rev().find_map(|line| {
+        let (device, rest) = line.split_once(' ')?;
+        (rest.split(' ').next()? == at).then_some(device)
+    });
+    let name = device.and_then(|device| device.strip_prefix("/dev/")).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::NotFound, format!("no loop device is mounted at {at}"))
+    })?;
+    Ok(std::fs::read_to_string(format!("/sys/block/{name}/dev"))?.trim().to_owned())
+}
+
+/// A read limit on one device, taken off on drop.
+#[derive(Debug)]
+enum Throttle {
+    /// Version 1 knows limits in every cgroup, the root included, and does not inherit them:
+    /// the limit stands in the cgroup this process is in.
+    V1 { limits: PathBuf, device: String },
+    /// Version 2 knows none in the root, so this process moves into a cgroup of its own.
+    V2 { own: PathBuf, home: PathBuf },
+}
+
+impl Throttle {
+    fn new(device: &str, bytes_per_s: u64) -> Result<Self, Missing> {
+        let found = Self::v1(device, bytes_per_s).transpose();
+        let found = found.or_else(|| Self::v2(device, bytes_per_s).transpose());
+        match found {
+            Some(Ok(throttle)) => Ok(throttle),
+            Some(Err(error)) => Err(Missing::new(format!("reads cannot be throttled: {error}"))),
+            None => Err(Missing::new("no cgroup hierarchy controls block I/O")),
+        }
+    }
+
+    fn v1(device: &str, bytes_per_s: u64) -> io::Result<Option<Self>> {
+        let Some(root) = mount_of("cgroup", Some("blkio"))? else { return Ok(None) };
+        let limits = cgroup_of_self(&root, "blkio")?.join("blkio.throttle.read_bps_device");
+        std::fs::write(&limits, format!("{device} {bytes_per_s}"))?;
+        Ok(Some(Self::V1 { limits, device: device.to_owned() }))
+    }
+
+    fn v2(device: &str, bytes_per_s: u64) -> io::Result<Option<Self>> {
+        let Some(root) = mount_of("cgroup2", None)? else { return Ok(None) };
+        let controllers = std::fs::read_to_string(root.join("cgroup.controllers"))?;
+        if !controllers.split_whitespace().any(|controller| controller == "io") {
+            return Ok(None);
+        }
+        let home = cgroup_of_self(&root, "")?;
+        std::fs::write(root.join("cgroup.subtree_control"), "+io")?;
+        let own =
+            root.join(format!("underpass-{}-{}", std::process::id(), device.replace(':', "-")));
+        std::fs::create_dir(&own)?;
+        let throttle = Self::V2 { own: own.clone(), home };
+        std::fs::write(own.join("io.max"), format!("{device} rbps={bytes_per_s}"))?;
+        std::fs::write(own.join("cgroup.procs"), "0")?;
+        Ok(Some(throttle))
+    }
+}
+
+impl Drop for Throttle {
+    fn drop(&mut self) {
+        let undone = match self {
+            Self::V1 { limits, device } => std::fs::write(limits, format!("{device} 0")),
+            Self::V2 { own, home } => empty(own, home).and_then(|()| std::fs::remove_dir(own)),
+        };
+        if let Err(error) = undone {
+            complain(&format!("a read limit stays: {error}"));
+        }
+    }
+}
+
+/// Moves every process of one cgroup to another.
+fn empty(cgroup: &Path, to: &Path) -> io::Result<()> {
+    for process in std::fs::read_to_string(cgroup.join("cgroup.procs"))?.lines() {
+        std::fs::write(to.join("cgroup.procs"), process)?;
+    }
+    Ok(())
+}
+
+/// Where a file system of this type is mounted, with this option if one is named.
+fn mount_of(kind: &str, option: Option<&str>) -> io::Result<Option<PathBuf>> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    Ok(mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (at, is_kind) = (fields.next()?, fields.next()? == kind);
+        let options = fields.next()?;
+        let has_option = option.is_none_or(|wanted| options.split(',').any(|o| o == wanted));
+        (is_kind && has_option).then(|| PathBuf::from(at))
+    }))
+}
+
+/// The cgroup this process is in: a line `7:blkio:/a/b`, or `0::/a/b` for version 2.
+fn cgroup_of_self(root: &Path, controller: &str) -> io::Result<PathBuf> {
+    let memberships = std::fs::read_to_string("/proc/self/cgroup")?;
+    let path = memberships.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|c| c == controller).then_some(path)
+    });
+    Ok(root.join(path.unwrap_or("/").trim_start_matches('/')))
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{program}: {}", message.trim())) }
+}
+
+/// For drop, where neither an error can be returned nor a panic is welcome.
+#[expect(clippy::print_stderr, reason = "a rig that cannot be undone must be told to somebody")]
+fn complain(message: &str) {
+    eprintln!("underpass-testkit: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn each_file_system_is_mounted_and_gone_afterwards() {
+        for kind in FileSystem::ALL {
+            let disk = crate::require!(Disk::new(kind, 320 << 20));
+            let mounted = disk.path().to_owned();
+            std::fs::write(mounted.join("a"), "abc").unwrap();
+            let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+            assert!(mounts.contains(&format!("{} {}", mounted.display(), kind.name())), "{mounts}");
+            drop(disk);
+            let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+            assert!(!mounts.contains(&*mounted.to_string_lossy()) && !mounted.exists(), "{mounts}");
+        }
+    }
+
+    #[test]
+    fn a_throttled_disk_is_slow_when_cold_and_fast_again_afterwards() {
+        let mut disk = crate::require!(Disk::new(FileSystem::Ext4, 64 << 20));
+        let path = disk.path().join("a");
+        std::fs::write(&path, vec![7; MIB]).unwrap();
+        let file = File::open(&path).unwrap();
+        let read_cold = || {
+            Disk::evict(&file).unwrap();
+            let start = Instant::now();
+            file.read_exact_at(&mut vec![0; MIB], 0).unwrap();
+            start.elapsed()
+        };
+        crate::require!(disk.throttle_reads(4 << 20));
+        // The kernel lets the first slice (0.1 s) pass; the whole takes 0.25 s at that rate.
+        let throttled = read_cold();
+        assert!(throttled > Duration::from_millis(100), "{throttled:?}");
+        disk.throttle = None;
+        let free = read_cold();
+        assert!(free < throttled / 2, "{free:?} after {throttled:?}");
+    }
+}
