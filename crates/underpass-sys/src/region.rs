@@ -15,6 +15,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use rustix::fs::{AtFlags, SealFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use crate::arena::{self, PAGE_LEN, Slot, Space};
@@ -48,6 +49,21 @@ impl Unchanging {
     #[must_use]
     pub const unsafe fn promise() -> Self {
         Self(())
+    }
+
+    /// The promise as the kernel gives it, if it does: a memfd sealed against writing and
+    /// shrinking (`F_GET_SEALS`, 3.17), or a file under fs-verity (`STATX_ATTR_VERITY`, 5.5).
+    #[must_use]
+    pub fn by_kernel(region: &Region) -> Option<Self> {
+        let sealed = SealFlags::WRITE | SealFlags::SHRINK;
+        let is_sealed = rustix::fs::fcntl_get_seals(region.file())
+            .is_ok_and(|seals| seals.contains(sealed));
+        let is_verity = || {
+            let (none, flags) = (StatxFlags::empty(), AtFlags::EMPTY_PATH);
+            rustix::fs::statx(region.file(), c"", flags, none)
+                .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::VERITY))
+        };
+        (is_sealed || is_verity()).then_some(Self(()))
     }
 }
 

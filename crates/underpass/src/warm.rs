@@ -55,12 +55,8 @@ pub(crate) fn probe(file: BorrowedFd<'_>, offset: u64, len: u64) -> Warmth {
 
 fn is_cold(file: BorrowedFd<'_>, at: u64) -> bool {
     let mut byte = [0];
-    let answer = rustix::io::preadv2(
-        file,
-        &mut [IoSliceMut::new(&mut byte)],
-        at,
-        ReadWriteFlags::NOWAIT,
-    );
+    let answer =
+        rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT);
     answer == Err(Errno::AGAIN)
 }
 

@@ -1,0 +1,276 @@
+//! File-backed bytes: a range of a file that reads like memory and leaves by sendfile.
+//!
+//! [`FileBytes`] is a shared, sliceable piece of a mapping. Making, slicing and sending one is
+//! safe: only its address is used. What needs a promise is a [`Bytes`] of it, since any holder
+//! of a `Bytes` may read it and expects memory that does not change.
+//!
+//! Source: mmap(2).
+
+use std::any::Any;
+use std::ops::{Bound, Range, RangeBounds};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use rustix::io::Errno;
+use underpass_sys::lease;
+use underpass_sys::region::{Access, Region, RegionSlice, Unchanging};
+
+use crate::stability::{Stability, Stamp};
+
+/// A range of a file, mapped.
+///
+/// Cloning and slicing share the mapping; it goes when the last of them goes.
+#[derive(Debug, Clone)]
+pub struct FileBytes {
+    region: Arc<Region>,
+    /// Counted from the region's start.
+    range: Range<usize>,
+}
+
+/// Why a file could not be mapped, or its bytes not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// The kernel or the arena refused.
+    #[error("{call} failed for bytes {offset}..{end}")]
+    Call {
+        /// The system call that failed.
+        call: &'static str,
+        /// The first byte asked for.
+        offset: u64,
+        /// The byte after the last one asked for.
+        end: u64,
+        /// What it answered. `ENOMEM` from mmap: no room in the arena.
+        source: Errno,
+    },
+    /// The range does not lie within the file.
+    #[error("bytes {offset}..{end} do not lie within a file of {size} bytes")]
+    Range {
+        /// The first byte asked for.
+        offset: u64,
+        /// The byte after the last one asked for.
+        end: u64,
+        /// The file's size.
+        size: u64,
+    },
+    /// The process has as many mappings as it may have.
+    #[error(
+        "{live} files are mapped, the most that {max} mappings a process (vm.max_map_count) allow"
+    )]
+    TooMany {
+        /// Regions mapped now.
+        live: usize,
+        /// `vm.max_map_count`.
+        max: usize,
+    },
+}
+
+/// The file no longer holds bytes that were mapped: it was truncated, or its disk failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the mapped file has no readable byte at {offset}")]
+pub struct Broken {
+    /// Offset in the file of the first page that could not be read.
+    pub offset: u64,
+}
+
+/// What is kept with a region for whoever finds it by address.
+#[derive(Debug)]
+pub(crate) struct Note {
+    pub(crate) stability: Stability,
+    /// The file when it was mapped.
+    pub(crate) stamp: Stamp,
+    /// A dup of the mapped descriptor, holding the read lease.
+    lease: Option<OwnedFd>,
+}
+
+impl Note {
+    pub(crate) fn of(region: &Region) -> Option<&Self> {
+        region.note().downcast_ref()
+    }
+
+    /// Whether the policy still vouches for the bytes: asked before the last ones are released.
+    pub(crate) fn vouches(&self, file: BorrowedFd<'_>) -> Result<bool, Errno> {
+        match self.stability {
+            Stability::None | Stability::Copy => Ok(true),
+            Stability::Guard => Ok(Stamp::of(file)? == self.stamp),
+            Stability::Lease => {
+                self.lease.as_ref().map_or(Ok(false), |f| lease::is_held(f.as_fd()))
+            }
+        }
+    }
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        if let Some(file) = &self.lease {
+            // A refusal means that the kernel broke the lease by force: it is gone either way.
+            lease::release(file.as_fd()).unwrap_or_default();
+        }
+    }
+}
+
+impl FileBytes {
+    /// Maps `range` of `file`; an open end means the file's size now.
+    ///
+    /// With [`Stability::Lease`] the lease is taken here and held until the last slice goes.
+    /// The descriptor is kept too. The file's own offset is neither used nor changed.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`]; for a lease, `EAGAIN` if a writer has the file open, `EACCES` if the file
+    /// is somebody else's.
+    pub fn map(
+        file: impl Into<OwnedFd>,
+        range: impl RangeBounds<u64>,
+        stability: Stability,
+    ) -> Result<Self, MapError> {
+        Self::map_as(file.into(), range, stability, Access::Read)
+    }
+
+    pub(crate) fn map_as(
+        file: OwnedFd,
+        range: impl RangeBounds<u64>,
+        stability: Stability,
+        access: Access,
+    ) -> Result<Self, MapError> {
+        let (offset, end) = bounds(&file, range)?;
+        let failed = |call| move |source| MapError::Call { call, offset, end, source };
+        let lease = match stability {
+            Stability::Lease => {
+                let held = file.try_clone().map_err(|_| failed("dup")(Errno::MFILE))?;
+                lease::take(held.as_fd()).map_err(failed("fcntl(F_SETLEASE)"))?;
+                Some(held)
+            }
+            Stability::None | Stability::Guard | Stability::Copy => None,
+        };
+        let stamp = Stamp::of(file.as_fd()).map_err(failed("fstat"))?;
+        let len = usize::try_from(end - offset).map_err(|_| failed("mmap")(Errno::NOMEM))?;
+        let (live, max) = (Region::live(), max_map_count());
+        if live >= max / MAPPINGS_A_REGION {
+            return Err(MapError::TooMany { live, max });
+        }
+        let note: Box<dyn Any + Send + Sync> = Box::new(Note { stability, stamp, lease });
+        let region = Region::map(file, offset, len, access, note).map_err(failed("mmap"))?;
+        Ok(Self { region, range: 0..len })
+    }
+
+    /// Bytes in this piece.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether the piece has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The offset in the file of the piece's first byte.
+    #[must_use]
+    pub fn file_offset(&self) -> u64 {
+        self.region.file_offset() + self.range.start as u64
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.region.file()
+    }
+
+    /// Part of this piece, without copying; `None` if `part` does not lie within it.
+    #[must_use]
+    pub fn slice(&self, part: Range<usize>) -> Option<Self> {
+        let fits = part.start <= part.end && part.end <= self.len();
+        let range = self.range.start + part.start..self.range.start + part.end;
+        fits.then(|| Self { region: Arc::clone(&self.region), range })
+    }
+
+    /// Reads from the mapping: copies bytes from `at` on into `into`, up to the piece's end.
+    ///
+    /// Safe on a file that changes meanwhile: the copy may then mix old and new bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] if the file lost bytes of the region, now or before; what was copied is then
+    /// worthless.
+    pub fn read_at(&self, at: usize, into: &mut [u8]) -> Result<usize, Broken> {
+        let n = into.len().min(self.len().saturating_sub(at));
+        let n = self.region.copy_out(self.range.start + at, &mut into[..n]);
+        self.check()?;
+        Ok(n)
+    }
+
+    /// Whether every byte of the region touched so far was really in the file.
+    ///
+    /// To be asked after reading a [`Bytes`] of it, for bytes the file lost read as zeros.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] with the offset of the first page found missing.
+    pub fn check(&self) -> Result<(), Broken> {
+        self.region.broken_at().map_or(Ok(()), |offset| Err(Broken { offset }))
+    }
+
+    /// The piece as [`Bytes`], for hyper, axum, tonic and whatever else takes them.
+    ///
+    /// Written to a [`Stream`](crate::Stream) they leave by reference; read, they are memory.
+    /// [`Unchanging::promise`] says what the caller answers for.
+    #[must_use]
+    pub fn into_bytes(self, promise: Unchanging) -> Bytes {
+        Bytes::from_owner(RegionSlice::new(self.region, self.range, promise))
+    }
+
+    /// The piece as [`Bytes`] if the kernel itself guarantees that the file cannot change: a
+    /// memfd sealed against writing and shrinking (fcntl(2), `F_ADD_SEALS`), or a file with
+    /// fs-verity (statx(2), `STATX_ATTR_VERITY`).
+    ///
+    /// # Errors
+    ///
+    /// Gives the piece back if there is no such guarantee.
+    pub fn into_bytes_if_immutable(self) -> Result<Bytes, Self> {
+        if let Some(promise) = Unchanging::by_kernel(&self.region) {
+            return Ok(self.into_bytes(promise));
+        }
+        Err(self)
+    }
+}
+
+/// Mappings one region can cost: its own, the reservation split off beside it, and the zeros
+/// of a broken one. The fourth part is left to the rest of the process.
+const MAPPINGS_A_REGION: usize = 4;
+
+/// `vm.max_map_count`, looked up once; its default where /proc is not there.
+fn max_map_count() -> usize {
+    static MAX: OnceLock<usize> = OnceLock::new();
+    *MAX.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(65_530)
+    })
+}
+
+fn bounds(file: &OwnedFd, range: impl RangeBounds<u64>) -> Result<(u64, u64), MapError> {
+    let offset = match range.start_bound() {
+        Bound::Included(&at) => at,
+        Bound::Excluded(&at) => at.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let given = match range.end_bound() {
+        Bound::Included(&at) => Some(at.saturating_add(1)),
+        Bound::Excluded(&at) => Some(at),
+        Bound::Unbounded => None,
+    };
+    let stat = rustix::fs::fstat(file).map_err(|source| MapError::Call {
+        call: "fstat",
+        offset,
+        end: given.unwrap_or(offset),
+        source,
+    })?;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let end = given.unwrap_or(size);
+    if offset > end || end > size {
+        return Err(MapError::Range { offset, end, size });
+    }
+    Ok((offset, end))
+}

@@ -1,0 +1,182 @@
+//! Open files, kept by path and shared: one descriptor and one mapping for all who send them.
+//!
+//! An entry is trusted for a short time after its path was last looked up, so that a file asked
+//! for ten thousand times a second is opened ten times a second; one asked for now and then is
+//! looked up each time. A replaced file is thus seen within that time, and whoever still sends
+//! the old one sends the old one whole. What changed in place is for [`Stability`] to notice.
+//!
+//! [`Stability`]: crate::Stability
+
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lru::LruCache;
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::stability::Stamp;
+
+/// Values made of open files, by path; the least recently used goes when it is full.
+///
+/// `T` is what the file is to its user: [`FileBytes`](crate::FileBytes), or something that
+/// holds one. Paths are bytes and are compared as such.
+#[derive(Debug)]
+pub struct FileCache<T> {
+    entries: Mutex<LruCache<Box<[u8]>, Entry<T>>>,
+    fresh_for: Duration,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    value: Arc<T>,
+    identity: Identity,
+    /// When the path was last seen to lead to this file.
+    seen: Duration,
+}
+
+/// Two equal ones are the same file with the same content, as far as fstat(2) can tell.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    stamp: Stamp,
+}
+
+impl<T> FileCache<T> {
+    /// A cache of at most `capacity` files, each trusted for `fresh_for` after a look-up; the
+    /// clock ticks every 1 to 10 ms.
+    #[must_use]
+    pub fn new(capacity: NonZeroUsize, fresh_for: Duration) -> Self {
+        Self { entries: Mutex::new(LruCache::new(capacity)), fresh_for }
+    }
+
+    /// The value for `path`, if its entry is fresh. Makes no system call.
+    #[must_use]
+    pub fn fresh(&self, path: &[u8]) -> Option<Arc<T>> {
+        let now = coarse_now();
+        let mut entries = self.lock();
+        let entry = entries.get(path)?;
+        (now.saturating_sub(entry.seen) < self.fresh_for).then(|| Arc::clone(&entry.value))
+    }
+
+    /// The value for `path`, which was just opened as `file`.
+    ///
+    /// If the cache holds a value of the very same file, unchanged, that value is returned and
+    /// `file` is closed; else `make` makes one, which takes the place of the old.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`, and of fstat(2) on `file`.
+    pub fn refresh<E: From<Errno>>(
+        &self,
+        path: &[u8],
+        file: OwnedFd,
+        make: impl FnOnce(OwnedFd) -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        let stat = rustix::fs::fstat(&file)?;
+        let stamp = Stamp::of(file.as_fd())?;
+        let identity = Identity { device: stat.st_dev, inode: stat.st_ino, stamp };
+        let seen = coarse_now();
+        if let Some(entry) = self.lock().get_mut(path)
+            && entry.identity == identity
+        {
+            entry.seen = seen;
+            return Ok(Arc::clone(&entry.value));
+        }
+        let value = Arc::new(make(file)?);
+        let entry = Entry { value: Arc::clone(&value), identity, seen };
+        // What it replaces may be the last reference to a mapping: dropped without the lock.
+        let old = self.lock().push(path.into(), entry);
+        drop(old);
+        Ok(value)
+    }
+
+    /// Forgets `path`, whose value turned out to be useless.
+    pub fn forget(&self, path: &[u8]) {
+        let old = self.lock().pop(path);
+        drop(old);
+    }
+
+    /// Files held now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether none is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<Box<[u8]>, Entry<T>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Time since boot, read without a system call and without the cost of the precise clock.
+fn coarse_now() -> Duration {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fs::File;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    fn cache(capacity: usize, fresh_for: Duration) -> FileCache<u32> {
+        FileCache::new(NonZeroUsize::new(capacity).unwrap(), fresh_for)
+    }
+
+    fn refresh(cache: &FileCache<u32>, path: &std::path::Path, made: &Cell<u32>) -> u32 {
+        let file = File::open(path).unwrap().into();
+        let make = |_| {
+            made.set(made.get() + 1);
+            Ok::<_, Errno>(made.get())
+        };
+        *cache.refresh(path.as_os_str().as_encoded_bytes(), file, make).unwrap()
+    }
+
+    #[test]
+    fn an_unchanged_file_is_made_once_and_a_replaced_or_changed_one_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("a"), dir.path().join("b"));
+        let (cache, made) = (cache(4, LONG), Cell::new(0));
+        std::fs::write(&path, b"one").unwrap();
+        assert_eq!(refresh(&cache, &path, &made), 1);
+        assert_eq!(refresh(&cache, &path, &made), 1, "the same file");
+        std::fs::write(&other, b"one").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert_eq!(refresh(&cache, &path, &made), 2, "replaced by rename");
+        std::fs::write(&path, b"two").unwrap();
+        assert_eq!(refresh(&cache, &path, &made), 3, "written in place");
+    }
+
+    #[test]
+    fn an_entry_is_fresh_for_its_time_only_and_the_oldest_goes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Cell::new(0);
+        let paths = ["a", "b", "c"].map(|name| dir.path().join(name));
+        let stale = cache(4, Duration::ZERO);
+        let kept = cache(2, LONG);
+        for path in &paths {
+            std::fs::write(path, b"x").unwrap();
+            refresh(&stale, path, &made);
+            refresh(&kept, path, &made);
+        }
+        let key = |i: usize| paths[i].as_os_str().as_encoded_bytes();
+        assert_eq!(stale.fresh(key(2)), None);
+        assert_eq!((kept.fresh(key(0)), kept.len()), (None, 2));
+        assert!(kept.fresh(key(1)).is_some() && kept.fresh(key(2)).is_some());
+        kept.forget(key(2));
+        assert_eq!(kept.fresh(key(2)), None);
+    }
+}

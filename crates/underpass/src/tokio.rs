@@ -1,0 +1,4 @@
+//! The engine under tokio.
+
+pub(crate) mod listener;
+pub(crate) mod stream;

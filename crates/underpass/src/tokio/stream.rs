@@ -1,0 +1,198 @@
+//! `Stream`: a tokio socket that sends file-backed slices by sendfile.
+//!
+//! It is an ordinary `AsyncRead + AsyncWrite`, so hyper, axum, tonic and h2 take it for a socket.
+//! It says that it is good at vectored writes, which is what makes hyper queue bodies instead of
+//! copying them. A cold page is fetched on the blocking pool; the worker goes on meanwhile.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use ::tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use ::tokio::net::{TcpStream, UnixStream};
+use ::tokio::task::JoinHandle;
+use rustix::io::Errno;
+
+use crate::outgoing::{Attempt, Gate, Route, attempt};
+
+/// A tokio socket that [`Stream`] can write to: [`TcpStream`] or [`UnixStream`].
+pub trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin + sealed::Sealed {
+    /// Waits until the socket may have room.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime is shutting down.
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Runs `f`, and notes that the socket has no room if it answers `WouldBlock`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    fn try_write<R>(&self, f: impl FnOnce() -> io::Result<R>) -> io::Result<R>;
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "sealing a trait is making this one unnameable")]
+    pub trait Sealed {}
+    impl Sealed for super::TcpStream {}
+    impl Sealed for super::UnixStream {}
+}
+
+impl Socket for TcpStream {
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_write_ready(self, cx)
+    }
+
+    fn try_write<R>(&self, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        self.try_io(Interest::WRITABLE, f)
+    }
+}
+
+impl Socket for UnixStream {
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_write_ready(self, cx)
+    }
+
+    fn try_write<R>(&self, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        self.try_io(Interest::WRITABLE, f)
+    }
+}
+
+/// A socket that sends slices of mapped files by reference and all others as they are.
+///
+/// Cancelling a write loses nothing: what the socket took was returned, and a fetch that is
+/// under way only warms the page cache.
+pub struct Stream<S> {
+    socket: S,
+    route: Route,
+    fetch: Fetch,
+}
+
+/// Bytes being brought in from the disk.
+enum Fetch {
+    Idle,
+    UnderWay {
+        bytes: Range<usize>,
+        task: JoinHandle<Result<(), Errno>>,
+    },
+    /// Addresses that need no probe, since they were just fetched.
+    Done {
+        bytes: Range<usize>,
+    },
+}
+
+impl<S: Socket> Stream<S> {
+    /// Wraps a connected socket. Its options are left alone; see [`Listener`](crate::Listener).
+    pub const fn new(socket: S) -> Self {
+        Self { socket, route: Route::Auto, fetch: Fetch::Idle }
+    }
+
+    /// Sets how file-backed slices travel.
+    #[must_use]
+    pub const fn with_route(mut self, route: Route) -> Self {
+        self.route = route;
+        self
+    }
+
+    /// The socket.
+    pub const fn get_ref(&self) -> &S {
+        &self.socket
+    }
+
+    /// The socket alone.
+    pub fn into_inner(self) -> S {
+        self.socket
+    }
+
+    fn poll_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_fetched(cx))?;
+            ready!(self.socket.poll_write_ready(cx))?;
+            let fetched = match &self.fetch {
+                Fetch::Done { bytes } => bytes.clone(),
+                Fetch::Idle | Fetch::UnderWay { .. } => 0..0,
+            };
+            let (socket, route, gate) = (&self.socket, self.route, Gate::NoWait { fetched });
+            match socket.try_write(|| attempt(socket.as_fd(), slices, route, &gate)) {
+                Ok(Attempt::Wrote(n)) => return Poll::Ready(Ok(n)),
+                Ok(Attempt::Cold(cold)) => {
+                    let bytes = cold.addresses.clone();
+                    let task = ::tokio::task::spawn_blocking(move || cold.fetch());
+                    self.fetch = Fetch::UnderWay { bytes, task };
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Waits for the fetch under way, if any.
+    fn poll_fetched(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Fetch::UnderWay { bytes, task } = &mut self.fetch else { return Poll::Ready(Ok(())) };
+        let answer = ready!(Pin::new(task).poll(cx));
+        self.fetch = Fetch::Done { bytes: bytes.clone() };
+        // A disk that failed is reported by the call that needs the page, with its position.
+        Poll::Ready(answer.map(|_| ()).map_err(io::Error::other))
+    }
+}
+
+impl<S> fmt::Debug for Stream<S>
+where
+    S: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("socket", &self.socket)
+            .field("route", &self.route)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Socket> AsyncRead for Stream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl<S: Socket> AsyncWrite for Stream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_slices(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_slices(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
