@@ -1,4 +1,43 @@
-//! What CI runs.
+//! The project's own commands: `cargo xtask ci | tidy | bench | guest`.
+//!
+//! CI runs `cargo xtask ci` and nothing else, so whatever it checks can be run here as it is
+//! run there.
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "what these commands find is what they print")]
 
-fn main() {}
+mod bench;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands", version)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measures against competitors, side by side in one run.
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Options::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Bench(options) => bench::run(options),
+    }
+}

@@ -1,0 +1,325 @@
+//! The load client: many keep-alive connections over one epoll set, one request in flight each.
+//!
+//! It must cost less than the server it measures, so bodies are discarded in the kernel
+//! (`MSG_TRUNC`, tcp(7)) after the first buffer, and a connection is asked again only when epoll
+//! says so. Every response's status and length are checked; what fails is counted and the
+//! connection made anew, so a server cannot gain by failing.
+//!
+//! Source: epoll(7), level-triggered; recv(2); tcp(7), `MSG_TRUNC`.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::event::{Timespec, epoll};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::http::{self, Head};
+
+/// The first receive of a response: its head, and the whole of a small body.
+const FIRST_BYTES: usize = 8 << 10;
+
+/// The most one discarding receive takes. The memory is never touched.
+const DISCARD_BYTES: usize = 1 << 20;
+
+/// A server that answers nothing for this long ends the measurement.
+const STALL: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+
+/// What to ask of a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load<'a> {
+    pub address: SocketAddr,
+    pub path: &'a str,
+    pub connections: usize,
+    /// What each response must have as its Content-Length.
+    pub body_bytes: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Outcome {
+    /// Good responses within the time asked for.
+    pub responses: u64,
+    /// Good responses to requests that were under way when the time ended.
+    pub late: u64,
+    /// Responses with a wrong head, and connections that were closed or reset.
+    pub failures: u64,
+    /// The time that `responses` took.
+    pub elapsed: Duration,
+}
+
+/// Open connections, ready for any number of [`Client::run`]s.
+#[derive(Debug)]
+pub(crate) struct Client<'a> {
+    load: Load<'a>,
+    request: Vec<u8>,
+    epoll: OwnedFd,
+    connections: Vec<Connection>,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    socket: TcpStream,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing has been asked.
+    Idle,
+    /// Waiting for a head; what arrived of one that came in pieces.
+    Head(Vec<u8>),
+    /// So many bytes of the body are still to come.
+    Body(u64),
+}
+
+/// What one readiness led to.
+enum Event {
+    Response,
+    Failure,
+    Partial,
+}
+
+impl<'a> Client<'a> {
+    /// Opens the connections.
+    pub(crate) fn new(load: Load<'a>) -> Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let mut client = Self {
+            load,
+            request: http::get(load.path),
+            epoll,
+            connections: Vec::with_capacity(load.connections),
+            buffer: vec![0; DISCARD_BYTES],
+        };
+        for i in 0..load.connections {
+            let socket = client.connect(i)?;
+            client.connections.push(Connection { socket, state: State::Idle });
+        }
+        Ok(client)
+    }
+
+    /// Keeps one request in flight on every connection for `duration`, then lets the last
+    /// responses arrive. Only responses within `duration` are counted.
+    pub(crate) fn run(&mut self, duration: Duration) -> Result<Outcome> {
+        let start = Instant::now();
+        let mut outcome = Outcome::default();
+        for i in 0..self.connections.len() {
+            self.ask(i)?;
+        }
+        let mut waiting = self.connections.len();
+        let mut events = Vec::with_capacity(256);
+        while waiting > 0 {
+            events.clear();
+            let room = rustix::buffer::spare_capacity(&mut events);
+            let ready = epoll::wait(&self.epoll, room, Some(&STALL))?;
+            ensure!(ready > 0, "no byte for {} s, {outcome:?}", STALL.tv_sec);
+            let is_over = start.elapsed() >= duration;
+            if is_over && outcome.elapsed.is_zero() {
+                outcome.elapsed = start.elapsed();
+            }
+            for event in &events {
+                let i = usize::try_from(event.data.u64()).context("an index came back changed")?;
+                match self.receive(i) {
+                    Event::Partial => continue,
+                    Event::Response if is_over => outcome.late += 1,
+                    Event::Response => outcome.responses += 1,
+                    Event::Failure => {
+                        outcome.failures += 1;
+                        self.reconnect(i)?;
+                    }
+                }
+                if is_over {
+                    waiting -= 1;
+                } else {
+                    self.ask(i)?;
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn connect(&self, i: usize) -> Result<TcpStream> {
+        let socket = TcpStream::connect(self.load.address)
+            .with_context(|| format!("connection {i} to {}", self.load.address))?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        epoll::add(
+            &self.epoll,
+            &socket,
+            epoll::EventData::new_u64(i as u64),
+            epoll::EventFlags::IN,
+        )?;
+        Ok(socket)
+    }
+
+    /// Closing the old socket takes it out of the epoll set.
+    fn reconnect(&mut self, i: usize) -> Result<()> {
+        let socket = self.connect(i)?;
+        if let Some(connection) = self.connections.get_mut(i) {
+            *connection = Connection { socket, state: State::Idle };
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, i: usize) -> Result<()> {
+        let Some(connection) = self.connections.get_mut(i) else { return Ok(()) };
+        connection.state = State::Head(Vec::new());
+        match send(&connection.socket, &self.request, SendFlags::NOSIGNAL) {
+            // A request is far smaller than the free room of a socket whose peer has answered.
+            Ok(n) => ensure!(n == self.request.len(), "a request was sent in part: {n} bytes"),
+            // The receive that follows meets the same and counts the failure.
+            Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, i: usize) -> Event {
+        let Some(connection) = self.connections.get_mut(i) else { return Event::Partial };
+        match &mut connection.state {
+            State::Idle => Event::Failure,
+            State::Body(left) => {
+                match discard(&connection.socket, &mut self.buffer, *left) {
+                    Ok(0) => return Event::Failure,
+                    Ok(n) => *left -= n,
+                    Err(Errno::AGAIN | Errno::INTR) => return Event::Partial,
+                    Err(_) => return Event::Failure,
+                }
+                if *left == 0 { connection.finish() } else { Event::Partial }
+            }
+            State::Head(_) => connection.first(&mut self.buffer, self.load.body_bytes),
+        }
+    }
+}
+
+impl Connection {
+    fn first(&mut self, buffer: &mut [u8], body_bytes: u64) -> Event {
+        let State::Head(early) = &mut self.state else { return Event::Partial };
+        let Some(buffer) = buffer.get_mut(..FIRST_BYTES) else { return Event::Failure };
+        let received = match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
+            Ok((0, _)) => return Event::Failure,
+            Ok((n, _)) => buffer.get(..n).unwrap_or_default(),
+            Err(Errno::AGAIN | Errno::INTR) => return Event::Partial,
+            Err(_) => return Event::Failure,
+        };
+        let whole = if early.is_empty() {
+            received
+        } else {
+            early.extend_from_slice(received);
+            early
+        };
+        let Some(head) = http::parse_head(whole) else {
+            let whole = whole.to_vec();
+            self.state = State::Head(whole);
+            return Event::Partial;
+        };
+        let came = (whole.len() - head.len_bytes) as u64;
+        let expected = Head { status: 200, content_length: Some(body_bytes), ..head };
+        if head != expected || came > body_bytes {
+            return Event::Failure;
+        }
+        if came == body_bytes {
+            return self.finish();
+        }
+        self.state = State::Body(body_bytes - came);
+        Event::Partial
+    }
+
+    fn finish(&mut self) -> Event {
+        self.state = State::Idle;
+        Event::Response
+    }
+}
+
+/// Receives up to `left` bytes without copying them.
+fn discard(socket: &TcpStream, buffer: &mut [u8], left: u64) -> Result<u64, Errno> {
+    let max = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+    let room = buffer.get_mut(..max).unwrap_or_default();
+    let (_, n) = recv(socket, room, RecvFlags::TRUNC)?;
+    Ok(n as u64)
+}
+
+/// Fetches one large body on a new connection, discarding it in the kernel.
+///
+/// Returns the time from the request to the last byte.
+pub(crate) fn download(address: SocketAddr, path: &str, body_bytes: u64) -> Result<Duration> {
+    let socket = TcpStream::connect(address)?;
+    let (mut buffer, start) = (vec![0; DISCARD_BYTES], Instant::now());
+    let request = http::get(path);
+    ensure!(send(&socket, &request, SendFlags::NOSIGNAL)? == request.len(), "a short send");
+    let mut connection = Connection { socket, state: State::Head(Vec::new()) };
+    loop {
+        let event = match &mut connection.state {
+            State::Body(left) => match discard(&connection.socket, &mut buffer, *left)? {
+                0 => Event::Failure,
+                n => {
+                    *left -= n;
+                    if *left == 0 { Event::Response } else { Event::Partial }
+                }
+            },
+            State::Idle | State::Head(_) => connection.first(&mut buffer, body_bytes),
+        };
+        match event {
+            Event::Response => return Ok(start.elapsed()),
+            Event::Partial => {}
+            Event::Failure => anyhow::bail!("{path}: a failed or short response"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers each request of a connection with the next of `answers`, written byte by byte,
+    /// and closes the connection when they are used up.
+    fn scripted(answers: &'static [&'static [u8]]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let mut client = client.unwrap();
+                client.set_nodelay(true).unwrap();
+                for answer in answers {
+                    let mut request = [0; 1024];
+                    let is_asked = client.read(&mut request).is_ok_and(|n| n > 0);
+                    // The client hangs up on an answer it does not like.
+                    if !is_asked || answer.iter().any(|&byte| client.write_all(&[byte]).is_err()) {
+                        break;
+                    }
+                }
+            }
+        });
+        address
+    }
+
+    const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+    const WRONG_STATUS: &[u8] = b"HTTP/1.1 404 No\r\nContent-Length: 3\r\n\r\nabc";
+    const WRONG_LENGTH: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd";
+
+    fn outcome(answers: &'static [&'static [u8]]) -> Outcome {
+        let load = Load { address: scripted(answers), path: "/", connections: 1, body_bytes: 3 };
+        Client::new(load).unwrap().run(Duration::from_millis(50)).unwrap()
+    }
+
+    #[test]
+    fn good_answers_are_counted_however_they_are_cut() {
+        let outcome = outcome(&[GOOD; 1000]);
+        assert!(outcome.responses > 1 && outcome.failures <= 1, "{outcome:?}");
+    }
+
+    #[test]
+    fn wrong_status_wrong_length_and_closed_connections_are_failures() {
+        for answers in [&[WRONG_STATUS; 1000][..], &[WRONG_LENGTH; 1000], &[]] {
+            let outcome = outcome(answers);
+            assert_eq!(outcome.responses, 0, "{outcome:?}");
+            assert!(outcome.failures > 0, "{outcome:?}");
+        }
+    }
+}
