@@ -1,1 +1,23 @@
 //! Static file service over HTTP/1.1.
+#![deny(unsafe_code)]
+
+pub mod access_log;
+pub mod answer;
+mod body;
+pub mod conditional;
+mod connection;
+mod date;
+mod error_page;
+mod listing;
+pub mod media_type;
+pub mod range;
+pub mod representation;
+pub mod root;
+mod server;
+pub mod service;
+mod site;
+pub mod target;
+mod wire;
+mod worker;
+
+pub use server::{BindError, Options, RunError, Server};

@@ -1,0 +1,19 @@
+//! Serves a folder from one's own program: `cargo run --example folder -- DIR ADDRESS`.
+
+use std::num::NonZeroUsize;
+
+use underpass_serve::access_log::Sink;
+use underpass_serve::{Options, Server};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let server = Server::bind(Options {
+        root: arguments.next().unwrap_or_else(|| ".".into()).into(),
+        listen: arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into()).parse()?,
+        workers: NonZeroUsize::MIN,
+        access_log: Sink::Off,
+        stability: underpass::Stability::Guard,
+    })?;
+    server.run()?;
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! One connection: parked as a bare socket while it is idle, under hyper while it is not.
+//!
+//! hyper keeps about 12 KiB a connection. An idle keep-alive connection needs none of it: once
+//! a response is flushed and no byte of a next request has come, hyper's state is taken apart,
+//! the socket kept, and the state made again when bytes arrive. What says that this loses
+//! nothing is [`Progress`], which sees every read, write and flush between hyper and the socket.
+//!
+//! Source: RFC 9112 §9.3 (persistence), §9.5 (failures and timeouts).
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use underpass::{OutgoingError, Stream};
+
+use crate::body::Body;
+use crate::site::Site;
+use crate::wire::{Open, Progress, Wire};
+
+/// How long a connection may be idle before it is closed; nginx's default.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How often a connection under hyper is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Ticks in which a peer may take not a byte of a response.
+const STALLED_TICKS_MAX: u32 = 60;
+
+/// Ticks a request head may take to arrive whole, however many bytes of it do arrive.
+const HEAD_TICKS_MAX: u32 = 30;
+
+/// Connections of a worker that may idle under hyper; above that, an idle one is parked at once.
+const IDLE_UNDER_HYPER_MAX: usize = 256;
+
+/// A request head larger than this is answered 431; RFC 9112 §3 asks for 8000 at least.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// What the connections of one worker share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) site: Rc<Site>,
+    /// Connections in all.
+    open: Cell<usize>,
+    /// Of these, the ones that hyper holds.
+    under_hyper: Cell<usize>,
+    /// Of these, the ones with a request or response under way.
+    busy: Cell<usize>,
+    /// Whether responses are to be the last of their connections.
+    is_stopping: Cell<bool>,
+}
+
+impl Shared {
+    pub(crate) fn new(site: Rc<Site>) -> Self {
+        let (open, under_hyper, busy, is_stopping) = Default::default();
+        Self { site, open, under_hyper, busy, is_stopping }
+    }
+
+    /// From now on each connection ends with the response under way or next.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.set(true);
+    }
+
+    /// Connections, idle ones included.
+    pub(crate) fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Connections with a request or a response under way.
+    pub(crate) fn busy(&self) -> usize {
+        self.busy.get()
+    }
+}
+
+/// Serves a connection until it ends. Needs little memory while nothing happens on it.
+pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Rc<Shared>) {
+    let _counted = Counted::new(&shared.open);
+    let mut idle = Idle { socket, unread: Bytes::new() };
+    loop {
+        if idle.unread.is_empty() {
+            // Parked. The timer's end, an error and the end of the runtime all end it.
+            let Ok(Ok(())) = timeout(KEEP_ALIVE, idle.socket.readable()).await else { return };
+        }
+        match Box::pin(converse(idle, peer, &shared)).await {
+            Some(again) => idle = again,
+            None => return,
+        }
+    }
+}
+
+/// A connection between two requests.
+struct Idle {
+    socket: TcpStream,
+    /// What hyper had read of a further request.
+    unread: Bytes,
+}
+
+/// Lets hyper converse until the connection ends, or is idle and may be parked.
+async fn converse(idle: Idle, peer: SocketAddr, shared: &Rc<Shared>) -> Option<Idle> {
+    let mut conversation = Conversation::new(idle, peer, shared);
+    let mut tick = pin!(sleep(TICK));
+    let is_idle = poll_fn(|cx| conversation.poll(cx, tick.as_mut())).await;
+    is_idle.then(|| conversation.into_idle())
+}
+
+/// A connection in hyper's hands.
+struct Conversation<'s> {
+    hyper: http1::Connection<TokioIo<Wire>, Service>,
+    progress: Rc<Progress>,
+    shared: &'s Shared,
+    _under_hyper: Counted<'s>,
+    busy: Option<Counted<'s>>,
+    /// What [`Progress::bytes`] was at the last tick.
+    bytes_at_tick: u64,
+    ticks_without_bytes: u32,
+    ticks_in_head: u32,
+}
+
+impl<'s> Conversation<'s> {
+    fn new(idle: Idle, peer: SocketAddr, shared: &'s Rc<Shared>) -> Self {
+        let progress = Rc::new(Progress::default());
+        let wire = Wire::new(Stream::new(idle.socket), idle.unread, Rc::clone(&progress));
+        let (shared_too, progress_too) = (Rc::clone(shared), Rc::clone(&progress));
+        let hyper =
+            http1::Builder::new().writev(true).max_header_size(HEAD_BYTES_MAX).serve_connection(
+                TokioIo::new(wire),
+                Service { shared: shared_too, peer, progress: progress_too },
+            );
+        let _under_hyper = Counted::new(&shared.under_hyper);
+        let (bytes_at_tick, ticks_without_bytes, ticks_in_head) = Default::default();
+        Self {
+            hyper,
+            progress,
+            shared,
+            _under_hyper,
+            busy: None,
+            bytes_at_tick,
+            ticks_without_bytes,
+            ticks_in_head,
+        }
+    }
+
+    /// Ready when the connection is over (`false`), or idle and to be parked (`true`).
+    fn poll(&mut self, cx: &mut Context<'_>, tick: Pin<&mut Sleep>) -> Poll<bool> {
+        if let Poll::Ready(end) = Pin::new(&mut self.hyper).poll(cx) {
+            if let Err(error) = end {
+                report(&error);
+            }
+            return Poll::Ready(false);
+        }
+        let is_idle = self.progress.is_idle();
+        if is_idle {
+            self.busy = None;
+            if self.shared.under_hyper.get() > IDLE_UNDER_HYPER_MAX {
+                return Poll::Ready(true);
+            }
+        } else if self.busy.is_none() {
+            self.busy = Some(Counted::new(&self.shared.busy));
+        }
+        self.poll_tick(cx, tick)
+    }
+
+    fn poll_tick(&mut self, cx: &mut Context<'_>, mut tick: Pin<&mut Sleep>) -> Poll<bool> {
+        while tick.as_mut().poll(cx).is_ready() {
+            tick.as_mut().reset(Instant::now() + TICK);
+            let moved = self.progress.bytes() != self.bytes_at_tick;
+            self.bytes_at_tick = self.progress.bytes();
+            if !moved && self.progress.is_idle() {
+                return Poll::Ready(true);
+            }
+            self.ticks_without_bytes = if moved { 0 } else { self.ticks_without_bytes + 1 };
+            self.ticks_in_head =
+                if self.progress.is_in_head() { self.ticks_in_head + 1 } else { 0 };
+            if self.ticks_without_bytes > STALLED_TICKS_MAX || self.ticks_in_head > HEAD_TICKS_MAX {
+                return Poll::Ready(false);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Takes hyper's state apart. Loses nothing if [`Progress::is_idle`].
+    fn into_idle(self) -> Idle {
+        let parts = self.hyper.into_parts();
+        let (socket, not_yet_read) = parts.io.into_inner().into_parts();
+        debug_assert!(not_yet_read.is_empty(), "hyper reads all there is before it is idle");
+        Idle { socket, unread: parts.read_buf }
+    }
+}
+
+/// One of a count, for as long as it lives.
+struct Counted<'s>(&'s Cell<usize>);
+
+impl<'s> Counted<'s> {
+    fn new(count: &'s Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// A peer that goes away or speaks no HTTP is its own affair; a file that did not stay what it
+/// was is the operator's.
+fn report(error: &hyper::Error) {
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(outgoing) = inner.and_then(|inner| inner.downcast_ref::<OutgoingError>()) {
+            tracing::warn!("response cut short: {outgoing}");
+            return;
+        }
+        cause = error.source();
+    }
+    tracing::debug!("connection ended: {error}");
+}
+
+/// hyper's view of the site, for one connection.
+struct Service {
+    shared: Rc<Shared>,
+    peer: SocketAddr,
+    progress: Rc<Progress>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Responding;
+
+    fn call(&self, request: Request<Incoming>) -> Responding {
+        let open = Open::new(&self.progress, !request.body().is_end_stream());
+        let is_last = self.shared.is_stopping.get();
+        let (head, _) = request.into_parts();
+        let site = &self.shared.site;
+        let Some(response) = site.respond_at_once(&head, self.peer) else {
+            let (site, peer) = (Rc::clone(site), self.peer);
+            return Responding::Later(Box::pin(async move {
+                finish(site.respond(head, peer).await, open, is_last)
+            }));
+        };
+        Responding::Now(Some(finish(response, open, is_last)))
+    }
+}
+
+/// A response: at hand, or being looked up.
+enum Responding {
+    Now(Option<Response<Body>>),
+    Later(Pin<Box<dyn Future<Output = Response<Body>>>>),
+}
+
+impl Future for Responding {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Now(response) => {
+                Poll::Ready(Ok(response.take().expect("a future is not polled once it is ready")))
+            }
+            Self::Later(future) => future.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+fn finish(response: Response<Bytes>, open: Open, is_last: bool) -> Response<Body> {
+    let mut response = response.map(|bytes| Body::new(bytes, open));
+    if is_last {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

@@ -1,0 +1,77 @@
+//! Dates in the three spellings a static server needs, all in UTC.
+//!
+//! File times are any 64-bit number, while an HTTP-date has four digits for the year and starts
+//! in 1970: what lies outside has no spelling here.
+//!
+//! Source: RFC 9110 §5.6.7 (IMF-fixdate); Apache HTTP Server, mod_log_config (`%t`).
+
+use std::time::{Duration, UNIX_EPOCH};
+
+/// 9999-12-31T23:59:59Z in seconds since 1970.
+const SECS_MAX: i64 = 253_402_300_799;
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// Seconds since 1970 as IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
+#[must_use]
+pub(crate) fn imf_fixdate(secs: i64) -> Option<String> {
+    let since = u64::try_from(secs).ok().filter(|_| secs <= SECS_MAX)?;
+    Some(httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since)))
+}
+
+/// Seconds since 1970 as access logs have it: `06/Nov/1994:08:49:37 +0000`.
+#[must_use]
+pub(crate) fn log_date(secs: i64) -> Option<String> {
+    let date = imf_fixdate(secs)?;
+    let [day, month, year, time] = fields(&date)?;
+    Some(format!("{day}/{month}/{year}:{time} +0000"))
+}
+
+/// Seconds since 1970 to the minute, sorted as text: `1994-11-06 08:49`.
+#[must_use]
+pub(crate) fn sortable(secs: i64) -> Option<String> {
+    let date = imf_fixdate(secs)?;
+    let [day, month, year, time] = fields(&date)?;
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    Some(format!("{year}-{month:02}-{day} {}", time.get(..5)?))
+}
+
+/// Day, month, year and time of an IMF-fixdate.
+fn fields(date: &str) -> Option<[&str; 4]> {
+    let mut words = date.split(' ').skip(1);
+    Some([words.next()?, words.next()?, words.next()?, words.next()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_moment_has_three_spellings() {
+        let secs = 784_111_777;
+        assert_eq!(imf_fixdate(secs).unwrap(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(log_date(secs).unwrap(), "06/Nov/1994:08:49:37 +0000");
+        assert_eq!(sortable(secs).unwrap(), "1994-11-06 08:49");
+    }
+
+    #[test]
+    fn every_month_has_its_number() {
+        for month in 1..=12 {
+            // The 15th of each month of 2001, which began 978307200 s after 1970.
+            let day = 86_400 * (i64::from(month) - 1) * 30 + 86_400 * 14;
+            let text = sortable(978_307_200 + day).unwrap();
+            assert!(text.starts_with(&format!("2001-{month:02}-")), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_without_four_digits_for_the_year_have_none() {
+        assert_eq!(imf_fixdate(0).unwrap(), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(imf_fixdate(SECS_MAX).unwrap(), "Fri, 31 Dec 9999 23:59:59 GMT");
+        for secs in [-1, SECS_MAX + 1, i64::MIN, i64::MAX] {
+            assert_eq!(imf_fixdate(secs), None, "{secs}");
+            assert_eq!(sortable(secs), None, "{secs}");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The served directory: opening what lies beneath it, and nothing else.
+//!
+//! The kernel confines the resolution, symbolic links included, so there is no window between
+//! a check and its use. A name is first looked at through a descriptor that opens nothing
+//! (`O_PATH`): opening a FIFO would release its writer and opening a device may act on it. If
+//! the name changes its type between the look and the opening, `O_NONBLOCK` keeps the call from
+//! waiting and the second fstat(2) refuses it.
+//!
+//! Source: openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_MAGICLINKS` (5.6), `RESOLVE_CACHED`
+//! (5.12); open(2), `O_PATH`, `O_NONBLOCK`; RFC 9110 §15.5.4, §15.5.5, §15.6.4 (what to answer).
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+/// openat2(2): with `RESOLVE_BENEATH` a rename elsewhere can make the kernel give up on a `..`
+/// in a link with EAGAIN, and the caller may try again. A tree that is renamed without pause
+/// must not hold the thread.
+const ATTEMPTS_MAX: usize = 8;
+
+/// The directory that is served, held open: renaming it changes nothing.
+#[derive(Debug)]
+pub struct Root {
+    directory: OwnedFd,
+    path: PathBuf,
+    /// Whether the kernel knows `RESOLVE_CACHED`; where it does not, every look-up may wait.
+    can_refuse_to_wait: bool,
+}
+
+/// Whether a look-up may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// No: what the kernel's name cache cannot answer fails with [`OpenError::WouldWait`].
+    Never,
+    /// Yes: for a thread on which nobody else waits.
+    Allowed,
+}
+
+/// What lies at a path.
+#[derive(Debug)]
+pub enum Found {
+    /// A regular file, open for reading, with what fstat(2) says of the open file.
+    File(File, Stat),
+    /// A directory, as an `O_PATH` descriptor.
+    Directory(OwnedFd),
+}
+
+/// A directory that cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootError {
+    /// It does not exist, is not a directory, or must not be entered.
+    #[error("cannot open directory {}", path.display())]
+    Open {
+        /// The directory asked for.
+        path: PathBuf,
+        /// What open(2) answered.
+        source: Errno,
+    },
+    /// The kernel lacks openat2(2), or a filter forbids it.
+    #[error("cannot confine look-ups to {}: openat2 is refused", path.display())]
+    Confine {
+        /// The directory asked for.
+        path: PathBuf,
+        /// What openat2(2) answered.
+        source: Errno,
+    },
+}
+
+/// Why nothing was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no such name, it leads out of the root, or it is neither file nor directory.
+    #[error("no such file or directory beneath the root")]
+    Absent,
+    /// The server's user may not read it.
+    #[error("permission denied")]
+    Denied,
+    /// The answer is not in the kernel's caches and the caller would not wait.
+    #[error("the look-up would wait for the disk")]
+    WouldWait,
+    /// The process or the system is out of descriptors or memory, or the tree is being renamed
+    /// too fast; a later request may succeed.
+    #[error("out of resources to open a file")]
+    Exhausted(#[source] Errno),
+    /// Anything else, such as a failing disk.
+    #[error("opening failed")]
+    Failed(#[source] Errno),
+}
+
+impl Root {
+    /// Opens the directory to be served.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError::Open`] if it is missing, not a directory or not searchable;
+    /// [`RootError::Confine`] if the kernel is older than 5.6 or a seccomp filter forbids
+    /// openat2(2).
+    pub fn open(path: &Path) -> Result<Self, RootError> {
+        let open = |source| RootError::Open { path: path.to_path_buf(), source };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(open)?;
+        beneath(&directory, b"", OFlags::PATH, ResolveFlags::empty()).map_err(|source| {
+            if source == Errno::ACCESS {
+                return open(source);
+            }
+            RootError::Confine { path: path.to_path_buf(), source }
+        })?;
+        let cached = beneath(&directory, b"", OFlags::PATH, ResolveFlags::CACHED);
+        let can_refuse_to_wait = !matches!(cached, Err(Errno::INVAL));
+        Ok(Self { directory, path: path.to_path_buf(), can_refuse_to_wait })
+    }
+
+    /// The path that was opened, as it was given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens `path` beneath the root; the empty path is the root itself, and a path with a slash
+    /// at its end is never a file.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; `WouldWait` only with [`Wait::Never`].
+    pub fn open_beneath(&self, path: &[u8], wait: Wait) -> Result<Found, OpenError> {
+        let seen = self.resolve(path, OFlags::PATH, wait)?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&seen)?.st_mode);
+        if kind.is_dir() {
+            return Ok(Found::Directory(seen));
+        }
+        if !kind.is_file() {
+            return Err(OpenError::Absent);
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = self.resolve(path, flags, wait)?;
+        let stat = rustix::fs::fstat(&opened)?;
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Err(OpenError::Absent);
+        }
+        Ok(Found::File(File::from(opened), stat))
+    }
+
+    /// What fstat(2) says of whatever lies at `path`, without opening it. May wait.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], as for [`Root::open_beneath`].
+    pub(crate) fn stat_beneath(&self, path: &[u8]) -> Result<Stat, OpenError> {
+        let seen = self.resolve(path, OFlags::PATH, Wait::Allowed)?;
+        Ok(rustix::fs::fstat(&seen)?)
+    }
+
+    fn resolve(&self, path: &[u8], flags: OFlags, wait: Wait) -> Result<OwnedFd, OpenError> {
+        let open = |resolve| beneath(&self.directory, path, flags, resolve);
+        match wait {
+            Wait::Never if !self.can_refuse_to_wait => Err(OpenError::WouldWait),
+            Wait::Never => match open(ResolveFlags::CACHED) {
+                Err(Errno::AGAIN) => Err(OpenError::WouldWait),
+                answer => Ok(answer?),
+            },
+            Wait::Allowed => {
+                let mut answer = open(ResolveFlags::empty());
+                for _ in 1..ATTEMPTS_MAX {
+                    if !matches!(answer, Err(Errno::AGAIN | Errno::INTR)) {
+                        break;
+                    }
+                    answer = open(ResolveFlags::empty());
+                }
+                Ok(answer?)
+            }
+        }
+    }
+}
+
+/// Opens `path` below `directory`, the empty path being the directory itself.
+fn beneath(
+    directory: &OwnedFd,
+    path: &[u8],
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    let path: &[u8] = if path.is_empty() { b"." } else { path };
+    let resolve = resolve | ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+impl From<Errno> for OpenError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            // openat2(2): EXDEV for an escape, ELOOP also for a magic link. ENXIO and ENODEV
+            // are a FIFO, socket or device that took the place of a file.
+            Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::NAMETOOLONG
+            | Errno::XDEV
+            | Errno::LOOP
+            | Errno::NXIO
+            | Errno::NODEV => Self::Absent,
+            Errno::ACCESS | Errno::PERM => Self::Denied,
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::INTR => {
+                Self::Exhausted(errno)
+            }
+            _ => Self::Failed(errno),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Read;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use rustix::fs::CWD;
+    use rustix::thread::CapabilitySet;
+
+    use super::*;
+
+    /// A tree whose root is `served`, beside a `secret` that must stay out of reach.
+    fn tree() -> (tempfile::TempDir, Root) {
+        let tree = tempfile::tempdir().unwrap();
+        let served = tree.path().join("served");
+        fs::create_dir_all(served.join("sub/deep")).unwrap();
+        fs::write(tree.path().join("secret"), "secret").unwrap();
+        fs::write(served.join("a.txt"), "content of a").unwrap();
+        let root = Root::open(&served).unwrap();
+        (tree, root)
+    }
+
+    fn outcome(root: &Root, path: &str) -> Result<&'static str, OpenError> {
+        root.open_beneath(path.as_bytes(), Wait::Allowed).map(|found| match found {
+            Found::File(..) => "file",
+            Found::Directory(_) => "directory",
+        })
+    }
+
+    #[test]
+    fn files_and_directories_are_found_and_told_apart() {
+        let (_tree, root) = tree();
+        assert_eq!(outcome(&root, ""), Ok("directory"));
+        assert_eq!(outcome(&root, "sub"), Ok("directory"));
+        assert_eq!(outcome(&root, "sub/deep/"), Ok("directory"));
+        assert_eq!(outcome(&root, "a.txt"), Ok("file"));
+        let Ok(Found::File(mut file, stat)) = root.open_beneath(b"a.txt", Wait::Allowed) else {
+            panic!("a.txt is a file");
+        };
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), stat.st_size), ("content of a", 12));
+    }
+
+    #[test]
+    fn what_cannot_exist_is_absent() {
+        let (_tree, root) = tree();
+        let long = "x".repeat(300);
+        let longer = "x/".repeat(3000);
+        for path in ["none", "a.txt/", "a.txt/b", "none/b", &long, &longer] {
+            assert_eq!(outcome(&root, path), Err(OpenError::Absent), "{:.20}", path);
+        }
+    }
+
+    #[test]
+    fn no_link_leads_out_of_the_root() {
+        let (tree, root) = tree();
+        let served = tree.path().join("served");
+        symlink("../secret", served.join("relative")).unwrap();
+        symlink(tree.path().join("secret"), served.join("absolute")).unwrap();
+        symlink(served.join("a.txt"), served.join("back")).unwrap();
+        symlink("..", served.join("up")).unwrap();
+        symlink("/proc/self/root", served.join("magic")).unwrap();
+        symlink("loop", served.join("loop")).unwrap();
+        symlink("../a.txt", served.join("sub/inside")).unwrap();
+        for path in
+            ["../secret", "relative", "absolute", "back", "up/secret", "up", "magic", "loop"]
+        {
+            assert_eq!(outcome(&root, path), Err(OpenError::Absent), "{path}");
+        }
+        assert_eq!(outcome(&root, "sub/inside"), Ok("file"));
+    }
+
+    #[test]
+    fn neither_fifo_nor_socket_nor_device_is_opened() {
+        let (tree, root) = tree();
+        let served = tree.path().join("served");
+        let fifo = served.join("fifo");
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let _socket = UnixListener::bind(served.join("socket")).unwrap();
+        for path in ["fifo", "socket"] {
+            assert_eq!(outcome(&root, path), Err(OpenError::Absent), "{path}");
+        }
+        let devices = Root::open(Path::new("/dev")).unwrap();
+        assert_eq!(outcome(&devices, "null"), Err(OpenError::Absent));
+    }
+
+    #[test]
+    fn a_fifo_never_gains_a_reader() {
+        let (tree, root) = tree();
+        let fifo = tree.path().join("served/fifo");
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let writers = std::thread::spawn({
+            // fifo(7): opening for writing without waiting fails with ENXIO while nobody reads.
+            move || {
+                (0..20_000)
+                    .filter(|_| {
+                        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+                        rustix::fs::open(&fifo, flags, Mode::empty()).is_ok()
+                    })
+                    .count()
+            }
+        });
+        while !writers.is_finished() {
+            assert_eq!(outcome(&root, "fifo"), Err(OpenError::Absent));
+        }
+        assert_eq!(writers.join().unwrap(), 0, "openings that met a reader");
+    }
+
+    #[test]
+    fn an_unreadable_file_is_denied() {
+        let (tree, root) = tree();
+        let served = tree.path().join("served");
+        fs::create_dir(served.join("closed")).unwrap();
+        for (path, mode) in [("a.txt", 0o000), ("closed", 0o600)] {
+            fs::set_permissions(served.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        read_as_any_user_would();
+        assert_eq!(outcome(&root, "a.txt"), Err(OpenError::Denied));
+        assert_eq!(outcome(&root, "closed/a"), Err(OpenError::Denied));
+    }
+
+    /// capabilities(7): they belong to the thread, here to that of one test.
+    fn read_as_any_user_would() {
+        let mut own = rustix::thread::capabilities(None).unwrap();
+        own.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        rustix::thread::set_capabilities(None, own).unwrap();
+    }
+
+    #[test]
+    fn a_name_in_the_cache_is_answered_without_waiting() {
+        let (_tree, root) = tree();
+        assert_eq!(outcome(&root, "a.txt"), Ok("file"));
+        if !root.can_refuse_to_wait {
+            assert!(root.open_beneath(b"a.txt", Wait::Never).is_err());
+            return;
+        }
+        assert!(matches!(root.open_beneath(b"a.txt", Wait::Never), Ok(Found::File(..))));
+        let never_asked = root.open_beneath(b"sub/never-asked", Wait::Never).unwrap_err();
+        assert!(matches!(never_asked, OpenError::WouldWait | OpenError::Absent), "{never_asked}");
+    }
+
+    #[test]
+    fn errnos_become_what_a_caller_decides_by() {
+        for (errno, error) in [
+            (Errno::MFILE, OpenError::Exhausted(Errno::MFILE)),
+            (Errno::NFILE, OpenError::Exhausted(Errno::NFILE)),
+            (Errno::NXIO, OpenError::Absent),
+            (Errno::XDEV, OpenError::Absent),
+            (Errno::IO, OpenError::Failed(Errno::IO)),
+        ] {
+            assert_eq!(OpenError::from(errno), error);
+        }
+    }
+
+    #[test]
+    fn a_root_that_is_no_directory_is_refused_with_its_name() {
+        let (tree, _root) = tree();
+        let file = tree.path().join("secret");
+        let error = Root::open(&file).unwrap_err();
+        assert!(matches!(error, RootError::Open { source: Errno::NOTDIR, .. }), "{error:?}");
+        assert_eq!(error.to_string(), format!("cannot open directory {}", file.display()));
+    }
+}

@@ -1,0 +1,196 @@
+//! The server: its options made into workers, and a signal that stops them.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use underpass::Stability;
+
+use crate::access_log::{AccessLog, Sink};
+use crate::root::{Root, RootError};
+use crate::service::Service;
+use crate::site::Site;
+use crate::worker;
+
+/// Files a worker holds open.
+const FILES_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is not 0");
+
+/// What to serve, and where.
+#[derive(Debug)]
+pub struct Options {
+    /// The directory.
+    pub root: PathBuf,
+    /// The address to listen on; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Threads, each with its own listening socket.
+    pub workers: NonZeroUsize,
+    /// Where a line a request goes.
+    pub access_log: Sink,
+    /// What is done about files that change while they are sent.
+    pub stability: Stability,
+}
+
+/// A server that is bound to its address and serves nobody yet.
+#[derive(Debug)]
+pub struct Server {
+    sites: Vec<(TcpListener, Service)>,
+    address: SocketAddr,
+    access_log: AccessLog,
+    stability: Stability,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The directory cannot be served.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The access log cannot be opened.
+    #[error("cannot open the access log {sink:?}")]
+    AccessLog {
+        /// Where the lines were to go.
+        sink: Sink,
+        /// What open(2) answered.
+        source: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What bind(2) or listen(2) answered.
+        source: io::Error,
+    },
+}
+
+/// Why a server ended other than by a signal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A thread or a runtime could not be made, or signals not be watched.
+    #[error("cannot start {what}")]
+    Start {
+        /// What could not be started.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A worker ended by itself.
+    #[error("a worker ended early")]
+    Worker(#[source] io::Error),
+    /// A worker ended by a bug; its message went to standard error.
+    #[error("a worker panicked")]
+    Panicked,
+}
+
+impl Server {
+    /// Opens the directory and binds a socket for each worker.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`]: the directory is not one or may not be entered; the address is taken, or
+    /// not this machine's, or its port needs a privilege.
+    pub fn bind(options: Options) -> Result<Self, BindError> {
+        let Options { listen, workers, stability, .. } = options;
+        let service = || Ok::<_, RootError>(Service::new(Root::open(&options.root)?, FILES_MAX));
+        let failed = |source| BindError::Listen { address: listen, source };
+        claim(listen).map_err(failed)?;
+        let first = worker::listen(listen).map_err(failed)?;
+        let address = first.local_addr().map_err(failed)?;
+        let mut sites = vec![(first, service()?)];
+        while sites.len() < workers.get() {
+            sites.push((worker::listen(address).map_err(failed)?, service()?));
+        }
+        let report = |error| tracing::error!("the access log ends here: {error}");
+        let access_log = AccessLog::open(&options.access_log, report)
+            .map_err(|source| BindError::AccessLog { sink: options.access_log.clone(), source })?;
+        Ok(Self { sites, address, access_log, stability })
+    }
+
+    /// The address listened on, its port resolved.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Threads that will serve.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.sites.len()
+    }
+
+    /// Serves until SIGTERM or SIGINT, then lets responses under way end, for 10 s at most.
+    ///
+    /// Raises the soft limit on open files to the hard one.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`].
+    pub fn run(self) -> Result<(), RunError> {
+        let connections_max = raise_descriptor_limit() / self.sites.len();
+        let (stop, stopping) = watch::channel(false);
+        let mut workers = Vec::new();
+        for (listener, service) in self.sites {
+            let (log, stability, stopping) =
+                (self.access_log.buffer(), self.stability, stopping.clone());
+            let serve = move || {
+                let site = Site::new(service, log, stability);
+                worker::run(listener, site, connections_max, stopping)
+            };
+            let named = thread::Builder::new().name("underpass-serve".into()).spawn(serve);
+            workers.push(named.map_err(|source| RunError::Start { what: "a worker", source })?);
+        }
+        wait_for_signal()
+            .map_err(|source| RunError::Start { what: "watching for signals", source })?;
+        stop.send_replace(true);
+        for worker in workers {
+            worker.join().map_err(|_| RunError::Panicked)?.map_err(RunError::Worker)?;
+        }
+        let dropped = self.access_log.close();
+        if dropped > 0 {
+            tracing::warn!("{dropped} lines of the access log were lost");
+        }
+        Ok(())
+    }
+}
+
+/// Finds out whether the address is free: with `SO_REUSEPORT` alone, a second server of the same
+/// user would bind beside the first without a word and take half of its connections.
+fn claim(address: SocketAddr) -> io::Result<()> {
+    if address.port() != 0 {
+        drop(TcpListener::bind(address)?);
+    }
+    Ok(())
+}
+
+/// Descriptors kept for files and the process itself; the rest may be connections.
+const NOT_CONNECTIONS: u64 = 64;
+
+/// Raises the limit on open files and says how many of them may be connections.
+fn raise_descriptor_limit() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let limit = if raised.is_ok() { maximum } else { current };
+    // Half for connections: each may hold one file open besides, and files are cached.
+    let connections = limit.unwrap_or(u64::MAX).saturating_sub(NOT_CONNECTIONS) / 2;
+    usize::try_from(connections).unwrap_or(usize::MAX).max(1)
+}
+
+fn wait_for_signal() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let (mut term, mut int) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,398 @@
+//! The service: from the head of a request to its answer.
+//!
+//! A file asked for again is answered from the open-file cache without a system call. Otherwise
+//! the look-up is tried without waiting, on the worker, and only if the kernel's name cache
+//! lacks the answer on a thread that may wait; listings are always made there.
+//!
+//! Source: RFC 9110 §9.3.1, §9.3.2, §15.4.9 (308), §15.5.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HeaderValue;
+use http::request::Parts;
+use http::{Method, StatusCode, Uri};
+use rustix::io::Errno;
+use underpass::FileCache;
+
+use crate::answer::Answer;
+use crate::listing::Listing;
+use crate::representation::Representation;
+use crate::root::{Found, OpenError, Root, Wait};
+use crate::target::{Target, TargetError};
+
+/// What stands for a directory if it is there.
+const INDEX: &[u8] = b"index.html";
+
+/// How long a path may lead to a file that has been replaced; a file in demand is then looked
+/// up ten times a second, which costs nothing that shows.
+const FRESH_FOR: Duration = Duration::from_millis(100);
+
+/// Answers requests for what lies beneath one directory. Shared by all workers.
+#[derive(Debug)]
+pub struct Service {
+    tree: Arc<Tree>,
+}
+
+/// The part of the service that threads which may wait hold on to.
+#[derive(Debug)]
+struct Tree {
+    root: Root,
+    files: FileCache<Representation>,
+}
+
+/// What a target leads to.
+enum Resource {
+    File(Arc<Representation>),
+    /// A directory without an index, asked for with the slash.
+    Directory(OwnedFd),
+    /// A directory asked for without the slash.
+    Unslashed,
+}
+
+/// Why a request gets no file.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("the method is neither GET nor HEAD")]
+    Method,
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl Service {
+    /// A service for `root` that keeps up to `open_files_max` files open.
+    #[must_use]
+    pub fn new(root: Root, open_files_max: NonZeroUsize) -> Self {
+        let files = FileCache::new(open_files_max, FRESH_FOR);
+        Self { tree: Arc::new(Tree { root, files }) }
+    }
+
+    /// Answers a request that needs no look-up: its file is open, or its method is refused.
+    #[must_use]
+    pub fn respond_at_once(&self, request: &Parts) -> Option<Answer> {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Some(Answer::error(Refusal::Method.status()));
+        }
+        let target = Target::parse(request.uri.path()).ok()?;
+        let kept = self.tree.files.fresh(target.as_bytes())?;
+        let answer = Answer::of(&request.method, &request.headers, &kept);
+        Some(if request.method == Method::HEAD { answer.without_content() } else { answer })
+    }
+
+    /// Answers one request; what goes wrong is an answer too. Must run within a tokio runtime.
+    ///
+    /// Dropping the future loses nothing but a look-up.
+    pub async fn respond(&self, request: &Parts) -> Answer {
+        let answer = match self.find(request).await {
+            Ok(answer) => answer,
+            Err(refusal) => Answer::error(refusal.status()),
+        };
+        if request.method == Method::HEAD { answer.without_content() } else { answer }
+    }
+
+    /// Forgets what is kept for a request's target: its file turned out to have changed in
+    /// place, and the next request is to look again.
+    pub fn forget(&self, uri: &Uri) {
+        if let Ok(target) = Target::parse(uri.path()) {
+            self.tree.files.forget(target.as_bytes());
+        }
+    }
+
+    async fn find(&self, request: &Parts) -> Result<Answer, Refusal> {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Err(Refusal::Method);
+        }
+        let target = Target::parse(request.uri.path())?;
+        if let Some(kept) = self.tree.files.fresh(target.as_bytes()) {
+            return Ok(Answer::of(&request.method, &request.headers, &kept));
+        }
+        let resource = match self.tree.look_up(target.as_bytes(), Wait::Never) {
+            Err(OpenError::WouldWait) => {
+                let path = target.as_bytes().to_vec();
+                self.wait(move |tree| tree.look_up(&path, Wait::Allowed)).await?
+            }
+            found => found?,
+        };
+        match resource {
+            Resource::File(file) => Ok(Answer::of(&request.method, &request.headers, &file)),
+            Resource::Unslashed => Ok(redirect_to_slash(&target, &request.uri)),
+            Resource::Directory(directory) => {
+                let path = target.as_bytes().to_vec();
+                let list = move |tree: &Tree| {
+                    Ok(Listing::read(&tree.root, &path, &directory)?.into_answer(&path))
+                };
+                Ok(self.wait(list).await?)
+            }
+        }
+    }
+
+    /// Runs `work` on a thread that may wait.
+    async fn wait<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tree) -> Result<T, OpenError> + Send + 'static,
+    ) -> Result<T, OpenError> {
+        let tree = Arc::clone(&self.tree);
+        let done = tokio::task::spawn_blocking(move || work(&tree)).await;
+        // It is cancelled if the runtime stops meanwhile.
+        done.unwrap_or(Err(OpenError::Exhausted(Errno::CANCELED)))
+    }
+}
+
+impl Tree {
+    fn look_up(&self, path: &[u8], wait: Wait) -> Result<Resource, OpenError> {
+        if !(path.is_empty() || path.ends_with(b"/")) {
+            return match self.root.open_beneath(path, wait)? {
+                Found::File(file, _) => Ok(Resource::File(self.keep(path, file, path)?)),
+                Found::Directory(_) => Ok(Resource::Unslashed),
+            };
+        }
+        let index = [path, INDEX].concat();
+        match self.root.open_beneath(&index, wait) {
+            Ok(Found::File(file, _)) => {
+                return Ok(Resource::File(self.keep(path, file, INDEX)?));
+            }
+            Ok(Found::Directory(_)) | Err(OpenError::Absent) => {}
+            Err(error) => return Err(error),
+        }
+        match self.root.open_beneath(path, wait)? {
+            Found::Directory(directory) => Ok(Resource::Directory(directory)),
+            Found::File(..) => Err(OpenError::Absent),
+        }
+    }
+
+    /// The representation of a file just opened: the one kept for the path if the file is the
+    /// same, else a new one, which is kept once its validators are as good as they get.
+    fn keep(&self, path: &[u8], file: File, name: &[u8]) -> Result<Arc<Representation>, OpenError> {
+        let name = Path::new(OsStr::from_bytes(name));
+        let make = |file| Ok::<_, OpenError>(Representation::of(File::from(file), name)?);
+        let representation = self.files.refresh(path, file.into(), make)?;
+        if !representation.is_settled() {
+            self.files.forget(path);
+        }
+        Ok(representation)
+    }
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Target(TargetError::Slash { .. }) | Self::Open(OpenError::Absent) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Target(_) => StatusCode::BAD_REQUEST,
+            Self::Open(OpenError::Denied) => StatusCode::FORBIDDEN,
+            Self::Open(OpenError::Exhausted(_) | OpenError::WouldWait) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Open(OpenError::Failed(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// The same target with a slash at its end, so that relative references of the directory's page
+/// resolve; the query is kept.
+fn redirect_to_slash(target: &Target<'_>, uri: &Uri) -> Answer {
+    let mut location = target.to_reference();
+    location.push('/');
+    if let Some(query) = uri.query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    HeaderValue::try_from(location)
+        .map_or_else(|_| Answer::error(StatusCode::BAD_REQUEST), Answer::redirect)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use http::Request;
+
+    use super::*;
+    use crate::answer::Content;
+
+    fn service(tree: &tempfile::TempDir) -> Service {
+        let root = Root::open(&tree.path().join("served")).unwrap();
+        Service::new(root, NonZeroUsize::new(8).unwrap())
+    }
+
+    fn tree() -> tempfile::TempDir {
+        let tree = tempfile::tempdir().unwrap();
+        let served = tree.path().join("served");
+        for directory in ["plain", "site", "odd/index.html"] {
+            fs::create_dir_all(served.join(directory)).unwrap();
+        }
+        fs::write(tree.path().join("secret"), "secret").unwrap();
+        fs::write(served.join("a.txt"), "content of a").unwrap();
+        fs::write(served.join("plain/b.txt"), "b").unwrap();
+        fs::write(served.join("site/index.html"), "<p>index</p>").unwrap();
+        symlink("../secret", served.join("out")).unwrap();
+        tree
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    async fn ask(service: &Service, method: Method, target: &str) -> Answer {
+        let request = Request::builder().method(method).uri(target).body(()).unwrap();
+        service.respond(&request.into_parts().0).await
+    }
+
+    /// The content as a client would read it.
+    fn text(answer: &Answer) -> String {
+        use std::os::unix::fs::FileExt;
+        let bytes = match &answer.content {
+            Content::Empty => Vec::new(),
+            Content::Memory(bytes) => bytes.to_vec(),
+            Content::File(file, range) => {
+                let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap()];
+                file.file().read_exact_at(&mut bytes, range.start).unwrap();
+                bytes
+            }
+        };
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn every_target_has_its_status() {
+        let tree = tree();
+        let service = service(&tree);
+        let long = format!("/{}", "x".repeat(300));
+        for (target, status) in [
+            ("/a.txt", 200),
+            ("/plain/../a.txt", 200),
+            ("/../../a.txt", 200),
+            ("http://any.example/a.txt?query", 200),
+            ("/", 200),
+            ("/plain/", 200),
+            ("/site/", 200),
+            ("/odd/", 200),
+            ("/plain", 308),
+            ("/none", 404),
+            ("/none/", 404),
+            ("/a.txt/", 404),
+            ("/../secret", 404),
+            ("/out", 404),
+            ("/..%2fsecret", 404),
+            (&long, 404),
+            ("/%00", 400),
+            ("/%zz", 400),
+            ("*", 400),
+        ] {
+            run(async {
+                let answer = ask(&service, Method::GET, target).await;
+                assert_eq!(answer.status, status, "{target:.30}");
+                let length = &answer.headers["content-length"];
+                assert_eq!(*length, answer.content.len().to_string(), "{target:.30}");
+                let head = ask(&service, Method::HEAD, target).await;
+                assert_eq!((head.status, &head.headers), (answer.status, &answer.headers));
+                assert!(head.content.is_empty(), "{target:.30}");
+            });
+        }
+    }
+
+    #[test]
+    fn files_indexes_and_listings_have_their_content() {
+        let tree = tree();
+        let service = service(&tree);
+        run(async {
+            assert_eq!(text(&ask(&service, Method::GET, "/a.txt").await), "content of a");
+            let index = ask(&service, Method::GET, "/site/").await;
+            assert_eq!(text(&index), "<p>index</p>");
+            assert_eq!(index.headers["content-type"], "text/html; charset=utf-8");
+            let listing = text(&ask(&service, Method::GET, "/plain/").await);
+            assert!(listing.contains("href=\"b.txt\""), "{listing}");
+            let odd = text(&ask(&service, Method::GET, "/odd/").await);
+            assert!(odd.contains("href=\"index.html/\""), "{odd}");
+        });
+    }
+
+    #[test]
+    fn other_methods_are_refused_even_where_nothing_is() {
+        let tree = tree();
+        let service = service(&tree);
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+            for target in ["/a.txt", "/none", "*"] {
+                let method = Method::from_bytes(method.as_bytes()).unwrap();
+                let answer = run(ask(&service, method, target));
+                assert_eq!(
+                    (answer.status.as_u16(), &answer.headers["allow"]),
+                    (405, &HeaderValue::from_static("GET, HEAD"))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_is_redirected_to_its_slash_and_nowhere_else() {
+        let tree = tree();
+        fs::create_dir_all(tree.path().join("served/\\evil.example/%2f")).unwrap();
+        let service = service(&tree);
+        for (target, location) in [
+            ("/plain", "/plain/"),
+            ("/plain?a=b&c=//d", "/plain/?a=b&c=//d"),
+            ("//plain", "/plain/"),
+            ("/x/..//plain", "/plain/"),
+            ("http://evil.example/plain", "/plain/"),
+            ("/%5Cevil.example", "/%5Cevil.example/"),
+            ("/%5Cevil.example/%252f?", "/%5Cevil.example/%252f/?"),
+        ] {
+            let answer = run(ask(&service, Method::GET, target));
+            assert_eq!(answer.status, 308, "{target}");
+            assert_eq!(answer.headers["location"], location, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_settled_file_is_kept_and_a_fresh_one_is_not() {
+        let tree = tree();
+        let service = service(&tree);
+        run(async {
+            let first = ask(&service, Method::GET, "/a.txt").await;
+            assert!(first.headers["etag"].as_bytes().starts_with(b"W/"), "written just now");
+            assert_eq!(service.tree.files.len(), 0);
+        });
+        // In the root's place a file that was last changed before this second.
+        let settled = Service::new(Root::open(Path::new("/")).unwrap(), NonZeroUsize::MIN);
+        run(async {
+            let one = ask(&settled, Method::GET, "/etc/passwd").await;
+            let two = ask(&settled, Method::GET, "/etc/passwd").await;
+            let (Content::File(one, _), Content::File(two, _)) = (one.content, two.content) else {
+                panic!("two files");
+            };
+            assert!(Arc::ptr_eq(&one, &two));
+            let uri = Uri::from_static("/etc/passwd");
+            settled.forget(&uri);
+            assert_eq!(settled.tree.files.len(), 0);
+        });
+    }
+
+    #[test]
+    fn a_replaced_file_gets_another_tag_and_its_own_bytes() {
+        let tree = tree();
+        let service = service(&tree);
+        let (old, new) = (tree.path().join("served/a.txt"), tree.path().join("new"));
+        run(async {
+            let before = ask(&service, Method::GET, "/a.txt").await;
+            fs::write(&new, "replacement!").unwrap();
+            fs::rename(&new, &old).unwrap();
+            let after = ask(&service, Method::GET, "/a.txt").await;
+            assert_eq!(
+                (text(&before), text(&after)),
+                ("content of a".into(), "replacement!".into())
+            );
+            assert_ne!(before.headers["etag"], after.headers["etag"]);
+        });
+    }
+}

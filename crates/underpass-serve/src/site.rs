@@ -1,0 +1,80 @@
+//! The site as one worker serves it: the service, the access log, and the mapped bytes.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Response, StatusCode};
+use underpass::Stability;
+
+use crate::access_log::{Line, LogBuffer};
+use crate::answer::{Answer, Content};
+use crate::service::Service;
+
+/// A directory as one worker serves it.
+#[derive(Debug)]
+pub(crate) struct Site {
+    service: Service,
+    log: RefCell<LogBuffer>,
+    stability: Stability,
+}
+
+impl Site {
+    pub(crate) fn new(service: Service, log: LogBuffer, stability: Stability) -> Self {
+        Self { service, log: RefCell::new(log), stability }
+    }
+
+    /// Hands on what the access log holds back.
+    pub(crate) fn flush_log(&self) {
+        self.log.borrow_mut().flush();
+    }
+
+    /// The response to a request that needs no look-up.
+    pub(crate) fn respond_at_once(
+        &self,
+        head: &Parts,
+        peer: SocketAddr,
+    ) -> Option<Response<Bytes>> {
+        Some(self.finish(self.service.respond_at_once(head)?, head, peer))
+    }
+
+    /// The response to any other.
+    pub(crate) async fn respond(&self, head: Parts, peer: SocketAddr) -> Response<Bytes> {
+        self.finish(self.service.respond(&head).await, &head, peer)
+    }
+
+    fn finish(&self, answer: Answer, head: &Parts, peer: SocketAddr) -> Response<Bytes> {
+        let (answer, content) = match self.content(&answer) {
+            Ok(content) => (answer, content),
+            Err(error) => {
+                tracing::warn!("cannot serve {}: {error}", head.uri.path());
+                let answer = Answer::error(StatusCode::INTERNAL_SERVER_ERROR);
+                (answer, Bytes::new())
+            }
+        };
+        self.record(&answer, head, peer);
+        let mut response = Response::new(content);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        response
+    }
+
+    fn content(&self, answer: &Answer) -> Result<Bytes, underpass::MapError> {
+        match &answer.content {
+            Content::Empty => Ok(Bytes::new()),
+            Content::Memory(bytes) => Ok(bytes.clone()),
+            Content::File(file, range) => file.to_be_sent(range.clone(), self.stability),
+        }
+    }
+
+    fn record(&self, answer: &Answer, head: &Parts, peer: SocketAddr) {
+        let mut log = self.log.borrow_mut();
+        if log.is_on() {
+            let (status, content_bytes) = (answer.status, answer.content.len());
+            let time = SystemTime::now();
+            log.record(&Line { peer: Some(peer.ip()), time, request: head, status, content_bytes });
+        }
+    }
+}
