@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use rustix::fs::{AtFlags, Dir, FileType, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
 use crate::answer::Answer;
 use crate::root::{OpenError, Root};
@@ -71,8 +71,11 @@ impl Listing {
         path: &[u8],
         directory: &OwnedFd,
     ) -> Result<Self, OpenError> {
+        // open(2): an O_PATH descriptor resolves names but lists none.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let readable = rustix::fs::openat(directory, c".", flags, Mode::empty())?;
         let (mut entries, mut looked_at, mut is_cut) = (Vec::new(), 0, false);
-        for found in Dir::read_from(directory)? {
+        for found in Dir::new(readable)? {
             let found = found?;
             let name = found.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
@@ -205,7 +208,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
-    use rustix::fs::{CWD, Mode};
+    use rustix::fs::CWD;
 
     use super::*;
     use crate::answer::Content;
