@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "what these commands find is what they print")]
 
 mod bench;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ struct Options {
 enum Command {
     /// Measures against competitors, side by side in one run.
     Bench(bench::Options),
+    /// Checks the rules of the house that no compiler checks.
+    Tidy,
 }
 
 fn main() -> ExitCode {
@@ -39,5 +42,6 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Bench(options) => bench::run(options),
+        Command::Tidy => tidy::run(),
     }
 }

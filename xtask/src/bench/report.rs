@@ -104,8 +104,10 @@ impl Report {
                 let first =
                     whos.first().map_or(f64::NAN, |first| self.median(case, first, *column));
                 let decimals = column.decimals;
-                let cell =
-                    format!("{median:.decimals$} ({worst:.decimals$}) {:>5.2}", median / first);
+                let mut cell = format!("{median:.decimals$} ({worst:.decimals$})");
+                if column.better != Better::Neither {
+                    write!(cell, " {:>5.2}", median / first).expect("a String takes every write");
+                }
                 write!(row, "  {cell:>width$}", width = column.width())
                     .expect("a String takes every write");
             }
@@ -175,6 +177,7 @@ mod tests {
 
     const RATE: Quantity = Quantity { name: "req/s", better: Better::More, decimals: 0 };
     const COST: Quantity = Quantity { name: "us", better: Better::Less, decimals: 1 };
+    const FAILED: Quantity = Quantity { name: "failed", better: Better::Neither, decimals: 0 };
 
     #[test]
     fn a_table_shows_medians_worsts_and_ratios_to_the_first_row() {
@@ -185,14 +188,15 @@ mod tests {
                 report.sample("x", who, COST, 1000.0 / rate);
             }
         }
-        report.table("x", "case x", &["a", "b"], &[RATE, COST]);
+        report.sample("x", "a", FAILED, 7.0);
+        report.table("x", "case x", &["a", "b"], &[RATE, COST, FAILED]);
         let rows: Vec<String> = report
             .summary
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
             .collect();
-        assert_eq!(rows[1], "a 200 (100) 1.00 5.0 (10.0) 1.00");
-        assert_eq!(rows[2], "b 300 (250) 1.50 3.3 (4.0) 0.67");
+        assert_eq!(rows[1], "a 200 (100) 1.00 5.0 (10.0) 1.00 7 (7)");
+        assert_eq!(rows[2], "b 300 (250) 1.50 3.3 (4.0) 0.67 NaN (NaN)");
         assert!(report.csv.starts_with("x,a,1,req/s,100\nx,a,1,us,10\n"), "{}", report.csv);
     }
 }
