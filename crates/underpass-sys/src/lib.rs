@@ -4,7 +4,9 @@
 //! retries or decides anything: that is the engine's part. Errors are bare errnos.
 
 mod arena;
+pub mod clone;
 pub mod lease;
+pub mod map;
 pub mod region;
 mod sigbus;
 

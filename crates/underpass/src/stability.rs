@@ -79,12 +79,22 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     pub(crate) fn of(file: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let stat = rustix::fs::fstat(file)?;
-        Ok(Self {
+        Ok(Self::from(&rustix::fs::fstat(file)?))
+    }
+
+    /// The file's size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        u64::try_from(self.size).unwrap_or(0)
+    }
+}
+
+impl From<&rustix::fs::Stat> for Stamp {
+    fn from(stat: &rustix::fs::Stat) -> Self {
+        Self {
             size: stat.st_size,
             mtime: (stat.st_mtime, stat.st_mtime_nsec),
             ctime: (stat.st_ctime, stat.st_ctime_nsec),
-        })
+        }
     }
 }
 

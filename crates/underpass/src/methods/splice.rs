@@ -1,0 +1,54 @@
+//! splice(2): between a pipe and anything else, by reference where there are pages to lend.
+//!
+//! `EAGAIN` does not say which end was not ready. With a pipe of ours in between it need not:
+//! the pipe is filled only when it is empty, so filling waits for the source and draining for
+//! the sink. Where an end is itself a pipe and no second one is used, poll(2) is asked.
+//!
+//! Source: splice(2). SPLICE_F_MOVE does nothing since 2.6.21, so it is not set. A length above
+//! 2^63 - 1 is `EINVAL` since 6.8; steps are far smaller.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::pipe::SpliceFlags;
+
+use crate::ledger::Side;
+use crate::methods::count;
+
+/// One end of a splice: a descriptor, and its offset if it is a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End<'f>(pub(crate) BorrowedFd<'f>, pub(crate) Option<u64>);
+
+/// Moves up to `max` bytes. `more` tells a socket that more follows at once.
+pub(crate) fn splice(
+    End(from, mut from_at): End<'_>,
+    End(to, mut to_at): End<'_>,
+    max: u64,
+    more: bool,
+) -> Result<u64, Errno> {
+    let mut flags = SpliceFlags::NONBLOCK;
+    flags.set(SpliceFlags::MORE, more);
+    rustix::pipe::splice(from, from_at.as_mut(), to, to_at.as_mut(), count(max), flags)
+        .map(|n| n as u64)
+}
+
+/// Which of two streams is not ready: the source, if it has nothing, else the sink.
+pub(crate) fn blocked(source: BorrowedFd<'_>, sink: BorrowedFd<'_>) -> Side {
+    if is_ready(source, Side::Source) && !is_ready(sink, Side::Sink) {
+        Side::Sink
+    } else {
+        Side::Source
+    }
+}
+
+/// Whether a call on that side would get somewhere, be it to an error. poll(2), without waiting.
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, side: Side) -> bool {
+    let events = match side {
+        Side::Source => PollFlags::IN,
+        Side::Sink => PollFlags::OUT,
+    };
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // An interrupted poll counts as ready: the call that follows finds out.
+    rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, events)], Some(&now)) != Ok(0)
+}

@@ -1,0 +1,297 @@
+//! A transfer without its descriptors: pieces, positions, plan, parked bytes, ledger.
+//!
+//! Apart from them so that it can go to another thread while a future waits for it. A step asks
+//! what to do ([`Passage::act`]), makes one call, and lets [`Progress`] say what it meant.
+//!
+//! Invariants: bytes are parked in the pipe or in memory for one piece at a time, the first that
+//! is not memory; the pipe is filled only when it is empty; a finished piece is never kept.
+
+mod account;
+mod calls;
+
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use underpass_sys::lease;
+
+use crate::error::{Error, ErrorKind};
+use crate::kind::Kind;
+use crate::ledger::{Fallback, Ledger, Side};
+use crate::method::Method;
+use crate::methods::copy::SLICES_MAX;
+use crate::methods::mmap_write::Window;
+use crate::parked::Parked;
+use crate::pipe::Pipe;
+use crate::plan::Plan;
+use crate::policy::Policy;
+use crate::progress::{Progress, QUANTUM};
+use crate::sink::Outlet;
+use crate::source::Piece;
+use crate::stability::Stability;
+use crate::transfer::Step;
+
+/// The descriptors of one step: the first piece's that is not memory, and the sink's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends<'f> {
+    pub(crate) source: Option<BorrowedFd<'f>>,
+    pub(crate) sink: BorrowedFd<'f>,
+}
+
+/// What the next call does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// Sends memory and parked memory.
+    Gather,
+    /// Reads into memory.
+    Fill,
+    /// Moves from source to sink.
+    Through,
+    /// Fills the pipe.
+    Park,
+    /// Drains the pipe into the sink.
+    Release,
+    /// Takes bytes out of the pipe into memory, because the sink refuses to take them from it.
+    Rescue,
+}
+
+/// The first piece that is not memory.
+#[derive(Debug, Clone, Copy)]
+struct Front {
+    index: usize,
+    kind: Kind,
+    progress: Progress,
+    /// Offset in the file of the next byte to take.
+    at: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Passage {
+    pub(crate) pieces: VecDeque<Piece>,
+    pub(crate) outlet: Outlet,
+    pub(crate) policy: Policy,
+    pub(crate) stability: Stability,
+    /// Whether a range that is not in the page cache is reported instead of waited for.
+    pub(crate) gated: bool,
+    pub(crate) ledger: Ledger,
+    /// Pieces that are not memory and are done; the index of the descriptor in use.
+    pub(crate) sources_done: usize,
+    wanted: Option<u64>,
+    begun: bool,
+    /// Nothing but memory was given: the policy governs it.
+    memory_only: bool,
+    plan: Option<Plan>,
+    leased: bool,
+    parked: Parked,
+    pipe: Option<Pipe>,
+    piped: u64,
+    window: Option<Window>,
+    /// Offset up to which the current file was last seen in the page cache.
+    warm_until: u64,
+    /// The offset last reported cold, and how often in a row.
+    cold_at: (u64, u8),
+}
+
+impl Passage {
+    pub(crate) fn new(first: Piece, outlet: Outlet) -> Self {
+        Self {
+            pieces: VecDeque::from([first]),
+            outlet,
+            policy: Policy::default(),
+            stability: Stability::default(),
+            gated: false,
+            ledger: Ledger::default(),
+            sources_done: 0,
+            wanted: None,
+            begun: false,
+            memory_only: false,
+            plan: None,
+            leased: false,
+            parked: Parked::default(),
+            pipe: None,
+            piped: 0,
+            window: None,
+            warm_until: 0,
+            cold_at: (0, 0),
+        }
+    }
+
+    /// Stands in for a passage that is away.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn hollow() -> Self {
+        let nowhere = Outlet { kind: Kind::Other, at: 0 };
+        Self::new(Piece::Memory(bytes::Bytes::new()), nowhere)
+    }
+
+    /// Makes the next call, if there is one.
+    pub(crate) fn step(&mut self, ends: Ends<'_>) -> Result<Step, Error> {
+        if !self.begun {
+            self.begin()?;
+        }
+        if self.plan.is_none() {
+            self.open(ends)?;
+        }
+        let Some(act) = self.act() else { return Ok(Step::Done) };
+        let front = self.front();
+        let mut max = QUANTUM;
+        if let (Some(front), Some(source)) = (front, ends.source) {
+            match self.warm(front, source, act) {
+                Ok(warm) => max = max.min(warm),
+                Err(cold) => return Ok(cold),
+            }
+            self.check(front, source, act, max).map_err(|kind| self.error(kind))?;
+        }
+        let (call, answer) = self.perform(act, front, ends, max);
+        self.ledger.by_method[call.method.index()].calls += 1;
+        if act == Act::Rescue {
+            return self.rescued(answer);
+        }
+        self.account(call, answer, ends)
+    }
+
+    /// Which end the next call may have to wait for; `None` for a regular file.
+    pub(crate) fn side(&self) -> Option<Side> {
+        let front = self.front();
+        let source = front.filter(|front| front.kind != Kind::File).map(|_| Side::Source);
+        let sink = (self.outlet.kind != Kind::File).then_some(Side::Sink);
+        match self.act()? {
+            Act::Gather | Act::Release => sink,
+            Act::Fill | Act::Park => source,
+            Act::Through => source.or(sink),
+            Act::Rescue => None,
+        }
+    }
+
+    /// Whether the next call may wait for a disk although the gate is asked: it writes to a
+    /// file, or goes from file to file.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_file_call(&self) -> bool {
+        self.outlet.kind == Kind::File && self.act().is_some() && self.side().is_none()
+    }
+
+    /// Bytes taken from the source that the sink does not have.
+    pub(crate) fn parked(&self) -> u64 {
+        self.front().map_or(0, |front| front.progress.parked())
+    }
+
+    /// Gives up what is held on the current source.
+    pub(crate) fn release(&mut self, source: Option<BorrowedFd<'_>>) {
+        self.window = None;
+        if let (true, Some(source)) = (std::mem::take(&mut self.leased), source) {
+            // fcntl(2): EAGAIN says that no lease is held: it was broken, which `check` reports.
+            let released = lease::release(source);
+            debug_assert!(matches!(released, Ok(()) | Err(Errno::AGAIN)), "{released:?}");
+        }
+        if self.piped == 0
+            && let Some(pipe) = self.pipe.take()
+        {
+            pipe.give_back();
+        }
+    }
+
+    /// Refuses what `Only` cannot have before anything moves.
+    fn begin(&mut self) -> Result<(), Error> {
+        self.begun = true;
+        self.wanted =
+            self.pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(piece.len()?));
+        self.memory_only = self.pieces.iter().all(|piece| piece.kind() == Kind::Memory);
+        let governed = |piece: &&Piece| self.memory_only || piece.kind() != Kind::Memory;
+        let refused = self.pieces.iter().filter(governed).find(|p| self.choose(p).is_none());
+        if let (Some(piece), Policy::Only(method)) = (refused, self.policy) {
+            let (source, sink) = (piece.kind(), self.outlet.kind);
+            self.begun = false;
+            let kind = ErrorKind::Unsupported { source, sink, errno: None };
+            return Err(Error { method, ..self.error(kind) });
+        }
+        self.drop_finished(None);
+        Ok(())
+    }
+
+    fn choose(&self, piece: &Piece) -> Option<Plan> {
+        let (source, sink) = (piece.kind(), self.outlet.kind);
+        Plan::choose(source, sink, piece.len(), self.policy, self.stability)
+    }
+
+    /// The piece the plan is for: the front, or memory if there was never anything else.
+    fn governed(&self) -> Option<&Piece> {
+        match self.front() {
+            Some(front) => self.pieces.get(front.index),
+            None => self.pieces.front().filter(|_| self.memory_only),
+        }
+    }
+
+    /// Chooses for the piece that is now in front, and takes its lease.
+    fn open(&mut self, ends: Ends<'_>) -> Result<(), Error> {
+        let Some(piece) = self.governed() else { return Ok(()) };
+        let is_file = piece.kind() == Kind::File;
+        let plan = self.choose(piece);
+        if is_file
+            && self.stability == Stability::Lease
+            && !self.leased
+            && let Some(source) = ends.source
+        {
+            lease::take(source).map_err(|errno| self.error(ErrorKind::NoLease(errno)))?;
+            self.leased = true;
+        }
+        if let Some(Plan { method: to, declined: Some(from), .. }) = plan {
+            self.ledger.fallbacks.push(Fallback { from, to, errno: None, at: self.ledger.moved() });
+        }
+        self.plan = plan;
+        self.warm_until = 0;
+        Ok(())
+    }
+
+    /// The method in use; before the first step, the one that will be.
+    pub(crate) fn method(&self) -> Method {
+        let plan = self.plan.or_else(|| self.governed().and_then(|piece| self.choose(piece)));
+        plan.map_or(Method::Copy, |plan| plan.method)
+    }
+
+    fn front(&self) -> Option<Front> {
+        self.pieces.iter().take(SLICES_MAX).enumerate().find_map(|(index, piece)| match piece {
+            Piece::Memory(_) => None,
+            Piece::File { offset, progress, .. } => {
+                let at = Some(offset + progress.taken());
+                Some(Front { index, kind: Kind::File, progress: *progress, at })
+            }
+            Piece::Stream { kind, progress } => {
+                Some(Front { index, kind: *kind, progress: *progress, at: None })
+            }
+        })
+    }
+
+    fn act(&self) -> Option<Act> {
+        if self.pieces.is_empty() {
+            return None;
+        }
+        let method = self.method();
+        let Some(front) = self.front() else {
+            let plain = !self.memory_only || method == Method::Copy;
+            return Some(if plain { Act::Gather } else { Act::Through });
+        };
+        if self.parked.len() > 0 {
+            return Some(Act::Gather);
+        }
+        if self.piped > 0 {
+            return Some(if method == Method::Copy { Act::Rescue } else { Act::Release });
+        }
+        // A file is read before its head is sent, so that both go in one call.
+        let read_first = method == Method::Copy && front.kind == Kind::File;
+        if front.index > 0 && !read_first {
+            return Some(Act::Gather);
+        }
+        let an_end_is_a_pipe = front.kind == Kind::Pipe || self.outlet.kind == Kind::Pipe;
+        Some(match method {
+            Method::Copy => Act::Fill,
+            Method::Splice if !an_end_is_a_pipe => Act::Park,
+            Method::UringSplice => Act::Park,
+            Method::Splice
+            | Method::MmapWrite
+            | Method::Sendfile
+            | Method::CopyFileRange
+            | Method::Clone
+            | Method::ZeroCopySend
+            | Method::UringSendZc => Act::Through,
+        })
+    }
+}

@@ -1,0 +1,227 @@
+//! Making the next call: what has to be looked at before, and the call itself.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::Errno;
+use underpass_sys::lease;
+
+use super::{Act, Ends, Front, Passage};
+use crate::error::ErrorKind;
+use crate::kind::Kind;
+use crate::ledger::Side;
+use crate::method::Method;
+use crate::methods::copy::{self, Gathered};
+use crate::methods::mmap_write::{self, Window};
+use crate::methods::splice::{self, End};
+use crate::methods::{clone, copy_file_range, sendfile};
+use crate::pipe::Pipe;
+use crate::progress::{Call, Leg, QUANTUM};
+use crate::source::Piece;
+use crate::stability::{Stability, Stamp};
+use crate::transfer::Step;
+use crate::warm::{self, Warmth};
+
+/// Reports of the same cold offset before the call is made all the same, lest a page that is
+/// evicted as fast as it is fetched hold the transfer for ever.
+const COLD_REPORTS_MAX: u8 = 3;
+
+impl Passage {
+    /// How many bytes the call may take without waiting for the disk, or the report that it may
+    /// take none. Asked before a head is sent too, so that none is held back while its file is
+    /// fetched.
+    pub(super) fn warm(
+        &mut self,
+        front: Front,
+        source: BorrowedFd<'_>,
+        act: Act,
+    ) -> Result<u64, Step> {
+        let takes = match act {
+            Act::Through | Act::Park | Act::Fill => true,
+            Act::Gather => self.parked.len() == 0 && front.index > 0,
+            Act::Release | Act::Rescue => false,
+        };
+        let (true, Some(at)) = (self.gated && takes, front.at) else { return Ok(QUANTUM) };
+        if at >= self.warm_until {
+            let len = front.progress.left().min(QUANTUM);
+            let hot = match warm::probe(source, at, len) {
+                Warmth::Hot => len,
+                Warmth::Cold { hot } => hot,
+            };
+            let reports = if self.cold_at.0 == at { self.cold_at.1 } else { 0 };
+            if hot == 0 && reports < COLD_REPORTS_MAX {
+                self.cold_at = (at, reports + 1);
+                self.ledger.cold += 1;
+                return Err(Step::Cold { offset: at, len });
+            }
+            self.warm_until = at + if hot == 0 { len } else { hot };
+        }
+        Ok(self.warm_until - at)
+    }
+
+    /// Whether the file is still what it was, before the call that would complete it.
+    pub(super) fn check(
+        &self,
+        front: Front,
+        source: BorrowedFd<'_>,
+        act: Act,
+        max: u64,
+    ) -> Result<(), ErrorKind> {
+        let left = front.progress.left();
+        let completes = match act {
+            Act::Gather => self.parked.len() > 0 && left == 0,
+            Act::Release => left == 0,
+            Act::Through => left <= max || self.method() == Method::Clone,
+            Act::Fill | Act::Park | Act::Rescue => false,
+        };
+        let (true, Some(Piece::File { offset, progress, stamp })) =
+            (completes, self.pieces.get(front.index))
+        else {
+            return Ok(());
+        };
+        match self.stability {
+            Stability::None => Ok(()),
+            Stability::Lease => match lease::is_held(source) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(ErrorKind::Changed),
+                Err(errno) => Err(ErrorKind::Io(errno)),
+            },
+            Stability::Guard | Stability::Copy => {
+                let now = Stamp::of(source).map_err(ErrorKind::Io)?;
+                let there = now.size().max(offset + progress.taken());
+                let end = offset + progress.len().unwrap_or(0);
+                if now == *stamp {
+                    Ok(())
+                } else if there < end {
+                    Err(ErrorKind::Truncated { missing: end - there })
+                } else {
+                    Err(ErrorKind::Changed)
+                }
+            }
+        }
+    }
+
+    /// Makes the call. `max` bounds what is taken from the source.
+    pub(super) fn perform(
+        &mut self,
+        act: Act,
+        front: Option<Front>,
+        ends: Ends<'_>,
+        max: u64,
+    ) -> (Call, Result<u64, Errno>) {
+        let method = self.method();
+        let piped = self.piped;
+        let call = |leg, blocked, own| Call { method, leg, blocked, ahead: 0, own };
+        let (Some(front), Some(source)) = (front, ends.source) else {
+            return self.send_memory(ends.sink);
+        };
+        let left = front.progress.left();
+        let max = max.min(left);
+        match act {
+            Act::Gather => self.send_memory(ends.sink),
+            Act::Fill => {
+                let to = (self.outlet.kind == Kind::File).then_some(self.outlet.at);
+                let from = front.at.or(to).unwrap_or(0);
+                let room = self.parked.room(from, to, max);
+                let own = room.len() as u64;
+                let answer = copy::fill(source, front.at, room);
+                (call(Leg::Park, Side::Source, own), answer)
+            }
+            Act::Rescue => {
+                let to = (self.outlet.kind == Kind::File).then_some(self.outlet.at);
+                let room = self.parked.room(to.unwrap_or(0), to, piped);
+                let own = room.len() as u64;
+                let answer = self
+                    .pipe
+                    .as_ref()
+                    .map_or(Err(Errno::PIPE), |pipe| copy::fill(pipe.read.as_fd(), None, room));
+                (call(Leg::Release, Side::Sink, own), answer)
+            }
+            Act::Park => {
+                let answer = self.own_pipe().and_then(|pipe| {
+                    let into = End(pipe.write.as_fd(), None);
+                    splice::splice(End(source, front.at), into, max, false)
+                });
+                (call(Leg::Park, Side::Source, max), answer)
+            }
+            Act::Release => {
+                let more = self.more_behind(front, left > 0);
+                let sink = End(ends.sink, self.sink_at());
+                let answer = self.own_pipe().and_then(|pipe| {
+                    splice::splice(End(pipe.read.as_fd(), None), sink, piped, more)
+                });
+                (call(Leg::Release, Side::Sink, piped), answer)
+            }
+            Act::Through => {
+                let max = if method == Method::Clone { left } else { max };
+                let answer = self.through(front, source, ends.sink, max);
+                let blocked = if front.kind != Kind::File && answer == Err(Errno::AGAIN) {
+                    splice::blocked(source, ends.sink)
+                } else {
+                    Side::Sink
+                };
+                (call(Leg::Through, blocked, max), answer)
+            }
+        }
+    }
+
+    fn through(
+        &mut self,
+        front: Front,
+        source: BorrowedFd<'_>,
+        sink: BorrowedFd<'_>,
+        max: u64,
+    ) -> Result<u64, Errno> {
+        let at = front.at.unwrap_or(0);
+        let left = front.progress.left();
+        let more = self.more_behind(front, left > max);
+        match self.method() {
+            Method::Sendfile => sendfile::through(source, at, sink, max),
+            Method::Splice => {
+                splice::splice(End(source, front.at), End(sink, self.sink_at()), max, more)
+            }
+            Method::CopyFileRange => {
+                copy_file_range::through(source, at, sink, self.outlet.at, max)
+            }
+            Method::Clone => clone::through(source, at, sink, self.outlet.at, max),
+            Method::MmapWrite => {
+                let part = Window::part(&mut self.window, source, at, left, max)?;
+                mmap_write::through(part, sink, self.outlet, more)
+            }
+            // Plans never hold these for a direct call.
+            Method::Copy | Method::ZeroCopySend | Method::UringSendZc | Method::UringSplice => {
+                Err(Errno::NOSYS)
+            }
+        }
+    }
+
+    fn send_memory(&self, sink: BorrowedFd<'_>) -> (Call, Result<u64, Errno>) {
+        let parked = self.parked.len();
+        let all_of_it =
+            self.front().is_some_and(|f| f.progress.left() == 0 && f.progress.parked() == parked);
+        let gathered = Gathered::new(&self.pieces, self.parked.bytes(), all_of_it);
+        let answer = gathered.send(sink, self.outlet);
+        let Gathered { ahead, own, .. } = gathered;
+        let leg = Leg::Release;
+        (Call { method: Method::Copy, leg, blocked: Side::Sink, ahead, own }, answer)
+    }
+
+    fn own_pipe(&mut self) -> Result<&Pipe, Errno> {
+        match &mut self.pipe {
+            Some(pipe) => Ok(pipe),
+            none => Ok(none.insert(Pipe::take()?)),
+        }
+    }
+
+    fn sink_at(&self) -> Option<u64> {
+        (self.outlet.kind == Kind::File).then_some(self.outlet.at)
+    }
+
+    /// Whether a socket is told that more follows at once: the rest of a file, or the piece
+    /// behind it. Never before a stream, whose next byte may be long in coming.
+    fn more_behind(&self, front: Front, of_this: bool) -> bool {
+        if of_this {
+            return front.kind == Kind::File;
+        }
+        self.pieces.get(front.index + 1).is_some_and(Piece::is_at_hand)
+    }
+}

@@ -1,0 +1,50 @@
+//! The pipes that splice(2) needs between two ends of which neither is one, and their pool.
+//!
+//! A pipe that still holds bytes is never handed on: they would reach somebody else's peer. A
+//! pipe's capacity counts buffers, not bytes, so what it holds may exceed what F_GETPIPE_SZ says.
+//!
+//! Source: pipe(7), "Pipe capacity"; fcntl(2), `F_SETPIPE_SZ`.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+
+/// Pipes kept for the next transfer, each with the ring of 256 buffers that it was sized to.
+const POOL_MAX: usize = 16;
+
+/// 1 MiB, the largest size an unprivileged process may ask for by default.
+const CAPACITY: usize = 1 << 20;
+
+static POOL: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
+
+/// A pipe of ours, non-blocking at both ends.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    pub(crate) read: OwnedFd,
+    pub(crate) write: OwnedFd,
+}
+
+impl Pipe {
+    /// An empty pipe, from the pool or new; 1 MiB large where the user's limit allows.
+    pub(crate) fn take() -> Result<Self, Errno> {
+        if let Some(pipe) = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Ok(pipe);
+        }
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        match rustix::pipe::fcntl_setpipe_size(&write, CAPACITY) {
+            // pipe(7): beyond pipe-user-pages-soft only small pipes are to be had; they serve.
+            Ok(_) | Err(Errno::PERM | Errno::BUSY | Errno::NOMEM) => Ok(Self { read, write }),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Puts the pipe back for others. The caller knows that it is empty.
+    pub(crate) fn give_back(self) {
+        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool.len() < POOL_MAX {
+            pool.push(self);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Where bytes go.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::kind::Kind;
+
+/// A sink for the bytes of a [`Transfer`](crate::Transfer).
+#[derive(Debug, Clone, Copy)]
+pub struct Sink<'a> {
+    pub(crate) fd: BorrowedFd<'a>,
+    pub(crate) outlet: Outlet,
+}
+
+/// A sink without its descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outlet {
+    pub(crate) kind: Kind,
+    /// Where the next byte goes; of meaning for files alone.
+    pub(crate) at: u64,
+}
+
+impl<'a> Sink<'a> {
+    /// A socket, pipe or other descriptor that is written in order.
+    ///
+    /// A regular file is written at its descriptor's own offset, as standard output is when a
+    /// shell redirects it. Costs one fstat(2).
+    #[must_use]
+    pub fn stream(stream: &'a impl AsFd) -> Self {
+        let fd = stream.as_fd();
+        Self { fd, outlet: Outlet { kind: Kind::of_stream(fd), at: 0 } }
+    }
+
+    /// A regular file, from byte `at` on. The descriptor's own offset is neither used nor moved.
+    ///
+    /// On a descriptor opened with `O_APPEND` every write goes to the end of the file whatever
+    /// `at` says (pwrite(2), BUGS), by the methods that then remain.
+    #[must_use]
+    pub fn file(file: &'a impl AsFd, at: u64) -> Self {
+        Self { fd: file.as_fd(), outlet: Outlet { kind: Kind::File, at } }
+    }
+}

@@ -1,0 +1,204 @@
+//! Where bytes come from.
+//!
+//! File ranges carry their own offsets: the descriptor's offset is neither used nor moved, so
+//! that one open file can feed any number of transfers.
+
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use bytes::Bytes;
+use rustix::fs::FileType;
+
+use crate::kind::Kind;
+use crate::progress::Progress;
+use crate::stability::Stamp;
+
+/// A source of bytes for a [`Transfer`](crate::Transfer).
+#[derive(Debug)]
+pub struct Source<'a> {
+    pub(crate) fd: Option<BorrowedFd<'a>>,
+    pub(crate) piece: Piece,
+}
+
+/// A source without its descriptor, and how far it has come.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// What is left of owned memory.
+    Memory(Bytes),
+    /// A range that starts at `offset` of a regular file that had this stamp.
+    File { offset: u64, progress: Progress, stamp: Stamp },
+    /// A stream of this kind.
+    Stream { kind: Kind, progress: Progress },
+}
+
+impl<'a> Source<'a> {
+    /// The bytes `range` of a regular file. An open end is the file's size at this moment.
+    ///
+    /// Methods that send by reference need the range to stay as it is until the sink's reader
+    /// has it: append-only files and files replaced by rename(2) qualify; for others see
+    /// [`Stability`](crate::Stability). An end past the end of the file is accepted here and
+    /// found as `Truncated` when the transfer gets there.
+    ///
+    /// Costs one fstat(2).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if `file` is not a regular file, if the range starts after its end or past
+    /// the end of the file, or if it ends after 2^63 - 1. Those of fstat(2).
+    pub fn file(file: &'a impl AsFd, range: impl RangeBounds<u64>) -> io::Result<Self> {
+        let fd = file.as_fd();
+        let stat = rustix::fs::fstat(fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(invalid("the source is not a regular file; it can be read as a stream"));
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let start = match range.start_bound() {
+            Bound::Included(&start) => Some(start),
+            Bound::Excluded(&before) => before.checked_add(1),
+            Bound::Unbounded => Some(0),
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&last) => last.checked_add(1),
+            Bound::Excluded(&end) => Some(end),
+            Bound::Unbounded => Some(size),
+        };
+        let (Some(start), Some(end)) = (start, end) else {
+            return Err(invalid("the range reaches past 2^63 - 1"));
+        };
+        if i64::try_from(end).is_err() || i64::try_from(start).is_err() {
+            return Err(invalid(format!("the range {start}..{end} reaches past 2^63 - 1")));
+        }
+        if start > end || start > size {
+            let why = format!("the range {start}..{end} does not start in a file of {size} bytes");
+            return Err(invalid(why));
+        }
+        let progress = Progress::new(Some(end - start));
+        let stamp = Stamp::from(&stat);
+        Ok(Self { fd: Some(fd), piece: Piece::File { offset: start, progress, stamp } })
+    }
+
+    /// What a socket, pipe or other descriptor yields until its end.
+    ///
+    /// A regular file is read from its descriptor's own offset, as standard input is when a
+    /// shell redirects it. Costs one fstat(2).
+    #[must_use]
+    pub fn stream(stream: &'a impl AsFd) -> Self {
+        let fd = stream.as_fd();
+        let piece = Piece::Stream { kind: Kind::of_stream(fd), progress: Progress::new(None) };
+        Self { fd: Some(fd), piece }
+    }
+
+    /// Bytes in memory: a head, a trailer, a frame.
+    ///
+    /// Owned, because `MSG_ZEROCOPY` and `SEND_ZC` need memory that lives until the kernel's
+    /// last completion.
+    #[must_use]
+    pub fn bytes(bytes: impl Into<Bytes>) -> Self {
+        Self { fd: None, piece: Piece::Memory(bytes.into()) }
+    }
+
+    /// At most (files, memory) or exactly (streams) the first `n` bytes.
+    ///
+    /// A stream that ends before is `Truncated`.
+    #[must_use]
+    pub fn take(mut self, n: u64) -> Self {
+        match &mut self.piece {
+            Piece::Memory(bytes) => bytes.truncate(usize::try_from(n).unwrap_or(usize::MAX)),
+            Piece::File { progress, .. } => {
+                *progress = Progress::new(progress.len().map(|len| len.min(n)));
+            }
+            Piece::Stream { progress, .. } => {
+                *progress = Progress::new(Some(progress.len().map_or(n, |len| len.min(n))));
+            }
+        }
+        self
+    }
+
+    /// Bytes it will yield; `None` for a stream until its end.
+    #[must_use]
+    pub fn len_bytes(&self) -> Option<u64> {
+        self.piece.len()
+    }
+}
+
+impl Piece {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Memory(_) => Kind::Memory,
+            Self::File { .. } => Kind::File,
+            Self::Stream { kind, .. } => *kind,
+        }
+    }
+
+    pub(crate) fn len(&self) -> Option<u64> {
+        match self {
+            Self::Memory(bytes) => Some(bytes.len() as u64),
+            Self::File { progress, .. } | Self::Stream { progress, .. } => progress.len(),
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Self::Memory(bytes) => bytes.is_empty(),
+            Self::File { progress, .. } | Self::Stream { progress, .. } => progress.is_over(),
+        }
+    }
+
+    /// Whether bytes of it can follow at once: it is not a stream and not empty.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        !matches!(self, Self::Stream { .. }) && !self.is_over()
+    }
+}
+
+fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_cannot_be_are_refused_with_their_numbers() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(50).unwrap();
+        let refused = |range: (Bound<u64>, Bound<u64>)| {
+            let error = Source::file(&file, range).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            error.to_string()
+        };
+        use Bound::{Excluded, Included, Unbounded};
+        let why = refused((Included(51), Unbounded));
+        assert_eq!(why, "the range 51..50 does not start in a file of 50 bytes");
+        refused((Included(9), Excluded(8)));
+        refused((Included(51), Excluded(60)));
+        refused((Included(0), Included(u64::MAX)));
+        refused((Excluded(u64::MAX), Unbounded));
+        assert!(refused((Included(0), Excluded(1 << 63))).contains("2^63 - 1"));
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_range_and_of_the_take() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(50).unwrap();
+        let len = |source: Source<'_>| source.len_bytes();
+        assert_eq!(len(Source::file(&file, ..).unwrap()), Some(50));
+        assert_eq!(len(Source::file(&file, 50..).unwrap()), Some(0));
+        assert_eq!(len(Source::file(&file, 10..=19).unwrap()), Some(10));
+        assert_eq!(len(Source::file(&file, 10..100).unwrap().take(80)), Some(80));
+        assert_eq!(len(Source::file(&file, 10..100).unwrap().take(95)), Some(90));
+        let top = (1 << 63) - 1;
+        assert_eq!(len(Source::file(&file, 10..top).unwrap()), Some(top - 10));
+        assert_eq!(len(Source::bytes("hello").take(2)), Some(2));
+        assert_eq!(len(Source::stream(&file)), None);
+        assert_eq!(len(Source::stream(&file).take(7)), Some(7));
+    }
+
+    #[test]
+    fn a_directory_is_not_a_file_range() {
+        let directory = std::fs::File::open("/").unwrap();
+        let error = Source::file(&directory, ..).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}
