@@ -6,6 +6,9 @@
 #![expect(clippy::print_stdout, reason = "what these commands find is what they print")]
 
 mod bench;
+mod guest;
+mod outcome;
+mod process;
 mod tidy;
 mod workspace;
 
@@ -25,6 +28,8 @@ struct Options {
 enum Command {
     /// Measures against competitors, side by side in one run.
     Bench(bench::Options),
+    /// Runs the engine's tests on Debian's kernel in a virtual machine.
+    Guest,
     /// Checks the rules of the house that no compiler checks.
     Tidy,
 }
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Bench(options) => bench::run(options),
+        Command::Guest => guest::run().map(drop),
         Command::Tidy => tidy::run(),
     }
 }

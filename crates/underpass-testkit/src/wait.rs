@@ -21,9 +21,36 @@ pub fn until<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Op
     }
 }
 
+/// Waits until a write would give a file another time than one that was written just before.
+///
+/// Before Linux 6.13 file times are taken from a clock that moves with the tick, every 1 to
+/// 10 ms; two writes within a tick are told apart by nothing that fstat(2) says.
+///
+/// # Panics
+///
+/// If that clock stands still for a minute.
+pub fn until_file_times_move() {
+    let now = || rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    let start = now();
+    let moved = until(Duration::from_secs(60), || (now() != start).then_some(()));
+    moved.expect("the clock ticks");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_writes_with_the_wait_between_them_differ_in_time() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = || {
+            std::fs::write(file.path(), "a").unwrap();
+            file.as_file().metadata().unwrap().modified().unwrap()
+        };
+        let first = write();
+        until_file_times_move();
+        assert_ne!(write(), first);
+    }
 
     #[test]
     fn a_condition_is_asked_until_it_holds_and_at_least_once() {

@@ -156,6 +156,7 @@ mod tests {
         std::fs::write(&other, b"one").unwrap();
         std::fs::rename(&other, &path).unwrap();
         assert_eq!(refresh(&cache, &path, &made), 2, "replaced by rename");
+        underpass_testkit::wait::until_file_times_move();
         std::fs::write(&path, b"two").unwrap();
         assert_eq!(refresh(&cache, &path, &made), 3, "written in place");
     }

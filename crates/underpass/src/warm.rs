@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn on_disk(len: usize) -> std::fs::File {
-        let mut file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let mut file = tempfile::tempfile_in(underpass_testkit::disk::disk_dir().unwrap()).unwrap();
         file.write_all(&vec![7; len]).unwrap();
         file.sync_all().unwrap();
         file

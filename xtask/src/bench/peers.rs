@@ -12,7 +12,8 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use underpass_testkit::server::{Server, free_address};
 
-use super::{cpu, report};
+use super::cpu;
+use crate::process::output;
 use crate::workspace;
 
 /// A server that takes part.
@@ -96,7 +97,7 @@ pub(crate) fn compile(source: &str, scratch: &Path) -> Result<PathBuf> {
     let source = workspace::root().join("bench/compare").join(source);
     let program = scratch.join(source.file_stem().context("a source file has a name")?);
     if !program.exists() {
-        report::output(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(&source))?;
+        output(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(&source))?;
     }
     Ok(program)
 }

@@ -14,6 +14,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::stats;
+use crate::process::output;
 use crate::workspace;
 
 /// Which way a quantity is better, hence which of its values is the worst.
@@ -160,15 +161,6 @@ fn machine() -> Result<String> {
         std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?.trim(),
         output(Command::new("rustc").arg("--version"))?,
     ))
-}
-
-/// What a command printed, trimmed.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| name.clone())?;
-    let (out, complaint) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
-    ensure!(output.status.success(), "{name}: {}: {}", output.status, complaint.trim());
-    Ok(String::from_utf8(out).with_context(|| name)?.trim().to_owned())
 }
 
 #[cfg(test)]

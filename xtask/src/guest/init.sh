@@ -1,0 +1,30 @@
+#!/bin/busybox sh
+# Process 1 of the guest: loads the modules, makes the places that tests expect, runs each test
+# binary and says on the console what came of it. `cargo xtask guest` reads the lines that start
+# with GUEST.
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/shm /sys/fs/cgroup
+mount -t tmpfs tmp /tmp
+mount -t tmpfs shm /dev/shm
+while read -r module; do
+    insmod "/modules/$module" || echo "GUEST failed insmod $module"
+done < /modules/order
+mount -t cgroup2 cgroup /sys/fs/cgroup
+ip link set lo up
+mount -t ext4 /dev/vda /disk || echo "GUEST failed mount /disk"
+
+export HOME=/ TMPDIR=/tmp UNDERPASS_DISK_DIR=/disk UNDERPASS_SKIPS=/tmp/skips
+: > /tmp/skips
+echo "GUEST kernel $(uname -r)"
+while read -r test; do
+    echo "GUEST begin $test"
+    cd "/tests/$test" && ./binary
+    echo "GUEST end $test $?"
+done < /tests/order
+while read -r skip; do echo "GUEST skip $skip"; done < /tmp/skips
+echo "GUEST done"
+umount /disk
+poweroff -f

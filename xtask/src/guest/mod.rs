@@ -1,0 +1,187 @@
+//! `cargo xtask guest`: the engine's tests on Debian's kernel, in a virtual machine.
+//!
+//! For what the machine at hand may lack: kernel TLS, a second kernel version, root's mounts and
+//! cgroups without touching the host. The kernel package is unpacked, never installed, and boots
+//! in seconds under qemu's own translation; no KVM, which hangs where it is nested. Nothing
+//! measured in there says anything about speed.
+//!
+//! The test binaries are linked statically, since the guest has no libraries but those of the
+//! few programs it is given. Everything is kept under the target directory.
+
+mod kernel;
+mod tree;
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::outcome::{Expectation, Tally};
+use crate::workspace;
+
+/// From power-on to the last test. Translation is some ten times slower than the machine.
+const TIME_MAX: Duration = Duration::from_secs(8 * 60);
+
+/// The packages whose tests run in the guest.
+const PACKAGES: [&str; 3] = ["underpass-sys", "underpass", "underpass-testkit"];
+
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds what the guest needs, boots it and checks what it says.
+///
+/// # Errors
+///
+/// If a test fails, none ran, the time is up, or the skipped tests are not the expected ones.
+pub(crate) fn run() -> Result<Tally> {
+    let dir = workspace::target_dir()?.join("guest");
+    std::fs::create_dir_all(&dir)?;
+    let kernel = kernel::unpack(&dir)?;
+    let tests = build(&dir)?;
+    let archive = tree::archive(&dir, &kernel, &tests)?;
+    let disk = tree::disk(&dir)?;
+    let said = boot(&kernel.image, &archive, &disk)?;
+    judge(&said, &tests)
+}
+
+/// A test binary and the name it has in the guest.
+#[derive(Debug)]
+pub(crate) struct TestBinary {
+    name: String,
+    path: PathBuf,
+}
+
+/// Builds the tests, statically linked.
+fn build(dir: &Path) -> Result<Vec<TestBinary>> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--no-run", "--all-features", "--tests", "--message-format=json"]);
+    cargo.arg(format!("--target={TRIPLE}")).arg("--target-dir").arg(dir.join("build"));
+    cargo.args(PACKAGES.iter().map(|package| format!("--package={package}")));
+    cargo.env("RUSTFLAGS", "-Ctarget-feature=+crt-static").env("CARGO_PROFILE_DEV_DEBUG", "0");
+    let output = cargo.stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "the guest's tests do not build");
+    let mut tests = Vec::new();
+    for line in output.stdout.lines() {
+        let message: Value = serde_json::from_str(&line?).context("cargo's messages")?;
+        let Some(path) = message.get("executable").and_then(Value::as_str) else { continue };
+        let is_test = message.pointer("/profile/test").and_then(Value::as_bool);
+        if is_test == Some(true) {
+            let path = PathBuf::from(path);
+            let stem = path.file_stem().context("an executable has a name")?.to_string_lossy();
+            let name = stem.rsplit_once('-').map_or(&*stem, |(name, _hash)| name);
+            // Each package's integration tests are called `it`.
+            let package = message.pointer("/manifest_path").and_then(Value::as_str);
+            let package = package.and_then(|path| Path::new(path).parent()?.file_name());
+            let package = package.context("a test has a manifest")?.to_string_lossy();
+            tests.push(TestBinary { name: format!("{package}.{name}"), path });
+        }
+    }
+    ensure!(!tests.is_empty(), "cargo built no test binary");
+    tests.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(tests)
+}
+
+/// A virtual machine that does not outlive this value.
+struct Machine(Child);
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Both fail only if it has ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Runs the guest to its end and returns what it wrote to its console.
+fn boot(kernel: &Path, archive: &Path, disk: &Path) -> Result<Vec<String>> {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-accel", "tcg", "-cpu", "max", "-m", "2048", "-smp", "2", "-no-reboot"]);
+    qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
+    qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(archive);
+    qemu.args(["-append", "console=ttyS0 loglevel=3 panic=-1 rdinit=/init"]);
+    qemu.arg("-drive").arg(format!("file={},if=virtio,format=raw,cache=unsafe", disk.display()));
+    qemu.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut machine =
+        Machine(qemu.spawn().context("qemu-system-x86_64, of package qemu-system-x86")?);
+    let console = machine.0.stdout.take().context("the console is a pipe")?;
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let (end, mut said) = (Instant::now() + TIME_MAX, Vec::new());
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                writeln!(std::io::stdout(), "{line}")?;
+                said.push(line);
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(said),
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("the guest was not done after {} s", TIME_MAX.as_secs())
+            }
+        }
+    }
+}
+
+/// Decides from the console what came of it.
+fn judge(said: &[String], tests: &[TestBinary]) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let mut skips = Vec::new();
+    for line in said {
+        tally.add(line);
+        if let Some(failure) = line.strip_prefix("GUEST failed ") {
+            bail!("the guest could not {failure}");
+        }
+        skips.extend(line.strip_prefix("GUEST skip ").map(str::to_owned));
+    }
+    let is_bad = |test: &&TestBinary| !said.contains(&format!("GUEST end {} 0", test.name));
+    let bad: Vec<&str> = tests.iter().filter(is_bad).map(|test| test.name.as_str()).collect();
+    ensure!(bad.is_empty(), "failed in the guest, or never ended: {}", bad.join(", "));
+    ensure!(said.iter().any(|line| line == "GUEST done"), "the guest stopped before its end");
+    ensure!(tally.passed > 0 && tally.failed == 0, "in the guest: {tally}");
+    tally.skipped = Expectation::read("expected-skips-guest.txt")?.compare(&skips)?;
+    println!("guest: {tally}");
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(said: &[&str]) -> Result<Tally, String> {
+        let said: Vec<String> = said.iter().map(|line| (*line).to_owned()).collect();
+        let tests = [TestBinary { name: "a".to_owned(), path: PathBuf::new() }];
+        judge(&said, &tests).map_err(|error| error.to_string())
+    }
+
+    const RESULT: &str = "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured";
+
+    #[test]
+    fn a_guest_that_ran_no_test_or_stopped_early_has_failed() {
+        let error = verdict(&["GUEST done"]).unwrap_err();
+        assert_eq!(error, "failed in the guest, or never ended: a");
+        let error = verdict(&[RESULT, "GUEST end a 101", "GUEST done"]).unwrap_err();
+        assert_eq!(error, "failed in the guest, or never ended: a");
+        let error = verdict(&[RESULT, "GUEST end a 0"]).unwrap_err();
+        assert_eq!(error, "the guest stopped before its end");
+        let error = verdict(&["GUEST end a 0", "GUEST done"]).unwrap_err();
+        assert_eq!(error, "in the guest: 0 passed, 0 failed, 0 skipped");
+        let error = verdict(&["GUEST failed insmod tls.ko"]).unwrap_err();
+        assert_eq!(error, "the guest could not insmod tls.ko");
+    }
+
+    #[test]
+    fn an_unexpected_skip_in_the_guest_is_a_failure() {
+        let skip = "GUEST skip SKIP no-such-package no_such_test: no reason";
+        let error = verdict(&[RESULT, skip, "GUEST end a 0", "GUEST done"]).unwrap_err();
+        assert!(error.contains("no-such-package no_such_test"), "{error}");
+    }
+}

@@ -1,0 +1,136 @@
+//! What tests came to: their results counted, their skips compared with the expected ones.
+//!
+//! A machine that loses a capability loses tests without a failure. So each kind of machine has a
+//! list of the tests it skips, and a run that skips another or one less fails.
+//!
+//! A line of such a list is `package test: why`, as the test prints it after SKIP; empty lines
+//! and lines that start with `#` are comments.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::workspace;
+
+/// Sums of `test result:` lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub passed: usize,
+    pub failed: usize,
+    pub skipped: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { passed, failed, skipped } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+impl Tally {
+    /// Counts a line of a test binary's output if it is a result:
+    /// `test result: ok. 3 passed; 0 failed; …`.
+    pub(crate) fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line.split_once("test result: ") else { return };
+        let number = |what: &str| {
+            let before = counts.split_once(what)?.0;
+            before.trim_end().rsplit([' ', ';']).next()?.parse::<usize>().ok()
+        };
+        self.passed += number(" passed").unwrap_or_default();
+        self.failed += number(" failed").unwrap_or_default();
+    }
+
+    /// Counts another run's tests in.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// The tests that one kind of machine skips.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Expectation {
+    list: &'static str,
+    tests: BTreeSet<String>,
+}
+
+impl Expectation {
+    /// Reads a list that lies in xtask's directory.
+    pub(crate) fn read(list: &'static str) -> Result<Self> {
+        let path = workspace::root().join("xtask").join(list);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(Self::of(list, &text))
+    }
+
+    fn of(list: &'static str, text: &str) -> Self {
+        let lines = text.lines().map(str::trim);
+        let tests = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Self { list, tests: tests.map(name_of).collect() }
+    }
+
+    /// Compares with the SKIP lines of a run. A test that ran in several configurations counts
+    /// once. Returns how many were skipped.
+    ///
+    /// # Errors
+    ///
+    /// If a test was skipped that is not on the list, or one on the list was not skipped.
+    pub(crate) fn compare(&self, skips: &[String]) -> Result<usize> {
+        let skipped: BTreeSet<String> =
+            skips.iter().map(|line| name_of(line.strip_prefix("SKIP ").unwrap_or(line))).collect();
+        let lines = |tests: Vec<&String>| {
+            tests.iter().map(|test| format!("\n  {test}")).collect::<String>()
+        };
+        let unexpected = lines(skipped.difference(&self.tests).collect());
+        let list = self.list;
+        ensure!(
+            unexpected.is_empty(),
+            "tests were skipped that xtask/{list} does not expect: install what they need, or \
+             list them{unexpected}"
+        );
+        let missing = lines(self.tests.difference(&skipped).collect());
+        ensure!(
+            missing.is_empty(),
+            "xtask/{list} expects skips that did not happen: take them off the list{missing}"
+        );
+        Ok(skipped.len())
+    }
+}
+
+/// `package test` of `package test: why`: the reason may name a version or an errno.
+fn name_of(line: &str) -> String {
+    line.split_once(": ").map_or(line, |(name, _)| name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_summed() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+            "test result: FAILED. 1 passed; 2 failed; 0 ignored",
+        ] {
+            tally.add(line);
+        }
+        assert_eq!(tally.to_string(), "13 passed, 2 failed, 0 skipped");
+    }
+
+    #[test]
+    fn skips_must_be_the_expected_ones_neither_more_nor_less() {
+        let expected = Expectation::of("list", "# why\n\na x::y: no ring\na z\n");
+        let skips =
+            |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        let both = skips(&["SKIP a x::y: other", "SKIP a z: why", "SKIP a z: why"]);
+        assert_eq!(expected.compare(&both).unwrap(), 2);
+        let more = skips(&["SKIP a x::y: no", "SKIP a z: no", "SKIP b w: no"]);
+        let error = expected.compare(&more).unwrap_err().to_string();
+        assert!(error.ends_with("list them\n  b w"), "{error}");
+        let error = expected.compare(&skips(&["SKIP a z: no"])).unwrap_err().to_string();
+        assert!(error.ends_with("take them off the list\n  a x::y"), "{error}");
+    }
+}
