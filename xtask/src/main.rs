@@ -6,12 +6,14 @@
 #![expect(clippy::print_stdout, reason = "what these commands find is what they print")]
 
 mod bench;
+mod ci;
 mod guest;
 mod outcome;
 mod process;
 mod tidy;
 mod workspace;
 
+use std::fmt;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -28,17 +30,33 @@ struct Options {
 enum Command {
     /// Measures against competitors, side by side in one run.
     Bench(bench::Options),
+    /// Runs everything that must hold, and prints each command.
+    Ci,
     /// Runs the engine's tests on Debian's kernel in a virtual machine.
     Guest,
     /// Checks the rules of the house that no compiler checks.
     Tidy,
 }
 
+/// A failure whose account has been printed, so that the line printed last can be another.
+#[derive(Debug)]
+struct Told;
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("failed as told above")
+    }
+}
+
+impl std::error::Error for Told {}
+
 fn main() -> ExitCode {
     match run(Options::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("error: {error:#}");
+            if !error.is::<Told>() {
+                println!("error: {error:#}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -47,6 +65,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Bench(options) => bench::run(options),
+        Command::Ci => ci::run(),
         Command::Guest => guest::run().map(drop),
         Command::Tidy => tidy::run(),
     }

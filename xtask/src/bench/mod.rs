@@ -34,6 +34,9 @@ const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 /// `tcp_allowed_congestion_control`.
 const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 
+/// The names of the benches, as the command line has them.
+pub(crate) const NAMES: [&str; 1] = ["serve"];
+
 /// Measures this workspace beside its competitors.
 #[derive(Debug, Args)]
 pub(crate) struct Options {

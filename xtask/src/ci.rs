@@ -1,0 +1,235 @@
+//! `cargo xtask ci`: everything that must hold, in one command.
+//!
+//! Each step is printed as the command that repeats it. A failing step does not keep the others
+//! from running; what failed is named at the end, before the last line, which is the sum of all
+//! tests. A bare Debian machine with Rust and root is enough: what else is needed is installed
+//! first. On two CPUs the whole takes less than half an hour, of which most is compiling.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::outcome::{Expectation, Tally};
+use crate::{guest, tidy, workspace};
+
+/// Programs that steps and tests start, and Debian's packages that have them.
+const NEEDED: [(&str, &str); 18] = [
+    ("cc", "gcc"),
+    ("cpio", "cpio"),
+    ("curl", "curl"),
+    ("busybox", "busybox-static"),
+    ("git", "git"),
+    ("ip", "iproute2"),
+    ("ldd", "libc-bin"),
+    ("losetup", "mount"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mount", "mount"),
+    ("nginx", "nginx-light"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("setcap", "libcap2-bin"),
+    ("strace", "strace"),
+    ("taskset", "util-linux"),
+    ("unshare", "util-linux"),
+];
+
+/// The steps so far.
+struct Run {
+    tally: Tally,
+    failures: Vec<String>,
+    skips_file: std::path::PathBuf,
+}
+
+/// Runs every step.
+///
+/// # Errors
+///
+/// If one failed; its name is in the message.
+pub(crate) fn run() -> Result<()> {
+    let skips_file = workspace::target_dir()?.join("ci-skips");
+    match std::fs::remove_file(&skips_file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            bail!("{}: {error}", skips_file.display())
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let mut run = Run { tally: Tally::default(), failures: Vec::new(), skips_file };
+    run.step("packages", |_| install());
+    for (name, arguments) in [
+        ("format", &["fmt", "--all", "--check"][..]),
+        (
+            "clippy",
+            &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"],
+        ),
+        (
+            "clippy without features",
+            &["clippy", "-p=underpass", "--no-default-features", "--", "-D", "warnings"],
+        ),
+    ] {
+        run.step(name, |_| cargo(arguments));
+    }
+    run.step("tidy", |_| tidy::run());
+    for (name, arguments) in [
+        ("tests", &["--workspace"][..]),
+        ("tests without features", &["-p=underpass", "--no-default-features"]),
+        ("tests with io_uring", &["-p=underpass", "-p=underpass-sys", "--features=uring"]),
+    ] {
+        run.step(name, |run| run.tests(arguments));
+    }
+    run.step("documentation", |_| documentation());
+    run.step("licences and sources", |_| deny());
+    run.step("examples", |_| cargo(&["build", "--workspace", "--examples"]));
+    for bench in crate::bench::NAMES {
+        run.step(&format!("bench {bench}"), |_| smoke(bench));
+    }
+    run.step("guest", |run| {
+        let tally = guest::run()?;
+        run.tally.add_all(tally);
+        Ok(())
+    });
+    run.step("skipped tests", Run::skips);
+    run.end()
+}
+
+impl Run {
+    fn step(&mut self, name: &str, step: impl FnOnce(&mut Self) -> Result<()>) {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let outcome = step(self);
+        println!("== {name}: {} s", start.elapsed().as_secs());
+        if let Err(error) = outcome {
+            println!("error: {error:#}");
+            self.failures.push(name.to_owned());
+        }
+    }
+
+    /// Runs `cargo test` and counts what it prints.
+    fn tests(&mut self, arguments: &[&str]) -> Result<()> {
+        let mut cargo = workspace::cargo();
+        cargo.args(["test", "--no-fail-fast"]).args(arguments);
+        cargo.env("UNDERPASS_SKIPS", &self.skips_file);
+        announce(&cargo);
+        let mut child = cargo.stdout(Stdio::piped()).spawn()?;
+        let output = child.stdout.take().context("the output is a pipe")?;
+        let before = self.tally;
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            println!("{line}");
+            self.tally.add(&line);
+        }
+        ensure!(child.wait()?.success(), "a test failed");
+        ensure!(self.tally.passed > before.passed, "no test ran");
+        Ok(())
+    }
+
+    /// Compares what was skipped with what this kind of machine is expected to skip.
+    fn skips(&mut self) -> Result<()> {
+        let list = if rustix::process::geteuid().is_root() {
+            "expected-skips.txt"
+        } else {
+            "expected-skips-unprivileged.txt"
+        };
+        let skips: Vec<String> = if self.skips_file.exists() {
+            std::fs::read_to_string(&self.skips_file)?.lines().map(str::to_owned).collect()
+        } else {
+            Vec::new()
+        };
+        for skip in &skips {
+            println!("{skip}");
+        }
+        self.tally.skipped += skips.len();
+        Expectation::read(list)?.compare(&skips)?;
+        Ok(())
+    }
+
+    fn end(self) -> Result<()> {
+        println!();
+        let failed = self.failures.join(", ");
+        if !self.failures.is_empty() {
+            println!("failed: {failed}");
+        }
+        println!("{}", self.tally);
+        if self.failures.is_empty() { Ok(()) } else { Err(crate::Told.into()) }
+    }
+}
+
+/// Installs what is missing, as root; otherwise names it.
+fn install() -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs: Vec<_> =
+        std::env::split_paths(&path).chain([Path::new("/usr/sbin").into()]).collect();
+    let is_there = |program: &str| dirs.iter().any(|dir| dir.join(program).is_file());
+    let mut packages: Vec<&str> = Vec::new();
+    for (program, package) in NEEDED {
+        if !is_there(program) && !packages.contains(&package) {
+            packages.push(package);
+        }
+    }
+    if packages.is_empty() {
+        println!("all {} programs are there", NEEDED.len());
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    ensure!(rustix::process::geteuid().is_root(), "as root: apt-get install {list}");
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    succeed(apt().args(["-q", "update"]))?;
+    let mut install = apt();
+    succeed(install.args(["-q", "install", "-y", "--no-install-recommends"]).args(packages))
+}
+
+fn documentation() -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["doc", "--workspace", "--no-deps", "--all-features"]);
+    succeed(cargo.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Installs cargo-deny if it is missing, which takes some minutes once.
+fn deny() -> Result<()> {
+    let is_there = workspace::cargo()
+        .args(["deny", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    if !is_there.success() {
+        // Unoptimised: it runs for a second and is built once per machine.
+        cargo(&["install", "cargo-deny", "--locked", "--debug"])?;
+    }
+    cargo(&["deny", "check", "licenses", "bans", "sources"])
+}
+
+fn smoke(bench: &str) -> Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    succeed(command.args(["bench", bench, "--smoke"]))
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    succeed(workspace::cargo().args(arguments))
+}
+
+/// Prints a command and runs it.
+fn succeed(command: &mut Command) -> Result<()> {
+    announce(command);
+    let status = command.status()?;
+    let name = command.get_program().to_string_lossy();
+    ensure!(status.success(), "{name}: {status}");
+    Ok(())
+}
+
+fn announce(command: &Command) {
+    let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let variables = variables
+        .map(|(name, value)| format!("{}='{}' ", name.to_string_lossy(), value.to_string_lossy()));
+    let program = Path::new(command.get_program()).file_name().map(OsStr::to_string_lossy);
+    let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+    let program = program.unwrap_or_default();
+    println!("$ {}{program} {}", variables.collect::<String>(), words.join(" "));
+}
