@@ -1,4 +1,31 @@
 //! The command `underpass`.
+//!
+//! Flags become ready objects here and a library does the work; what the user sees of errors is
+//! decided here too.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod args;
+mod exit;
+mod generate;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_target(false)
+        .init();
+    let (name, outcome) = match arguments.command {
+        Command::Serve(wanted) => ("serve", serve::run(wanted)),
+        Command::Completions { shell } => ("completions", generate::completions(shell)),
+        Command::Man { command } => ("man", generate::man(command.as_deref())),
+    };
+    exit::code(name, outcome)
+}

@@ -11,6 +11,7 @@
 //! Source: Apache HTTP Server, mod_log_config ("combined", "Security Considerations"); write(2),
 //! `O_APPEND`.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -47,6 +48,16 @@ pub enum Sink {
     Stdout,
     /// The end of this file, which is made if it is not there.
     File(PathBuf),
+}
+
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Stdout => f.write_str("on standard output"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// The log of a server. One thread writes for all workers.
@@ -243,7 +254,7 @@ fn field(lines: &mut Vec<u8>, value: Option<&HeaderValue>) {
     }
 }
 
-fn append(lines: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+fn append(lines: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     lines.write_fmt(text).expect("writing to memory does not fail");
 }
 

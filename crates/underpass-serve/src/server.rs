@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use underpass::Stability;
 
@@ -42,6 +43,15 @@ pub struct Server {
     address: SocketAddr,
     access_log: AccessLog,
     stability: Stability,
+    signals: Signals,
+}
+
+/// SIGTERM and SIGINT, which from here on are waited for and end nothing by themselves.
+#[derive(Debug)]
+struct Signals {
+    runtime: Runtime,
+    term: Signal,
+    int: Signal,
 }
 
 /// Why there is no server.
@@ -52,7 +62,7 @@ pub enum BindError {
     #[error(transparent)]
     Root(#[from] RootError),
     /// The access log cannot be opened.
-    #[error("cannot open the access log {sink:?}")]
+    #[error("cannot open the access log {sink}")]
     AccessLog {
         /// Where the lines were to go.
         sink: Sink,
@@ -67,20 +77,18 @@ pub enum BindError {
         /// What bind(2) or listen(2) answered.
         source: io::Error,
     },
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
 }
 
 /// Why a server ended other than by a signal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// A thread or a runtime could not be made, or signals not be watched.
-    #[error("cannot start {what}")]
-    Start {
-        /// What could not be started.
-        what: &'static str,
-        /// Why.
-        source: io::Error,
-    },
+    /// A thread could not be made.
+    #[error("cannot start a worker")]
+    Start(#[source] io::Error),
     /// A worker ended by itself.
     #[error("a worker ended early")]
     Worker(#[source] io::Error),
@@ -91,6 +99,9 @@ pub enum RunError {
 
 impl Server {
     /// Opens the directory and binds a socket for each worker.
+    ///
+    /// From here on SIGTERM and SIGINT are kept for [`Server::run`], so that one sent as soon as
+    /// the address is known is not lost.
     ///
     /// # Errors
     ///
@@ -110,7 +121,8 @@ impl Server {
         let report = |error| tracing::error!("the access log ends here: {error}");
         let access_log = AccessLog::open(&options.access_log, report)
             .map_err(|source| BindError::AccessLog { sink: options.access_log.clone(), source })?;
-        Ok(Self { sites, address, access_log, stability })
+        let signals = Signals::watch().map_err(BindError::Signals)?;
+        Ok(Self { sites, address, access_log, stability, signals })
     }
 
     /// The address listened on, its port resolved.
@@ -144,10 +156,9 @@ impl Server {
                 worker::run(listener, site, connections_max, stopping)
             };
             let named = thread::Builder::new().name("underpass-serve".into()).spawn(serve);
-            workers.push(named.map_err(|source| RunError::Start { what: "a worker", source })?);
+            workers.push(named.map_err(RunError::Start)?);
         }
-        wait_for_signal()
-            .map_err(|source| RunError::Start { what: "watching for signals", source })?;
+        self.signals.wait();
         stop.send_replace(true);
         for worker in workers {
             worker.join().map_err(|_| RunError::Panicked)?.map_err(RunError::Worker)?;
@@ -182,15 +193,21 @@ fn raise_descriptor_limit() -> usize {
     usize::try_from(connections).unwrap_or(usize::MAX).max(1)
 }
 
-fn wait_for_signal() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let (mut term, mut int) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        Ok(())
-    })
+impl Signals {
+    fn watch() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let context = runtime.enter();
+        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        drop(context);
+        Ok(Self { runtime, term, int })
+    }
+
+    fn wait(mut self) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.term.recv() => {}
+                _ = self.int.recv() => {}
+            }
+        });
+    }
 }

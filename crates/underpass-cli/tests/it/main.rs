@@ -1,0 +1,5 @@
+//! The command as a user meets it: exit codes, messages, help.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+
+mod command;
+mod serve;

@@ -1,0 +1,182 @@
+//! `underpass serve`: how it starts, how it fails to, and how it stops.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::command::underpass;
+
+/// A server on a free port of its own choice, and the line it announced itself with.
+struct Running {
+    child: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+    line: String,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_underpass"))
+            .arg("serve")
+            .args(arguments)
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        Self { child, stderr, line }
+    }
+
+    fn address(&self) -> SocketAddr {
+        let after = self.line.split_once("http://").unwrap().1;
+        after.split_once('/').unwrap().0.parse().unwrap()
+    }
+
+    /// The whole answer to a request that closes the connection.
+    fn get(&self, path: &str) -> String {
+        let mut peer = TcpStream::connect(self.address()).unwrap();
+        write!(peer, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for its end: the exit code, standard output, and the rest of standard error.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.stderr.read_to_string(&mut stderr).unwrap();
+        (self.child.wait().unwrap().code(), stdout, stderr)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn it_says_what_it_serves_where_and_by_how_many() {
+    let dir = tempfile::tempdir().unwrap();
+    for (workers, counted) in [("1", "1 worker"), ("3", "3 workers")] {
+        let server = Running::start(&[utf8(dir.path()), "--workers", workers]);
+        let line = format!(
+            "serving {} at http://{}/ ({counted})\n",
+            dir.path().display(),
+            server.address()
+        );
+        assert_eq!(server.line, line);
+        assert_ne!(server.address().port(), 0);
+    }
+}
+
+#[test]
+fn it_serves_the_current_directory_by_default() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("here.txt"), "here").unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_underpass"))
+        .args(["serve", "--listen", "0"])
+        .current_dir(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let server = Running { child, stderr, line };
+    assert!(server.get("/here.txt").ends_with("\r\n\r\nhere"));
+}
+
+#[test]
+fn both_signals_stop_it_with_0_and_not_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    for signal in ["TERM", "INT"] {
+        let server = Running::start(&[utf8(dir.path())]);
+        let _idle = TcpStream::connect(server.address()).unwrap();
+        server.signal(signal);
+        assert_eq!(server.end(), (Some(0), String::new(), String::new()), "{signal}");
+    }
+}
+
+#[test]
+fn requests_are_logged_to_standard_output_or_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a"), "four").unwrap();
+    let log = dir.path().join("log");
+    for sink in ["-", utf8(&log)] {
+        let server = Running::start(&[utf8(dir.path()), "--access-log", sink]);
+        assert!(server.get("/a?b").starts_with("HTTP/1.1 200 OK\r\n"));
+        server.signal("TERM");
+        let (code, stdout, stderr) = server.end();
+        assert_eq!((code, stderr.as_str()), (Some(0), ""));
+        let text = if sink == "-" { stdout } else { std::fs::read_to_string(&log).unwrap() };
+        assert!(text.starts_with("127.0.0.1 - - ["), "{text}");
+        assert!(text.ends_with(" +0000] \"GET /a?b HTTP/1.1\" 200 4 \"-\" \"-\"\n"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+}
+
+#[test]
+fn a_start_that_fails_ends_with_1_and_one_line_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let none = dir.path().join("none");
+    let log = dir.path().join("none/log");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let (dir, file, none, log) = (utf8(dir.path()), utf8(&file), utf8(&none), utf8(&log));
+    let other = "choose another port with --listen, or 0 for any free one";
+    let enter = "give a directory you may enter: underpass serve DIR";
+    for (arguments, line) in [
+        (
+            vec![none],
+            format!(
+                "cannot open directory {none}: No such file or directory (os error 2); {enter}"
+            ),
+        ),
+        (
+            vec![file],
+            format!("cannot open directory {file}: Not a directory (os error 20); {enter}"),
+        ),
+        (
+            vec![dir, "--listen", &taken],
+            format!("cannot listen on {taken}: Address already in use (os error 98); {other}"),
+        ),
+        (
+            vec![dir, "--listen", "192.0.2.1:0"],
+            "cannot listen on 192.0.2.1:0: Cannot assign requested address (os error 99); \
+             listen on an address of this machine, or on 0.0.0.0"
+                .into(),
+        ),
+        (
+            vec![dir, "--listen", "0", "--access-log", log],
+            format!(
+                "cannot open the access log {log}: No such file or directory (os error 2); \
+                 give a file that can be written, '-' or 'off'"
+            ),
+        ),
+    ] {
+        let output = underpass(&[&["serve"], &arguments[..]].concat());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr, format!("underpass serve: {line}\n"));
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    }
+}
