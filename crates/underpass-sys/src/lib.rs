@@ -4,11 +4,13 @@
 //! retries or decides anything: that is the engine's part. Errors are bare errnos.
 
 mod arena;
+pub mod cachestat;
 pub mod clone;
 pub mod lease;
 pub mod map;
 pub mod region;
 mod sigbus;
+pub mod zerocopy;
 
 use rustix::io::Errno;
 

@@ -56,8 +56,8 @@ impl Unchanging {
     #[must_use]
     pub fn by_kernel(region: &Region) -> Option<Self> {
         let sealed = SealFlags::WRITE | SealFlags::SHRINK;
-        let is_sealed = rustix::fs::fcntl_get_seals(region.file())
-            .is_ok_and(|seals| seals.contains(sealed));
+        let is_sealed =
+            rustix::fs::fcntl_get_seals(region.file()).is_ok_and(|seals| seals.contains(sealed));
         let is_verity = || {
             let (none, flags) = (StatxFlags::empty(), AtFlags::EMPTY_PATH);
             rustix::fs::statx(region.file(), c"", flags, none)

@@ -21,8 +21,9 @@ use crate::stability::Stability;
 use crate::stage::{self, STAGE_BYTES};
 use crate::warm::{self, Warmth};
 
-/// The most one sendfile moves, so that a fast peer cannot hold its thread.
-pub(crate) const QUANTUM_BYTES: usize = 1 << 20;
+/// The most one sendfile moves, so that a fast peer cannot hold its thread: nginx's
+/// `sendfile_max_chunk`. With half of it, the call's own cost begins to show.
+pub(crate) const QUANTUM_BYTES: usize = 2 << 20;
 
 /// Slices one sendmsg takes; hyper queues no more than this.
 const SLICES_MAX: usize = 64;
