@@ -183,6 +183,8 @@ mod tests {
     use std::path::Path;
     use std::time::{Duration, SystemTime};
 
+    use underpass::Stability;
+
     use super::*;
 
     /// A settled representation of the ten bytes `0123456789`.
@@ -193,9 +195,9 @@ mod tests {
     fn of_content(content: &[u8]) -> Arc<Representation> {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(content, 0).unwrap();
-        let stat = rustix::fs::fstat(&file).unwrap();
         let later = SystemTime::now() + Duration::from_secs(2);
-        Arc::new(Representation::new(file, &stat, Path::new("digits.txt"), later))
+        let name = Path::new("digits.txt");
+        Arc::new(Representation::at(later, file.into(), name, Stability::None).unwrap())
     }
 
     fn ask(method: &Method, fields: &[(HeaderName, &str)], of: &Arc<Representation>) -> Answer {

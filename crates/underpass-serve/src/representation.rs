@@ -2,7 +2,8 @@
 //!
 //! Everything comes from one fstat(2) of the descriptor that is sent from, never of a name, so
 //! length, entity-tag and bytes belong to the same file. The fields are made once and a request
-//! clones them.
+//! clones them; the file is mapped once, so that its bytes can be queued by address, and read
+//! by nobody.
 //!
 //! A file that was changed within the current second may change again without its timestamps
 //! showing it. Until that second is over its entity-tag is weak and no `Last-Modified` is told,
@@ -11,26 +12,23 @@
 //! Source: RFC 9110 §8.6, §8.8.1 (strong and weak), §8.8.2.1, §8.8.2.2 (dates as strong
 //! validators), §8.8.3; inode(7) (timestamps).
 
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED,
     X_CONTENT_TYPE_OPTIONS,
 };
 use rustix::fs::Stat;
 use rustix::io::Errno;
-
-use crate::conditional::Validators;
-use bytes::Bytes;
 use underpass::{FileBytes, MapError, Stability};
 
 use crate::body::to_be_sent;
+use crate::conditional::Validators;
 use crate::{date, media_type};
 
 /// inode(7) timestamps come from the kernel's coarse clock, which lags behind the precise one
@@ -51,28 +49,115 @@ struct State {
 /// An open regular file with the fields that describe it.
 #[derive(Debug)]
 pub struct Representation {
-    file: Arc<File>,
-    mapped: OnceLock<Bytes>,
-    state: State,
+    description: Description,
+    /// The whole file; none if it has no bytes, because nothing cannot be mapped.
+    mapped: Option<Mapped>,
+}
+
+/// A mapped file, and the same as slices that only leave by address.
+#[derive(Debug)]
+struct Mapped {
+    file: FileBytes,
+    to_be_sent: Bytes,
+}
+
+/// What a file is apart from its bytes.
+#[derive(Debug)]
+struct Description {
     len: u64,
     validators: Validators,
     headers: HeaderMap,
 }
 
+/// Why an open file cannot be represented.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepresentationError {
+    /// What fstat(2) answered, such as `EIO`, or `ESTALE` on a network file system.
+    #[error("cannot look at the file")]
+    Look(#[from] Errno),
+    /// The file cannot be mapped, or the policy about changes not be kept.
+    #[error("cannot map the file")]
+    Map(#[from] MapError),
+}
+
 impl Representation {
-    /// Describes an open regular file; `name` only tells its media type.
+    /// Describes and maps an open regular file; `name` only tells its media type.
     ///
     /// # Errors
     ///
-    /// What fstat(2) answers, such as `EIO` or `ESTALE` on a network file system.
-    pub fn of(file: File, name: &Path) -> Result<Self, Errno> {
-        let stat = rustix::fs::fstat(&file)?;
-        Ok(Self::new(file, &stat, name, SystemTime::now()))
+    /// [`RepresentationError`]; with [`Stability::Lease`] also while somebody writes to the file.
+    pub fn of(
+        file: impl Into<OwnedFd>,
+        name: &Path,
+        stability: Stability,
+    ) -> Result<Self, RepresentationError> {
+        Self::at(SystemTime::now(), file.into(), name, stability)
     }
 
-    /// Describes an open regular file by what fstat(2) said of it at or before `now`.
+    /// The same, as of `now`.
+    pub(crate) fn at(
+        now: SystemTime,
+        file: OwnedFd,
+        name: &Path,
+        stability: Stability,
+    ) -> Result<Self, RepresentationError> {
+        let stat = rustix::fs::fstat(&file)?;
+        let description = Description::new(&stat, name, now);
+        let mapped = match description.len {
+            0 => None,
+            len => {
+                let file = FileBytes::map(file, ..len, stability)?;
+                Some(Mapped { to_be_sent: to_be_sent(file.clone()), file })
+            }
+        };
+        Ok(Self { description, mapped })
+    }
+
+    /// The complete length in bytes.
     #[must_use]
-    pub(crate) fn new(file: File, stat: &Stat, name: &Path, now: SystemTime) -> Self {
+    #[expect(clippy::len_without_is_empty, reason = "a length of content, not of a collection")]
+    pub fn len(&self) -> u64 {
+        self.description.len
+    }
+
+    /// The bytes of the file; `None` if it has none.
+    #[must_use]
+    pub fn file(&self) -> Option<&FileBytes> {
+        self.mapped.as_ref().map(|mapped| &mapped.file)
+    }
+
+    /// Bytes `range` of the file, by reference and for sending only; what lies past its end is
+    /// left out.
+    pub(crate) fn to_be_sent(&self, range: Range<u64>) -> Bytes {
+        let Some(Mapped { to_be_sent, .. }) = &self.mapped else { return Bytes::new() };
+        let index = |at| usize::try_from(at).unwrap_or(usize::MAX).min(to_be_sent.len());
+        to_be_sent.slice(index(range.start)..index(range.end))
+    }
+
+    /// Entity-tag and modification date.
+    #[must_use]
+    pub fn validators(&self) -> &Validators {
+        &self.description.validators
+    }
+
+    /// The fields of a 200 that sends all of it, `Content-Length` included.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.description.headers
+    }
+
+    /// Whether the second of the last change is over, so that the validators are as good as they
+    /// will get. What is not settled should be described anew for the next request.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !self.description.validators.etag.as_bytes().starts_with(b"W/")
+    }
+}
+
+impl Description {
+    /// Describes a regular file by what fstat(2) said of it at or before `now`.
+    fn new(stat: &Stat, name: &Path, now: SystemTime) -> Self {
         let state = State::of(stat);
         // fstat(2) of a regular file: st_size is never negative.
         let len = u64::try_from(state.size).unwrap_or(0);
@@ -89,78 +174,7 @@ impl Representation {
         }
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        Self { file: Arc::new(file), mapped: OnceLock::new(), state, len, validators, headers }
-    }
-
-    /// The file that was described, open for reading.
-    #[must_use]
-    pub fn file(&self) -> &Arc<File> {
-        &self.file
-    }
-
-    /// The complete length in bytes.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a length of content, not of a collection")]
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Bytes `range` of the file, by reference and for sending only; mapped on the first call.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be mapped, or became shorter than it was.
-    pub(crate) fn to_be_sent(
-        &self,
-        range: Range<u64>,
-        stability: Stability,
-    ) -> Result<Bytes, MapError> {
-        let whole = match self.mapped.get() {
-            Some(whole) => whole,
-            None => {
-                let mapped = self.map(stability)?;
-                self.mapped.get_or_init(|| to_be_sent(mapped))
-            }
-        };
-        let index = |at| usize::try_from(at).unwrap_or(usize::MAX).min(whole.len());
-        Ok(whole.slice(index(range.start)..index(range.end)))
-    }
-
-    fn map(&self, stability: Stability) -> Result<FileBytes, MapError> {
-        let end = self.len;
-        let failed = |_| MapError::Call { call: "dup", offset: 0, end, source: Errno::MFILE };
-        FileBytes::map(self.file.try_clone().map_err(failed)?, ..end, stability)
-    }
-
-    /// Entity-tag and modification date.
-    #[must_use]
-    pub fn validators(&self) -> &Validators {
-        &self.validators
-    }
-
-    /// The fields of a 200 that sends all of it, `Content-Length` included.
-    #[must_use]
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
-    }
-
-    /// Whether the file still is in the state that was described. One fstat(2).
-    ///
-    /// A replacement under the same name is not noticed, since the old file stays as it was; nor
-    /// is a store through somebody's writable mapping of a page that was already dirty.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Representation::of`].
-    pub fn is_current(&self) -> Result<bool, Errno> {
-        Ok(State::of(&rustix::fs::fstat(self.file.as_fd())?) == self.state)
-    }
-
-    /// Whether the second of the last change is over, so that the validators are as good as they
-    /// will get. What is not settled should be described anew for the next request.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        !self.validators.etag.as_bytes().starts_with(b"W/")
+        Self { len, validators, headers }
     }
 }
 
@@ -202,6 +216,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::os::unix::fs::FileExt;
 
     use super::*;
@@ -272,10 +287,10 @@ mod tests {
     fn the_fields_of_a_200_are_complete() {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(b"twelve bytes", 0).unwrap();
-        let stat = rustix::fs::fstat(&file).unwrap();
         let later = SystemTime::now() + Duration::from_secs(2);
-        let representation = Representation::new(file, &stat, Path::new("a.txt"), later);
-        let headers = representation.headers();
+        let stat = rustix::fs::fstat(&file).unwrap();
+        let Description { len, validators, headers } =
+            Description::new(&stat, Path::new("a.txt"), later);
         for (name, value) in [
             ("content-type", "text/plain; charset=utf-8"),
             ("content-length", "12"),
@@ -284,28 +299,44 @@ mod tests {
         ] {
             assert_eq!(headers[name], value);
         }
-        assert_eq!(headers["etag"], representation.validators().etag);
+        assert_eq!((len, &headers["etag"]), (12, &validators.etag));
         let date = headers["last-modified"].to_str().unwrap();
-        assert_eq!(httpdate::parse_http_date(date).ok(), representation.validators().last_modified,);
+        assert_eq!(httpdate::parse_http_date(date).ok(), validators.last_modified);
         assert_eq!(headers.len(), 6);
+    }
+
+    fn represented(file: File) -> Representation {
+        Representation::of(file, Path::new("a"), Stability::None).unwrap()
     }
 
     #[test]
     fn a_file_of_1960_has_no_date_and_makes_no_panic() {
         let file = tempfile::tempfile().unwrap();
         file.set_modified(UNIX_EPOCH - Duration::from_secs(315_619_200)).unwrap();
-        let representation = Representation::of(file, Path::new("old")).unwrap();
-        assert!(!representation.headers().contains_key("last-modified"));
+        assert!(!represented(file).headers().contains_key("last-modified"));
     }
 
     #[test]
-    fn a_file_written_in_place_is_not_current() {
+    fn what_is_to_be_sent_is_the_range_within_the_file() {
         let file = tempfile::tempfile().unwrap();
-        file.write_all_at(b"abc", 0).unwrap();
-        let writer = file.try_clone().unwrap();
-        let representation = Representation::of(file, Path::new("a")).unwrap();
-        assert_eq!(representation.is_current(), Ok(true));
-        writer.write_all_at(b"d", 3).unwrap();
-        assert_eq!(representation.is_current(), Ok(false));
+        file.write_all_at(b"0123456789", 0).unwrap();
+        let digits = represented(file);
+        assert_eq!(digits.to_be_sent(2..5).as_ref(), b"234");
+        assert_eq!(digits.to_be_sent(8..u64::MAX).as_ref(), b"89");
+        assert!(digits.to_be_sent(10..11).is_empty());
+        let empty = represented(tempfile::tempfile().unwrap());
+        assert!(empty.to_be_sent(0..1).is_empty() && empty.file().is_none());
+    }
+
+    #[test]
+    fn a_lease_is_refused_while_somebody_writes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().write_all_at(b"abc", 0).unwrap();
+        let reader = File::open(file.path()).unwrap();
+        let error = Representation::of(reader, Path::new("a"), Stability::Lease).unwrap_err();
+        let RepresentationError::Map(MapError::Call { source, .. }) = error else {
+            panic!("{error}");
+        };
+        assert_eq!(source, Errno::AGAIN);
     }
 }

@@ -42,7 +42,6 @@ pub struct Server {
     sites: Vec<(TcpListener, Service)>,
     address: SocketAddr,
     access_log: AccessLog,
-    stability: Stability,
     signals: Signals,
 }
 
@@ -109,7 +108,8 @@ impl Server {
     /// not this machine's, or its port needs a privilege.
     pub fn bind(options: Options) -> Result<Self, BindError> {
         let Options { listen, workers, stability, .. } = options;
-        let service = || Ok::<_, RootError>(Service::new(Root::open(&options.root)?, FILES_MAX));
+        let service =
+            || Root::open(&options.root).map(|root| Service::new(root, FILES_MAX, stability));
         let failed = |source| BindError::Listen { address: listen, source };
         claim(listen).map_err(failed)?;
         let first = worker::listen(listen).map_err(failed)?;
@@ -122,7 +122,7 @@ impl Server {
         let access_log = AccessLog::open(&options.access_log, report)
             .map_err(|source| BindError::AccessLog { sink: options.access_log.clone(), source })?;
         let signals = Signals::watch().map_err(BindError::Signals)?;
-        Ok(Self { sites, address, access_log, stability, signals })
+        Ok(Self { sites, address, access_log, signals })
     }
 
     /// The address listened on, its port resolved.
@@ -149,12 +149,8 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let mut workers = Vec::new();
         for (listener, service) in self.sites {
-            let (log, stability, stopping) =
-                (self.access_log.buffer(), self.stability, stopping.clone());
-            let serve = move || {
-                let site = Site::new(service, log, stability);
-                worker::run(listener, site, connections_max, stopping)
-            };
+            let (site, stopping) = (Site::new(service, self.access_log.buffer()), stopping.clone());
+            let serve = move || worker::run(listener, site, connections_max, stopping);
             let named = thread::Builder::new().name("underpass-serve".into()).spawn(serve);
             workers.push(named.map_err(RunError::Start)?);
         }

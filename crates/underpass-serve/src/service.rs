@@ -6,8 +6,10 @@
 //!
 //! Source: RFC 9110 §9.3.1, §9.3.2, §15.4.9 (308), §15.5.
 
+use std::error::Error;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::iter::successors;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -19,11 +21,11 @@ use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, StatusCode, Uri};
 use rustix::io::Errno;
-use underpass::FileCache;
+use underpass::{FileCache, MapError, Stability};
 
 use crate::answer::Answer;
 use crate::listing::Listing;
-use crate::representation::Representation;
+use crate::representation::{Representation, RepresentationError};
 use crate::root::{Found, OpenError, Root, Wait};
 use crate::target::{Target, TargetError};
 
@@ -45,6 +47,7 @@ pub struct Service {
 struct Tree {
     root: Root,
     files: FileCache<Representation>,
+    stability: Stability,
 }
 
 /// What a target leads to.
@@ -65,14 +68,16 @@ enum Refusal {
     Target(#[from] TargetError),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Represent(#[from] RepresentationError),
 }
 
 impl Service {
-    /// A service for `root` that keeps up to `open_files_max` files open.
+    /// A service for `root` that keeps up to `open_files_max` files open and mapped.
     #[must_use]
-    pub fn new(root: Root, open_files_max: NonZeroUsize) -> Self {
+    pub fn new(root: Root, open_files_max: NonZeroUsize, stability: Stability) -> Self {
         let files = FileCache::new(open_files_max, FRESH_FOR);
-        Self { tree: Arc::new(Tree { root, files }) }
+        Self { tree: Arc::new(Tree { root, files, stability }) }
     }
 
     /// Answers a request that needs no look-up: its file is open, or its method is refused.
@@ -91,10 +96,13 @@ impl Service {
     ///
     /// Dropping the future loses nothing but a look-up.
     pub async fn respond(&self, request: &Parts) -> Answer {
-        let answer = match self.find(request).await {
-            Ok(answer) => answer,
-            Err(refusal) => Answer::error(refusal.status()),
-        };
+        let answer = self.find(request).await.unwrap_or_else(|refusal| {
+            let status = refusal.status();
+            if status.is_server_error() {
+                tracing::warn!("{} {status}: {}", request.uri.path(), chain(&refusal));
+            }
+            Answer::error(status)
+        });
         if request.method == Method::HEAD { answer.without_content() } else { answer }
     }
 
@@ -115,7 +123,7 @@ impl Service {
             return Ok(Answer::of(&request.method, &request.headers, &kept));
         }
         let resource = match self.tree.look_up(target.as_bytes(), Wait::Never) {
-            Err(OpenError::WouldWait) => {
+            Err(Refusal::Open(OpenError::WouldWait)) => {
                 let path = target.as_bytes().to_vec();
                 self.wait(move |tree| tree.look_up(&path, Wait::Allowed)).await?
             }
@@ -137,17 +145,17 @@ impl Service {
     /// Runs `work` on a thread that may wait.
     async fn wait<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Tree) -> Result<T, OpenError> + Send + 'static,
-    ) -> Result<T, OpenError> {
+        work: impl FnOnce(&Tree) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
         let tree = Arc::clone(&self.tree);
         let done = tokio::task::spawn_blocking(move || work(&tree)).await;
         // It is cancelled if the runtime stops meanwhile.
-        done.unwrap_or(Err(OpenError::Exhausted(Errno::CANCELED)))
+        done.unwrap_or(Err(OpenError::Exhausted(Errno::CANCELED).into()))
     }
 }
 
 impl Tree {
-    fn look_up(&self, path: &[u8], wait: Wait) -> Result<Resource, OpenError> {
+    fn look_up(&self, path: &[u8], wait: Wait) -> Result<Resource, Refusal> {
         if !(path.is_empty() || path.ends_with(b"/")) {
             return match self.root.open_beneath(path, wait)? {
                 Found::File(file, _) => Ok(Resource::File(self.keep(path, file, path)?)),
@@ -160,19 +168,29 @@ impl Tree {
                 return Ok(Resource::File(self.keep(path, file, INDEX)?));
             }
             Ok(Found::Directory(_)) | Err(OpenError::Absent) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
         match self.root.open_beneath(path, wait)? {
             Found::Directory(directory) => Ok(Resource::Directory(directory)),
-            Found::File(..) => Err(OpenError::Absent),
+            Found::File(..) => Err(OpenError::Absent.into()),
         }
     }
 
     /// The representation of a file just opened: the one kept for the path if the file is the
     /// same, else a new one, which is kept once its validators are as good as they get.
-    fn keep(&self, path: &[u8], file: File, name: &[u8]) -> Result<Arc<Representation>, OpenError> {
+    fn keep(
+        &self,
+        path: &[u8],
+        file: File,
+        name: &[u8],
+    ) -> Result<Arc<Representation>, RepresentationError> {
         let name = Path::new(OsStr::from_bytes(name));
-        let make = |file| Ok::<_, OpenError>(Representation::of(File::from(file), name)?);
+        let make = |file| Representation::of(file, name, self.stability);
+        if self.stability == Stability::Lease {
+            // Writers wait for as long as the lease is held: for one response, not for as long
+            // as a cache likes.
+            return make(file.into()).map(Arc::new);
+        }
         let representation = self.files.refresh(path, file.into(), make)?;
         if !representation.is_settled() {
             self.files.forget(path);
@@ -193,9 +211,32 @@ impl Refusal {
             Self::Open(OpenError::Exhausted(_) | OpenError::WouldWait) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Open(OpenError::Failed(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Represent(RepresentationError::Map(error)) if will_pass(error) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Open(OpenError::Failed(_)) | Self::Represent(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
+}
+
+/// Whether a later request may succeed: limits are reached, the file shrank just now, or
+/// somebody writes to a file that is to be leased.
+fn will_pass(error: &MapError) -> bool {
+    match error {
+        MapError::TooMany { .. } | MapError::Range { .. } => true,
+        MapError::Call { source, .. } => {
+            matches!(*source, Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+        }
+        _ => false,
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn Error) -> String {
+    let causes = successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 /// The same target with a slash at its end, so that relative references of the directory's page
@@ -214,16 +255,17 @@ fn redirect_to_slash(target: &Target<'_>, uri: &Uri) -> Answer {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{OpenOptionsExt, symlink};
 
     use http::Request;
+    use rustix::fs::OFlags;
 
     use super::*;
     use crate::answer::Content;
 
     fn service(tree: &tempfile::TempDir) -> Service {
         let root = Root::open(&tree.path().join("served")).unwrap();
-        Service::new(root, NonZeroUsize::new(8).unwrap())
+        Service::new(root, NonZeroUsize::new(8).unwrap(), Stability::Guard)
     }
 
     fn tree() -> tempfile::TempDir {
@@ -251,13 +293,13 @@ mod tests {
 
     /// The content as a client would read it.
     fn text(answer: &Answer) -> String {
-        use std::os::unix::fs::FileExt;
         let bytes = match &answer.content {
             Content::Empty => Vec::new(),
             Content::Memory(bytes) => bytes.to_vec(),
             Content::File(file, range) => {
                 let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap()];
-                file.file().read_exact_at(&mut bytes, range.start).unwrap();
+                let start = usize::try_from(range.start).unwrap();
+                file.file().unwrap().read_at(start, &mut bytes).unwrap();
                 bytes
             }
         };
@@ -364,7 +406,8 @@ mod tests {
             assert_eq!(service.tree.files.len(), 0);
         });
         // In the root's place a file that was last changed before this second.
-        let settled = Service::new(Root::open(Path::new("/")).unwrap(), NonZeroUsize::MIN);
+        let settled =
+            Service::new(Root::open(Path::new("/")).unwrap(), NonZeroUsize::MIN, Stability::None);
         run(async {
             let one = ask(&settled, Method::GET, "/etc/passwd").await;
             let two = ask(&settled, Method::GET, "/etc/passwd").await;
@@ -393,6 +436,34 @@ mod tests {
                 ("content of a".into(), "replacement!".into())
             );
             assert_ne!(before.headers["etag"], after.headers["etag"]);
+        });
+    }
+
+    #[test]
+    fn a_lease_lasts_for_one_response_and_waits_for_writers() {
+        let tree = tree();
+        let root = Root::open(&tree.path().join("served")).unwrap();
+        let service = Service::new(root, NonZeroUsize::MIN, Stability::Lease);
+        let path = tree.path().join("served/a.txt");
+        let write = || {
+            fs::OpenOptions::new()
+                .write(true)
+                .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+                .open(&path)
+        };
+        run(async {
+            let answer = ask(&service, Method::GET, "/a.txt").await;
+            let refused = write().unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock, "the response holds it");
+            drop(answer);
+            let writer = write().unwrap();
+            let answer = ask(&service, Method::GET, "/a.txt").await;
+            assert_eq!(
+                (answer.status.as_u16(), &answer.headers["retry-after"]),
+                (503, &HeaderValue::from_static("1"))
+            );
+            drop(writer);
+            assert_eq!(ask(&service, Method::GET, "/a.txt").await.status, 200);
         });
     }
 }

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
-use http::{Response, StatusCode};
-use underpass::Stability;
 
 use crate::access_log::{Line, LogBuffer};
 use crate::answer::{Answer, Content};
@@ -18,12 +17,11 @@ use crate::service::Service;
 pub(crate) struct Site {
     service: Service,
     log: RefCell<LogBuffer>,
-    stability: Stability,
 }
 
 impl Site {
-    pub(crate) fn new(service: Service, log: LogBuffer, stability: Stability) -> Self {
-        Self { service, log: RefCell::new(log), stability }
+    pub(crate) fn new(service: Service, log: LogBuffer) -> Self {
+        Self { service, log: RefCell::new(log) }
     }
 
     /// Hands on what the access log holds back.
@@ -46,27 +44,16 @@ impl Site {
     }
 
     fn finish(&self, answer: Answer, head: &Parts, peer: SocketAddr) -> Response<Bytes> {
-        let (answer, content) = match self.content(&answer) {
-            Ok(content) => (answer, content),
-            Err(error) => {
-                tracing::warn!("cannot serve {}: {error}", head.uri.path());
-                let answer = Answer::error(StatusCode::INTERNAL_SERVER_ERROR);
-                (answer, Bytes::new())
-            }
-        };
         self.record(&answer, head, peer);
-        let mut response = Response::new(content);
-        *response.status_mut() = answer.status;
-        *response.headers_mut() = answer.headers;
+        let Answer { status, headers, content } = answer;
+        let mut response = Response::new(match content {
+            Content::Empty => Bytes::new(),
+            Content::Memory(bytes) => bytes,
+            Content::File(file, range) => file.to_be_sent(range),
+        });
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
         response
-    }
-
-    fn content(&self, answer: &Answer) -> Result<Bytes, underpass::MapError> {
-        match &answer.content {
-            Content::Empty => Ok(Bytes::new()),
-            Content::Memory(bytes) => Ok(bytes.clone()),
-            Content::File(file, range) => file.to_be_sent(range.clone(), self.stability),
-        }
     }
 
     fn record(&self, answer: &Answer, head: &Parts, peer: SocketAddr) {
