@@ -7,6 +7,7 @@
 //! it shows that every bench still runs.
 
 mod cpu;
+mod drain;
 mod files;
 mod http;
 mod load;
@@ -14,6 +15,7 @@ mod peers;
 mod report;
 mod serve;
 mod stats;
+mod transfer;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -35,7 +37,7 @@ const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 
 /// The names of the benches, as the command line has them.
-pub(crate) const NAMES: [&str; 1] = ["serve"];
+pub(crate) const NAMES: [&str; 2] = ["serve", "transfer"];
 
 /// Measures this workspace beside its competitors.
 #[derive(Debug, Args)]
@@ -54,6 +56,8 @@ pub(crate) struct Options {
 enum Bench {
     /// Static file servers: a 1 GiB download, and small files over keep-alive connections.
     Serve(serve::Options),
+    /// Every method of the engine, from a file to every kind of sink.
+    Transfer(transfer::Options),
 }
 
 /// Runs one bench, first moving to an optimised build in a namespace of its own.
@@ -63,16 +67,21 @@ pub(crate) fn run(options: Options) -> Result<()> {
         return isolate();
     }
     if options.smoke {
+        println!("figures of a smoke run mean nothing and are not shown");
         let mut build = workspace::cargo();
         let status = build.args(["build", "--quiet", "--package=underpass-cli"]).status()?;
         ensure!(status.success(), "the command underpass does not build");
     } else {
         fs::write(CONGESTION_CONTROL, "cubic").context(CONGESTION_CONTROL)?;
     }
-    let mut report = Report::default();
+    let mut report = Report::new(options.smoke);
     match options.bench {
         Bench::Serve(serve) if options.smoke => serve::run(&serve.smoke(), true, &mut report)?,
         Bench::Serve(serve) => serve::run(&serve, false, &mut report)?,
+        Bench::Transfer(transfer) if options.smoke => {
+            transfer::run(&transfer.smoke(), &mut report)?;
+        }
+        Bench::Transfer(transfer) => transfer::run(&transfer, &mut report)?,
     }
     if let Some(name) = options.record {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -92,6 +101,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
 fn isolate() -> Result<()> {
     let mut build = workspace::cargo();
     build.args(["build", "--release", "--package=xtask", "--package=underpass-cli"]);
+    build.arg("--features=xtask/uring");
     ensure!(build.status()?.success(), "no optimised build to measure");
     let allowed = fs::read_to_string(ALLOWED).context(ALLOWED)?;
     if !allowed.split_whitespace().any(|name| name == "cubic") {

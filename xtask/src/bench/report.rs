@@ -44,12 +44,19 @@ impl Quantity {
 /// The samples of one bench.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    /// Nothing is printed: the figures are those of a debug build.
+    is_silent: bool,
     summary: String,
     csv: String,
     samples: BTreeMap<(String, String, &'static str), Vec<f64>>,
 }
 
 impl Report {
+    /// Without samples yet; a silent one prints nothing.
+    pub(crate) fn new(is_silent: bool) -> Self {
+        Self { is_silent, ..Self::default() }
+    }
+
     /// Keeps one sample.
     pub(crate) fn sample(&mut self, case: &str, who: &str, quantity: Quantity, value: f64) {
         let values = self.samples.entry((case.to_owned(), who.to_owned(), quantity.name));
@@ -81,7 +88,9 @@ impl Report {
 
     /// Prints a line and keeps it for the summary.
     pub(crate) fn line(&mut self, line: &str) {
-        println!("{line}");
+        if !self.is_silent {
+            println!("{line}");
+        }
         self.summary.push_str(line);
         self.summary.push('\n');
     }
