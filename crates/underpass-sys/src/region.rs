@@ -317,6 +317,17 @@ impl RegionSlice {
     }
 }
 
+impl RegionSlice {
+    /// An owner of the same bytes as `bytes`, if they lie in a region: no copy is made, and no
+    /// promise taken, since whoever made `bytes` has given it.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let (region, file_offset) = Region::find(bytes)?;
+        let start = usize::try_from(file_offset - region.file_offset).ok()?;
+        Some(Self { region: region.to_shared(), range: start..start + bytes.len() })
+    }
+}
+
 impl AsRef<[u8]> for RegionSlice {
     fn as_ref(&self) -> &[u8] {
         let start = ptr::with_exposed_provenance(self.region.address + self.range.start);

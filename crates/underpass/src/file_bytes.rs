@@ -235,6 +235,10 @@ impl FileBytes {
         }
         Err(self)
     }
+
+    pub(crate) const fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
 }
 
 /// Mappings one region can cost: its own, the reservation split off beside it, and the zeros

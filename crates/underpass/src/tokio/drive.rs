@@ -133,6 +133,9 @@ impl Transfer<'_> {
     /// transfer driven on, stepped or run: all state is in the transfer. If a call on a file is
     /// under way on the blocking pool, dropping waits for it, 1 MiB at most.
     ///
+    /// `ZeroCopySend` is refused here: its completions come as `EPOLLERR`, which makes tokio take
+    /// the socket for closed to writing.
+    ///
     /// # Errors
     ///
     /// Those of [`Self::step`]; `ECANCELED` if the runtime shuts down; `EAGAIN` if a stream that
@@ -151,6 +154,7 @@ impl Transfer<'_> {
             Side::Sink => sink,
         };
         self.passage.gated = true;
+        self.passage.forbid_error_queue();
         let mut turn = 0;
         loop {
             let step = match self.side() {

@@ -1,0 +1,39 @@
+//! One file by unmodified axum, its body leaving by sendfile: the listener is all that differs.
+//! `cargo run --example axum --features axum -- FILE [ADDRESS]`.
+
+use std::error::Error;
+use std::fs::File;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use underpass::{FileBytes, Listener, Stability, Unchanging};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let file = File::open(arguments.next().ok_or("which FILE?")?)?;
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
+    let listener = Listener::new(TcpListener::bind(address).await?);
+    serve(listener, map(file)?).await
+}
+
+/// The file's bytes, by reference.
+pub(crate) fn map(file: File) -> Result<Bytes, Box<dyn Error>> {
+    let mapped = FileBytes::map(file, .., Stability::Guard)?;
+    // SAFETY: `Unchanging::promise`, "nobody writes to or truncates": axum speaks HTTP/2 too
+    // where it is enabled, and layers may read, so the operator must leave the file alone.
+    Ok(mapped.into_bytes(unsafe { Unchanging::promise() }))
+}
+
+/// Answers `GET /` with the file.
+pub(crate) async fn serve(
+    listener: Listener<TcpListener>,
+    file: Bytes,
+) -> Result<(), Box<dyn Error>> {
+    let app = Router::new().route("/", get(|| async move { Body::from(file.clone()) }));
+    axum::serve(listener, app).await?;
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! One file over HTTP/1.1 by unmodified hyper, its body leaving by sendfile:
+//! `cargo run --example hyper_http1 -- FILE [ADDRESS]`.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fs::File;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use underpass::{FileBytes, Listener, Stability, Unchanging};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let file = File::open(arguments.next().ok_or("which FILE?")?)?;
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
+    let listener = Listener::new(TcpListener::bind(address).await?);
+    serve(listener, map(file)?).await
+}
+
+/// The file's bytes, by reference.
+pub(crate) fn map(file: File) -> Result<Bytes, Box<dyn Error>> {
+    let mapped = FileBytes::map(file, .., Stability::Guard)?;
+    // SAFETY: `Unchanging::promise`, "nobody reads the slice": hyper's HTTP/1 passes bodies on
+    // as they are, and the stream looks at their addresses only.
+    Ok(mapped.into_bytes(unsafe { Unchanging::promise() }))
+}
+
+/// Answers every request with the file.
+pub(crate) async fn serve(
+    listener: Listener<TcpListener>,
+    file: Bytes,
+) -> Result<(), Box<dyn Error>> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let file = file.clone();
+        let answer = service_fn(move |_: Request<Incoming>| {
+            let body = Full::new(file.clone());
+            async { Ok::<_, Infallible>(Response::new(body)) }
+        });
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+    }
+}
