@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::error::NamedErrno;
 use crate::method::Method;
+use crate::zero_copy::Reaped;
 
 /// The two ends of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    pub(crate) fn book(&mut self, reaped: Reaped) {
+        self.zero_copy_done += reaped.done;
+        self.zero_copy_copied += reaped.copied;
+    }
+
     /// Bytes the sink accepted.
     #[must_use]
     pub fn moved(&self) -> u64 {

@@ -28,6 +28,7 @@ mod tokio;
 mod transfer;
 mod warm;
 mod zero_copy;
+mod zero_copy;
 
 pub use blocking_stream::BlockingStream;
 pub use error::{Error, ErrorKind};

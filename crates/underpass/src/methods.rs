@@ -10,6 +10,7 @@ pub(crate) mod copy_file_range;
 pub(crate) mod mmap_write;
 pub(crate) mod sendfile;
 pub(crate) mod splice;
+pub(crate) mod zero_copy_send;
 
 /// A count that a call takes; more than fits is as good as all that fits.
 pub(crate) fn count(n: u64) -> usize {

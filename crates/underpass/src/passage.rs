@@ -30,6 +30,7 @@ use crate::sink::Outlet;
 use crate::source::Piece;
 use crate::stability::Stability;
 use crate::transfer::Step;
+use crate::zero_copy::ZeroCopy;
 
 /// The descriptors of one step: the first piece's that is not memory, and the sink's.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +87,9 @@ pub(crate) struct Passage {
     pipe: Option<Pipe>,
     piped: u64,
     window: Option<Window>,
+    zero_copy: Option<ZeroCopy>,
+    /// Whether the sink's error queue may be used: not under tokio, see [`Self::forbid_error_queue`].
+    error_queue: bool,
     /// Offset up to which the current file was last seen in the page cache.
     warm_until: u64,
     /// The offset last reported cold, and how often in a row.
@@ -111,6 +115,8 @@ impl Passage {
             pipe: None,
             piped: 0,
             window: None,
+            zero_copy: None,
+            error_queue: true,
             warm_until: 0,
             cold_at: (0, 0),
         }
@@ -186,6 +192,24 @@ impl Passage {
             && let Some(pipe) = self.pipe.take()
         {
             pipe.give_back();
+        }
+    }
+
+    /// Keeps zero-copy sends off a socket that tokio watches.
+    ///
+    /// A completion makes epoll report `EPOLLERR`, which mio takes for the end of writing and
+    /// tokio never forgets: from then on the socket counts as writable, and whoever waits for it
+    /// spins.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn forbid_error_queue(&mut self) {
+        self.error_queue = false;
+    }
+
+    /// Reads what completions there are, and lets go of the sink's zero-copy sends.
+    pub(crate) fn close(&mut self) {
+        if let Some(zero_copy) = self.zero_copy.take() {
+            self.ledger.book(zero_copy.reap());
+            zero_copy.close();
         }
     }
 

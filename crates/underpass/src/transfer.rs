@@ -174,6 +174,7 @@ impl Drop for Transfer<'_> {
     fn drop(&mut self) {
         let source = self.source();
         self.passage.release(source);
+        self.passage.close();
     }
 }
 

@@ -13,13 +13,15 @@ use crate::method::Method;
 use crate::methods::copy::{self, Gathered};
 use crate::methods::mmap_write::{self, Window};
 use crate::methods::splice::{self, End};
-use crate::methods::{clone, copy_file_range, sendfile};
+use crate::methods::{clone, copy_file_range, count, sendfile, zero_copy_send};
 use crate::pipe::Pipe;
+use crate::policy::Policy;
 use crate::progress::{Call, Leg, QUANTUM};
 use crate::source::Piece;
 use crate::stability::{Stability, Stamp};
 use crate::transfer::Step;
 use crate::warm::{self, Warmth};
+use crate::zero_copy::ZeroCopy;
 
 /// Reports of the same cold offset before the call is made all the same, lest a page that is
 /// evicted as fast as it is fetched hold the transfer for ever.
@@ -112,7 +114,11 @@ impl Passage {
         let piped = self.piped;
         let call = |leg, blocked, own| Call { method, leg, blocked, ahead: 0, own };
         let (Some(front), Some(source)) = (front, ends.source) else {
-            return self.send_memory(ends.sink);
+            if act == Act::Gather {
+                return self.send_memory(ends.sink);
+            }
+            let answer = self.lend_memory(ends.sink);
+            return (call(Leg::Through, Side::Sink, 0), answer);
         };
         let left = front.progress.left();
         let max = max.min(left);
@@ -187,11 +193,41 @@ impl Passage {
                 let part = Window::part(&mut self.window, source, at, left, max)?;
                 mmap_write::through(part, sink, self.outlet, more)
             }
-            // Plans never hold these for a direct call.
-            Method::Copy | Method::ZeroCopySend | Method::UringSendZc | Method::UringSplice => {
-                Err(Errno::NOSYS)
+            Method::ZeroCopySend => {
+                self.ready_zero_copy(sink)?;
+                let part = Window::part(&mut self.window, source, at, left, max)?;
+                let zero_copy = self.zero_copy.as_ref().ok_or(Errno::OPNOTSUPP)?;
+                zero_copy_send::from_map(zero_copy, part, sink, more)
             }
+            // Plans never hold these for a direct call.
+            Method::Copy | Method::UringSendZc | Method::UringSplice => Err(Errno::NOSYS),
         }
+    }
+
+    /// Sends the first piece, which is memory, without copying it.
+    fn lend_memory(&mut self, sink: BorrowedFd<'_>) -> Result<u64, Errno> {
+        self.ready_zero_copy(sink)?;
+        let more = self.pieces.get(1).is_some_and(Piece::is_at_hand);
+        let (Some(Piece::Memory(bytes)), Some(zero_copy)) = (self.pieces.front(), &self.zero_copy)
+        else {
+            return Err(Errno::OPNOTSUPP);
+        };
+        let len = bytes.len().min(count(QUANTUM));
+        zero_copy_send::from_memory(zero_copy, bytes.slice(..len), sink, more || len < bytes.len())
+    }
+
+    /// Reads completions; refuses where the kernel keeps copying.
+    fn ready_zero_copy(&mut self, sink: BorrowedFd<'_>) -> Result<(), Errno> {
+        if !self.error_queue {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let zero_copy = match &mut self.zero_copy {
+            Some(open) => open,
+            none => none.insert(ZeroCopy::open(sink)?),
+        };
+        self.ledger.book(zero_copy.reap());
+        let demanded = matches!(self.policy, Policy::Only(_));
+        if zero_copy.is_futile() && !demanded { Err(Errno::OPNOTSUPP) } else { Ok(()) }
     }
 
     fn send_memory(&self, sink: BorrowedFd<'_>) -> (Call, Result<u64, Errno>) {
