@@ -196,7 +196,8 @@ impl FileBytes {
     /// [`Broken`] if the file lost bytes of the region, now or before; what was copied is then
     /// worthless.
     pub fn read_at(&self, at: usize, into: &mut [u8]) -> Result<usize, Broken> {
-        let n = into.len().min(self.len().saturating_sub(at));
+        let at = at.min(self.len());
+        let n = into.len().min(self.len() - at);
         let n = self.region.copy_out(self.range.start + at, &mut into[..n]);
         self.check()?;
         Ok(n)

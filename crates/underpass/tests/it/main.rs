@@ -1,4 +1,12 @@
 //! The engine's tests against the real kernel.
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
+mod file_bytes;
+mod stream_faults;
+mod stream_shape;
+mod transfer_ends;
+mod transfer_faults;
+mod transfer_files;
 mod transfer_parity;
+mod transfer_shape;
+mod transfer_tokio;
