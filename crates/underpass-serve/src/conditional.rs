@@ -192,6 +192,8 @@ mod tests {
             ("if-none-match", "\"NOW\"", Proceed),
             ("if-none-match", "w/\"now\"", Proceed),
             ("if-none-match", "\"now", Proceed),
+            ("if-none-match", "\"now\"x", Proceed),
+            ("if-none-match", "\"then\" \"now\"", Proceed),
             ("if-none-match", "now", Proceed),
             ("if-modified-since", BEFORE, Proceed),
             ("if-modified-since", SAME, NotModified),

@@ -12,7 +12,9 @@ use http::StatusCode;
 pub(crate) fn text(status: StatusCode) -> &'static str {
     match status.as_u16() {
         308 => "308 Permanent Redirect\n",
-        400 => "400 Bad Request\nThe request target is malformed.\n",
+        400 => {
+            "400 Bad Request\nThe request target is malformed, or there is not one Host field.\n"
+        }
         403 => "403 Forbidden\nThe server may not read this file.\n",
         404 => "404 Not Found\nThere is no such file here.\n",
         405 => "405 Method Not Allowed\nFiles are read with GET or HEAD.\n",

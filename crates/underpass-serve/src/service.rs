@@ -4,7 +4,7 @@
 //! the look-up is tried without waiting, on the worker, and only if the kernel's name cache
 //! lacks the answer on a thread that may wait; listings are always made there.
 //!
-//! Source: RFC 9110 §9.3.1, §9.3.2, §15.4.9 (308), §15.5.
+//! Source: RFC 9110 §9.3.1, §9.3.2, §15.4.9 (308), §15.5; RFC 9112 §3.2 (Host).
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -17,13 +17,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HeaderValue;
+use http::header::{HOST, HeaderValue};
 use http::request::Parts;
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri, Version};
 use rustix::io::Errno;
 use underpass::{FileCache, MapError, Stability};
 
 use crate::answer::Answer;
+use crate::conditional::sole;
 use crate::listing::Listing;
 use crate::representation::{Representation, RepresentationError};
 use crate::root::{Found, OpenError, Root, Wait};
@@ -62,6 +63,8 @@ enum Resource {
 /// Why a request gets no file.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
+    #[error("the request has not exactly one Host field")]
+    Host,
     #[error("the method is neither GET nor HEAD")]
     Method,
     #[error(transparent)]
@@ -83,8 +86,8 @@ impl Service {
     /// Answers a request that needs no look-up: its file is open, or its method is refused.
     #[must_use]
     pub fn respond_at_once(&self, request: &Parts) -> Option<Answer> {
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            return Some(Answer::error(Refusal::Method.status()));
+        if let Err(refusal) = admit(request) {
+            return Some(Answer::error(refusal.status()));
         }
         let target = Target::parse(request.uri.path()).ok()?;
         let kept = self.tree.files.fresh(target.as_bytes())?;
@@ -115,9 +118,7 @@ impl Service {
     }
 
     async fn find(&self, request: &Parts) -> Result<Answer, Refusal> {
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            return Err(Refusal::Method);
-        }
+        admit(request)?;
         let target = Target::parse(request.uri.path())?;
         if let Some(kept) = self.tree.files.fresh(target.as_bytes()) {
             return Ok(Answer::of(&request.method, &request.headers, &kept));
@@ -202,6 +203,7 @@ impl Tree {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
+            Self::Host => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Target(TargetError::Slash { .. }) | Self::Open(OpenError::Absent) => {
                 StatusCode::NOT_FOUND
@@ -219,6 +221,19 @@ impl Refusal {
             }
         }
     }
+}
+
+/// What a request must be before its target is looked at.
+fn admit(request: &Parts) -> Result<(), Refusal> {
+    // RFC 9112 §3.2: a server MUST answer 400 to an HTTP/1.1 request that lacks a Host field or
+    // has several.
+    if request.version == Version::HTTP_11 && sole(&request.headers, &HOST).is_none() {
+        return Err(Refusal::Host);
+    }
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return Err(Refusal::Method);
+    }
+    Ok(())
 }
 
 /// Whether a later request may succeed: limits are reached, the file shrank just now, or
@@ -287,7 +302,8 @@ mod tests {
     }
 
     async fn ask(service: &Service, method: Method, target: &str) -> Answer {
-        let request = Request::builder().method(method).uri(target).body(()).unwrap();
+        let request =
+            Request::builder().method(method).uri(target).header(HOST, "x").body(()).unwrap();
         service.respond(&request.into_parts().0).await
     }
 

@@ -1,0 +1,6 @@
+//! The server over real sockets: raw requests, and curl.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+
+mod curl;
+mod fixture;
+mod raw;
