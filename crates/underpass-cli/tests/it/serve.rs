@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use underpass_testkit::wait;
 
 use crate::command::underpass;
 
@@ -179,4 +182,26 @@ fn a_start_that_fails_ends_with_1_and_one_line_with_the_remedy() {
         assert_eq!(stderr, format!("underpass serve: {line}\n"));
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_response_under_way_is_ended_after_the_signal_and_nobody_else_is_let_in() {
+    const LEN_BYTES: u64 = 64 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::File::create(dir.path().join("sparse")).unwrap().set_len(LEN_BYTES).unwrap();
+    let server = Running::start(&[utf8(dir.path()), "--workers", "1"]);
+    let mut peer = TcpStream::connect(server.address()).unwrap();
+    peer.write_all(b"GET /sparse HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut reader = BufReader::new(peer);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        reader.read_line(&mut head).unwrap();
+    }
+    server.signal("TERM");
+    let is_closed = || TcpStream::connect(server.address()).is_err().then_some(());
+    wait::until(Duration::from_secs(10), is_closed).expect("the listener closes");
+    let mut content = std::io::sink();
+    let read = std::io::copy(&mut reader.take(LEN_BYTES), &mut content).unwrap();
+    assert_eq!(read, LEN_BYTES);
+    assert_eq!(server.end(), (Some(0), String::new(), String::new()));
 }
