@@ -10,7 +10,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -178,24 +178,30 @@ impl<'a> Client<'a> {
     }
 
     fn receive(&mut self, i: usize) -> Event {
-        let Some(connection) = self.connections.get_mut(i) else { return Event::Partial };
-        match &mut connection.state {
+        let Self { connections, buffer, load, .. } = self;
+        let connection = connections.get_mut(i);
+        connection.map_or(Event::Partial, |connection| connection.receive(buffer, load.body_bytes))
+    }
+}
+
+impl Connection {
+    /// Takes what has arrived, in one call.
+    fn receive(&mut self, buffer: &mut [u8], body_bytes: u64) -> Event {
+        match &mut self.state {
             State::Idle => Event::Failure,
+            State::Head(_) => self.first(buffer, body_bytes),
             State::Body(left) => {
-                match discard(&connection.socket, &mut self.buffer, *left) {
+                match discard(&self.socket, buffer, *left) {
                     Ok(0) => return Event::Failure,
                     Ok(n) => *left -= n,
                     Err(Errno::AGAIN | Errno::INTR) => return Event::Partial,
                     Err(_) => return Event::Failure,
                 }
-                if *left == 0 { connection.finish() } else { Event::Partial }
+                if *left == 0 { self.finish() } else { Event::Partial }
             }
-            State::Head(_) => connection.first(&mut self.buffer, self.load.body_bytes),
         }
     }
-}
 
-impl Connection {
     fn first(&mut self, buffer: &mut [u8], body_bytes: u64) -> Event {
         let State::Head(early) = &mut self.state else { return Event::Partial };
         let Some(buffer) = buffer.get_mut(..FIRST_BYTES) else { return Event::Failure };
@@ -242,30 +248,36 @@ fn discard(socket: &TcpStream, buffer: &mut [u8], left: u64) -> Result<u64, Errn
     Ok(n as u64)
 }
 
-/// Fetches one large body on a new connection, discarding it in the kernel.
-///
-/// Returns the time from the request to the last byte.
-pub(crate) fn download(address: SocketAddr, path: &str, body_bytes: u64) -> Result<Duration> {
-    let socket = TcpStream::connect(address)?;
-    let (mut buffer, start) = (vec![0; DISCARD_BYTES], Instant::now());
-    let request = http::get(path);
-    ensure!(send(&socket, &request, SendFlags::NOSIGNAL)? == request.len(), "a short send");
-    let mut connection = Connection { socket, state: State::Head(Vec::new()) };
-    loop {
-        let event = match &mut connection.state {
-            State::Body(left) => match discard(&connection.socket, &mut buffer, *left)? {
-                0 => Event::Failure,
-                n => {
-                    *left -= n;
-                    if *left == 0 { Event::Response } else { Event::Partial }
-                }
-            },
-            State::Idle | State::Head(_) => connection.first(&mut buffer, body_bytes),
-        };
-        match event {
-            Event::Response => return Ok(start.elapsed()),
-            Event::Partial => {}
-            Event::Failure => anyhow::bail!("{path}: a failed or short response"),
+/// One blocking connection, one request after the other.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    connection: Connection,
+    request: Vec<u8>,
+    body_bytes: u64,
+    buffer: Vec<u8>,
+}
+
+impl Asking {
+    pub(crate) fn new(address: SocketAddr, path: &str, body_bytes: u64) -> Result<Self> {
+        let socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
+        let connection = Connection { socket, state: State::Idle };
+        let (request, buffer) = (http::get(path), vec![0; DISCARD_BYTES]);
+        Ok(Self { connection, request, body_bytes, buffer })
+    }
+
+    /// Asks for the body, discarding it in the kernel, and waits for its last byte.
+    pub(crate) fn ask_and_wait(&mut self) -> Result<()> {
+        let Self { connection, request, body_bytes, buffer } = self;
+        let sent = send(&connection.socket, request, SendFlags::NOSIGNAL)?;
+        ensure!(sent == request.len(), "a request was sent in part: {sent} bytes");
+        connection.state = State::Head(Vec::new());
+        loop {
+            match connection.receive(buffer, *body_bytes) {
+                Event::Response => return Ok(()),
+                Event::Partial => {}
+                Event::Failure => bail!("a failed or short response"),
+            }
         }
     }
 }

@@ -6,10 +6,12 @@
 //! figures of a debug build are never shown. `--smoke` skips both, because it measures nothing;
 //! it shows that every bench still runs.
 
+mod cold;
 mod cpu;
 mod drain;
 mod files;
 mod http;
+mod idle;
 mod load;
 mod peers;
 mod report;
@@ -37,7 +39,7 @@ const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 
 /// The names of the benches, as the command line has them.
-pub(crate) const NAMES: [&str; 2] = ["serve", "transfer"];
+pub(crate) const NAMES: [&str; 4] = ["serve", "idle", "cold", "transfer"];
 
 /// Measures this workspace beside its competitors.
 #[derive(Debug, Args)]
@@ -56,6 +58,10 @@ pub(crate) struct Options {
 enum Bench {
     /// Static file servers: a 1 GiB download, and small files over keep-alive connections.
     Serve(serve::Options),
+    /// Memory that idle connections cost a server.
+    Idle(idle::Options),
+    /// Latency of cached files while another client reads one from a slow disk.
+    Cold(cold::Options),
     /// Every method of the engine, from a file to every kind of sink.
     Transfer(transfer::Options),
 }
@@ -76,13 +82,15 @@ pub(crate) fn run(options: Options) -> Result<()> {
     }
     let mut report = Report::new(options.smoke);
     match options.bench {
-        Bench::Serve(serve) if options.smoke => serve::run(&serve.smoke(), true, &mut report)?,
-        Bench::Serve(serve) => serve::run(&serve, false, &mut report)?,
-        Bench::Transfer(transfer) if options.smoke => {
-            transfer::run(&transfer.smoke(), &mut report)?;
-        }
-        Bench::Transfer(transfer) => transfer::run(&transfer, &mut report)?,
-    }
+        Bench::Serve(serve) if options.smoke => serve::run(&serve.smoke(), true, &mut report),
+        Bench::Serve(serve) => serve::run(&serve, false, &mut report),
+        Bench::Idle(idle) if options.smoke => idle::run(&idle.smoke(), &mut report),
+        Bench::Idle(idle) => idle::run(&idle, &mut report),
+        Bench::Cold(cold) if options.smoke => cold::run(&cold.smoke(), &mut report),
+        Bench::Cold(cold) => cold::run(&cold, &mut report),
+        Bench::Transfer(all) if options.smoke => transfer::run(&all.smoke(), &mut report),
+        Bench::Transfer(all) => transfer::run(&all, &mut report),
+    }?;
     if let Some(name) = options.record {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         report.record(&name, &format!("cargo xtask {}", arguments.join(" ")))?;

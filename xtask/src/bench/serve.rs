@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use underpass_testkit::server::Server;
 
-use super::load::{self, Client, Load};
+use super::load::{Asking, Client, Load};
 use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
 use super::{cpu, files, http};
@@ -128,7 +128,10 @@ pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Res
 fn large(peer: Peer, server: &Server, len_bytes: u64, report: &mut Report) -> Result<()> {
     let before = cpu::used_by(server.id())?;
     let name = Case::Large.name();
-    let took = load::download(server.address(), &format!("/{name}"), len_bytes)?;
+    let mut asking = Asking::new(server.address(), &format!("/{name}"), len_bytes)?;
+    let start = Instant::now();
+    asking.ask_and_wait()?;
+    let took = start.elapsed();
     let used = cpu::used_by(server.id())?.saturating_sub(before);
     #[expect(clippy::cast_precision_loss, reason = "a file of at most 1 GiB")]
     let gigabytes = len_bytes as f64 / 1e9;

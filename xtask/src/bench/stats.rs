@@ -14,6 +14,18 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The value that `share` of all values do not exceed; `share` within 0 to 1. `NaN` for none.
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a rank lies within the length of a slice"
+    )]
+    let rank = ((sorted.len() as f64 * share).ceil() as usize).max(1);
+    sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -23,5 +35,13 @@ mod tests {
         assert!(median(&[]).is_nan());
         assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
         assert!((median(&[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_quantile_is_a_value_that_occurred() {
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        for (share, value) in [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0), (0.0, 1.0)] {
+            assert!((quantile(&hundred, share) - value).abs() < 1e-9, "{share}");
+        }
     }
 }

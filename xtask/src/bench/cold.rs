@@ -1,0 +1,156 @@
+//! `bench cold`: what one client that reads a cold file costs the others.
+//!
+//! One connection downloads a file that is not in the page cache, from a disk slowed to 1 MiB/s.
+//! Another asks for a small cached file a thousand times a second, by a fixed schedule: a
+//! response is late from the moment it was due to be asked for, so a server that stalls cannot
+//! hide the requests that were not sent meanwhile. Those that could not be sent before the end
+//! count with the time they had been due, which is less than they would have taken.
+//!
+//! Source: `underpass_testkit::disk` for the throttle (block-I/O cgroup), root only.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{Shutdown, TcpStream};
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::Args;
+use rustix::net::{SendFlags, send};
+use underpass_testkit::disk::{Disk, FileSystem};
+use underpass_testkit::server::Server;
+
+use super::load::Asking;
+use super::peers::Peer;
+use super::report::{Better, Quantity, Report};
+use super::{cpu, files, http, stats};
+
+const HALF: Quantity = Quantity { name: "p50 ms", better: Better::Less, decimals: 3 };
+const TAIL: Quantity = Quantity { name: "p99 ms", better: Better::Less, decimals: 3 };
+const MAX: Quantity = Quantity { name: "max ms", better: Better::Less, decimals: 2 };
+const FLOW: Quantity = Quantity { name: "cold MiB/s", better: Better::Neither, decimals: 2 };
+
+const CASE: &str = "cold";
+
+const READS_BYTES_PER_S: u64 = 1 << 20;
+
+/// Between two requests of the hot client.
+const PERIOD: Duration = Duration::from_millis(1);
+
+const HOT_BYTES: u64 = 4 << 10;
+
+/// How long and on whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    /// How often each server is measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// How long the hot client asks, in seconds.
+    #[arg(long, default_value_t = 8.0)]
+    seconds: f64,
+    /// The servers; the first is what the others are compared with.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "nginx,nginx-threads,underpass"
+    )]
+    servers: Vec<Peer>,
+}
+
+impl Options {
+    /// Just enough to see that everything still works.
+    pub(crate) fn smoke(mut self) -> Self {
+        (self.rounds, self.seconds) = (1, 2.5);
+        self
+    }
+}
+
+/// Runs the bench.
+pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
+    let dir = files::scratch()?;
+    let mut disk = Disk::new(FileSystem::Ext4, 128 << 20).map_err(|m| anyhow!("{}", m.why()))?;
+    // Larger than what can be read in the time.
+    let seconds = Duration::from_secs_f64(options.seconds);
+    let cold_bytes = READS_BYTES_PER_S * (seconds.as_secs() + 8);
+    let (_, hot) = files::patterned(disk.path(), "hot", HOT_BYTES)?;
+    let (_, cold) = files::patterned(disk.path(), "cold", cold_bytes)?;
+    cpu::pin_here(cpu::ASKING)?;
+    for _ in 0..options.rounds {
+        for peer in &options.servers {
+            disk.throttle_reads(READS_BYTES_PER_S).map_err(|m| anyhow!("{}", m.why()))?;
+            let server = peer.start(disk.path(), dir.path())?;
+            http::verify(server.address(), "/hot", &hot)?;
+            Disk::evict(&cold)?;
+            let measured = measure(&server, seconds, &cold, report, peer.name());
+            // A server that waits for the disk cannot stop before it has it.
+            disk.release_reads();
+            measured?;
+            server.stop()?;
+        }
+    }
+    let whos: Vec<&str> = options.servers.iter().map(|peer| peer.name()).collect();
+    let title = format!("hot 4 KiB at 1 kHz, {} s", options.seconds);
+    report.table(CASE, &title, &whos, &[HALF, TAIL, MAX, FLOW]);
+    Ok(())
+}
+
+fn measure(
+    server: &Server,
+    seconds: Duration,
+    cold: &File,
+    report: &mut Report,
+    who: &str,
+) -> Result<()> {
+    let reader = TcpStream::connect(server.address())?;
+    let request = http::get("/cold");
+    ensure!(send(&reader, &request, SendFlags::NOSIGNAL)? == request.len(), "a short send");
+    let (other, start) = (reader.try_clone()?, Instant::now());
+    let reading = std::thread::spawn(move || count(reader));
+    let mut latencies = hot(server, seconds)?;
+    other.shutdown(Shutdown::Both)?;
+    let elapsed = start.elapsed().as_secs_f64();
+    let came = reading.join().map_err(|_| anyhow!("the cold reader panicked"))?;
+    let cold_bytes = cold.metadata()?.len();
+    ensure!(came > 0, "{who}: nothing of the cold file came");
+    ensure!(came < cold_bytes, "{who}: the cold file of {cold_bytes} bytes was not cold: {came}");
+    latencies.sort_by(f64::total_cmp);
+    report.sample(CASE, who, HALF, stats::quantile(&latencies, 0.5));
+    report.sample(CASE, who, TAIL, stats::quantile(&latencies, 0.99));
+    report.sample(CASE, who, MAX, stats::quantile(&latencies, 1.0));
+    let came = f64::from(u32::try_from(came).context("less than 4 GiB in some seconds")?);
+    report.sample(CASE, who, FLOW, came / elapsed / f64::from(1 << 20));
+    Ok(())
+}
+
+/// Reads until the other half of the socket is shut down; returns the bytes that came.
+fn count(mut stream: TcpStream) -> u64 {
+    let (mut buffer, mut sum) = (vec![0; 1 << 16], 0);
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        sum += n as u64;
+    }
+    sum
+}
+
+/// Asks by the schedule and returns the milliseconds that each response was late.
+fn hot(server: &Server, seconds: Duration) -> Result<Vec<f64>> {
+    let mut asking = Asking::new(server.address(), "/hot", HOT_BYTES)?;
+    let start = Instant::now();
+    let mut latencies = Vec::new();
+    let mut due = start;
+    while due - start < seconds {
+        if start.elapsed() >= seconds {
+            latencies.push((start + seconds - due).as_secs_f64() * 1e3);
+            due += PERIOD;
+            continue;
+        }
+        while let Some(early) = due.checked_duration_since(Instant::now()).filter(|d| !d.is_zero())
+        {
+            park_timeout(early);
+        }
+        asking.ask_and_wait()?;
+        latencies.push(due.elapsed().as_secs_f64() * 1e3);
+        due += PERIOD;
+    }
+    Ok(latencies)
+}
