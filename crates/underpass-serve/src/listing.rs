@@ -137,6 +137,9 @@ impl Listing {
                             @for entry in &self.entries { (entry.row()) }
                         }
                     }
+                    @if self.entries.is_empty() {
+                        p { "There is nothing here." }
+                    }
                     @if self.is_cut {
                         p { "Only " (ENTRIES_MAX) " entries are shown; there are more." }
                     }
@@ -297,7 +300,7 @@ mod tests {
     #[test]
     fn the_root_has_no_parent() {
         let page = Listing { entries: vec![], is_cut: false }.page(b"").into_string();
-        assert!(!page.contains("../"));
+        assert!(!page.contains("../") && page.contains("There is nothing here."));
     }
 
     #[test]

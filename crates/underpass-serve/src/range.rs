@@ -196,7 +196,11 @@ mod tests {
     proptest! {
         /// Any two positions select what the definition says, byte by byte.
         #[test]
-        fn an_int_range_is_the_bytes_between_its_ends(first in 0..40_u64, last in 0..40_u64, len in 0..40_u64) {
+        fn an_int_range_is_the_bytes_between_its_ends(
+            first in 0..40_u64,
+            last in 0..40_u64,
+            len in 0..40_u64,
+        ) {
             let wanted: Vec<u64> = (0..len).filter(|at| (first..=last).contains(at)).collect();
             let got = match select(format!("bytes={first}-{last}").as_bytes(), len) {
                 Part(part) => part.collect(),

@@ -273,7 +273,9 @@ mod tests {
     proptest! {
         /// Whatever the target, the path stays beneath the root and holds no odd segment.
         #[test]
-        fn no_target_escapes(target in "/([/.a%2eEfF\\\\\u{e9}-]|%2e|%2E|\\.\\.|%[0-9a-f]{2}){0,24}") {
+        fn no_target_escapes(
+            target in "/([/.a%2eEfF\\\\\u{e9}-]|%2e|%2E|\\.\\.|%[0-9a-f]{2}){0,24}",
+        ) {
             if let Ok(parsed) = Target::parse(&target) {
                 let path = parsed.as_bytes();
                 prop_assert!(!path.contains(&0));
@@ -292,8 +294,8 @@ mod tests {
             prop::collection::vec(1..=255_u8, 1..9), 1..4,
         )) {
             let path = segments.join(&b'/');
-            let is_normal = path.split(|&byte| byte == b'/').all(|s| !matches!(s, b"" | b"." | b".."));
-            prop_assume!(is_normal);
+            let mut parts = path.split(|&byte| byte == b'/');
+            prop_assume!(parts.all(|part| !matches!(part, b"" | b"." | b"..")));
             let reference = format!("/{}", encode(&path));
             prop_assert_eq!(parsed(&reference), path);
         }
