@@ -33,13 +33,13 @@ pub(crate) fn splice(
         .map(|n| n as u64)
 }
 
-/// Which of two streams is not ready: the source, if it has nothing, else the sink.
-pub(crate) fn blocked(source: BorrowedFd<'_>, sink: BorrowedFd<'_>) -> Side {
-    if is_ready(source, Side::Source) && !is_ready(sink, Side::Sink) {
-        Side::Sink
-    } else {
-        Side::Source
-    }
+/// Which of two streams kept a splice from moving anything: the source if it has nothing now.
+///
+/// Nobody else takes from the source, so if it has something the call found the sink full,
+/// even if the sink has room by now. The other way round a source with bytes would be waited
+/// for, and no edge would ever come.
+pub(crate) fn blocked(source: BorrowedFd<'_>) -> Side {
+    if is_ready(source, Side::Source) { Side::Sink } else { Side::Source }
 }
 
 /// Whether a call on that side would get somewhere, be it to an error. poll(2), without waiting.

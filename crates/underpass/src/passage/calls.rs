@@ -160,10 +160,11 @@ impl Passage {
             Act::Through => {
                 let max = if method == Method::Clone { left } else { max };
                 let answer = self.through(front, source, ends.sink, max);
-                let blocked = if front.kind != Kind::File && answer == Err(Errno::AGAIN) {
-                    splice::blocked(source, ends.sink)
-                } else {
-                    Side::Sink
+                let blocked = match (front.kind, self.outlet.kind) {
+                    (Kind::File, _) => Side::Sink,
+                    (_, Kind::File) => Side::Source,
+                    _ if answer == Err(Errno::AGAIN) => splice::blocked(source),
+                    _ => Side::Sink,
                 };
                 (call(Leg::Through, blocked, max), answer)
             }

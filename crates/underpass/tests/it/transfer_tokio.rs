@@ -1,0 +1,342 @@
+//! The tokio driver: cancellation, fairness, cold files, every kind of end.
+
+use std::fs::File;
+use std::future::Future;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use underpass::{ErrorKind, Evented, Method, Policy, Sink, Source, Transfer};
+use underpass_testkit::disk::{Disk, FileSystem};
+use underpass_testkit::payload::{difference, pattern, patterned_file};
+use underpass_testkit::peer::{Way, collect, feed, set_nonblocking};
+use underpass_testkit::require;
+
+const LEN: u64 = 9_000_000;
+
+fn runtimes() -> [Runtime; 2] {
+    let build = |builder: &mut Builder| builder.enable_all().build().unwrap();
+    let mut threads = Builder::new_multi_thread();
+    [build(&mut Builder::new_current_thread()), build(threads.worker_threads(2))]
+}
+
+/// An end as tokio knows it.
+enum End {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Sender(pipe::Sender),
+    Receiver(pipe::Receiver),
+    Other(AsyncFd<OwnedFd>),
+    File(File),
+}
+
+impl End {
+    /// `wrapped` chooses AsyncFd instead of tokio's own type.
+    #[expect(deprecated, reason = "an OwnedFd stays what it is; `register` would need unsafe")]
+    fn new(way: Way, fd: OwnedFd, is_source: bool, wrapped: bool) -> Self {
+        set_nonblocking(&fd, true).unwrap();
+        match way {
+            _ if wrapped => Self::Other(AsyncFd::new(fd).unwrap()),
+            Way::Tcp => Self::Tcp(TcpStream::from_std(fd.into()).unwrap()),
+            Way::Unix => Self::Unix(UnixStream::from_std(fd.into()).unwrap()),
+            Way::Pipe | Way::TinyPipe if is_source => {
+                Self::Receiver(pipe::Receiver::from_owned_fd(fd).unwrap())
+            }
+            Way::Pipe | Way::TinyPipe => Self::Sender(pipe::Sender::from_owned_fd(fd).unwrap()),
+        }
+    }
+
+    fn file(&self) -> Option<&File> {
+        if let Self::File(file) = self { Some(file) } else { None }
+    }
+
+    fn evented(&self) -> Option<&dyn Evented> {
+        match self {
+            Self::Tcp(end) => Some(end),
+            Self::Unix(end) => Some(end),
+            Self::Sender(end) => Some(end),
+            Self::Receiver(end) => Some(end),
+            Self::Other(end) => Some(end),
+            Self::File(_) => None,
+        }
+    }
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(end) => end.as_fd(),
+            Self::Unix(end) => end.as_fd(),
+            Self::Sender(end) => end.as_fd(),
+            Self::Receiver(end) => end.as_fd(),
+            Self::Other(end) => end.get_ref().as_fd(),
+            Self::File(end) => end.as_fd(),
+        }
+    }
+}
+
+/// Drives a transfer to its end, giving up at every await: each future is polled once.
+async fn drive_in_shreds(
+    transfer: &mut Transfer<'_>,
+    (source, sink): (Option<&dyn Evented>, Option<&dyn Evented>),
+) -> u64 {
+    let mut given_up = 0;
+    loop {
+        let before = transfer.moved();
+        match timeout(Duration::ZERO, transfer.drive(source, sink)).await {
+            Ok(moved) => {
+                assert_eq!(moved.unwrap(), transfer.moved());
+                return given_up;
+            }
+            Err(_) => given_up += 1,
+        }
+        assert!(transfer.moved() >= before);
+        // Lets the runtime look at its descriptors, on which progress depends.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// `None` is a file.
+const ENDS: [Option<Way>; 5] =
+    [None, Some(Way::Tcp), Some(Way::Unix), Some(Way::Pipe), Some(Way::TinyPipe)];
+
+fn contents(file: &File) -> Vec<u8> {
+    let mut got = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    file.read_exact_at(&mut got, 0).unwrap();
+    got
+}
+
+async fn one_pair(from: Option<Way>, to: Option<Way>, wrapped: bool, shreds: bool) -> u64 {
+    let (source_end, feeder) = match from {
+        None => (End::File(patterned_file(LEN).unwrap()), None),
+        Some(way) => {
+            let (write, read) = way.connect().unwrap();
+            (End::new(way, read, true, wrapped), Some(feed(write, pattern(0..LEN))))
+        }
+    };
+    let (sink_end, arrived) = match to {
+        None => (End::File(patterned_file(0).unwrap()), None),
+        Some(way) => {
+            let (write, read) = way.connect().unwrap();
+            (End::new(way, write, false, wrapped), Some(collect(read)))
+        }
+    };
+    let source = match source_end.file() {
+        Some(file) => Source::file(file, ..).unwrap(),
+        None => Source::stream(&source_end),
+    };
+    let sink = match sink_end.file() {
+        Some(file) => Sink::file(file, 0),
+        None => Sink::stream(&sink_end),
+    };
+    let mut transfer = Transfer::new(source, sink);
+    let evented = (source_end.evented(), sink_end.evented());
+    let given_up = if shreds {
+        drive_in_shreds(&mut transfer, evented).await
+    } else {
+        assert_eq!(transfer.drive(evented.0, evented.1).await, Ok(LEN));
+        0
+    };
+    assert_eq!((transfer.moved(), transfer.parked()), (LEN, 0), "{from:?} {to:?}");
+    drop(transfer);
+    let got = match arrived {
+        None => contents(sink_end.file().unwrap()),
+        Some(arrived) => {
+            drop(sink_end);
+            arrived.join().unwrap().unwrap()
+        }
+    };
+    assert_eq!(difference(&got, 0, LEN), None, "{from:?} {to:?} {wrapped} {shreds}");
+    if let Some(feeder) = feeder {
+        feeder.join().unwrap().unwrap();
+    }
+    given_up
+}
+
+#[test]
+fn every_pair_of_ends_arrives_whole_and_wakes_up_when_it_should() {
+    for runtime in runtimes() {
+        for from in ENDS {
+            for to in ENDS {
+                for wrapped in [false, true] {
+                    let pair = one_pair(from, to, wrapped, false);
+                    let done = runtime.block_on(async { timeout(PATIENCE, pair).await });
+                    assert!(done.is_ok(), "{from:?} {to:?}: a wake-up was lost");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_future_dropped_at_every_await_loses_no_byte() {
+    for runtime in runtimes() {
+        for from in ENDS {
+            for to in ENDS {
+                let pair = one_pair(from, to, false, true);
+                let given_up = runtime.block_on(async { timeout(PATIENCE, pair).await });
+                let given_up = given_up.expect("progress stops only with the runtime");
+                assert!(given_up > 0, "{from:?} {to:?} never had to wait");
+            }
+        }
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_dropped_future_leaves_no_call_behind_it() {
+    let [runtime, _] = runtimes();
+    let (from, to) = (patterned_file(LEN).unwrap(), patterned_file(0).unwrap());
+    let mut transfer = Transfer::new(Source::file(&from, ..).unwrap(), Sink::file(&to, 0));
+    runtime.block_on(async {
+        while transfer.moved() == 0 {
+            let shred = timeout(Duration::ZERO, transfer.drive(None, None)).await;
+            assert!(shred.is_err() || shred == Ok(Ok(LEN)));
+        }
+    });
+    // What the transfer says is what the file has, at once and later.
+    assert_eq!(to.metadata().unwrap().len(), transfer.moved());
+    assert_eq!(transfer.run(), Ok(LEN));
+    assert_eq!(difference(&contents(&to), 0, LEN), None);
+}
+
+/// Runs a transfer and a task that counts its turns, on one thread.
+async fn turns_beside(work: impl Future<Output = ()>) -> (u32, Duration) {
+    let ticker = async {
+        let (mut turns, mut longest, mut last) = (0, Duration::ZERO, Instant::now());
+        loop {
+            tokio::task::yield_now().await;
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+            turns += 1;
+            SEEN.set((turns, longest));
+        }
+    };
+    SEEN.set((0, Duration::ZERO));
+    tokio::select! {
+        biased;
+        () = work => SEEN.get(),
+        () = ticker => unreachable!("the ticker never ends"),
+    }
+}
+
+thread_local! {
+    static SEEN: std::cell::Cell<(u32, Duration)> = const { std::cell::Cell::new((0, Duration::ZERO)) };
+}
+
+#[test]
+fn a_peer_that_takes_everything_at_once_does_not_keep_others_from_their_turn() {
+    const LONG: u64 = 128 << 20;
+    let [runtime, _] = runtimes();
+    let file = patterned_file(LONG).unwrap();
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    // /dev/null is always ready, so nothing but the driver's own turns lets others run.
+    let (turns, _) = runtime.block_on(turns_beside(async {
+        let source = Source::file(&file, ..).unwrap();
+        let mut transfer = Transfer::new(source, Sink::stream(&null));
+        transfer.drive(None, None).await.unwrap();
+        assert_eq!(transfer.ledger().waits(underpass::Side::Sink), 0);
+    }));
+    assert!(turns >= 31, "{turns} turns beside 128 MiB");
+}
+
+#[test]
+fn a_cold_file_holds_up_nobody_else() {
+    let mut disk = require!(Disk::new(FileSystem::Ext4, 64 << 20));
+    require!(disk.throttle_reads(4 << 20));
+    let path = disk.path().join("cold");
+    std::fs::write(&path, pattern(0..6 << 20)).unwrap();
+    let file = File::open(&path).unwrap();
+    for method in [Method::Sendfile, Method::Splice, Method::MmapWrite, Method::Copy] {
+        Disk::evict(&file).unwrap();
+        let [runtime, _] = runtimes();
+        let started = Instant::now();
+        let (_, longest) = runtime.block_on(turns_beside(async {
+            let (write, read) = Way::Tcp.connect().unwrap();
+            let end = End::new(Way::Tcp, write, false, false);
+            let got = collect(read);
+            let source = Source::file(&file, ..).unwrap();
+            let mut transfer =
+                Transfer::new(source, Sink::stream(&end)).policy(Policy::Only(method));
+            transfer.drive(None, end.evented()).await.unwrap();
+            assert!(transfer.ledger().cold() > 0, "{method}: {}", transfer.ledger());
+            drop(transfer);
+            drop(end);
+            let got = tokio::task::spawn_blocking(|| got.join().unwrap().unwrap()).await.unwrap();
+            assert_eq!(difference(&got, 0, 6 << 20), None, "{method}");
+        }));
+        let whole = started.elapsed();
+        assert!(whole > Duration::from_millis(500), "{method}: the disk was not slow: {whole:?}");
+        assert!(longest < whole / 5, "{method}: a turn took {longest:?} of {whole:?}");
+    }
+}
+
+#[test]
+fn zero_copy_sends_are_kept_from_sockets_that_tokio_watches() {
+    let [runtime, _] = runtimes();
+    runtime.block_on(async {
+        let (write, read) = Way::Tcp.connect().unwrap();
+        let end = End::new(Way::Tcp, write, false, false);
+        let got = collect(read);
+        let memory = Bytes::from(pattern(0..LEN));
+        let new = |policy| {
+            Transfer::new(Source::bytes(memory.clone()), Sink::stream(&end)).policy(policy)
+        };
+        let mut refused = new(Policy::Only(Method::ZeroCopySend));
+        let error = refused.drive(None, end.evented()).await.unwrap_err();
+        assert!(matches!(error.kind, ErrorKind::Unsupported { .. }), "{error}");
+        assert_eq!(error.moved, 0);
+        drop(refused);
+        let mut preferred = new(Policy::Prefer(Method::ZeroCopySend));
+        preferred.drive(None, end.evented()).await.unwrap();
+        assert_eq!(preferred.ledger().fallbacks()[0].errno, Some(Errno::OPNOTSUPP));
+        drop(preferred);
+        drop(end);
+        assert_eq!(difference(&got.join().unwrap().unwrap(), 0, LEN), None);
+    });
+}
+
+#[test]
+fn tokio_takes_a_completion_for_the_end_of_writing() {
+    // Why the refusal above: were this to fail, it could go.
+    let [runtime, _] = runtimes();
+    runtime.block_on(async {
+        let (write, _read) = Way::Tcp.connect().unwrap();
+        set_nonblocking(&write, true).unwrap();
+        let twin = write.try_clone().unwrap();
+        let socket = TcpStream::from_std(write.into()).unwrap();
+        let memory = Bytes::from(pattern(0..20_000));
+        let mut transfer = Transfer::new(Source::bytes(memory), Sink::stream(&twin))
+            .policy(Policy::Only(Method::ZeroCopySend));
+        transfer.step().unwrap();
+        // Lets tokio see what epoll has for it.
+        timeout(PATIENCE, socket.ready(tokio::io::Interest::ERROR)).await.unwrap().unwrap();
+        drop(transfer);
+        let full = vec![0; 1 << 20];
+        while socket.try_write(&full).is_ok() {}
+        // The socket is full, and tokio says that it is writable all the same.
+        let ready = timeout(PATIENCE, socket.writable()).await;
+        assert!(ready.is_ok());
+        assert_eq!(socket.try_write(&full).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn a_stream_that_blocks_and_was_not_given_is_an_error() {
+    let [runtime, _] = runtimes();
+    let (write, _read) = Way::Pipe.connect().unwrap();
+    set_nonblocking(&write, true).unwrap();
+    let file = patterned_file(LEN).unwrap();
+    let mut transfer = Transfer::new(Source::file(&file, ..).unwrap(), Sink::stream(&write));
+    let error = runtime.block_on(transfer.drive(None, None)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Io(Errno::AGAIN));
+    assert_eq!(error.moved, transfer.moved());
+}
