@@ -81,6 +81,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
         fs::write(CONGESTION_CONTROL, "cubic").context(CONGESTION_CONTROL)?;
     }
     let mut report = Report::new(options.smoke);
+    // Others who work on the same CPUs spoil every figure; ratios suffer least.
+    report.line(&format!("load average before: {}", report::load_average()?));
     match options.bench {
         Bench::Serve(serve) if options.smoke => serve::run(&serve.smoke(), true, &mut report),
         Bench::Serve(serve) => serve::run(&serve, false, &mut report),

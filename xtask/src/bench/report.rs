@@ -81,6 +81,16 @@ impl Report {
         }
     }
 
+    /// The ratio of two competitors round by round: its median, least and greatest. Neighbours
+    /// in time are compared, so a slow moment of the machine hits both.
+    pub(crate) fn paired(&self, case: &str, quantity: Quantity, who: [&str; 2]) -> [f64; 3] {
+        let [over, under] = who.map(|who| self.values(case, who, quantity));
+        let ratios: Vec<f64> = over.iter().zip(under).map(|(over, under)| over / under).collect();
+        let least = ratios.iter().copied().fold(f64::NAN, f64::min);
+        let greatest = ratios.iter().copied().fold(f64::NAN, f64::max);
+        [stats::median(&ratios), least, greatest]
+    }
+
     fn values(&self, case: &str, who: &str, quantity: Quantity) -> &[f64] {
         let key = (case.to_owned(), who.to_owned(), quantity.name);
         self.samples.get(&key).map_or(&[], Vec::as_slice)
@@ -153,6 +163,12 @@ fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
     std::fs::write(dir.join(name), text).with_context(|| format!("{}/{name}", dir.display()))
 }
 
+/// How busy the machine is: of the last one, five and fifteen minutes.
+pub(crate) fn load_average() -> Result<String> {
+    let line = std::fs::read_to_string("/proc/loadavg")?;
+    Ok(line.split(' ').take(3).collect::<Vec<_>>().join(" "))
+}
+
 /// The lines that make a run comparable with another.
 fn machine() -> Result<String> {
     let cpus = std::fs::read_to_string("/proc/cpuinfo")?;
@@ -164,10 +180,11 @@ fn machine() -> Result<String> {
     let state = if changed.is_empty() { "" } else { " with uncommitted changes" };
     Ok(format!(
         "| | |\n|---|---|\n| commit | {commit}{state} |\n| kernel | {} |\n| CPU | {} x {model} |\n\
-         | congestion control | {} |\n| rustc | {} |\n",
+         | congestion control | {} |\n| load average at the end | {} |\n| rustc | {} |\n",
         output(Command::new("uname").arg("-sr"))?,
         super::cpu::count()?,
         std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?.trim(),
+        load_average()?,
         output(Command::new("rustc").arg("--version"))?,
     ))
 }
@@ -179,6 +196,19 @@ mod tests {
     const RATE: Quantity = Quantity { name: "req/s", better: Better::More, decimals: 0 };
     const COST: Quantity = Quantity { name: "us", better: Better::Less, decimals: 1 };
     const FAILED: Quantity = Quantity { name: "failed", better: Better::Neither, decimals: 0 };
+
+    #[test]
+    fn a_paired_ratio_is_taken_round_by_round() {
+        let mut report = Report::default();
+        for (a, b) in [(1.0, 2.0), (4.0, 4.0), (8.0, 2.0)] {
+            report.sample("x", "a", COST, a);
+            report.sample("x", "b", COST, b);
+        }
+        let ratios = report.paired("x", COST, ["a", "b"]);
+        for (ratio, expected) in ratios.iter().zip([1.0, 0.5, 4.0]) {
+            assert!((ratio - expected).abs() < 1e-9, "{ratios:?}");
+        }
+    }
 
     #[test]
     fn a_table_shows_medians_worsts_and_ratios_to_the_first_row() {

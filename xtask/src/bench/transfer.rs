@@ -38,6 +38,9 @@ const BATCH: u32 = 16;
 /// The range of the checked transfer: neither end on a page, several pipes long.
 const CHECKED: Range<u64> = 4_095..304_097;
 
+/// As long as the head of a response.
+const HEAD: [u8; 200] = [b'h'; 200];
+
 /// What to measure and for how long.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
@@ -57,6 +60,10 @@ pub(crate) struct Options {
         default_value = "1,4,16,32,64,256,1024,4096,16384,65536,262144"
     )]
     sizes: Vec<u64>,
+    /// Puts 200 bytes of memory before the range, as a response's head is put before its body.
+    /// Leaves out the C loop, which has no head.
+    #[arg(long)]
+    head: bool,
     /// States of the page cache.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "warm,cold")]
     caches: Vec<Cache>,
@@ -137,6 +144,8 @@ struct Bench {
     /// The sink of file transfers, written over and over.
     copy: File,
     runtime: tokio::runtime::Runtime,
+    /// Goes before each range; may be empty.
+    head: &'static [u8],
 }
 
 /// Runs the bench.
@@ -148,7 +157,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     let (_, _) = files::patterned(scratch.path(), "copy", largest)?;
     let copy = File::options().read(true).write(true).open(scratch.path().join("copy"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let bench = Bench { scratch, source, path, copy, runtime };
+    let head: &[u8] = if options.head { &HEAD } else { &[] };
+    let bench = Bench { scratch, source, path, copy, runtime, head };
     cpu::pin_here(cpu::SERVING)?;
     report.line(&format!(
         "sender on CPU {}, reader on CPU {}, {} rounds of {} ms, medians; every method's bytes \
@@ -178,9 +188,28 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
             for quantity in [PRICE, CALLS, FLOW] {
                 print(report, sink, cache, &sizes, &rows, quantity);
             }
+            if movers.contains(&Mover::CLoop) {
+                print_paired(report, sink, cache, &sizes);
+            }
         }
     }
     Ok(())
+}
+
+/// Prints CPU per byte of the two drivers beside the C loop's.
+fn print_paired(report: &mut Report, sink: Kind, cache: Cache, sizes: &[u64]) {
+    report.line("");
+    let title = format!("{} {}: CPU per byte, round by round", sink.name(), cache.name());
+    report.line(&format!("{title:<44}{:>28}{:>28}", "sendfile / C loop", "tokio / C loop"));
+    for &size in sizes {
+        let mut row = format!("{:>20} KiB{:20}", size >> 10, "");
+        for mover in [Method::Sendfile.name(), Mover::Tokio.name()] {
+            let pair = [mover, Mover::CLoop.name()];
+            let [median, least, greatest] = report.paired(&case(sink, cache, size), PRICE, pair);
+            row.push_str(&format!("{:>28}", format!("{median:.3} ({least:.2} to {greatest:.2})")));
+        }
+        report.line(&row);
+    }
 }
 
 fn case(sink: Kind, cache: Cache, size: u64) -> String {
@@ -238,7 +267,8 @@ impl Bench {
         for mover in Mover::all() {
             let is_possible = match (mover, sink) {
                 // It checks itself by its counts, and has no bytes of its own to get wrong.
-                (Mover::CLoop, Kind::Tcp) | (Mover::Tokio, Kind::Tcp | Kind::Unix) => true,
+                (Mover::CLoop, Kind::Tcp) => self.head.is_empty(),
+                (Mover::Tokio, Kind::Tcp | Kind::Unix) => true,
                 (Mover::CLoop | Mover::Tokio, _) => false,
                 (Mover::Engine(_), _) => true,
             };
@@ -264,7 +294,7 @@ impl Bench {
             None => std::fs::read(self.scratch.path().join("copy"))?,
         };
         match moved {
-            Ok(_) => compare(&kept).map(|()| true),
+            Ok(_) => compare(&kept, self.head).map(|()| true),
             Err(Error { kind: ErrorKind::Unsupported { .. }, moved: 0, .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -314,7 +344,12 @@ impl Bench {
             End::TokioUnix(stream) => Sink::stream(stream),
             End::File => Sink::file(&self.copy, 0),
         };
-        let mut transfer = Transfer::new(source, sink).policy(mover.policy());
+        let transfer = if self.head.is_empty() {
+            Transfer::new(source, sink)
+        } else {
+            Transfer::new(Source::bytes(self.head), sink).chain(source)
+        };
+        let mut transfer = transfer.policy(mover.policy());
         match end {
             End::Blocking(_) | End::File => transfer.run(),
             End::TokioTcp(stream) => self.runtime.block_on(transfer.drive(None, Some(stream))),
@@ -385,10 +420,11 @@ fn cpu_of_this_thread() -> Duration {
     Duration::new(secs.unwrap_or_default(), nanos.unwrap_or_default())
 }
 
-/// Compares what arrived of [`CHECKED`] with the pattern.
-fn compare(got: &[u8]) -> Result<()> {
+/// Compares what arrived with `head` and the pattern of [`CHECKED`].
+fn compare(got: &[u8], head: &[u8]) -> Result<()> {
+    let body = got.strip_prefix(head).context("the head did not arrive, or not first")?;
     let want = CHECKED.map(|at| u8::try_from(at % 251).unwrap_or_default());
-    ensure!(got.iter().copied().eq(want), "{} bytes arrived, not those of the file", got.len());
+    ensure!(body.iter().copied().eq(want), "{} bytes arrived, not those of the file", got.len());
     Ok(())
 }
 
@@ -399,10 +435,12 @@ mod tests {
     #[test]
     fn bytes_that_are_not_the_ranges_own_are_refused() {
         let good: Vec<u8> = CHECKED.map(|at| (at % 251) as u8).collect();
-        compare(&good).unwrap();
-        compare(&good[1..]).unwrap_err();
+        compare(&good, b"").unwrap();
+        compare(&good, b"x").unwrap_err();
+        compare(&good[1..], b"").unwrap_err();
+        compare(&good, &good[..1]).unwrap_err();
         let mut bad = good;
         bad[100] ^= 1;
-        compare(&bad).unwrap_err();
+        compare(&bad, b"").unwrap_err();
     }
 }
