@@ -195,7 +195,9 @@ impl<'s> Conversation<'s> {
         let parts = self.hyper.into_parts();
         let (socket, not_yet_read) = parts.io.into_inner().into_parts();
         debug_assert!(not_yet_read.is_empty(), "hyper reads all there is before it is idle");
-        Idle { socket, unread: parts.read_buf }
+        // An empty buffer would keep its 8 KiB for as long as the connection is parked.
+        let unread = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
+        Idle { socket, unread }
     }
 }
 

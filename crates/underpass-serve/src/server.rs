@@ -145,7 +145,7 @@ impl Server {
     ///
     /// [`RunError`].
     pub fn run(self) -> Result<(), RunError> {
-        let connections_max = raise_descriptor_limit() / self.sites.len();
+        let connections_max = connections_a_worker(self.sites.len());
         let (stop, stopping) = watch::channel(false);
         let mut workers = Vec::new();
         for (listener, service) in self.sites {
@@ -176,17 +176,17 @@ fn claim(address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Descriptors kept for files and the process itself; the rest may be connections.
-const NOT_CONNECTIONS: u64 = 64;
+/// Descriptors a worker needs besides: its runtime's, and files that are being looked up.
+const OTHERS_A_WORKER: usize = 64;
 
-/// Raises the limit on open files and says how many of them may be connections.
-fn raise_descriptor_limit() -> usize {
+/// Raises the limit on open files, and says how many of them a worker's connections may be.
+fn connections_a_worker(workers: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let limit = if raised.is_ok() { maximum } else { current };
-    // Half for connections: each may hold one file open besides, and files are cached.
-    let connections = limit.unwrap_or(u64::MAX).saturating_sub(NOT_CONNECTIONS) / 2;
-    usize::try_from(connections).unwrap_or(usize::MAX).max(1)
+    let share = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX) / workers;
+    // Under a small limit both give way: half for connections, half for the rest.
+    share.saturating_sub(FILES_MAX.get() + OTHERS_A_WORKER).max(share / 2).max(1)
 }
 
 impl Signals {

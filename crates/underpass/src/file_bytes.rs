@@ -9,6 +9,7 @@
 use std::any::Any;
 use std::ops::{Bound, Range, RangeBounds};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -82,6 +83,7 @@ pub(crate) struct Note {
     pub(crate) stamp: Stamp,
     /// A dup of the mapped descriptor, holding the read lease.
     lease: Option<OwnedFd>,
+    has_changed: AtomicBool,
 }
 
 impl Note {
@@ -91,13 +93,23 @@ impl Note {
 
     /// Whether the policy still vouches for the bytes: asked before the last ones are released.
     pub(crate) fn vouches(&self, file: BorrowedFd<'_>) -> Result<bool, Errno> {
-        match self.stability {
-            Stability::None | Stability::Copy => Ok(true),
-            Stability::Guard => Ok(Stamp::of(file)? == self.stamp),
-            Stability::Lease => {
-                self.lease.as_ref().map_or(Ok(false), |f| lease::is_held(f.as_fd()))
-            }
+        let vouches = match self.stability {
+            Stability::None | Stability::Copy => true,
+            Stability::Guard => !self.stamp.was_written_by(&Stamp::of(file)?),
+            Stability::Lease => match &self.lease {
+                Some(file) => lease::is_held(file.as_fd())?,
+                None => false,
+            },
+        };
+        if !vouches {
+            self.note_change();
         }
+        Ok(vouches)
+    }
+
+    /// Notes that the file is not what it was when it was mapped.
+    pub(crate) fn note_change(&self) {
+        self.has_changed.store(true, Ordering::Relaxed);
     }
 }
 
@@ -150,7 +162,8 @@ impl FileBytes {
         if live >= max / MAPPINGS_A_REGION {
             return Err(MapError::TooMany { live, max });
         }
-        let note: Box<dyn Any + Send + Sync> = Box::new(Note { stability, stamp, lease });
+        let note: Box<dyn Any + Send + Sync> =
+            Box::new(Note { stability, stamp, lease, has_changed: AtomicBool::new(false) });
         let region = Region::map(file, offset, len, access, note).map_err(failed("mmap"))?;
         Ok(Self { region, range: 0..len })
     }
@@ -201,6 +214,13 @@ impl FileBytes {
         let n = self.region.copy_out(self.range.start + at, &mut into[..n]);
         self.check()?;
         Ok(n)
+    }
+
+    /// Whether sending found that the file is not what it was when it was mapped: what is kept
+    /// with it, such as a length or an entity-tag, is to be made anew.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        Note::of(&self.region).is_some_and(|note| note.has_changed.load(Ordering::Relaxed))
     }
 
     /// Whether every byte of the region touched so far was really in the file.

@@ -8,7 +8,7 @@
 //! [`Stability`]: crate::Stability
 
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,8 +76,8 @@ impl<T> FileCache<T> {
         make: impl FnOnce(OwnedFd) -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
         let stat = rustix::fs::fstat(&file)?;
-        let stamp = Stamp::of(file.as_fd())?;
-        let identity = Identity { device: stat.st_dev, inode: stat.st_ino, stamp };
+        let identity =
+            Identity { device: stat.st_dev, inode: stat.st_ino, stamp: Stamp::from(&stat) };
         let seen = coarse_now();
         if let Some(entry) = self.lock().get_mut(path)
             && entry.identity == identity

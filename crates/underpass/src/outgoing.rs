@@ -307,6 +307,9 @@ impl Piece<'_> {
     }
 
     fn truncated(&self) -> io::Error {
+        if let Some(note) = Note::of(self.region) {
+            note.note_change();
+        }
         OutgoingError::Truncated { offset: self.file_offset, missing: self.bytes.len() }.into()
     }
 

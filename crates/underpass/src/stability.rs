@@ -68,13 +68,24 @@ impl FromStr for Stability {
 #[error("not a stability policy; one of none, guard, lease, copy")]
 pub struct UnknownStability;
 
-/// What fstat(2) says of a file's content: two equal stamps mean that nobody wrote in between,
-/// as far as timestamps can tell (since 6.13 a write after a look always changes ctime).
+/// What fstat(2) says of a file's state.
+///
+/// Since 6.13 a write after a look always changes mtime and ctime; before, one within the same
+/// tick of the kernel's clock (1 to 10 ms) may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     size: i64,
     mtime: (i64, u64),
     ctime: (i64, u64),
+    attributes: Attributes,
+}
+
+/// What changes ctime and no content: links, permissions, owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Attributes {
+    links: u64,
+    mode: u32,
+    owner: (u32, u32),
 }
 
 impl Stamp {
@@ -86,6 +97,15 @@ impl Stamp {
     pub(crate) fn size(&self) -> u64 {
         u64::try_from(self.size).unwrap_or(0)
     }
+
+    /// Whether the content may have been written to between this stamp and a `later` one.
+    ///
+    /// A file that is replaced by rename loses a link, and with it its ctime: that is no write.
+    /// A ctime that nothing explains is one, by somebody who put mtime back afterwards.
+    pub(crate) fn was_written_by(&self, later: &Self) -> bool {
+        let is_unexplained = self.attributes == later.attributes && self.ctime != later.ctime;
+        self.size != later.size || self.mtime != later.mtime || is_unexplained
+    }
 }
 
 impl From<&rustix::fs::Stat> for Stamp {
@@ -94,6 +114,11 @@ impl From<&rustix::fs::Stat> for Stamp {
             size: stat.st_size,
             mtime: (stat.st_mtime, stat.st_mtime_nsec),
             ctime: (stat.st_ctime, stat.st_ctime_nsec),
+            attributes: Attributes {
+                links: stat.st_nlink,
+                mode: stat.st_mode,
+                owner: (stat.st_uid, stat.st_gid),
+            },
         }
     }
 }
@@ -101,7 +126,7 @@ impl From<&rustix::fs::Stat> for Stamp {
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
-    use std::os::unix::fs::FileExt;
+    use std::os::unix::fs::{FileExt, PermissionsExt};
 
     use super::*;
 
@@ -114,7 +139,31 @@ mod tests {
         assert_eq!(Stamp::of(file.as_fd()).unwrap(), before);
         underpass_testkit::wait::until_file_times_move();
         file.write_all_at(b"x", 1).unwrap();
-        assert_ne!(Stamp::of(file.as_fd()).unwrap(), before);
+        let after = Stamp::of(file.as_fd()).unwrap();
+        assert!(before.was_written_by(&after));
+    }
+
+    #[test]
+    fn a_lost_link_and_a_new_mode_are_no_writes_and_a_time_put_back_is() {
+        let dir = tempfile::tempdir_in(underpass_testkit::disk::disk_dir().unwrap()).unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, b"abc").unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let stamp = || {
+            underpass_testkit::wait::until_file_times_move();
+            Stamp::of(file.as_fd()).unwrap()
+        };
+        let first = stamp();
+        file.set_permissions(std::fs::Permissions::from_mode(0o600)).unwrap();
+        let second = stamp();
+        assert!(first != second && !first.was_written_by(&second));
+        std::fs::remove_file(&path).unwrap();
+        let third = stamp();
+        assert!(second != third && !second.was_written_by(&third));
+        let modified = file.metadata().unwrap().modified().unwrap();
+        file.write_all_at(b"x", 1).unwrap();
+        file.set_modified(modified).unwrap();
+        assert!(third.was_written_by(&stamp()));
     }
 
     #[test]

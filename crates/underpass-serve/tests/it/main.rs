@@ -1,6 +1,9 @@
 //! The server over real sockets: raw requests, and curl.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
+mod change;
 mod curl;
 mod fixture;
+mod idle;
 mod raw;
+mod shape;

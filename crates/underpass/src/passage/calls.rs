@@ -17,6 +17,7 @@ use crate::methods::{clone, copy_file_range, count, sendfile, zero_copy_send};
 use crate::pipe::Pipe;
 use crate::policy::Policy;
 use crate::progress::{Call, Leg, QUANTUM};
+use crate::ring::Ring;
 use crate::source::Piece;
 use crate::stability::{Stability, Stamp};
 use crate::transfer::Step;
@@ -91,7 +92,7 @@ impl Passage {
                 let now = Stamp::of(source).map_err(ErrorKind::Io)?;
                 let there = now.size().max(offset + progress.taken());
                 let end = offset + progress.len().unwrap_or(0);
-                if now == *stamp {
+                if !stamp.was_written_by(&now) {
                     Ok(())
                 } else if there < end {
                     Err(ErrorKind::Truncated { missing: end - there })
@@ -143,18 +144,12 @@ impl Passage {
                 (call(Leg::Release, Side::Sink, own), answer)
             }
             Act::Park => {
-                let answer = self.own_pipe().and_then(|pipe| {
-                    let into = End(pipe.write.as_fd(), None);
-                    splice::splice(End(source, front.at), into, max, false)
-                });
+                let answer = self.park(End(source, front.at), max);
                 (call(Leg::Park, Side::Source, max), answer)
             }
             Act::Release => {
                 let more = self.more_behind(front, left > 0);
-                let sink = End(ends.sink, self.sink_at());
-                let answer = self.own_pipe().and_then(|pipe| {
-                    splice::splice(End(pipe.read.as_fd(), None), sink, piped, more)
-                });
+                let answer = self.drain(End(ends.sink, self.sink_at()), more);
                 (call(Leg::Release, Side::Sink, piped), answer)
             }
             Act::Through => {
@@ -200,21 +195,28 @@ impl Passage {
                 let zero_copy = self.zero_copy.as_ref().ok_or(Errno::OPNOTSUPP)?;
                 zero_copy_send::from_map(zero_copy, part, sink, more)
             }
+            Method::UringSendZc => {
+                self.ready_ring()?;
+                let part = Window::part(&mut self.window, source, at, left, max)?;
+                open_ring(&mut self.ring)?.send_map(part, sink, more)
+            }
             // Plans never hold these for a direct call.
-            Method::Copy | Method::UringSendZc | Method::UringSplice => Err(Errno::NOSYS),
+            Method::Copy | Method::UringSplice => Err(Errno::NOSYS),
         }
     }
 
     /// Sends the first piece, which is memory, without copying it.
     fn lend_memory(&mut self, sink: BorrowedFd<'_>) -> Result<u64, Errno> {
+        let Some(Piece::Memory(bytes)) = self.pieces.front() else { return Err(Errno::NOSYS) };
+        let part = bytes.slice(..bytes.len().min(count(QUANTUM)));
+        let more = part.len() < bytes.len() || self.pieces.get(1).is_some_and(Piece::is_at_hand);
+        if self.method() == Method::UringSendZc {
+            self.ready_ring()?;
+            return open_ring(&mut self.ring)?.send_memory(part, sink, more);
+        }
         self.ready_zero_copy(sink)?;
-        let more = self.pieces.get(1).is_some_and(Piece::is_at_hand);
-        let (Some(Piece::Memory(bytes)), Some(zero_copy)) = (self.pieces.front(), &self.zero_copy)
-        else {
-            return Err(Errno::OPNOTSUPP);
-        };
-        let len = bytes.len().min(count(QUANTUM));
-        zero_copy_send::from_memory(zero_copy, bytes.slice(..len), sink, more || len < bytes.len())
+        let zero_copy = self.zero_copy.as_ref().ok_or(Errno::OPNOTSUPP)?;
+        zero_copy_send::from_memory(zero_copy, part, sink, more)
     }
 
     /// Reads completions; refuses where the kernel keeps copying.
@@ -227,8 +229,22 @@ impl Passage {
             none => none.insert(ZeroCopy::open(sink)?),
         };
         self.ledger.book(zero_copy.reap());
+        let futile = zero_copy.is_futile();
+        self.unless(futile)
+    }
+
+    /// As [`Self::ready_zero_copy`], for the ring.
+    fn ready_ring(&mut self) -> Result<(), Errno> {
+        let ring = open_ring(&mut self.ring)?;
+        self.ledger.book(ring.reap());
+        let futile = ring.is_futile();
+        self.unless(futile)
+    }
+
+    /// What was demanded is done, futile or not.
+    fn unless(&self, futile: bool) -> Result<(), Errno> {
         let demanded = matches!(self.policy, Policy::Only(_));
-        if zero_copy.is_futile() && !demanded { Err(Errno::OPNOTSUPP) } else { Ok(()) }
+        if futile && !demanded { Err(Errno::OPNOTSUPP) } else { Ok(()) }
     }
 
     fn send_memory(&self, sink: BorrowedFd<'_>) -> (Call, Result<u64, Errno>) {
@@ -242,10 +258,30 @@ impl Passage {
         (Call { method: Method::Copy, leg, blocked: Side::Sink, ahead, own }, answer)
     }
 
-    fn own_pipe(&mut self) -> Result<&Pipe, Errno> {
-        match &mut self.pipe {
-            Some(pipe) => Ok(pipe),
-            none => Ok(none.insert(Pipe::take()?)),
+    /// Fills the pipe, which is empty.
+    fn park(&mut self, source: End<'_>, max: u64) -> Result<u64, Errno> {
+        let by_ring = self.method() == Method::UringSplice;
+        let pipe = match &mut self.pipe {
+            Some(pipe) => pipe,
+            none => none.insert(Pipe::take()?),
+        };
+        let into = End(pipe.write.as_fd(), None);
+        if by_ring {
+            open_ring(&mut self.ring)?.splice(source, into, max, false)
+        } else {
+            splice::splice(source, into, max, false)
+        }
+    }
+
+    /// Drains the pipe.
+    fn drain(&mut self, sink: End<'_>, more: bool) -> Result<u64, Errno> {
+        let by_ring = self.method() == Method::UringSplice;
+        let pipe = self.pipe.as_ref().ok_or(Errno::PIPE)?;
+        let from = End(pipe.read.as_fd(), None);
+        if by_ring {
+            open_ring(&mut self.ring)?.splice(from, sink, self.piped, more)
+        } else {
+            splice::splice(from, sink, self.piped, more)
         }
     }
 
@@ -260,5 +296,12 @@ impl Passage {
             return front.kind == Kind::File;
         }
         self.pieces.get(front.index + 1).is_some_and(Piece::is_at_hand)
+    }
+}
+
+fn open_ring(ring: &mut Option<Ring>) -> Result<&mut Ring, Errno> {
+    match ring {
+        Some(open) => Ok(open),
+        none => Ok(none.insert(Ring::open()?)),
     }
 }

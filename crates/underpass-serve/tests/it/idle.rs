@@ -1,0 +1,65 @@
+//! Idle connections: parked as bare sockets, and taken up where they were left.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::fixture::fixture;
+
+/// More than a worker lets idle under hyper, so that every further one is parked at once.
+const CROWD: usize = 400;
+
+const REQUEST: &[u8] = b"GET /digits.txt HTTP/1.1\r\nHost: x\r\n\r\n";
+
+fn read_digits(peer: &mut TcpStream) {
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n0123456789") {
+        let mut more = [0; 1_024];
+        let n = peer.read(&mut more).unwrap();
+        assert!(n > 0, "closed after {:?}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&more[..n]);
+    }
+}
+
+#[test]
+fn a_parked_connection_answers_again_and_again() {
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| fixture().connect()).collect();
+    for _ in 0..3 {
+        for peer in &mut crowd {
+            peer.write_all(REQUEST).unwrap();
+            read_digits(peer);
+        }
+    }
+}
+
+#[test]
+fn a_head_that_comes_in_pieces_is_not_lost_between_two_requests() {
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| fixture().connect()).collect();
+    for at in [1, 10, REQUEST.len() - 1] {
+        // One whole request and part of the next, in one segment; then the rest of it.
+        let one_and_a_part = [REQUEST, &REQUEST[..at]].concat();
+        for peer in &mut crowd {
+            peer.write_all(&one_and_a_part).unwrap();
+            read_digits(peer);
+        }
+        for peer in &mut crowd {
+            peer.write_all(&REQUEST[at..]).unwrap();
+            read_digits(peer);
+        }
+    }
+}
+
+#[test]
+fn a_request_with_content_is_refused_and_its_content_not_taken_for_a_request() {
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| fixture().connect()).collect();
+    for peer in &mut crowd {
+        let smuggled = REQUEST.len();
+        write!(peer, "GET /digits.txt HTTP/1.1\r\nHost: x\r\nContent-Length: {smuggled}\r\n\r\n")
+            .unwrap();
+        read_digits(peer);
+        // The server may have closed by now, which says as clearly that no second answer comes.
+        let mut rest = Vec::new();
+        if peer.write_all(REQUEST).is_ok() && peer.read_to_end(&mut rest).is_ok() {
+            assert_eq!(rest.len(), 0, "{}", String::from_utf8_lossy(&rest));
+        }
+    }
+}

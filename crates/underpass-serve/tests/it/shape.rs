@@ -1,0 +1,94 @@
+//! What the server does with a file's bytes, call by call.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::num::NonZeroUsize;
+
+use rustix::process::{Signal, getpid, kill_process};
+use underpass::Stability;
+use underpass_serve::access_log::Sink;
+use underpass_serve::{Options, Server};
+use underpass_testkit::disk::disk_dir;
+use underpass_testkit::payload::{difference, pattern};
+use underpass_testkit::skip::Capability;
+use underpass_testkit::strace::{self, Call, Strace};
+use underpass_testkit::{require, test_name};
+
+/// Names under which strace's record shows the files.
+const LARGE: &str = "underpass-large";
+const SMALL: &str = "underpass-small";
+
+const LARGE_BYTES: u64 = 20_000_003;
+const SMALL_BYTES: u64 = 4_096;
+
+/// Requests of one connection, so that the second of each finds the file open.
+const PATHS: [&str; 4] = [SMALL, SMALL, LARGE, LARGE];
+
+fn serve_between_marks() {
+    let dir = tempfile::tempdir_in(disk_dir().unwrap()).unwrap();
+    for (name, len) in [(SMALL, SMALL_BYTES), (LARGE, LARGE_BYTES)] {
+        std::fs::write(dir.path().join(name), pattern(0..len)).unwrap();
+        let file = std::fs::File::options().write(true).open(dir.path().join(name)).unwrap();
+        // Of this second, its description would not be kept.
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+    // ctime cannot be set; it has to grow old.
+    let age = std::time::Duration::from_millis(1_100);
+    underpass_testkit::wait::until(age, || None::<()>);
+    let server = Server::bind(Options {
+        root: dir.path().into(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        workers: NonZeroUsize::MIN,
+        access_log: Sink::Off,
+        stability: Stability::Guard,
+    })
+    .unwrap();
+    let mut peer = TcpStream::connect(server.local_addr()).unwrap();
+    let serving = std::thread::spawn(move || server.run());
+    strace::mark();
+    for path in PATHS {
+        write!(peer, "GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let len = if path == SMALL { SMALL_BYTES } else { LARGE_BYTES };
+        read_head(&mut peer);
+        let mut body = vec![0; usize::try_from(len).unwrap()];
+        peer.read_exact(&mut body).unwrap();
+        assert_eq!(difference(&body, 0, len), None, "{path}");
+    }
+    strace::mark();
+    kill_process(getpid(), Signal::TERM).unwrap();
+    serving.join().unwrap().unwrap();
+}
+
+fn read_head(peer: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        peer.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&head));
+}
+
+#[test]
+fn a_large_file_leaves_by_sendfile_and_a_small_one_in_one_call_with_its_head() {
+    if strace::is_inside() {
+        return serve_between_marks();
+    }
+    require!(Capability::Strace);
+    let trace = Strace::of_test(test_name!()).unwrap().run().unwrap();
+    trace.assert_success();
+    let of = |name: &str| -> Vec<Call> {
+        trace.marked().iter().filter(|call| call.arguments.contains(name)).cloned().collect()
+    };
+    let large = of(LARGE);
+    assert_eq!(strace::bytes(&large, "sendfile"), 2 * LARGE_BYTES);
+    let read: u64 =
+        ["read", "pread64", "readv"].iter().map(|name| strace::bytes(&large, name)).sum();
+    assert_eq!(read, 0, "no byte of it is read");
+    let probes = large.iter().filter(|call| call.name == "preadv2");
+    assert!(probes.clone().all(|call| call.returned <= Some(1)), "{probes:?}");
+    let small = of(SMALL);
+    assert_eq!(strace::count(&small, "preadv2"), 2, "one read a response");
+    assert_eq!(strace::bytes(&small, "preadv2"), 2 * SMALL_BYTES);
+    assert_eq!(strace::count(&small, "openat2"), 2, "looked at and opened once, for both");
+}
