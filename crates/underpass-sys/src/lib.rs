@@ -10,6 +10,8 @@ pub mod lease;
 pub mod map;
 pub mod region;
 mod sigbus;
+#[cfg(feature = "uring")]
+pub mod uring;
 pub mod zerocopy;
 
 use rustix::io::Errno;

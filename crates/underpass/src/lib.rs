@@ -18,6 +18,7 @@ mod pipe;
 mod plan;
 mod policy;
 mod progress;
+mod ring;
 mod rope;
 mod sink;
 mod source;
@@ -27,7 +28,6 @@ mod stage;
 mod tokio;
 mod transfer;
 mod warm;
-mod zero_copy;
 mod zero_copy;
 
 pub use blocking_stream::BlockingStream;

@@ -26,6 +26,7 @@ use crate::pipe::Pipe;
 use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::progress::{Progress, QUANTUM};
+use crate::ring::Ring;
 use crate::sink::Outlet;
 use crate::source::Piece;
 use crate::stability::Stability;
@@ -88,6 +89,7 @@ pub(crate) struct Passage {
     piped: u64,
     window: Option<Window>,
     zero_copy: Option<ZeroCopy>,
+    ring: Option<Ring>,
     /// Whether the sink's error queue may be used: not under tokio, see [`Self::forbid_error_queue`].
     error_queue: bool,
     /// Offset up to which the current file was last seen in the page cache.
@@ -116,6 +118,7 @@ impl Passage {
             piped: 0,
             window: None,
             zero_copy: None,
+            ring: None,
             error_queue: true,
             warm_until: 0,
             cold_at: (0, 0),
@@ -210,6 +213,10 @@ impl Passage {
         if let Some(zero_copy) = self.zero_copy.take() {
             self.ledger.book(zero_copy.reap());
             zero_copy.close();
+        }
+        if let Some(mut ring) = self.ring.take() {
+            self.ledger.book(ring.reap());
+            ring.close();
         }
     }
 

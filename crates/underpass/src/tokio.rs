@@ -1,6 +1,10 @@
 //! The engine under tokio.
 
+#[cfg(feature = "axum")]
+mod axum;
 pub(crate) mod drive;
 pub(crate) mod errand;
 pub(crate) mod listener;
 pub(crate) mod stream;
+#[cfg(feature = "tonic")]
+pub(crate) mod tonic;

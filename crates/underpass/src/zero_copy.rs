@@ -36,7 +36,7 @@ const HOLDERS_MAX: usize = 64;
 const SOCKETS_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// Sends in a row that the kernel copied after all, before it is no longer asked not to.
-const COPIED_MAX: u32 = 8;
+pub(crate) const COPIED_MAX: u32 = 8;
 
 /// Completions read in a step; what is left is read in the next.
 const REAP_MAX: usize = 32;
@@ -210,20 +210,25 @@ impl ZeroCopy {
         if !self.holds_memory() {
             return;
         }
-        let lingering = Arc::new(Mutex::new(Some(self)));
-        let theirs = Arc::clone(&lingering);
-        let builder = thread::Builder::new().name("underpass-linger".into());
-        let started = builder.stack_size(LINGER_STACK).spawn(move || {
-            let taken = lock(&theirs).take();
-            if let Some(zero_copy) = taken {
-                zero_copy.linger();
-            }
-        });
-        if started.is_err() {
-            // No thread to be had: the memory is never freed, nor the place given back, so that
-            // the number of these is bounded too.
-            std::mem::forget(lingering);
+        linger(self, Self::linger);
+    }
+}
+
+/// Runs `wait` for what still holds memory, on a thread of its own.
+pub(crate) fn linger<T: Send + 'static>(holder: T, wait: impl FnOnce(T) + Send + 'static) {
+    let holder = Arc::new(Mutex::new(Some(holder)));
+    let theirs = Arc::clone(&holder);
+    let builder = thread::Builder::new().name("underpass-linger".into());
+    let started = builder.stack_size(LINGER_STACK).spawn(move || {
+        let taken = lock(&theirs).take();
+        if let Some(holder) = taken {
+            wait(holder);
         }
+    });
+    if started.is_err() {
+        // No thread to be had: the memory is never freed, nor its place given back, so that the
+        // number of these is bounded too.
+        std::mem::forget(holder);
     }
 }
 
@@ -232,10 +237,10 @@ const LINGER_STACK: usize = 64 * 1024;
 
 /// One of the [`HOLDERS_MAX`].
 #[derive(Debug)]
-struct Place;
+pub(crate) struct Place;
 
 impl Place {
-    fn take() -> Result<Self, Errno> {
+    pub(crate) fn take() -> Result<Self, Errno> {
         let next = |taken| (taken < HOLDERS_MAX).then_some(taken + 1);
         let taken = HOLDERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         taken.map(|_| Self).map_err(|_| Errno::NOBUFS)

@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use underpass_sys::map::{Map, WINDOW_MAX};
@@ -21,7 +22,7 @@ const PAGE: u64 = 4096;
 /// The part of the file that is mapped at the moment.
 #[derive(Debug)]
 pub(crate) struct Window {
-    pub(crate) map: Map,
+    map: Arc<Map>,
     start: u64,
     end: u64,
 }
@@ -38,7 +39,7 @@ impl Window {
         at: u64,
         left: u64,
         max: u64,
-    ) -> Result<(&'w Map, Range<usize>), Errno> {
+    ) -> Result<(&'w Arc<Map>, Range<usize>), Errno> {
         let size = u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
         let there = max.min(size.saturating_sub(at));
         if there == 0 {
@@ -57,12 +58,12 @@ impl Window {
     fn over(file: BorrowedFd<'_>, at: u64, len: u64) -> Result<Self, Errno> {
         let start = at - at % PAGE;
         let len = usize::try_from(at - start + len).unwrap_or(usize::MAX).min(WINDOW_MAX);
-        Ok(Self { map: Map::new(file, start, len)?, start, end: start + len as u64 })
+        Ok(Self { map: Arc::new(Map::new(file, start, len)?), start, end: start + len as u64 })
     }
 }
 
 pub(crate) fn through(
-    (map, part): (&Map, Range<usize>),
+    (map, part): (&Arc<Map>, Range<usize>),
     sink: BorrowedFd<'_>,
     outlet: Outlet,
     more: bool,

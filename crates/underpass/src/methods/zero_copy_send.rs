@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -18,7 +19,7 @@ use crate::zero_copy::ZeroCopy;
 
 pub(crate) fn from_map(
     zero_copy: &ZeroCopy,
-    (map, part): (&Map, Range<usize>),
+    (map, part): (&Arc<Map>, Range<usize>),
     sink: BorrowedFd<'_>,
     more: bool,
 ) -> Result<u64, Errno> {

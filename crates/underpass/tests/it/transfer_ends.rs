@@ -11,6 +11,8 @@ use rustix::net::sockopt::set_socket_linger;
 use underpass::{Error, ErrorKind, Method, Policy, Side, Sink, Source, Step, Transfer, transfer};
 use underpass_testkit::payload::{difference, pattern, patterned_file};
 use underpass_testkit::peer::{Way, collect, feed, set_nonblocking};
+use underpass_testkit::require;
+use underpass_testkit::skip::Capability;
 
 const LEN: u64 = 3_000_000;
 
@@ -227,22 +229,48 @@ fn zero_copy_sends_are_accounted_and_give_up_where_the_kernel_copies() {
 }
 
 #[test]
-fn memory_the_kernel_still_reads_outlives_its_transfer() {
+fn a_ring_gives_up_lending_too_where_the_kernel_copies() {
+    if !cfg!(feature = "uring") {
+        return;
+    }
+    require!(Capability::Uring);
     let (sink, end) = Way::Tcp.connect().unwrap();
-    set_nonblocking(&sink, true).unwrap();
-    let memory = Bytes::from(pattern(0..16 << 20));
-    let alone = memory.clone();
-    let mut transfer = Transfer::new(Source::bytes(memory), Sink::stream(&sink))
-        .policy(Policy::Only(Method::ZeroCopySend));
-    fill(&mut transfer);
-    let accepted = transfer.moved();
+    let got = collect(end);
+    let payload = Bytes::from(pattern(0..40 << 20));
+    let mut transfer = Transfer::new(Source::bytes(payload), Sink::stream(&sink))
+        .policy(Policy::Prefer(Method::UringSendZc));
+    transfer.run().unwrap();
+    let ledger = transfer.ledger();
+    assert_eq!(ledger.fallbacks()[0].from, Method::UringSendZc, "{ledger}");
+    assert!(ledger.zero_copy_done() > 0, "{ledger}");
+    assert_eq!(ledger.zero_copy_done(), ledger.zero_copy_copied(), "{ledger}");
     drop(transfer);
     drop(sink);
-    // Nobody has read a byte, so the window is full and the rest of it unsent: still held.
-    assert!(!alone.is_unique());
-    let got = collect(end).join().unwrap().unwrap();
-    assert_eq!(difference(&got, 0, accepted), None);
-    let freed = || alone.is_unique().then_some(());
-    underpass_testkit::wait::until(std::time::Duration::from_secs(20), freed)
-        .expect("the memory is let go when the peer has it, and the socket is closed then");
+    assert_eq!(difference(&got.join().unwrap().unwrap(), 0, 40 << 20), None);
+}
+
+#[test]
+fn memory_the_kernel_still_reads_outlives_its_transfer() {
+    for method in [Method::ZeroCopySend, Method::UringSendZc] {
+        if method == Method::UringSendZc && !cfg!(feature = "uring") {
+            continue;
+        }
+        let (sink, end) = Way::Tcp.connect().unwrap();
+        set_nonblocking(&sink, true).unwrap();
+        let memory = Bytes::from(pattern(0..16 << 20));
+        let alone = memory.clone();
+        let mut transfer =
+            Transfer::new(Source::bytes(memory), Sink::stream(&sink)).policy(Policy::Only(method));
+        fill(&mut transfer);
+        let accepted = transfer.moved();
+        drop(transfer);
+        drop(sink);
+        // Nobody has read a byte, so the window is full and the rest of it unsent: still held.
+        assert!(!alone.is_unique(), "{method}");
+        let got = collect(end).join().unwrap().unwrap();
+        assert_eq!(difference(&got, 0, accepted), None, "{method}");
+        let freed = || alone.is_unique().then_some(());
+        underpass_testkit::wait::until(std::time::Duration::from_secs(20), freed)
+            .expect("the memory is let go when the peer has it, and the socket is closed then");
+    }
 }

@@ -83,7 +83,7 @@ fn can(method: Method, from: From, to: To) -> bool {
         Method::Splice => from != From::Memory,
         Method::CopyFileRange => file && to == To::File,
         Method::ZeroCopySend => (file || from == From::Memory) && to == To::Stream(Way::Tcp),
-        Method::UringSendZc => cfg!(feature = "uring") && (file || from == From::Memory) && socket,
+        Method::UringSendZc => cfg!(feature = "uring") && can(Method::ZeroCopySend, from, to),
         Method::UringSplice => cfg!(feature = "uring") && file && socket,
         Method::Clone => false,
         other => panic!("{other} is not in the table"),
