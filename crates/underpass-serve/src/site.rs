@@ -24,6 +24,11 @@ impl Site {
         Self { service, log: RefCell::new(log) }
     }
 
+    /// Whether there is an access log to flush.
+    pub(crate) fn has_log(&self) -> bool {
+        self.log.borrow().is_on()
+    }
+
     /// Hands on what the access log holds back.
     pub(crate) fn flush_log(&self) {
         self.log.borrow_mut().flush();

@@ -81,7 +81,7 @@ async fn accept_until(
             biased;
             // An error means that the server itself is gone.
             _ = stop.changed() => return,
-            _ = flush.tick() => shared.site.flush_log(),
+            _ = flush.tick(), if shared.site.has_log() => shared.site.flush_log(),
             accepted = listener.accept(), if !is_full => match accepted {
                 Ok((socket, peer)) => {
                     // A peer that is gone already is met again by the first read.
