@@ -8,7 +8,8 @@
 //!
 //! Containers often forbid io_uring (`EPERM`), and `kernel.io_uring_disabled` may.
 //!
-//! Source: io_uring_enter(2), `IORING_OP_SEND_ZC` (6.0) and `IORING_OP_SPLICE` (5.7);
+//! Source: io_uring_enter(2), `IORING_OP_SEND_ZC` (6.0; its usage report 6.2) and
+//! `IORING_OP_SPLICE` (5.7);
 //! io_uring_prep_send_zc(3), NOTES.
 
 use std::collections::VecDeque;
@@ -96,7 +97,7 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// Those of send(2); `EINVAL` before Linux 6.0; `EOPNOTSUPP` for sockets that cannot.
+    /// Those of send(2); `EINVAL` before Linux 6.2; `EOPNOTSUPP` for sockets that cannot.
     pub fn send_zc(
         &mut self,
         socket: BorrowedFd<'_>,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod disk;
+pub mod kernel;
 pub mod payload;
 pub mod peer;
 pub mod server;

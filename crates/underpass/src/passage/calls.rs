@@ -230,7 +230,7 @@ impl Passage {
         };
         self.ledger.book(zero_copy.reap());
         let futile = zero_copy.is_futile();
-        self.unless(futile)
+        self.refuse_if(futile)
     }
 
     /// As [`Self::ready_zero_copy`], for the ring.
@@ -238,11 +238,11 @@ impl Passage {
         let ring = open_ring(&mut self.ring)?;
         self.ledger.book(ring.reap());
         let futile = ring.is_futile();
-        self.unless(futile)
+        self.refuse_if(futile)
     }
 
-    /// What was demanded is done, futile or not.
-    fn unless(&self, futile: bool) -> Result<(), Errno> {
+    /// Gives up what is futile, unless it was demanded.
+    fn refuse_if(&self, futile: bool) -> Result<(), Errno> {
         let demanded = matches!(self.policy, Policy::Only(_));
         if futile && !demanded { Err(Errno::OPNOTSUPP) } else { Ok(()) }
     }

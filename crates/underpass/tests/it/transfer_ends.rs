@@ -11,8 +11,8 @@ use rustix::net::sockopt::set_socket_linger;
 use underpass::{Error, ErrorKind, Method, Policy, Side, Sink, Source, Step, Transfer, transfer};
 use underpass_testkit::payload::{difference, pattern, patterned_file};
 use underpass_testkit::peer::{Way, collect, feed, set_nonblocking};
-use underpass_testkit::require;
-use underpass_testkit::skip::Capability;
+#[cfg(feature = "uring")]
+use underpass_testkit::{kernel, require, skip::Capability};
 
 const LEN: u64 = 3_000_000;
 
@@ -229,11 +229,10 @@ fn zero_copy_sends_are_accounted_and_give_up_where_the_kernel_copies() {
 }
 
 #[test]
+#[cfg(feature = "uring")]
 fn a_ring_gives_up_lending_too_where_the_kernel_copies() {
-    if !cfg!(feature = "uring") {
-        return;
-    }
     require!(Capability::Uring);
+    require!(kernel::at_least(6, 2));
     let (sink, end) = Way::Tcp.connect().unwrap();
     let got = collect(end);
     let payload = Bytes::from(pattern(0..40 << 20));
@@ -249,28 +248,35 @@ fn a_ring_gives_up_lending_too_where_the_kernel_copies() {
     assert_eq!(difference(&got.join().unwrap().unwrap(), 0, 40 << 20), None);
 }
 
+fn memory_outlives_its_transfer(method: Method) {
+    let (sink, end) = Way::Tcp.connect().unwrap();
+    set_nonblocking(&sink, true).unwrap();
+    let memory = Bytes::from(pattern(0..16 << 20));
+    let alone = memory.clone();
+    let mut transfer =
+        Transfer::new(Source::bytes(memory), Sink::stream(&sink)).policy(Policy::Only(method));
+    fill(&mut transfer);
+    let accepted = transfer.moved();
+    drop(transfer);
+    drop(sink);
+    // Nobody has read a byte, so the window is full and the rest of it unsent: still held.
+    assert!(!alone.is_unique());
+    let got = collect(end).join().unwrap().unwrap();
+    assert_eq!(difference(&got, 0, accepted), None);
+    let freed = || alone.is_unique().then_some(());
+    underpass_testkit::wait::until(std::time::Duration::from_secs(20), freed)
+        .expect("the memory is let go when the peer has it, and the socket is closed then");
+}
+
 #[test]
 fn memory_the_kernel_still_reads_outlives_its_transfer() {
-    for method in [Method::ZeroCopySend, Method::UringSendZc] {
-        if method == Method::UringSendZc && !cfg!(feature = "uring") {
-            continue;
-        }
-        let (sink, end) = Way::Tcp.connect().unwrap();
-        set_nonblocking(&sink, true).unwrap();
-        let memory = Bytes::from(pattern(0..16 << 20));
-        let alone = memory.clone();
-        let mut transfer =
-            Transfer::new(Source::bytes(memory), Sink::stream(&sink)).policy(Policy::Only(method));
-        fill(&mut transfer);
-        let accepted = transfer.moved();
-        drop(transfer);
-        drop(sink);
-        // Nobody has read a byte, so the window is full and the rest of it unsent: still held.
-        assert!(!alone.is_unique(), "{method}");
-        let got = collect(end).join().unwrap().unwrap();
-        assert_eq!(difference(&got, 0, accepted), None, "{method}");
-        let freed = || alone.is_unique().then_some(());
-        underpass_testkit::wait::until(std::time::Duration::from_secs(20), freed)
-            .expect("the memory is let go when the peer has it, and the socket is closed then");
-    }
+    memory_outlives_its_transfer(Method::ZeroCopySend);
+}
+
+#[test]
+#[cfg(feature = "uring")]
+fn memory_a_ring_still_sends_outlives_its_transfer() {
+    require!(Capability::Uring);
+    require!(kernel::at_least(6, 2));
+    memory_outlives_its_transfer(Method::UringSendZc);
 }

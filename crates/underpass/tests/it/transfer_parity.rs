@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use underpass::{Error, ErrorKind, Ledger, Method, Policy, Sink, Source, Transfer};
+use underpass_testkit::kernel;
 use underpass_testkit::payload::{difference, pattern, patterned_file};
 use underpass_testkit::peer::{Way, collect, feed, set_nonblocking};
 
@@ -83,7 +84,11 @@ fn can(method: Method, from: From, to: To) -> bool {
         Method::Splice => from != From::Memory,
         Method::CopyFileRange => file && to == To::File,
         Method::ZeroCopySend => (file || from == From::Memory) && to == To::Stream(Way::Tcp),
-        Method::UringSendZc => cfg!(feature = "uring") && can(Method::ZeroCopySend, from, to),
+        Method::UringSendZc => {
+            cfg!(feature = "uring")
+                && kernel::at_least(6, 2).is_ok()
+                && can(Method::ZeroCopySend, from, to)
+        }
         Method::UringSplice => cfg!(feature = "uring") && file && socket,
         Method::Clone => false,
         other => panic!("{other} is not in the table"),

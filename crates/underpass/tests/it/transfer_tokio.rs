@@ -192,6 +192,32 @@ fn a_future_dropped_at_every_await_loses_no_byte() {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
+fn a_full_sink_is_waited_for_and_not_asked_again_and_again() {
+    let [runtime, _] = runtimes();
+    for (from, to) in [(Way::Tcp, Way::TinyPipe), (Way::Pipe, Way::Unix), (Way::Tcp, Way::Tcp)] {
+        runtime.block_on(async {
+            let (write, read) = from.connect().unwrap();
+            let (sink, unread) = to.connect().unwrap();
+            let feeder = feed(write, pattern(0..4 * LEN));
+            let ends = (End::new(from, read, true, false), End::new(to, sink, false, false));
+            let mut transfer = Transfer::new(Source::stream(&ends.0), Sink::stream(&ends.1));
+            // Nobody reads: sooner or later both are full, and nothing is left to be done.
+            let stuck = timeout(
+                Duration::from_millis(300),
+                transfer.drive(ends.0.evented(), ends.1.evented()),
+            );
+            assert!(stuck.await.is_err(), "{from:?} {to:?}");
+            // A wait that is over at once would be counted thousands of times by now.
+            let waits = transfer.ledger().waits(underpass::Side::Sink);
+            assert!((1..=20).contains(&waits), "{from:?} {to:?}: {}", transfer.ledger());
+            drop(transfer);
+            drop((ends, unread));
+            feeder.join().unwrap().unwrap_err();
+        });
+    }
+}
+
+#[test]
 fn a_dropped_future_leaves_no_call_behind_it() {
     let [runtime, _] = runtimes();
     let (from, to) = (patterned_file(LEN).unwrap(), patterned_file(0).unwrap());
