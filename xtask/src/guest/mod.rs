@@ -61,6 +61,8 @@ fn build(dir: &Path) -> Result<Vec<TestBinary>> {
     cargo.arg(format!("--target={TRIPLE}")).arg("--target-dir").arg(dir.join("build"));
     cargo.args(PACKAGES.iter().map(|package| format!("--package={package}")));
     cargo.env("RUSTFLAGS", "-Ctarget-feature=+crt-static").env("CARGO_PROFILE_DEV_DEBUG", "0");
+    // Optimised a little, because translated code is slow enough; assertions stay on.
+    cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
     let output = cargo.stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "the guest's tests do not build");
     let mut tests = Vec::new();

@@ -29,7 +29,12 @@ pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
 }
 
 /// The name that a line such as `pub(crate) struct Name<T> {` declares.
+///
+/// An indented `type` names what a trait asks for, and the trait may be somebody else's.
 fn declared_type(line: &str) -> Option<&str> {
+    if line.starts_with(' ') && line.trim_start().starts_with("type ") {
+        return None;
+    }
     let mut words = line.split_whitespace().skip_while(|word| word.starts_with("pub"));
     words.next().filter(|word| TYPE_KEYWORDS.contains(word))?;
     let name = words.next()?;
@@ -54,7 +59,8 @@ mod tests {
 
     #[test]
     fn type_suffixes_are_found_and_the_bare_words_are_not() {
-        let text = "pub(crate) struct PipeManager<T>(T);\nenum Data {}\ntype FileInfo = ();\n";
+        let text = "pub(crate) struct PipeManager<T>(T);\nenum Data {}\ntype FileInfo = ();\n    \
+                    type ConnectInfo = ();\n";
         let found = messages("a.rs", text);
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].starts_with("a.rs:1: PipeManager ends in Manager"), "{found:?}");

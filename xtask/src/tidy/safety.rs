@@ -53,13 +53,13 @@ pub(super) fn check_crates(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut exceptions: BTreeMap<&str, usize> = BTreeMap::new();
     for file in files.iter().filter(|file| file.is_rust()) {
-        let package = package(&file.path);
-        if package == UNSAFE_CRATE {
+        if package(&file.path) == UNSAFE_CRATE {
             continue;
         }
+        let unit = unit(&file.path);
         for (number, line) in file.lines() {
             if line.trim_start().starts_with(EXCEPTION) {
-                let count = exceptions.entry(package).or_default();
+                let count = exceptions.entry(unit).or_default();
                 *count += 1;
                 if *count > 1 {
                     let message = "a second expected unsafe_code in this crate: move the call to \
@@ -71,7 +71,7 @@ pub(super) fn check_crates(files: &[SourceFile]) -> Vec<Finding> {
     }
     for root in files.iter().filter(|file| is_crate_root(&file.path)) {
         let is_forbidden = root.text.contains("#![forbid(unsafe_code)]");
-        let has_exception = exceptions.contains_key(package(&root.path));
+        let has_exception = exceptions.contains_key(unit(&root.path));
         let is_denied = has_exception && root.text.contains("#![deny(unsafe_code)]");
         if !is_forbidden && !is_denied {
             findings.push(root.finding(1, "no #![forbid(unsafe_code)]: only underpass-sys calls"));
@@ -84,6 +84,18 @@ pub(super) fn check_crates(files: &[SourceFile]) -> Vec<Finding> {
 fn package(path: &str) -> &str {
     let depth = if path.starts_with("crates/") { 2 } else { 1 };
     path.match_indices('/').nth(depth - 1).and_then(|(at, _)| path.get(..=at)).unwrap_or("")
+}
+
+/// What the compiler takes a file for a part of: the library or program of a package
+/// (`crates/a/src`), its test binary (`crates/a/tests`), or one example (the whole path).
+fn unit(path: &str) -> &str {
+    let inside = path.strip_prefix(package(path)).unwrap_or(path);
+    match inside.split_once('/') {
+        Some((dir @ ("src" | "tests"), _)) => {
+            path.get(..package(path).len() + dir.len()).unwrap_or(path)
+        }
+        Some(_) | None => path,
+    }
 }
 
 /// Test binaries, benches and examples are crates of their own and are left to clippy.
@@ -131,5 +143,8 @@ mod tests {
         assert_eq!(found("#![deny(unsafe_code)]", ""), 1);
         assert_eq!(found("#![deny(unsafe_code)]", &once), 0);
         assert_eq!(found("#![deny(unsafe_code)]", &once.repeat(2)), 1);
+        assert_eq!(unit("crates/a/src/b/c.rs"), "crates/a/src");
+        assert_eq!(unit("crates/a/tests/it/b.rs"), "crates/a/tests");
+        assert_eq!(unit("crates/a/examples/b.rs"), "crates/a/examples/b.rs");
     }
 }
