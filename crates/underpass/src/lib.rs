@@ -1,4 +1,46 @@
 //! Moves file bytes to sockets, and sockets to files, beneath user space.
+//!
+//! Two ways lead to the same few system calls.
+//!
+//! [`Transfer`] moves the bytes of any [`Source`] to any [`Sink`]: a file's range, a stream, or
+//! memory, alone or in a chain. [`Transfer::run`] waits; [`Transfer::drive`] does not hold a
+//! tokio worker; [`Transfer::step`] makes one system call, for loops of one's own. What was done
+//! is in its [`Ledger`]; an [`Error`] says how many bytes the sink already has.
+//!
+//! | from | to | `Policy::Auto` tries |
+//! |---|---|---|
+//! | file, up to 32 KiB | socket | `Copy`, in one call with what precedes it |
+//! | file | socket | `Sendfile`, `Splice`, `Copy` |
+//! | file | pipe | `Splice`, `Sendfile`, `Copy` |
+//! | file | file | `CopyFileRange`, `Splice`, `Copy` |
+//! | socket, pipe | socket, pipe, file | `Splice`, `Copy` |
+//! | memory | anything | `Copy` |
+//!
+//! [`FileBytes`] are a file's bytes as memory: map one, make [`Bytes`](bytes::Bytes) of it, give
+//! them to hyper, axum or tonic as a body, and write through a [`Stream`], and they leave by
+//! sendfile(2), untouched. [`Rope`] does the same for encoders.
+//!
+//! ```no_run
+//! # use underpass::{FileBytes, Listener, Stability, Unchanging};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = Listener::new(tokio::net::TcpListener::bind("127.0.0.1:8080").await?);
+//! let file = std::fs::File::open("large.bin")?;
+//! let mapped = FileBytes::map(file, .., Stability::Guard)?;
+//! // SAFETY: nobody writes to large.bin, or nobody reads the bytes: see `Unchanging::promise`.
+//! let body: bytes::Bytes = mapped.into_bytes(unsafe { Unchanging::promise() });
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Bytes are sent by reference: what is written to the file before the peer has them, the peer
+//! gets. [`Stability`] says what is done about that.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tokio` (default) | [`Transfer::drive`], [`Stream`], [`Listener`] |
+//! | `axum` | `Listener` for `axum::serve` |
+//! | `tonic` | `Listener::into_incoming` for tonic's server |
+//! | `uring` | the methods `UringSendZc` and `UringSplice` |
 #![deny(unsafe_code)]
 
 mod blocking;
