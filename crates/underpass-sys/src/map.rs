@@ -30,7 +30,7 @@ pub struct Map {
 // SAFETY: mmap(2): a mapping belongs to the process, not to a thread, and this type gives no
 // access to its memory except through system calls.
 unsafe impl Send for Map {}
-// SAFETY: as for Send; every method takes the mapping by shared reference and changes nothing.
+// SAFETY: mmap(2): as for Send; the methods only have the kernel read from the mapping.
 unsafe impl Sync for Map {}
 
 impl Map {

@@ -90,7 +90,7 @@ pub(crate) struct Passage {
     window: Option<Window>,
     zero_copy: Option<ZeroCopy>,
     ring: Option<Ring>,
-    /// Whether the sink's error queue may be used: not under tokio, see [`Self::forbid_error_queue`].
+    /// Whether the sink's error queue may be used, see [`Self::forbid_error_queue`].
     error_queue: bool,
     /// Offset up to which the current file was last seen in the page cache.
     warm_until: u64,

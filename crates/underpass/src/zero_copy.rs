@@ -35,7 +35,7 @@ const HOLDERS_MAX: usize = 64;
 /// Sockets whose count is remembered between transfers.
 const SOCKETS_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
-/// Sends in a row that the kernel copied after all, before it is no longer asked not to.
+/// Sends in a row that the kernel copied after all, before the method is refused.
 pub(crate) const COPIED_MAX: u32 = 8;
 
 /// Completions read in a step; what is left is read in the next.

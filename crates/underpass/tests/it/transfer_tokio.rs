@@ -1,5 +1,6 @@
 //! The tokio driver: cancellation, fairness, cold files, every kind of end.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::future::Future;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -255,7 +256,7 @@ async fn turns_beside(work: impl Future<Output = ()>) -> (u32, Duration) {
 }
 
 thread_local! {
-    static SEEN: std::cell::Cell<(u32, Duration)> = const { std::cell::Cell::new((0, Duration::ZERO)) };
+    static SEEN: Cell<(u32, Duration)> = const { Cell::new((0, Duration::ZERO)) };
 }
 
 #[test]
