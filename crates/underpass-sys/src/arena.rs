@@ -14,12 +14,12 @@
 
 use std::num::NonZeroUsize;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
 
 use crate::region::Region;
+use crate::slots::Slots;
 use crate::{last_errno, sigbus};
 
 /// Sizes of slot: 4 KiB × 4⁰ … 4¹⁴, the last being 1 TiB.
@@ -50,20 +50,7 @@ pub(crate) struct Slot {
 pub(crate) struct Space {
     base: usize,
     span_log2: usize,
-    classes: [Class; CLASSES],
-}
-
-struct Class {
-    entries: Box<[AtomicPtr<Region>]>,
-    free: Mutex<Free>,
-}
-
-#[derive(Default)]
-struct Free {
-    /// Slots that were used and given back.
-    returned: Vec<usize>,
-    /// Slots from here on were never used.
-    fresh: usize,
+    classes: [Slots<Region>; CLASSES],
 }
 
 static SPACE: OnceLock<Result<Space, Errno>> = OnceLock::new();
@@ -91,7 +78,9 @@ impl Space {
         loop {
             match reserve(None, CLASSES << span_log2) {
                 Ok(base) => {
-                    let classes = std::array::from_fn(|class| Class::new(class, span_log2));
+                    let classes = std::array::from_fn(|class| {
+                        Slots::new(((1 << span_log2) >> slot_log2(class)).min(SLOTS_MAX))
+                    });
                     return Ok(Self { base, span_log2, classes });
                 }
                 // RLIMIT_AS, or a small address space (39 bits on some arm64 kernels).
@@ -105,26 +94,17 @@ impl Space {
         let slot = len.get().checked_next_power_of_two().ok_or(Errno::NOMEM)?;
         let slot_log2 = slot.trailing_zeros() as usize;
         let class = slot_log2.saturating_sub(SMALLEST_SLOT_LOG2).div_ceil(2);
-        let slots = &self.classes.get(class).ok_or(Errno::NOMEM)?;
-        let mut free = slots.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = match free.returned.pop() {
-            Some(index) => index,
-            None if free.fresh < slots.entries.len() => {
-                free.fresh += 1;
-                free.fresh - 1
-            }
-            None => return Err(Errno::NOMEM),
-        };
+        let index = self.classes.get(class).and_then(Slots::take).ok_or(Errno::NOMEM)?;
         Ok(Slot { class, index })
     }
 
     pub(crate) fn give_back(&self, slot: Slot) {
-        let free = &self.classes[slot.class].free;
-        free.lock().unwrap_or_else(PoisonError::into_inner).returned.push(slot.index);
+        self.classes[slot.class].give_back(slot.index);
     }
 
-    pub(crate) fn entry(&self, slot: Slot) -> &AtomicPtr<Region> {
-        &self.classes[slot.class].entries[slot.index]
+    /// Says whose slot it is; null for nobody's.
+    pub(crate) fn set_holder(&self, slot: Slot, region: *const Region) {
+        self.classes[slot.class].set_holder(slot.index, region.cast_mut());
     }
 
     pub(crate) const fn address(&self, slot: Slot) -> usize {
@@ -136,16 +116,7 @@ impl Space {
         let into = address.checked_sub(self.base)?;
         let class = into >> self.span_log2;
         let index = (into & ((1 << self.span_log2) - 1)) >> slot_log2(class);
-        let entry = self.classes.get(class)?.entries.get(index)?;
-        Some(entry.load(Ordering::Acquire).cast_const())
-    }
-}
-
-impl Class {
-    fn new(class: usize, span_log2: usize) -> Self {
-        let count = (1_usize << span_log2) >> slot_log2(class);
-        let entries = (0..count.min(SLOTS_MAX)).map(|_| AtomicPtr::default()).collect();
-        Self { entries, free: Mutex::default() }
+        self.classes.get(class)?.holder(index)
     }
 }
 

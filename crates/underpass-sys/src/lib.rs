@@ -10,6 +10,7 @@ pub mod lease;
 pub mod map;
 pub mod region;
 mod sigbus;
+mod slots;
 #[cfg(feature = "uring")]
 pub mod uring;
 pub mod zerocopy;

@@ -131,7 +131,7 @@ impl Region {
         let broken_at = AtomicU64::new(WHOLE);
         let region = Self { file, file_offset, address, len, access, slot, broken_at, note };
         let region = Arc::new(region);
-        space.entry(slot).store(Arc::as_ptr(&region).cast_mut(), Ordering::Release);
+        space.set_holder(slot, Arc::as_ptr(&region));
         LIVE.fetch_add(1, Ordering::Relaxed);
         Ok(region)
     }
@@ -290,7 +290,7 @@ impl fmt::Debug for Region {
 impl Drop for Region {
     fn drop(&mut self) {
         let space = Space::made().expect("a region exists only in a space");
-        space.entry(self.slot).store(ptr::null_mut(), Ordering::Release);
+        space.set_holder(self.slot, ptr::null());
         let len = (self.address % PAGE_LEN + self.len.max(1)).next_multiple_of(PAGE_LEN);
         // Only a slot that is a reservation again may be used again; if the kernel has no room
         // for the change, the slot is given up with what is mapped there.
