@@ -58,11 +58,13 @@ impl Strace {
         Ok(Self::of(program))
     }
 
-    /// Records these calls only, in strace's words: `sendfile,splice` or `%network`.
+    /// Records these calls only, in strace's words: `sendfile,splice` or `%network`. The others
+    /// are not slowed.
     ///
     /// A call that faults are put into must be among them.
     #[must_use]
     pub fn only(mut self, calls: &str) -> Self {
+        self.options.push("--seccomp-bpf".to_owned());
         self.options.push(format!("--trace={calls},access,faccessat,faccessat2,statx"));
         self
     }

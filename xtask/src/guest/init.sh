@@ -16,6 +16,8 @@ mount -t cgroup2 cgroup /sys/fs/cgroup
 ip link set lo up
 mount -t ext4 /dev/vda /disk || echo "GUEST failed mount /disk"
 
+# Many tests wait more than they compute.
+export RUST_TEST_THREADS=4
 export HOME=/ TMPDIR=/tmp UNDERPASS_DISK_DIR=/disk UNDERPASS_SKIPS=/tmp/skips
 : > /tmp/skips
 echo "GUEST kernel $(uname -r)"
