@@ -26,7 +26,7 @@
 //! let listener = Listener::new(tokio::net::TcpListener::bind("127.0.0.1:8080").await?);
 //! let file = std::fs::File::open("large.bin")?;
 //! let mapped = FileBytes::map(file, .., Stability::Guard)?;
-//! // SAFETY: nobody writes to large.bin, or nobody reads the bytes: see `Unchanging::promise`.
+//! // Nobody writes to large.bin, or nobody reads the bytes: see `Unchanging::promise`.
 //! let body: bytes::Bytes = mapped.into_bytes(unsafe { Unchanging::promise() });
 //! # Ok(())
 //! # }

@@ -55,6 +55,7 @@ pub(crate) enum Gate {
     /// The thread may wait.
     Open,
     /// It may not; these addresses were fetched already.
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "threads of one's own may wait"))]
     NoWait { fetched: Range<usize> },
 }
 
