@@ -82,6 +82,7 @@ impl Disk {
         .map_err(|error| missing(kind, &error))?;
         let mut disk = Self { throttle: None, device: String::new(), mounted, _dir: dir };
         disk.device = loop_device(&disk.mounted).map_err(|error| missing(kind, &error))?;
+        Throttle::forget(&disk.device).map_err(|error| missing(kind, &error))?;
         Ok(disk)
     }
 
@@ -184,6 +185,11 @@ impl Throttle {
         }
     }
 
+    /// Takes off what a killed process left on the device; loop devices are used again.
+    fn forget(device: &str) -> io::Result<()> {
+        Self::v1(device, 0).map(drop)
+    }
+
     fn v1(device: &str, bytes_per_s: u64) -> io::Result<Option<Self>> {
         let Some(root) = mount_of("cgroup", Some("blkio"))? else { return Ok(None) };
         let limits = cgroup_of_self(&root, "blkio")?.join("blkio.throttle.read_bps_device");
@@ -284,6 +290,18 @@ mod tests {
             drop(disk);
             let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
             assert!(!mounts.contains(&*mounted.to_string_lossy()) && !mounted.exists(), "{mounts}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_a_killed_process_left_is_taken_off() {
+        let mut killed = crate::require!(Disk::new(FileSystem::Ext4, 16 << 20));
+        crate::require!(killed.throttle_reads(1));
+        let limit = killed.throttle.take().unwrap();
+        Throttle::forget(&killed.device).unwrap();
+        if let Throttle::V1 { limits, device } = &limit {
+            let limits = std::fs::read_to_string(limits).unwrap();
+            assert!(!limits.contains(&format!("{device} ")), "{limits}");
         }
     }
 
