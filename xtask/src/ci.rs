@@ -85,7 +85,7 @@ pub(crate) fn run() -> Result<()> {
     run.step("licences and sources", |_| deny());
     run.step("examples", |_| cargo(&["build", "--workspace", "--examples"]));
     for bench in crate::bench::NAMES {
-        run.step(&format!("bench {bench}"), |_| smoke(bench));
+        run.step(&format!("bench {bench}"), |_| cargo(&["xtask", "bench", bench, "--smoke"]));
     }
     run.step("guest", |run| {
         let tally = guest::run()?;
@@ -203,11 +203,6 @@ fn deny() -> Result<()> {
         cargo(&["install", "cargo-deny", "--locked", "--debug"])?;
     }
     cargo(&["deny", "check", "licenses", "bans", "sources"])
-}
-
-fn smoke(bench: &str) -> Result<()> {
-    let mut command = Command::new(std::env::current_exe()?);
-    succeed(command.args(["bench", bench, "--smoke"]))
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {

@@ -28,8 +28,8 @@ pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
         }
         if !names_a_source(&comment) {
             let message = "SAFETY names no source: say which sentence of which page holds, as \
-                           name(section), RFC, Documentation/, path::item or \"the caller \
-                           promises\"";
+                           name(section), RFC, Documentation/, path::item, `item` with its \
+                           sentence in quotes, or \"the caller promises\"";
             findings.push(file.finding(number, message));
         }
     }
@@ -45,7 +45,9 @@ fn names_a_source(comment: &str) -> bool {
             && after.find(|c| !c.is_ascii_lowercase()) == Some(')')
     });
     let others = ["RFC ", "Documentation/", "::", "the caller promises"];
-    is_page || others.iter().any(|source| comment.contains(source))
+    // An item of some crate with a sentence of its documentation: `BufMut`, "chunk_mut must …".
+    let is_quoted = comment.contains("`, \"");
+    is_page || is_quoted || others.iter().any(|source| comment.contains(source))
 }
 
 /// Each crate but one forbids unsafe code, or denies it and expects it once.
@@ -117,11 +119,12 @@ mod tests {
             "Documentation/x",
             "as\n// mmap(2)",
             "a::b",
+            "`BufMut`, \"must uphold\"",
         ] {
             let text = format!("{SAFETY} {good}\nunsafe {{}}\n");
             assert_eq!(check(&SourceFile::of("a.rs", &text)), [], "{good}");
         }
-        for bad in ["it is fine", "f(x) holds", "see (2)"] {
+        for bad in ["it is fine", "f(x) holds", "see (2)", "`a` is \"fine"] {
             let text = format!("    {SAFETY} {bad}\n// no source here either\nunsafe {{}}\n");
             assert_eq!(check(&SourceFile::of("a.rs", &text)).len(), 1, "{bad}");
         }
