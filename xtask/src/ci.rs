@@ -187,7 +187,8 @@ fn install() -> Result<()> {
 
 fn documentation() -> Result<()> {
     let mut cargo = workspace::cargo();
-    cargo.args(["doc", "--workspace", "--no-deps", "--all-features"]);
+    // The program and the engine's library have the same name, and one page would be lost.
+    cargo.args(["doc", "--workspace", "--lib", "--no-deps", "--all-features"]);
     succeed(cargo.env("RUSTDOCFLAGS", "-D warnings"))
 }
 

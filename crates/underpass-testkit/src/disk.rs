@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn a_limit_that_a_killed_process_left_is_taken_off() {
         let mut killed = crate::require!(Disk::new(FileSystem::Ext4, 16 << 20));
-        crate::require!(killed.throttle_reads(1));
+        crate::require!(killed.throttle_reads(1 << 20));
         let limit = killed.throttle.take().unwrap();
         Throttle::forget(&killed.device).unwrap();
         if let Throttle::V1 { limits, device } = &limit {
