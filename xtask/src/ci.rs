@@ -77,10 +77,11 @@ pub(crate) fn run() -> Result<()> {
     for (name, arguments) in [
         ("tests", &["--workspace"][..]),
         ("tests without features", &["-p=underpass", "--no-default-features"]),
-        ("tests with io_uring", &["-p=underpass", "-p=underpass-sys", "--features=uring"]),
+        ("tests with every feature", &["-p=underpass", "-p=underpass-sys", "--all-features"]),
     ] {
         run.step(name, |run| run.tests(arguments));
     }
+    run.step("tests of every interleaving", Run::interleavings);
     run.step("documentation", |_| documentation());
     run.step("licences and sources", |_| deny());
     run.step("examples", |_| cargo(&["build", "--workspace", "--examples"]));
@@ -112,6 +113,19 @@ impl Run {
     fn tests(&mut self, arguments: &[&str]) -> Result<()> {
         let mut cargo = workspace::cargo();
         cargo.args(["test", "--no-fail-fast"]).args(arguments);
+        self.count(cargo)
+    }
+
+    /// Runs the tests of lock-free code under loom, which the compiler must be told of.
+    fn interleavings(&mut self) -> Result<()> {
+        let mut cargo = workspace::cargo();
+        cargo.args(["test", "-p=underpass-sys", "--lib", "slots::"]);
+        cargo.env("RUSTFLAGS", "--cfg loom");
+        cargo.env("CARGO_TARGET_DIR", workspace::target_dir()?.join("loom"));
+        self.count(cargo)
+    }
+
+    fn count(&mut self, mut cargo: Command) -> Result<()> {
         cargo.env("UNDERPASS_SKIPS", &self.skips_file);
         announce(&cargo);
         let mut child = cargo.stdout(Stdio::piped()).spawn()?;
