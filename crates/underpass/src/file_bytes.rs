@@ -67,7 +67,7 @@ pub enum MapError {
     },
 }
 
-/// The file no longer holds bytes that were mapped: it was truncated, or its disk failed.
+/// The file lost bytes that were mapped: it was truncated, or its disk failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the mapped file has no readable byte at {offset}")]
 pub struct Broken {

@@ -29,7 +29,7 @@ pub enum Stability {
     /// writer at the start.
     Lease,
     /// Every byte is copied out of the file before it is sent, so that what has been accepted
-    /// by the sink can no longer change. Costs one pass over the bytes.
+    /// by the sink cannot change any more. Costs one pass over the bytes.
     Copy,
 }
 
