@@ -63,7 +63,7 @@ pub(crate) struct ServeArguments {
     /// The address to listen on, or a port alone.
     ///
     /// A port alone means that port of 127.0.0.1, which only this machine reaches. Port 0 takes
-    /// any free one. To serve the network, listen on 0.0.0.0 or on [::].
+    /// any free one. To serve the network, listen on 0.0.0.0 or on `[::]`.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(crate) listen: SocketAddr,
 
@@ -110,7 +110,7 @@ Examples:
 
 What leaves without a copy:
   The bytes of a file go from the page cache to the socket by sendfile(2); they never enter the
-  memory of this program. Small files are the exception: below some 16 KiB a copy costs less
+  memory of this program. Small files are the exception: up to 32 KiB a copy costs less
   than the reference. A file that is not in the page cache is first read on another thread, so
   that it delays nobody else. Since the network holds references to the cached pages, a file
   that is overwritten in place while it is sent may arrive as a mixture; --stability says what

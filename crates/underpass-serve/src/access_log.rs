@@ -2,7 +2,7 @@
 //!
 //! A worker formats into its own buffer and hands full buffers to one thread, which writes them.
 //! A log that nobody reads, or a slow disk, therefore never holds a worker: once the thread is
-//! [`QUEUE_BUFFERS`] behind, lines are dropped and counted. A buffer holds whole lines and goes
+//! `QUEUE_BUFFERS` behind, lines are dropped and counted. A buffer holds whole lines and goes
 //! out in one piece, so lines of two workers do not mix.
 //!
 //! Whatever a client sends is escaped: no control byte, quote or byte that is not ASCII reaches

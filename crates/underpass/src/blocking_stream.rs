@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use crate::outgoing::{Attempt, Gate, Route, attempt};
+use crate::outgoing::{Attempt, Continuation, Gate, Route, attempt};
 
 /// A connected socket for threads that may wait: `std`'s counterpart of
 /// [`Stream`](crate::Stream).
@@ -17,12 +17,13 @@ use crate::outgoing::{Attempt, Gate, Route, attempt};
 pub struct BlockingStream<S> {
     socket: S,
     route: Route,
+    continuation: Continuation,
 }
 
 impl<S: AsFd> BlockingStream<S> {
     /// Wraps a connected socket.
-    pub const fn new(socket: S) -> Self {
-        Self { socket, route: Route::Auto }
+    pub fn new(socket: S) -> Self {
+        Self { socket, route: Route::Auto, continuation: Continuation::default() }
     }
 
     /// Sets how file-backed slices travel.
@@ -65,9 +66,13 @@ impl<S: AsFd> Write for BlockingStream<S> {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let route = self.continuation.route(self.route, slices);
         loop {
-            match attempt(self.socket.as_fd(), slices, self.route, &Gate::Open) {
-                Ok(Attempt::Wrote(n)) => return Ok(n),
+            match attempt(self.socket.as_fd(), slices, route, &Gate::Open) {
+                Ok(Attempt::Wrote(n)) => {
+                    self.continuation.note(route, slices, n);
+                    return Ok(n);
+                }
                 // Not answered through an open gate, but right if it were.
                 Ok(Attempt::Cold(cold)) => cold.fetch()?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -125,6 +125,34 @@ impl From<OutgoingError> for io::Error {
     }
 }
 
+/// Where the rest of a piece lies that has gone by reference so far: it goes on by reference,
+/// however little of it is left.
+#[derive(Debug, Default)]
+pub(crate) struct Continuation(usize);
+
+impl Continuation {
+    /// The route for these slices.
+    pub(crate) fn route(&self, route: Route, slices: &[IoSlice<'_>]) -> Route {
+        let goes_on = slices.first().is_some_and(|slice| slice.as_ptr().addr() == self.0);
+        if route == Route::Auto && goes_on { Route::Sendfile } else { route }
+    }
+
+    /// Takes note of what was written of slices by `route`.
+    pub(crate) fn note(&mut self, route: Route, slices: &[IoSlice<'_>], mut written: usize) {
+        self.0 = 0;
+        for slice in slices {
+            if written < slice.len() {
+                let is_referred = slice.len() > COPY_MAX_BYTES || route == Route::Sendfile;
+                if written > 0 && is_referred {
+                    self.0 = slice.as_ptr().addr() + written;
+                }
+                return;
+            }
+            written -= slice.len();
+        }
+    }
+}
+
 /// A file-backed slice and where it comes from.
 struct Piece<'b> {
     bytes: &'b [u8],

@@ -51,6 +51,8 @@ pub(crate) fn probe(file: BorrowedFd<'_>, offset: u64, len: u64) -> Warmth {
     let pages = (offset + len).div_ceil(PAGE) - offset / PAGE;
     match cachestat::cached_pages(file, offset, len) {
         Ok(cached) if cached >= pages && !is_cold(file, offset + len - 1) => Warmth::Hot,
+        // overlayfs has its pages in another inode's cache, and cachestat finds none at all.
+        Ok(0) => probe_by_stride(file, offset, len),
         Ok(_) => match probe_by_stride(file, offset, len) {
             // There is a hole, and it lies between two probes.
             Warmth::Hot => Warmth::Cold { hot: 0 },

@@ -49,7 +49,7 @@ pub(crate) struct Options {
     /// Only shows that the bench runs: tiny sizes, one round, a debug build.
     #[arg(long, global = true)]
     smoke: bool,
-    /// Leaves the run in bench/runs/<date>-<NAME>/.
+    /// Leaves the run in `bench/runs/<date>-<NAME>/`.
     #[arg(long, global = true, value_name = "NAME", conflicts_with = "smoke")]
     record: Option<String>,
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use underpass_testkit::wait;
 
 use crate::command::underpass;
@@ -47,9 +49,8 @@ impl Running {
         answer
     }
 
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(status.unwrap().success());
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits for its end: the exit code, standard output, and the rest of standard error.
@@ -110,11 +111,11 @@ fn it_serves_the_current_directory_by_default() {
 #[test]
 fn both_signals_stop_it_with_0_and_not_a_word() {
     let dir = tempfile::tempdir().unwrap();
-    for signal in ["TERM", "INT"] {
+    for signal in [Signal::TERM, Signal::INT] {
         let server = Running::start(&[utf8(dir.path())]);
         let _idle = TcpStream::connect(server.address()).unwrap();
         server.signal(signal);
-        assert_eq!(server.end(), (Some(0), String::new(), String::new()), "{signal}");
+        assert_eq!(server.end(), (Some(0), String::new(), String::new()), "{signal:?}");
     }
 }
 
@@ -126,7 +127,7 @@ fn requests_are_logged_to_standard_output_or_a_file() {
     for sink in ["-", utf8(&log)] {
         let server = Running::start(&[utf8(dir.path()), "--access-log", sink]);
         assert!(server.get("/a?b").starts_with("HTTP/1.1 200 OK\r\n"));
-        server.signal("TERM");
+        server.signal(Signal::TERM);
         let (code, stdout, stderr) = server.end();
         assert_eq!((code, stderr.as_str()), (Some(0), ""));
         let text = if sink == "-" { stdout } else { std::fs::read_to_string(&log).unwrap() };
@@ -197,7 +198,7 @@ fn a_response_under_way_is_ended_after_the_signal_and_nobody_else_is_let_in() {
     while !head.ends_with("\r\n\r\n") {
         reader.read_line(&mut head).unwrap();
     }
-    server.signal("TERM");
+    server.signal(Signal::TERM);
     let is_closed = || TcpStream::connect(server.address()).is_err().then_some(());
     wait::until(Duration::from_secs(10), is_closed).expect("the listener closes");
     let mut content = std::io::sink();

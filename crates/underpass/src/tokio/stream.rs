@@ -16,7 +16,7 @@ use ::tokio::net::{TcpStream, UnixStream};
 use ::tokio::task::JoinHandle;
 use rustix::io::Errno;
 
-use crate::outgoing::{Attempt, Gate, Route, attempt};
+use crate::outgoing::{Attempt, Continuation, Gate, Route, attempt};
 
 /// A tokio socket that [`Stream`] can write to: [`TcpStream`] or [`UnixStream`].
 pub trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin + sealed::Sealed {
@@ -70,6 +70,7 @@ pub struct Stream<S> {
     socket: S,
     route: Route,
     fetch: Fetch,
+    continuation: Continuation,
     /// Bytes written since the task last gave its thread away.
     turn_bytes: usize,
 }
@@ -93,8 +94,9 @@ enum Fetch {
 
 impl<S: Socket> Stream<S> {
     /// Wraps a connected socket. Its options are left alone; see [`Listener`](crate::Listener).
-    pub const fn new(socket: S) -> Self {
-        Self { socket, route: Route::Auto, fetch: Fetch::Idle, turn_bytes: 0 }
+    pub fn new(socket: S) -> Self {
+        let (fetch, continuation) = (Fetch::Idle, Continuation::default());
+        Self { socket, route: Route::Auto, fetch, continuation, turn_bytes: 0 }
     }
 
     /// Sets how file-backed slices travel.
@@ -134,10 +136,12 @@ impl<S: Socket> Stream<S> {
                 Fetch::Done { bytes } => bytes.clone(),
                 Fetch::Idle | Fetch::UnderWay { .. } => 0..0,
             };
-            let (socket, route, gate) = (&self.socket, self.route, Gate::NoWait { fetched });
+            let route = self.continuation.route(self.route, slices);
+            let (socket, gate) = (&self.socket, Gate::NoWait { fetched });
             match socket.try_write(|| attempt(socket.as_fd(), slices, route, &gate)) {
                 Ok(Attempt::Wrote(n)) => {
                     self.turn_bytes += n;
+                    self.continuation.note(route, slices, n);
                     return Poll::Ready(Ok(n));
                 }
                 Ok(Attempt::Cold(cold)) => {
