@@ -86,7 +86,7 @@ fn can(method: Method, from: From, to: To) -> bool {
         Method::ZeroCopySend => (file || from == From::Memory) && to == To::Stream(Way::Tcp),
         Method::UringSendZc => {
             cfg!(feature = "uring")
-                && kernel::at_least(6, 2).is_ok()
+                && kernel::at_least(6, 1).is_ok()
                 && can(Method::ZeroCopySend, from, to)
         }
         Method::UringSplice => cfg!(feature = "uring") && file && socket,
