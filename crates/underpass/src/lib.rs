@@ -21,9 +21,8 @@
 //! sendfile(2), untouched. [`Rope`] does the same for encoders.
 //!
 //! ```no_run
-//! # use underpass::{FileBytes, Listener, Stability, Unchanging};
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let listener = Listener::new(tokio::net::TcpListener::bind("127.0.0.1:8080").await?);
+//! # use underpass::{FileBytes, Stability, Unchanging};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let file = std::fs::File::open("large.bin")?;
 //! let mapped = FileBytes::map(file, .., Stability::Guard)?;
 //! // Nobody writes to large.bin, or nobody reads the bytes: see `Unchanging::promise`.

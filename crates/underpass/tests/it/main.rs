@@ -2,11 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
 mod file_bytes;
+#[cfg(feature = "tokio")]
 mod stream_faults;
+#[cfg(feature = "tokio")]
 mod stream_shape;
 mod transfer_ends;
 mod transfer_faults;
 mod transfer_files;
 mod transfer_parity;
 mod transfer_shape;
+#[cfg(feature = "tokio")]
 mod transfer_tokio;

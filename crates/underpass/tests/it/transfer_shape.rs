@@ -88,6 +88,7 @@ fn each_method_makes_its_own_calls_and_no_others() {
     assert!((5..200).contains(&calls.len()), "{} calls", calls.len());
 }
 
+#[cfg(feature = "tokio")]
 #[test]
 fn under_tokio_a_file_goes_by_sendfile_and_the_gate_looks_at_single_bytes() {
     if is_inside() {

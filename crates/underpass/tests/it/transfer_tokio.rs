@@ -181,10 +181,13 @@ fn a_future_dropped_at_every_await_loses_no_byte() {
     for runtime in runtimes() {
         for from in ENDS {
             for to in ENDS {
-                let pair = one_pair(from, to, false, true);
-                let given_up = runtime.block_on(async { timeout(PATIENCE, pair).await });
-                let given_up = given_up.expect("progress stops only with the runtime");
-                assert!(given_up > 0, "{from:?} {to:?} never had to wait");
+                // A far end that happens to keep up gives no await to drop the future at.
+                let had_to_wait = (0..20).any(|_| {
+                    let pair = one_pair(from, to, false, true);
+                    let given_up = runtime.block_on(async { timeout(PATIENCE, pair).await });
+                    given_up.expect("progress stops only with the runtime") > 0
+                });
+                assert!(had_to_wait, "{from:?} {to:?} never had to wait");
             }
         }
     }
