@@ -7,8 +7,8 @@
 //! range in one call, but counts pages still under I/O as there. So a range is hot if cachestat
 //! misses none of its pages and the last byte, which readahead brings in last, can be read.
 //!
-//! Where cachestat is not to be had (before 6.5, or the file is somebody else's), the range is
-//! probed every [`PROBE_STRIDE`] bytes, and a smaller hole in between can stall the caller.
+//! Where cachestat is not to be had (before 6.5, or the file is somebody else's), the last byte
+//! of every [`PROBE_STRIDE`] is asked, and a smaller hole in between can stall the caller.
 //! mincore(2) says "resident" to non-owners whatever is true, and is not asked.
 //!
 //! Source: readv(2), `RWF_NOWAIT` (4.14 and later); cachestat(2) (6.5 and later).
@@ -48,31 +48,43 @@ pub(crate) fn probe(file: BorrowedFd<'_>, offset: u64, len: u64) -> Warmth {
     if len <= PROBE_STRIDE {
         return probe_by_stride(file, offset, len);
     }
-    let pages = (offset + len).div_ceil(PAGE) - offset / PAGE;
-    match cachestat::cached_pages(file, offset, len) {
-        Ok(cached) if cached >= pages && !is_cold(file, offset + len - 1) => Warmth::Hot,
-        // overlayfs has its pages in another inode's cache, and cachestat finds none at all.
-        Ok(0) => probe_by_stride(file, offset, len),
-        Ok(_) => match probe_by_stride(file, offset, len) {
+    match has_pages(file, offset, len) {
+        Some(true) if !is_cold(file, offset + len - 1) => Warmth::Hot,
+        None | Some(true) => probe_by_stride(file, offset, len),
+        Some(false) => match probe_by_stride(file, offset, len) {
+            Warmth::Cold { hot } if has_pages(file, offset, hot) == Some(true) => {
+                Warmth::Cold { hot }
+            }
             // There is a hole, and it lies between two probes.
-            Warmth::Hot => Warmth::Cold { hot: 0 },
-            cold @ Warmth::Cold { .. } => cold,
+            Warmth::Cold { .. } | Warmth::Hot => Warmth::Cold { hot: 0 },
         },
-        Err(_) => probe_by_stride(file, offset, len),
     }
 }
 
-fn probe_by_stride(file: BorrowedFd<'_>, offset: u64, len: u64) -> Warmth {
-    let mut at = 0;
-    while at < len {
-        if is_cold(file, offset + at) {
-            return Warmth::Cold { hot: at };
-        }
-        at += PROBE_STRIDE;
+/// Whether the page cache holds every page of a range, be it still on its way; nothing where
+/// that cannot be known.
+fn has_pages(file: BorrowedFd<'_>, offset: u64, len: u64) -> Option<bool> {
+    let pages = (offset + len).div_ceil(PAGE) - offset / PAGE;
+    match cachestat::cached_pages(file, offset, len) {
+        // overlayfs has its pages in another inode's cache, and cachestat finds none at all.
+        Ok(0) | Err(_) => None,
+        Ok(cached) => Some(cached >= pages),
     }
-    let last = len.saturating_sub(1);
-    if !last.is_multiple_of(PROBE_STRIDE) && is_cold(file, offset + last) {
-        return Warmth::Cold { hot: last / PROBE_STRIDE * PROBE_STRIDE };
+}
+
+/// Asks the first byte, and the last one of each stride: readahead brings a stride in from its
+/// front, so a stride of which only the first page is there is still on its way.
+fn probe_by_stride(file: BorrowedFd<'_>, offset: u64, len: u64) -> Warmth {
+    if len > 0 && is_cold(file, offset) {
+        return Warmth::Cold { hot: 0 };
+    }
+    let mut hot = 0;
+    while hot < len {
+        let end = len.min(hot + PROBE_STRIDE);
+        if is_cold(file, offset + end - 1) {
+            return Warmth::Cold { hot };
+        }
+        hot = end;
     }
     Warmth::Hot
 }
@@ -133,6 +145,18 @@ mod tests {
         assert_eq!(probe(file.as_fd(), 0, 1 << 20), Warmth::Hot);
     }
 
+    /// As when a fetch has ended in the middle of a stride and readahead has not gone on.
+    #[test]
+    fn a_stride_of_which_only_the_front_is_there_is_not_hot() {
+        let file = on_disk(1 << 20);
+        evict(&file);
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
+        fetch(file.as_fd(), 0, 192 * 1024).unwrap();
+        for len in [256 * 1024, 1 << 20] {
+            assert_eq!(probe(file.as_fd(), 0, len), Warmth::Cold { hot: 128 * 1024 }, "{len}");
+        }
+    }
+
     #[test]
     fn a_cold_tail_is_found_although_the_head_is_hot() {
         let file = on_disk(1 << 20);
@@ -153,7 +177,7 @@ mod tests {
         for (from, to) in [(0, 136), (140, 1024)] {
             fetch(file.as_fd(), from * 1024, (to - from) * 1024).unwrap();
         }
-        if cachestat::cached_pages(file.as_fd(), 136 * 1024, 4096) == Ok(0) {
+        if has_pages(file.as_fd(), 128 * 1024, 128 * 1024) == Some(false) {
             assert_eq!(probe(file.as_fd(), 0, 1 << 20), Warmth::Cold { hot: 0 });
         }
     }
