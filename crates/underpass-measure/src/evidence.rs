@@ -1,0 +1,170 @@
+//! What the kernel was seen to do, as plain data: no judgement, and nothing that was not seen.
+//!
+//! Calls are counted by process and by the files they join. Bytes that left are counted by
+//! socket and by where their page came from, at the first device; a retransmission is not
+//! counted twice. Bytes that a receiver copied are counted the same way.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+/// What an inode is (`S_IFMT` of inode(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A socket of any family.
+    Socket,
+    /// A pipe or FIFO.
+    Pipe,
+    /// A character device.
+    CharacterDevice,
+    /// A block device.
+    BlockDevice,
+    /// A symbolic link, or an anonymous inode such as that of epoll.
+    Other,
+}
+
+/// A file, socket or pipe as the kernel names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct FileId {
+    /// What it is.
+    pub kind: FileKind,
+    /// The device's major number; that of the file system, which stat(2) may disguise (btrfs,
+    /// overlayfs).
+    pub major: u32,
+    /// The device's minor number.
+    pub minor: u32,
+    /// The inode's number.
+    pub inode: u64,
+}
+
+/// All calls of one kind that one process made from one file to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Calls {
+    /// The process (thread group) that called.
+    pub process: u32,
+    /// The system call's number.
+    pub number: u32,
+    /// What the call takes bytes from, if it takes them from a descriptor.
+    pub source: Option<FileId>,
+    /// What the call gives bytes to, if it gives them to a descriptor.
+    pub target: Option<FileId>,
+    /// Whether `MSG_ZEROCOPY` was among the flags.
+    pub is_zero_copy: bool,
+    /// Whether a descriptor involved was opened with `O_DIRECT`.
+    pub is_direct: bool,
+    /// How many returned.
+    pub calls: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// Sum of what they returned, of calls that return a number of bytes.
+    pub bytes: u64,
+    /// Address in the process of the last non-empty buffer, of calls that have one. For vectored
+    /// calls, that of the first element.
+    pub buffer: u64,
+    /// The first bytes of that buffer, when it was given to the kernel.
+    pub head: [u8; 8],
+}
+
+/// Where the bytes of a packet lay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Origin {
+    /// Beside the headers: copied there.
+    Linear,
+    /// A page that the kernel allocated: copied there, unless the socket buffer says otherwise.
+    Kernel,
+    /// A page of a file.
+    PageCache {
+        /// Major number of its file system.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+        /// The file's inode.
+        inode: u64,
+    },
+    /// A page of a process.
+    Anonymous,
+}
+
+/// What the socket buffer says of its pages (`skb_shared_info.flags`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Lent {
+    /// They are its own.
+    No,
+    /// Others may hold them: sendfile and splice.
+    Shared,
+    /// A process lent them: `MSG_ZEROCOPY`.
+    ZeroCopy,
+}
+
+/// Bytes of one socket that left, or were taken in, by where they lay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pages {
+    /// Interface by which they left; 0 for bytes received.
+    pub interface: u32,
+    /// Where they lay.
+    pub origin: Origin,
+    /// What the socket buffer said.
+    pub lent: Lent,
+    /// How many, TCP payload only.
+    pub bytes: u64,
+}
+
+/// A TCP socket that a followed process used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Socket {
+    /// The socket's inode, as in [`FileId::inode`].
+    pub inode: u64,
+    /// The first followed process that used it.
+    pub process: u32,
+    /// Its own address.
+    pub local: Option<SocketAddr>,
+    /// The address of the other end.
+    pub peer: Option<SocketAddr>,
+    /// The upper layer protocol on it, such as `tls`.
+    pub upper_layer: Option<String>,
+    /// Payload that left, each byte once.
+    pub sent: Vec<Pages>,
+    /// Payload that left again.
+    pub retransmitted_bytes: u64,
+}
+
+/// Bytes that a followed process had copied out of socket buffers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Received {
+    /// The process.
+    pub process: u32,
+    /// Where they lay before.
+    pub pages: Pages,
+}
+
+/// A followed process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// Its number.
+    pub process: u32,
+    /// Page faults taken in user mode.
+    pub user_faults: u64,
+    /// Page faults taken by the kernel on its behalf, without those of get_user_pages.
+    pub kernel_faults: u64,
+    /// Times its threads were switched away from.
+    pub switches: u64,
+}
+
+/// All that was seen since the watch began.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// Calls, by process, kind and files.
+    pub calls: Vec<Calls>,
+    /// TCP sockets.
+    pub sockets: Vec<Socket>,
+    /// Bytes copied out of socket buffers, TCP and Unix.
+    pub received: Vec<Received>,
+    /// The processes.
+    pub processes: Vec<Process>,
+    /// Events that found a table full: if not zero, the counts are lower bounds.
+    pub lost: u64,
+}

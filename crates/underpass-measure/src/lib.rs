@@ -1,0 +1,8 @@
+//! What was copied on the way from a file to a socket, and what was not: measured.
+//!
+//! [`evidence`] is what the kernel was seen to do, as plain data; [`figure`] is a number and
+//! how it came to be known. Everything that judges is a function from the one to the other.
+#![forbid(unsafe_code)]
+
+pub mod evidence;
+pub mod figure;
