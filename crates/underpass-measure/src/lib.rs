@@ -4,5 +4,6 @@
 //! how it came to be known. Everything that judges is a function from the one to the other.
 #![forbid(unsafe_code)]
 
+pub mod compare;
 pub mod evidence;
 pub mod figure;

@@ -1,0 +1,386 @@
+//! What a comparison found, as plain data: one row a method, a pair of ends and a cache state.
+//!
+//! Tables, JSON and pages are drawn from this and from nothing else. A [`Figure`] that could not
+//! be measured carries why; a row that could not be run is in [`Report::absent`] with why.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use underpass::Method;
+
+use crate::figure::Figure;
+
+/// Everything one run of `underpass compare` found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Where it ran.
+    pub machine: Machine,
+    /// What was held fixed.
+    pub conditions: Conditions,
+    /// What was measured, in the order in which tables show it: by pair, link, cache state and
+    /// transfer size, then by method.
+    pub rows: Vec<Row>,
+    /// What was asked for and could not be run.
+    pub absent: Vec<Absent>,
+}
+
+/// The machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    /// Release of the kernel, as uname(2) gives it.
+    pub kernel: String,
+    /// The processor's name.
+    pub processor: String,
+    /// Processors this process may use.
+    pub processors: usize,
+    /// Main memory, in bytes.
+    pub memory_bytes: u64,
+    /// The kernel's default congestion control; the runs' own is in [`Conditions`].
+    pub default_congestion_control: String,
+    /// The tier of evidence, `A` to `D`.
+    pub tier: char,
+    /// What that tier can and cannot know, and why it is not a better one.
+    pub tier_reason: String,
+}
+
+/// What was held fixed while the methods were compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Conditions {
+    /// The file's path, or what it was made as.
+    pub file: String,
+    /// The file's inode.
+    pub inode: u64,
+    /// The file system it is on, such as `ext4`.
+    pub file_system: String,
+    /// Size of the file, in bytes.
+    pub file_bytes: u64,
+    /// Timed runs of each row; medians are over these.
+    pub repeats: u32,
+    /// Congestion control of the TCP sockets.
+    pub congestion_control: String,
+    /// The processor that senders are pinned to; `None` if they are not.
+    pub sender_processor: Option<usize>,
+    /// The processor that receivers, and feeders of sockets, are pinned to.
+    pub receiver_processor: Option<usize>,
+    /// Bytes the receiver asks for with each read(2).
+    pub receiver_call_bytes: usize,
+    /// What a reader must know besides: what was not as wanted, and what it means.
+    pub notes: Vec<String>,
+}
+
+/// Where bytes come from and where they go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Pair {
+    /// A file to a TCP socket.
+    #[serde(rename = "file-tcp")]
+    FileToTcp,
+    /// A file to a Unix stream socket.
+    #[serde(rename = "file-unix")]
+    FileToUnix,
+    /// A file to a pipe.
+    #[serde(rename = "file-pipe")]
+    FileToPipe,
+    /// A file to a file of the same file system.
+    #[serde(rename = "file-file")]
+    FileToFile,
+    /// A TCP socket to a TCP socket.
+    #[serde(rename = "socket-socket")]
+    SocketToSocket,
+}
+
+/// The state of the page cache before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cache {
+    /// Every page of the file is cached.
+    Warm,
+    /// None is.
+    Cold,
+}
+
+/// What TCP runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Link {
+    /// The loopback device.
+    #[serde(rename = "lo")]
+    Loopback,
+    /// A pair of virtual Ethernet devices between two network namespaces.
+    #[serde(rename = "veth")]
+    Veth,
+    /// The same, with scatter-gather off at the sender.
+    #[serde(rename = "veth-no-sg")]
+    VethWithoutScatterGather,
+}
+
+/// One method between one pair of ends.
+///
+/// Figures are of one run each: those that vary are of the run with the median throughput.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// The ends.
+    pub pair: Pair,
+    /// What lies between them; `None` where no network does.
+    pub link: Option<Link>,
+    /// The state of the page cache.
+    pub cache: Cache,
+    /// The method.
+    #[serde(serialize_with = "name_of_method")]
+    pub method: Method,
+    /// Payload of one run, in bytes.
+    pub bytes: u64,
+    /// Payload of one transfer, in bytes. Smaller than `bytes` where a run is many transfers.
+    pub transfer_bytes: u64,
+    /// Data-moving system calls of one run, by kind.
+    pub calls: Vec<CallsOfKind>,
+    /// Changes between user and kernel mode in one run.
+    pub crossings: Figure,
+    /// Times the sender was switched away from in one run.
+    pub context_switches: Figure,
+    /// Copies by the processor at the sender, per byte of payload.
+    pub sender_copies: Figure,
+    /// Copies by the processor at the receiver, per byte of payload.
+    pub receiver_copies: Figure,
+    /// Bytes that reached the other side as references to pages.
+    pub by_reference_bytes: Figure,
+    /// The inode whose pages they were, as the kernel named it; `None` without that proof.
+    pub by_reference_inode: Option<u64>,
+    /// Copies by devices, per byte of payload.
+    pub dma_copies: Figure,
+    /// Page faults of the sender that needed no disk.
+    pub minor_faults: Figure,
+    /// Page faults of the sender that needed one.
+    pub major_faults: Figure,
+    /// Pages of files that the sender had mapped at most, beyond those of its program.
+    pub mapped_pages: Figure,
+    /// Processor time of the sender per 10^9 bytes of payload, in seconds.
+    pub sender_cpu_s_per_gb: Figure,
+    /// Processor time of the receiver per 10^9 bytes of payload, in seconds.
+    pub receiver_cpu_s_per_gb: Figure,
+    /// 10^9 bytes of payload per second, from the first call to the receiver's last byte.
+    pub gb_per_s: Spread,
+    /// Most anonymous memory of the sender beyond what it had before the run, in bytes.
+    pub peak_anonymous_bytes: Figure,
+    /// Most mapped file memory of the sender beyond what it had before the run, in bytes.
+    pub peak_file_mapped_bytes: Figure,
+    /// What became of the bytes.
+    pub verdict: Verdict,
+    /// What textbooks say of this method; nothing where they do not.
+    pub textbook: Option<Textbook>,
+}
+
+/// System calls of one kind in one run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CallsOfKind {
+    /// The call, such as `sendfile`; or what the engine calls the method, where calls are not
+    /// seen one by one.
+    pub name: String,
+    /// How many there were.
+    pub calls: Figure,
+    /// Bytes they returned, in sum.
+    pub bytes: Figure,
+}
+
+/// A figure of several runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Spread {
+    /// The middle one; of an even number, the lower of the two in the middle.
+    pub median: Figure,
+    /// The lowest.
+    pub min: Figure,
+    /// The highest.
+    pub max: Figure,
+}
+
+/// What became of the bytes of a row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// All of them, or all but a few, crossed as references.
+    ByReference {
+        /// Share of the payload, 0 to 1.
+        share: f64,
+        /// The file they were pages of.
+        inode: Option<u64>,
+    },
+    /// Some did.
+    Mixed {
+        /// Share of the payload, 0 to 1.
+        share: f64,
+        /// Why the others did not.
+        why: String,
+    },
+    /// The processor copied them.
+    Copied {
+        /// Why.
+        why: String,
+    },
+    /// It cannot be told here.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A row of the table that textbooks print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Textbook {
+    /// What they call it.
+    pub name: &'static str,
+    /// Changes between user and kernel mode.
+    pub switches: u32,
+    /// Copies by the processor.
+    pub cpu_copies: u32,
+    /// Copies by devices.
+    pub dma_copies: u32,
+    /// Why the measured row differs from it.
+    pub why: &'static str,
+}
+
+/// A row that was asked for and could not be run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Absent {
+    /// The ends.
+    pub pair: Pair,
+    /// What lies between them.
+    pub link: Option<Link>,
+    /// The method.
+    #[serde(serialize_with = "name_of_method")]
+    pub method: Method,
+    /// Why not.
+    pub why: String,
+}
+
+impl Pair {
+    /// Every pair, in the order of tables.
+    pub const ALL: [Self; 5] = [
+        Self::FileToTcp,
+        Self::FileToUnix,
+        Self::FileToPipe,
+        Self::FileToFile,
+        Self::SocketToSocket,
+    ];
+
+    /// The word for it, as flags and JSON spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FileToTcp => "file-tcp",
+            Self::FileToUnix => "file-unix",
+            Self::FileToPipe => "file-pipe",
+            Self::FileToFile => "file-file",
+            Self::SocketToSocket => "socket-socket",
+        }
+    }
+}
+
+impl Cache {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warm => "warm",
+            Self::Cold => "cold",
+        }
+    }
+}
+
+impl Link {
+    /// Every link, in the order of tables.
+    pub const ALL: [Self; 3] = [Self::Loopback, Self::Veth, Self::VethWithoutScatterGather];
+
+    /// The word for it, as flags and JSON spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loopback => "lo",
+            Self::Veth => "veth",
+            Self::VethWithoutScatterGather => "veth-no-sg",
+        }
+    }
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::FileToTcp => "file → TCP",
+            Self::FileToUnix => "file → Unix socket",
+            Self::FileToPipe => "file → pipe",
+            Self::FileToFile => "file → file",
+            Self::SocketToSocket => "socket → socket",
+        })
+    }
+}
+
+impl fmt::Display for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Loopback => "loopback",
+            Self::Veth => "veth",
+            Self::VethWithoutScatterGather => "veth without scatter-gather",
+        })
+    }
+}
+
+/// `by reference 100 % (inode 17)`, or what happened instead and why.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByReference { share, inode: Some(inode) } => {
+                write!(f, "by reference {} (inode {inode})", Percent(*share))
+            }
+            Self::ByReference { share, inode: None } => {
+                write!(f, "by reference {}", Percent(*share))
+            }
+            Self::Mixed { share, why } => write!(f, "by reference {}: {why}", Percent(*share)),
+            Self::Copied { why } => write!(f, "copied: {why}"),
+            Self::Unknown { why } => write!(f, "unknown: {why}"),
+        }
+    }
+}
+
+/// A share as `99.9 %`, rounded down, so that 100 means all.
+struct Percent(f64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = (self.0 * 1000.0).floor() / 10.0;
+        if percent.fract() == 0.0 {
+            write!(f, "{percent:.0} %")
+        } else {
+            write!(f, "{percent:.1} %")
+        }
+    }
+}
+
+fn name_of_method<S: Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(method.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_rounded_down_so_that_100_means_all() {
+        let verdict = |share| Verdict::ByReference { share, inode: Some(17) }.to_string();
+        assert_eq!(verdict(1.0), "by reference 100 % (inode 17)");
+        assert_eq!(verdict(0.999_99), "by reference 99.9 % (inode 17)");
+        assert_eq!(verdict(0.5), "by reference 50 % (inode 17)");
+    }
+
+    #[test]
+    fn json_spells_pairs_and_links_as_their_names() {
+        for pair in Pair::ALL {
+            assert_eq!(serde_json::to_value(pair).unwrap(), pair.name());
+        }
+        for link in Link::ALL {
+            assert_eq!(serde_json::to_value(link).unwrap(), link.name());
+        }
+    }
+}
