@@ -29,13 +29,26 @@ struct Counts {
     nr_recently_evicted: u64,
 }
 
-/// Pages of bytes `offset..offset + len` of the file that are in the page cache.
+/// Pages of a range of a file, by what the page cache knows of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pages {
+    /// In the cache, those still being read from the disk among them.
+    pub cached: u64,
+    /// Changed in memory and not given to the disk yet.
+    pub dirty: u64,
+    /// Given to the disk, which has not taken them yet.
+    pub writeback: u64,
+    /// Once in the cache and not now, as far as the cache remembers.
+    pub evicted: u64,
+}
+
+/// What the page cache knows of bytes `offset..offset + len` of the file.
 ///
 /// # Errors
 ///
 /// `EPERM` if the file is somebody else's and not writable by the caller, `ENOSYS` before 6.5,
 /// `EOPNOTSUPP` for hugetlbfs.
-pub fn cached_pages(file: BorrowedFd<'_>, offset: u64, len: u64) -> Result<u64, Errno> {
+pub fn pages(file: BorrowedFd<'_>, offset: u64, len: u64) -> Result<Pages, Errno> {
     let range = Range { off: offset, len };
     let mut counts = Counts::default();
     let (fd, no_flags) = (file.as_raw_fd(), 0);
@@ -43,7 +56,24 @@ pub fn cached_pages(file: BorrowedFd<'_>, offset: u64, len: u64) -> Result<u64, 
     // and keeps neither.
     let answer =
         unsafe { libc::syscall(SYS_CACHESTAT, fd, &raw const range, &raw mut counts, no_flags) };
-    if answer < 0 { Err(last_errno()) } else { Ok(counts.nr_cache) }
+    if answer < 0 {
+        return Err(last_errno());
+    }
+    Ok(Pages {
+        cached: counts.nr_cache,
+        dirty: counts.nr_dirty,
+        writeback: counts.nr_writeback,
+        evicted: counts.nr_evicted,
+    })
+}
+
+/// Pages of bytes `offset..offset + len` of the file that are in the page cache.
+///
+/// # Errors
+///
+/// Those of [`pages`].
+pub fn cached_pages(file: BorrowedFd<'_>, offset: u64, len: u64) -> Result<u64, Errno> {
+    pages(file, offset, len).map(|pages| pages.cached)
 }
 
 /// Number 451 on every architecture (asm-generic/unistd.h).
@@ -65,5 +95,22 @@ mod tests {
             Ok(pages) => assert_eq!(pages, 2),
             Err(errno) => assert_eq!(errno, Errno::NOSYS, "only an old kernel may refuse"),
         }
+    }
+
+    #[test]
+    fn pages_written_are_dirty_until_they_are_synced() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[1; 3 * 4_096]).unwrap();
+        let before = match pages(file.as_fd(), 0, 3 * 4_096) {
+            Ok(before) => before,
+            Err(errno) => return assert_eq!(errno, Errno::NOSYS, "only an old kernel may refuse"),
+        };
+        // A file system in memory has no disk that its pages could wait for.
+        let is_memory = rustix::fs::fstatfs(&file).unwrap().f_type == libc::TMPFS_MAGIC;
+        let dirty = if is_memory { 0 } else { 3 };
+        assert_eq!((before.cached, before.dirty), (3, dirty));
+        file.sync_all().unwrap();
+        let after = pages(file.as_fd(), 0, 3 * 4_096).unwrap();
+        assert_eq!((after.dirty, after.writeback), (0, 0));
     }
 }

@@ -7,6 +7,7 @@ mod arena;
 pub mod cachestat;
 pub mod clone;
 pub mod lease;
+pub mod look;
 pub mod map;
 pub mod region;
 mod sigbus;

@@ -179,6 +179,11 @@ impl Region {
         self.file_offset
     }
 
+    /// Where byte [`file_offset`](Self::file_offset) lies.
+    pub(crate) const fn address(&self) -> usize {
+        self.address
+    }
+
     /// Bytes in the region.
     #[must_use]
     pub const fn len(&self) -> usize {
