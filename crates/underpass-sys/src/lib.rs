@@ -6,14 +6,17 @@
 mod arena;
 pub mod cachestat;
 pub mod clone;
+pub mod extents;
 pub mod lease;
 pub mod look;
 pub mod map;
+pub mod namespace;
 pub mod region;
 mod sigbus;
 mod slots;
 #[cfg(feature = "uring")]
 pub mod uring;
+pub mod usage;
 pub mod zerocopy;
 
 use rustix::io::Errno;
