@@ -1,11 +1,13 @@
 //! Fixtures shared by the tests: what the machine can do, payloads and their peers, traced
-//! programs, made-up disks, servers as children.
+//! programs, made-up disks and networks, servers and senders as children.
 #![forbid(unsafe_code)]
 
 pub mod disk;
 pub mod kernel;
+pub mod network;
 pub mod payload;
 pub mod peer;
+pub mod senders;
 pub mod server;
 pub mod skip;
 pub mod strace;

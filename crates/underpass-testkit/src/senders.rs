@@ -1,0 +1,351 @@
+//! Peers that send a file in one of seven ways, or receive it: programs of their own, told step
+//! by step what to do.
+//!
+//! Their source is C and knows nothing of this workspace: what it does is what the man pages
+//! say, and so the kernel's answer to it is what our own code is measured against. A step that
+//! is begun on one peer is waited for only when its end is asked for, so that a sender and a
+//! receiver can run at once. A peer ends with its fixture, and with the thread that started it.
+//!
+//! Source: the head of the program's source; Documentation/networking/msg_zerocopy.rst.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use crate::network::End;
+use crate::skip::{Capability, Missing, Requirement};
+
+/// A way of sending a file to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sending {
+    /// read(2) into a buffer, write(2) from it.
+    ReadWrite,
+    /// write(2) from a mapping of the file.
+    MappedWrite,
+    /// sendfile(2).
+    Sendfile,
+    /// splice(2) into a pipe, and on into the socket.
+    Splice,
+    /// vmsplice(2) of a mapping into a pipe, and splice(2) on into the socket.
+    MappedSplice,
+    /// send(2) with `MSG_ZEROCOPY` from anonymous memory that the file was read into.
+    ZeroCopy,
+    /// send(2) with `MSG_ZEROCOPY` from a mapping of the file.
+    MappedZeroCopy,
+}
+
+impl Sending {
+    /// Every way, in the order of the enum.
+    pub const ALL: [Self; 7] = [
+        Self::ReadWrite,
+        Self::MappedWrite,
+        Self::Sendfile,
+        Self::Splice,
+        Self::MappedSplice,
+        Self::ZeroCopy,
+        Self::MappedZeroCopy,
+    ];
+
+    /// Its short name, as the program spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ReadWrite => "rw",
+            Self::MappedWrite => "mw",
+            Self::Sendfile => "sf",
+            Self::Splice => "sp",
+            Self::MappedSplice => "vm",
+            Self::ZeroCopy => "zc",
+            Self::MappedZeroCopy => "zcm",
+        }
+    }
+}
+
+impl fmt::Display for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is sent: `times` times a header that is written with `MSG_MORE`, then the beginning of
+/// the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Bytes asked of one call for the body.
+    pub call_bytes: u64,
+    /// Bytes of the header, at most 65,536.
+    pub header_bytes: u64,
+    /// Bytes from the file's beginning.
+    pub body_bytes: u64,
+    /// How often.
+    pub times: u64,
+}
+
+impl Load {
+    /// The first `bytes` of a file, once and without a header, 64 KiB a call.
+    #[must_use]
+    pub const fn whole(bytes: u64) -> Self {
+        Self { call_bytes: 65_536, header_bytes: 0, body_bytes: bytes, times: 1 }
+    }
+
+    /// Everything: headers and bodies.
+    #[must_use]
+    pub const fn total_bytes(&self) -> u64 {
+        self.times * (self.header_bytes + self.body_bytes)
+    }
+}
+
+/// What a receiver does with the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receiving {
+    /// recv(2) into a buffer, each byte compared with what it must be.
+    Copy,
+    /// recv(2) with `MSG_TRUNC`: discarded without a copy, tcp(7).
+    Truncate,
+}
+
+/// What a sender did, as it counted itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Bytes that were sent and acknowledged.
+    pub bytes: u64,
+    /// Of the connection so far, `tcpi_bytes_retrans`.
+    pub retransmitted_bytes: u64,
+    /// Calls with `MSG_ZEROCOPY`, all of which have completed.
+    pub zero_copy_sends: u64,
+    /// Those whose completion says that the kernel copied after all.
+    pub copied_sends: u64,
+}
+
+/// A connected socket of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Its inode.
+    pub inode: u64,
+    /// Its own port.
+    pub port: u16,
+    /// The kernel's address of it, hashed: equal exactly if the address is. `None` from kernels
+    /// that do not show it.
+    pub address_hash: Option<String>,
+}
+
+/// The program, compiled; deleted on drop.
+#[derive(Debug)]
+pub struct Program {
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Program {
+    /// Compiles the source with cc.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`] if there is no cc.
+    ///
+    /// # Panics
+    ///
+    /// If the source does not compile without a warning: that is a fault of the tests and not of
+    /// the machine.
+    pub fn compile(source: &Path) -> Result<Self, Missing> {
+        Capability::Program("cc").meet()?;
+        let dir = tempfile::tempdir().map_err(|error| Missing::new(error.to_string()))?;
+        let path = dir.path().join("peer");
+        let mut cc = Command::new("cc");
+        cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&path).arg(source);
+        let output = cc.output().map_err(|error| Missing::new(format!("cc: {error}")))?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {message}", source.display());
+        Ok(Self { path, _dir: dir })
+    }
+}
+
+/// A running peer.
+#[derive(Debug)]
+pub struct Peer {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    /// Starts the program at one end of a link.
+    ///
+    /// # Errors
+    ///
+    /// Those of starting it.
+    pub fn start(program: &Program, end: &End) -> io::Result<Self> {
+        Self::spawn(end.command(&program.path))
+    }
+
+    /// Starts the program with a connected socket that it shares with whoever else holds it.
+    ///
+    /// # Errors
+    ///
+    /// Those of starting it, and of an unconnected socket.
+    pub fn share(program: &Program, socket: OwnedFd) -> io::Result<(Self, Connection)> {
+        let mut command = Command::new(&program.path);
+        // Of the descriptors that a child can be given, the one that the program does not use.
+        command.stderr(socket);
+        let mut peer = Self::spawn(command)?;
+        let connection = peer.connection("adopt")?;
+        Ok((peer, connection))
+    }
+
+    fn spawn(mut command: Command) -> io::Result<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let taken = child.stdin.take().zip(child.stdout.take());
+        let (input, output) = taken.expect("both were asked to be pipes");
+        Ok(Self { child, input, output: BufReader::new(output) })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Listens at an address of its end, at a port of the kernel's choice.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong.
+    pub fn listen(&mut self, end: &End) -> io::Result<SocketAddr> {
+        self.tell(&format!("listen {}", end.address()))?;
+        let [port] = self.answer("listening")?;
+        let port = u16::try_from(port).map_err(io::Error::other)?;
+        Ok(SocketAddrV4::new(end.address(), port).into())
+    }
+
+    /// Takes a connection that is there or comes.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong.
+    pub fn accept(&mut self) -> io::Result<Connection> {
+        self.connection("accept")
+    }
+
+    /// Connects, with cubic as congestion control and `TCP_NODELAY`.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong.
+    pub fn connect(&mut self, to: SocketAddr) -> io::Result<Connection> {
+        self.connection(&format!("connect {} {}", to.ip(), to.port()))
+    }
+
+    /// Begins to send; [`Peer::sent`] waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is gone.
+    pub fn begin_sending(&mut self, way: Sending, file: &Path, load: &Load) -> io::Result<()> {
+        let Load { call_bytes, header_bytes, body_bytes, times } = load;
+        let file = file.display();
+        self.tell(&format!("send {way} {call_bytes} {header_bytes} {body_bytes} {times} {file}"))
+    }
+
+    /// Waits until all is acknowledged and every completion has come.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong.
+    pub fn sent(&mut self) -> io::Result<Sent> {
+        let [bytes, retransmitted_bytes, zero_copy_sends, copied_sends] = self.answer("sent")?;
+        Ok(Sent { bytes, retransmitted_bytes, zero_copy_sends, copied_sends })
+    }
+
+    /// Begins to receive a load; [`Peer::received`] waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is gone.
+    pub fn begin_receiving(&mut self, how: Receiving, load: &Load) -> io::Result<()> {
+        let Load { header_bytes, body_bytes, times, .. } = load;
+        let how = match how {
+            Receiving::Copy => "copy",
+            Receiving::Truncate => "truncate",
+        };
+        self.tell(&format!("receive {how} {header_bytes} {body_bytes} {times}"))
+    }
+
+    /// Waits until the load is there, and returns its bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong, such as the first byte that is not what it must be.
+    pub fn received(&mut self) -> io::Result<u64> {
+        self.answer("received").map(|[bytes]| bytes)
+    }
+
+    /// Closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.tell("close")?;
+        self.answer("closed").map(|[]| ())
+    }
+
+    /// Waits until the other end has closed, and nothing more has come.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong, such as a byte too many.
+    pub fn ended(&mut self) -> io::Result<()> {
+        self.tell("ended")?;
+        self.answer("ended").map(|[]| ())
+    }
+
+    fn connection(&mut self, step: &str) -> io::Result<Connection> {
+        self.tell(step)?;
+        let line = self.line("connected")?;
+        let mut words = line.split(' ');
+        let mut next = || words.next().unwrap_or_default();
+        let inode = next().parse().map_err(io::Error::other)?;
+        let port = next().parse().map_err(io::Error::other)?;
+        let hash = next();
+        let address_hash = (!hash.is_empty() && hash != "?").then(|| hash.to_owned());
+        Ok(Connection { inode, port, address_hash })
+    }
+
+    fn tell(&mut self, line: &str) -> io::Result<()> {
+        self.input.write_all(line.as_bytes())?;
+        self.input.write_all(b"\n")
+    }
+
+    /// The numbers of an answer that begins with this word.
+    fn answer<const N: usize>(&mut self, word: &str) -> io::Result<[u64; N]> {
+        let line = self.line(word)?;
+        let numbers = line.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>();
+        let numbers = numbers.ok().and_then(|numbers| numbers.try_into().ok());
+        numbers.ok_or_else(|| io::Error::other(format!("the peer said: {word} {line}")))
+    }
+
+    /// The rest of an answer that begins with this word.
+    fn line(&mut self, word: &str) -> io::Result<String> {
+        let mut line = String::new();
+        if self.output.read_line(&mut line)? == 0 {
+            let status = self.child.wait()?;
+            return Err(io::Error::other(format!("the peer ended instead of {word}: {status}")));
+        }
+        let line = line.trim_end();
+        match line.strip_prefix(word) {
+            Some(rest) => Ok(rest.trim_start().to_owned()),
+            None => Err(io::Error::other(format!("the peer said: {line}"))),
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It may have ended by itself; here it only has to be gone.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
