@@ -6,4 +6,5 @@
 
 pub mod compare;
 pub mod evidence;
+pub mod eyes;
 pub mod figure;

@@ -1,0 +1,360 @@
+//! A file to the program's own eyes: read(2) into a buffer against reading through a mapping.
+//!
+//! Both ways load every word with the same loop, and both must come to the same answer, or there
+//! is no report. The cost of the buffer, of mmap(2) and of munmap(2) is in the times. How many
+//! faults a mapping takes depends on how the page cache was filled: a read from the disk may
+//! leave large folios, which one fault maps, and an earlier write(2) small ones.
+//!
+//! Source: mmap(2), read(2), posix_fadvise(2) (`POSIX_FADV_DONTNEED`).
+
+pub(crate) mod cache;
+mod look;
+pub(crate) mod spent;
+
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::compare::report::{Cache, Spread};
+use crate::eyes::look::{Answer, Places};
+use crate::eyes::spent::Spent;
+use crate::figure::Figure;
+
+/// What was found of one file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Eyes {
+    /// The file's path, as it was given.
+    pub file: PathBuf,
+    /// Bytes of it that were looked at, from its start.
+    pub bytes: u64,
+    /// Timed runs of each row; the figures are those of the run with the median throughput.
+    pub repeats: u32,
+    /// By cache state, task and order; of each, [`Way::Read`] before [`Way::Mapping`].
+    pub rows: Vec<Look>,
+}
+
+/// One way of looking, at one task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Look {
+    /// How the bytes came before the program's eyes.
+    pub way: Way,
+    /// What was done with them.
+    pub task: Task,
+    /// In which order.
+    pub order: Order,
+    /// The state of the page cache before each run.
+    pub cache: Cache,
+    /// Bytes looked at in one run.
+    pub bytes: u64,
+    /// Pieces they were looked at in: one call of read(2) each, where it is read.
+    pub pieces: u64,
+    /// 10^9 bytes looked at per second.
+    pub gb_per_s: Spread,
+    /// Time a piece took, in nanoseconds.
+    pub piece_ns: Figure,
+    /// Processor time per 10^9 bytes, in seconds.
+    pub cpu_s_per_gb: Figure,
+    /// Faults that needed no disk.
+    pub minor_faults: Figure,
+    /// Faults that waited for one.
+    pub major_faults: Figure,
+    /// Bytes fetched from the disk, read-ahead included.
+    pub disk_bytes: Figure,
+}
+
+/// How the bytes come before the program's eyes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// read(2) into a buffer, which is used again and again.
+    Read,
+    /// Loads from a mapping.
+    Mapping,
+}
+
+/// What is done with the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// Every word is added up: in sequence 64 KiB at a time, at random by pages.
+    Sum,
+    /// In sequence, every word is compared with one that is looked for; at random, single words
+    /// are looked up, as an index does.
+    Search,
+}
+
+/// In which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// From the start to the end.
+    Sequential,
+    /// Every piece at a place that does not follow from the last.
+    Random,
+}
+
+/// What is to be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Bytes of the file to look at, at most.
+    pub bytes_max: u64,
+    /// Timed runs of each row, 1 at least.
+    pub repeats: u32,
+    /// Whether to look at the file with nothing of it in the page cache too.
+    pub cold: bool,
+}
+
+/// Why nothing was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EyesError {
+    /// A system call failed.
+    #[error("{} cannot be looked at", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// It holds less than a page.
+    #[error("{} has {bytes} bytes: give a file of {PAGE_BYTES} at least", file.display())]
+    TooSmall {
+        /// The file.
+        file: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// Two runs came to different answers.
+    #[error("{} changed while it was looked at", file.display())]
+    Changed {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The caller asked for an end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Task {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Search => "search",
+        }
+    }
+}
+
+impl Order {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sequential => "sequential",
+            Self::Random => "random",
+        }
+    }
+}
+
+impl Way {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Mapping => "mapping",
+        }
+    }
+}
+
+impl Eyes {
+    /// The rows of one task, read first, if it was measured.
+    #[must_use]
+    pub fn pair(&self, task: Task, order: Order, cache: Cache) -> Option<(&Look, &Look)> {
+        let of = |way| {
+            let is = |row: &&Look| {
+                (row.way, row.task, row.order, row.cache) == (way, task, order, cache)
+            };
+            self.rows.iter().find(is)
+        };
+        of(Way::Read).zip(of(Way::Mapping))
+    }
+}
+
+/// Every task in every order.
+pub const TASKS: [(Task, Order); 4] = [
+    (Task::Sum, Order::Sequential),
+    (Task::Sum, Order::Random),
+    (Task::Search, Order::Sequential),
+    (Task::Search, Order::Random),
+];
+
+/// Smallest unit in which the page cache holds a file.
+const PAGE_BYTES: u64 = 4096;
+
+/// Looks at the file in every way. `progress` is told the share that is done, 0 to 1, and may ask
+/// for an end.
+///
+/// The file is read only; its pages are taken out of the page cache if [`Wanted::cold`] says so.
+///
+/// # Errors
+///
+/// [`EyesError`].
+pub fn run(
+    path: &Path,
+    wanted: &Wanted,
+    progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
+) -> Result<Eyes, EyesError> {
+    let failed = |source| EyesError::Io { file: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    let bytes = size.min(wanted.bytes_max) / PAGE_BYTES * PAGE_BYTES;
+    if bytes == 0 {
+        return Err(EyesError::TooSmall { file: path.to_owned(), bytes: size });
+    }
+    let subject = Subject { path, file: &file, bytes, repeats: wanted.repeats.max(1) };
+    let caches: &[Cache] = if wanted.cold { &[Cache::Warm, Cache::Cold] } else { &[Cache::Warm] };
+    let mut rows = Vec::new();
+    for (step, (task, order, cache)) in
+        caches.iter().flat_map(|cache| TASKS.map(|(task, order)| (task, order, *cache))).enumerate()
+    {
+        let steps = caches.len() * TASKS.len();
+        if progress(share(step, steps)).is_break() {
+            return Err(EyesError::Interrupted);
+        }
+        rows.extend(subject.look(task, order, cache)?);
+    }
+    Ok(Eyes { file: path.to_owned(), bytes, repeats: subject.repeats, rows })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "steps are few")]
+fn share(step: usize, steps: usize) -> f64 {
+    step as f64 / steps as f64
+}
+
+struct Subject<'a> {
+    path: &'a Path,
+    file: &'a File,
+    bytes: u64,
+    repeats: u32,
+}
+
+impl Subject<'_> {
+    fn failed(&self, source: io::Error) -> EyesError {
+        EyesError::Io { file: self.path.to_owned(), source }
+    }
+
+    /// Both ways, in turns, and the rows of both.
+    fn look(&self, task: Task, order: Order, cache: Cache) -> Result<[Look; 2], EyesError> {
+        let places = Places::new(task, order, cache, self.bytes);
+        let row = |way, runs: Result<&[Spent], String>| match runs {
+            Ok(runs) => measured(way, task, order, cache, &places, runs),
+            Err(why) => absent(way, task, order, cache, &places, &why),
+        };
+        let mut runs = [Vec::new(), Vec::new()];
+        let mut answer: Option<Answer> = None;
+        for _ in 0..self.repeats {
+            for (way, runs) in [Way::Read, Way::Mapping].into_iter().zip(&mut runs) {
+                if let Err(why) = self.prepare(cache).map_err(|error| self.failed(error))? {
+                    return Ok([Way::Read, Way::Mapping].map(|way| row(way, Err(why.clone()))));
+                }
+                let looked = spent::in_a_fresh_thread(|| look::at(self.file, way, &places));
+                let (found, spent) = looked.map_err(|error| self.failed(error))?;
+                if found.is_broken || answer.is_some_and(|answer| answer != found) {
+                    return Err(EyesError::Changed { file: self.path.to_owned() });
+                }
+                answer = Some(found);
+                runs.push(spent);
+            }
+        }
+        let [read, mapped] = &runs;
+        Ok([row(Way::Read, Ok(read)), row(Way::Mapping, Ok(mapped))])
+    }
+
+    /// Brings the page cache into its state, or says why that cannot be had.
+    fn prepare(&self, cache: Cache) -> io::Result<Result<(), String>> {
+        match cache {
+            Cache::Warm => cache::fill(self.file, self.bytes),
+            Cache::Cold => cache::empty(self.file, self.bytes),
+        }
+    }
+}
+
+fn measured(
+    way: Way,
+    task: Task,
+    order: Order,
+    cache: Cache,
+    places: &Places,
+    runs: &[Spent],
+) -> Look {
+    let bytes = places.bytes();
+    let gb_per_s = |spent: &Spent| gb(bytes) / spent.elapsed.as_secs_f64().max(1e-9);
+    let mut runs: Vec<&Spent> = runs.iter().collect();
+    runs.sort_by(|a, b| gb_per_s(a).total_cmp(&gb_per_s(b)));
+    let median = runs[(runs.len() - 1) / 2];
+    let speed = |spent: &Spent| Figure::Measured(gb_per_s(spent));
+    Look {
+        way,
+        task,
+        order,
+        cache,
+        bytes,
+        pieces: places.count(),
+        gb_per_s: Spread {
+            median: speed(median),
+            min: speed(runs[0]),
+            max: speed(runs[runs.len() - 1]),
+        },
+        piece_ns: Figure::Derived {
+            value: nanoseconds(median.elapsed) / count(places.count()),
+            from: "time of the run / pieces",
+        },
+        cpu_s_per_gb: Figure::Measured(median.cpu.as_secs_f64() / gb(bytes)),
+        minor_faults: Figure::count(median.minor_faults),
+        major_faults: Figure::count(median.major_faults),
+        disk_bytes: median.transferred.map_or_else(
+            || Figure::Unavailable("the kernel has no TASK_IO_ACCOUNTING".into()),
+            |transferred| Figure::count(transferred.disk_bytes),
+        ),
+    }
+}
+
+fn absent(way: Way, task: Task, order: Order, cache: Cache, places: &Places, why: &str) -> Look {
+    let none = || Figure::Unavailable(why.to_owned());
+    Look {
+        way,
+        task,
+        order,
+        cache,
+        bytes: places.bytes(),
+        pieces: places.count(),
+        gb_per_s: Spread { median: none(), min: none(), max: none() },
+        piece_ns: none(),
+        cpu_s_per_gb: none(),
+        minor_faults: none(),
+        major_faults: none(),
+        disk_bytes: none(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes of one run stay far below 2^53")]
+fn gb(bytes: u64) -> f64 {
+    bytes as f64 / 1e9
+}
+
+#[expect(clippy::cast_precision_loss, reason = "pieces of one run stay far below 2^53")]
+const fn count(pieces: u64) -> f64 {
+    pieces as f64
+}
+
+fn nanoseconds(time: std::time::Duration) -> f64 {
+    time.as_secs_f64() * 1e9
+}
+
+#[cfg(test)]
+mod tests;
