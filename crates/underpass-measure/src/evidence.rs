@@ -2,7 +2,7 @@
 //!
 //! Calls are counted by process and by the files they join. Bytes that left are counted by
 //! socket and by where their page came from, at the first device; a retransmission is not
-//! counted twice. Bytes that a receiver copied are counted the same way.
+//! counted twice. Bytes that a receiver copied are counted by the first page of their packet.
 
 use std::net::SocketAddr;
 
@@ -62,10 +62,10 @@ pub struct Calls {
     pub failures: u64,
     /// Sum of what they returned, of calls that return a number of bytes.
     pub bytes: u64,
-    /// Address in the process of the last non-empty buffer, of calls that have one. For vectored
-    /// calls, that of the first element.
+    /// Address in the process of the last buffer given to the target, 0 where there was none. Of
+    /// vectored calls, that of the largest among the first four elements.
     pub buffer: u64,
-    /// The first bytes of that buffer, when it was given to the kernel.
+    /// The first bytes of that buffer, as they were when the call returned.
     pub head: [u8; 8],
 }
 

@@ -4,6 +4,7 @@
 //! retries or decides anything: that is the engine's part. Errors are bare errnos.
 
 mod arena;
+pub mod bpf;
 pub mod cachestat;
 pub mod clone;
 pub mod extents;

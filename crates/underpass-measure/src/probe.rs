@@ -1,0 +1,243 @@
+//! The probe: programs in the kernel that note what followed processes call, and where the
+//! payload of their sockets lies when it leaves.
+//!
+//! It needs `CAP_BPF` and `CAP_PERFMON`, and the kernel's type information; no compiler, and
+//! nothing of tracefs. What it costs: a few hundred nanoseconds a call of a followed process, some
+//! ten for every other.
+//!
+//! Source: bpf(2); capabilities(7); `Documentation/bpf/`.
+
+mod calls;
+mod layout;
+mod maps;
+mod offsets;
+mod pages;
+mod processes;
+mod program;
+mod receive;
+mod sockets;
+mod transmit;
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use underpass_sys::bpf;
+
+use crate::assembler::AssemblyError;
+use crate::btf::{Btf, BtfError};
+use crate::evidence::{Evidence, FileKind, Received, Socket};
+use layout::u64_at;
+use maps::Maps;
+use offsets::Offsets;
+use program::Program;
+
+/// Why there is no probe.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// Arguments of calls are known for x86-64 only.
+    #[error("calls cannot be read on {architecture}; x86_64 is known")]
+    Architecture {
+        /// This one.
+        architecture: &'static str,
+    },
+    /// The kernel does not tell its types, or lacks one.
+    #[error(transparent)]
+    Types(#[from] BtfError),
+    /// bpf(2) is not permitted.
+    #[error("bpf is not permitted; it takes root, or CAP_BPF and CAP_PERFMON")]
+    Forbidden,
+    /// The kernel refused a program.
+    #[error("the kernel refused the program for {tracepoint}: {source}\n{said}")]
+    Refused {
+        /// What it was for.
+        tracepoint: &'static str,
+        /// The errno.
+        source: Errno,
+        /// The last of what the verifier said.
+        said: String,
+    },
+    /// A call failed.
+    #[error("{call} failed: {source}")]
+    Call {
+        /// What was tried.
+        call: &'static str,
+        /// The errno.
+        source: Errno,
+    },
+    /// A program was written wrongly.
+    #[error("the program for {tracepoint}: {source}")]
+    Assembly {
+        /// What it was for.
+        tracepoint: &'static str,
+        /// How.
+        source: AssemblyError,
+    },
+}
+
+/// Programs that watch, until it is dropped.
+#[derive(Debug)]
+pub struct Probe {
+    maps: Maps,
+    _attached: Vec<OwnedFd>,
+}
+
+/// A tracepoint's name and who writes its program.
+type Tracepoint = (&'static CStr, for<'p> fn(&mut Program<'p>));
+
+const TRACEPOINTS: [Tracepoint; 9] = [
+    (c"sched_process_fork", |program| program.write_fork()),
+    (c"sched_process_exit", |program| program.write_exit()),
+    (c"tcp_destroy_sock", |program| program.write_forget()),
+    (c"net_dev_start_xmit", |program| program.write_transmit()),
+    (c"skb_copy_datagram_iovec", |program| program.write_receive()),
+    (c"page_fault_user", |program| program.write_user_fault()),
+    (c"page_fault_kernel", |program| program.write_kernel_fault()),
+    (c"sched_switch", |program| program.write_switch()),
+    (c"sys_exit", |program| program.write_calls()),
+];
+
+/// What the verifier says of a program that it refuses can be this long.
+const LOG_LEN: usize = 1 << 20;
+
+/// How much of the end of it is shown.
+const LOG_SHOWN: usize = 2_000;
+
+impl Probe {
+    /// Loads and attaches the programs; nothing is followed yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Forbidden`] without the capabilities; [`ProbeError::Types`] without type
+    /// information; the others where this kernel differs from those known.
+    pub fn load() -> Result<Self, ProbeError> {
+        let architecture = std::env::consts::ARCH;
+        if architecture != "x86_64" {
+            return Err(ProbeError::Architecture { architecture });
+        }
+        let maps = Maps::new().map_err(|source| failed("making a map", source))?;
+        let offsets = Offsets::of(&Btf::of_kernel()?)?;
+        let mut attached = Vec::new();
+        for (tracepoint, write) in TRACEPOINTS {
+            attached.push(attach(tracepoint, write, &offsets, &maps)?);
+        }
+        Ok(Self { maps, _attached: attached })
+    }
+
+    /// Watches a process, with all its threads, and whatever it forks from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Call`] if too many are watched.
+    pub fn follow(&self, process: u32) -> Result<(), ProbeError> {
+        let (key, value) = (process.to_ne_bytes(), 1_u32.to_ne_bytes());
+        let set = self.maps.followed.set(&key, &value);
+        set.map_err(|source| failed("following a process", source))
+    }
+
+    /// What was seen since the probe was loaded. Counts are those of one moment only if the
+    /// processes are quiet.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Call`] if the maps cannot be read.
+    pub fn evidence(&self) -> Result<Evidence, ProbeError> {
+        self.read().map_err(|source| failed("reading a map", source))
+    }
+
+    fn read(&self) -> Result<Evidence, Errno> {
+        let entries = self.maps.calls.entries()?;
+        let calls: Vec<_> = entries.iter().map(|(key, value)| layout::calls(key, value)).collect();
+        let files = calls.iter().flat_map(|calls| [calls.source, calls.target]).flatten();
+        // A socket that no call of theirs names is a stranger's.
+        let used: HashSet<u64> =
+            files.filter(|file| file.kind == FileKind::Socket).map(|file| file.inode).collect();
+        let mut sockets = BTreeMap::new();
+        for (key, value) in self.maps.names.entries()? {
+            let inode = u64_at(&key, 0);
+            if used.contains(&inode) {
+                sockets.insert(inode, named(inode, &value));
+            }
+        }
+        for (key, value) in self.maps.sent.entries()? {
+            let bytes = u64_at(&value, 0);
+            let (inode, pages) = layout::pages(&key, bytes);
+            let Some(socket) = sockets.get_mut(&inode) else { continue };
+            match pages {
+                Some(pages) => socket.sent.push(pages),
+                None => socket.retransmitted_bytes += bytes,
+            }
+        }
+        let mut received = Vec::new();
+        for (key, value) in self.maps.received.entries()? {
+            if let (process, Some(pages)) = layout::pages(&key, u64_at(&value, 0)) {
+                received.push(Received { process: u32::try_from(process).unwrap_or(0), pages });
+            }
+        }
+        let processes = self.maps.processes.entries()?;
+        let lost = self.maps.lost.get(&0_u32.to_ne_bytes())?;
+        Ok(Evidence {
+            calls,
+            sockets: sockets.into_values().collect(),
+            received,
+            processes: processes.iter().map(|(key, value)| layout::process(key, value)).collect(),
+            lost: lost.map_or(0, |value| u64_at(&value, 0)),
+        })
+    }
+}
+
+fn named(inode: u64, value: &[u8]) -> Socket {
+    let (local, peer) = layout::addresses(value);
+    Socket {
+        inode,
+        process: layout::user(value),
+        local,
+        peer,
+        upper_layer: layout::upper_layer(value),
+        sent: Vec::new(),
+        retransmitted_bytes: 0,
+    }
+}
+
+fn attach(
+    tracepoint: &'static CStr,
+    write: for<'p> fn(&mut Program<'p>),
+    offsets: &Offsets,
+    maps: &Maps,
+) -> Result<OwnedFd, ProbeError> {
+    let name = tracepoint.to_str().unwrap_or("a tracepoint");
+    let mut program = Program::new(offsets, maps);
+    write(&mut program);
+    let words =
+        program.finish().map_err(|source| ProbeError::Assembly { tracepoint: name, source })?;
+    let loaded = bpf::load_raw_tracepoint(&words, &mut []).map_err(|source| {
+        let mut log = vec![0; LOG_LEN];
+        match bpf::load_raw_tracepoint(&words, &mut log) {
+            Err(_) if source != Errno::PERM => {
+                ProbeError::Refused { tracepoint: name, source, said: last_words(&log) }
+            }
+            Ok(_) | Err(_) => failed("loading a program", source),
+        }
+    })?;
+    bpf::attach_raw_tracepoint(loaded.as_fd(), tracepoint)
+        .map_err(|source| ProbeError::Call { call: name, source })
+}
+
+/// The end of a log, from the start of a line.
+fn last_words(log: &[u8]) -> String {
+    let said = String::from_utf8_lossy(log.split(|&byte| byte == 0).next().unwrap_or(&[]));
+    let mut from = said.len().saturating_sub(LOG_SHOWN);
+    while !said.is_char_boundary(from) {
+        from += 1;
+    }
+    said[from..].trim_end().into()
+}
+
+fn failed(call: &'static str, source: Errno) -> ProbeError {
+    match source {
+        Errno::PERM => ProbeError::Forbidden,
+        _ => ProbeError::Call { call, source },
+    }
+}

@@ -1,0 +1,208 @@
+//! Keys and values of the probe's maps, byte by byte: the programs write them, Rust reads them.
+//!
+//! All fields are in the machine's order, and no byte between them is left unset: a key with
+//! garbage in it would be another key.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::evidence::{Calls, FileId, FileKind, Lent, Origin, Pages, Process};
+
+/// A file within a key: mode, device, inode.
+pub(crate) mod file {
+    pub(crate) const MODE: i16 = 0;
+    pub(crate) const DEVICE: i16 = 4;
+    pub(crate) const INODE: i16 = 8;
+    pub(crate) const LEN: i16 = 16;
+}
+
+/// Key of the calls' map.
+pub(crate) mod call {
+    use super::file;
+    pub(crate) const PROCESS: i16 = 0;
+    pub(crate) const NUMBER: i16 = 4;
+    pub(crate) const SOURCE: i16 = 8;
+    pub(crate) const TARGET: i16 = SOURCE + file::LEN;
+    pub(crate) const FLAGS: i16 = TARGET + file::LEN;
+    pub(crate) const KEY: i16 = FLAGS + 8;
+
+    /// In [`FLAGS`]: `MSG_ZEROCOPY`.
+    pub(crate) const IS_ZERO_COPY: i32 = 1;
+    /// In [`FLAGS`]: a file opened with `O_DIRECT`.
+    pub(crate) const IS_DIRECT: i32 = 2;
+
+    pub(crate) const CALLS: i16 = 0;
+    pub(crate) const FAILURES: i16 = 8;
+    pub(crate) const BYTES: i16 = 16;
+    pub(crate) const BUFFER: i16 = 24;
+    pub(crate) const HEAD: i16 = 32;
+    pub(crate) const VALUE: i16 = 40;
+}
+
+/// Key of the maps that count pages; the value is a number of bytes.
+pub(crate) mod page {
+    /// A socket's inode, or a process.
+    pub(crate) const OWNER: i16 = 0;
+    pub(crate) const INTERFACE: i16 = 8;
+    pub(crate) const LENT: i16 = 12;
+    pub(crate) const ORIGIN: i16 = 16;
+    pub(crate) const DEVICE: i16 = 20;
+    pub(crate) const INODE: i16 = 24;
+    pub(crate) const KEY: i16 = 32;
+    pub(crate) const VALUE: i16 = 8;
+
+    pub(crate) const LINEAR: i32 = 0;
+    pub(crate) const KERNEL: i32 = 1;
+    pub(crate) const PAGE_CACHE: i32 = 2;
+    pub(crate) const ANONYMOUS: i32 = 3;
+
+    pub(crate) const NOT_LENT: i32 = 0;
+    pub(crate) const SHARED: i32 = 1;
+    pub(crate) const ZERO_COPY: i32 = 2;
+    /// In place of how it was lent: bytes that left again.
+    pub(crate) const AGAIN: i32 = 3;
+}
+
+/// Value of the map from a socket's address in the kernel to what is known of it.
+pub(crate) mod socket {
+    pub(crate) const INODE: i16 = 0;
+    /// The sequence number after the highest sent.
+    pub(crate) const NEXT: i16 = 8;
+    pub(crate) const HAS_NEXT: i16 = 12;
+    pub(crate) const HAS_UPPER: i16 = 16;
+    pub(crate) const VALUE: i16 = 24;
+}
+
+/// Value of the map from a socket's inode to its name.
+pub(crate) mod name {
+    pub(crate) const PROCESS: i16 = 0;
+    pub(crate) const FAMILY: i16 = 4;
+    pub(crate) const LOCAL_PORT: i16 = 6;
+    /// In network order, as the kernel keeps it.
+    pub(crate) const PEER_PORT: i16 = 8;
+    pub(crate) const PEER: i16 = 16;
+    pub(crate) const LOCAL: i16 = 32;
+    pub(crate) const UPPER: i16 = 48;
+    pub(crate) const VALUE: i16 = 64;
+}
+
+/// Value of the processes' map.
+pub(crate) mod process {
+    pub(crate) const USER_FAULTS: i16 = 0;
+    pub(crate) const KERNEL_FAULTS: i16 = 8;
+    pub(crate) const SWITCHES: i16 = 16;
+    pub(crate) const VALUE: i16 = 24;
+}
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+fn word<const N: usize>(bytes: &[u8], at: i16) -> [u8; N] {
+    let at = usize::try_from(at).unwrap_or(usize::MAX);
+    bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+}
+
+fn u16_at(bytes: &[u8], at: i16) -> u16 {
+    u16::from_ne_bytes(word(bytes, at))
+}
+
+fn u32_at(bytes: &[u8], at: i16) -> u32 {
+    u32::from_ne_bytes(word(bytes, at))
+}
+
+/// The eight bytes at an offset.
+pub(crate) fn u64_at(bytes: &[u8], at: i16) -> u64 {
+    u64::from_ne_bytes(word(bytes, at))
+}
+
+/// The kernel keeps 20 bits of minor number.
+fn device(encoded: u32) -> (u32, u32) {
+    (encoded >> 20, encoded & 0xf_ffff)
+}
+
+fn file_at(key: &[u8], at: i16) -> Option<FileId> {
+    let kind = match u32_at(key, at + file::MODE) & 0o170_000 {
+        0 => return None,
+        0o100_000 => FileKind::Regular,
+        0o040_000 => FileKind::Directory,
+        0o140_000 => FileKind::Socket,
+        0o010_000 => FileKind::Pipe,
+        0o020_000 => FileKind::CharacterDevice,
+        0o060_000 => FileKind::BlockDevice,
+        _ => FileKind::Other,
+    };
+    let (major, minor) = device(u32_at(key, at + file::DEVICE));
+    Some(FileId { kind, major, minor, inode: u64_at(key, at + file::INODE) })
+}
+
+/// An entry of the calls' map.
+pub(crate) fn calls(key: &[u8], value: &[u8]) -> Calls {
+    let flags = u32_at(key, call::FLAGS).cast_signed();
+    Calls {
+        process: u32_at(key, call::PROCESS),
+        number: u32_at(key, call::NUMBER),
+        source: file_at(key, call::SOURCE),
+        target: file_at(key, call::TARGET),
+        is_zero_copy: flags & call::IS_ZERO_COPY != 0,
+        is_direct: flags & call::IS_DIRECT != 0,
+        calls: u64_at(value, call::CALLS),
+        failures: u64_at(value, call::FAILURES),
+        bytes: u64_at(value, call::BYTES),
+        buffer: u64_at(value, call::BUFFER),
+        head: word(value, call::HEAD),
+    }
+}
+
+/// An entry of a map of pages: whose they are, and what; nothing for bytes that left again.
+pub(crate) fn pages(key: &[u8], bytes: u64) -> (u64, Option<Pages>) {
+    let (major, minor) = device(u32_at(key, page::DEVICE));
+    let origin = match u32_at(key, page::ORIGIN).cast_signed() {
+        page::LINEAR => Origin::Linear,
+        page::PAGE_CACHE => Origin::PageCache { major, minor, inode: u64_at(key, page::INODE) },
+        page::ANONYMOUS => Origin::Anonymous,
+        _ => Origin::Kernel,
+    };
+    let lent = match u32_at(key, page::LENT).cast_signed() {
+        page::NOT_LENT => Some(Lent::No),
+        page::SHARED => Some(Lent::Shared),
+        page::ZERO_COPY => Some(Lent::ZeroCopy),
+        _ => None,
+    };
+    let interface = u32_at(key, page::INTERFACE);
+    let pages = lent.map(|lent| Pages { interface, origin, lent, bytes });
+    (u64_at(key, page::OWNER), pages)
+}
+
+/// A socket's own address, and the other end's.
+pub(crate) fn addresses(value: &[u8]) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    let family = u16_at(value, name::FAMILY);
+    let ip = |at| match family {
+        AF_INET => Some(IpAddr::from(Ipv4Addr::from(word::<4>(value, at)))),
+        AF_INET6 => Some(IpAddr::from(Ipv6Addr::from(word::<16>(value, at))).to_canonical()),
+        _ => None,
+    };
+    let local = ip(name::LOCAL).map(|ip| (ip, u16_at(value, name::LOCAL_PORT)).into());
+    let peer_port = u16::from_be_bytes(word(value, name::PEER_PORT));
+    (local, ip(name::PEER).map(|ip| (ip, peer_port).into()))
+}
+
+/// The first followed process that used a socket.
+pub(crate) fn user(value: &[u8]) -> u32 {
+    u32_at(value, name::PROCESS)
+}
+
+/// Name of the protocol above TCP.
+pub(crate) fn upper_layer(value: &[u8]) -> Option<String> {
+    let name: [u8; 16] = word(value, name::UPPER);
+    let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    (len > 0).then(|| String::from_utf8_lossy(&name[..len]).into_owned())
+}
+
+/// An entry of the processes' map.
+pub(crate) fn process(key: &[u8], value: &[u8]) -> Process {
+    Process {
+        process: u32_at(key, 0),
+        user_faults: u64_at(value, process::USER_FAULTS),
+        kernel_faults: u64_at(value, process::KERNEL_FAULTS),
+        switches: u64_at(value, process::SWITCHES),
+    }
+}

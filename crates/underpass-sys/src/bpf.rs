@@ -1,0 +1,277 @@
+//! `bpf(2)`: maps, and programs on raw tracepoints.
+//!
+//! `CAP_BPF` and `CAP_PERFMON` suffice (5.8 and later); no file of tracefs is touched. A map or
+//! a program lives as long as somebody holds its descriptor, an attachment as long as its own.
+//!
+//! Source: bpf(2); linux/bpf.h; `Documentation/bpf/`.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+
+use crate::last_errno;
+
+/// Commands of bpf(2), by their numbers in linux/bpf.h (`enum bpf_cmd`).
+#[derive(Clone, Copy)]
+enum Command {
+    MapCreate = 0,
+    MapLookup = 1,
+    MapUpdate = 2,
+    MapNextKey = 4,
+    ProgramLoad = 5,
+    RawTracepointOpen = 17,
+}
+
+/// Kinds of maps, by their numbers in linux/bpf.h (`enum bpf_map_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapKind {
+    /// Keys of any bytes.
+    Hash = 1,
+    /// Keys are a u32 index; all entries exist from the start.
+    Array = 2,
+}
+
+const PROGRAM_RAW_TRACEPOINT: u32 = 17;
+
+/// Kernels that take programs with `probe_read` only under a licence compatible with the GPL
+/// know this one (linux/license.h).
+const LICENCE: &CStr = c"Dual MIT/GPL";
+
+#[repr(C)]
+#[derive(Default)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Element {
+    map_fd: u32,
+    _pad: u32,
+    key: u64,
+    value_or_next: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgramLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct RawTracepoint {
+    name: u64,
+    prog_fd: u32,
+    _pad: u32,
+}
+
+/// Makes a map; `key_len` and `value_len` in bytes.
+///
+/// # Errors
+///
+/// `EPERM` without `CAP_BPF`; `EINVAL` for sizes the kernel refuses; `ENOMEM`.
+pub fn create_map(
+    kind: MapKind,
+    key_len: u32,
+    value_len: u32,
+    entries_max: u32,
+) -> Result<OwnedFd, Errno> {
+    let attributes = MapCreate {
+        map_type: kind as u32,
+        key_size: key_len,
+        value_size: value_len,
+        max_entries: entries_max,
+    };
+    // SAFETY: bpf(2), `BPF_MAP_CREATE`: reads the attributes and nothing they point to.
+    let answer = unsafe { call(Command::MapCreate, &attributes) }?;
+    Ok(owned(answer))
+}
+
+/// Copies the value of a key out of a map.
+///
+/// `value` must be as long as the map's values are, and `key` as its keys; the caller's map
+/// wrapper sees to that.
+///
+/// # Errors
+///
+/// `ENOENT` if there is no such key; `EINVAL` for lengths that differ from the map's.
+pub fn lookup(
+    map: BorrowedFd<'_>,
+    lens: MapLens,
+    key: &[u8],
+    value: &mut [u8],
+) -> Result<(), Errno> {
+    lens.check(key, Some(value))?;
+    let attributes = element(map, key, value.as_mut_ptr().addr() as u64);
+    // SAFETY: bpf(2), `BPF_MAP_LOOKUP_ELEM`: reads a key and writes a value, whose lengths were
+    // compared with the map's.
+    unsafe { call(Command::MapLookup, &attributes) }.map(|_| ())
+}
+
+/// Sets the value of a key.
+///
+/// # Errors
+///
+/// `E2BIG` if the map is full; `EINVAL` for lengths that differ from the map's.
+pub fn update(map: BorrowedFd<'_>, lens: MapLens, key: &[u8], value: &[u8]) -> Result<(), Errno> {
+    lens.check(key, Some(value))?;
+    let attributes = element(map, key, value.as_ptr().addr() as u64);
+    // SAFETY: bpf(2), `BPF_MAP_UPDATE_ELEM`: reads a key and a value of the map's lengths.
+    unsafe { call(Command::MapUpdate, &attributes) }.map(|_| ())
+}
+
+/// Replaces `key` by the key after it; by the first one if the map lacks `key`.
+///
+/// # Errors
+///
+/// `ENOENT` after the last.
+pub fn next_key(map: BorrowedFd<'_>, lens: MapLens, key: &mut [u8]) -> Result<(), Errno> {
+    lens.check(key, None)?;
+    let mut next = vec![0_u8; key.len()];
+    let attributes = element(map, key, next.as_mut_ptr().addr() as u64);
+    // SAFETY: bpf(2), `BPF_MAP_GET_NEXT_KEY`: reads a key and writes a key of the map's length.
+    unsafe { call(Command::MapNextKey, &attributes) }?;
+    key.copy_from_slice(&next);
+    Ok(())
+}
+
+/// Lengths, in bytes, that a map was created with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapLens {
+    /// Of its keys.
+    pub key: usize,
+    /// Of its values.
+    pub value: usize,
+}
+
+impl MapLens {
+    fn check(self, key: &[u8], value: Option<&[u8]>) -> Result<(), Errno> {
+        let fits = key.len() == self.key && value.is_none_or(|value| value.len() == self.value);
+        if fits { Ok(()) } else { Err(Errno::INVAL) }
+    }
+}
+
+/// Loads a program for raw tracepoints; the verifier's words go to `log`, NUL-terminated, if it
+/// is not empty.
+///
+/// # Errors
+///
+/// `EPERM` without the capabilities; `EACCES` or `EINVAL` if the verifier refuses; `ENOSPC` if
+/// its words do not fit.
+pub fn load_raw_tracepoint(instructions: &[u64], log: &mut [u8]) -> Result<OwnedFd, Errno> {
+    let too_large = |_| Errno::OVERFLOW;
+    let attributes = ProgramLoad {
+        prog_type: PROGRAM_RAW_TRACEPOINT,
+        insn_cnt: u32::try_from(instructions.len()).map_err(too_large)?,
+        insns: instructions.as_ptr().addr() as u64,
+        license: LICENCE.as_ptr().addr() as u64,
+        log_level: u32::from(!log.is_empty()),
+        log_size: u32::try_from(log.len()).map_err(too_large)?,
+        log_buf: if log.is_empty() { 0 } else { log.as_mut_ptr().addr() as u64 },
+    };
+    // SAFETY: bpf(2), `BPF_PROG_LOAD`: reads insn_cnt instructions and a terminated licence,
+    // and writes at most log_size bytes to log_buf.
+    let answer = unsafe { call(Command::ProgramLoad, &attributes) }?;
+    Ok(owned(answer))
+}
+
+/// Runs a program whenever the kernel passes the tracepoint, for as long as the answer lives.
+///
+/// # Errors
+///
+/// `ENOENT` if the kernel has no such tracepoint; `EPERM`.
+pub fn attach_raw_tracepoint(program: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let attributes = RawTracepoint {
+        name: name.as_ptr().addr() as u64,
+        prog_fd: program.as_raw_fd().cast_unsigned(),
+        _pad: 0,
+    };
+    // SAFETY: bpf(2), linux/bpf.h `BPF_RAW_TRACEPOINT_OPEN`: reads a terminated name.
+    let answer = unsafe { call(Command::RawTracepointOpen, &attributes) }?;
+    Ok(owned(answer))
+}
+
+fn element(map: BorrowedFd<'_>, key: &[u8], value_or_next: u64) -> Element {
+    Element {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        key: key.as_ptr().addr() as u64,
+        value_or_next,
+        ..Element::default()
+    }
+}
+
+/// # Safety
+///
+/// What the command reads and writes through the addresses in `attributes` must be live and
+/// large enough.
+unsafe fn call<T>(command: Command, attributes: &T) -> Result<RawFd, Errno> {
+    // SAFETY: bpf(2): "size ... of the union pointed to by attr"; what lies beyond it is taken
+    // as zero. The caller vouches for what the attributes point to.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command as libc::c_long,
+            std::ptr::from_ref(attributes),
+            size_of::<T>(),
+        )
+    };
+    if answer < 0 { Err(last_errno()) } else { RawFd::try_from(answer).map_err(|_| Errno::BADF) }
+}
+
+fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: bpf(2), RETURN VALUE: "a new file descriptor", which nobody else has.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    const LENS: MapLens = MapLens { key: 4, value: 8 };
+
+    #[test]
+    fn a_map_keeps_what_is_put_and_gives_its_keys_one_by_one() {
+        underpass_testkit::require!(underpass_testkit::skip::Capability::Root);
+        let map = create_map(MapKind::Hash, 4, 8, 2).unwrap();
+        update(map.as_fd(), LENS, &7_u32.to_ne_bytes(), &9_u64.to_ne_bytes()).unwrap();
+        let mut value = [0; 8];
+        lookup(map.as_fd(), LENS, &7_u32.to_ne_bytes(), &mut value).unwrap();
+        assert_eq!(u64::from_ne_bytes(value), 9);
+        let mut key = u32::MAX.to_ne_bytes();
+        next_key(map.as_fd(), LENS, &mut key).unwrap();
+        assert_eq!(u32::from_ne_bytes(key), 7);
+        assert_eq!(next_key(map.as_fd(), LENS, &mut key), Err(Errno::NOENT));
+        assert_eq!(lookup(map.as_fd(), LENS, &8_u32.to_ne_bytes(), &mut value), Err(Errno::NOENT));
+        assert_eq!(lookup(map.as_fd(), LENS, &[0; 3], &mut value), Err(Errno::INVAL));
+    }
+
+    #[test]
+    fn a_program_the_verifier_refuses_is_refused_with_its_words() {
+        underpass_testkit::require!(underpass_testkit::skip::Capability::Root);
+        // `exit` with r0 unset.
+        let mut log = vec![0; 4_096];
+        load_raw_tracepoint(&[0x95], &mut log).unwrap_err();
+        let said = CStr::from_bytes_until_nul(&log).unwrap().to_str().unwrap();
+        assert!(said.contains("R0 !read_ok"), "{said}");
+        // `mov r0, 0; exit`.
+        let program = load_raw_tracepoint(&[0xb7, 0x95], &mut []).unwrap();
+        let attached = attach_raw_tracepoint(program.as_fd(), c"sys_exit").unwrap();
+        assert!(attached.as_raw_fd() > 0);
+        let unknown = attach_raw_tracepoint(program.as_fd(), c"no_such_tracepoint");
+        assert_eq!(unknown.unwrap_err(), Errno::NOENT);
+    }
+}
