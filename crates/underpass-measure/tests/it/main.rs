@@ -1,4 +1,5 @@
 //! What the probe sees, against programs that do known things on a real kernel.
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
+mod explain;
 mod matrix_peers;

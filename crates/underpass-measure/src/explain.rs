@@ -1,0 +1,18 @@
+//! What share of a running program's file bytes left by reference, and why the rest did not.
+//!
+//! [`report::Report::new`] is a pure function of [`Evidence`](crate::evidence::Evidence) and a
+//! [`context::Context`]; what looks at the machine is apart from it.
+
+mod apportion;
+mod call;
+mod calls_only;
+pub mod context;
+mod fixes;
+mod from_pages;
+mod ledger;
+mod reading;
+pub mod reasons;
+pub mod report;
+mod seen_calls;
+mod socket;
+pub mod words;

@@ -1,0 +1,211 @@
+//! Reasons that stand beside the ledger: R6, R7, R9, R11, and what is not known, R0.
+
+use std::collections::BTreeSet;
+
+use crate::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin};
+use crate::explain::call::{self, Role};
+use crate::explain::context::Context;
+use crate::explain::ledger::{Class, Ledger, Way};
+use crate::explain::reasons::{Finding, Reason};
+use crate::explain::seen_calls::SeenCalls;
+use crate::explain::words::{count, of, share};
+
+/// Documentation/networking/msg_zerocopy.rst: "generally only effective at writes over around
+/// 10 KB".
+const ZERO_COPY_PAYS_FROM_BYTES: u64 = 10 * 1024;
+
+/// File systems on which copy_file_range(2) never shares extents.
+const WITHOUT_SHARED_EXTENTS: [&str; 9] =
+    ["ext2", "ext3", "ext4", "tmpfs", "f2fs", "vfat", "exfat", "squashfs", "ramfs"];
+
+/// What is not known is told from here on.
+const WORTH_TELLING_BYTES: u64 = 64 * 1024;
+
+/// The findings.
+pub(crate) fn find(evidence: &Evidence, context: &Context, ledger: &Ledger) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(looped(evidence, context));
+    findings.extend(too_small(evidence, context));
+    findings.extend(file_to_file(evidence, context));
+    findings.extend(sent_again(evidence));
+    findings.extend(from_memory(ledger));
+    findings.extend(not_accounted(ledger));
+    findings.extend(other_sockets(evidence));
+    findings.extend(lost(evidence));
+    findings
+}
+
+fn is_zero_copy_to_socket(row: &Calls) -> bool {
+    row.is_zero_copy && row.target.is_some_and(|target| target.kind == FileKind::Socket)
+}
+
+fn programs(evidence: &Evidence, context: &Context, fits: impl Fn(&Calls) -> bool) -> String {
+    let processes: BTreeSet<u32> =
+        evidence.calls.iter().filter(|row| fits(row)).map(|row| row.process).collect();
+    context.programs_of(&processes)
+}
+
+fn looped(evidence: &Evidence, context: &Context) -> Option<Finding> {
+    let is_loopback =
+        |index: u32| context.interfaces.get(&index).is_some_and(|interface| interface.is_loopback);
+    let bytes: u64 = evidence
+        .sockets
+        .iter()
+        .flat_map(|socket| &socket.sent)
+        .filter(|pages| pages.lent == Lent::ZeroCopy && is_loopback(pages.interface))
+        .filter(|pages| pages.origin != Origin::Kernel)
+        .map(|pages| pages.bytes)
+        .sum();
+    (bytes > 0).then(|| Finding {
+        reason: Reason::R6,
+        bytes,
+        evidence: format!(
+            "{}: {} bytes were lent with MSG_ZEROCOPY and left by the loopback interface, where \
+             the kernel copies lent memory before the receiver gets it",
+            programs(evidence, context, is_zero_copy_to_socket),
+            count(bytes),
+        ),
+        fix: "leave MSG_ZEROCOPY off towards peers on this machine, or sendfile(2) the file".into(),
+    })
+}
+
+fn too_small(evidence: &Evidence, context: &Context) -> Option<Finding> {
+    let seen = SeenCalls::of(evidence, is_zero_copy_to_socket);
+    let average = seen.bytes.checked_div(seen.calls)?;
+    (average < ZERO_COPY_PAYS_FROM_BYTES).then(|| Finding {
+        reason: Reason::R7,
+        bytes: seen.bytes,
+        evidence: format!(
+            "{}: {} with MSG_ZEROCOPY sent {} bytes, {} each on average; below {} pinning pages \
+             costs more than copying them",
+            programs(evidence, context, is_zero_copy_to_socket),
+            seen.names(),
+            count(seen.bytes),
+            count(average),
+            count(ZERO_COPY_PAYS_FROM_BYTES),
+        ),
+        fix: "send without MSG_ZEROCOPY, or more at a time".into(),
+    })
+}
+
+fn file_to_file(evidence: &Evidence, context: &Context) -> Vec<Finding> {
+    let is_regular = |id: Option<FileId>| id.is_some_and(|id| id.kind == FileKind::Regular);
+    let file_system = |row: &Calls| {
+        row.target.and_then(|target| context.file_systems.get(&(target.major, target.minor)))
+    };
+    let is_copy = |row: &Calls| {
+        let never_shares = call::always_copies_to_files(row.number)
+            || call::is_copy_file_range(row.number)
+                && file_system(row)
+                    .is_some_and(|name| WITHOUT_SHARED_EXTENTS.contains(&name.as_str()));
+        never_shares && is_regular(row.source) && is_regular(row.target)
+    };
+    let names: BTreeSet<Option<&String>> =
+        evidence.calls.iter().filter(|row| is_copy(row)).map(file_system).collect();
+    let finding = |name: Option<&String>| {
+        let fits = |row: &Calls| is_copy(row) && file_system(row) == name;
+        let seen = SeenCalls::of(evidence, fits);
+        let on = name.map_or_else(|| "a file system not known".into(), Clone::clone);
+        Finding {
+            reason: Reason::R9,
+            bytes: seen.bytes,
+            evidence: format!(
+                "{}: {} moved {} bytes from file to file on {on}; each page was copied to a page \
+                 of the other file",
+                programs(evidence, context, fits),
+                seen.names(),
+                count(seen.bytes),
+            ),
+            fix: "copy_file_range(2) on a file system that shares extents (btrfs, or xfs with \
+                  reflink=1)"
+                .into(),
+        }
+    };
+    names.into_iter().map(finding).filter(|finding| finding.bytes > 0).collect()
+}
+
+fn sent_again(evidence: &Evidence) -> Option<Finding> {
+    let again: u64 = evidence.sockets.iter().map(|socket| socket.retransmitted_bytes).sum();
+    let pages = evidence.sockets.iter().flat_map(|socket| &socket.sent);
+    let once: u64 = pages.map(|pages| pages.bytes).sum();
+    (again > once / 1000).then(|| Finding {
+        reason: Reason::R11,
+        bytes: again,
+        evidence: format!(
+            "{} bytes left again, {} of {} that left",
+            count(again),
+            share(again, once),
+            count(once)
+        ),
+        fix: "none here: the network lost them or answered late; ss -ti shows the connections"
+            .into(),
+    })
+}
+
+fn from_memory(ledger: &Ledger) -> Option<Finding> {
+    let memory = ledger.sum(|part| part.way == Way::Memory);
+    let all = ledger.sum(|_| true);
+    (memory >= WORTH_TELLING_BYTES && memory >= all / 10).then(|| Finding {
+        reason: Reason::R0,
+        bytes: memory,
+        evidence: format!(
+            "{} bytes left from memory of the processes, and no file that was read accounts for \
+             them: made up by the program, headers, received, or read before the watch or \
+             through a mapping",
+            count(memory),
+        ),
+        fix: "'underpass explain -- COMMAND' sees what is read from the start".into(),
+    })
+}
+
+fn not_accounted(ledger: &Ledger) -> Option<Finding> {
+    let unseen = ledger.sum(|part| part.way == Way::Unseen);
+    let files = ledger.sum(|part| part.way.class() != Class::NotAFile);
+    (unseen >= WORTH_TELLING_BYTES || unseen > files).then(|| Finding {
+        reason: Reason::R0,
+        bytes: unseen,
+        evidence: format!(
+            "{} bytes left the sockets that no call of a watched process accounts for: another \
+             process sent them, or a call that began before the watch",
+            count(unseen),
+        ),
+        fix: "watch the process that shares the sockets, or all of them by their parent".into(),
+    })
+}
+
+fn other_sockets(evidence: &Evidence) -> Option<Finding> {
+    let is_elsewhere = |row: &Calls| {
+        let moves = matches!(call::role(row.number), Some(Role::Give | Role::Pass));
+        moves
+            && row.target.is_some_and(|target| {
+                target.kind == FileKind::Socket
+                    && evidence.sockets.iter().all(|socket| socket.inode != target.inode)
+            })
+    };
+    let seen = SeenCalls::of(evidence, is_elsewhere);
+    let sockets: BTreeSet<Option<FileId>> =
+        evidence.calls.iter().filter(|row| is_elsewhere(row)).map(|row| row.target).collect();
+    (seen.bytes >= WORTH_TELLING_BYTES).then(|| Finding {
+        reason: Reason::R0,
+        bytes: seen.bytes,
+        evidence: format!(
+            "{} gave {} bytes to {} that are not TCP (Unix, UDP): their pages are not seen",
+            seen.names(),
+            count(seen.bytes),
+            of(sockets.len() as u64, "socket"),
+        ),
+        fix: "none: what becomes of them is not known".into(),
+    })
+}
+
+fn lost(evidence: &Evidence) -> Option<Finding> {
+    (evidence.lost > 0).then(|| Finding {
+        reason: Reason::R0,
+        bytes: 0,
+        evidence: format!(
+            "{} found the tables full: every count above is a lower bound",
+            of(evidence.lost, "event"),
+        ),
+        fix: "watch for a shorter time, or fewer processes".into(),
+    })
+}

@@ -1,0 +1,187 @@
+//! What is known of the watched processes beside what they did: programs, mappings, names of
+//! files and devices.
+//!
+//! Plain data, gathered elsewhere, so that every judgement can be made from values written by
+//! hand. What could not be learned is absent; nothing here stands for "probably".
+//!
+//! Source: proc_pid_maps(5), proc_pid_mountinfo(5).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::evidence::FileId;
+
+/// File systems that show stat(2) another device than the one their pages belong to.
+const DISGUISING: [&str; 2] = ["overlay", "btrfs"];
+
+/// A file by its device and inode, whatever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct FileKey {
+    /// Major number of its file system's device.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// The inode's number.
+    pub inode: u64,
+}
+
+impl From<FileId> for FileKey {
+    fn from(id: FileId) -> Self {
+        Self { major: id.major, minor: id.minor, inode: id.inode }
+    }
+}
+
+/// A range of a process's addresses that shows a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mapping {
+    /// First address.
+    pub start: u64,
+    /// Address after the last.
+    pub end: u64,
+    /// The file.
+    pub file: FileKey,
+}
+
+/// A watched process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Program {
+    /// The name of its executable, such as `nginx`.
+    pub name: String,
+    /// Its mappings of files that are not part of the program: constants of an executable or a
+    /// library also lie in a file, and are not its payload.
+    pub mappings: Vec<Mapping>,
+    /// A library that encrypts in user space, such as `libssl.so.3`, if one is loaded.
+    pub tls_library: Option<String>,
+    /// Whether it has an io_uring open.
+    pub uses_uring: bool,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Interface {
+    /// Its name, such as `eth0`.
+    pub name: String,
+    /// Whether packets sent through it come back to this machine (`lo`).
+    pub is_loopback: bool,
+    /// Whether it takes packets in scattered pieces (`tx-scatter-gather`), if it says.
+    pub has_scatter_gather: Option<bool>,
+}
+
+/// All that is known beside the evidence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Context {
+    /// The processes, by number.
+    pub programs: BTreeMap<u32, Program>,
+    /// The interfaces, by index.
+    pub interfaces: BTreeMap<u32, Interface>,
+    /// Where files lie.
+    pub paths: BTreeMap<FileKey, PathBuf>,
+    /// Types of mounted file systems, by device.
+    pub file_systems: BTreeMap<(u32, u32), String>,
+    /// Bytes that a process read from a file before its first byte left a socket: its
+    /// configuration, its libraries, its code.
+    pub read_before_sending: BTreeMap<(u32, FileKey), u64>,
+}
+
+impl Context {
+    /// The path of a file, or its device and inode.
+    #[must_use]
+    pub fn name_of(&self, file: FileKey) -> String {
+        if let Some(path) = self.paths.get(&file).or_else(|| self.disguised(file)) {
+            return path.display().to_string();
+        }
+        format!("inode {} of device {}:{}", file.inode, file.major, file.minor)
+    }
+
+    /// The path whose inode this is under another device, if there is exactly one.
+    fn disguised(&self, file: FileKey) -> Option<&PathBuf> {
+        let is_disguised = |key: &FileKey| {
+            let file_system = self.file_systems.get(&(key.major, key.minor));
+            key.inode == file.inode
+                && file_system.is_none_or(|name| DISGUISING.contains(&name.as_str()))
+        };
+        let mut found = self.paths.iter().filter(|(key, _)| is_disguised(key));
+        let (_, path) = found.next()?;
+        found.next().is_none().then_some(path)
+    }
+
+    /// The name of a process's program, or its number.
+    #[must_use]
+    pub fn program_of(&self, process: u32) -> String {
+        match self.programs.get(&process) {
+            Some(program) if !program.name.is_empty() => program.name.clone(),
+            Some(_) | None => format!("process {process}"),
+        }
+    }
+
+    /// The file whose mapping holds an address of a process.
+    #[must_use]
+    pub fn mapped(&self, process: u32, address: u64) -> Option<FileKey> {
+        let program = self.programs.get(&process)?;
+        let mapping = program.mappings.iter().find(|map| (map.start..map.end).contains(&address));
+        mapping.map(|map| map.file)
+    }
+
+    /// The name of an interface, or its index.
+    #[must_use]
+    pub fn interface_name(&self, index: u32) -> String {
+        self.interfaces
+            .get(&index)
+            .map_or_else(|| format!("interface {index}"), |interface| interface.name.clone())
+    }
+
+    /// Names of the programs of some processes, each once, with the count of processes.
+    #[must_use]
+    pub fn programs_of(&self, processes: &BTreeSet<u32>) -> String {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for process in processes {
+            *counts.entry(self.program_of(*process)).or_default() += 1;
+        }
+        let named = counts.into_iter().map(|(name, count)| match count {
+            1 => name,
+            _ => format!("{name} ({count} processes)"),
+        });
+        named.collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn key(major: u32, minor: u32, inode: u64) -> FileKey {
+        FileKey { major, minor, inode }
+    }
+
+    #[test]
+    fn a_file_is_named_by_its_device_and_inode_and_never_by_another_files_inode() {
+        let mut context = Context::default();
+        context.file_systems.insert((8, 1), "ext4".into());
+        context.paths.insert(key(8, 1, 7), "/srv/a".into());
+        assert_eq!(context.name_of(key(8, 1, 7)), "/srv/a");
+        assert_eq!(context.name_of(key(8, 2, 7)), "inode 7 of device 8:2");
+        assert_eq!(context.name_of(key(8, 1, 8)), "inode 8 of device 8:1");
+    }
+
+    #[test]
+    fn overlayfs_and_btrfs_show_other_devices_and_their_files_are_found_if_the_inode_is_unique() {
+        let mut context = Context::default();
+        context.file_systems.insert((0, 40), "overlay".into());
+        context.paths.insert(key(0, 40, 7), "/merged/a".into());
+        assert_eq!(context.name_of(key(8, 1, 7)), "/merged/a");
+        context.paths.insert(key(0, 99, 7), "/subvolume/b".into());
+        assert_eq!(context.name_of(key(8, 1, 7)), "inode 7 of device 8:1");
+    }
+
+    #[test]
+    fn an_address_belongs_to_the_mapping_that_holds_it_and_to_none_at_its_end() {
+        let mapping = Mapping { start: 0x1000, end: 0x3000, file: key(8, 1, 7) };
+        let program = Program { mappings: vec![mapping], ..Program::default() };
+        let context = Context { programs: [(5, program)].into(), ..Context::default() };
+        assert_eq!(context.mapped(5, 0x1000), Some(key(8, 1, 7)));
+        assert_eq!(context.mapped(5, 0x2fff), Some(key(8, 1, 7)));
+        assert_eq!((context.mapped(5, 0x3000), context.mapped(6, 0x1000)), (None, None));
+    }
+}

@@ -1,0 +1,247 @@
+//! Reasons that pages prove: R1 to R5, R8 and R10, one for each way of the ledger, program by
+//! program.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::evidence::{Calls, Evidence, FileKind};
+use crate::explain::call::{self, Role};
+use crate::explain::context::{Context, FileKey};
+use crate::explain::fixes;
+use crate::explain::ledger::{Ledger, Part, Way};
+use crate::explain::reasons::{Finding, Reason};
+use crate::explain::seen_calls::SeenCalls;
+use crate::explain::words::{count, of};
+
+/// Bytes that one program sent in one way.
+struct Group<'a> {
+    evidence: &'a Evidence,
+    context: &'a Context,
+    ledger: &'a Ledger,
+    way: Way,
+    program: String,
+    processes: BTreeSet<u32>,
+    files: BTreeSet<FileKey>,
+    sockets: BTreeSet<u64>,
+    bytes: u64,
+}
+
+/// The findings.
+pub(crate) fn find(evidence: &Evidence, context: &Context, ledger: &Ledger) -> Vec<Finding> {
+    let mut keys: BTreeMap<(Way, String), Vec<&Part>> = BTreeMap::new();
+    for part in &ledger.parts {
+        keys.entry((part.way, context.program_of(part.process))).or_default().push(part);
+    }
+    let groups = keys.into_iter().map(|((way, program), parts)| Group {
+        evidence,
+        context,
+        ledger,
+        way,
+        program,
+        processes: parts.iter().map(|part| part.process).collect(),
+        files: parts.iter().filter_map(|part| part.file).collect(),
+        sockets: parts
+            .iter()
+            .filter_map(|part| evidence.sockets.get(part.socket).map(|socket| socket.inode))
+            .collect(),
+        bytes: parts.iter().map(|part| part.bytes).sum(),
+    });
+    groups.filter_map(|group| group.finding()).collect()
+}
+
+impl Group<'_> {
+    fn finding(&self) -> Option<Finding> {
+        Some(match self.way {
+            Way::Read => self.read(),
+            Way::ReadTls => self.read_and_encrypted(),
+            Way::ReadTransformed => self.transformed(),
+            Way::Mapped => self.mapped(),
+            Way::Linear { interface } => self.linear(interface),
+            Way::Encrypted => self.encrypted_by_the_kernel(),
+            Way::Uncached => self.uncached(),
+            Way::Direct => self.direct(),
+            Way::Ring => self.ring(),
+            Way::Reference | Way::Memory | Way::Relayed | Way::Unseen => return None,
+        })
+    }
+
+    fn because(&self, reason: Reason, evidence: String, fix: &str) -> Finding {
+        Finding { reason, bytes: self.bytes, evidence, fix: fix.to_owned() }
+    }
+
+    fn is_ours(&self, row: &Calls, role: Role) -> bool {
+        self.processes.contains(&row.process) && call::role(row.number) == Some(role)
+    }
+
+    /// Calls that read the files.
+    fn taking(&self) -> SeenCalls {
+        SeenCalls::of(self.evidence, |row| {
+            let is_of_file =
+                row.source.is_some_and(|source| self.files.contains(&FileKey::from(source)));
+            is_of_file && self.is_ours(row, Role::Take)
+        })
+    }
+
+    /// Calls of a role that reached the sockets.
+    fn reaching(&self, role: Role) -> SeenCalls {
+        SeenCalls::of(self.evidence, |row| {
+            let is_of_socket = row.target.is_some_and(|target| {
+                target.kind == FileKind::Socket && self.sockets.contains(&target.inode)
+            });
+            is_of_socket && self.is_ours(row, role)
+        })
+    }
+
+    fn read_and_given(&self) -> String {
+        let (taken, given) = (self.taking(), self.reaching(Role::Give));
+        format!(
+            "{}: {} took {} bytes of {}, {} gave {} to the sockets",
+            self.program,
+            taken.names(),
+            count(taken.bytes),
+            self.file_names(),
+            given.names(),
+            count(given.bytes),
+        )
+    }
+
+    /// The file, or how many.
+    fn file_names(&self) -> String {
+        match self.files.first() {
+            Some(file) if self.files.len() == 1 => self.context.name_of(*file),
+            Some(_) | None => of(self.files.len() as u64, "file"),
+        }
+    }
+
+    fn read(&self) -> Finding {
+        let evidence =
+            format!("{}; these left in pages of the kernel's own", self.read_and_given());
+        self.because(Reason::R1, evidence, fixes::reading(&self.program))
+    }
+
+    fn read_and_encrypted(&self) -> Finding {
+        let library = self.processes.iter().find_map(|process| {
+            self.context.programs.get(process).and_then(|program| program.tls_library.clone())
+        });
+        let library = library.map_or_else(String::new, |name| format!(", {name} is loaded"));
+        let evidence = format!(
+            "{}; what was given are TLS records, and the sockets have no upper layer tls{library}",
+            self.read_and_given()
+        );
+        self.because(Reason::R3, evidence, fixes::user_tls(&self.program))
+    }
+
+    fn transformed(&self) -> Finding {
+        let sum = |of: fn(&crate::explain::reading::Reader) -> u64| -> u64 {
+            self.processes.iter().filter_map(|p| self.ledger.readers.get(p)).map(of).sum()
+        };
+        let evidence = format!(
+            "{}: {} bytes were read of {} and {} given to sockets",
+            self.program,
+            count(sum(crate::explain::reading::Reader::read_bytes)),
+            self.file_names(),
+            count(sum(|reader| reader.given_bytes)),
+        );
+        self.because(Reason::R4, evidence, fixes::transforming(&self.program))
+    }
+
+    fn mapped(&self) -> Finding {
+        let given = SeenCalls::of(self.evidence, |row| {
+            let is_mapped = self
+                .context
+                .mapped(row.process, row.buffer)
+                .is_some_and(|file| self.files.contains(&file));
+            is_mapped && self.is_ours(row, Role::Give)
+        });
+        let evidence = format!(
+            "{}: {} gave {} bytes from addresses in the mapping of {}",
+            self.program,
+            given.names(),
+            count(given.bytes),
+            self.file_names(),
+        );
+        let fix = "sendfile(2) of the file: a mapping saves the copy of read(2), not that of \
+                   write(2)";
+        self.because(Reason::R2, evidence, fix)
+    }
+
+    fn linear(&self, index: u32) -> Finding {
+        let interface = self.context.interfaces.get(&index);
+        let name = self.context.interface_name(index);
+        let passed = self.reaching(Role::Pass);
+        let (says, fix) = match interface.and_then(|interface| interface.has_scatter_gather) {
+            Some(false) => (", whose tx-scatter-gather is off", format!("ethtool -K {name} sg on")),
+            Some(true) => (
+                ", although its tx-scatter-gather is on",
+                format!("look for what needs whole packets: ethtool -k {name} (checksums)"),
+            ),
+            None => ("", format!("ethtool -K {name} sg on, if ethtool -k {name} says it is off")),
+        };
+        let evidence = format!(
+            "{}: {} returned {} bytes as passed, and {} lay beside the headers when they left by \
+             {name}{says}",
+            self.program,
+            passed.names(),
+            count(passed.bytes),
+            count(self.bytes),
+        );
+        self.because(Reason::R5, evidence, &fix)
+    }
+
+    fn encrypted_by_the_kernel(&self) -> Finding {
+        let passed = self.reaching(Role::Pass);
+        let evidence = format!(
+            "{}: {} passed {} bytes to sockets with the upper layer tls; the kernel encrypted \
+             them into pages of its own: one pass of the CPU",
+            self.program,
+            passed.names(),
+            count(passed.bytes),
+        );
+        let fix = "none in software, for encrypting writes every byte; a network card that \
+                   encrypts (ethtool -K DEVICE tls-hw-tx-offload on) and TLS_TX_ZEROCOPY_RO";
+        self.because(Reason::R3, evidence, fix)
+    }
+
+    fn uncached(&self) -> Finding {
+        let passed = self.reaching(Role::Pass);
+        let evidence = format!(
+            "{}: {} passed {} bytes of {}, and {} left in lent pages that belong to no file: \
+             whether the CPU filled them is not seen",
+            self.program,
+            passed.names(),
+            count(passed.bytes),
+            self.file_names(),
+            count(self.bytes),
+        );
+        let fix = "serve it from a file system that uses the page cache (not FUSE with \
+                   direct_io, not procfs or sysfs)";
+        self.because(Reason::R8, evidence, fix)
+    }
+
+    fn direct(&self) -> Finding {
+        let evidence = format!(
+            "{}: {} bytes of {} were passed from a descriptor opened with O_DIRECT; the device \
+             filled fresh pages, which were lent: no copy, but nothing is cached",
+            self.program,
+            count(self.bytes),
+            self.file_names(),
+        );
+        let fix = "none needed; without O_DIRECT the next sendfile would find the pages cached";
+        self.because(Reason::R8, evidence, fix)
+    }
+
+    fn ring(&self) -> Finding {
+        let enters = SeenCalls::of(self.evidence, |row| {
+            self.processes.contains(&row.process) && call::is_uring(row.number)
+        });
+        let evidence = format!(
+            "{}: an io_uring is in use ({}), and {} bytes left in copied pages that no other \
+             call accounts for; its operations are not seen, so neither are their files",
+            self.program,
+            enters.names(),
+            count(self.bytes),
+        );
+        let fix = "IORING_OP_SPLICE through a pipe for files; IORING_OP_SEND_ZC for memory, from \
+                   10 KB on, to peers on other machines";
+        self.because(Reason::R10, evidence, fix)
+    }
+}

@@ -1,0 +1,230 @@
+//! The accounting: each byte that left a socket is entered once, with the process that sent it,
+//! the file it came from where one is known, and the way it went.
+//!
+//! Pages tell what was copied and calls tell by whom; neither is enough. A process is credited
+//! with no more bytes of a socket than its own calls on it account for, and a file with no more
+//! than was read of it. The parts of a socket always add up to what left it.
+
+use std::collections::BTreeMap;
+
+use crate::evidence::{Evidence, FileId, FileKind};
+use crate::explain::apportion::apportion;
+use crate::explain::call::{self, Role};
+use crate::explain::context::{Context, FileKey};
+use crate::explain::reading::{self, Piece, Reader};
+use crate::explain::socket::{Giving, Passing, Source, Uses, split};
+
+/// The way bytes went from where they were to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Way {
+    /// Pages of the file, lent.
+    Reference,
+    /// Pages that the device filled for a descriptor opened with `O_DIRECT`, lent.
+    Direct,
+    /// Passed by reference, then copied beside the headers for an interface.
+    Linear {
+        /// The interface's index.
+        interface: u32,
+    },
+    /// Passed by reference, then encrypted by the kernel into pages of its own.
+    Encrypted,
+    /// Passed in pages of the kernel that are not the file's: how they were filled is not seen.
+    Uncached,
+    /// Written from a mapping of the file.
+    Mapped,
+    /// Read into memory and written from there.
+    Read,
+    /// The same with TLS in between.
+    ReadTls,
+    /// The same, and what was written is not what was read.
+    ReadTransformed,
+    /// From memory; no reading of a file accounts for it.
+    Memory,
+    /// Passed on from another socket.
+    Relayed,
+    /// Copied, by operations of an io_uring that were not seen.
+    Ring,
+    /// No call of a watched process accounts for it.
+    Unseen,
+}
+
+/// What became of file bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Class {
+    /// They left by reference.
+    ByReference,
+    /// The processor copied them at least once.
+    Copied,
+    /// They are a file's, and how they came is not known.
+    Unknown,
+    /// No file is known to be behind them.
+    NotAFile,
+}
+
+impl Way {
+    /// What the way means for file bytes.
+    pub(crate) const fn class(self) -> Class {
+        match self {
+            Self::Reference | Self::Direct => Class::ByReference,
+            Self::Linear { .. }
+            | Self::Encrypted
+            | Self::Mapped
+            | Self::Read
+            | Self::ReadTls
+            | Self::ReadTransformed => Class::Copied,
+            Self::Uncached => Class::Unknown,
+            Self::Memory | Self::Relayed | Self::Ring | Self::Unseen => Class::NotAFile,
+        }
+    }
+}
+
+/// Bytes of one socket that one process sent in one way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Who sent them.
+    pub(crate) process: u32,
+    /// The socket's place in [`Evidence::sockets`].
+    pub(crate) socket: usize,
+    /// The file they came from, if one is known.
+    pub(crate) file: Option<FileKey>,
+    /// The way they went.
+    pub(crate) way: Way,
+    /// How many.
+    pub(crate) bytes: u64,
+}
+
+/// Every byte that left, and what each process read and gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    /// The parts.
+    pub(crate) parts: Vec<Part>,
+    /// What processes read of files and gave to sockets from memory.
+    pub(crate) readers: BTreeMap<u32, Reader>,
+}
+
+impl Ledger {
+    /// Enters what was seen.
+    pub(crate) fn new(evidence: &Evidence, context: &Context) -> Self {
+        let mut parts = Vec::new();
+        let mut pieces = Vec::new();
+        for (place, socket) in evidence.sockets.iter().enumerate() {
+            let uses = uses(evidence, context, socket.inode);
+            split(place, socket, &uses, &mut parts, &mut pieces);
+        }
+        let readers = readers(evidence, context);
+        for (process, reader) in &readers {
+            let own: Vec<Piece> =
+                pieces.iter().filter(|piece| piece.process == *process).cloned().collect();
+            reading::attribute(reader, own, &mut parts);
+        }
+        let without_reader = pieces.iter().filter(|piece| !readers.contains_key(&piece.process));
+        parts.extend(without_reader.map(Piece::memory));
+        parts.retain(|part| part.bytes > 0);
+        Self { parts, readers }
+    }
+
+    /// The sum of the parts that fit.
+    pub(crate) fn sum(&self, fits: impl Fn(&Part) -> bool) -> u64 {
+        self.parts.iter().filter(|part| fits(part)).map(|part| part.bytes).sum()
+    }
+}
+
+/// What watched processes did to the socket of an inode.
+fn uses(evidence: &Evidence, context: &Context, inode: u64) -> Uses {
+    let mut uses = Uses::default();
+    for row in &evidence.calls {
+        let is_of_ring = call::is_uring(row.number);
+        let target = row.target.filter(|target| is_socket(*target, inode));
+        match call::role(row.number) {
+            Some(Role::Give) if target.is_some() => uses.given.push(Giving {
+                process: row.process,
+                mapped: context.mapped(row.process, row.buffer),
+                is_lent: row.is_zero_copy,
+                is_tls: is_tls_record(row.head),
+                bytes: row.bytes,
+            }),
+            Some(Role::Pass) if target.is_some() => {
+                for (source, bytes) in sources(evidence, row.process, row.source, row.bytes) {
+                    uses.passed.push(Passing {
+                        process: row.process,
+                        source,
+                        is_direct: row.is_direct,
+                        left: bytes,
+                    });
+                }
+            }
+            Some(Role::Unmeasured) if target.is_some() => uses.is_incomplete = true,
+            Some(Role::Unmeasured) if is_of_ring => uses.is_of_ring = true,
+            Some(Role::Give | Role::Pass | Role::Take | Role::Unmeasured) | None => {}
+        }
+    }
+    uses.is_of_ring |= context.programs.values().any(|program| program.uses_uring);
+    uses
+}
+
+fn is_socket(id: FileId, inode: u64) -> bool {
+    id.kind == FileKind::Socket && id.inode == inode
+}
+
+/// Where bytes passed from a descriptor come from: of a pipe, what was put into it.
+fn sources(
+    evidence: &Evidence,
+    process: u32,
+    source: Option<FileId>,
+    bytes: u64,
+) -> Vec<(Source, u64)> {
+    match source {
+        Some(id) if id.kind == FileKind::Regular => vec![(Source::File(id.into()), bytes)],
+        Some(id) if id.kind == FileKind::Socket => vec![(Source::Socket, bytes)],
+        Some(pipe) if pipe.kind == FileKind::Pipe => {
+            let fed: Vec<(Source, u64)> = evidence
+                .calls
+                .iter()
+                .filter(|row| row.process == process && row.target == Some(pipe))
+                .map(|row| (Source::of(row.source), row.bytes))
+                .collect();
+            let weights: Vec<u64> = fed.iter().map(|(_, bytes)| *bytes).collect();
+            if weights.iter().sum::<u64>() == 0 {
+                return vec![(Source::Other, bytes)];
+            }
+            let shares = apportion(bytes, &weights);
+            fed.into_iter().zip(shares).map(|((source, _), share)| (source, share)).collect()
+        }
+        Some(_) | None => vec![(Source::Other, bytes)],
+    }
+}
+
+/// RFC 8446 section 5.1: a record begins with its type (20 to 24) and the version 3.1 to 3.4.
+fn is_tls_record(head: [u8; 8]) -> bool {
+    matches!(head, [20..=24, 3, 1..=4, ..])
+}
+
+/// What each process read of files, less what it read before it sent anything, and what it gave
+/// to TCP sockets from memory that is not a mapping.
+fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
+    let mut readers: BTreeMap<u32, Reader> = BTreeMap::new();
+    for row in &evidence.calls {
+        match (call::role(row.number), row.source, row.target) {
+            (Some(Role::Take), Some(source), _) if source.kind == FileKind::Regular => {
+                let reader = readers.entry(row.process).or_default();
+                *reader.files.entry(source.into()).or_default() += row.bytes;
+            }
+            (Some(Role::Give), _, Some(target))
+                if evidence.sockets.iter().any(|socket| is_socket(target, socket.inode))
+                    && context.mapped(row.process, row.buffer).is_none() =>
+            {
+                readers.entry(row.process).or_default().given_bytes += row.bytes;
+            }
+            _ => {}
+        }
+    }
+    for ((process, file), bytes) in &context.read_before_sending {
+        if let Some(read) = readers.get_mut(process).and_then(|reader| reader.files.get_mut(file)) {
+            *read = read.saturating_sub(*bytes);
+        }
+    }
+    for reader in readers.values_mut() {
+        reader.files.retain(|_, bytes| *bytes > 0);
+    }
+    readers
+}

@@ -1,0 +1,119 @@
+//! Which files the bytes that a process sent from its memory were read from.
+//!
+//! Nothing ties a read to a write but their numbers. So the files that were read most are taken
+//! to be the ones that were sent, and only as far as the bytes given to sockets reach: a
+//! configuration that was read, too, does not fit into what is left, which is headers.
+
+use std::collections::BTreeMap;
+
+use crate::explain::apportion::{apportion, take};
+use crate::explain::context::FileKey;
+use crate::explain::ledger::{Part, Way};
+
+/// Bytes of reading beyond what was given that are no sign of a transformation.
+const SLACK_BYTES: u64 = 64 * 1024;
+
+/// What a process read of files and gave to sockets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Reader {
+    /// Bytes read, by file, since it began to send.
+    pub(crate) files: BTreeMap<FileKey, u64>,
+    /// Bytes given to TCP sockets from memory that is no mapping of a file.
+    pub(crate) given_bytes: u64,
+}
+
+/// Bytes of a socket that a process gave from memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// The process.
+    pub(crate) process: u32,
+    /// The socket's place.
+    pub(crate) socket: usize,
+    /// Whether they are TLS records made in user space.
+    pub(crate) is_tls: bool,
+    /// How many; less what was already attributed.
+    pub(crate) left: u64,
+}
+
+impl Piece {
+    /// What is left, as bytes that no file is known to be behind.
+    pub(crate) const fn memory(&self) -> Part {
+        let Self { process, socket, left, .. } = *self;
+        Part { process, socket, file: None, way: Way::Memory, bytes: left }
+    }
+}
+
+impl Reader {
+    /// Bytes read of all files.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.files.values().sum()
+    }
+
+    /// Whether clearly more was read than was given: compressed, filtered, or read for another
+    /// purpose. Not so if a single file accounts for what was given.
+    pub(crate) fn is_transforming(&self) -> bool {
+        let given = self.given_bytes;
+        let is_one_file =
+            self.files.values().any(|read| *read <= given && *read >= given - given / 10);
+        self.given_bytes > 0
+            && !is_one_file
+            && self.read_bytes() > given.saturating_add(given / 10).saturating_add(SLACK_BYTES)
+    }
+
+    /// How many of the given bytes each file is behind.
+    fn sent(&self) -> BTreeMap<FileKey, u64> {
+        let given = self.given_bytes;
+        if self.read_bytes() <= given {
+            return self.files.clone();
+        }
+        if self.is_transforming() {
+            let weights: Vec<u64> = self.files.values().copied().collect();
+            return self.files.keys().copied().zip(apportion(given, &weights)).collect();
+        }
+        let mut largest_first: Vec<(FileKey, u64)> =
+            self.files.iter().map(|(file, read)| (*file, *read)).collect();
+        largest_first.sort_by_key(|(file, read)| (std::cmp::Reverse(*read), *file));
+        let mut left = given;
+        let mut sent = BTreeMap::new();
+        for (file, read) in largest_first.iter().filter(|(_, read)| *read <= given) {
+            if *read <= left {
+                sent.insert(*file, *read);
+                left -= read;
+            }
+        }
+        // Read ahead of what was given so far: part of the largest file.
+        if sent.values().sum::<u64>() < given / 2
+            && let Some((file, _)) = largest_first.first()
+        {
+            return [(*file, given)].into();
+        }
+        sent
+    }
+}
+
+/// Enters what a process sent from memory, by the files it was read from.
+pub(crate) fn attribute(reader: &Reader, mut pieces: Vec<Piece>, parts: &mut Vec<Part>) {
+    let left: u64 = pieces.iter().map(|piece| piece.left).sum();
+    let sent = reader.sent();
+    let wanted: u64 = sent.values().sum();
+    let weights: Vec<u64> = sent.values().copied().collect();
+    // Of what was given only a part has left.
+    let scaled = u128::from(wanted) * u128::from(left.min(reader.given_bytes));
+    let reached = scaled.checked_div(u128::from(reader.given_bytes)).unwrap_or(0);
+    let shares = apportion(u64::try_from(reached).unwrap_or(left).min(left), &weights);
+    for (file, share) in sent.keys().zip(shares) {
+        let owners: Vec<(u32, usize, bool)> =
+            pieces.iter().map(|piece| (piece.process, piece.socket, piece.is_tls)).collect();
+        let mut amounts: Vec<&mut u64> = pieces.iter_mut().map(|piece| &mut piece.left).collect();
+        for ((process, socket, is_tls), bytes) in owners.into_iter().zip(take(share, &mut amounts))
+        {
+            let way = match (is_tls, reader.is_transforming()) {
+                (true, _) => Way::ReadTls,
+                (false, true) => Way::ReadTransformed,
+                (false, false) => Way::Read,
+            };
+            parts.push(Part { process, socket, file: Some(*file), way, bytes });
+        }
+    }
+    parts.extend(pieces.iter().map(Piece::memory));
+}

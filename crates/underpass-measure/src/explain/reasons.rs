@@ -1,0 +1,90 @@
+//! Why file bytes were copied on their way to a socket: the reasons, each with the evidence
+//! behind it and what to change.
+//!
+//! A reason is only given for bytes that the ledger holds in its way, or for calls that were
+//! counted; what fits none is R0, which says that it is not known.
+//!
+//! Source: Documentation/networking/msg_zerocopy.rst (loopback, 10 KB),
+//! Documentation/networking/tls.rst, sendfile(2), copy_file_range(2).
+
+use serde::Serialize;
+
+use crate::evidence::Evidence;
+use crate::explain::calls_only;
+use crate::explain::context::Context;
+use crate::explain::from_pages;
+use crate::explain::ledger::Ledger;
+
+/// Why bytes were copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Reason {
+    /// Not known.
+    R0,
+    /// Read into memory and written from there.
+    R1,
+    /// Written from a mapping of the file.
+    R2,
+    /// Encrypted by the processor.
+    R3,
+    /// What left is not what was read.
+    R4,
+    /// The interface takes no scattered pieces.
+    R5,
+    /// `MSG_ZEROCOPY` to a peer on this machine.
+    R6,
+    /// `MSG_ZEROCOPY` of too little at a time.
+    R7,
+    /// The source is not in the page cache.
+    R8,
+    /// From file to file without shared extents.
+    R9,
+    /// By io_uring, without splice or `SEND_ZC`.
+    R10,
+    /// Sent again.
+    R11,
+}
+
+impl Reason {
+    /// The reason in a few words.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::R0 => "not known",
+            Self::R1 => "read into memory and written from there",
+            Self::R2 => "written from a mapping of the file",
+            Self::R3 => "encrypted by the CPU",
+            Self::R4 => "what left is not what was read",
+            Self::R5 => "the interface takes no scattered pieces",
+            Self::R6 => "MSG_ZEROCOPY to a peer on this machine",
+            Self::R7 => "MSG_ZEROCOPY of too little at a time",
+            Self::R8 => "the source is not in the page cache",
+            Self::R9 => "from file to file without shared extents",
+            Self::R10 => "by io_uring, without splice or SEND_ZC",
+            Self::R11 => "sent again",
+        }
+    }
+}
+
+/// A reason that was found to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The reason.
+    pub reason: Reason,
+    /// Bytes it holds for.
+    pub bytes: u64,
+    /// What was seen, with its numbers.
+    pub evidence: String,
+    /// What to change.
+    pub fix: String,
+}
+
+/// Every reason that holds, most bytes first; R0 and R11 last.
+pub(crate) fn find(evidence: &Evidence, context: &Context, ledger: &Ledger) -> Vec<Finding> {
+    let mut findings = from_pages::find(evidence, context, ledger);
+    findings.extend(calls_only::find(evidence, context, ledger));
+    findings.sort_by_key(|finding| {
+        let is_last = matches!(finding.reason, Reason::R0 | Reason::R11);
+        (is_last, std::cmp::Reverse(finding.bytes), finding.reason)
+    });
+    findings
+}

@@ -1,0 +1,211 @@
+//! The answer: shares by reference and copied, of all file bytes, per file, peer and process,
+//! and the reasons.
+//!
+//! Bytes by reference are counted page by page. Copied ones are the lesser of what was read and
+//! what left from memory, so they carry the mark of a derived figure. Headers and other bytes
+//! without a file behind them are shown beside, and are part of no share.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::evidence::Evidence;
+use crate::explain::context::Context;
+use crate::explain::ledger::{Class, Ledger, Part};
+use crate::explain::reasons::{self, Finding};
+use crate::explain::words;
+use crate::figure::Figure;
+
+/// How copied bytes are derived.
+const COPIED_FROM: &str = "bytes that left in copied pages, as far as reads of files, writes \
+                           from their mappings, or sendfile and splice account for them";
+
+/// Bytes of one file, peer or process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// Path, address, or program and process number.
+    pub name: String,
+    /// Connections, of a peer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
+    /// File bytes that left by reference.
+    pub by_reference_bytes: u64,
+    /// File bytes that the processor copied.
+    pub copied_bytes: u64,
+    /// File bytes of which neither is known.
+    pub unknown_bytes: u64,
+    /// Bytes without a file behind them, such as headers.
+    pub other_bytes: u64,
+}
+
+impl Share {
+    /// All file bytes.
+    #[must_use]
+    pub const fn file_bytes(&self) -> u64 {
+        self.by_reference_bytes + self.copied_bytes + self.unknown_bytes
+    }
+
+    fn add(&mut self, part: &Part) {
+        *match part.way.class() {
+            Class::ByReference => &mut self.by_reference_bytes,
+            Class::Copied => &mut self.copied_bytes,
+            Class::Unknown => &mut self.unknown_bytes,
+            Class::NotAFile => &mut self.other_bytes,
+        } += part.bytes;
+    }
+}
+
+/// What left, and why it was copied where it was.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Everything together.
+    pub total: Share,
+    /// Percentage of file bytes that left by reference.
+    pub by_reference_percent: Figure,
+    /// File bytes that the processor copied.
+    pub copied: Figure,
+    /// Payload that left again.
+    pub retransmitted_bytes: u64,
+    /// By file, most bytes first.
+    pub files: Vec<Share>,
+    /// By the address of the other end, most bytes first.
+    pub peers: Vec<Share>,
+    /// By process, most bytes first.
+    pub processes: Vec<Share>,
+    /// Why bytes were copied, most bytes first.
+    pub findings: Vec<Finding>,
+    /// Events that were lost: if not zero, every count is a lower bound.
+    pub lost_events: u64,
+}
+
+/// Why a demanded share was not reached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Shortfall {
+    /// Less than demanded left by reference.
+    #[error(
+        "{share} of {file_bytes} file bytes left by reference, {wanted} % were demanded; \
+         the reasons above say what to change"
+    )]
+    Below {
+        /// The share, as text.
+        share: String,
+        /// File bytes that left.
+        file_bytes: u64,
+        /// The percentage demanded, as text.
+        wanted: String,
+    },
+    /// Nothing that could be judged left.
+    #[error(
+        "no file bytes were seen to leave a TCP socket, {wanted} % by reference were demanded; \
+         ask the program for a file while it is watched"
+    )]
+    Nothing {
+        /// The percentage demanded, as text.
+        wanted: String,
+    },
+}
+
+impl Report {
+    /// Judges what was seen.
+    #[must_use]
+    pub fn new(evidence: &Evidence, context: &Context) -> Self {
+        let ledger = Ledger::new(evidence, context);
+        let mut total = Share { name: "all".into(), ..Share::default() };
+        for part in &ledger.parts {
+            total.add(part);
+        }
+        Self {
+            by_reference_percent: percent(&total),
+            copied: Figure::Derived { value: as_f64(total.copied_bytes), from: COPIED_FROM },
+            retransmitted_bytes: evidence.sockets.iter().map(|s| s.retransmitted_bytes).sum(),
+            files: by_file(&ledger, context),
+            peers: by_peer(&ledger, evidence),
+            processes: by_process(&ledger, context),
+            findings: reasons::find(evidence, context, &ledger),
+            lost_events: evidence.lost,
+            total,
+        }
+    }
+
+    /// Holds the share by reference against a demanded percentage.
+    ///
+    /// # Errors
+    ///
+    /// [`Shortfall`] if it is below, or if no file bytes left.
+    pub fn check(&self, min_by_reference: f64) -> Result<(), Shortfall> {
+        let wanted = min_by_reference.to_string();
+        match self.by_reference_percent.value() {
+            None => Err(Shortfall::Nothing { wanted }),
+            Some(percent) if percent < min_by_reference => Err(Shortfall::Below {
+                share: words::share(self.total.by_reference_bytes, self.total.file_bytes()),
+                file_bytes: self.total.file_bytes(),
+                wanted,
+            }),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+fn percent(total: &Share) -> Figure {
+    match total.file_bytes() {
+        0 => Figure::Unavailable("no file bytes were seen to leave a TCP socket".into()),
+        all => Figure::Derived {
+            value: as_f64(total.by_reference_bytes) * 100.0 / as_f64(all),
+            from: "bytes by reference / (bytes by reference + copied + unknown) x 100",
+        },
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of bytes stay far below 2^53")]
+const fn as_f64(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+fn by_file(ledger: &Ledger, context: &Context) -> Vec<Share> {
+    let mut shares = BTreeMap::new();
+    for part in ledger.parts.iter().filter(|part| part.way.class() != Class::NotAFile) {
+        let name = part.file.map_or_else(|| "a file not seen".into(), |key| context.name_of(key));
+        add(&mut shares, name, part);
+    }
+    sorted(shares)
+}
+
+fn by_peer(ledger: &Ledger, evidence: &Evidence) -> Vec<Share> {
+    let mut shares = BTreeMap::new();
+    let mut connections: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    for part in &ledger.parts {
+        let peer = evidence.sockets.get(part.socket).and_then(|socket| socket.peer);
+        let name = peer.map_or_else(|| "a peer not seen".into(), |peer| peer.ip().to_string());
+        connections.entry(name.clone()).or_default().insert(part.socket);
+        add(&mut shares, name, part);
+    }
+    for (name, share) in &mut shares {
+        share.connections = connections.get(name).map(|sockets| sockets.len() as u64);
+    }
+    sorted(shares)
+}
+
+fn by_process(ledger: &Ledger, context: &Context) -> Vec<Share> {
+    let mut shares = BTreeMap::new();
+    for part in &ledger.parts {
+        let name = match context.program_of(part.process) {
+            name if name.ends_with(&format!(" {}", part.process)) => name,
+            name => format!("{name} {}", part.process),
+        };
+        add(&mut shares, name, part);
+    }
+    sorted(shares)
+}
+
+fn add(shares: &mut BTreeMap<String, Share>, name: String, part: &Part) {
+    let share = shares.entry(name.clone()).or_default();
+    share.name = name;
+    share.add(part);
+}
+
+fn sorted(shares: BTreeMap<String, Share>) -> Vec<Share> {
+    let mut shares: Vec<Share> = shares.into_values().collect();
+    shares.sort_by_key(|share| std::cmp::Reverse((share.file_bytes(), share.other_bytes)));
+    shares
+}

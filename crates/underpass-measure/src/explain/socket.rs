@@ -1,0 +1,278 @@
+//! One socket's bytes, divided among the processes that used it and the ways they took.
+//!
+//! Kernel pages and linear bytes are where copied bytes end up, but also what passes by
+//! reference becomes when the kernel must encrypt it or an interface takes no pages. What was
+//! given from memory is copied in any case, so it is counted against them first; only what is
+//! left of them can be passed bytes that were copied after all.
+
+use std::collections::BTreeMap;
+
+use crate::evidence::{FileId, FileKind, Lent, Origin, Socket};
+use crate::explain::apportion::take;
+use crate::explain::context::FileKey;
+use crate::explain::ledger::{Part, Way};
+use crate::explain::reading::Piece;
+
+/// What watched processes did to a socket.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Uses {
+    /// Bytes given from memory.
+    pub(crate) given: Vec<Giving>,
+    /// Bytes passed from other descriptors.
+    pub(crate) passed: Vec<Passing>,
+    /// Whether calls were made whose bytes are not known.
+    pub(crate) is_incomplete: bool,
+    /// Whether a watched process has an io_uring, whose operations are no calls.
+    pub(crate) is_of_ring: bool,
+}
+
+/// Bytes that a process gave from memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Giving {
+    /// The process.
+    pub(crate) process: u32,
+    /// The file whose mapping the memory is.
+    pub(crate) mapped: Option<FileKey>,
+    /// Whether the memory was lent (`MSG_ZEROCOPY`).
+    pub(crate) is_lent: bool,
+    /// Whether it began with a TLS record.
+    pub(crate) is_tls: bool,
+    /// How many; less what was already entered.
+    pub(crate) bytes: u64,
+}
+
+/// Bytes that a process passed from a descriptor.
+#[derive(Debug, Clone)]
+pub(crate) struct Passing {
+    /// The process.
+    pub(crate) process: u32,
+    /// What was passed.
+    pub(crate) source: Source,
+    /// Whether the descriptor bypasses the page cache.
+    pub(crate) is_direct: bool,
+    /// How many; less what was already entered.
+    pub(crate) left: u64,
+}
+
+/// What bytes are passed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A regular file.
+    File(FileKey),
+    /// A socket.
+    Socket,
+    /// Memory lent to a pipe, a device, or what was not seen.
+    Other,
+}
+
+impl Source {
+    /// What a descriptor's file is.
+    pub(crate) fn of(id: Option<FileId>) -> Self {
+        match id {
+            Some(id) if id.kind == FileKind::Regular => Self::File(id.into()),
+            Some(id) if id.kind == FileKind::Socket => Self::Socket,
+            Some(_) | None => Self::Other,
+        }
+    }
+
+    const fn file(self) -> Option<FileKey> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Socket | Self::Other => None,
+        }
+    }
+}
+
+/// What left a socket, by where it lay.
+#[derive(Debug, Default)]
+struct Lay {
+    shared: BTreeMap<FileKey, u64>,
+    lent: BTreeMap<FileKey, u64>,
+    kernel: u64,
+    shared_kernel: u64,
+    linear: u64,
+    anonymous: u64,
+    interface: u32,
+}
+
+impl Lay {
+    fn of(socket: &Socket) -> Self {
+        let mut lay = Self::default();
+        let mut most_linear = 0;
+        for pages in &socket.sent {
+            let bytes = pages.bytes;
+            match (pages.origin, pages.lent) {
+                (Origin::PageCache { major, minor, inode }, Lent::Shared) => {
+                    *lay.shared.entry(FileKey { major, minor, inode }).or_default() += bytes;
+                }
+                (Origin::PageCache { major, minor, inode }, Lent::ZeroCopy) => {
+                    *lay.lent.entry(FileKey { major, minor, inode }).or_default() += bytes;
+                }
+                (Origin::Kernel, Lent::Shared | Lent::ZeroCopy) => lay.shared_kernel += bytes,
+                // A file's page in a buffer that is not lent is no reference to the file.
+                (Origin::Kernel | Origin::PageCache { .. }, Lent::No) => lay.kernel += bytes,
+                (Origin::Linear, _) => {
+                    lay.linear += bytes;
+                    if bytes > most_linear {
+                        (most_linear, lay.interface) = (bytes, pages.interface);
+                    }
+                }
+                (Origin::Anonymous, _) => lay.anonymous += bytes,
+            }
+        }
+        lay
+    }
+}
+
+/// Where entries go.
+struct Book<'a> {
+    place: usize,
+    first_user: u32,
+    is_of_ring: bool,
+    parts: &'a mut Vec<Part>,
+}
+
+impl Book<'_> {
+    fn enter(&mut self, process: u32, file: Option<FileKey>, way: Way, bytes: u64) {
+        self.parts.push(Part { process, socket: self.place, file, way, bytes });
+    }
+
+    /// Enters pages of a file that no call accounts for.
+    fn enter_unaccounted(&mut self, file: FileKey, bytes: u64) {
+        let way = if self.is_of_ring { Way::Reference } else { Way::Unseen };
+        self.enter(self.first_user, Some(file), way, bytes);
+    }
+}
+
+/// Divides what left a socket: into `parts`, and into `pieces` what came from memory.
+pub(crate) fn split(
+    place: usize,
+    socket: &Socket,
+    uses: &Uses,
+    parts: &mut Vec<Part>,
+    pieces: &mut Vec<Piece>,
+) {
+    let (mut given, mut passed) = (uses.given.clone(), uses.passed.clone());
+    let is_encrypted = socket.upper_layer.as_deref() == Some("tls");
+    let mut lay = Lay::of(socket);
+    let mut book = Book { place, first_user: socket.process, is_of_ring: uses.is_of_ring, parts };
+    shared_pages(&lay, &mut passed, &mut book);
+    lent_pages(&lay, &mut given, &mut book);
+    passed_and_copied(&mut lay, &given, &mut passed, is_encrypted, &mut book);
+    let mut memory = lay.kernel + lay.shared_kernel + lay.linear + lay.anonymous;
+    memory -= mapped_and_copied(memory, &mut given, &mut book);
+    memory -= from_memory(memory, &mut given, is_encrypted, &book, pieces);
+    let (process, way) = match (uses.is_incomplete, uses.is_of_ring) {
+        (true, _) => (socket.process, Way::Memory),
+        (false, true) => (socket.process, Way::Ring),
+        (false, false) => (socket.process, Way::Unseen),
+    };
+    book.enter(process, None, way, memory);
+}
+
+/// Pages of files that were passed: to the calls that name the file, then to the others.
+fn shared_pages(lay: &Lay, passed: &mut [Passing], book: &mut Book<'_>) {
+    for (file, bytes) in &lay.shared {
+        let mut left = *bytes;
+        for is_named in [true, false] {
+            let fits = |pass: &&mut Passing| (pass.source.file() == Some(*file)) == is_named;
+            let mut fitting: Vec<&mut Passing> = passed.iter_mut().filter(fits).collect();
+            let processes: Vec<u32> = fitting.iter().map(|pass| pass.process).collect();
+            let mut amounts: Vec<&mut u64> =
+                fitting.iter_mut().map(|pass| &mut pass.left).collect();
+            for (process, taken) in processes.into_iter().zip(take(left, &mut amounts)) {
+                book.enter(process, Some(*file), Way::Reference, taken);
+                left -= taken;
+            }
+        }
+        book.enter_unaccounted(*file, left);
+    }
+}
+
+/// Pages of files that were lent by `MSG_ZEROCOPY` from a mapping.
+fn lent_pages(lay: &Lay, given: &mut [Giving], book: &mut Book<'_>) {
+    for (file, bytes) in &lay.lent {
+        let mut lending: Vec<&mut Giving> = given.iter_mut().filter(|give| give.is_lent).collect();
+        let processes: Vec<u32> = lending.iter().map(|give| give.process).collect();
+        let mut amounts: Vec<&mut u64> = lending.iter_mut().map(|give| &mut give.bytes).collect();
+        let mut left = *bytes;
+        for (process, taken) in processes.into_iter().zip(take(left, &mut amounts)) {
+            book.enter(process, Some(*file), Way::Reference, taken);
+            left -= taken;
+        }
+        book.enter_unaccounted(*file, left);
+    }
+}
+
+/// What was passed and yet lies in pages of the kernel or beside the headers.
+fn passed_and_copied(
+    lay: &mut Lay,
+    given: &[Giving],
+    passed: &mut [Passing],
+    is_encrypted: bool,
+    book: &mut Book<'_>,
+) {
+    let from_memory: u64 = given.iter().map(|give| give.bytes).sum();
+    let copied = lay.kernel + lay.shared_kernel + lay.linear;
+    let expected = from_memory.saturating_sub(lay.anonymous);
+    let mut excess = copied.saturating_sub(expected);
+    let interface = lay.interface;
+    let places = [
+        (&mut lay.linear, true, Some(Way::Linear { interface })),
+        (&mut lay.shared_kernel, true, None),
+        (&mut lay.kernel, is_encrypted, None),
+    ];
+    for (pages, is_possible, way) in places {
+        if !is_possible {
+            continue;
+        }
+        let processes: Vec<(u32, Source, bool)> =
+            passed.iter().map(|pass| (pass.process, pass.source, pass.is_direct)).collect();
+        let mut amounts: Vec<&mut u64> = passed.iter_mut().map(|pass| &mut pass.left).collect();
+        let taken = take(excess.min(*pages), &mut amounts);
+        for ((process, source, is_direct), bytes) in processes.into_iter().zip(taken) {
+            let way = match (source, way) {
+                (Source::Socket | Source::Other, _) => Way::Relayed,
+                (Source::File(_), Some(way)) => way,
+                (Source::File(_), None) if is_encrypted => Way::Encrypted,
+                (Source::File(_), None) if is_direct => Way::Direct,
+                (Source::File(_), None) => Way::Uncached,
+            };
+            book.enter(process, source.file(), way, bytes);
+            *pages -= bytes;
+            excess -= bytes;
+        }
+    }
+}
+
+/// What was written from mappings of files, and copied.
+fn mapped_and_copied(memory: u64, given: &mut [Giving], book: &mut Book<'_>) -> u64 {
+    let mut mapped: Vec<&mut Giving> =
+        given.iter_mut().filter(|give| give.mapped.is_some()).collect();
+    let owners: Vec<(u32, Option<FileKey>)> =
+        mapped.iter().map(|give| (give.process, give.mapped)).collect();
+    let mut amounts: Vec<&mut u64> = mapped.iter_mut().map(|give| &mut give.bytes).collect();
+    let taken = take(memory, &mut amounts);
+    for ((process, file), bytes) in owners.into_iter().zip(&taken) {
+        book.enter(process, file, Way::Mapped, *bytes);
+    }
+    taken.iter().sum()
+}
+
+/// What was given from other memory: a file may have been read into it.
+fn from_memory(
+    memory: u64,
+    given: &mut [Giving],
+    is_encrypted: bool,
+    book: &Book<'_>,
+    pieces: &mut Vec<Piece>,
+) -> u64 {
+    let owners: Vec<(u32, bool)> =
+        given.iter().map(|give| (give.process, give.is_tls && !is_encrypted)).collect();
+    let mut amounts: Vec<&mut u64> = given.iter_mut().map(|give| &mut give.bytes).collect();
+    let taken = take(memory, &mut amounts);
+    for ((process, is_tls), bytes) in owners.into_iter().zip(&taken) {
+        pieces.push(Piece { process, socket: book.place, is_tls, left: *bytes });
+    }
+    taken.iter().sum()
+}

@@ -1,0 +1,211 @@
+//! Who is credited with which bytes.
+
+use linux_raw_sys::general as sys;
+use proptest::prelude::*;
+use underpass_measure::evidence::{Calls, Lent, Origin, Pages};
+use underpass_measure::explain::report::{Report, Share, Shortfall};
+
+use crate::explain::made::*;
+
+const MIB: u64 = 1 << 20;
+
+fn bytes(shares: &[Share]) -> Vec<(&str, u64, u64)> {
+    shares
+        .iter()
+        .map(|share| (share.name.as_str(), share.by_reference_bytes, share.copied_bytes))
+        .collect()
+}
+
+#[test]
+fn sendfile_bytes_are_the_files_and_headers_are_not() {
+    let seen = evidence(
+        vec![sendfiles(NGINX, 7, 31, 10 * MIB), writes(NGINX, 31, 250)],
+        vec![socket(31, NGINX, vec![cached(7, 10 * MIB), kernel(250)])],
+    );
+    let report = Report::new(&seen, &context());
+    assert_eq!(totals(&report), [10 * MIB, 0, 0, 250]);
+    assert_eq!(report.by_reference_percent.value(), Some(100.0));
+    assert_eq!(bytes(&report.files), [("/srv/7", 10 * MIB, 0)]);
+    assert_eq!(bytes(&report.peers), [("10.0.0.31", 10 * MIB, 0)]);
+    assert_eq!(report.peers[0].connections, Some(1));
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+}
+
+#[test]
+fn a_configuration_that_was_read_is_not_sent_and_the_largest_file_is() {
+    let seen = evidence(
+        vec![
+            reads(PYTHON, 8, 5_000),
+            reads(PYTHON, 7, 3 * MIB),
+            reads(PYTHON, 9, 40_000),
+            writes(PYTHON, 31, 3 * MIB + 300),
+        ],
+        vec![socket(31, PYTHON, vec![kernel(3 * MIB + 300)])],
+    );
+    let report = Report::new(&seen, &context());
+    assert_eq!(totals(&report), [0, 3 * MIB, 0, 300]);
+    assert_eq!(bytes(&report.files), [("/srv/7", 0, 3 * MIB)]);
+}
+
+#[test]
+fn what_was_read_before_the_first_byte_left_is_not_sent_even_if_it_would_fit() {
+    let seen = evidence(
+        vec![reads(NGINX, 8, 5_000), sendfiles(NGINX, 7, 31, MIB), writes(NGINX, 31, 40_000)],
+        vec![socket(31, NGINX, vec![cached(7, MIB), kernel(40_000)])],
+    );
+    let mut context = context();
+    assert_eq!(totals(&Report::new(&seen, &context)), [MIB, 5_000, 0, 35_000]);
+    context.read_before_sending.insert((NGINX, key(8)), 5_000);
+    assert_eq!(totals(&Report::new(&seen, &context)), [MIB, 0, 0, 40_000]);
+}
+
+#[test]
+fn no_more_is_copied_than_was_read_nor_than_left() {
+    let sent_more = evidence(
+        vec![reads(PYTHON, 7, 1_000), writes(PYTHON, 31, 9_000)],
+        vec![socket(31, PYTHON, vec![kernel(9_000)])],
+    );
+    assert_eq!(totals(&Report::new(&sent_more, &context())), [0, 1_000, 0, 8_000]);
+    let left_less = evidence(
+        vec![reads(PYTHON, 7, 9_000), writes(PYTHON, 31, 9_000)],
+        vec![socket(31, PYTHON, vec![kernel(4_000)])],
+    );
+    assert_eq!(totals(&Report::new(&left_less, &context())), [0, 4_000, 0, 0]);
+}
+
+#[test]
+fn a_process_gets_no_more_of_a_socket_than_its_own_calls() {
+    let seen = evidence(
+        vec![
+            sendfiles(NGINX, 7, 31, 3_000),
+            sendfiles(PYTHON, 7, 31, 1_000),
+            writes(PYTHON, 31, 500),
+            reads(PYTHON, 8, 500),
+        ],
+        vec![socket(31, NGINX, vec![cached(7, 4_000), kernel(900)])],
+    );
+    let report = Report::new(&seen, &context());
+    assert_eq!(bytes(&report.processes), [("nginx 100", 3_000, 0), ("python3.11 200", 1_000, 500)]);
+    assert_eq!(totals(&report), [4_000, 500, 0, 400]);
+}
+
+#[test]
+fn pages_beyond_all_calls_are_nobodys() {
+    let seen = evidence(
+        vec![sendfiles(NGINX, 7, 31, MIB)],
+        vec![socket(31, NGINX, vec![cached(7, 3 * MIB)])],
+    );
+    let report = Report::new(&seen, &context());
+    assert_eq!(totals(&report), [MIB, 0, 0, 2 * MIB]);
+    assert_eq!(reasons(&report), expected(&[("R0", 2 * MIB)]));
+}
+
+#[test]
+fn each_file_and_each_peer_has_its_own_share() {
+    let seen = evidence(
+        vec![sendfiles(NGINX, 7, 31, 4_000), reads(NGINX, 8, 2_000), writes(NGINX, 32, 2_000)],
+        vec![socket(31, NGINX, vec![cached(7, 4_000)]), socket(32, NGINX, vec![kernel(2_000)])],
+    );
+    let report = Report::new(&seen, &context());
+    assert_eq!(bytes(&report.files), [("/srv/7", 4_000, 0), ("/srv/8", 0, 2_000)]);
+    assert_eq!(bytes(&report.peers), [("10.0.0.31", 4_000, 0), ("10.0.0.32", 0, 2_000)]);
+}
+
+#[test]
+fn splice_through_a_pipe_is_by_reference_and_a_relayed_socket_is_no_file() {
+    let through = |inode, source, bytes| {
+        [
+            calls(NGINX, sys::__NR_splice, (source, pipe(inode)), 4, bytes),
+            calls(NGINX, sys::__NR_splice, (pipe(inode), socket_id(31)), 4, bytes),
+        ]
+    };
+    let lent = |bytes| Pages { lent: Lent::Shared, ..kernel(bytes) };
+    let rows = [through(1, file(7), 4_000), through(2, socket_id(40), 6_000)].concat();
+    let seen = evidence(rows, vec![socket(31, NGINX, vec![cached(7, 4_000), lent(6_000)])]);
+    let report = Report::new(&seen, &context());
+    assert_eq!(totals(&report), [4_000, 0, 0, 6_000]);
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+}
+
+#[test]
+fn a_check_says_both_numbers_and_nothing_sent_is_a_failure() {
+    let seen = evidence(
+        vec![sendfiles(NGINX, 7, 31, 900), reads(NGINX, 8, 100), writes(NGINX, 31, 100)],
+        vec![socket(31, NGINX, vec![cached(7, 900), kernel(100)])],
+    );
+    let report = Report::new(&seen, &context());
+    assert_eq!((report.check(90.0), report.check(0.0)), (Ok(()), Ok(())));
+    let shortfall = report.check(95.0).unwrap_err();
+    assert!(
+        shortfall
+            .to_string()
+            .starts_with("90.0 % of 1000 file bytes left by reference, 95 % were demanded")
+    );
+    let nothing = Report::new(&evidence(vec![], vec![]), &context());
+    assert_eq!(nothing.check(95.0), Err(Shortfall::Nothing { wanted: "95".into() }));
+    assert_eq!(nothing.by_reference_percent.value(), None);
+}
+
+fn any_calls() -> impl Strategy<Value = Calls> {
+    let numbers = [sys::__NR_read, sys::__NR_write, sys::__NR_sendfile, sys::__NR_splice];
+    (0..4_usize, 0..2_u32, 0..3_u64, 0..2_u64, 0..9_000_u64, any::<[bool; 4]>()).prop_map(
+        move |(number, process, inode, socket, bytes, [is_piped, is_tls, is_lent, is_direct])| {
+            let source = if is_piped { pipe(5) } else { file(7 + inode) };
+            let ends = match number {
+                0 => (source, None),
+                1 => (None, socket_id(31 + socket)),
+                _ => (source, socket_id(31 + socket)),
+            };
+            let mut row = calls(NGINX + 100 * process, numbers[number], ends, 3, bytes);
+            (row.is_zero_copy, row.is_direct) = (is_lent, is_direct);
+            if is_tls {
+                row.head = [0x17, 3, 3, 0, 9, 0, 0, 0];
+            }
+            row
+        },
+    )
+}
+
+fn any_pages() -> impl Strategy<Value = Pages> {
+    (0..4_usize, 0..3_u64, 0..3_usize, 1..3_u32, 0..9_000_u64).prop_map(
+        |(origin, inode, lent, interface, bytes)| {
+            let origins =
+                [Origin::Linear, Origin::Kernel, Origin::Anonymous, cached(7 + inode, 0).origin];
+            let lents = [Lent::No, Lent::Shared, Lent::ZeroCopy];
+            Pages { interface, origin: origins[origin], lent: lents[lent], bytes }
+        },
+    )
+}
+
+proptest! {
+    /// Whatever was seen, every byte that left is in the report exactly once, in the total, the
+    /// peers and the processes; and no more is by reference than lay in pages of files.
+    #[test]
+    fn every_byte_that_left_is_accounted_once(
+        rows in prop::collection::vec(any_calls(), 0..8),
+        first in prop::collection::vec(any_pages(), 0..6),
+        second in prop::collection::vec(any_pages(), 0..6),
+        is_encrypted in any::<bool>(),
+        is_mapped in any::<bool>(),
+    ) {
+        let sum = |pages: &[Pages]| pages.iter().map(|pages| pages.bytes).sum::<u64>();
+        let left = sum(&first) + sum(&second);
+        let cached: u64 = first.iter().chain(&second)
+            .filter(|pages| matches!(pages.origin, Origin::PageCache { .. }))
+            .map(|pages| pages.bytes).sum();
+        let mut sockets = vec![socket(31, NGINX, first), socket(32, PYTHON, second)];
+        if is_encrypted {
+            sockets[0].upper_layer = Some("tls".into());
+        }
+        let is_direct = rows.iter().any(|row| row.is_direct);
+        let context = if is_mapped { context_with_mapping(PYTHON, 9) } else { context() };
+        let report = Report::new(&evidence(rows, sockets), &context);
+        let all = |shares: &[Share]| -> u64 {
+            shares.iter().map(|share| share.file_bytes() + share.other_bytes).sum()
+        };
+        prop_assert_eq!(totals(&report).iter().sum::<u64>(), left);
+        prop_assert_eq!((all(&report.peers), all(&report.processes)), (left, left));
+        prop_assert_eq!(all(&report.files), report.total.file_bytes());
+        prop_assert!(report.total.by_reference_bytes <= cached || is_direct);
+    }
+}

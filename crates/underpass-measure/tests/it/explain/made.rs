@@ -1,0 +1,139 @@
+//! Evidence written by hand: calls, sockets and what is known beside.
+
+use std::net::SocketAddr;
+
+use linux_raw_sys::general as sys;
+use underpass_measure::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Pages, Socket};
+use underpass_measure::explain::context::{Context, FileKey, Interface, Mapping, Program};
+use underpass_measure::explain::reasons::Finding;
+use underpass_measure::explain::report::Report;
+
+pub(crate) const NGINX: u32 = 100;
+pub(crate) const PYTHON: u32 = 200;
+pub(crate) const LO: u32 = 1;
+pub(crate) const VETH: u32 = 2;
+
+/// A regular file of 8:1, by its inode.
+pub(crate) const fn file(inode: u64) -> Option<FileId> {
+    Some(FileId { kind: FileKind::Regular, major: 8, minor: 1, inode })
+}
+
+pub(crate) const fn socket_id(inode: u64) -> Option<FileId> {
+    Some(FileId { kind: FileKind::Socket, major: 0, minor: 8, inode })
+}
+
+pub(crate) const fn pipe(inode: u64) -> Option<FileId> {
+    Some(FileId { kind: FileKind::Pipe, major: 0, minor: 14, inode })
+}
+
+pub(crate) const fn key(inode: u64) -> FileKey {
+    FileKey { major: 8, minor: 1, inode }
+}
+
+/// Calls of a process: number, source, target, how many, bytes.
+pub(crate) fn calls(
+    process: u32,
+    number: u32,
+    (source, target): (Option<FileId>, Option<FileId>),
+    calls: u64,
+    bytes: u64,
+) -> Calls {
+    Calls {
+        process,
+        number,
+        source,
+        target,
+        is_zero_copy: false,
+        is_direct: false,
+        calls,
+        failures: 0,
+        bytes,
+        buffer: 0x5000,
+        head: *b"HTTP/1.1",
+    }
+}
+
+pub(crate) fn reads(process: u32, inode: u64, bytes: u64) -> Calls {
+    calls(process, sys::__NR_read, (file(inode), None), bytes.div_ceil(65_536), bytes)
+}
+
+pub(crate) fn writes(process: u32, socket: u64, bytes: u64) -> Calls {
+    calls(process, sys::__NR_write, (None, socket_id(socket)), bytes.div_ceil(65_536), bytes)
+}
+
+pub(crate) fn sendfiles(process: u32, inode: u64, socket: u64, bytes: u64) -> Calls {
+    let ends = (file(inode), socket_id(socket));
+    calls(process, sys::__NR_sendfile, ends, bytes.div_ceil(65_536), bytes)
+}
+
+pub(crate) fn cached(inode: u64, bytes: u64) -> Pages {
+    let origin = Origin::PageCache { major: 8, minor: 1, inode };
+    Pages { interface: LO, origin, lent: Lent::Shared, bytes }
+}
+
+pub(crate) const fn kernel(bytes: u64) -> Pages {
+    Pages { interface: LO, origin: Origin::Kernel, lent: Lent::No, bytes }
+}
+
+pub(crate) const fn linear(interface: u32, bytes: u64) -> Pages {
+    Pages { interface, origin: Origin::Linear, lent: Lent::No, bytes }
+}
+
+/// A socket of a process to 10.0.0.INODE.
+pub(crate) fn socket(inode: u8, process: u32, sent: Vec<Pages>) -> Socket {
+    Socket {
+        inode: inode.into(),
+        process,
+        local: Some(SocketAddr::from(([10, 0, 0, 1], 80))),
+        peer: Some(SocketAddr::from(([10, 0, 0, inode], 40_000))),
+        upper_layer: None,
+        sent,
+        retransmitted_bytes: 0,
+    }
+}
+
+pub(crate) fn evidence(calls: Vec<Calls>, sockets: Vec<Socket>) -> Evidence {
+    Evidence { calls, sockets, ..Evidence::default() }
+}
+
+/// nginx and python, `lo` and a `veth0` without scatter-gather, files `/srv/7` to `/srv/9`.
+pub(crate) fn context() -> Context {
+    let program = |name: &str| Program { name: name.into(), ..Program::default() };
+    let interface = |name: &str, is_loopback| Interface {
+        name: name.into(),
+        is_loopback,
+        has_scatter_gather: Some(is_loopback),
+    };
+    Context {
+        programs: [(NGINX, program("nginx")), (PYTHON, program("python3.11"))].into(),
+        interfaces: [(LO, interface("lo", true)), (VETH, interface("veth0", false))].into(),
+        paths: [7, 8, 9].map(|inode| (key(inode), format!("/srv/{inode}").into())).into(),
+        file_systems: [((8, 1), "ext4".into())].into(),
+        ..Context::default()
+    }
+}
+
+/// A context in which a process maps a file at `0x5000`.
+pub(crate) fn context_with_mapping(process: u32, inode: u64) -> Context {
+    let mut context = context();
+    let mapping = Mapping { start: 0x5000, end: 0x9000, file: key(inode) };
+    context.programs.get_mut(&process).unwrap().mappings.push(mapping);
+    context
+}
+
+/// The totals: by reference, copied, unknown, other.
+pub(crate) fn totals(report: &Report) -> [u64; 4] {
+    let total = &report.total;
+    [total.by_reference_bytes, total.copied_bytes, total.unknown_bytes, total.other_bytes]
+}
+
+/// The reasons with their bytes.
+pub(crate) fn reasons(report: &Report) -> Vec<(String, u64)> {
+    let texts = |finding: &Finding| (format!("{:?}", finding.reason), finding.bytes);
+    report.findings.iter().map(texts).collect()
+}
+
+/// Reasons as the tests write them.
+pub(crate) fn expected(reasons: &[(&str, u64)]) -> Vec<(String, u64)> {
+    reasons.iter().map(|(reason, bytes)| ((*reason).to_owned(), *bytes)).collect()
+}
