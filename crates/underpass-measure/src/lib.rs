@@ -4,8 +4,11 @@
 //! how it came to be known. Everything that judges is a function from the one to the other.
 #![forbid(unsafe_code)]
 
+pub mod assembler;
+pub mod btf;
 pub mod compare;
 pub mod evidence;
-pub mod eyes;
 pub mod explain;
+pub mod eyes;
 pub mod figure;
+pub mod probe;
