@@ -1,3 +1,26 @@
 //! `underpass compare`: every method of the engine on the same bytes, measured side by side.
+//!
+//! [`run`] makes a [`Report`](report::Report). Each run has fresh processes: this program run
+//! again, by a hidden command that calls [`serve`] with its standard input. They die with the
+//! process that started them, files have no names and networks are held by descriptors alone, so
+//! a comparison that is killed leaves nothing behind.
 
+mod channel;
+mod crew;
+mod judge;
+mod machine;
+mod network;
+mod order;
+mod plan;
 pub mod report;
+mod run;
+mod seen;
+mod specimen;
+mod textbook;
+mod toll;
+mod worker;
+
+pub use crew::Program;
+pub use network::NetworkError;
+pub use run::{CompareError, Progress, Request, run};
+pub use worker::serve;

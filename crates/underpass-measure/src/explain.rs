@@ -4,7 +4,7 @@
 //! [`context::Context`]; what looks at the machine is apart from it.
 
 mod apportion;
-mod call;
+pub(crate) mod call;
 mod calls_only;
 pub mod context;
 mod fixes;

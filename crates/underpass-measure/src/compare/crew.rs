@@ -1,0 +1,337 @@
+//! One run: the processes that move and receive the bytes, started, paired and heard out.
+//!
+//! Every run has processes of its own, so that what they used is what the run cost. The sender
+//! has one processor and everybody else another, as far as there are two.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use underpass::Method;
+
+use super::channel;
+use super::network::Network;
+use super::order::{Account, Order, Receiving, Reply, Sending};
+use super::plan::Case;
+use super::report::Pair;
+use super::specimen::Specimen;
+
+/// How this program is run again as one that carries out an order.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The program.
+    pub path: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+impl Default for Program {
+    /// This program, with `measure-end`: what answers to it calls [`serve`](super::serve) with
+    /// its standard input.
+    fn default() -> Self {
+        Self { path: "/proc/self/exe".into(), arguments: vec!["measure-end".into()] }
+    }
+}
+
+/// What all runs have in common.
+#[derive(Debug)]
+pub(super) struct Setting<'s> {
+    pub(super) program: &'s Program,
+    pub(super) specimen: &'s Specimen,
+    pub(super) network: &'s Network,
+    /// Of TCP sockets; the machine's own if there is none.
+    pub(super) congestion_control: Option<&'s str>,
+    pub(super) sender_processor: Option<usize>,
+    pub(super) receiver_processor: Option<usize>,
+    pub(super) receiver_call_bytes: usize,
+}
+
+/// What one run gave.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) sender: Account,
+    /// Nobody receives what goes to a file.
+    pub(super) receiver: Option<Account>,
+    pub(super) sender_process: u32,
+    pub(super) receiver_process: Option<u32>,
+    /// The inode of the file or socket the bytes came from.
+    pub(super) source_inode: u64,
+    /// The inode of the socket or pipe at the sender, or of the file.
+    pub(super) sink_inode: u64,
+    /// Bytes of the file written to whose extents it shares; `None` if it is no file, or if its
+    /// file system does not tell.
+    pub(super) shared_bytes: Option<u64>,
+}
+
+/// Why a run gave nothing.
+#[derive(Debug)]
+pub(super) enum RunError {
+    /// The method cannot do this here.
+    Refused(String),
+    /// Something else went wrong.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The descriptors of a run: what the sender reads and writes, and what else there is.
+struct Joint {
+    source: Option<OwnedFd>,
+    sink: OwnedFd,
+    /// Read by the receiver.
+    far: Option<OwnedFd>,
+    /// Written by whoever feeds the source.
+    feed: Option<OwnedFd>,
+}
+
+impl Setting<'_> {
+    /// Runs a case. With `checks` the bytes are compared and memory is looked at, both of which
+    /// take time; `watch` is told the sender's process and the others' before they begin.
+    pub(super) fn run(
+        &self,
+        case: &Case,
+        checks: bool,
+        mut watch: impl FnMut(u32) -> io::Result<()>,
+    ) -> Result<Run, RunError> {
+        let joint = self.join(case)?;
+        let sink = File::from(joint.sink.try_clone()?);
+        let sender = Worker::start(self.program)?;
+        let file = self.specimen.file.as_fd();
+        let source = joint.source.as_ref().map_or(file, |source| source.as_fd());
+        sender.order(&Order::Send(self.sending(case, checks)), &[source, sink.as_fd()])?;
+        let receiver = joint.far.as_ref().map(|far| self.receiver(far, checks)).transpose()?;
+        let feeder = joint.feed.as_ref().map(|feed| self.feeder(case, feed)).transpose()?;
+        let source_inode = rustix::fs::fstat(source).map_err(io::Error::from)?.st_ino;
+        let sink_inode = sink.metadata()?.ino();
+        // What a process here holds open never ends for those who read it.
+        let sink = joint.far.is_none().then_some(sink);
+        drop(joint);
+        let crew = [Some(&sender), receiver.as_ref(), feeder.as_ref()];
+        for worker in crew.into_iter().flatten() {
+            worker.is_ready()?;
+            watch(worker.process())?;
+        }
+        for worker in crew.into_iter().flatten().rev() {
+            worker.go()?;
+        }
+        let (sender_process, receiver_process) =
+            (sender.process(), receiver.as_ref().map(Worker::process));
+        let account = sender.account()?;
+        let received = receiver.map(Worker::account).transpose()?;
+        let moved = received.as_ref().map_or(account.bytes, |received| received.bytes);
+        if moved != case.bytes {
+            let why = format!("{moved} of {} bytes arrived", case.bytes);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why).into());
+        }
+        if let (true, Some(at)) = (checks, self.first_difference(&received, sink.as_ref(), case)?) {
+            let why = format!("what arrived differs from the file at byte {at}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why).into());
+        }
+        let shared_bytes = sink.as_ref().and_then(shared_bytes);
+        Ok(Run {
+            sender: account,
+            receiver: received,
+            sender_process,
+            receiver_process,
+            source_inode,
+            sink_inode,
+            shared_bytes,
+        })
+    }
+
+    /// Makes what the bytes go through.
+    fn join(&self, case: &Case) -> io::Result<Joint> {
+        let (sink, far) = match case.pair {
+            Pair::FileToTcp | Pair::SocketToSocket => {
+                self.network.connect(self.congestion_control)?
+            }
+            Pair::FileToUnix => {
+                let (sink, far) = UnixStream::pair()?;
+                (sink.into(), far.into())
+            }
+            Pair::FileToPipe => {
+                let (far, sink) = io::pipe()?;
+                (sink.into(), far.into())
+            }
+            Pair::FileToFile => {
+                let sink = self.specimen.sibling()?.into();
+                return Ok(Joint { source: None, sink, far: None, feed: None });
+            }
+        };
+        let (feed, source) = if case.pair == Pair::SocketToSocket {
+            let (feed, source) = Network::loopback().connect(self.congestion_control)?;
+            (Some(feed), Some(source))
+        } else {
+            (None, None)
+        };
+        Ok(Joint { source, sink, far: Some(far), feed })
+    }
+
+    fn sending(&self, case: &Case, checks: bool) -> Sending {
+        Sending {
+            method: case.method.name().into(),
+            from_file: case.pair != Pair::SocketToSocket,
+            to_file: case.pair == Pair::FileToFile,
+            bytes: case.bytes,
+            transfer_bytes: case.transfer_bytes,
+            processor: self.sender_processor,
+            looks_at_memory: checks,
+        }
+    }
+
+    fn receiver(&self, far: &OwnedFd, compares: bool) -> io::Result<Worker> {
+        let receiver = Worker::start(self.program)?;
+        let order = Receiving {
+            call_bytes: self.receiver_call_bytes,
+            processor: self.receiver_processor,
+            compares,
+        };
+        let descriptors = [far.as_fd(), self.specimen.file.as_fd()];
+        receiver.order(&Order::Receive(order), &descriptors)?;
+        Ok(receiver)
+    }
+
+    /// Starts whoever sends the file to the source of a run from socket to socket.
+    fn feeder(&self, case: &Case, feed: &OwnedFd) -> io::Result<Worker> {
+        let feeder = Worker::start(self.program)?;
+        let order = Sending {
+            method: Method::Sendfile.name().into(),
+            from_file: true,
+            to_file: false,
+            bytes: case.bytes,
+            transfer_bytes: case.bytes,
+            processor: self.receiver_processor,
+            looks_at_memory: false,
+        };
+        feeder.order(&Order::Send(order), &[self.specimen.file.as_fd(), feed.as_fd()])?;
+        Ok(feeder)
+    }
+
+    fn first_difference(
+        &self,
+        received: &Option<Account>,
+        sink: Option<&File>,
+        case: &Case,
+    ) -> io::Result<Option<u64>> {
+        match (received, sink) {
+            (Some(received), _) => Ok(received.differs_at),
+            (None, Some(sink)) => difference(&self.specimen.file, sink, case.bytes),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// Where the first `bytes` bytes of two files differ.
+fn difference(one: &File, other: &File, bytes: u64) -> io::Result<Option<u64>> {
+    use std::os::unix::fs::FileExt;
+
+    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut at = 0;
+    while at < bytes {
+        let len = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(left.len());
+        one.read_exact_at(&mut left[..len], at)?;
+        other.read_exact_at(&mut right[..len], at)?;
+        if let Some(index) = left[..len].iter().zip(&right[..len]).position(|(a, b)| a != b) {
+            return Ok(Some(at + index as u64));
+        }
+        at += len as u64;
+    }
+    // What is there beyond was not in the source.
+    let beyond = other.metadata()?.len() > bytes;
+    Ok(beyond.then_some(bytes))
+}
+
+/// Bytes of a file whose extents other files have too; `None` where the file system does not
+/// tell.
+fn shared_bytes(file: &File) -> Option<u64> {
+    let (mut shared, mut next) = (0, Some(0));
+    while let Some(offset) = next {
+        let part = underpass_sys::extents::shared(file.as_fd(), offset).ok()?;
+        shared += part.shared_bytes;
+        next = part.next.filter(|&end| end > offset);
+    }
+    Some(shared)
+}
+
+/// A process that carries out one order. Killed when dropped.
+#[derive(Debug)]
+struct Worker {
+    child: Child,
+    channel: OwnedFd,
+}
+
+impl Worker {
+    fn start(program: &Program) -> io::Result<Self> {
+        let (channel, its_own) = channel::pair()?;
+        let child = Command::new(&program.path)
+            .args(&program.arguments)
+            .stdin(Stdio::from(its_own))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        Ok(Self { child, channel })
+    }
+
+    fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn order(&self, order: &Order, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        channel::send(&self.channel, order, descriptors)
+    }
+
+    fn go(&self) -> io::Result<()> {
+        self.order(&Order::Go, &[])
+    }
+
+    /// Waits until it is ready to begin.
+    fn is_ready(&self) -> Result<(), RunError> {
+        match channel::receive(&self.channel)? {
+            Some((Reply::Ready, _)) => Ok(()),
+            Some((Reply::Refused { why }, _)) => Err(RunError::Refused(why)),
+            Some((Reply::Failed { why }, _)) => Err(io::Error::other(why).into()),
+            Some((Reply::Done(_), _)) => {
+                Err(io::Error::other("a process was done before it began").into())
+            }
+            None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        }
+    }
+
+    /// Waits until it is done.
+    fn account(mut self) -> Result<Account, RunError> {
+        match channel::receive(&self.channel)? {
+            Some((Reply::Done(account), _)) => Ok(*account),
+            Some((Reply::Refused { why }, _)) => Err(RunError::Refused(why)),
+            Some((Reply::Failed { why }, _)) => Err(io::Error::other(why).into()),
+            Some((Reply::Ready, _)) => Err(io::Error::other("a process was ready twice").into()),
+            None => Err(io::Error::other(self.last_words()).into()),
+        }
+    }
+
+    /// What it printed before it ended without an answer.
+    fn last_words(&mut self) -> String {
+        let mut words = String::new();
+        if let Some(stderr) = &mut self.child.stderr
+            && stderr.read_to_string(&mut words).is_err()
+        {
+            words.clear();
+        }
+        let line = words.lines().next().unwrap_or("it said nothing");
+        format!("a process that carries out an order ended: {line}")
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way nothing is left to do about it.
+        self.child.kill().and_then(|()| self.child.wait().map(drop)).unwrap_or_default();
+    }
+}

@@ -1,0 +1,229 @@
+//! From what was seen of a row's runs to its figures and its verdict; pure.
+//!
+//! How it is known differs by what the bytes went to: of TCP the packets' pages tell, of a Unix
+//! socket the pages that the receiver copied from, of a pipe only the calls, of a file the
+//! extents. Without a probe the calls alone remain, and what they leave open is said to be open.
+
+mod by_calls;
+mod by_extents;
+mod by_pages;
+
+use underpass::Method;
+
+use super::crew::Run;
+use super::plan::Case;
+use super::report::{CallsOfKind, Pair, Row, Spread, Verdict};
+use super::seen::Seen;
+use super::textbook;
+use crate::figure::Figure;
+
+const PAGE: f64 = 4096.0;
+
+/// All that is known of a row.
+#[derive(Debug)]
+pub(super) struct Known<'k> {
+    pub(super) case: &'k Case,
+    /// The timed runs, one at least.
+    pub(super) timed: &'k [Run],
+    /// The run whose bytes were compared and whose memory was looked at.
+    pub(super) checked: &'k Run,
+    /// What the probe saw of that run, or why there is none.
+    pub(super) seen: Result<&'k Seen, &'k str>,
+    /// The inode of the file.
+    pub(super) inode: u64,
+}
+
+/// What became of the bytes.
+pub(super) struct Fate {
+    pub(super) sender_copies: Figure,
+    pub(super) receiver_copies: Figure,
+    pub(super) by_reference_bytes: Figure,
+    pub(super) inode: Option<u64>,
+    pub(super) verdict: Verdict,
+}
+
+/// A share from which on all bytes are said to have gone one way: headers that share a packet
+/// with payload, and retransmissions, are not errors of the method.
+const NEARLY_ALL: f64 = 0.999;
+
+/// The row.
+pub(super) fn row(known: &Known<'_>) -> Row {
+    let Known { case, checked, .. } = known;
+    let middle = median(known.timed, throughput);
+    let fate = match (case.pair, known.seen) {
+        (Pair::FileToFile, _) => by_extents::fate(known),
+        (Pair::FileToTcp | Pair::SocketToSocket, Ok(seen)) => by_pages::of_packets(known, seen),
+        (Pair::FileToUnix, Ok(seen)) => by_pages::of_receipts(known, seen),
+        (Pair::FileToPipe, _) => by_calls::of_pipes(known),
+        (_, Err(why)) => by_calls::of_sockets(known, why),
+    };
+    let peak = |which: fn(&super::order::Resident) -> u64| match &checked.sender.peak {
+        Some(peak) => Figure::count(which(peak)),
+        None => Figure::Unavailable("memory in use was not looked at".into()),
+    };
+    let receiver_cpu = middle.receiver.as_ref().map_or_else(
+        || Figure::Unavailable("a file has no receiver".into()),
+        |receiver| Figure::Measured(seconds(receiver.cpu_ns) / gb(case.bytes)),
+    );
+    Row {
+        pair: case.pair,
+        link: case.link,
+        cache: case.cache,
+        method: case.method,
+        bytes: case.bytes,
+        transfer_bytes: case.transfer_bytes,
+        calls: calls(known),
+        crossings: crossings(known),
+        context_switches: Figure::count(middle.sender.used.switches),
+        sender_copies: fate.sender_copies,
+        receiver_copies: fate.receiver_copies,
+        by_reference_bytes: fate.by_reference_bytes,
+        by_reference_inode: fate.inode,
+        dma_copies: dma_copies(case, middle),
+        minor_faults: Figure::count(middle.sender.used.minor_faults),
+        major_faults: Figure::count(middle.sender.used.major_faults),
+        mapped_pages: match &checked.sender.peak {
+            Some(peak) => Figure::Derived {
+                value: float(peak.file) / PAGE,
+                from: "most mapped file memory / 4096",
+            },
+            None => Figure::Unavailable("memory in use was not looked at".into()),
+        },
+        sender_cpu_s_per_gb: Figure::Measured(seconds(middle.sender.cpu_ns) / gb(case.bytes)),
+        receiver_cpu_s_per_gb: receiver_cpu,
+        gb_per_s: spread(known.timed),
+        peak_anonymous_bytes: peak(|peak| peak.anonymous),
+        peak_file_mapped_bytes: peak(|peak| peak.file),
+        verdict: fate.verdict,
+        textbook: textbook::row(case.method, case.pair, case.link),
+    }
+}
+
+/// Data-moving calls by kind: as the kernel named them, or as the engine counted them.
+fn calls(known: &Known<'_>) -> Vec<CallsOfKind> {
+    let of_kind = |(name, calls, bytes): (&String, u64, u64)| CallsOfKind {
+        name: name.clone(),
+        calls: Figure::count(calls),
+        bytes: Figure::count(bytes),
+    };
+    match known.seen {
+        Ok(seen) => {
+            seen.calls.iter().map(|(n, calls, bytes)| of_kind((n, *calls, *bytes))).collect()
+        }
+        Err(_) => {
+            let ledger = &known.checked.sender.by_method;
+            ledger.iter().map(|(n, bytes, calls)| of_kind((n, *calls, *bytes))).collect()
+        }
+    }
+}
+
+fn crossings(known: &Known<'_>) -> Figure {
+    match known.seen {
+        Ok(seen) => {
+            let calls: u64 = seen.calls.iter().map(|(_, calls, _)| calls).sum();
+            Figure::Derived {
+                value: float(2 * (calls + seen.user_faults)),
+                from: "2 x (data-moving system calls + page faults in user mode); interrupts are \
+                       not counted",
+            }
+        }
+        Err(_) => {
+            let calls: u64 = known.checked.sender.by_method.iter().map(|(.., calls)| calls).sum();
+            Figure::Derived {
+                value: float(2 * calls),
+                from: "2 x data-moving calls that the engine counted; page faults and interrupts \
+                       are not counted",
+            }
+        }
+    }
+}
+
+fn dma_copies(case: &Case, run: &Run) -> Figure {
+    let used = &run.sender.used;
+    match (case.pair, used.disk_read_bytes, used.disk_write_bytes) {
+        (Pair::FileToFile, Some(read), Some(written)) => Figure::Derived {
+            value: float(read + written) / float(case.bytes),
+            from: "(bytes the disk read for the sender + bytes it dirtied, which writeback will \
+                   write) / payload",
+        },
+        (_, Some(read), _) => Figure::Derived {
+            value: float(read) / float(case.bytes),
+            from: "bytes the disk read for the sender / payload; no device copies on the way, \
+                   which is in memory",
+        },
+        (_, None, _) => Figure::Unavailable("the kernel has no TASK_IO_ACCOUNTING".into()),
+    }
+}
+
+/// 10^9 bytes a second, from the first call until the last byte was there.
+fn throughput(run: &Run) -> f64 {
+    let ended = run.receiver.as_ref().map_or(run.sender.ended_ns, |receiver| receiver.ended_ns);
+    let took = ended.saturating_sub(run.sender.began_ns).max(1);
+    float(run.sender.bytes) / float(took)
+}
+
+fn spread(runs: &[Run]) -> Spread {
+    let all = || runs.iter().map(throughput);
+    Spread {
+        median: Figure::Measured(throughput(median(runs, throughput))),
+        min: Figure::Measured(all().fold(f64::INFINITY, f64::min)),
+        max: Figure::Measured(all().fold(0.0, f64::max)),
+    }
+}
+
+/// The middle run by `key`; of an even number, the lower of the two.
+fn median(runs: &[Run], key: fn(&Run) -> f64) -> &Run {
+    let mut sorted: Vec<&Run> = runs.iter().collect();
+    sorted.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    sorted.get(runs.len().saturating_sub(1) / 2).expect("a row has been run once at least")
+}
+
+/// How a method copies that cannot but copy.
+struct Copying {
+    /// Copies per byte.
+    copies: f64,
+    /// What that is derived from.
+    from: &'static str,
+    /// What it means.
+    why: &'static str,
+}
+
+/// How a method copies, if its calls say so.
+const fn copying(method: Method) -> Option<Copying> {
+    match method {
+        Method::Copy => Some(Copying {
+            copies: 2.0,
+            from: "read(2) and write(2) each copy what they return",
+            why: "read(2) copies into the program's memory, and write(2) out of it",
+        }),
+        Method::MmapWrite => Some(Copying {
+            copies: 1.0,
+            from: "write(2) copies what it returns",
+            why: "write(2) copies from the mapped pages",
+        }),
+        Method::Sendfile
+        | Method::Splice
+        | Method::CopyFileRange
+        | Method::Clone
+        | Method::ZeroCopySend
+        | Method::UringSendZc
+        | Method::UringSplice
+        | _ => None,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes and nanoseconds of a run are below 2^53")]
+const fn float(n: u64) -> f64 {
+    n as f64
+}
+
+fn seconds(ns: u64) -> f64 {
+    float(ns) / 1e9
+}
+
+fn gb(bytes: u64) -> f64 {
+    float(bytes) / 1e9
+}
+
+#[cfg(test)]
+mod tests;

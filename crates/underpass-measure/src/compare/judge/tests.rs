@@ -1,0 +1,181 @@
+//! Verdicts and figures from evidence made by hand.
+
+use super::*;
+use crate::compare::order::{Account, Resident, Used};
+use crate::compare::report::{Cache, Link};
+use crate::evidence::{Lent, Origin, Pages};
+
+const PAYLOAD: u64 = 1_000_000;
+const FILE: Origin = Origin::PageCache { major: 254, minor: 0, inode: 17 };
+
+fn case(pair: Pair, link: Option<Link>, method: Method) -> Case {
+    let cache = Cache::Warm;
+    Case { pair, link, cache, method, bytes: PAYLOAD, transfer_bytes: PAYLOAD }
+}
+
+fn account(took_ns: u64) -> Account {
+    Account {
+        bytes: PAYLOAD,
+        began_ns: 1_000,
+        ended_ns: 1_000 + took_ns,
+        cpu_ns: took_ns / 2,
+        used: Used { disk_read_bytes: Some(0), disk_write_bytes: Some(0), ..Used::default() },
+        peak: Some(Resident { anonymous: 0, file: 8192 }),
+        ..Account::default()
+    }
+}
+
+fn run(took_ns: u64) -> Run {
+    Run {
+        sender: account(took_ns),
+        receiver: Some(account(took_ns)),
+        sender_process: 1,
+        receiver_process: Some(2),
+        source_inode: 17,
+        sink_inode: 18,
+        shared_bytes: None,
+    }
+}
+
+fn pages(origin: Origin, lent: Lent, bytes: u64) -> Pages {
+    Pages { interface: 1, origin, lent, bytes }
+}
+
+fn judged(case: &Case, checked: &Run, seen: Result<&Seen, &str>) -> Row {
+    let timed = [run(1_000_000)];
+    row(&Known { case, timed: &timed, checked, seen, inode: 17 })
+}
+
+fn tcp(link: Link, method: Method, seen: &Seen) -> Row {
+    judged(&case(Pair::FileToTcp, Some(link), method), &run(1), Ok(seen))
+}
+
+#[test]
+fn lent_pages_of_the_file_that_arrive_as_such_are_by_reference() {
+    let all = vec![pages(FILE, Lent::Shared, PAYLOAD)];
+    let seen = Seen { sent: all.clone(), received: all, ..Seen::default() };
+    let row = tcp(Link::Loopback, Method::Sendfile, &seen);
+    assert_eq!(row.verdict.to_string(), "by reference 100 % (inode 17)");
+    assert_eq!(row.sender_copies.value(), Some(0.0));
+    assert_eq!(row.receiver_copies, Figure::Measured(1.0));
+    assert_eq!(row.by_reference_bytes, Figure::Measured(1_000_000.0));
+}
+
+#[test]
+fn what_was_read_and_left_in_pages_of_the_kernel_is_copied_twice() {
+    let copied =
+        vec![pages(Origin::Kernel, Lent::No, PAYLOAD - 400), pages(Origin::Linear, Lent::No, 400)];
+    let seen = Seen {
+        taken_bytes: PAYLOAD,
+        sent: copied.clone(),
+        received: copied,
+        calls: vec![("pread64".into(), 4, PAYLOAD), ("sendmsg".into(), 4, PAYLOAD)],
+        user_faults: 1,
+    };
+    let row = tcp(Link::Veth, Method::Copy, &seen);
+    assert_eq!(row.sender_copies.value(), Some(2.0));
+    assert_eq!(row.crossings.value(), Some(18.0));
+    assert_eq!((row.by_reference_bytes, row.by_reference_inode), (Figure::Measured(0.0), None));
+    assert!(matches!(row.verdict, Verdict::Copied { .. }), "{}", row.verdict);
+}
+
+#[test]
+fn pages_that_were_lent_and_arrive_as_the_kernels_were_copied_on_the_way() {
+    let seen = Seen {
+        sent: vec![pages(FILE, Lent::ZeroCopy, PAYLOAD)],
+        received: vec![pages(Origin::Kernel, Lent::No, PAYLOAD)],
+        ..Seen::default()
+    };
+    let row = tcp(Link::Loopback, Method::ZeroCopySend, &seen);
+    assert_eq!(row.sender_copies.value(), Some(1.0));
+    assert_eq!(row.by_reference_bytes, Figure::Measured(0.0));
+    assert!(row.verdict.to_string().ends_with("(a deferred copy)"), "{}", row.verdict);
+}
+
+#[test]
+fn linear_packets_of_sendfile_are_a_device_without_scatter_gather() {
+    let linear = vec![pages(Origin::Linear, Lent::No, PAYLOAD)];
+    let seen = Seen { sent: linear.clone(), received: linear, ..Seen::default() };
+    let row = tcp(Link::VethWithoutScatterGather, Method::Sendfile, &seen);
+    assert_eq!(row.sender_copies.value(), Some(1.0));
+    assert_eq!(
+        row.verdict.to_string(),
+        "copied: the device has no scatter-gather: the kernel copied the pages into the packets"
+    );
+    assert_eq!(row.textbook.map(|book| book.cpu_copies), Some(1));
+}
+
+#[test]
+fn bytes_that_were_not_seen_are_not_judged() {
+    let half = vec![pages(FILE, Lent::Shared, PAYLOAD / 2)];
+    let seen = Seen { sent: half.clone(), received: half, ..Seen::default() };
+    let row = tcp(Link::Loopback, Method::Sendfile, &seen);
+    let why = "500000 of 1000000 bytes were seen to leave the socket";
+    assert_eq!(row.verdict, Verdict::Unknown { why: why.into() });
+    assert_eq!(row.sender_copies, Figure::Unavailable(why.into()));
+}
+
+#[test]
+fn a_kernel_page_that_splice_passes_on_is_a_reference_and_one_beside_a_file_is_not() {
+    let lent = vec![pages(Origin::Kernel, Lent::Shared, PAYLOAD)];
+    let seen = Seen { sent: lent.clone(), received: lent, ..Seen::default() };
+    let passed = case(Pair::SocketToSocket, Some(Link::Loopback), Method::Splice);
+    let row = judged(&passed, &run(1), Ok(&seen));
+    assert_eq!(row.verdict.to_string(), "by reference 100 %");
+    assert_eq!(tcp(Link::Loopback, Method::Splice, &seen).sender_copies.value(), Some(1.0));
+}
+
+#[test]
+fn a_unix_socket_is_judged_by_what_its_receiver_copied_from() {
+    let seen = Seen { received: vec![pages(FILE, Lent::Shared, PAYLOAD)], ..Seen::default() };
+    let row = judged(&case(Pair::FileToUnix, None, Method::Sendfile), &run(1), Ok(&seen));
+    assert_eq!(row.verdict.to_string(), "by reference 100 % (inode 17)");
+}
+
+#[test]
+fn without_a_probe_copying_calls_are_known_and_sendfile_is_not() {
+    let tcp = |method, checked: &Run| {
+        judged(&case(Pair::FileToTcp, Some(Link::Loopback), method), checked, Err("no BPF"))
+    };
+    assert_eq!(tcp(Method::Copy, &run(1)).sender_copies.value(), Some(2.0));
+    assert_eq!(tcp(Method::MmapWrite, &run(1)).sender_copies.value(), Some(1.0));
+    let row = tcp(Method::Sendfile, &run(1));
+    assert_eq!(row.verdict, Verdict::Unknown { why: "no BPF".into() });
+    assert_eq!(row.by_reference_bytes, Figure::Unavailable("no BPF".into()));
+    let mut told = run(1);
+    (told.sender.zero_copy_done, told.sender.zero_copy_copied) = (PAYLOAD, 600_000);
+    assert_eq!(
+        tcp(Method::ZeroCopySend, &told).verdict.to_string(),
+        "copied: the kernel reports that it copied 600000 of 1000000 lent bytes"
+    );
+}
+
+#[test]
+fn files_are_by_reference_only_if_extents_are_shared_and_nothing_was_dirtied() {
+    let file = |shared, dirtied| {
+        let mut checked = Run { receiver: None, shared_bytes: shared, ..run(1) };
+        checked.sender.used.disk_write_bytes = Some(dirtied);
+        judged(&case(Pair::FileToFile, None, Method::CopyFileRange), &checked, Err("no BPF"))
+    };
+    let row = file(Some(PAYLOAD), 0);
+    assert_eq!(row.verdict.to_string(), "by reference 100 % (inode 17)");
+    assert_eq!(row.sender_copies.value(), Some(0.0));
+    assert_eq!(file(Some(0), PAYLOAD).sender_copies.value(), Some(1.0));
+    assert_eq!(file(Some(PAYLOAD), PAYLOAD).by_reference_bytes, Figure::Measured(0.0));
+    assert!(matches!(file(None, 0).verdict, Verdict::Unknown { .. }));
+    assert!(matches!(file(None, PAYLOAD).verdict, Verdict::Copied { .. }));
+}
+
+#[test]
+fn the_median_of_an_even_number_is_the_lower_and_the_extremes_are_kept() {
+    let timed = [run(1_000_000), run(4_000_000), run(2_000_000), run(500_000)];
+    let case = case(Pair::FileToPipe, None, Method::Copy);
+    let checked = run(1);
+    let row =
+        row(&Known { case: &case, timed: &timed, checked: &checked, seen: Err(""), inode: 17 });
+    let values = [&row.gb_per_s.min, &row.gb_per_s.median, &row.gb_per_s.max];
+    assert_eq!(values.map(|figure| figure.value().unwrap()), [0.25, 0.5, 2.0]);
+    // Half of 2 ms of processor time for a megabyte.
+    assert_eq!(row.sender_cpu_s_per_gb, Figure::Measured(1.0));
+    assert_eq!(row.mapped_pages.value(), Some(2.0));
+}

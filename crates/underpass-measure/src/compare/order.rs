@@ -1,0 +1,112 @@
+//! What a comparison asks of the processes it starts, and what they answer.
+//!
+//! An order comes with its descriptors, is answered by [`Reply::Ready`], begins with
+//! [`Order::Go`] and is answered once more. A process carries out one order in its life, so that
+//! what it used is what the order cost.
+
+use serde::{Deserialize, Serialize};
+
+/// From the comparison to a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// Move bytes by a method of the engine. Comes with the source and the sink.
+    Send(Sending),
+    /// Read a stream to its end. Comes with the stream and, to compare it with, the file.
+    Receive(Receiving),
+    /// Begin.
+    Go,
+}
+
+/// Moving bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sending {
+    /// The method's name.
+    pub(super) method: String,
+    /// Whether the source is a file, and not a stream.
+    pub(super) from_file: bool,
+    /// Whether the sink is a file, and not a stream.
+    pub(super) to_file: bool,
+    /// Bytes to move in all.
+    pub(super) bytes: u64,
+    /// Bytes of each transfer; the last may be shorter.
+    pub(super) transfer_bytes: u64,
+    /// The processor to run on.
+    pub(super) processor: Option<usize>,
+    /// Whether memory in use is looked at after each call, which takes time.
+    pub(super) looks_at_memory: bool,
+}
+
+/// Reading a stream to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Receiving {
+    /// Bytes each read(2) asks for.
+    pub(super) call_bytes: usize,
+    /// The processor to run on.
+    pub(super) processor: Option<usize>,
+    /// Whether what arrives is compared with the file, which takes time.
+    pub(super) compares: bool,
+}
+
+/// From a process to the comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Reply {
+    /// Waiting to begin.
+    Ready,
+    /// Done.
+    Done(Box<Account>),
+    /// The method cannot do this here.
+    Refused {
+        /// What was answered.
+        why: String,
+    },
+    /// Something else went wrong.
+    Failed {
+        /// What.
+        why: String,
+    },
+}
+
+/// What an order cost. Times are of `CLOCK_MONOTONIC`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Account {
+    /// Bytes moved, or received.
+    pub(super) bytes: u64,
+    /// When the first call was about to be made, in nanoseconds.
+    pub(super) began_ns: u64,
+    /// When the last had returned.
+    pub(super) ended_ns: u64,
+    /// Processor time between the two, in nanoseconds.
+    pub(super) cpu_ns: u64,
+    /// Data-moving calls by method of the engine: name, bytes, calls.
+    pub(super) by_method: Vec<(String, u64, u64)>,
+    /// Bytes whose zero-copy completion was read.
+    pub(super) zero_copy_done: u64,
+    /// Those that the kernel said it copied.
+    pub(super) zero_copy_copied: u64,
+    /// What the process used.
+    pub(super) used: Used,
+    /// Most memory in use beyond that at the start; `None` if it was not looked at.
+    pub(super) peak: Option<Resident>,
+    /// Where what arrived first differed from the file.
+    pub(super) differs_at: Option<u64>,
+}
+
+/// What a process used between two moments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Used {
+    pub(super) minor_faults: u64,
+    pub(super) major_faults: u64,
+    /// Times it was switched away from, willingly or not.
+    pub(super) switches: u64,
+    /// Bytes its reads had fetched from a disk; `None` without task I/O accounting.
+    pub(super) disk_read_bytes: Option<u64>,
+    /// Bytes it dirtied that will be written to one.
+    pub(super) disk_write_bytes: Option<u64>,
+}
+
+/// Memory in use, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Resident {
+    pub(super) anonymous: u64,
+    pub(super) file: u64,
+}

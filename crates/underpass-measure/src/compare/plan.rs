@@ -1,0 +1,140 @@
+//! Which rows a comparison has, and in which order they are run.
+//!
+//! Repeats are interleaved (each method once, then each once more), so that whatever the
+//! machine does meanwhile falls on all of them alike.
+
+use underpass::Method;
+
+use super::report::{Cache, Link, Pair};
+
+/// One row to be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Case {
+    pub(super) pair: Pair,
+    pub(super) link: Option<Link>,
+    pub(super) cache: Cache,
+    pub(super) method: Method,
+    /// Bytes of a run.
+    pub(super) bytes: u64,
+    /// Bytes of a transfer.
+    pub(super) transfer_bytes: u64,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish<'w> {
+    pub(super) pairs: &'w [Pair],
+    pub(super) methods: &'w [Method],
+    pub(super) link: Link,
+    pub(super) cache: Cache,
+    /// Bytes of the file that are moved.
+    pub(super) bytes: u64,
+    /// Smaller transfers from file to TCP.
+    pub(super) transfers: &'w [u64],
+}
+
+/// Groups of rows that are interleaved: by pair, and by size of transfer.
+pub(super) fn groups(wish: Wish<'_>) -> Vec<Vec<Case>> {
+    let mut groups = Vec::new();
+    for pair in Pair::ALL.into_iter().filter(|pair| wish.pairs.contains(pair)) {
+        let mut sizes: Vec<u64> = Vec::new();
+        if pair == Pair::FileToTcp {
+            sizes.extend(wish.transfers.iter().filter(|&&size| size < wish.bytes));
+        }
+        sizes.push(wish.bytes);
+        for transfer_bytes in sizes {
+            let group: Vec<Case> = Method::ALL
+                .into_iter()
+                .filter(|method| wish.methods.contains(method) && is_possible(*method, pair))
+                .map(|method| Case {
+                    pair,
+                    link: pair.has_network().then_some(wish.link),
+                    // What a socket yields was read by somebody else.
+                    cache: if pair == Pair::SocketToSocket { Cache::Warm } else { wish.cache },
+                    method,
+                    bytes: run_bytes(wish.bytes, transfer_bytes),
+                    transfer_bytes,
+                })
+                .collect();
+            if !group.is_empty() {
+                groups.push(group);
+            }
+        }
+    }
+    groups
+}
+
+/// Small transfers move less: this many are enough to be timed.
+const TRANSFERS_MAX: u64 = 4096;
+
+fn run_bytes(file_bytes: u64, transfer_bytes: u64) -> u64 {
+    file_bytes.min(transfer_bytes.saturating_mul(TRANSFERS_MAX))
+}
+
+impl Pair {
+    /// Whether a network lies between its ends.
+    pub(super) const fn has_network(self) -> bool {
+        matches!(self, Self::FileToTcp | Self::SocketToSocket)
+    }
+}
+
+/// Whether the engine has the method for these kinds at all.
+///
+/// Source: sendfile(2) ("in_fd ... cannot be a socket"), `underpass::Method`.
+fn is_possible(method: Method, pair: Pair) -> bool {
+    let (to_file, to_pipe) = (pair == Pair::FileToFile, pair == Pair::FileToPipe);
+    let from_socket = pair == Pair::SocketToSocket;
+    match method {
+        Method::Copy | Method::Splice => true,
+        Method::MmapWrite => !from_socket,
+        Method::Sendfile => !from_socket && !to_file,
+        Method::CopyFileRange | Method::Clone => to_file,
+        Method::ZeroCopySend | Method::UringSendZc | Method::UringSplice => {
+            !from_socket && !to_file && !to_pipe
+        }
+        // A method that is not known here is tried, and says itself what it cannot do.
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish<'w>(pairs: &'w [Pair], transfers: &'w [u64]) -> Wish<'w> {
+        let (methods, link, cache) = (&Method::ALL, Link::Veth, Cache::Warm);
+        Wish { pairs, methods, link, cache, bytes: 1 << 27, transfers }
+    }
+
+    #[test]
+    fn each_pair_has_the_methods_its_kinds_leave() {
+        let names = |pair| {
+            let groups = groups(wish(&[pair], &[]));
+            groups[0].iter().map(|case| case.method.name()).collect::<Vec<_>>().join(" ")
+        };
+        let sockets = "copy mmap-write sendfile splice zero-copy-send uring-send-zc uring-splice";
+        assert_eq!(names(Pair::FileToTcp), sockets);
+        assert_eq!(names(Pair::FileToUnix), sockets);
+        assert_eq!(names(Pair::FileToPipe), "copy mmap-write sendfile splice");
+        assert_eq!(names(Pair::FileToFile), "copy mmap-write splice copy-file-range clone");
+        assert_eq!(names(Pair::SocketToSocket), "copy splice");
+    }
+
+    #[test]
+    fn only_files_to_tcp_are_sent_in_smaller_transfers_and_those_move_less() {
+        let groups = groups(wish(&[Pair::FileToPipe, Pair::FileToTcp], &[4096, 1 << 30]));
+        let sizes: Vec<_> = groups
+            .iter()
+            .map(|group| (group[0].pair, group[0].link, group[0].transfer_bytes, group[0].bytes))
+            .collect();
+        let veth = Some(Link::Veth);
+        assert_eq!(
+            sizes,
+            [
+                (Pair::FileToTcp, veth, 4096, 1 << 24),
+                (Pair::FileToTcp, veth, 1 << 27, 1 << 27),
+                (Pair::FileToPipe, None, 1 << 27, 1 << 27),
+            ]
+        );
+    }
+}

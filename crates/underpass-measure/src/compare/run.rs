@@ -1,0 +1,347 @@
+//! A comparison from end to end: one checked run of every row, then the timed ones, then the
+//! judgement.
+//!
+//! The probe watches the checked runs alone, so that no timed run pays for it. A row that cannot
+//! be run is reported with why; bytes that arrive wrong end the comparison.
+
+use std::io;
+use std::path::PathBuf;
+
+use underpass::Method;
+
+use super::crew::{Program, Run, RunError, Setting};
+use super::judge::{self, Known};
+use super::machine;
+use super::network::{self, Network, NetworkError};
+use super::plan::{self, Case, Wish};
+use super::report::{Absent, Cache, Conditions, Link, Pair, Report};
+use super::seen::Seen;
+use super::specimen::Specimen;
+use crate::eyes::cache;
+use crate::probe::Probe;
+
+/// What is to be compared.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The file whose bytes are moved; one is made where none is given.
+    pub file: Option<PathBuf>,
+    /// Bytes of it that are moved, 1 at least: no more than it has.
+    pub bytes: u64,
+    /// Between which ends.
+    pub pairs: Vec<Pair>,
+    /// By which methods.
+    pub methods: Vec<Method>,
+    /// What TCP runs over.
+    pub link: Link,
+    /// Whether rows with nothing in the page cache are measured too.
+    pub cold: bool,
+    /// Sizes of smaller transfers, in bytes, 1 at least: file to TCP is measured with these too.
+    pub transfers: Vec<u64>,
+    /// Timed runs of each row, 1 at least.
+    pub repeats: u32,
+    /// How this program is run again.
+    pub program: Program,
+}
+
+/// How far a comparison has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'p> {
+    /// Runs that are done.
+    pub done: usize,
+    /// Runs in all.
+    pub total: usize,
+    /// What is being run.
+    pub label: &'p str,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompareError {
+    /// The file cannot be used.
+    #[error("{} cannot be compared", path.display())]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No file can be made.
+    #[error("no temporary file can be made; give a FILE")]
+    Specimen(#[source] io::Error),
+    /// There is no such network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// None of the methods moves bytes between any of the ends.
+    #[error("none of these methods moves bytes between these ends")]
+    Nothing,
+    /// A run failed.
+    #[error("{label} failed")]
+    Run {
+        /// Which.
+        label: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// Times that a run is made again because the page cache did not stay as it was.
+const RETRIES: u32 = 2;
+
+/// The congestion control of every TCP socket. The kernel's default may pace (bbr), which on a
+/// link in memory measures the pacing.
+const CONGESTION_CONTROL: &str = "cubic";
+
+/// Bytes the receiver asks for at a time.
+const RECEIVER_CALL_BYTES: usize = 1 << 20;
+
+/// Measures.
+///
+/// Takes a second or so for each of [`Request::repeats`] times 128 MiB and 20 rows. `progress` is
+/// told before each run.
+///
+/// # Errors
+///
+/// [`CompareError`].
+pub fn run(
+    request: &Request,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Report, CompareError> {
+    let specimen = match &request.file {
+        Some(path) => Specimen::open(path)
+            .map_err(|source| CompareError::File { path: path.clone(), source })?,
+        None => Specimen::make(request.bytes.max(1)).map_err(CompareError::Specimen)?,
+    };
+    let network = Network::new(request.link)?;
+    let has_wanted = network::has_congestion_control(CONGESTION_CONTROL);
+    let processors = machine::own_processors();
+    let setting = Setting {
+        program: &request.program,
+        specimen: &specimen,
+        network: &network,
+        congestion_control: has_wanted.then_some(CONGESTION_CONTROL),
+        sender_processor: processors.first().copied().filter(|_| processors.len() > 1),
+        receiver_processor: processors.get(1).copied(),
+        receiver_call_bytes: RECEIVER_CALL_BYTES,
+    };
+    let groups = groups(request, specimen.bytes);
+    let rows: usize = groups.iter().map(Vec::len).sum();
+    if rows == 0 {
+        return Err(CompareError::Nothing);
+    }
+    let repeats = request.repeats.max(1);
+    let total = rows * (1 + repeats as usize);
+    let bytes = request.bytes.min(specimen.bytes);
+    let mut comparison = Comparison {
+        setting,
+        bytes,
+        progress,
+        done: 0,
+        total,
+        notes: Vec::new(),
+        absent: Vec::new(),
+    };
+    let (probe, tier, tier_reason) = match Probe::load() {
+        Ok(probe) => (Some(probe), 'A', "calls and pages are watched in the kernel".to_owned()),
+        Err(error) => (None, 'C', format!("{error}; only a process's own counters are read")),
+    };
+    let checked = comparison.check(groups, probe.as_ref(), &tier_reason)?;
+    drop(probe);
+    let mut rows = Vec::new();
+    for group in &checked {
+        let timed = comparison.time(group, repeats)?;
+        for (checked, timed) in group.iter().zip(&timed) {
+            let Checked { case, run, seen } = checked;
+            let seen = seen.as_ref().map_err(String::as_str);
+            let known = Known { case, timed, checked: run, seen, inode: specimen.inode };
+            rows.push(judge::row(&known));
+        }
+    }
+    let conditions = comparison.conditions(repeats);
+    let machine = machine::look(tier, tier_reason);
+    Ok(Report { machine, conditions, rows, absent: comparison.absent })
+}
+
+fn groups(request: &Request, file_bytes: u64) -> Vec<Vec<Case>> {
+    let bytes = request.bytes.max(1).min(file_bytes);
+    let (pairs, methods, link) = (&request.pairs, &request.methods, request.link);
+    let wish = |cache, pairs, transfers| Wish { pairs, methods, link, cache, bytes, transfers };
+    let mut groups = plan::groups(wish(Cache::Warm, pairs, &request.transfers));
+    if request.cold {
+        let from_files: Vec<Pair> =
+            pairs.iter().copied().filter(|&pair| pair != Pair::SocketToSocket).collect();
+        groups.extend(plan::groups(wish(Cache::Cold, &from_files, &[])));
+    }
+    groups
+}
+
+/// A row that can be run, and its checked run.
+struct Checked {
+    case: Case,
+    run: Run,
+    /// What the probe saw of it, or why there is none.
+    seen: Result<Seen, String>,
+}
+
+/// What is under way.
+struct Comparison<'c> {
+    setting: Setting<'c>,
+    /// Bytes of the file that are moved.
+    bytes: u64,
+    progress: &'c mut dyn FnMut(Progress<'_>),
+    done: usize,
+    total: usize,
+    notes: Vec<String>,
+    absent: Vec<Absent>,
+}
+
+impl Comparison<'_> {
+    /// Runs each row once, compares the bytes and watches.
+    fn check(
+        &mut self,
+        groups: Vec<Vec<Case>>,
+        probe: Option<&Probe>,
+        why_no_probe: &str,
+    ) -> Result<Vec<Vec<Checked>>, CompareError> {
+        let mut checked = Vec::new();
+        for group in groups {
+            let mut of_group = Vec::new();
+            for case in group {
+                let follow = |process| match probe {
+                    Some(probe) => probe.follow(process).map_err(io::Error::other),
+                    None => Ok(()),
+                };
+                let Some(run) = self.one(&case, true, follow)? else { continue };
+                let seen = match probe.map(Probe::evidence) {
+                    Some(Ok(evidence)) => {
+                        if evidence.lost > 0 {
+                            self.note(format!("{} events were lost to the probe", evidence.lost));
+                        }
+                        Ok(Seen::of(&evidence, &run))
+                    }
+                    Some(Err(error)) => Err(error.to_string()),
+                    None => Err(why_no_probe.to_owned()),
+                };
+                of_group.push(Checked { case, run, seen });
+            }
+            checked.push(of_group);
+        }
+        Ok(checked)
+    }
+
+    /// Runs the rows of a group in turns; the runs by row.
+    fn time(&mut self, group: &[Checked], repeats: u32) -> Result<Vec<Vec<Run>>, CompareError> {
+        let mut runs: Vec<Vec<Run>> = group.iter().map(|_| Vec::new()).collect();
+        for _ in 0..repeats {
+            for (checked, runs) in group.iter().zip(&mut runs) {
+                let case = &checked.case;
+                match self.one(case, false, |_| Ok(()))? {
+                    Some(run) => runs.push(run),
+                    None => {
+                        let source = io::Error::other("the method was refused, and was not before");
+                        return Err(CompareError::Run { label: label(case), source });
+                    }
+                }
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Makes one run, once more where the page cache did not stay as it was; `None` if the
+    /// method cannot do this here.
+    fn one(
+        &mut self,
+        case: &Case,
+        checks: bool,
+        mut watch: impl FnMut(u32) -> io::Result<()>,
+    ) -> Result<Option<Run>, CompareError> {
+        let label = label(case);
+        (self.progress)(Progress { done: self.done, total: self.total, label: &label });
+        self.done += 1;
+        let failed = |source| CompareError::Run { label: label.clone(), source };
+        let mut retries = 0;
+        loop {
+            let is_as_wanted = self.prepare(case).map_err(failed)?;
+            let run = match self.setting.run(case, checks, &mut watch) {
+                Ok(run) => run,
+                Err(RunError::Refused(why)) => {
+                    let Case { pair, link, method, .. } = *case;
+                    self.absent.push(Absent { pair, link, method, why });
+                    return Ok(None);
+                }
+                Err(RunError::Failed(source)) => return Err(failed(source)),
+            };
+            if !is_as_wanted || self.is_still_warm(case).map_err(failed)? {
+                return Ok(Some(run));
+            }
+            if retries == RETRIES {
+                self.note(format!("pages of the file were evicted while {label} ran"));
+                return Ok(Some(run));
+            }
+            retries += 1;
+        }
+    }
+
+    /// Brings the page cache into its state, and notes where that was not to be had.
+    fn prepare(&mut self, case: &Case) -> io::Result<bool> {
+        let file = &self.setting.specimen.file;
+        let outcome = match case.cache {
+            Cache::Warm => cache::fill(file, self.bytes)?,
+            Cache::Cold => cache::empty(file, self.bytes)?,
+        };
+        let is_as_wanted = outcome.is_ok();
+        if let Err(why) = outcome {
+            self.note(format!("the file was not {}: {why}", case.cache));
+        }
+        Ok(is_as_wanted)
+    }
+
+    fn is_still_warm(&self, case: &Case) -> io::Result<bool> {
+        let pages = cache::pages(&self.setting.specimen.file, self.bytes)?;
+        let is_whole = pages.is_none_or(|pages| pages.cached >= self.bytes.div_ceil(4096));
+        Ok(case.cache == Cache::Cold || is_whole)
+    }
+
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    fn conditions(&mut self, repeats: u32) -> Conditions {
+        let Setting { specimen, .. } = self.setting;
+        if self.bytes < specimen.bytes {
+            let (some, all) = (self.bytes, specimen.bytes);
+            self.note(format!("of the file's {all} bytes the first {some} were moved"));
+        }
+        if self.setting.sender_processor.is_none() {
+            self.note("sender and receiver share the one processor there is".to_owned());
+        }
+        if cache::pages(&specimen.file, self.bytes).is_ok_and(|pages| pages.is_none()) {
+            self.note(
+                "the page cache cannot be looked at: cachestat(2) is of Linux 6.5".to_owned(),
+            );
+        }
+        Conditions {
+            file: specimen.name.clone(),
+            inode: specimen.inode,
+            file_system: specimen.file_system.clone(),
+            file_bytes: specimen.bytes,
+            repeats,
+            congestion_control: self.setting.congestion_control.map_or_else(
+                || machine::look('C', String::new()).default_congestion_control,
+                ToOwned::to_owned,
+            ),
+            sender_processor: self.setting.sender_processor,
+            receiver_processor: self.setting.receiver_processor,
+            receiver_call_bytes: self.setting.receiver_call_bytes,
+            notes: std::mem::take(&mut self.notes),
+        }
+    }
+}
+
+/// `file → TCP over loopback, warm: sendfile`.
+fn label(case: &Case) -> String {
+    let over = case.link.map_or_else(String::new, |link| format!(" over {link}"));
+    format!("{}{over}, {}: {}", case.pair, case.cache, case.method)
+}

@@ -1,0 +1,147 @@
+//! The file whose bytes are moved: the user's, or one without a name that is made for the run.
+//!
+//! A file in memory has no disk to be cold on, so the one that is made lies on a disk where
+//! there is one. It has no name: when the process ends, however it does, it is gone.
+//!
+//! Source: open(2), `O_TMPFILE`; statfs(2).
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// `f_type` of file systems in memory (statfs(2)).
+const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
+
+/// Byte `i` is `i` mod this; prime to the sizes of pages and buffers, so that bytes out of place
+/// are found.
+const PERIOD: u8 = 251;
+
+/// The file whose bytes are moved.
+#[derive(Debug)]
+pub(super) struct Specimen {
+    pub(super) file: File,
+    /// Its path, or what it was made as.
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) inode: u64,
+    pub(super) file_system: String,
+    /// Where files of the same file system can be made.
+    directory: PathBuf,
+}
+
+impl Specimen {
+    /// Opens the user's file.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        if metadata.len() == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is empty"));
+        }
+        let real = path.canonicalize()?;
+        let directory = real.parent().unwrap_or_else(|| Path::new("/")).to_path_buf();
+        Self::over(file, path.display().to_string(), directory)
+    }
+
+    /// Makes a file of `bytes` bytes on a disk, or in memory where no disk can be written to.
+    pub(super) fn make(bytes: u64) -> io::Result<Self> {
+        let mut places = vec![std::env::temp_dir(), PathBuf::from("/var/tmp")];
+        places.extend(std::env::current_dir());
+        let is_on_disk = |place: &PathBuf| {
+            File::open(place)
+                .and_then(|directory| file_system(&directory))
+                .is_ok_and(|name| !IN_MEMORY.contains(&name.as_str()))
+        };
+        places.sort_by_key(|place| !is_on_disk(place));
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for place in places {
+            match tempfile::tempfile_in(&place) {
+                Ok(file) => {
+                    fill(&file, bytes)?;
+                    let name = format!("a temporary file in {}", place.display());
+                    return Self::over(file, name, place);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn over(file: File, name: String, directory: PathBuf) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let file_system = file_system(&file)?;
+        let (bytes, inode) = (metadata.len(), metadata.ino());
+        Ok(Self { file, name, bytes, inode, file_system, directory })
+    }
+
+    /// A new file without a name on the same file system.
+    pub(super) fn sibling(&self) -> io::Result<File> {
+        tempfile::tempfile_in(&self.directory).map_err(|error| {
+            let why = format!("no file can be made in {}: {error}", self.directory.display());
+            io::Error::new(error.kind(), why)
+        })
+    }
+}
+
+fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
+    let period: Vec<u8> = (0..PERIOD).collect();
+    let block = period.repeat(4096);
+    let mut left = bytes;
+    while left > 0 {
+        let part = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+        file.write_all(&block[..part])?;
+        left -= part as u64;
+    }
+    // Dirty pages cannot be evicted, and are written out in the middle of a measurement.
+    file.sync_data()
+}
+
+/// The name of the file system that a file is on.
+fn file_system(file: &File) -> io::Result<String> {
+    let magic = rustix::fs::fstatfs(file)?.f_type;
+    let known = [
+        (0xef53, "ext4"),
+        (0x5846_5342, "xfs"),
+        (0x9123_683e, "btrfs"),
+        (0x0102_1994, "tmpfs"),
+        (0x8584_58f6, "ramfs"),
+        (0x794c_7630, "overlayfs"),
+        (0x2fc1_2fc1, "zfs"),
+        (0xf2f5_2010, "f2fs"),
+        (0x6969, "nfs"),
+        (0x6573_5546, "fuse"),
+    ];
+    let name = known.iter().find(|(number, _)| *number == magic);
+    Ok(name.map_or_else(|| format!("{magic:#x}"), |(_, name)| (*name).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn a_made_file_has_its_size_and_bytes_that_tell_their_place() {
+        let made = Specimen::make(2_000_000).unwrap();
+        let mut last = [0; 3];
+        made.file.read_exact_at(&mut last, 1_999_997).unwrap();
+        // 1 999 997 = 7968 * 251 + 29.
+        assert_eq!((made.bytes, last), (2_000_000, [29, 30, 31]));
+        assert_eq!(
+            made.sibling().unwrap().metadata().unwrap().dev(),
+            made.file.metadata().unwrap().dev()
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused_with_why() {
+        let why = |path: &Path| Specimen::open(path).unwrap_err().to_string();
+        assert_eq!(why(Path::new("/")), "it is not a regular file");
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(why(empty.path()), "it is empty");
+    }
+}

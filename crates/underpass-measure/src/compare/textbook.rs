@@ -1,0 +1,81 @@
+//! The table that textbooks print for sending a file over a network, and why a row measured here
+//! differs from it.
+//!
+//! The book's counts are of one pair of calls for the whole file, over a network card: one copy
+//! by the disk's device, one by the card's. Nothing in it is measured.
+
+use underpass::Method;
+
+use super::report::{Link, Pair, Textbook};
+
+/// What the book says of a method, if it speaks of it.
+pub(super) fn row(method: Method, pair: Pair, link: Option<Link>) -> Option<Textbook> {
+    if pair != Pair::FileToTcp {
+        return None;
+    }
+    let has_scatter_gather = link != Some(Link::VethWithoutScatterGather);
+    match method {
+        Method::Copy => Some(Textbook {
+            name: "read+write",
+            switches: 4,
+            cpu_copies: 2,
+            dma_copies: 2,
+            why: "the book's 4 switches are of one read and one write; here a call moves 256 KiB \
+                  at most, so they grow with the file. A cached page needs no disk and a virtual \
+                  link has no card, so devices copy nothing",
+        }),
+        Method::MmapWrite => Some(Textbook {
+            name: "mmap+write",
+            switches: 4,
+            cpu_copies: 1,
+            dma_copies: 2,
+            why: "the book's 4 switches are of one mmap and one write; here a call moves 1 MiB at \
+                  most. The copy it saves is paid for in part by the faults that map the pages, \
+                  which the book leaves out; they are taken inside write(2) and cross no border",
+        }),
+        Method::Sendfile if has_scatter_gather => Some(Textbook {
+            name: "sendfile, scatter-gather",
+            switches: 2,
+            cpu_copies: 0,
+            dma_copies: 2,
+            why: "the book's 2 switches are of one call; here a call moves 1 MiB at most. The \
+                  processor copies nothing at the sender, as the book says; the receiver's own \
+                  copy out of the socket is not in the book",
+        }),
+        Method::Sendfile => Some(Textbook {
+            name: "sendfile",
+            switches: 2,
+            cpu_copies: 1,
+            dma_copies: 2,
+            why: "the book's 2 switches are of one call; here a call moves 1 MiB at most. Without \
+                  scatter-gather the kernel copies the pages into the packets, and no counter \
+                  that a program can read says so",
+        }),
+        Method::Splice
+        | Method::CopyFileRange
+        | Method::Clone
+        | Method::ZeroCopySend
+        | Method::UringSendZc
+        | Method::UringSplice
+        | _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_four_rows_are_those_of_the_book() {
+        let numbers = |method, link| {
+            let book = row(method, Pair::FileToTcp, Some(link)).unwrap();
+            (book.switches, book.cpu_copies, book.dma_copies)
+        };
+        assert_eq!(numbers(Method::Copy, Link::Veth), (4, 2, 2));
+        assert_eq!(numbers(Method::MmapWrite, Link::Loopback), (4, 1, 2));
+        assert_eq!(numbers(Method::Sendfile, Link::VethWithoutScatterGather), (2, 1, 2));
+        assert_eq!(numbers(Method::Sendfile, Link::Loopback), (2, 0, 2));
+        assert_eq!(row(Method::Splice, Pair::FileToTcp, Some(Link::Veth)), None);
+        assert_eq!(row(Method::Copy, Pair::FileToPipe, None), None);
+    }
+}

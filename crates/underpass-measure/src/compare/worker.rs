@@ -1,0 +1,227 @@
+//! A process that carries out one order and says what it cost: the hidden end of `compare`.
+//!
+//! It dies with whoever started it: the kernel kills it when the thread that forked it ends, and
+//! where that came before it asked for it, its channel is at its end. It is killed and does not
+//! clean up, so nothing it makes may have a name.
+//!
+//! Source: PR_SET_PDEATHSIG(2const), sched_setaffinity(2).
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::Signal;
+use rustix::thread::CpuSet;
+use underpass::{Error, ErrorKind, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
+
+use super::channel;
+use super::order::{Account, Order, Receiving, Reply, Resident, Sending};
+use super::toll::{self, Toll};
+
+/// Carries out the order that comes over `channel`, and returns when the channel ends.
+///
+/// # Errors
+///
+/// Those of the channel. What goes wrong with the order is answered over it instead.
+pub fn serve(channel: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let Some((order, descriptors)) = channel::receive::<Order>(channel)? else { return Ok(()) };
+    let reply = match carry_out(channel, order, descriptors) {
+        Ok(reply) => reply,
+        Err(error) => Reply::Failed { why: error.to_string() },
+    };
+    channel::send(channel, &reply, &[])
+}
+
+fn carry_out(
+    channel: BorrowedFd<'_>,
+    order: Order,
+    descriptors: Vec<OwnedFd>,
+) -> io::Result<Reply> {
+    let mut descriptors = descriptors.into_iter();
+    let mut descriptor = || descriptors.next().ok_or(io::ErrorKind::UnexpectedEof);
+    match order {
+        Order::Send(sending) => {
+            let (source, sink) = (descriptor()?, descriptor()?);
+            pin(sending.processor)?;
+            send(channel, &sending, &source, &sink)
+        }
+        Order::Receive(receiving) => {
+            let stream = descriptor()?;
+            let file = if receiving.compares { Some(File::from(descriptor()?)) } else { None };
+            pin(receiving.processor)?;
+            receive(channel, &receiving, stream, file.as_ref())
+        }
+        Order::Go => Err(io::Error::new(io::ErrorKind::InvalidData, "nothing to begin")),
+    }
+}
+
+/// Says that everything is ready and waits for the word.
+fn wait_for_go(channel: BorrowedFd<'_>) -> io::Result<()> {
+    channel::send(channel, &Reply::Ready, &[])?;
+    match channel::receive(channel)? {
+        Some((Order::Go, _)) => Ok(()),
+        Some(_) | None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn pin(processor: Option<usize>) -> io::Result<()> {
+    let Some(processor) = processor else { return Ok(()) };
+    let mut set = CpuSet::new();
+    set.set(processor);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// Moves the bytes as ordered.
+fn send(
+    channel: BorrowedFd<'_>,
+    sending: &Sending,
+    source: &OwnedFd,
+    sink: &OwnedFd,
+) -> io::Result<Reply> {
+    let Ok(method) = sending.method.parse() else {
+        return Ok(Reply::Refused { why: format!("there is no method {}", sending.method) });
+    };
+    wait_for_go(channel)?;
+    let mut account = Account::default();
+    if sending.looks_at_memory && !sending.to_file {
+        // io_uring's operations name no descriptor that a watcher sees; this call does.
+        rustix::io::write(sink, &[])?;
+    }
+    let start = toll::resident()?;
+    let mut peak = Resident::default();
+    let before = Toll::before()?;
+    let mut at = 0;
+    while at < sending.bytes {
+        let len = sending.transfer_bytes.max(1).min(sending.bytes - at);
+        let mut transfer = transfer(sending, method, (source, sink), at, len)?;
+        let outcome = if sending.looks_at_memory {
+            step_through(&mut transfer, (source.as_fd(), sink.as_fd()), start, &mut peak)?
+        } else {
+            transfer.run().map(|_| ())
+        };
+        book(&mut account, &transfer);
+        if let Err(error) = outcome {
+            return Ok(refusal(&error));
+        }
+        at += len;
+    }
+    let after = Toll::after()?;
+    account.bytes = at;
+    (account.began_ns, account.ended_ns) = (before.now_ns, after.now_ns);
+    account.cpu_ns = after.cpu_ns - before.cpu_ns;
+    account.used = after.since(&before);
+    account.peak = sending.looks_at_memory.then_some(peak);
+    Ok(Reply::Done(Box::new(account)))
+}
+
+fn transfer<'a>(
+    sending: &Sending,
+    method: Method,
+    (source, sink): (&'a OwnedFd, &'a OwnedFd),
+    at: u64,
+    len: u64,
+) -> io::Result<Transfer<'a>> {
+    let source = if sending.from_file {
+        Source::file(source, at..at + len)?
+    } else {
+        Source::stream(source).take(len)
+    };
+    let sink = if sending.to_file { Sink::file(sink, at) } else { Sink::stream(sink) };
+    let transfer = Transfer::new(source, sink).policy(Policy::Only(method));
+    // The bare method: the file is this comparison's own, or its user keeps it still.
+    Ok(transfer.stability(Stability::None))
+}
+
+/// Runs a transfer and looks at the memory in use after each of its calls.
+fn step_through(
+    transfer: &mut Transfer<'_>,
+    (source, sink): (BorrowedFd<'_>, BorrowedFd<'_>),
+    start: Resident,
+    peak: &mut Resident,
+) -> io::Result<Result<(), Error>> {
+    loop {
+        match transfer.step() {
+            Ok(Step::Done) => return Ok(Ok(())),
+            Ok(Step::Wait(side)) => {
+                let (fd, events) = match side {
+                    Side::Source => (source, PollFlags::IN),
+                    Side::Sink => (sink, PollFlags::OUT),
+                };
+                let wait =
+                    || rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, events)], None);
+                rustix::io::retry_on_intr(wait)?;
+            }
+            Ok(Step::Moved(_) | Step::Parked(_) | Step::Cold { .. }) => {
+                let now = toll::resident()?;
+                peak.anonymous = peak.anonymous.max(now.anonymous.saturating_sub(start.anonymous));
+                peak.file = peak.file.max(now.file.saturating_sub(start.file));
+            }
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+}
+
+/// Adds what one transfer did.
+fn book(account: &mut Account, transfer: &Transfer<'_>) {
+    let ledger = transfer.ledger();
+    for method in Method::ALL.into_iter().filter(|&method| ledger.of(method).calls > 0) {
+        let tally = ledger.of(method);
+        match account.by_method.iter_mut().find(|(name, ..)| name == method.name()) {
+            Some((_, bytes, calls)) => {
+                *bytes += tally.bytes;
+                *calls += tally.calls;
+            }
+            None => account.by_method.push((method.name().into(), tally.bytes, tally.calls)),
+        }
+    }
+    account.zero_copy_done += ledger.zero_copy_done();
+    account.zero_copy_copied += ledger.zero_copy_copied();
+}
+
+fn refusal(error: &Error) -> Reply {
+    let why = error.to_string();
+    match error.kind {
+        ErrorKind::Unsupported { .. } => Reply::Refused { why },
+        ErrorKind::Io(_)
+        | ErrorKind::Truncated { .. }
+        | ErrorKind::Changed
+        | ErrorKind::NoLease(_)
+        | _ => Reply::Failed { why },
+    }
+}
+
+/// Reads the stream to its end.
+fn receive(
+    channel: BorrowedFd<'_>,
+    receiving: &Receiving,
+    stream: OwnedFd,
+    file: Option<&File>,
+) -> io::Result<Reply> {
+    let mut stream = File::from(stream);
+    let mut buffer = vec![0; receiving.call_bytes.max(1)];
+    let mut expected = vec![0; if file.is_some() { buffer.len() } else { 0 }];
+    wait_for_go(channel)?;
+    let mut account = Account::default();
+    let before = Toll::before()?;
+    loop {
+        let n = match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            answer => answer?,
+        };
+        if let (Some(file), None) = (file, account.differs_at) {
+            file.read_exact_at(&mut expected[..n], account.bytes)?;
+            let differs = buffer[..n].iter().zip(&expected[..n]).position(|(a, b)| a != b);
+            account.differs_at = differs.map(|index| account.bytes + index as u64);
+        }
+        account.bytes += n as u64;
+    }
+    let after = Toll::after()?;
+    (account.began_ns, account.ended_ns) = (before.now_ns, after.now_ns);
+    account.cpu_ns = after.cpu_ns - before.cpu_ns;
+    account.used = after.since(&before);
+    Ok(Reply::Done(Box::new(account)))
+}
