@@ -1,4 +1,4 @@
-//! Two ends of a network made for one test: loopback, or a veth pair between two namespaces.
+//! Two ends of a network made for one test: loopback, or veth between two namespaces.
 //!
 //! A namespace lives as long as a process in it. Each is held by a child that reads a pipe from
 //! this process and ends with it, and none has a name, so that a test that is killed leaves
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Link {
     near: End,
     far: End,
+    /// The namespace on the way, if there is one.
+    _between: Option<Holder>,
 }
 
 /// One end: an address, and the namespace it is in.
@@ -45,7 +47,7 @@ impl Link {
     #[must_use]
     pub fn loopback() -> Self {
         let end = || End { holder: None, address: Ipv4Addr::LOCALHOST, interface: "lo" };
-        Self { near: end(), far: end() }
+        Self { near: end(), far: end(), _between: None }
     }
 
     /// A veth pair, one interface in each of two fresh namespaces, with the features it is born
@@ -55,11 +57,27 @@ impl Link {
     ///
     /// [`Missing`] if this is not root, or the kernel or a program cannot make it.
     pub fn veth() -> Result<Self, Missing> {
-        Capability::Root.meet()?;
-        for program in ["ip", "nsenter", "unshare"] {
-            Capability::Program(program).meet()?;
-        }
-        Self::pair().map_err(|error| Missing::new(format!("no veth pair can be made: {error}")))
+        Self::make(Self::pair)
+    }
+
+    /// Two veth pairs and a bridge between them, as containers have: each packet leaves a second
+    /// device, in a third namespace, as the same socket buffer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Link::veth`], and [`Missing`] if the kernel has no bridge.
+    pub fn bridged() -> Result<Self, Missing> {
+        Self::make(Self::bridged_pairs)
+    }
+
+    /// A veth pair whose near end sends by a macvlan device above its own: each packet passes
+    /// two devices before it leaves the namespace.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Link::veth`], and [`Missing`] if the kernel has no macvlan.
+    pub fn macvlan() -> Result<Self, Missing> {
+        Self::make(Self::macvlan_pair)
     }
 
     /// A veth pair that takes packets in one piece only: the kernel copies what it is given by
@@ -107,17 +125,50 @@ impl Link {
         &self.far
     }
 
+    fn make(how: fn() -> io::Result<Self>) -> Result<Self, Missing> {
+        Capability::Root.meet()?;
+        for program in ["ip", "nsenter", "unshare"] {
+            Capability::Program(program).meet()?;
+        }
+        how().map_err(|error| Missing::new(format!("no such link can be made: {error}")))
+    }
+
     fn pair() -> io::Result<Self> {
-        let [near, far] = [0, 1].map(|at| {
-            let holder = Some(Holder::new()?);
-            Ok::<_, io::Error>(End { holder, address: ADDRESSES[at], interface: INTERFACES[at] })
+        let (near, far) = (Holder::new()?, Holder::new()?);
+        near.join(INTERFACES[0], &far, INTERFACES[1])?;
+        Self::connect(near, far, None)
+    }
+
+    fn bridged_pairs() -> io::Result<Self> {
+        let [near, between, far] = [Holder::new()?, Holder::new()?, Holder::new()?];
+        run(between.command("ip").args(["link", "add", "bridge", "type", "bridge"]))?;
+        run(between.command("ip").args(["link", "set", "bridge", "up"]))?;
+        for (end, interface, port) in
+            [(&near, INTERFACES[0], "port0"), (&far, INTERFACES[1], "port1")]
+        {
+            end.join(interface, &between, port)?;
+            run(between.command("ip").args(["link", "set", port, "master", "bridge", "up"]))?;
+        }
+        Self::connect(near, far, Some(between))
+    }
+
+    fn macvlan_pair() -> io::Result<Self> {
+        let (near, far) = (Holder::new()?, Holder::new()?);
+        near.join("below", &far, INTERFACES[1])?;
+        run(near.command("ip").args(["link", "set", "below", "up"]))?;
+        let above = ["link", "add", "link", "below", "name", INTERFACES[0], "type", "macvlan"];
+        run(near.command("ip").args(above))?;
+        Self::connect(near, far, None)
+    }
+
+    /// Gives the ends their addresses and waits until they are up.
+    fn connect(near: Holder, far: Holder, between: Option<Holder>) -> io::Result<Self> {
+        let [near, far] = [(near, 0), (far, 1)].map(|(holder, at)| End {
+            holder: Some(holder),
+            address: ADDRESSES[at],
+            interface: INTERFACES[at],
         });
-        let link = Self { near: near?, far: far? };
-        let mut add = Command::new("ip");
-        add.args(["link", "add", link.near.interface, "netns", &link.near.namespace()]);
-        add.args(["type", "veth", "peer", "name", link.far.interface]);
-        run(add.args(["netns", &link.far.namespace()]))?;
-        for end in [&link.near, &link.far] {
+        for end in [&near, &far] {
             let address = format!("{}/24", end.address);
             run(end.command("ip").args(["address", "add", &address, "dev", end.interface]))?;
             run(end.command("ip").args(["link", "set", "lo", "up"]))?;
@@ -127,13 +178,13 @@ impl Link {
             run(end.command("sh").args(["-c", cubic]))?;
         }
         // Before that, the first packet may be dropped, and TCP waits a second to repeat it.
-        let is_up = wait::until(PATIENCE, || match [&link.near, &link.far].map(End::is_up) {
+        let is_up = wait::until(PATIENCE, || match [&near, &far].map(End::is_up) {
             [Ok(true), Ok(true)] => Some(Ok(())),
             [Ok(_), Ok(_)] => None,
             [Err(error), _] | [_, Err(error)] => Some(Err(error)),
         });
-        is_up.unwrap_or_else(|| Err(io::Error::other("the pair does not come up")))?;
-        Ok(link)
+        is_up.unwrap_or_else(|| Err(io::Error::other("the link does not come up")))?;
+        Ok(Self { near, far, _between: between })
     }
 }
 
@@ -165,14 +216,10 @@ impl End {
     /// [`Command::spawn`] returns.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let Some(holder) = &self.holder else { return Command::new(program) };
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", holder.child.id())).arg("--").arg(program);
-        command
-    }
-
-    fn namespace(&self) -> String {
-        self.holder.as_ref().map_or_else(String::new, |holder| holder.child.id().to_string())
+        match &self.holder {
+            Some(holder) => holder.command(program),
+            None => Command::new(program),
+        }
     }
 
     fn is_up(&self) -> io::Result<bool> {
@@ -188,12 +235,11 @@ impl End {
     }
 
     /// Sends what arrives with three bits of the identification (RFC 791) clear to a device that
-    /// drops it. A packet that is sent again has another identification.
+    /// is down. A packet that is sent again has another identification.
     fn lose_some(&self) -> io::Result<()> {
         let Self { interface, .. } = self;
         for line in [
             "ip link add drain type ifb".to_owned(),
-            "ip link set drain up".to_owned(),
             format!("tc qdisc add dev {interface} ingress"),
             // Bytes 4 and 5 of the header are the identification, 2 and 3 the length: of that
             // one bit must be set, so that handshakes pass, whose loss costs a second.
@@ -235,6 +281,20 @@ impl Holder {
         }
         Ok(holder)
     }
+
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.child.id())).arg("--").arg(program);
+        command
+    }
+
+    /// Makes a veth pair, one interface here and one in the other namespace.
+    fn join(&self, here: &str, other: &Self, there: &str) -> io::Result<()> {
+        let [to, from] = [self, other].map(|holder| holder.child.id().to_string());
+        let mut add = Command::new("ip");
+        add.args(["link", "add", here, "netns", &to, "type", "veth"]);
+        run(add.args(["peer", "name", there, "netns", &from])).map(drop)
+    }
 }
 
 impl Drop for Holder {
@@ -275,6 +335,19 @@ mod tests {
         assert!(holders.iter().all(|path| path.exists()));
         drop(link);
         assert!(!holders.iter().any(|path| path.exists()));
+    }
+
+    #[test]
+    fn a_packet_passes_a_bridge_and_a_macvlan_device_on_its_way() {
+        for make in [Link::bridged, Link::macvlan] {
+            let link = crate::require!(make());
+            // Answered at once by a port where nobody listens: the way there and back is open.
+            let mut command = link.near.command("bash");
+            let connect = format!("exec 3<>/dev/tcp/{}/9", link.far.address());
+            let output = command.args(["-c", &connect]).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("Connection refused"), "{said}");
+        }
     }
 
     #[test]

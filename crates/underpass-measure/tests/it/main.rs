@@ -2,4 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
 mod explain;
+mod matrix;
 mod matrix_peers;
+mod matrix_sockets;
