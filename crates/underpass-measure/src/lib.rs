@@ -6,6 +6,7 @@
 
 pub mod assembler;
 pub mod btf;
+pub mod claims;
 pub mod compare;
 pub mod evidence;
 pub mod explain;

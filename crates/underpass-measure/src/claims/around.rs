@@ -1,0 +1,105 @@
+//! Whether a mapping goes around the page cache: it is made of it.
+//!
+//! A file that is nowhere in the cache is read through a mapping; afterwards the cache is asked,
+//! and read(2) must find every byte there without a disk. A byte stored through the mapping must
+//! be what read(2) returns the next moment.
+//!
+//! Source: mmap(2), `MAP_SHARED`; `Documentation/admin-guide/mm/concepts.rst`, "Page cache".
+
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use underpass_sys::region::Access;
+
+use crate::claims::rig::{self, Aligned, PIECE_BYTES, Rig};
+use crate::claims::{Line, Shown, Unit, Verdict};
+use crate::eyes::{cache, spent};
+use crate::figure::Figure;
+
+const READ_BYTES: usize = 32 << 20;
+
+const STORED: [u8; 8] = *b"through!";
+
+pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
+    let bytes = READ_BYTES as u64;
+    if let Err(why) = cache::empty(&rig.file, bytes)? {
+        return Ok(Shown::unavailable(why));
+    }
+    let (mapped_sum, mapped) = spent::in_a_fresh_thread(|| {
+        Ok::<_, io::Error>(rig::sum(&*rig.map(READ_BYTES, Access::Read)?))
+    })?;
+    let Some(cached) = cache::pages(&rig.file, bytes)? else {
+        return Ok(Shown::unavailable("cachestat(2) needs Linux 6.5"));
+    };
+    let (read_sum, read) = spent::in_a_fresh_thread(|| {
+        rig::read_and_sum(&rig.file, bytes, Aligned::new(PIECE_BYTES).bytes())
+    })?;
+    let is_seen = is_a_store_seen(rig)?;
+    if mapped_sum != read_sum {
+        return Err(io::Error::other("the mapping and read(2) differ"));
+    }
+    let fetched =
+        |spent: &spent::Spent| spent.transferred.map(|transferred| transferred.disk_bytes);
+    let figure = |bytes: Option<u64>| {
+        let why = "the kernel has no TASK_IO_ACCOUNTING";
+        bytes.map_or_else(|| Figure::Unavailable(why.into()), Figure::count)
+    };
+    let lines = vec![
+        Line::new("pages in the cache before", Figure::count(0), Unit::Pages),
+        Line::new(
+            "fetched from the disk by loads from a mapping",
+            figure(fetched(&mapped)),
+            Unit::Bytes,
+        ),
+        Line::new("pages in the cache afterwards", Figure::count(cached.cached), Unit::Pages),
+        Line::new(
+            "fetched from the disk by read(2) after that",
+            figure(fetched(&read)),
+            Unit::Bytes,
+        ),
+        Line::answer(
+            "a word stored through a mapping, read(2) the next moment",
+            if is_seen { "the new word" } else { "the old word" },
+        ),
+    ];
+    Ok(Shown {
+        lines,
+        verdict: judge(cached.cached, fetched(&read).unwrap_or(0), is_seen),
+        explanation:
+            "A mapping shows the pages of the page cache themselves: loads bring them in, \
+                      read(2) then finds them, and a store is in the file at once. What goes \
+                      around is the copy into a buffer. Only O_DIRECT goes around the cache."
+                .into(),
+    })
+}
+
+fn is_a_store_seen(rig: &Rig<'_>) -> io::Result<bool> {
+    let mut before = [0; 8];
+    rig.file.read_exact_at(&mut before, 0)?;
+    let region = rig.map(4096, Access::ReadWrite)?;
+    region.copy_in(0, &STORED);
+    let mut seen = [0; 8];
+    rig.file.read_exact_at(&mut seen, 0)?;
+    region.copy_in(0, &before);
+    Ok(seen == STORED)
+}
+
+fn judge(cached: u64, fetched_again: u64, is_seen: bool) -> Verdict {
+    let went_through = cached * 4096 >= READ_BYTES as u64 / 2;
+    if went_through && fetched_again < READ_BYTES as u64 / 2 && is_seen {
+        return Verdict::DoesNotHold;
+    }
+    Verdict::Holds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_left_empty_would_be_a_way_around_it() {
+        assert_eq!(judge(8192, 0, true), Verdict::DoesNotHold);
+        assert_eq!(judge(0, 32 << 20, true), Verdict::Holds);
+        assert_eq!(judge(8192, 0, false), Verdict::Holds);
+    }
+}

@@ -1,0 +1,241 @@
+//! A process of its own that reads a file, so that its memory and its control group are no one
+//! else's.
+//!
+//! It waits for its order before it touches the file, and by then it has been moved into its
+//! group. It ends with whoever started it: its order never comes, or its answer has no reader.
+//!
+//! Source: proc(5), `/proc/pid/status` (RssAnon, RssFile, VmPTE).
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use crate::claims::group::Group;
+use crate::claims::rig::{Aligned, PIECE_BYTES, Rig, map, read_and_sum, sum};
+use crate::eyes::spent::{self, Spent, field};
+use underpass_sys::region::Access;
+
+/// How a child reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Way {
+    /// Into a buffer as large as the file.
+    Whole,
+    /// Into a buffer of 64 KiB, again and again.
+    Pieces,
+    /// Through a mapping, which stays from pass to pass.
+    Mapping,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Order {
+    path: String,
+    bytes: usize,
+    way: Way,
+    passes: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Reply {
+    Done(Account),
+    Failed { why: String },
+}
+
+/// What a child saw and used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Account {
+    /// All words, added up, over all passes.
+    pub(super) sum: u64,
+    pub(super) passes: Vec<Pass>,
+    /// Memory at the end, beyond that at the start.
+    pub(super) memory: Memory,
+}
+
+/// One pass over the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pass {
+    pub(super) minor_faults: u64,
+    pub(super) major_faults: u64,
+    /// Bytes fetched from the disk; `None` without TASK_IO_ACCOUNTING.
+    pub(super) disk_bytes: Option<u64>,
+}
+
+/// Memory of a process, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Memory {
+    pub(super) anonymous: u64,
+    pub(super) file_mapped: u64,
+    pub(super) page_tables: u64,
+}
+
+/// Has the rig's file read by a process of its own, in `group` if there is one.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::Unsupported`] if the program cannot be started again; those of starting it,
+/// of moving it into the group, and what it fails with itself.
+pub(super) fn read(
+    rig: &Rig<'_>,
+    group: Option<&Group>,
+    bytes: usize,
+    way: Way,
+    passes: u32,
+) -> io::Result<Account> {
+    let Some(again) = rig.given.again else {
+        let text = "this program cannot start itself again";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    };
+    let process = again().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut started = Started(process);
+    if let Some(group) = group {
+        group.add(started.0.id())?;
+    }
+    let order = Order { path: rig.path(), bytes, way, passes };
+    let (stdin, stdout) = (started.0.stdin.take(), started.0.stdout.take());
+    let (mut stdin, stdout) = stdin.zip(stdout).ok_or(io::ErrorKind::BrokenPipe)?;
+    writeln!(stdin, "{}", serde_json::to_string(&order)?)?;
+    for line in BufReader::new(stdout).lines() {
+        // Whatever else the program prints, such as a test's frame, is not an answer.
+        match serde_json::from_str(&line?) {
+            Ok(Reply::Done(account)) => return Ok(account),
+            Ok(Reply::Failed { why }) => return Err(io::Error::other(why)),
+            Err(_) => {}
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the process that was to read ended"))
+}
+
+/// A process that is waited for when it is dropped, since its group can then be removed.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It has nothing to do after its answer, and nothing to clean up; that it is gone already
+        // is no error.
+        self.0.kill().and_then(|()| self.0.wait()).map(drop).unwrap_or_default();
+    }
+}
+
+/// Does what a measurement of [`run`](super::run) asks of a process of its own: for the program
+/// that [`Given::again`](super::Given::again) starts, on its standard input and output.
+///
+/// # Errors
+///
+/// Those of reading the order and writing the answer. What goes wrong with the order is answered.
+pub fn serve(mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+    let mut line = String::new();
+    if input.read_line(&mut line)? == 0 {
+        return Ok(());
+    }
+    let account = serde_json::from_str(&line).map_err(io::Error::from).and_then(|o| account(&o));
+    let reply = match account {
+        Ok(account) => Reply::Done(account),
+        Err(error) => Reply::Failed { why: error.to_string() },
+    };
+    writeln!(output, "{}", serde_json::to_string(&reply)?)?;
+    output.flush()
+}
+
+fn account(order: &Order) -> io::Result<Account> {
+    let file = File::open(&order.path)?;
+    let before = Memory::now()?;
+    let mut account = Account { sum: 0, passes: Vec::new(), memory: Memory { ..before } };
+    let mut pass = |sum_of: &mut dyn FnMut() -> io::Result<u64>| -> io::Result<()> {
+        for _ in 0..order.passes {
+            let (sum, spent) = spent::measured(&mut *sum_of)?;
+            account.sum = account.sum.wrapping_add(sum);
+            account.passes.push(Pass::of(&spent));
+        }
+        Ok(())
+    };
+    let after = match order.way {
+        Way::Whole | Way::Pieces => {
+            let len = if order.way == Way::Whole { order.bytes } else { PIECE_BYTES };
+            let mut buffer = Aligned::new(len);
+            pass(&mut || read_and_sum(&file, order.bytes as u64, buffer.bytes()))?;
+            Memory::now()?
+        }
+        Way::Mapping => {
+            let region = map(&file, order.bytes, Access::Read)?;
+            pass(&mut || Ok(sum(&region)))?;
+            Memory::now()?
+        }
+    };
+    account.memory = after.beyond(&before);
+    Ok(account)
+}
+
+impl Pass {
+    fn of(spent: &Spent) -> Self {
+        Self {
+            minor_faults: spent.minor_faults,
+            major_faults: spent.major_faults,
+            disk_bytes: spent.transferred.map(|transferred| transferred.disk_bytes),
+        }
+    }
+}
+
+impl Memory {
+    fn now() -> io::Result<Self> {
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let bytes = |name| {
+            field(&status, name).map(|kib| kib * 1024).ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    format!("/proc/self/status has no {name}"),
+                )
+            })
+        };
+        Ok(Self {
+            anonymous: bytes("RssAnon:")?,
+            file_mapped: bytes("RssFile:")?,
+            page_tables: bytes("VmPTE:")?,
+        })
+    }
+
+    const fn beyond(&self, before: &Self) -> Self {
+        Self {
+            anonymous: self.anonymous.saturating_sub(before.anonymous),
+            file_mapped: self.file_mapped.saturating_sub(before.file_mapped),
+            page_tables: self.page_tables.saturating_sub(before.page_tables),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    fn reply_to(line: &str) -> Reply {
+        let mut reply = Vec::new();
+        serve(line.as_bytes(), &mut reply).unwrap();
+        serde_json::from_slice(&reply).unwrap()
+    }
+
+    #[test]
+    fn each_way_sees_the_same_words_and_says_what_it_holds() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().write_all_at(&[1; 1 << 20], 0).unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        for way in [Way::Whole, Way::Pieces, Way::Mapping] {
+            let order = Order { path: path.clone(), bytes: 1 << 20, way, passes: 2 };
+            let line = serde_json::to_string(&order).unwrap();
+            let Reply::Done(account) = reply_to(&line) else { panic!("{way:?}") };
+            let words = (1_u64 << 17) * 2;
+            assert_eq!(account.sum, words.wrapping_mul(u64::from_ne_bytes([1; 8])), "{way:?}");
+            assert_eq!(account.passes.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_child_without_an_order_ends_and_one_that_fails_says_why() {
+        let mut reply = Vec::new();
+        serve(&b""[..], &mut reply).unwrap();
+        assert_eq!(reply, b"");
+        let order = Order { path: "/nowhere".into(), bytes: 1, way: Way::Pieces, passes: 1 };
+        let reply = reply_to(&serde_json::to_string(&order).unwrap());
+        assert!(matches!(reply, Reply::Failed { why } if why.contains("No such file")));
+    }
+}

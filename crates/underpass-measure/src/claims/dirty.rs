@@ -1,0 +1,145 @@
+//! Whether pages that were changed through a mapping reach the disk by writeback.
+//!
+//! A store marks its page dirty and does nothing else; unmapping writes nothing either. The page
+//! cache counts dirty pages, and a read that goes around it shows what the disk has.
+//!
+//! Source: msync(2), fsync(2), open(2) (`O_DIRECT`);
+//! `Documentation/admin-guide/sysctl/vm.rst`, `dirty_expire_centisecs`.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Instant;
+
+use underpass_sys::cachestat::Pages;
+use underpass_sys::region::Access;
+
+use crate::claims::rig::{self, Rig};
+use crate::claims::{Line, Shown, Unit, Verdict};
+use crate::eyes::cache;
+use crate::figure::Figure;
+
+const STORED_PAGES: usize = 256;
+
+const STORED_BYTES: usize = STORED_PAGES * 4096;
+
+/// Dirty pages after each step.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    stored: u64,
+    synced: u64,
+    unmapped: u64,
+    flushed: u64,
+}
+
+pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
+    rig.file.sync_all()?;
+    let waiting = |rig: &Rig<'_>| -> io::Result<Option<u64>> {
+        let pages: Option<Pages> = cache::pages(&rig.file, STORED_BYTES as u64)?;
+        Ok(pages.map(|pages| pages.dirty + pages.writeback))
+    };
+    let region = rig.map(STORED_BYTES, Access::ReadWrite)?;
+    let Some(before) = waiting(rig)? else {
+        return Ok(Shown::unavailable("cachestat(2) needs Linux 6.5"));
+    };
+    store(&region, *b"written1");
+    let stored = waiting(rig)?.unwrap_or(0);
+    let start = Instant::now();
+    region.sync()?;
+    let msync = start.elapsed();
+    let synced = waiting(rig)?.unwrap_or(0);
+    store(&region, *b"written2");
+    drop(region);
+    let unmapped = waiting(rig)?.unwrap_or(0);
+    let start = Instant::now();
+    rig.file.sync_data()?;
+    let fdatasync = start.elapsed();
+    let flushed = waiting(rig)?.unwrap_or(0);
+    let on_disk = on_disk(rig);
+    let time = |time: std::time::Duration| Figure::Measured(time.as_secs_f64() * 1e9);
+    let mut lines: Vec<Line> = [
+        ("dirty pages before", before),
+        ("dirty pages after a store into each of 256", stored),
+        ("dirty pages after msync(2)", synced),
+        ("dirty pages after more stores and munmap(2)", unmapped),
+        ("dirty pages after fdatasync(2)", flushed),
+    ]
+    .into_iter()
+    .map(|(what, pages)| Line::new(what, Figure::count(pages), Unit::Pages))
+    .collect();
+    lines.push(Line::new("time msync(2) waited for the disk", time(msync), Unit::Nanoseconds));
+    lines.push(Line::new("time fdatasync(2) waited", time(fdatasync), Unit::Nanoseconds));
+    lines.push(Line::answer(
+        "what the disk has then, read with O_DIRECT",
+        match &on_disk {
+            Ok(true) => "the words stored last".to_owned(),
+            Ok(false) => "other words".to_owned(),
+            Err(error) => format!("not to be read so: {error}"),
+        },
+    ));
+    lines.push(Line::new("age at which the kernel writes by itself", expiry(), Unit::Nanoseconds));
+    let is_there = on_disk.unwrap_or(true);
+    Ok(Shown {
+        lines,
+        verdict: judge(&Seen { stored, synced, unmapped, flushed }, is_there),
+        explanation:
+            "A store makes its page dirty in the page cache. msync or fsync has it written \
+                      and waits; munmap writes nothing, and the page stays dirty until somebody \
+                      asks or it is old enough for the kernel's own writeback."
+                .into(),
+    })
+}
+
+fn store(region: &underpass_sys::region::Region, word: [u8; 8]) {
+    for page in 0..STORED_PAGES {
+        region.copy_in(page * 4096, &word);
+    }
+}
+
+/// Whether the disk has the words stored last.
+fn on_disk(rig: &Rig<'_>) -> io::Result<bool> {
+    let path = format!("/proc/self/fd/{}", rig.file.as_raw_fd());
+    let direct = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).map_err(io::Error::other)?;
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(direct).open(path)?;
+    // O_DIRECT wants memory aligned as the disk's blocks are.
+    let mut memory = vec![0; 2 * 4096];
+    let start = memory.as_ptr().align_offset(4096);
+    let page = &mut memory[start..start + 4096];
+    std::os::unix::fs::FileExt::read_exact_at(&file, page, (STORED_BYTES - 4096) as u64)?;
+    Ok(page.starts_with(b"written2"))
+}
+
+/// `vm.dirty_expire_centisecs`, in nanoseconds.
+fn expiry() -> Figure {
+    let text = std::fs::read_to_string("/proc/sys/vm/dirty_expire_centisecs");
+    let centiseconds = text
+        .map_err(|error| error.to_string())
+        .and_then(|text| text.trim().parse::<u64>().map_err(|error| error.to_string()));
+    centiseconds.map_or_else(Figure::Unavailable, |age| Figure::Measured(rig::number(age) * 1e7))
+}
+
+fn judge(seen: &Seen, is_there: bool) -> Verdict {
+    if seen.stored == 0 {
+        let why = "the file system keeps no dirty pages: it is in memory";
+        return Verdict::Unavailable(why.into());
+    }
+    // The kernel may begin to write at any moment, so some pages may be clean already.
+    let waits = seen.unmapped > 0;
+    let is_written = seen.synced == 0 && seen.flushed == 0 && is_there;
+    if waits && is_written { Verdict::Holds } else { Verdict::DoesNotHold }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_that_stay_dirty_or_are_not_on_the_disk_refute_it() {
+        let seen = |stored, synced, unmapped, flushed| Seen { stored, synced, unmapped, flushed };
+        assert_eq!(judge(&seen(256, 0, 256, 0), true), Verdict::Holds);
+        assert_eq!(judge(&seen(256, 0, 256, 256), true), Verdict::DoesNotHold);
+        assert_eq!(judge(&seen(256, 256, 256, 0), true), Verdict::DoesNotHold);
+        assert_eq!(judge(&seen(256, 0, 256, 0), false), Verdict::DoesNotHold);
+        assert!(matches!(judge(&seen(0, 0, 0, 0), true), Verdict::Unavailable(_)));
+    }
+}

@@ -1,0 +1,221 @@
+//! A memory control group for the length of one measurement, of version 1 or 2.
+//!
+//! Pages of files are charged to the group of the process that brought them in, so a file must be
+//! out of the page cache before its pages can count here. A group whose maker was killed stays,
+//! empty; it is removed when the next one is made.
+//!
+//! Source: `Documentation/admin-guide/cgroup-v1/memory.rst`,
+//! `Documentation/admin-guide/cgroup-v2.rst`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::eyes::spent::field;
+
+/// A group. Removed when dropped, which the processes in it must not outlive.
+#[derive(Debug)]
+pub(super) struct Group {
+    path: PathBuf,
+    version: Version,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// What the names of all groups made here begin with; then come the maker's number and a count.
+const PREFIX: &str = "underpass-claims-";
+
+impl Group {
+    /// Makes a group that may hold `limit_bytes` of memory, or as much as it likes.
+    ///
+    /// # Errors
+    ///
+    /// `EACCES` or `EROFS` for those who may not; `ENOENT` where no hierarchy controls memory.
+    pub(super) fn new(limit_bytes: Option<u64>) -> io::Result<Self> {
+        let mut refusal = io::Error::new(
+            io::ErrorKind::NotFound,
+            "no control group hierarchy that controls memory is mounted",
+        );
+        for (parent, version) in parents()? {
+            match Self::within(&parent, version, limit_bytes) {
+                Ok(group) => return Ok(group),
+                Err(error) => {
+                    let text = format!("no group can be made in {}: {error}", parent.display());
+                    refusal = io::Error::new(error.kind(), text);
+                }
+            }
+        }
+        Err(refusal)
+    }
+
+    fn within(parent: &Path, version: Version, limit_bytes: Option<u64>) -> io::Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        if version == Version::Two {
+            std::fs::write(parent.join("cgroup.subtree_control"), "+memory")?;
+        }
+        remove_those_of_the_dead(parent)?;
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("{PREFIX}{}-{count}", std::process::id()));
+        std::fs::create_dir(&path)?;
+        let group = Self { path, version };
+        if let Some(bytes) = limit_bytes {
+            let name = group.name("memory.limit_in_bytes", "memory.max");
+            std::fs::write(group.path.join(name), bytes.to_string())?;
+        }
+        Ok(group)
+    }
+
+    /// Moves a process into the group. What it holds already stays charged elsewhere.
+    pub(super) fn add(&self, process: u32) -> io::Result<()> {
+        std::fs::write(self.path.join("cgroup.procs"), process.to_string())
+    }
+
+    /// The most memory that was charged to the group, in bytes, pages of files among it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` for version 2 before Linux 5.19.
+    pub(super) fn peak_bytes(&self) -> io::Result<u64> {
+        let text = self.read(self.name("memory.max_usage_in_bytes", "memory.peak"))?;
+        text.trim().parse().map_err(io::Error::other)
+    }
+
+    /// Pages of files that were brought in again soon after they had been evicted.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::Unsupported`] where the kernel does not count them.
+    pub(super) fn refaults(&self) -> io::Result<u64> {
+        let text = self.read("memory.stat")?;
+        field(&text, "workingset_refault_file ").ok_or_else(|| {
+            io::Error::new(io::ErrorKind::Unsupported, "memory.stat has no workingset_refault_file")
+        })
+    }
+
+    fn read(&self, name: &str) -> io::Result<String> {
+        let path = self.path.join(name);
+        std::fs::read_to_string(&path)
+            .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
+    }
+
+    const fn name(&self, one: &'static str, two: &'static str) -> &'static str {
+        match self.version {
+            Version::One => one,
+            Version::Two => two,
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Refused only while a process is in it; the next group's maker tries again.
+        std::fs::remove_dir(&self.path).unwrap_or_default();
+    }
+}
+
+/// Directories in which a group could be made, best first.
+fn parents() -> io::Result<Vec<(PathBuf, Version)>> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    let memberships = std::fs::read_to_string("/proc/self/cgroup")?;
+    Ok(parents_of(&mounts, &memberships, &|path| path.is_dir()))
+}
+
+fn parents_of(
+    mounts: &str,
+    memberships: &str,
+    exists: &dyn Fn(&Path) -> bool,
+) -> Vec<(PathBuf, Version)> {
+    let mut parents = Vec::new();
+    for line in mounts.lines() {
+        let mut fields = line.split(' ').skip(1);
+        let (Some(at), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let (controller, version) = match kind {
+            "cgroup" if options.split(',').any(|option| option == "memory") => {
+                ("memory", Version::One)
+            }
+            "cgroup2" => ("", Version::Two),
+            _ => continue,
+        };
+        let root = PathBuf::from(at);
+        let own = root.join(own_group(memberships, controller).trim_start_matches('/'));
+        match version {
+            Version::One if exists(&own) => parents.push((own, version)),
+            Version::One => parents.push((root, version)),
+            // A group with processes in it hands no controller on, unless it is the root.
+            Version::Two => parents.push((root, version)),
+        }
+    }
+    parents
+}
+
+/// The path in a line `4:memory:/a/b`, or `0::/a/b` for version 2.
+fn own_group<'a>(memberships: &'a str, controller: &str) -> &'a str {
+    let path = memberships.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|c| c == controller).then_some(path)
+    });
+    path.unwrap_or("/")
+}
+
+fn remove_those_of_the_dead(parent: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(parent)? {
+        let name = entry?.file_name();
+        let maker = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        if maker.is_some_and(|maker| !Path::new("/proc").join(maker).exists()) {
+            // It may be another's, or gone meanwhile: then it is not ours to remove.
+            std::fs::remove_dir(parent.join(&name)).unwrap_or_default();
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use underpass_testkit::require;
+    use underpass_testkit::skip::{Capability, Missing};
+
+    /// Held by those who count groups.
+    pub(in crate::claims) static ALONE: Mutex<()> = Mutex::new(());
+
+    #[test]
+    fn version_1_groups_are_made_in_ones_own_and_version_2_groups_in_the_root() {
+        let mounts = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
+                      cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
+                      cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        let memberships = "4:memory:/a/b\n1:cpu:/c\n0::/d\n";
+        let two = (PathBuf::from("/sys/fs/cgroup/unified"), Version::Two);
+        let own = (PathBuf::from("/sys/fs/cgroup/memory/a/b"), Version::One);
+        assert_eq!(parents_of(mounts, memberships, &|_| true), [own, two.clone()]);
+        let root = (PathBuf::from("/sys/fs/cgroup/memory"), Version::One);
+        assert_eq!(parents_of(mounts, memberships, &|_| false), [root, two]);
+        assert_eq!(parents_of("tmpfs /tmp tmpfs rw 0 0\n", memberships, &|_| true), []);
+    }
+
+    #[test]
+    fn a_group_is_gone_when_it_is_dropped_and_one_of_a_dead_maker_with_the_next() {
+        require!(Capability::Root);
+        let _alone = ALONE.lock();
+        let made = Group::new(Some(8 << 20)).map_err(|error| Missing::new(error.to_string()));
+        let group = require!(made);
+        let path = group.path.clone();
+        assert!(path.is_dir());
+        // No process has number 0.
+        let dead = path.parent().unwrap().join(format!("{PREFIX}0-0"));
+        std::fs::create_dir(&dead).unwrap();
+        let next = Group::new(None).unwrap();
+        assert!(!dead.exists());
+        drop((group, next));
+        assert!(!path.exists());
+    }
+}

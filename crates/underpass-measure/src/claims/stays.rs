@@ -1,0 +1,134 @@
+//! Whether mapped pages stay until memory runs short, and serve the next query.
+//!
+//! A process goes over a mapping again and again, once where its control group has room for the
+//! file and once where it has not. Pages that were evicted and came back are counted by the
+//! kernel as refaults.
+//!
+//! Source: `Documentation/admin-guide/cgroup-v2.rst`, `workingset_refault_file`; mm/workingset.c.
+
+use std::io;
+
+use crate::claims::child::{self, Account, Way};
+use crate::claims::group::Group;
+use crate::claims::rig::{FILE_BYTES, Rig, number};
+use crate::claims::{Line, Shown, Unit, Verdict};
+use crate::eyes::cache;
+use crate::figure::Figure;
+
+const READ_BYTES: usize = 24 << 20;
+
+/// Room for the file and all else that a process needs, and room for a part of it.
+const AMPLE_BYTES: u64 = 96 << 20;
+const SHORT_BYTES: u64 = 12 << 20;
+
+/// Pages that may come back without memory being short: other things on the machine take some.
+const STRAY_PAGES: f64 = 64.0;
+
+/// What the passes showed.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// Bytes fetched from the disk in the second pass, with room for the file.
+    again_bytes: f64,
+    /// Bytes that another process fetched afterwards.
+    next_bytes: f64,
+    /// Bytes fetched in the second pass, without room.
+    short_bytes: f64,
+}
+
+pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
+    if let Err(why) = cache::empty(&rig.file, FILE_BYTES)? {
+        return Ok(Shown::unavailable(why));
+    }
+    let ample = Group::new(Some(AMPLE_BYTES))?;
+    let first = child::read(rig, Some(&ample), READ_BYTES, Way::Mapping, 2)?;
+    let next = child::read(rig, Some(&ample), READ_BYTES, Way::Mapping, 1)?;
+    let ample_refaults = refaults(&ample);
+    drop(ample);
+    if let Err(why) = cache::empty(&rig.file, FILE_BYTES)? {
+        return Ok(Shown::unavailable(why));
+    }
+    let short = Group::new(Some(SHORT_BYTES))?;
+    let squeezed = child::read(rig, Some(&short), READ_BYTES, Way::Mapping, 2)?;
+    let short_refaults = refaults(&short);
+    drop(short);
+    let mut lines = Vec::new();
+    push(&mut lines, "room for the file, first pass", &first, 0);
+    push(&mut lines, "room for the file, second pass", &first, 1);
+    push(&mut lines, "room for the file, another process", &next, 0);
+    lines.push(Line::new("room for the file: refaults", ample_refaults, Unit::Pages));
+    push(&mut lines, "room for half of it, first pass", &squeezed, 0);
+    push(&mut lines, "room for half of it, second pass", &squeezed, 1);
+    lines.push(Line::new("room for half of it: refaults", short_refaults, Unit::Pages));
+    let seen = fetched(&first, 1).zip(fetched(&next, 0)).zip(fetched(&squeezed, 1));
+    let Some(((again_bytes, next_bytes), short_bytes)) = seen else {
+        let why = "the kernel has no TASK_IO_ACCOUNTING";
+        return Ok(Shown {
+            lines,
+            verdict: Verdict::Unavailable(why.into()),
+            explanation: String::new(),
+        });
+    };
+    Ok(Shown {
+        lines,
+        verdict: judge(&Seen { again_bytes, next_bytes, short_bytes }),
+        explanation: format!(
+            "A file of {} MiB was mapped under a control group. With room for it, the second pass \
+             and the next process found every page in memory. With room for {} MiB the kernel \
+             evicted mapped pages like any others, and the second pass fetched them again. It is \
+             the page cache that keeps them, not the mapping: what read(2) brings in stays as long.",
+            READ_BYTES >> 20,
+            SHORT_BYTES >> 20
+        ),
+    })
+}
+
+fn refaults(group: &Group) -> Figure {
+    group.refaults().map_or_else(|error| Figure::Unavailable(error.to_string()), Figure::count)
+}
+
+fn fetched(account: &Account, pass: usize) -> Option<f64> {
+    account.passes.get(pass)?.disk_bytes.map(number)
+}
+
+fn push(lines: &mut Vec<Line>, name: &str, account: &Account, pass: usize) {
+    let Some(pass) = account.passes.get(pass) else { return };
+    let disk = pass.disk_bytes.map_or_else(
+        || Figure::Unavailable("the kernel has no TASK_IO_ACCOUNTING".into()),
+        Figure::count,
+    );
+    lines.push(Line::new(format!("{name}: fetched from the disk"), disk, Unit::Bytes));
+    lines.push(Line::new(
+        format!("{name}: major faults"),
+        Figure::count(pass.major_faults),
+        Unit::Faults,
+    ));
+}
+
+fn judge(seen: &Seen) -> Verdict {
+    let stray = STRAY_PAGES * 4096.0;
+    let half = number(READ_BYTES as u64) / 2.0;
+    let stays = seen.again_bytes <= stray && seen.next_bytes <= stray;
+    match (stays, seen.short_bytes >= half) {
+        (true, true) => Verdict::Holds,
+        (true, false) => Verdict::HoldsIf(
+            "memory is short in the whole machine: the group's limit evicted nothing".into(),
+        ),
+        (false, _) => Verdict::DoesNotHold,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_stay_only_if_neither_the_second_pass_nor_the_next_process_fetches_them() {
+        let file = 24.0 * 1_048_576.0;
+        let seen =
+            |again_bytes, next_bytes, short_bytes| Seen { again_bytes, next_bytes, short_bytes };
+        assert_eq!(judge(&seen(0.0, 4096.0, file)), Verdict::Holds);
+        assert_eq!(judge(&seen(file, 0.0, file)), Verdict::DoesNotHold);
+        assert_eq!(judge(&seen(0.0, file, file)), Verdict::DoesNotHold);
+        assert!(matches!(judge(&seen(0.0, 0.0, 0.0)), Verdict::HoldsIf(_)));
+    }
+}
