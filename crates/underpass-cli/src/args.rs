@@ -2,6 +2,7 @@
 //!
 //! A wrong flag ends the program with 2 and a usage message, before anything is opened.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use underpass::Stability;
 use underpass_serve::access_log::Sink;
+
+use crate::explain::ExplainArguments;
 
 /// Threads beyond this add memory and nothing else.
 const WORKERS_MAX: usize = 1024;
@@ -33,6 +36,15 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Serve a directory over HTTP.
     Serve(ServeArguments),
+    /// Explain what share of a program's file bytes left by reference, and why not all.
+    Explain(ExplainArguments),
+    /// Stop, and become a command when continued; explain starts commands so.
+    #[command(hide = true)]
+    Become {
+        /// The command.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// Print completions for a shell.
     #[command(hide = true)]
     Completions {

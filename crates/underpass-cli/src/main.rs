@@ -6,6 +6,7 @@
 
 mod args;
 mod exit;
+mod explain;
 mod generate;
 mod serve;
 
@@ -24,6 +25,8 @@ fn main() -> ExitCode {
         .init();
     let (name, outcome) = match arguments.command {
         Command::Serve(wanted) => ("serve", serve::run(wanted)),
+        Command::Explain(wanted) => ("explain", explain::run(wanted)),
+        Command::Become { command } => ("explain", explain::become_command(&command)),
         Command::Completions { shell } => ("completions", generate::completions(shell)),
         Command::Man { command } => ("man", generate::man(command.as_deref())),
     };

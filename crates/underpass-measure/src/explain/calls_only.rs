@@ -128,7 +128,7 @@ fn sent_again(evidence: &Evidence) -> Option<Finding> {
     let again: u64 = evidence.sockets.iter().map(|socket| socket.retransmitted_bytes).sum();
     let pages = evidence.sockets.iter().flat_map(|socket| &socket.sent);
     let once: u64 = pages.map(|pages| pages.bytes).sum();
-    (again > once / 1000).then(|| Finding {
+    (again > once / 100).then(|| Finding {
         reason: Reason::R11,
         bytes: again,
         evidence: format!(

@@ -20,8 +20,8 @@ pub(crate) fn reading(program: &str) -> &'static str {
         "apache" | "httpd" => "EnableSendfile On",
         "java" => "FileChannel.transferTo() to the socket's channel",
         "underpass" => {
-            "none: pieces up to 32 KiB are copied on purpose, since a copy of them costs less \
-             than a reference"
+            "none: small pieces are copied on purpose, since a copy of them costs less than a \
+             reference"
         }
         _ => "sendfile(2), or splice(2) through a pipe",
     }

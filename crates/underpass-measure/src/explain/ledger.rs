@@ -213,7 +213,9 @@ fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
                 if evidence.sockets.iter().any(|socket| is_socket(target, socket.inode))
                     && context.mapped(row.process, row.buffer).is_none() =>
             {
-                readers.entry(row.process).or_default().given_bytes += row.bytes;
+                let reader = readers.entry(row.process).or_default();
+                reader.given_bytes += row.bytes;
+                reader.sockets.insert(target.inode);
             }
             _ => {}
         }

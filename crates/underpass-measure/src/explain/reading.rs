@@ -4,7 +4,8 @@
 //! to be the ones that were sent, and only as far as the bytes given to sockets reach: a
 //! configuration that was read, too, does not fit into what is left, which is headers.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::explain::apportion::{apportion, take};
 use crate::explain::context::FileKey;
@@ -13,6 +14,12 @@ use crate::explain::ledger::{Part, Way};
 /// Bytes of reading beyond what was given that are no sign of a transformation.
 const SLACK_BYTES: u64 = 64 * 1024;
 
+/// A response's head, about; what is left of a connection's bytes below it is taken for one.
+const HEAD_BYTES: u64 = 320;
+
+/// Files from here on are never taken for part of heads.
+const SMALL_BYTES: u64 = 1024;
+
 /// What a process read of files and gave to sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Reader {
@@ -20,6 +27,8 @@ pub(crate) struct Reader {
     pub(crate) files: BTreeMap<FileKey, u64>,
     /// Bytes given to TCP sockets from memory that is no mapping of a file.
     pub(crate) given_bytes: u64,
+    /// TCP sockets it gave them to.
+    pub(crate) sockets: BTreeSet<u64>,
 }
 
 /// Bytes of a socket that a process gave from memory.
@@ -63,26 +72,26 @@ impl Reader {
     /// How many of the given bytes each file is behind.
     fn sent(&self) -> BTreeMap<FileKey, u64> {
         let given = self.given_bytes;
-        if self.read_bytes() <= given {
-            return self.files.clone();
-        }
         if self.is_transforming() {
             let weights: Vec<u64> = self.files.values().copied().collect();
             return self.files.keys().copied().zip(apportion(given, &weights)).collect();
         }
         let mut largest_first: Vec<(FileKey, u64)> =
             self.files.iter().map(|(file, read)| (*file, *read)).collect();
-        largest_first.sort_by_key(|(file, read)| (std::cmp::Reverse(*read), *file));
+        largest_first.sort_by_key(|(file, read)| (Reverse(*read), *file));
+        let heads = HEAD_BYTES.saturating_mul(self.sockets.len() as u64);
         let mut left = given;
         let mut sent = BTreeMap::new();
-        for (file, read) in largest_first.iter().filter(|(_, read)| *read <= given) {
-            if *read <= left {
+        for (file, read) in &largest_first {
+            let is_of_heads = left <= heads && *read < SMALL_BYTES && !sent.is_empty();
+            if *read <= left && !is_of_heads {
                 sent.insert(*file, *read);
                 left -= read;
             }
         }
         // Read ahead of what was given so far: part of the largest file.
-        if sent.values().sum::<u64>() < given / 2
+        if self.read_bytes() > given
+            && sent.values().sum::<u64>() < given / 2
             && let Some((file, _)) = largest_first.first()
         {
             return [(*file, given)].into();

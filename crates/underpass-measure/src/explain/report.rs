@@ -13,6 +13,7 @@ use crate::evidence::Evidence;
 use crate::explain::context::Context;
 use crate::explain::ledger::{Class, Ledger, Part};
 use crate::explain::reasons::{self, Finding};
+use crate::explain::watch::Tier;
 use crate::explain::words;
 use crate::figure::Figure;
 
@@ -84,8 +85,9 @@ pub struct Report {
 pub enum Shortfall {
     /// Less than demanded left by reference.
     #[error(
-        "{share} of {file_bytes} file bytes left by reference, {wanted} % were demanded; \
-         the reasons above say what to change"
+        "{share} of {} file bytes left by reference, {wanted} % were demanded; \
+         the reasons say what to change",
+        words::count(*file_bytes)
     )]
     Below {
         /// The share, as text.
@@ -101,6 +103,18 @@ pub enum Shortfall {
          ask the program for a file while it is watched"
     )]
     Nothing {
+        /// The percentage demanded, as text.
+        wanted: String,
+    },
+    /// The watcher may not see pages.
+    #[error(
+        "the share by reference is not known in tier {tier:?} ({why}), {wanted} % were demanded"
+    )]
+    Unknown {
+        /// What the watcher may see.
+        tier: Tier,
+        /// Why not more.
+        why: String,
         /// The percentage demanded, as text.
         wanted: String,
     },

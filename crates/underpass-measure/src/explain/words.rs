@@ -19,7 +19,11 @@ pub fn count(number: u64) -> String {
 /// A count with its noun, in the singular for one.
 #[must_use]
 pub fn of(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
+    let plural = match (number, noun.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
     format!("{} {noun}{plural}", count(number))
 }
 
@@ -66,6 +70,7 @@ mod tests {
         let texts = [0, 7, 999, 1_000, 65_536, 268_435_456].map(count);
         assert_eq!(texts, ["0", "7", "999", "1,000", "65,536", "268,435,456"]);
         assert_eq!((of(1, "call").as_str(), of(2, "call").as_str()), ("1 call", "2 calls"));
+        assert_eq!(of(2, "process"), "2 processes");
     }
 
     #[test]

@@ -48,6 +48,21 @@ fn a_configuration_that_was_read_is_not_sent_and_the_largest_file_is() {
 }
 
 #[test]
+fn what_fits_into_the_heads_of_responses_is_not_sent() {
+    let served = |connections: u64, small: u64| {
+        let mut rows = vec![reads(PYTHON, 7, 2 * MIB), reads(PYTHON, 8, small)];
+        let given = (2 * MIB + connections * 240) / connections;
+        let inodes = (31..).take(usize::try_from(connections).unwrap());
+        rows.extend(inodes.clone().map(|inode| writes(PYTHON, inode.into(), given)));
+        let sockets = inodes.map(|inode| socket(inode, PYTHON, vec![kernel(given)])).collect();
+        totals(&Report::new(&evidence(rows, sockets), &context()))
+    };
+    assert_eq!(served(1, 200), [0, 2 * MIB, 0, 240]);
+    assert_eq!(served(16, 1_000), [0, 2 * MIB, 0, 3_840]);
+    assert_eq!(served(16, 2_000), [0, 2 * MIB + 2_000, 0, 1_840]);
+}
+
+#[test]
 fn what_was_read_before_the_first_byte_left_is_not_sent_even_if_it_would_fit() {
     let seen = evidence(
         vec![reads(NGINX, 8, 5_000), sendfiles(NGINX, 7, 31, MIB), writes(NGINX, 31, 40_000)],
@@ -139,7 +154,7 @@ fn a_check_says_both_numbers_and_nothing_sent_is_a_failure() {
     assert!(
         shortfall
             .to_string()
-            .starts_with("90.0 % of 1000 file bytes left by reference, 95 % were demanded")
+            .starts_with("90.0 % of 1,000 file bytes left by reference, 95 % were demanded")
     );
     let nothing = Report::new(&evidence(vec![], vec![]), &context());
     assert_eq!(nothing.check(95.0), Err(Shortfall::Nothing { wanted: "95".into() }));

@@ -1,0 +1,164 @@
+//! `underpass explain`: watches until something ends the watch, then tells what was seen.
+//!
+//! How often it looks depends on what a look costs, so that watching takes a small share of one
+//! processor however many files and sockets there are.
+
+mod arguments;
+mod child;
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+use underpass_measure::explain::watch::{Summary, Watch};
+
+pub(crate) use arguments::ExplainArguments;
+pub(crate) use child::become_command;
+
+use crate::exit::say;
+use child::Child;
+
+/// Looks are at least so far apart.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+
+/// Between two looks passes so many times what a look takes.
+const PAUSE_LOOKS: u32 = 50;
+
+/// A command that was asked to end may take so long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Watches and reports.
+///
+/// # Errors
+///
+/// If there is nothing to watch, if the command fails, or if less left by reference than was
+/// demanded.
+pub(crate) fn run(wanted: ExplainArguments) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(watch(wanted))
+}
+
+async fn watch(wanted: ExplainArguments) -> anyhow::Result<()> {
+    let mut child = match wanted.command.as_slice() {
+        [] => None,
+        command => Some(Child::start(command, wanted.json)?),
+    };
+    let process = child.as_ref().map(Child::id).or(wanted.process);
+    let mut watch = Watch::start(process.context("give a PID or a command")?)?;
+    announce(&watch, child.as_ref());
+    if let Some(child) = &child {
+        child.resume()?;
+    }
+    let mut session = Session { wanted: &wanted, begun: Instant::now(), told: Instant::now() };
+    session.until_the_end(&mut watch, child.as_mut()).await?;
+    let summary = watch.summary()?;
+    tell(&final_text(&summary, wanted.json)?)?;
+    if let Some(child) = &mut child {
+        child.check()?;
+    }
+    match wanted.min_by_reference {
+        Some(min) => Ok(summary.check(min)?),
+        None => Ok(()),
+    }
+}
+
+fn announce(watch: &Watch, child: Option<&Child>) {
+    let names = child.map_or_else(|| watch.names(), |child| child.name().to_owned());
+    let why = watch.tier_why().map_or_else(String::new, |why| format!(" ({why})"));
+    say(&format!("watching {names} in tier {:?}{why}", watch.tier()));
+}
+
+fn final_text(summary: &Summary, is_json: bool) -> anyhow::Result<String> {
+    if is_json { Ok(serde_json::to_string(summary)? + "\n") } else { Ok(summary.text()) }
+}
+
+fn tell(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+struct Session<'a> {
+    wanted: &'a ExplainArguments,
+    begun: Instant,
+    told: Instant,
+}
+
+/// What ends a pause.
+enum Event {
+    Look,
+    Interrupt,
+    Terminate,
+}
+
+impl Session<'_> {
+    async fn until_the_end(
+        &mut self,
+        watch: &mut Watch,
+        mut child: Option<&mut Child>,
+    ) -> anyhow::Result<()> {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut ended = signal(SignalKind::child())?;
+        let mut pause = PAUSE_MIN;
+        let mut asked: Option<Instant> = None;
+        loop {
+            let event = tokio::select! {
+                _ = interrupt.recv() => Event::Interrupt,
+                _ = terminate.recv() => Event::Terminate,
+                _ = ended.recv() => Event::Look,
+                () = tokio::time::sleep(pause) => Event::Look,
+            };
+            let is_due = self.wanted.length.is_some_and(|length| self.begun.elapsed() >= length);
+            let is_end = is_due || !matches!(event, Event::Look);
+            let before = Instant::now();
+            // Before the command is asked to end: then there is nothing left to look at.
+            watch.look()?;
+            match child.as_deref_mut() {
+                None if is_end || watch.is_over() => return Ok(()),
+                None => {}
+                Some(child) => {
+                    if child.try_wait()?.is_some()
+                        || asked.is_some_and(|asked| asked.elapsed() > PATIENCE)
+                    {
+                        return Ok(());
+                    }
+                    if is_end && asked.is_none() {
+                        asked = Some(Instant::now());
+                        // Ctrl-C reaches the command by itself: it is of the same foreground.
+                        if !matches!(event, Event::Interrupt) {
+                            child.signal(Signal::TERM)?;
+                        }
+                    }
+                }
+            }
+            self.tell_of(watch)?;
+            pause = (before.elapsed() * PAUSE_LOOKS).max(PAUSE_MIN).min(self.longest());
+        }
+    }
+
+    /// No pause may outlast what is next.
+    fn longest(&self) -> Duration {
+        let end = self.wanted.length.map(|length| length.saturating_sub(self.begun.elapsed()));
+        let next = self.wanted.every.map(|every| every.saturating_sub(self.told.elapsed()));
+        end.unwrap_or(Duration::MAX).min(next.unwrap_or(Duration::MAX)).max(PAUSE_MIN)
+    }
+
+    /// Says how it stands, if it is time.
+    fn tell_of(&mut self, watch: &mut Watch) -> anyhow::Result<()> {
+        let Some(every) = self.wanted.every else { return Ok(()) };
+        if self.told.elapsed() < every {
+            return Ok(());
+        }
+        self.told = Instant::now();
+        let summary = watch.summary()?;
+        let text = if self.wanted.json {
+            serde_json::to_string(&summary)? + "\n"
+        } else {
+            summary.line() + "\n"
+        };
+        Ok(tell(&text)?)
+    }
+}

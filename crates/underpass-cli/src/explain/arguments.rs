@@ -1,0 +1,96 @@
+//! What was typed after `underpass explain`.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Args;
+
+/// A week: longer than any watch, and short enough for every clock.
+const SECONDS_MAX: f64 = 604_800.0;
+
+/// Explain how a program's file bytes leave: by reference or copied, and why.
+///
+/// Watches a running process with its children, or runs a command, and says what share of the
+/// bytes that went from files to TCP sockets left by reference and what share the processor
+/// copied, for each file and each peer; and why the rest was copied, with the evidence and what
+/// to change. The watched program is neither stopped nor changed.
+///
+/// An attached watch ends with Ctrl-C, after --for SECONDS, or with the process; that of a
+/// command ends with the command.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct ExplainArguments {
+    /// The process to watch, with its threads and children (of nginx: the master).
+    #[arg(value_name = "PID", required_unless_present = "command", conflicts_with = "command")]
+    pub(crate) process: Option<u32>,
+
+    /// Also say how it stands every so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) every: Option<Duration>,
+
+    /// End after so many seconds; a command is then asked to end (SIGTERM).
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) length: Option<Duration>,
+
+    /// Fail (exit code 1) if less than this percentage left by reference, or nothing was sent.
+    #[arg(long, value_name = "PERCENT", value_parser = percentage)]
+    pub(crate) min_by_reference: Option<f64>,
+
+    /// Print JSON, an object a line; the command's standard output then goes to standard error.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// The command to run and watch.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+const HELP: &str = "\
+Examples:
+  underpass explain $(cat /run/nginx.pid)
+      Watch nginx and its workers until Ctrl-C, then report.
+  underpass explain 1234 --every 2 --for 60
+      A line every two seconds for a minute, then the report.
+  underpass explain --min-by-reference 95 -- ./load-test.sh
+      A check: exit code 1 unless 95 % of the file bytes left by reference.
+
+What it needs:
+  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Without them the same user's processes
+  can be watched by their counters alone (tier C), which say nothing of copies; it says so.";
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: Option<f64> = text.parse().ok();
+    seconds
+        .filter(|seconds| (0.1..=SECONDS_MAX).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "give seconds from 0.1 to 604800, such as 2 or 0.5".into())
+}
+
+fn percentage(text: &str) -> Result<f64, String> {
+    let percentage: Option<f64> = text.parse().ok();
+    percentage
+        .filter(|percentage| (0.0..=100.0).contains(percentage))
+        .ok_or_else(|| "give a percentage from 0 to 100, such as 95".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_may_have_a_fraction_and_are_neither_none_nor_endless() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds("604800"), Ok(Duration::from_secs(604_800)));
+        for text in ["0", "-1", "1e9", "NaN", "inf", "two", ""] {
+            assert!(seconds(text).unwrap_err().starts_with("give seconds"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_percentage_is_from_0_to_100() {
+        assert_eq!((percentage("0"), percentage("99.5")), (Ok(0.0), Ok(99.5)));
+        for text in ["100.1", "-1", "NaN", "95%"] {
+            assert!(percentage(text).unwrap_err().starts_with("give a percentage"), "{text}");
+        }
+    }
+}

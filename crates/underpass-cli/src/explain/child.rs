@@ -1,0 +1,112 @@
+//! The command that is watched from its first instruction.
+//!
+//! The watch has to know the process before it does anything. So this program is started once
+//! more; it stops itself, is followed, and becomes the command when it is continued.
+//!
+//! Source: waitpid(2) (`WUNTRACED`), prctl(2) (`PR_SET_PDEATHSIG`).
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, waitpid,
+};
+
+/// The subcommand that stops itself and then becomes a command.
+pub(crate) const STOPPED: &str = "become";
+
+/// Stops until it is continued, and becomes the command.
+///
+/// # Errors
+///
+/// If the command cannot be run; otherwise it does not return.
+pub(crate) fn become_command(command: &[OsString]) -> anyhow::Result<()> {
+    let (program, arguments) = command.split_first().context("there is no command")?;
+    // Without a watcher nobody would continue it.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    kill_process(getpid(), Signal::STOP)?;
+    set_parent_process_death_signal(None)?;
+    let error = Command::new(program).args(arguments).exec();
+    Err(error).with_context(|| format!("cannot run {}", program.to_string_lossy()))
+}
+
+/// A command that was started and has not begun.
+#[derive(Debug)]
+pub(crate) struct Child {
+    child: std::process::Child,
+    name: String,
+}
+
+impl Child {
+    /// Starts a command and stops it before its first instruction.
+    ///
+    /// # Errors
+    ///
+    /// Those of starting it.
+    pub(crate) fn start(command: &[OsString], is_output_ours: bool) -> anyhow::Result<Self> {
+        let own = std::env::current_exe().context("cannot find this program")?;
+        let mut starting = Command::new(own);
+        starting.arg(STOPPED).arg("--").args(command);
+        if is_output_ours {
+            starting.stdout(Stdio::from(std::io::stderr().as_fd().try_clone_to_owned()?));
+        }
+        let child = starting.spawn().context("cannot start the command")?;
+        let (_, status) = waitpid(Some(Pid::from_child(&child)), WaitOptions::UNTRACED)?
+            .context("the command did not start")?;
+        ensure!(status.stopped(), "the command ended before it began: {status:?}");
+        let name = command.first().map(|name| name.to_string_lossy().into_owned());
+        Ok(Self { child, name: name.unwrap_or_default() })
+    }
+
+    /// What was typed as the command.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it begin.
+    pub(crate) fn resume(&self) -> anyhow::Result<()> {
+        Ok(self.signal(Signal::CONT)?)
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> rustix::io::Result<()> {
+        kill_process(Pid::from_child(&self.child), signal)
+    }
+
+    /// Whether it has ended, and how.
+    pub(crate) fn try_wait(&mut self) -> std::io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// That it ended well, or by a signal that ends commands (of the user's, or of ours).
+    ///
+    /// # Errors
+    ///
+    /// If not.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        let Some(status) = self.try_wait()? else { return Ok(()) };
+        let asked = [Signal::INT, Signal::TERM].map(Signal::as_raw);
+        if status.success() || status.signal().is_some_and(|signal| asked.contains(&signal)) {
+            return Ok(());
+        }
+        bail!("{} ended with {status}", self.name)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Not continued, or still running after it was asked to end.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}

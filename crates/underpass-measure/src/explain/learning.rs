@@ -1,0 +1,276 @@
+//! Learning of the watched processes while they run: looked at again and again, for a file that
+//! a server has open only for a request is seen only then.
+//!
+//! What was seen once stays known. A mapping is forgotten when its addresses hold something
+//! else. Looking costs the watcher, never the watched.
+//!
+//! Source: proc_pid_fd(5), proc_pid_maps(5), namespaces(7).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::{File, Metadata};
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::evidence::{Evidence, FileKind};
+use crate::explain::call::{self, Role};
+use crate::explain::context::{Context, FileKey, Interface, Program};
+use crate::explain::ethtool;
+use crate::explain::proc::{self, Area};
+
+/// linux/include/net/flow.h: `LOOPBACK_IFINDEX`.
+const LOOPBACK_INDEX: u32 = 1;
+
+/// Directory entries looked at for the names of files that were never seen open.
+const ENTRIES_MAX: usize = 50_000;
+
+/// What is known so far.
+#[derive(Debug, Default)]
+pub(crate) struct Learning {
+    pub(crate) context: Context,
+    /// The network each process was first seen in.
+    networks: BTreeMap<u32, File>,
+    /// Where each process was first seen to work.
+    directories: BTreeMap<u32, PathBuf>,
+    /// Processes that have sent.
+    senders: BTreeSet<u32>,
+}
+
+impl Learning {
+    /// Looks at processes; those that are gone keep what is known of them.
+    pub(crate) fn look_at(&mut self, processes: &BTreeSet<u32>) {
+        for process in processes {
+            self.look_at_one(*process);
+        }
+    }
+
+    fn look_at_one(&mut self, process: u32) {
+        let base = PathBuf::from(format!("/proc/{process}"));
+        let Ok(executable) = std::fs::read_link(base.join("exe")) else { return };
+        if !self.context.programs.contains_key(&process) {
+            self.look_once(process, &base);
+        }
+        let maps = std::fs::read_to_string(base.join("maps")).unwrap_or_default();
+        let areas = proc::areas(&maps);
+        let paths = areas.iter().filter_map(|area| area.file.clone());
+        self.context.paths.extend(paths);
+        let uses_uring = self.look_at_descriptors(&base);
+        let program = self.context.programs.entry(process).or_default();
+        // A program that executed another is known by the later one.
+        program.name = name_of(&executable);
+        program.uses_uring |= uses_uring;
+        program.tls_library = proc::tls_library(&areas).or_else(|| program.tls_library.take());
+        keep_mappings(program, &areas);
+    }
+
+    fn look_once(&mut self, process: u32, base: &Path) {
+        let mounts = std::fs::read_to_string(base.join("mountinfo")).unwrap_or_default();
+        self.context.file_systems.extend(proc::file_systems(&mounts));
+        if let Ok(network) = File::open(base.join("ns/net")) {
+            self.networks.insert(process, network);
+        }
+        if let Ok(directory) = std::fs::read_link(base.join("cwd")) {
+            self.directories.insert(process, directory);
+        }
+    }
+
+    /// Notes the paths of regular files, and returns whether there is an io_uring.
+    fn look_at_descriptors(&mut self, base: &Path) -> bool {
+        let Ok(entries) = std::fs::read_dir(base.join("fd")) else { return false };
+        let mut uses_uring = false;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let Ok(target) = std::fs::read_link(&path) else { continue };
+            uses_uring |= target.as_os_str() == "anon_inode:[io_uring]";
+            if target.is_absolute()
+                && let Ok(metadata) = std::fs::metadata(&path)
+                && metadata.is_file()
+            {
+                self.context.paths.insert(key_of(&metadata), target);
+            }
+        }
+        uses_uring
+    }
+
+    /// Notes what processes read that have not sent yet.
+    pub(crate) fn note_reads(&mut self, evidence: &Evidence) {
+        for row in &evidence.calls {
+            let is_to_socket = row.target.is_some_and(|id| id.kind == FileKind::Socket);
+            let sends = matches!(call::role(row.number), Some(Role::Give | Role::Pass));
+            let is_tcp = evidence
+                .sockets
+                .iter()
+                .any(|socket| row.target.is_some_and(|id| id.inode == socket.inode));
+            if is_to_socket && is_tcp && sends && row.bytes > 0 {
+                self.senders.insert(row.process);
+            }
+        }
+        for row in evidence.calls.iter().filter(|row| !self.senders.contains(&row.process)) {
+            if let Some(source) = row.source
+                && source.kind == FileKind::Regular
+                && call::role(row.number) == Some(Role::Take)
+            {
+                let key = (row.process, FileKey::from(source));
+                self.context.read_before_sending.insert(key, row.bytes);
+            }
+        }
+    }
+
+    /// Asks for the interfaces by which something left.
+    pub(crate) fn learn_interfaces(&mut self, evidence: &Evidence) {
+        for socket in &evidence.sockets {
+            for pages in &socket.sent {
+                let index = pages.interface;
+                if index != 0 && !self.context.interfaces.contains_key(&index) {
+                    let network = self.networks.get(&socket.process);
+                    let interface = interface(network, index);
+                    self.context.interfaces.insert(index, interface);
+                }
+            }
+        }
+    }
+
+    /// Looks for the names of files that left and were never seen open: beside those that were,
+    /// and beneath the directories the processes work in.
+    pub(crate) fn find_names(&mut self, evidence: &Evidence) {
+        let mut wanted: BTreeSet<u64> = used_files(evidence)
+            .into_iter()
+            .filter(|key| !self.context.paths.contains_key(key))
+            .map(|key| key.inode)
+            .collect();
+        let beside = self.context.paths.values().filter_map(|path| path.parent());
+        let beside: BTreeSet<PathBuf> = beside.map(Path::to_owned).collect();
+        let mut queue: VecDeque<PathBuf> = beside.into_iter().collect();
+        let known = queue.len();
+        queue.extend(self.directories.values().cloned());
+        let (mut place, mut left) = (0, ENTRIES_MAX);
+        while let Some(directory) = queue.pop_front()
+            && !wanted.is_empty()
+        {
+            place += 1;
+            let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+            for entry in entries.flatten().take(left) {
+                left -= 1;
+                if wanted.contains(&entry.ino())
+                    && let Ok(metadata) = entry.metadata()
+                    && metadata.is_file()
+                {
+                    wanted.remove(&entry.ino());
+                    self.context.paths.insert(key_of(&metadata), entry.path());
+                }
+                let is_beneath = place > known;
+                if is_beneath && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    queue.push_back(entry.path());
+                }
+            }
+        }
+    }
+}
+
+fn name_of(executable: &Path) -> String {
+    let name = executable.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match name.strip_suffix(" (deleted)") {
+        Some(known) => known.to_owned(),
+        None => name,
+    }
+}
+
+fn key_of(metadata: &Metadata) -> FileKey {
+    let device = metadata.dev();
+    FileKey {
+        major: rustix::fs::major(device),
+        minor: rustix::fs::minor(device),
+        inode: metadata.ino(),
+    }
+}
+
+/// Files that left or were read.
+fn used_files(evidence: &Evidence) -> BTreeSet<FileKey> {
+    use crate::evidence::Origin;
+    let read = evidence.calls.iter().filter_map(|row| {
+        row.source.filter(|source| source.kind == FileKind::Regular).map(FileKey::from)
+    });
+    let pages = evidence.sockets.iter().flat_map(|socket| &socket.sent);
+    let left = pages.filter_map(|pages| match pages.origin {
+        Origin::PageCache { major, minor, inode } => Some(FileKey { major, minor, inode }),
+        Origin::Linear | Origin::Kernel | Origin::Anonymous => None,
+    });
+    read.chain(left).collect()
+}
+
+/// Takes today's mappings, and keeps earlier ones whose addresses hold nothing else.
+fn keep_mappings(program: &mut Program, areas: &[Area]) {
+    let is_free =
+        |start: u64, end: u64| !areas.iter().any(|area| area.start < end && start < area.end);
+    program.mappings.retain(|mapping| is_free(mapping.start, mapping.end));
+    program.mappings.extend(proc::payload(areas));
+}
+
+/// Asks in the network of a process, from a thread of its own, which then is in that network.
+fn interface(network: Option<&File>, index: u32) -> Interface {
+    let network = network.and_then(|network| network.try_clone().ok());
+    let asking = thread::spawn(move || {
+        if let Some(network) = network
+            && !is_ours(&network)
+        {
+            move_into_link_name_space(
+                std::os::fd::AsFd::as_fd(&network),
+                Some(LinkNameSpaceType::Network),
+            )?;
+        }
+        let socket = rustix::net::socket(
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::DGRAM,
+            None,
+        )?;
+        let name = rustix::net::netdevice::index_to_name(&socket, index)?;
+        Ok::<_, rustix::io::Errno>((name, ethtool::has_scatter_gather(index).ok()))
+    });
+    let (name, has_scatter_gather) = match asking.join() {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) | Err(_) => (format!("interface {index}"), None),
+    };
+    Interface { name, is_loopback: index == LOOPBACK_INDEX, has_scatter_gather }
+}
+
+fn is_ours(network: &File) -> bool {
+    let inode = |metadata: std::io::Result<Metadata>| metadata.ok().map(|it| it.ino());
+    inode(network.metadata()) == inode(std::fs::metadata("/proc/thread-self/ns/net"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_known_by_its_program_its_open_file_and_its_mapping_of_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "a").unwrap();
+        let mut learning = Learning::default();
+        let own = std::process::id();
+        learning.look_at(&[own].into());
+        let key = key_of(&file.as_file().metadata().unwrap());
+        assert_eq!(learning.context.paths.get(&key).map(PathBuf::as_path), Some(file.path()));
+        let name = learning.context.program_of(own);
+        assert!(name.starts_with("underpass_measure"), "{name}");
+        assert!(!learning.context.file_systems.is_empty());
+    }
+
+    #[test]
+    fn an_earlier_mapping_is_kept_until_its_addresses_hold_something_else() {
+        let file = FileKey { major: 8, minor: 1, inode: 7 };
+        let area = |start, end, shows: bool| Area {
+            start,
+            end,
+            is_executable: false,
+            file: shows.then(|| (file, "/a".into())),
+        };
+        let mut program = Program::default();
+        keep_mappings(&mut program, &[area(0x1000, 0x2000, true)]);
+        keep_mappings(&mut program, &[area(0x2000, 0x3000, false)]);
+        assert_eq!(program.mappings.len(), 1);
+        keep_mappings(&mut program, &[area(0x1f00, 0x3000, false)]);
+        assert!(program.mappings.is_empty());
+    }
+}

@@ -1,0 +1,187 @@
+//! What /proc tells of a process: its parent, its program, its mappings, descriptors and mounts.
+//!
+//! Reading is pure here: text in, values out; a line that cannot be read is left out, since a
+//! later kernel may add some.
+//!
+//! Source: proc_pid_stat(5), proc_pid_maps(5), proc_pid_mountinfo(5), proc_pid_io(5).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::explain::context::{FileKey, Mapping};
+
+/// Libraries that encrypt in user space.
+const TLS_LIBRARIES: [&str; 5] =
+    ["libssl.so", "libssl3.so", "libgnutls.so", "libmbedtls.so", "_rustls"];
+
+/// A line of `maps`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Area {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) is_executable: bool,
+    /// The file it shows and its path, if it shows one.
+    pub(crate) file: Option<(FileKey, PathBuf)>,
+}
+
+/// Every process's parent, by process.
+pub(crate) fn parents() -> BTreeMap<u32, u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return BTreeMap::new() };
+    let processes = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let parent = |process: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        Some((process, parent_of(&stat)?))
+    };
+    processes.filter_map(parent).collect()
+}
+
+/// The parent in a `stat`: the second field after the name, which may hold blanks and brackets.
+fn parent_of(stat: &str) -> Option<u32> {
+    let (_, after) = stat.rsplit_once(") ")?;
+    after.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// A process and all that descend from it.
+pub(crate) fn family(process: u32, parents: &BTreeMap<u32, u32>) -> BTreeSet<u32> {
+    let mut family = BTreeSet::from([process]);
+    loop {
+        let children = parents.iter().filter(|(_, parent)| family.contains(parent));
+        let more: Vec<u32> =
+            children.map(|(child, _)| *child).filter(|child| !family.contains(child)).collect();
+        if more.is_empty() {
+            return family;
+        }
+        family.extend(more);
+    }
+}
+
+/// Whether a process exists and is more than a status that its parent has not asked for.
+pub(crate) fn is_running(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, after)| after.chars().next());
+    state.is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+/// Reads `maps`.
+pub(crate) fn areas(maps: &str) -> Vec<Area> {
+    maps.lines().filter_map(area).collect()
+}
+
+fn area(line: &str) -> Option<Area> {
+    let mut fields = line.splitn(6, ' ');
+    let (start, end) = fields.next()?.split_once('-')?;
+    let permissions = fields.next()?;
+    let _offset = fields.next()?;
+    let (major, minor) = fields.next()?.split_once(':')?;
+    let inode = fields.next()?.parse().ok()?;
+    let path = fields.next().unwrap_or("").trim_start();
+    let hexadecimal = |text| u64::from_str_radix(text, 16).ok();
+    let device = |text| u32::from_str_radix(text, 16).ok();
+    let key = FileKey { major: device(major)?, minor: device(minor)?, inode };
+    Some(Area {
+        start: hexadecimal(start)?,
+        end: hexadecimal(end)?,
+        is_executable: permissions.contains('x'),
+        file: (inode != 0 && path.starts_with('/')).then(|| (key, path.into())),
+    })
+}
+
+/// Mappings of files that are no part of the program: of none of them a page may be executed.
+pub(crate) fn payload(areas: &[Area]) -> Vec<Mapping> {
+    let program: BTreeSet<FileKey> = areas
+        .iter()
+        .filter(|area| area.is_executable)
+        .filter_map(|area| area.file.as_ref().map(|(file, _)| *file))
+        .collect();
+    let mapping = |area: &Area| {
+        let (file, _) = area.file.as_ref()?;
+        let mapping = Mapping { start: area.start, end: area.end, file: *file };
+        (!program.contains(file)).then_some(mapping)
+    };
+    areas.iter().filter_map(mapping).collect()
+}
+
+/// The name of the first library that encrypts.
+pub(crate) fn tls_library(areas: &[Area]) -> Option<String> {
+    let names = areas.iter().filter_map(|area| {
+        let (_, path) = area.file.as_ref()?;
+        path.file_name()?.to_str()
+    });
+    let mut libraries =
+        names.filter(|name| TLS_LIBRARIES.iter().any(|library| name.contains(library)));
+    libraries.next().map(str::to_owned)
+}
+
+/// Types of file systems by device.
+pub(crate) fn file_systems(mountinfo: &str) -> BTreeMap<(u32, u32), String> {
+    let file_system = |line: &str| {
+        let (mount, about) = line.split_once(" - ")?;
+        let (major, minor) = mount.split(' ').nth(2)?.split_once(':')?;
+        let name = about.split(' ').next()?.to_owned();
+        Some(((major.parse().ok()?, minor.parse().ok()?), name))
+    };
+    mountinfo.lines().filter_map(file_system).collect()
+}
+
+/// The numbers of `io`: a name and a count a line.
+pub(crate) fn counters(io: &str) -> BTreeMap<String, u64> {
+    let counter = |line: &str| {
+        let (name, count) = line.split_once(": ")?;
+        Some((name.to_owned(), count.trim().parse().ok()?))
+    };
+    io.lines().filter_map(counter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAPS: &str = "\
+55d0c0a00000-55d0c0a28000 r--p 00000000 08:01 1234                       /usr/sbin/nginx
+55d0c0a28000-55d0c0b00000 r-xp 00028000 08:01 1234                       /usr/sbin/nginx
+55d0c1000000-55d0c1021000 rw-p 00000000 00:00 0                          [heap]
+7f0000000000-7f0010000000 r--s 00000000 103:0a 99                        /srv/a file.bin
+7f0020000000-7f0020001000 r-xp 00000000 08:01 77                         /lib/libssl.so.3
+7ffd00000000-7ffd00001000 r-xp 00000000 00:00 0                          [vdso]
+";
+
+    #[test]
+    fn payload_is_what_is_mapped_and_not_executed() {
+        let areas = areas(MAPS);
+        assert_eq!(areas.len(), 6);
+        let file = FileKey { major: 0x103, minor: 10, inode: 99 };
+        let expected = Mapping { start: 0x7f00_0000_0000, end: 0x7f00_1000_0000, file };
+        assert_eq!(payload(&areas), [expected]);
+        assert_eq!(areas[3].file, Some((file, "/srv/a file.bin".into())));
+        assert_eq!(tls_library(&areas).as_deref(), Some("libssl.so.3"));
+        assert_eq!(areas[2].file, None);
+    }
+
+    #[test]
+    fn a_parent_is_found_behind_a_name_with_blanks_and_brackets() {
+        assert_eq!(parent_of("12 (a) S 1 (b c) S 34 12 12 0 -1"), Some(34));
+        assert_eq!(parent_of("12 (x) Z 7 0"), Some(7));
+        assert_eq!(parent_of("nonsense"), None);
+    }
+
+    #[test]
+    fn a_family_is_all_generations_and_nobody_else() {
+        let parents = [(2, 1), (3, 2), (4, 3), (9, 1), (10, 9)].into();
+        assert_eq!(family(2, &parents), [2, 3, 4].into());
+        assert_eq!(family(77, &parents), [77].into());
+    }
+
+    #[test]
+    fn mounts_tell_the_type_of_a_device() {
+        let text = "36 35 98:0 /mnt1 /mnt 2 rw,noatime master:1 - ext3 /dev/root rw\n\
+                    25 1 0:23 / /proc rw - proc proc rw\nbroken\n";
+        let expected = [((98, 0), "ext3".into()), ((0, 23), "proc".into())].into();
+        assert_eq!(file_systems(text), expected);
+    }
+
+    #[test]
+    fn counters_are_read_by_name() {
+        let counters = counters("rchar: 12\nwchar: 7\nbroken\n");
+        assert_eq!(counters, [("rchar".into(), 12), ("wchar".into(), 7)].into());
+    }
+}

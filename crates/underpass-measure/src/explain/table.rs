@@ -1,0 +1,263 @@
+//! A summary as a person reads it: the share first, then files, peers and processes, then the
+//! reasons with their evidence and what to change.
+
+use std::fmt::Write;
+
+use crate::explain::report::{Report, Share};
+use crate::explain::watch::{Summary, Tier, names};
+use crate::explain::words::{count, of, share, size};
+
+/// Rows shown of a list.
+const ROWS_MAX: usize = 10;
+
+/// Cells of the bar.
+const BAR_CELLS: u64 = 40;
+
+/// Columns a line of text has at most.
+const TEXT_COLUMNS: usize = 78;
+
+impl Summary {
+    /// The whole text, with a line feed at its end.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text =
+            format!("{}, {:.1} s\n{}\n", names(&self.followed), self.seconds, self.tier_text());
+        match &self.report {
+            Some(report) => report.append(&mut text),
+            None => self.append_counted(&mut text),
+        }
+        text
+    }
+
+    /// One line for a live watch: what left so far and how.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let seconds = self.seconds;
+        let Some(report) = &self.report else {
+            let read: u64 = self.counted.iter().map(|counted| counted.read_bytes).sum();
+            let written: u64 = self.counted.iter().map(|counted| counted.written_bytes).sum();
+            let (read, written) = (size(read), size(written));
+            return format!("{seconds:7.1} s  read {read}, written {written}; pages not seen");
+        };
+        let total = &report.total;
+        let all = total.file_bytes();
+        let part = |bytes| share(bytes, all);
+        format!(
+            "{seconds:7.1} s  {:>10} of files  {} {:>7} by reference  {:>7} copied",
+            size(all),
+            bar(total.by_reference_bytes, all),
+            part(total.by_reference_bytes),
+            part(total.copied_bytes),
+        )
+    }
+
+    fn tier_text(&self) -> String {
+        let why = self.tier_why.as_deref().unwrap_or_default();
+        match self.tier {
+            Tier::A => "tier A (BPF): pages are seen".to_owned(),
+            Tier::B => format!("tier B (privileged, without BPF): {why}"),
+            Tier::C => format!("tier C (same user, without BPF): {why}"),
+            Tier::D => format!("tier D (no privilege over the process): {why}"),
+        }
+    }
+
+    fn append_counted(&self, text: &mut String) {
+        text.push_str("\nknown, from /proc:\n");
+        if self.counted.is_empty() {
+            text.push_str("  nothing: the counters of another user's process are closed\n");
+        }
+        for counted in self.counted.iter().take(ROWS_MAX) {
+            line(
+                text,
+                2,
+                &format!(
+                    "{} ({}): {} took {}, {} gave {}; open now or before: {}, {}",
+                    counted.program,
+                    counted.process,
+                    of(counted.read_calls, "reading call"),
+                    size(counted.read_bytes),
+                    of(counted.write_calls, "writing call"),
+                    size(counted.written_bytes),
+                    of(counted.open_files.len() as u64, "file"),
+                    of(counted.open_sockets, "socket"),
+                ),
+            );
+            for file in counted.open_files.iter().take(ROWS_MAX) {
+                line(text, 4, file);
+            }
+        }
+        text.push_str("\nnot known:\n");
+        line(
+            text,
+            2,
+            "Only calls are counted, no pages: which bytes left by reference and which \
+                       the CPU copied, of which file, to whom and why. sendfile counts as a read \
+                       and as a write, splice and send as neither.",
+        );
+    }
+}
+
+impl Report {
+    fn append(&self, text: &mut String) {
+        self.append_total(text);
+        append_rows(text, "file", &self.files, false);
+        if self.total.file_bytes() > 0 {
+            append_rows(text, "peer", &self.peers, true);
+        }
+        if self.processes.len() > 1 {
+            append_rows(text, "process", &self.processes, false);
+        }
+        let is_whole = self.total.copied_bytes + self.total.unknown_bytes == 0;
+        if is_whole && self.total.file_bytes() > 0 {
+            text.push_str("\nNo file bytes were copied.\n");
+        }
+        if !self.findings.is_empty() {
+            let title = if is_whole { "seen besides" } else { "why the rest was copied" };
+            push(text, format_args!("\n{title}\n"));
+        }
+        for finding in &self.findings {
+            let code = format!("{:?}", finding.reason);
+            let title = finding.reason.title();
+            let bytes = if finding.bytes > 0 { size(finding.bytes) } else { String::new() };
+            line(text, 2, format!("{code:<3} {title}: {bytes}").trim_end_matches(": "));
+            line(text, 6, &finding.evidence);
+            line(text, 6, &format!("fix: {}", finding.fix));
+        }
+    }
+
+    fn append_total(&self, text: &mut String) {
+        let total = &self.total;
+        let all = total.file_bytes();
+        if all == 0 {
+            text.push_str("\n  No file bytes were seen to leave a TCP socket.\n");
+        } else {
+            let part = |bytes: u64| share(bytes, all);
+            let bar = bar(total.by_reference_bytes, all);
+            let reference = part(total.by_reference_bytes);
+            push(text, format_args!("\n  {bar}  {reference} of {} by reference\n", size(all)));
+            for (bytes, what) in [
+                (total.by_reference_bytes, "left by reference"),
+                (total.copied_bytes, "were copied by the CPU"),
+                (total.unknown_bytes, "are of unknown making"),
+            ] {
+                if bytes > 0 {
+                    push(text, format_args!("  {:>15} bytes {what}\n", count(bytes)));
+                }
+            }
+        }
+        if total.other_bytes > 0 {
+            let other = count(total.other_bytes);
+            push(text, format_args!("  {other:>15} bytes beside, of no file (headers and such)\n"));
+        }
+        if self.lost_events > 0 {
+            text.push_str("  Events were lost: these are lower bounds.\n");
+        }
+    }
+}
+
+/// `fmt::Write` for a `String` never fails.
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments).expect("a string takes everything");
+}
+
+fn bar(part: u64, whole: u64) -> String {
+    let cells = u128::from(part) * u128::from(BAR_CELLS);
+    let full = cells.checked_div(u128::from(whole)).unwrap_or(0);
+    (0..u128::from(BAR_CELLS)).map(|cell| if cell < full { '█' } else { '░' }).collect()
+}
+
+fn append_rows(text: &mut String, what: &str, rows: &[Share], has_connections: bool) {
+    if rows.is_empty() {
+        return;
+    }
+    let name = |row: &Share| match row.connections.filter(|_| has_connections) {
+        Some(connections) => format!("{} ({})", row.name, of(connections, "connection")),
+        None => row.name.clone(),
+    };
+    let width = rows.iter().take(ROWS_MAX).map(|row| name(row).chars().count()).max().unwrap_or(0);
+    let width = width.clamp(20, 60);
+    push(
+        text,
+        format_args!(
+            "\n{what:<width$}  {:>10}  {:>12}  {:>7}  {:>7}\n",
+            "file bytes", "by reference", "copied", "unknown"
+        ),
+    );
+    for row in rows.iter().take(ROWS_MAX) {
+        let all = row.file_bytes();
+        push(
+            text,
+            format_args!(
+                "{:<width$}  {:>10}  {:>12}  {:>7}  {:>7}\n",
+                shortened(&name(row), width),
+                size(all),
+                share(row.by_reference_bytes, all),
+                share(row.copied_bytes, all),
+                share(row.unknown_bytes, all),
+            ),
+        );
+    }
+    if let Some(more) = rows.get(ROWS_MAX..).filter(|more| !more.is_empty()) {
+        let bytes: u64 = more.iter().map(Share::file_bytes).sum();
+        let rest = format!("and {} more", count(more.len() as u64));
+        push(text, format_args!("{rest:<width$}  {:>10}\n", size(bytes)));
+    }
+}
+
+/// The end of a path tells more than its beginning.
+fn shortened(name: &str, width: usize) -> String {
+    let len = name.chars().count();
+    if len <= width {
+        return name.to_owned();
+    }
+    let end: String = name.chars().skip(len - width + 1).collect();
+    format!("…{end}")
+}
+
+/// A paragraph, indented and broken between words.
+fn line(text: &mut String, indent: usize, paragraph: &str) {
+    let mut column = 0;
+    for word in paragraph.split(' ') {
+        let len = word.chars().count();
+        if column == 0 || column + 1 + len > TEXT_COLUMNS {
+            if column > 0 {
+                text.push('\n');
+            }
+            text.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += len;
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paragraph_is_broken_between_words_and_keeps_its_indent() {
+        let mut text = String::new();
+        line(&mut text, 4, "word ".repeat(20).trim_end());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| line.starts_with("    word") && line.len() <= 78));
+    }
+
+    #[test]
+    fn a_bar_is_full_only_for_the_whole() {
+        assert_eq!(bar(999, 1000).chars().filter(|cell| *cell == '█').count(), 39);
+        assert_eq!(bar(1000, 1000), "█".repeat(40));
+        assert_eq!(bar(0, 0), "░".repeat(40));
+    }
+
+    #[test]
+    fn the_end_of_a_long_path_is_kept() {
+        assert_eq!(shortened("/a/very/long/path", 8), "…ng/path");
+        assert_eq!(shortened("/short", 8), "/short");
+    }
+}
