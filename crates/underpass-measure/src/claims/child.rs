@@ -1,18 +1,22 @@
-//! A process of its own that reads a file, so that its memory and its control group are no one
-//! else's.
+//! A process of its own: one that reads a file, so that its memory and its control group are no
+//! one else's, or one that removes a group when whoever made it is gone.
 //!
-//! It waits for its order before it touches the file, and by then it has been moved into its
-//! group. It ends with whoever started it: its order never comes, or its answer has no reader.
+//! A reader waits for its order before it touches the file, and by then it has been moved into
+//! its group. Either ends with whoever started it: its order never comes, its answer has no
+//! reader, or its input ends.
 //!
 //! Source: proc(5), `/proc/pid/status` (RssAnon, RssFile, VmPTE).
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::process::{Child, Stdio};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use crate::claims::group::Group;
+use crate::claims::Given;
+use crate::claims::group::{self, Group};
 use crate::claims::rig::{Aligned, PIECE_BYTES, Rig, map, read_and_sum, sum};
 use crate::eyes::spent::{self, Spent, field};
 use underpass_sys::region::Access;
@@ -29,7 +33,14 @@ pub(super) enum Way {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Order {
+enum Order {
+    Read(Reading),
+    /// Remove this group when the input ends.
+    Keep(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Reading {
     path: String,
     bytes: usize,
     way: Way,
@@ -39,7 +50,11 @@ struct Order {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Reply {
     Done(Account),
-    Failed { why: String },
+    /// The group will be removed.
+    Keeping,
+    Failed {
+        why: String,
+    },
 }
 
 /// What a child saw and used.
@@ -82,38 +97,88 @@ pub(super) fn read(
     way: Way,
     passes: u32,
 ) -> io::Result<Account> {
-    let Some(again) = rig.given.again else {
-        let text = "this program cannot start itself again";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-    };
-    let process = again().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let mut started = Started(process);
+    let mut started = Started::new(rig.given)?;
     if let Some(group) = group {
-        group.add(started.0.id())?;
+        group.add(started.process.id())?;
     }
-    let order = Order { path: rig.path(), bytes, way, passes };
-    let (stdin, stdout) = (started.0.stdin.take(), started.0.stdout.take());
-    let (mut stdin, stdout) = stdin.zip(stdout).ok_or(io::ErrorKind::BrokenPipe)?;
-    writeln!(stdin, "{}", serde_json::to_string(&order)?)?;
-    for line in BufReader::new(stdout).lines() {
-        // Whatever else the program prints, such as a test's frame, is not an answer.
-        match serde_json::from_str(&line?) {
-            Ok(Reply::Done(account)) => return Ok(account),
-            Ok(Reply::Failed { why }) => return Err(io::Error::other(why)),
-            Err(_) => {}
-        }
+    match started.order(&Order::Read(Reading { path: rig.path(), bytes, way, passes }))? {
+        Reply::Done(account) => Ok(account),
+        Reply::Failed { why } => Err(io::Error::other(why)),
+        Reply::Keeping => Err(io::ErrorKind::InvalidData.into()),
     }
-    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the process that was to read ended"))
 }
 
-/// A process that is waited for when it is dropped, since its group can then be removed.
-struct Started(Child);
+/// A process that removes a group when this is dropped or this process is gone.
+#[derive(Debug)]
+pub(super) struct Keeper(Started);
+
+impl Keeper {
+    /// Has the group at `path`, which need not be there yet, removed in the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`].
+    pub(super) fn of(given: &Given<'_>, path: &Path) -> io::Result<Self> {
+        let mut started = Started::new(given)?;
+        match started.order(&Order::Keep(path.to_owned()))? {
+            Reply::Keeping => Ok(Self(started)),
+            Reply::Failed { why } => Err(io::Error::other(why)),
+            Reply::Done(_) => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // The end of its input is the word to remove the group and to end. If it cannot be waited
+        // for, it is gone.
+        self.0.input = None;
+        self.0.process.wait().map(drop).unwrap_or_default();
+    }
+}
+
+/// A process of this program. Ended and waited for when dropped: then it is out of its group.
+#[derive(Debug)]
+struct Started {
+    process: Child,
+    input: Option<ChildStdin>,
+    /// Kept to its end: what it prints besides must find a reader, or it would fail.
+    output: Option<BufReader<ChildStdout>>,
+}
+
+impl Started {
+    fn new(given: &Given<'_>) -> io::Result<Self> {
+        let Some(again) = given.again else {
+            let text = "this program cannot start itself again";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        };
+        // A process group of its own: Ctrl-C must not end it before it has removed what it keeps.
+        let mut command = again();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        let mut process = command.spawn()?;
+        let (input, output) = (process.stdin.take(), process.stdout.take().map(BufReader::new));
+        Ok(Self { process, input, output })
+    }
+
+    fn order(&mut self, order: &Order) -> io::Result<Reply> {
+        let ends = self.input.as_mut().zip(self.output.as_mut());
+        let (input, output) = ends.ok_or(io::ErrorKind::BrokenPipe)?;
+        writeln!(input, "{}", serde_json::to_string(order)?)?;
+        for line in output.lines() {
+            // Whatever else the program prints, such as a test's frame, is not an answer.
+            if let Ok(reply) = serde_json::from_str(&line?) {
+                return Ok(reply);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a process of its own ended"))
+    }
+}
 
 impl Drop for Started {
     fn drop(&mut self) {
         // It has nothing to do after its answer, and nothing to clean up; that it is gone already
         // is no error.
-        self.0.kill().and_then(|()| self.0.wait()).map(drop).unwrap_or_default();
+        self.process.kill().and_then(|()| self.process.wait()).map(drop).unwrap_or_default();
     }
 }
 
@@ -128,16 +193,23 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> io::Result<()> 
     if input.read_line(&mut line)? == 0 {
         return Ok(());
     }
-    let account = serde_json::from_str(&line).map_err(io::Error::from).and_then(|o| account(&o));
-    let reply = match account {
-        Ok(account) => Reply::Done(account),
-        Err(error) => Reply::Failed { why: error.to_string() },
+    let mut answer = |reply: &Reply| -> io::Result<()> {
+        writeln!(output, "{}", serde_json::to_string(reply)?)?;
+        output.flush()
     };
-    writeln!(output, "{}", serde_json::to_string(&reply)?)?;
-    output.flush()
+    let failed = |error: io::Error| Reply::Failed { why: error.to_string() };
+    match serde_json::from_str(&line) {
+        Ok(Order::Read(reading)) => answer(&account(&reading).map_or_else(failed, Reply::Done)),
+        Ok(Order::Keep(path)) => {
+            answer(&Reply::Keeping)?;
+            io::copy(&mut input, &mut io::sink())?;
+            group::remove(&path)
+        }
+        Err(error) => answer(&failed(error.into())),
+    }
 }
 
-fn account(order: &Order) -> io::Result<Account> {
+fn account(order: &Reading) -> io::Result<Account> {
     let file = File::open(&order.path)?;
     let before = Memory::now()?;
     let mut account = Account { sum: 0, passes: Vec::new(), memory: Memory { ..before } };
@@ -220,8 +292,8 @@ mod tests {
         file.as_file().write_all_at(&[1; 1 << 20], 0).unwrap();
         let path = file.path().to_str().unwrap().to_owned();
         for way in [Way::Whole, Way::Pieces, Way::Mapping] {
-            let order = Order { path: path.clone(), bytes: 1 << 20, way, passes: 2 };
-            let line = serde_json::to_string(&order).unwrap();
+            let reading = Reading { path: path.clone(), bytes: 1 << 20, way, passes: 2 };
+            let line = serde_json::to_string(&Order::Read(reading)).unwrap();
             let Reply::Done(account) = reply_to(&line) else { panic!("{way:?}") };
             let words = (1_u64 << 17) * 2;
             assert_eq!(account.sum, words.wrapping_mul(u64::from_ne_bytes([1; 8])), "{way:?}");
@@ -234,8 +306,9 @@ mod tests {
         let mut reply = Vec::new();
         serve(&b""[..], &mut reply).unwrap();
         assert_eq!(reply, b"");
-        let order = Order { path: "/nowhere".into(), bytes: 1, way: Way::Pieces, passes: 1 };
-        let reply = reply_to(&serde_json::to_string(&order).unwrap());
+        let way = Way::Pieces;
+        let reading = Reading { path: "/nowhere".into(), bytes: 1, way, passes: 1 };
+        let reply = reply_to(&serde_json::to_string(&Order::Read(reading)).unwrap());
         assert!(matches!(reply, Reply::Failed { why } if why.contains("No such file")));
     }
 }

@@ -1,23 +1,30 @@
 //! A memory control group for the length of one measurement, of version 1 or 2.
 //!
 //! Pages of files are charged to the group of the process that brought them in, so a file must be
-//! out of the page cache before its pages can count here. A group whose maker was killed stays,
-//! empty; it is removed when the next one is made.
+//! out of the page cache before its pages can count here. A group has a name, so a process of its
+//! own removes it, which outlives a maker that was killed.
 //!
 //! Source: `Documentation/admin-guide/cgroup-v1/memory.rst`,
-//! `Documentation/admin-guide/cgroup-v2.rst`.
+//! `Documentation/admin-guide/cgroup-v2.rst`; pidfd_open(2).
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::claims::Given;
+use crate::claims::child::Keeper;
 use crate::eyes::spent::field;
 
-/// A group. Removed when dropped, which the processes in it must not outlive.
+/// A group. Removed when dropped, with an end to the processes in it.
 #[derive(Debug)]
 pub(super) struct Group {
     path: PathBuf,
     version: Version,
+    _keeper: Keeper,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,22 +33,20 @@ enum Version {
     Two,
 }
 
-/// What the names of all groups made here begin with; then come the maker's number and a count.
-const PREFIX: &str = "underpass-claims-";
-
 impl Group {
     /// Makes a group that may hold `limit_bytes` of memory, or as much as it likes.
     ///
     /// # Errors
     ///
-    /// `EACCES` or `EROFS` for those who may not; `ENOENT` where no hierarchy controls memory.
-    pub(super) fn new(limit_bytes: Option<u64>) -> io::Result<Self> {
+    /// `EACCES` or `EROFS` for those who may not; `ENOENT` where no hierarchy controls memory;
+    /// those of starting a process.
+    pub(super) fn new(given: &Given<'_>, limit_bytes: Option<u64>) -> io::Result<Self> {
         let mut refusal = io::Error::new(
             io::ErrorKind::NotFound,
             "no control group hierarchy that controls memory is mounted",
         );
         for (parent, version) in parents()? {
-            match Self::within(&parent, version, limit_bytes) {
+            match Self::within(given, &parent, version, limit_bytes) {
                 Ok(group) => return Ok(group),
                 Err(error) => {
                     let text = format!("no group can be made in {}: {error}", parent.display());
@@ -52,16 +57,21 @@ impl Group {
         Err(refusal)
     }
 
-    fn within(parent: &Path, version: Version, limit_bytes: Option<u64>) -> io::Result<Self> {
+    fn within(
+        given: &Given<'_>,
+        parent: &Path,
+        version: Version,
+        limit_bytes: Option<u64>,
+    ) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if version == Version::Two {
             std::fs::write(parent.join("cgroup.subtree_control"), "+memory")?;
         }
-        remove_those_of_the_dead(parent)?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("{PREFIX}{}-{count}", std::process::id()));
+        let path = parent.join(format!("underpass-claims-{}-{count}", std::process::id()));
+        let keeper = Keeper::of(given, &path)?;
         std::fs::create_dir(&path)?;
-        let group = Self { path, version };
+        let group = Self { path, version, _keeper: keeper };
         if let Some(bytes) = limit_bytes {
             let name = group.name("memory.limit_in_bytes", "memory.max");
             std::fs::write(group.path.join(name), bytes.to_string())?;
@@ -110,11 +120,45 @@ impl Group {
     }
 }
 
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Refused only while a process is in it; the next group's maker tries again.
-        std::fs::remove_dir(&self.path).unwrap_or_default();
+/// Ends the processes of the group at `path` and removes it, if it is there.
+///
+/// # Errors
+///
+/// `EBUSY` if a process stays in it.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let mut outcome = Ok(());
+    for _ in 0..REMOVALS_MAX {
+        outcome = std::fs::remove_dir(path);
+        match &outcome {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Ok(()) | Err(_) => return outcome,
+        }
+        for process in std::fs::read_to_string(path.join("cgroup.procs"))?.lines() {
+            end(process)?;
+        }
     }
+    outcome
+}
+
+/// More than once, since a process that has ended may be counted in its group for a moment.
+const REMOVALS_MAX: usize = 1000;
+
+/// Ends a process and waits until it has ended.
+fn end(process: &str) -> io::Result<()> {
+    let number = process.parse().ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    let process = match rustix::process::pidfd_open(number, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(Errno::SRCH) => return Ok(()),
+        Err(errno) => return Err(errno.into()),
+    };
+    match rustix::process::pidfd_send_signal(&process, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let mut ended = [PollFd::new(&process, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut ended, None))?;
+    Ok(())
 }
 
 /// Directories in which a group could be made, best first.
@@ -164,23 +208,12 @@ fn own_group<'a>(memberships: &'a str, controller: &str) -> &'a str {
     path.unwrap_or("/")
 }
 
-fn remove_those_of_the_dead(parent: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(parent)? {
-        let name = entry?.file_name();
-        let maker = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
-        if maker.is_some_and(|maker| !Path::new("/proc").join(maker).exists()) {
-            // It may be another's, or gone meanwhile: then it is not ours to remove.
-            std::fs::remove_dir(parent.join(&name)).unwrap_or_default();
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::claims::tests::again;
     use underpass_testkit::require;
     use underpass_testkit::skip::{Capability, Missing};
 
@@ -203,19 +236,36 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_group_is_gone_when_it_is_dropped_and_one_of_a_dead_maker_with_the_next() {
+    fn a_group_and_what_runs_in_it_are_gone_when_it_is_dropped() {
         require!(Capability::Root);
         let _alone = ALONE.lock();
-        let made = Group::new(Some(8 << 20)).map_err(|error| Missing::new(error.to_string()));
+        let given =
+            Given { directory: Path::new("/"), again: Some(&again), report: None, eyes: None };
+        let made =
+            Group::new(&given, Some(8 << 20)).map_err(|error| Missing::new(error.to_string()));
         let group = require!(made);
         let path = group.path.clone();
         assert!(path.is_dir());
-        // No process has number 0.
-        let dead = path.parent().unwrap().join(format!("{PREFIX}0-0"));
-        std::fs::create_dir(&dead).unwrap();
-        let next = Group::new(None).unwrap();
-        assert!(!dead.exists());
-        drop((group, next));
+        let mut endless = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        group.add(endless.id()).unwrap();
+        drop(group);
+        assert!(!path.exists());
+        assert_eq!(endless.wait().unwrap().code(), None, "it was killed");
+    }
+
+    #[test]
+    fn a_group_whose_maker_is_killed_is_removed() {
+        require!(Capability::Root);
+        let _alone = ALONE.lock();
+        let (parent, _) =
+            require!(parents().unwrap().pop().ok_or_else(|| Missing::new("no control groups")));
+        let path = parent.join(format!("underpass-claims-{}-killed", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        // The keeper's input ends as it does when the kernel closes a dead maker's descriptors.
+        let order = format!("{{\"Keep\":{path:?}}}\n");
+        let mut reply = Vec::new();
+        crate::claims::serve(order.as_bytes(), &mut reply).unwrap();
+        assert_eq!(reply, b"\"Keeping\"\n");
         assert!(!path.exists());
     }
 }

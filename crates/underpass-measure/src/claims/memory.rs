@@ -32,7 +32,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
     for (way, name) in WAYS {
         // Only pages that the child brings in are charged to its group.
         let is_cold = cache::empty(&rig.file, FILE_BYTES)?;
-        let group = Group::new(None).map_err(|error| error.to_string());
+        let group = Group::new(rig.given, None).map_err(|error| error.to_string());
         let account = child::read(rig, group.as_ref().ok(), READ_BYTES, way, 1)?;
         let cached = cache::pages(&rig.file, READ_BYTES as u64)?.map(|pages| pages.cached * 4096);
         let charged = match (&is_cold, &group) {

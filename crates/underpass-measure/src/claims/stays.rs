@@ -39,7 +39,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
     if let Err(why) = cache::empty(&rig.file, FILE_BYTES)? {
         return Ok(Shown::unavailable(why));
     }
-    let ample = Group::new(Some(AMPLE_BYTES))?;
+    let ample = Group::new(rig.given, Some(AMPLE_BYTES))?;
     let first = child::read(rig, Some(&ample), READ_BYTES, Way::Mapping, 2)?;
     let next = child::read(rig, Some(&ample), READ_BYTES, Way::Mapping, 1)?;
     let ample_refaults = refaults(&ample);
@@ -47,7 +47,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
     if let Err(why) = cache::empty(&rig.file, FILE_BYTES)? {
         return Ok(Shown::unavailable(why));
     }
-    let short = Group::new(Some(SHORT_BYTES))?;
+    let short = Group::new(rig.given, Some(SHORT_BYTES))?;
     let squeezed = child::read(rig, Some(&short), READ_BYTES, Way::Mapping, 2)?;
     let short_refaults = refaults(&short);
     drop(short);

@@ -16,7 +16,7 @@ fn a_process_of_its_own() {
     serve(io::stdin().lock(), io::stdout().lock()).unwrap();
 }
 
-fn again() -> Command {
+pub(super) fn again() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     // With more than one thread libtest prints a test's name after its output.
     command.args(["--exact", "claims::tests::a_process_of_its_own", "--nocapture"]);
@@ -24,8 +24,8 @@ fn again() -> Command {
     command
 }
 
-fn is_a_group_to_be_had() -> bool {
-    group::Group::new(Some(64 << 20)).is_ok_and(|group| group.peak_bytes().is_ok())
+fn is_a_group_to_be_had(given: &Given<'_>) -> bool {
+    group::Group::new(given, Some(64 << 20)).is_ok_and(|group| group.peak_bytes().is_ok())
 }
 
 fn groups_left() -> usize {
@@ -79,7 +79,7 @@ fn every_sentence_gets_its_measurement_and_its_verdict() {
         assert_eq!(verdict("mmap-dirty"), &Verdict::Holds, "{text}");
     }
     assert!(matches!(verdict("mmap-memory"), Verdict::HoldsIf(_)), "{text}");
-    if is_a_group_to_be_had() {
+    if is_a_group_to_be_had(&given) {
         assert_eq!(verdict("mmap-stays"), &Verdict::Holds, "{text}");
     }
     assert_eq!(groups_left(), 0);
