@@ -69,7 +69,9 @@ pub(crate) mod socket {
     pub(crate) const NEXT: i16 = 8;
     pub(crate) const HAS_NEXT: i16 = 12;
     pub(crate) const HAS_UPPER: i16 = 16;
-    pub(crate) const VALUE: i16 = 24;
+    /// Address of the device by which the highest left.
+    pub(crate) const DEVICE: i16 = 24;
+    pub(crate) const VALUE: i16 = 32;
 }
 
 /// Value of the map from a socket's inode to its name.

@@ -2,7 +2,9 @@
 //!
 //! By socket and not by process: a good part of the packets leaves in the context of whoever
 //! receives an acknowledgement. The sequence number tells what left before: such bytes are
-//! counted apart, so that each byte of the stream is counted once.
+//! counted apart, so that each byte of the stream is counted once. Behind a bridge, or a device
+//! upon a device, the same packet comes by again: what is old and leaves by another device than
+//! the newest did is that, and is not counted at all.
 //!
 //! Source: tracepoint `net:net_dev_start_xmit`; RFC 9293 §3.1; linux/skbuff.h.
 
@@ -127,6 +129,10 @@ impl Program<'_> {
         self.asm.load(Width::Eight, R1, R10, PAYLOAD);
         self.asm.jump_if(If::Greater, R1, R3, partly);
         self.asm.store(Width::Eight, R10, SKIP, R1);
+        self.asm.load(Width::Eight, R1, R10, DEVICE);
+        self.asm.load(Width::Eight, R2, R7, socket::DEVICE);
+        let end = self.end();
+        self.asm.jump_if(If::NotEqual, R1, R2, end);
         self.asm.jump(old);
         self.asm.here(partly);
         self.asm.store(Width::Eight, R10, SKIP, R3);
@@ -147,6 +153,8 @@ impl Program<'_> {
         self.asm.load(Width::Eight, R1, R10, PAYLOAD);
         self.asm.alu(Op::Add, R8, R1);
         self.asm.store(Width::Four, R7, socket::NEXT, R8);
+        self.asm.load(Width::Eight, R1, R10, DEVICE);
+        self.asm.store(Width::Eight, R7, socket::DEVICE, R1);
     }
 
     /// Takes what is skipped off the bytes in R1; jumps if nothing is left. R1 = the rest.
