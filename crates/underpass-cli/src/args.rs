@@ -14,6 +14,7 @@ use clap_complete::Shell;
 use underpass::Stability;
 use underpass_serve::access_log::Sink;
 
+use crate::compare::CompareArguments;
 use crate::explain::ExplainArguments;
 
 /// Threads beyond this add memory and nothing else.
@@ -36,6 +37,11 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Serve a directory over HTTP.
     Serve(ServeArguments),
+    /// Compare every way of moving a file's bytes, measured on this machine.
+    Compare(CompareArguments),
+    /// Carry out one order of a comparison, which comes over standard input.
+    #[command(hide = true)]
+    MeasureEnd,
     /// Explain what share of a program's file bytes left by reference, and why not all.
     Explain(ExplainArguments),
     /// Stop, and become a command when continued; explain starts commands so.
@@ -122,7 +128,7 @@ Examples:
 
 What leaves without a copy:
   The bytes of a file go from the page cache to the socket by sendfile(2); they never enter the
-  memory of this program. Small files are the exception: up to 32 KiB a copy costs less
+  memory of this program. Small files are the exception: up to 16 KiB a copy costs less
   than the reference. A file that is not in the page cache is first read on another thread, so
   that it delays nobody else. Since the network holds references to the cached pages, a file
   that is overwritten in place while it is sent may arrive as a mixture; --stability says what

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod compare;
 mod exit;
 mod explain;
 mod generate;
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
         .init();
     let (name, outcome) = match arguments.command {
         Command::Serve(wanted) => ("serve", serve::run(wanted)),
+        Command::Compare(wanted) => ("compare", compare::run(wanted)),
+        Command::MeasureEnd => ("measure-end", compare::serve()),
         Command::Explain(wanted) => ("explain", explain::run(wanted)),
         Command::Become { command } => ("explain", explain::become_command(&command)),
         Command::Completions { shell } => ("completions", generate::completions(shell)),

@@ -3,8 +3,9 @@
 //! Every run has processes of its own, so that what they used is what the run cost. The sender
 //! has one processor and everybody else another, as far as there are two.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -17,8 +18,9 @@ use super::channel;
 use super::network::Network;
 use super::order::{Account, Order, Receiving, Reply, Sending};
 use super::plan::Case;
-use super::report::Pair;
+use super::report::{Link, Pair};
 use super::specimen::Specimen;
+use super::worker::first_difference;
 
 /// How this program is run again as one that carries out an order.
 #[derive(Debug, Clone)]
@@ -42,7 +44,8 @@ impl Default for Program {
 pub(super) struct Setting<'s> {
     pub(super) program: &'s Program,
     pub(super) specimen: &'s Specimen,
-    pub(super) network: &'s Network,
+    /// By link; the loopback device is always there.
+    pub(super) networks: &'s BTreeMap<Link, Network>,
     /// Of TCP sockets; the machine's own if there is none.
     pub(super) congestion_control: Option<&'s str>,
     pub(super) sender_processor: Option<usize>,
@@ -106,7 +109,7 @@ impl Setting<'_> {
         let sender = Worker::start(self.program)?;
         let file = self.specimen.file.as_fd();
         let source = joint.source.as_ref().map_or(file, |source| source.as_fd());
-        sender.order(&Order::Send(self.sending(case, checks)), &[source, sink.as_fd()])?;
+        sender.order(&Order::Send(self.sending(case, checks)), [source, sink.as_fd()])?;
         let receiver = joint.far.as_ref().map(|far| self.receiver(far, checks)).transpose()?;
         let feeder = joint.feed.as_ref().map(|feed| self.feeder(case, feed)).transpose()?;
         let source_inode = rustix::fs::fstat(source).map_err(io::Error::from)?.st_ino;
@@ -148,10 +151,10 @@ impl Setting<'_> {
     }
 
     /// Makes what the bytes go through.
-    fn join(&self, case: &Case) -> io::Result<Joint> {
+    fn join(&self, case: &Case) -> Result<Joint, RunError> {
         let (sink, far) = match case.pair {
             Pair::FileToTcp | Pair::SocketToSocket => {
-                self.network.connect(self.congestion_control)?
+                self.network(case.link)?.connect(self.congestion_control)?
             }
             Pair::FileToUnix => {
                 let (sink, far) = UnixStream::pair()?;
@@ -162,17 +165,24 @@ impl Setting<'_> {
                 (sink.into(), far.into())
             }
             Pair::FileToFile => {
-                let sink = self.specimen.sibling()?.into();
+                let sibling = self.specimen.sibling();
+                let sink = sibling.map_err(|error| RunError::Refused(error.to_string()))?.into();
                 return Ok(Joint { source: None, sink, far: None, feed: None });
             }
         };
         let (feed, source) = if case.pair == Pair::SocketToSocket {
-            let (feed, source) = Network::loopback().connect(self.congestion_control)?;
+            let loopback = self.network(Some(Link::Loopback))?;
+            let (feed, source) = loopback.connect(self.congestion_control)?;
             (Some(feed), Some(source))
         } else {
             (None, None)
         };
         Ok(Joint { source, sink, far: Some(far), feed })
+    }
+
+    fn network(&self, link: Option<Link>) -> io::Result<&Network> {
+        let network = link.and_then(|link| self.networks.get(&link));
+        network.ok_or_else(|| io::Error::other("there is no such network"))
     }
 
     fn sending(&self, case: &Case, checks: bool) -> Sending {
@@ -195,7 +205,7 @@ impl Setting<'_> {
             compares,
         };
         let descriptors = [far.as_fd(), self.specimen.file.as_fd()];
-        receiver.order(&Order::Receive(order), &descriptors)?;
+        receiver.order(&Order::Receive(order), descriptors)?;
         Ok(receiver)
     }
 
@@ -211,7 +221,7 @@ impl Setting<'_> {
             processor: self.receiver_processor,
             looks_at_memory: false,
         };
-        feeder.order(&Order::Send(order), &[self.specimen.file.as_fd(), feed.as_fd()])?;
+        feeder.order(&Order::Send(order), [self.specimen.file.as_fd(), feed.as_fd()])?;
         Ok(feeder)
     }
 
@@ -239,7 +249,7 @@ fn difference(one: &File, other: &File, bytes: u64) -> io::Result<Option<u64>> {
         let len = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(left.len());
         one.read_exact_at(&mut left[..len], at)?;
         other.read_exact_at(&mut right[..len], at)?;
-        if let Some(index) = left[..len].iter().zip(&right[..len]).position(|(a, b)| a != b) {
+        if let Some(index) = first_difference(&left[..len], &right[..len]) {
             return Ok(Some(at + index as u64));
         }
         at += len as u64;
@@ -266,30 +276,37 @@ fn shared_bytes(file: &File) -> Option<u64> {
 struct Worker {
     child: Child,
     channel: OwnedFd,
+    /// A byte in this pipe says that it may begin.
+    go: PipeWriter,
+    /// The other end, until it is handed over.
+    its_go: PipeReader,
 }
 
 impl Worker {
     fn start(program: &Program) -> io::Result<Self> {
         let (channel, its_own) = channel::pair()?;
+        let (its_go, go) = io::pipe()?;
         let child = Command::new(&program.path)
             .args(&program.arguments)
             .stdin(Stdio::from(its_own))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
-        Ok(Self { child, channel })
+        Ok(Self { child, channel, go, its_go })
     }
 
     fn process(&self) -> u32 {
         self.child.id()
     }
 
-    fn order(&self, order: &Order, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        channel::send(&self.channel, order, descriptors)
+    /// Gives it its order. The pipe goes first of the descriptors.
+    fn order(&self, order: &Order, descriptors: [BorrowedFd<'_>; 2]) -> io::Result<()> {
+        let [first, second] = descriptors;
+        channel::send(&self.channel, order, &[self.its_go.as_fd(), first, second])
     }
 
     fn go(&self) -> io::Result<()> {
-        self.order(&Order::Go, &[])
+        (&self.go).write_all(b"!")
     }
 
     /// Waits until it is ready to begin.

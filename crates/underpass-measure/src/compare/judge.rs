@@ -17,7 +17,8 @@ use super::seen::Seen;
 use super::textbook;
 use crate::figure::Figure;
 
-const PAGE: f64 = 4096.0;
+/// Smallest unit in which files are mapped.
+const PAGE_BYTES: u64 = 4096;
 
 /// All that is known of a row.
 #[derive(Debug)]
@@ -57,9 +58,14 @@ pub(super) fn row(known: &Known<'_>) -> Row {
         (Pair::FileToPipe, _) => by_calls::of_pipes(known),
         (_, Err(why)) => by_calls::of_sockets(known, why),
     };
-    let peak = |which: fn(&super::order::Resident) -> u64| match &checked.sender.peak {
-        Some(peak) => Figure::count(which(peak)),
-        None => Figure::Unavailable("memory in use was not looked at".into()),
+    let missing = || Figure::Unavailable("memory in use was not looked at".into());
+    let peak = checked.sender.peak.as_ref();
+    let mapped = |unit: u64| {
+        peak.map_or_else(missing, |peak| Figure::Derived {
+            value: float(peak.file / unit),
+            from: "most memory in mappings of the file between two calls, with what the call that \
+                   ended a mapping had sent from it",
+        })
     };
     let receiver_cpu = middle.receiver.as_ref().map_or_else(
         || Figure::Unavailable("a file has no receiver".into()),
@@ -82,18 +88,12 @@ pub(super) fn row(known: &Known<'_>) -> Row {
         dma_copies: dma_copies(case, middle),
         minor_faults: Figure::count(middle.sender.used.minor_faults),
         major_faults: Figure::count(middle.sender.used.major_faults),
-        mapped_pages: match &checked.sender.peak {
-            Some(peak) => Figure::Derived {
-                value: float(peak.file) / PAGE,
-                from: "most mapped file memory / 4096",
-            },
-            None => Figure::Unavailable("memory in use was not looked at".into()),
-        },
+        mapped_pages: mapped(PAGE_BYTES),
         sender_cpu_s_per_gb: Figure::Measured(seconds(middle.sender.cpu_ns) / gb(case.bytes)),
         receiver_cpu_s_per_gb: receiver_cpu,
         gb_per_s: spread(known.timed),
-        peak_anonymous_bytes: peak(|peak| peak.anonymous),
-        peak_file_mapped_bytes: peak(|peak| peak.file),
+        peak_anonymous_bytes: peak.map_or_else(missing, |peak| Figure::count(peak.anonymous)),
+        peak_file_mapped_bytes: mapped(1),
         verdict: fate.verdict,
         textbook: textbook::row(case.method, case.pair, case.link),
     }

@@ -1,8 +1,9 @@
 //! What a comparison asks of the processes it starts, and what they answer.
 //!
-//! An order comes with its descriptors, is answered by [`Reply::Ready`], begins with
-//! [`Order::Go`] and is answered once more. A process carries out one order in its life, so that
-//! what it used is what the order cost.
+//! An order comes with its descriptors and a pipe; it is answered by [`Reply::Ready`], begins when
+//! there is a byte in the pipe, and is answered once more. A message would not do for the
+//! beginning: to a watcher, what a process copies out of a socket is what it received. A process
+//! carries out one order in its life, so that what it used is what the order cost.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,6 @@ pub(super) enum Order {
     Send(Sending),
     /// Read a stream to its end. Comes with the stream and, to compare it with, the file.
     Receive(Receiving),
-    /// Begin.
-    Go,
 }
 
 /// Moving bytes.
@@ -85,7 +84,7 @@ pub(super) struct Account {
     pub(super) zero_copy_copied: u64,
     /// What the process used.
     pub(super) used: Used,
-    /// Most memory in use beyond that at the start; `None` if it was not looked at.
+    /// Most memory in use: anonymous beyond that at the start; `None` if it was not looked at.
     pub(super) peak: Option<Resident>,
     /// Where what arrived first differed from the file.
     pub(super) differs_at: Option<u64>,
@@ -108,5 +107,6 @@ pub(super) struct Used {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Resident {
     pub(super) anonymous: u64,
+    /// Of mappings of the source.
     pub(super) file: u64,
 }

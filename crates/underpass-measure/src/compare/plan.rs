@@ -25,7 +25,7 @@ pub(super) struct Case {
 pub(super) struct Wish<'w> {
     pub(super) pairs: &'w [Pair],
     pub(super) methods: &'w [Method],
-    pub(super) link: Link,
+    pub(super) links: &'w [Link],
     pub(super) cache: Cache,
     /// Bytes of the file that are moved.
     pub(super) bytes: u64,
@@ -33,7 +33,7 @@ pub(super) struct Wish<'w> {
     pub(super) transfers: &'w [u64],
 }
 
-/// Groups of rows that are interleaved: by pair, and by size of transfer.
+/// Groups of rows that are interleaved: by pair, by link and by size of transfer.
 pub(super) fn groups(wish: Wish<'_>) -> Vec<Vec<Case>> {
     let mut groups = Vec::new();
     for pair in Pair::ALL.into_iter().filter(|pair| wish.pairs.contains(pair)) {
@@ -42,26 +42,24 @@ pub(super) fn groups(wish: Wish<'_>) -> Vec<Vec<Case>> {
             sizes.extend(wish.transfers.iter().filter(|&&size| size < wish.bytes));
         }
         sizes.push(wish.bytes);
-        for transfer_bytes in sizes {
-            let group: Vec<Case> = Method::ALL
-                .into_iter()
-                .filter(|method| wish.methods.contains(method) && is_possible(*method, pair))
-                .map(|method| Case {
-                    pair,
-                    link: pair.has_network().then_some(wish.link),
-                    // What a socket yields was read by somebody else.
-                    cache: if pair == Pair::SocketToSocket { Cache::Warm } else { wish.cache },
-                    method,
-                    bytes: run_bytes(wish.bytes, transfer_bytes),
-                    transfer_bytes,
-                })
-                .collect();
-            if !group.is_empty() {
-                groups.push(group);
-            }
+        let links = Link::ALL.into_iter().filter(|link| wish.links.contains(link)).map(Some);
+        let links: Vec<_> = if pair.has_network() { links.collect() } else { vec![None] };
+        for link in links {
+            groups.extend(sizes.iter().map(|&size| group(wish, pair, link, size)));
         }
     }
+    groups.retain(|group| !group.is_empty());
     groups
+}
+
+/// The methods of one group.
+fn group(wish: Wish<'_>, pair: Pair, link: Option<Link>, transfer_bytes: u64) -> Vec<Case> {
+    let is_wanted = |method: &Method| wish.methods.contains(method) && is_possible(*method, pair);
+    // What a socket yields was read by somebody else.
+    let cache = if pair == Pair::SocketToSocket { Cache::Warm } else { wish.cache };
+    let bytes = run_bytes(wish.bytes, transfer_bytes);
+    let case = |method| Case { pair, link, cache, method, bytes, transfer_bytes };
+    Method::ALL.into_iter().filter(is_wanted).map(case).collect()
 }
 
 /// Small transfers move less: this many are enough to be timed.
@@ -102,8 +100,8 @@ mod tests {
     use super::*;
 
     fn wish<'w>(pairs: &'w [Pair], transfers: &'w [u64]) -> Wish<'w> {
-        let (methods, link, cache) = (&Method::ALL, Link::Veth, Cache::Warm);
-        Wish { pairs, methods, link, cache, bytes: 1 << 27, transfers }
+        let (methods, links, cache) = (&Method::ALL, &[Link::Veth], Cache::Warm);
+        Wish { pairs, methods, links, cache, bytes: 1 << 27, transfers }
     }
 
     #[test]

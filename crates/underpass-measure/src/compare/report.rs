@@ -150,7 +150,7 @@ pub struct Row {
     pub minor_faults: Figure,
     /// Page faults of the sender that needed one.
     pub major_faults: Figure,
-    /// Pages of files that the sender had mapped at most, beyond those of its program.
+    /// Pages of the file that the sender had mapped at most.
     pub mapped_pages: Figure,
     /// Processor time of the sender per 10^9 bytes of payload, in seconds.
     pub sender_cpu_s_per_gb: Figure,
@@ -160,7 +160,7 @@ pub struct Row {
     pub gb_per_s: Spread,
     /// Most anonymous memory of the sender beyond what it had before the run, in bytes.
     pub peak_anonymous_bytes: Figure,
-    /// Most mapped file memory of the sender beyond what it had before the run, in bytes.
+    /// Most memory of the sender in mappings of the file, in bytes.
     pub peak_file_mapped_bytes: Figure,
     /// What became of the bytes.
     pub verdict: Verdict,

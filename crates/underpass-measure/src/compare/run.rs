@@ -4,8 +4,9 @@
 //! The probe watches the checked runs alone, so that no timed run pays for it. A row that cannot
 //! be run is reported with why; bytes that arrive wrong end the comparison.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
-use std::path::PathBuf;
 
 use underpass::Method;
 
@@ -23,16 +24,14 @@ use crate::probe::Probe;
 /// What is to be compared.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The file whose bytes are moved; one is made where none is given.
-    pub file: Option<PathBuf>,
-    /// Bytes of it that are moved, 1 at least: no more than it has.
+    /// Bytes of the file that are moved, 1 at least; all of a file that has fewer.
     pub bytes: u64,
     /// Between which ends.
     pub pairs: Vec<Pair>,
     /// By which methods.
     pub methods: Vec<Method>,
-    /// What TCP runs over.
-    pub link: Link,
+    /// What TCP runs over, each in turn.
+    pub links: Vec<Link>,
     /// Whether rows with nothing in the page cache are measured too.
     pub cold: bool,
     /// Sizes of smaller transfers, in bytes, 1 at least: file to TCP is measured with these too.
@@ -58,17 +57,6 @@ pub struct Progress<'p> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompareError {
-    /// The file cannot be used.
-    #[error("{} cannot be compared", path.display())]
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// No file can be made.
-    #[error("no temporary file can be made; give a FILE")]
-    Specimen(#[source] io::Error),
     /// There is no such network.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -104,31 +92,32 @@ const RECEIVER_CALL_BYTES: usize = 1 << 20;
 ///
 /// [`CompareError`].
 pub fn run(
+    specimen: &Specimen,
     request: &Request,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Report, CompareError> {
-    let specimen = match &request.file {
-        Some(path) => Specimen::open(path)
-            .map_err(|source| CompareError::File { path: path.clone(), source })?,
-        None => Specimen::make(request.bytes.max(1)).map_err(CompareError::Specimen)?,
-    };
-    let network = Network::new(request.link)?;
-    let has_wanted = network::has_congestion_control(CONGESTION_CONTROL);
-    let processors = machine::own_processors();
-    let setting = Setting {
-        program: &request.program,
-        specimen: &specimen,
-        network: &network,
-        congestion_control: has_wanted.then_some(CONGESTION_CONTROL),
-        sender_processor: processors.first().copied().filter(|_| processors.len() > 1),
-        receiver_processor: processors.get(1).copied(),
-        receiver_call_bytes: RECEIVER_CALL_BYTES,
-    };
     let groups = groups(request, specimen.bytes);
     let rows: usize = groups.iter().map(Vec::len).sum();
     if rows == 0 {
         return Err(CompareError::Nothing);
     }
+    let mut networks = BTreeMap::from([(Link::Loopback, Network::loopback())]);
+    for link in groups.iter().flatten().filter_map(|case| case.link) {
+        if let Entry::Vacant(vacant) = networks.entry(link) {
+            vacant.insert(Network::new(link)?);
+        }
+    }
+    let has_wanted = network::has_congestion_control(CONGESTION_CONTROL);
+    let processors = machine::own_processors();
+    let setting = Setting {
+        program: &request.program,
+        specimen,
+        networks: &networks,
+        congestion_control: has_wanted.then_some(CONGESTION_CONTROL),
+        sender_processor: processors.first().copied().filter(|_| processors.len() > 1),
+        receiver_processor: processors.get(1).copied(),
+        receiver_call_bytes: RECEIVER_CALL_BYTES,
+    };
     let repeats = request.repeats.max(1);
     let total = rows * (1 + repeats as usize);
     let bytes = request.bytes.min(specimen.bytes);
@@ -164,8 +153,8 @@ pub fn run(
 
 fn groups(request: &Request, file_bytes: u64) -> Vec<Vec<Case>> {
     let bytes = request.bytes.max(1).min(file_bytes);
-    let (pairs, methods, link) = (&request.pairs, &request.methods, request.link);
-    let wish = |cache, pairs, transfers| Wish { pairs, methods, link, cache, bytes, transfers };
+    let Request { pairs, methods, links, .. } = request;
+    let wish = |cache, pairs, transfers| Wish { pairs, methods, links, cache, bytes, transfers };
     let mut groups = plan::groups(wish(Cache::Warm, pairs, &request.transfers));
     if request.cold {
         let from_files: Vec<Pair> =

@@ -9,6 +9,9 @@ use super::crew::Run;
 use crate::evidence::{Calls, Evidence, FileKind, Lent, Origin, Pages};
 use crate::explain::call::{self, Role};
 
+/// The call by which io_uring moves bytes.
+const URING: &str = "io_uring_enter";
+
 /// What was seen of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -33,7 +36,8 @@ impl Seen {
         let mut taken_bytes = 0;
         for calls in own {
             let Some(role) = call::role(calls.number) else { continue };
-            let is_of_the_run = touches(calls, ends) || role == Role::Unmeasured;
+            // What io_uring is told names no descriptor.
+            let is_of_the_run = touches(calls, ends) || call::name(calls.number) == URING;
             // The empty write that shows the socket to the probe moves nothing.
             if !is_of_the_run || (role == Role::Give && calls.bytes == 0) {
                 continue;
@@ -81,14 +85,17 @@ fn total(pages: &[Pages]) -> u64 {
     pages.iter().map(|pages| pages.bytes).sum()
 }
 
-/// Whether these bytes are references to pages that somebody else has. `passes_kernel_pages`
-/// says that the sender's own input lay in the kernel's pages, as a socket's does: then a lent
-/// kernel page is that input, and otherwise it is a copy beside lent pages.
+/// Whether these bytes are references to pages that somebody else has.
+///
+/// Pages of a file or of a process are never copies: the kernel copies into pages of its own.
+/// (A Unix socket does not mark them as lent.) `passes_kernel_pages` says that the sender's own
+/// input lay in pages of the kernel, as a socket's may: then a lent one is that input, and
+/// otherwise a copy beside lent pages.
 pub(super) fn is_reference(pages: &Pages, passes_kernel_pages: bool) -> bool {
-    match (pages.lent, pages.origin) {
-        (Lent::No, _) | (_, Origin::Linear) => false,
-        (Lent::Shared | Lent::ZeroCopy, Origin::PageCache { .. } | Origin::Anonymous) => true,
-        (Lent::Shared | Lent::ZeroCopy, Origin::Kernel) => passes_kernel_pages,
+    match (pages.origin, pages.lent) {
+        (Origin::PageCache { .. } | Origin::Anonymous, _) => true,
+        (Origin::Kernel, Lent::Shared | Lent::ZeroCopy) => passes_kernel_pages,
+        (Origin::Kernel, Lent::No) | (Origin::Linear, _) => false,
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -19,20 +20,23 @@ const PERIOD: u8 = 251;
 
 /// The file whose bytes are moved.
 #[derive(Debug)]
-pub(super) struct Specimen {
+pub struct Specimen {
     pub(super) file: File,
     /// Its path, or what it was made as.
     pub(super) name: String,
     pub(super) bytes: u64,
     pub(super) inode: u64,
     pub(super) file_system: String,
-    /// Where files of the same file system can be made.
     directory: PathBuf,
 }
 
 impl Specimen {
-    /// Opens the user's file.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// Opens a file.
+    ///
+    /// # Errors
+    ///
+    /// Those of open(2); `InvalidInput` if it is empty or no regular file.
+    pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -46,8 +50,13 @@ impl Specimen {
         Self::over(file, path.display().to_string(), directory)
     }
 
-    /// Makes a file of `bytes` bytes on a disk, or in memory where no disk can be written to.
-    pub(super) fn make(bytes: u64) -> io::Result<Self> {
+    /// Makes a file of `bytes` bytes on a disk, or in memory where no disk can be written to: in
+    /// the directory for temporary files, in `/var/tmp` or in the current one.
+    ///
+    /// # Errors
+    ///
+    /// Those of making and of writing it: `StorageFull`, for one.
+    pub fn make(bytes: u64) -> io::Result<Self> {
         let mut places = vec![std::env::temp_dir(), PathBuf::from("/var/tmp")];
         places.extend(std::env::current_dir());
         let is_on_disk = |place: &PathBuf| {
@@ -68,6 +77,24 @@ impl Specimen {
             }
         }
         Err(last)
+    }
+
+    /// A path by which this process, and others of its user, can open it while it is held.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
+    }
+
+    /// Where files of the same file system can be made.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     fn over(file: File, name: String, directory: PathBuf) -> io::Result<Self> {

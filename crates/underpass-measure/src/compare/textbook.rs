@@ -20,36 +20,36 @@ pub(super) fn row(method: Method, pair: Pair, link: Option<Link>) -> Option<Text
             switches: 4,
             cpu_copies: 2,
             dma_copies: 2,
-            why: "the book's 4 switches are of one read and one write; here a call moves 256 KiB \
-                  at most, so they grow with the file. A cached page needs no disk and a virtual \
-                  link has no card, so devices copy nothing",
+            why: "its 4 switches are of one read and one write, and a file takes many of either, \
+                  so they grow with the file. A cached page needs no disk and a virtual link has \
+                  no card, so devices copy nothing; the receiver's own copy is not in the book",
         }),
         Method::MmapWrite => Some(Textbook {
             name: "mmap+write",
             switches: 4,
             cpu_copies: 1,
             dma_copies: 2,
-            why: "the book's 4 switches are of one mmap and one write; here a call moves 1 MiB at \
-                  most. The copy it saves is paid for in part by the faults that map the pages, \
-                  which the book leaves out; they are taken inside write(2) and cross no border",
+            why: "its 4 switches are of one mmap and one write, and a file takes many writes. The \
+                  copy it saves is paid for in part by the faults that map the pages, which the \
+                  book leaves out; they are taken inside write(2) and cross no border",
         }),
         Method::Sendfile if has_scatter_gather => Some(Textbook {
             name: "sendfile, scatter-gather",
             switches: 2,
             cpu_copies: 0,
             dma_copies: 2,
-            why: "the book's 2 switches are of one call; here a call moves 1 MiB at most. The \
-                  processor copies nothing at the sender, as the book says; the receiver's own \
-                  copy out of the socket is not in the book",
+            why: "its 2 switches are of one call, and a file takes many. The processor copies \
+                  nothing at the sender, as the book says; the receiver's own copy out of the \
+                  socket is not in the book",
         }),
         Method::Sendfile => Some(Textbook {
             name: "sendfile",
             switches: 2,
             cpu_copies: 1,
             dma_copies: 2,
-            why: "the book's 2 switches are of one call; here a call moves 1 MiB at most. Without \
-                  scatter-gather the kernel copies the pages into the packets, and no counter \
-                  that a program can read says so",
+            why: "its 2 switches are of one call, and a file takes many. Without scatter-gather \
+                  the kernel copies the pages into the packets, as the book says, and no counter \
+                  that a program can read tells of it",
         }),
         Method::Splice
         | Method::CopyFileRange

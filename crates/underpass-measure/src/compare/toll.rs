@@ -4,14 +4,18 @@
 //! `/proc/self/io` says nothing of user copies either: sendfile counts there as read and write,
 //! splice as neither. Only its disk counters are taken.
 //!
-//! Source: proc_pid_io(5), proc_pid_status(5), getrusage(2), clock_gettime(2).
+//! Source: proc_pid_io(5), proc_pid_smaps(5), getrusage(2), clock_gettime(2).
 
 use std::io;
+use std::os::fd::AsFd;
 
 use rustix::time::{ClockId, Timespec};
 
 use super::order::{Resident, Used};
 use crate::eyes::spent::field;
+
+/// Smallest unit in which files are mapped.
+const PAGE: u64 = 4096;
 
 /// What has been used since the process began.
 #[derive(Debug, Clone, Copy)]
@@ -65,11 +69,61 @@ fn used() -> io::Result<Used> {
     })
 }
 
-/// The memory this process uses now; the kernel's counters may lag by some dozen pages.
-pub(super) fn resident() -> io::Result<Resident> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let bytes = |key| field(&status, key).unwrap_or(0) * 1024;
-    Ok(Resident { anonymous: bytes("RssAnon:"), file: bytes("RssFile:") })
+/// The memory this process uses, looked at again and again.
+///
+/// The sums in `/proc/self/status` lag by some dozen pages a processor, and count the program's
+/// own pages; those of each mapping are exact.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// Of the file whose mappings count.
+    inode: String,
+    anonymous_at_start: u64,
+    /// Mapped at the last look.
+    mapped: u64,
+    pub(super) peak: Resident,
+}
+
+impl Memory {
+    /// Begins to look, at mappings of `file` among others.
+    pub(super) fn of(file: impl AsFd) -> io::Result<Self> {
+        let inode = rustix::fs::fstat(file)?.st_ino.to_string();
+        let anonymous_at_start = resident(&inode)?.anonymous;
+        Ok(Self { inode, anonymous_at_start, mapped: 0, peak: Resident::default() })
+    }
+
+    /// Looks, after a call that had `sent_from_mapping` bytes of a mapping read. The call that
+    /// ends a mapping is behind it when it can be looked at: what it had read was mapped too.
+    pub(super) fn look(&mut self, sent_from_mapping: u64) -> io::Result<()> {
+        let now = resident(&self.inode)?;
+        let anonymous = now.anonymous.saturating_sub(self.anonymous_at_start);
+        self.peak.anonymous = self.peak.anonymous.max(anonymous);
+        let before = if now.file == 0 { self.mapped + sent_from_mapping } else { 0 };
+        self.peak.file = self.peak.file.max(now.file).max(before.next_multiple_of(PAGE));
+        self.mapped = now.file;
+        Ok(())
+    }
+}
+
+fn resident(inode: &str) -> io::Result<Resident> {
+    Ok(sum(&std::fs::read_to_string("/proc/self/smaps")?, inode))
+}
+
+/// Adds up what proc_pid_smaps(5) says: a line with the inode in its fifth place for each mapping,
+/// and lines of its sizes behind it.
+fn sum(smaps: &str, inode: &str) -> Resident {
+    let (mut sum, mut is_of_file) = (Resident::default(), false);
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        let Some(first) = words.next() else { continue };
+        let mut bytes = || words.next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * 1024;
+        match first {
+            "Anonymous:" => sum.anonymous += bytes(),
+            "Rss:" if is_of_file => sum.file += bytes(),
+            _ if !first.ends_with(':') => is_of_file = words.nth(3) == Some(inode),
+            _ => {}
+        }
+    }
+    sum
 }
 
 /// A clock, in nanoseconds.
@@ -84,12 +138,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_mappings_of_the_file_count_as_mapped() {
+        let smaps = "\
+7f00-7f10 r--s 00000000 fe:00 4711                 /data
+Rss:                  64 kB
+Anonymous:             0 kB
+7f20-7f30 r-xp 00000000 fe:00 12                   /program
+Rss:                 400 kB
+Anonymous:             4 kB
+7f40-7f50 rw-p 00000000 00:00 0 
+Rss:                   8 kB
+Anonymous:             8 kB
+7f60-7f70 r--s 00040000 fe:00 4711                 /data
+Rss:                   4 kB
+VmFlags: rd sh mr mw me ms sd 
+";
+        let want = Resident { anonymous: 12 * 1024, file: 68 * 1024 };
+        assert_eq!(sum(smaps, "4711"), want);
+    }
+
+    #[test]
     fn memory_that_is_touched_is_seen_as_anonymous() {
-        let before = resident().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let mut memory = Memory::of(&file).unwrap();
         let touched = std::hint::black_box(vec![1_u8; 16 << 20]);
-        let after = resident().unwrap();
+        memory.look(0).unwrap();
         assert_eq!(touched.len(), 16 << 20);
-        let grown = after.anonymous - before.anonymous;
+        let grown = memory.peak.anonymous;
         assert!((15 << 20..40 << 20).contains(&grown), "{grown}");
+        assert_eq!(memory.peak.file, 0);
+        // A mapping that came and went within a call.
+        memory.look(5000).unwrap();
+        assert_eq!(memory.peak.file, 8192);
     }
 }

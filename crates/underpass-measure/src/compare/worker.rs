@@ -17,8 +17,8 @@ use rustix::thread::CpuSet;
 use underpass::{Error, ErrorKind, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
 
 use super::channel;
-use super::order::{Account, Order, Receiving, Reply, Resident, Sending};
-use super::toll::{self, Toll};
+use super::order::{Account, Order, Receiving, Reply, Sending};
+use super::toll::{Memory, Toll};
 
 /// Carries out the order that comes over `channel`, and returns when the channel ends.
 ///
@@ -40,30 +40,34 @@ fn carry_out(
     order: Order,
     descriptors: Vec<OwnedFd>,
 ) -> io::Result<Reply> {
-    let mut descriptors = descriptors.into_iter();
-    let mut descriptor = || descriptors.next().ok_or(io::ErrorKind::UnexpectedEof);
+    let Ok([go, first, second]) = <[OwnedFd; 3]>::try_from(descriptors) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "an order without descriptors"));
+    };
+    let start = Start { channel, go: File::from(go) };
     match order {
         Order::Send(sending) => {
-            let (source, sink) = (descriptor()?, descriptor()?);
             pin(sending.processor)?;
-            send(channel, &sending, &source, &sink)
+            send(start, &sending, &first, &second)
         }
         Order::Receive(receiving) => {
-            let stream = descriptor()?;
-            let file = if receiving.compares { Some(File::from(descriptor()?)) } else { None };
+            let file = receiving.compares.then(|| File::from(second));
             pin(receiving.processor)?;
-            receive(channel, &receiving, stream, file.as_ref())
+            receive(start, &receiving, first, file.as_ref())
         }
-        Order::Go => Err(io::Error::new(io::ErrorKind::InvalidData, "nothing to begin")),
     }
 }
 
-/// Says that everything is ready and waits for the word.
-fn wait_for_go(channel: BorrowedFd<'_>) -> io::Result<()> {
-    channel::send(channel, &Reply::Ready, &[])?;
-    match channel::receive(channel)? {
-        Some((Order::Go, _)) => Ok(()),
-        Some(_) | None => Err(io::ErrorKind::UnexpectedEof.into()),
+/// Where the word to begin comes from.
+struct Start<'c> {
+    channel: BorrowedFd<'c>,
+    go: File,
+}
+
+impl Start<'_> {
+    /// Says that everything is ready and waits for the word.
+    fn wait(mut self) -> io::Result<()> {
+        channel::send(self.channel, &Reply::Ready, &[])?;
+        self.go.read_exact(&mut [0])
     }
 }
 
@@ -76,7 +80,7 @@ fn pin(processor: Option<usize>) -> io::Result<()> {
 
 /// Moves the bytes as ordered.
 fn send(
-    channel: BorrowedFd<'_>,
+    start: Start<'_>,
     sending: &Sending,
     source: &OwnedFd,
     sink: &OwnedFd,
@@ -84,21 +88,23 @@ fn send(
     let Ok(method) = sending.method.parse() else {
         return Ok(Reply::Refused { why: format!("there is no method {}", sending.method) });
     };
-    wait_for_go(channel)?;
+    start.wait()?;
     let mut account = Account::default();
     if sending.looks_at_memory && !sending.to_file {
         // io_uring's operations name no descriptor that a watcher sees; this call does.
         rustix::io::write(sink, &[])?;
     }
-    let start = toll::resident()?;
-    let mut peak = Resident::default();
+    let maps = matches!(method, Method::MmapWrite | Method::ZeroCopySend | Method::UringSendZc);
+    let mut memory = Memory::of(source)?;
     let before = Toll::before()?;
     let mut at = 0;
     while at < sending.bytes {
         let len = sending.transfer_bytes.max(1).min(sending.bytes - at);
         let mut transfer = transfer(sending, method, (source, sink), at, len)?;
-        let outcome = if sending.looks_at_memory {
-            step_through(&mut transfer, (source.as_fd(), sink.as_fd()), start, &mut peak)?
+        // A look takes longer than a small transfer: not all of those are looked at.
+        let nth = at / sending.transfer_bytes.max(1);
+        let outcome = if sending.looks_at_memory && (nth < 64 || nth.is_multiple_of(64)) {
+            step_through(&mut transfer, (source.as_fd(), sink.as_fd()), maps, &mut memory)?
         } else {
             transfer.run().map(|_| ())
         };
@@ -113,7 +119,7 @@ fn send(
     (account.began_ns, account.ended_ns) = (before.now_ns, after.now_ns);
     account.cpu_ns = after.cpu_ns - before.cpu_ns;
     account.used = after.since(&before);
-    account.peak = sending.looks_at_memory.then_some(peak);
+    account.peak = sending.looks_at_memory.then_some(memory.peak);
     Ok(Reply::Done(Box::new(account)))
 }
 
@@ -139,8 +145,8 @@ fn transfer<'a>(
 fn step_through(
     transfer: &mut Transfer<'_>,
     (source, sink): (BorrowedFd<'_>, BorrowedFd<'_>),
-    start: Resident,
-    peak: &mut Resident,
+    maps: bool,
+    memory: &mut Memory,
 ) -> io::Result<Result<(), Error>> {
     loop {
         match transfer.step() {
@@ -154,11 +160,8 @@ fn step_through(
                     || rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, events)], None);
                 rustix::io::retry_on_intr(wait)?;
             }
-            Ok(Step::Moved(_) | Step::Parked(_) | Step::Cold { .. }) => {
-                let now = toll::resident()?;
-                peak.anonymous = peak.anonymous.max(now.anonymous.saturating_sub(start.anonymous));
-                peak.file = peak.file.max(now.file.saturating_sub(start.file));
-            }
+            Ok(Step::Moved(n)) => memory.look(if maps { n } else { 0 })?,
+            Ok(Step::Parked(_) | Step::Cold { .. }) => memory.look(0)?,
             Err(error) => return Ok(Err(error)),
         }
     }
@@ -195,7 +198,7 @@ fn refusal(error: &Error) -> Reply {
 
 /// Reads the stream to its end.
 fn receive(
-    channel: BorrowedFd<'_>,
+    start: Start<'_>,
     receiving: &Receiving,
     stream: OwnedFd,
     file: Option<&File>,
@@ -203,7 +206,7 @@ fn receive(
     let mut stream = File::from(stream);
     let mut buffer = vec![0; receiving.call_bytes.max(1)];
     let mut expected = vec![0; if file.is_some() { buffer.len() } else { 0 }];
-    wait_for_go(channel)?;
+    start.wait()?;
     let mut account = Account::default();
     let before = Toll::before()?;
     loop {
@@ -214,7 +217,7 @@ fn receive(
         };
         if let (Some(file), None) = (file, account.differs_at) {
             file.read_exact_at(&mut expected[..n], account.bytes)?;
-            let differs = buffer[..n].iter().zip(&expected[..n]).position(|(a, b)| a != b);
+            let differs = first_difference(&buffer[..n], &expected[..n]);
             account.differs_at = differs.map(|index| account.bytes + index as u64);
         }
         account.bytes += n as u64;
@@ -224,4 +227,13 @@ fn receive(
     account.cpu_ns = after.cpu_ns - before.cpu_ns;
     account.used = after.since(&before);
     Ok(Reply::Done(Box::new(account)))
+}
+
+/// Where two slices of one length first differ.
+pub(super) fn first_difference(one: &[u8], other: &[u8]) -> Option<usize> {
+    // Comparing whole slices is a memcmp, and they are all but always the same.
+    if one == other {
+        return None;
+    }
+    one.iter().zip(other).position(|(a, b)| a != b)
 }

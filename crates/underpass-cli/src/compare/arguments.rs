@@ -1,0 +1,150 @@
+//! What was typed after `underpass compare`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use underpass::Method;
+use underpass_measure::compare::Specimen;
+use underpass_measure::compare::report::{Link, Pair};
+
+/// Runs of a row beyond this show nothing new.
+const REPEATS_MAX: u32 = 1000;
+
+/// Compare every way of moving a file's bytes, measured on this machine.
+///
+/// Each method of the engine moves the same bytes in a process of its own: from a file to a TCP
+/// socket, a Unix socket, a pipe and a file, and from socket to socket. The table says for each
+/// how often the processor copied every byte, which bytes crossed as references to the file's
+/// pages and by what that is known, what it cost and how fast it was, with the textbook's figures
+/// beside it. Figures are marked: none for measured, ~ for derived, ? for not to be had here.
+///
+/// Without FILE, a file without a name is made for the run. Nothing is left behind, however the
+/// run ends.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct CompareArguments {
+    /// The file whose bytes are moved; it is only read.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Methods to compare, separated by commas [default: all].
+    #[arg(long, value_name = "METHODS", value_delimiter = ',', value_parser = method(),
+          default_values_t = Method::ALL, hide_default_value = true)]
+    pub(crate) methods: Vec<Method>,
+
+    /// Ends to move bytes between, separated by commas [default: all].
+    #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = pair(),
+          default_values = Pair::ALL.map(Pair::name), hide_default_value = true)]
+    pub(crate) pairs: Vec<Pair>,
+
+    /// What TCP runs over: the loopback device, or a veth pair made for the run (needs root).
+    #[arg(long, value_name = "LINKS", value_delimiter = ',', value_parser = link(),
+          default_value = Link::Loopback.name())]
+    pub(crate) over: Vec<Link>,
+
+    /// Bytes to move in a run: of FILE at most so many.
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size)]
+    pub(crate) size: u64,
+
+    /// Sizes of smaller transfers from file to TCP, separated by commas.
+    #[arg(long, value_name = "SIZES", default_value = "4KiB,64KiB,1MiB", value_delimiter = ',',
+          value_parser = size)]
+    pub(crate) transfers: Vec<u64>,
+
+    /// Timed runs of each row.
+    #[arg(long, value_name = "N", default_value = "5", value_parser = repeats)]
+    pub(crate) repeats: u32,
+
+    /// Measure with nothing of the file in the page cache, too.
+    #[arg(long)]
+    pub(crate) cold: bool,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const HELP: &str = "\
+Examples:
+  underpass compare
+      Every method between every pair of ends, on a file made for the run.
+  underpass compare big.iso --pairs file-tcp --cold
+      That file over TCP, from the page cache and from the disk.
+  underpass compare --over veth,veth-no-sg --methods copy,sendfile
+      What a device without scatter-gather does to sendfile.
+  underpass compare --json > here.json
+      For scripts: every figure with how it is known.
+
+What it needs:
+  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Without them copies are only known where
+  the calls themselves say so, and the table says what is not known. '--over veth' needs root,
+  and the packages iproute2 and ethtool.";
+
+impl CompareArguments {
+    /// Bytes that a run moves.
+    pub(crate) fn bytes(&self, specimen: &Specimen) -> u64 {
+        self.size.min(specimen.bytes())
+    }
+}
+
+fn method() -> impl TypedValueParser<Value = Method> {
+    PossibleValuesParser::new(Method::ALL.map(Method::name)).try_map(|word| word.parse::<Method>())
+}
+
+fn pair() -> impl TypedValueParser<Value = Pair> {
+    PossibleValuesParser::new(Pair::ALL.map(Pair::name)).try_map(|word| {
+        Pair::ALL.into_iter().find(|pair| pair.name() == word).ok_or("not a pair of ends")
+    })
+}
+
+fn link() -> impl TypedValueParser<Value = Link> {
+    PossibleValuesParser::new(Link::ALL.map(Link::name))
+        .try_map(|word| Link::ALL.into_iter().find(|link| link.name() == word).ok_or("not a link"))
+}
+
+fn repeats(text: &str) -> Result<u32, String> {
+    let count = text.parse().ok().filter(|count| (1..=REPEATS_MAX).contains(count));
+    count.ok_or_else(|| format!("give a number from 1 to {REPEATS_MAX}"))
+}
+
+/// `4096`, `64KiB`, `1MiB`, `2GiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text.get(digits.len()..) {
+        Some("" | "B") => Some(1_u64),
+        Some("K" | "KiB") => Some(1 << 10),
+        Some("M" | "MiB") => Some(1 << 20),
+        Some("G" | "GiB") => Some(1 << 30),
+        Some(_) | None => None,
+    };
+    let number = digits.parse::<u64>().ok();
+    let bytes = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    let is_file_size = |bytes: &u64| *bytes > 0 && i64::try_from(*bytes).is_ok();
+    bytes.filter(is_file_size).ok_or_else(|| {
+        "give a number of bytes, or one with KiB, MiB or GiB behind it, 1 at least".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_unit() {
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("3M"), Ok(3_145_728));
+        for text in ["", "0", "-1", "1.5MiB", "MiB", "1TB", "9999999999GiB", "12 KiB"] {
+            assert!(size(text).unwrap_err().contains("KiB, MiB or GiB"), "{text}");
+        }
+    }
+
+    #[test]
+    fn repeats_are_counted_from_1_to_1000() {
+        assert_eq!((repeats("1"), repeats("1000")), (Ok(1), Ok(1000)));
+        for text in ["0", "1001", "x", ""] {
+            assert_eq!(repeats(text).unwrap_err(), "give a number from 1 to 1000");
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The report as text for a terminal of 100 columns: a block for each pair of ends, with the
+//! textbook's figures beside the measured ones.
+//!
+//! No mark means measured, `~` derived. `?1` is not to be had here: the note of that number at
+//! the end says why.
+
+use std::fmt::Write;
+
+use super::report::{Report, Row, Textbook};
+use crate::explain::words;
+use crate::figure::Figure;
+
+/// Columns that lines keep to.
+const WIDTH: usize = 100;
+
+/// The report.
+#[must_use]
+pub fn render(report: &Report) -> String {
+    let mut table = Table::default();
+    table.head(report);
+    for group in groups(&report.rows) {
+        table.block(group);
+    }
+    table.sweeps(&report.rows);
+    table.foot(report);
+    table.text
+}
+
+/// Rows of whole files, by pair, link and state of the cache.
+fn groups(rows: &[Row]) -> impl Iterator<Item = Vec<&Row>> {
+    let whole: Vec<&Row> = rows.iter().filter(|row| row.transfer_bytes >= row.bytes).collect();
+    let same = |a: &&Row, b: &&Row| (a.pair, a.link, a.cache) == (b.pair, b.link, b.cache);
+    let groups: Vec<Vec<&Row>> = whole.chunk_by(same).map(<[&Row]>::to_vec).collect();
+    groups.into_iter()
+}
+
+/// The text so far, and the reasons that its marks refer to.
+#[derive(Debug, Default)]
+struct Table {
+    text: String,
+    reasons: Vec<String>,
+}
+
+impl Table {
+    /// Adds a line, without spaces at its end.
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    /// Adds words, in lines that begin with `indent`, the first with `start`.
+    fn words(&mut self, start: &str, indent: &str, words: &str) {
+        let mut line = start.to_owned();
+        let mut is_empty = true;
+        for word in words.split_whitespace() {
+            if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+                self.line(&line);
+                line = indent.to_owned();
+                is_empty = true;
+            }
+            if !is_empty {
+                line.push(' ');
+            }
+            line.push_str(word);
+            is_empty = false;
+        }
+        self.line(&line);
+    }
+
+    fn head(&mut self, report: &Report) {
+        let (machine, here) = (&report.machine, &report.conditions);
+        let Machinery { processors, pinned } = Machinery::of(report);
+        self.words(
+            "",
+            "  ",
+            &format!(
+                "Linux {}, {} ({processors}), {} of memory; {}",
+                machine.kernel,
+                machine.processor,
+                words::size(machine.memory_bytes),
+                pinned,
+            ),
+        );
+        self.words("", "  ", &format!(
+            "{}: {} on {}, inode {}; TCP with {}, the receiver reads {} a call; figures of {} runs",
+            here.file, words::size(here.file_bytes), here.file_system, here.inode,
+            here.congestion_control, words::size(here.receiver_call_bytes as u64), here.repeats,
+        ));
+        self.words("", "  ", &format!("tier {}: {}", machine.tier, machine.tier_reason));
+        self.line("No mark: measured; ~ derived; ? not to be had here, see the notes.");
+    }
+
+    fn block(&mut self, group: Vec<&Row>) {
+        let Some(first) = group.first() else { return };
+        self.line("");
+        self.line(&format!("{}: {}", title(first), words::size(first.bytes)));
+        let has_book = group.iter().any(|row| row.textbook.is_some());
+        self.what_happened(&group, has_book);
+        self.what_it_cost(&group);
+        for row in &group {
+            let start = format!("  {:<16}", row.method.name());
+            let bytes = match row.by_reference_bytes.value() {
+                Some(bytes) if bytes > 0.0 => {
+                    format!(", {}{bytes:.0} bytes", row.by_reference_bytes.mark())
+                }
+                Some(_) | None => String::new(),
+            };
+            self.words(&start, &" ".repeat(18), &format!("{}{bytes}", row.verdict));
+        }
+        if has_book {
+            self.books(&group);
+        }
+    }
+
+    fn what_happened(&mut self, group: &[&Row], has_book: bool) {
+        let book = |word: &'static str| if has_book { word } else { "" };
+        let line = format!(
+            "  {:<16}{:<31}{:>9}{:>5}{:>8}{:>5}{:>9}{:>8}{:>5}",
+            "",
+            "system calls",
+            "crossings",
+            book("book"),
+            "sender",
+            book("book"),
+            "receiver",
+            "devices",
+            book("book"),
+        );
+        self.line(&format!(
+            "  {:<16}{:<31}{:>14}{:>22}{:>13}",
+            "", "", "", "CPU copies a byte", ""
+        ));
+        self.line(&line);
+        for row in group {
+            let calls = calls(row);
+            let book = |of: fn(&Textbook) -> u32| {
+                row.textbook.as_ref().map_or_else(String::new, |book| of(book).to_string())
+            };
+            let line = format!(
+                "  {:<16}{:<31}{:>9}{:>5}{:>8}{:>5}{:>9}{:>8}{:>5}",
+                row.method.name(),
+                calls,
+                self.whole(&row.crossings),
+                book(|book| book.switches),
+                self.decimal(&row.sender_copies, 2),
+                book(|book| book.cpu_copies),
+                self.decimal(&row.receiver_copies, 2),
+                self.decimal(&row.dma_copies, 2),
+                book(|book| book.dma_copies),
+            );
+            self.line(&line);
+        }
+    }
+
+    fn what_it_cost(&mut self, group: &[&Row]) {
+        self.line(&format!(
+            "  {:<16}{:>15}{:>20}{:>17}{:>9}{:>21}",
+            "", "CPU s/GB", "GB/s", "faults", "", "memory at most",
+        ));
+        self.line(&format!(
+            "  {:<16}{:>7}{:>8}{:>8}{:>6}{:>6}{:>9}{:>8}{:>9}{:>11}{:>10}",
+            "",
+            "sender",
+            "receiv",
+            "median",
+            "min",
+            "max",
+            "minor",
+            "major",
+            "switches",
+            "anonymous",
+            "mapped",
+        ));
+        for row in group {
+            let line = format!(
+                "  {:<16}{:>7}{:>8}{:>8}{:>6}{:>6}{:>9}{:>8}{:>9}{:>11}{:>10}",
+                row.method.name(),
+                self.decimal(&row.sender_cpu_s_per_gb, 3),
+                self.decimal(&row.receiver_cpu_s_per_gb, 3),
+                self.decimal(&row.gb_per_s.median, 2),
+                self.decimal(&row.gb_per_s.min, 2),
+                self.decimal(&row.gb_per_s.max, 2),
+                self.whole(&row.minor_faults),
+                self.whole(&row.major_faults),
+                self.whole(&row.context_switches),
+                self.bytes(&row.peak_anonymous_bytes),
+                self.bytes(&row.peak_file_mapped_bytes),
+            );
+            self.line(&line);
+        }
+    }
+
+    fn books(&mut self, group: &[&Row]) {
+        let books = group.iter().filter_map(|row| Some((row, row.textbook.as_ref()?)));
+        for (row, book) in books {
+            let start = format!("  book: {} ", book.name);
+            let method = row.method;
+            let figures = format!(
+                "({method}) has {} switches, {} CPU and {} device copies; {}.",
+                book.switches, book.cpu_copies, book.dma_copies, book.why
+            );
+            self.words(&start, "    ", &figures);
+        }
+    }
+
+    /// Throughput and processor time by size of transfer.
+    fn sweeps(&mut self, rows: &[Row]) {
+        let place = |row: &Row| (row.pair, row.link, row.cache);
+        let mut places: Vec<_> =
+            rows.iter().filter(|row| row.transfer_bytes < row.bytes).map(place).collect();
+        places.dedup();
+        for at in places {
+            let rows: Vec<&Row> = rows.iter().filter(|row| place(row) == at).collect();
+            let mut sizes: Vec<u64> = rows.iter().map(|row| row.transfer_bytes).collect();
+            sizes.sort_unstable();
+            sizes.dedup();
+            let Some(first) = rows.first() else { continue };
+            self.line("");
+            self.line(&format!("{} by size of transfer: GB/s, CPU s/GB", title(first)));
+            let heads = sizes.iter().map(|&size| format!("{:>18}", words::size(size)));
+            self.line(&format!("  {:<16}{}", "", heads.collect::<String>()));
+            let mut methods: Vec<_> = rows.iter().map(|row| row.method).collect();
+            methods.sort_unstable_by_key(|method| {
+                underpass::Method::ALL.iter().position(|known| known == method)
+            });
+            methods.dedup();
+            for method in methods {
+                let mut line = format!("  {:<16}", method.name());
+                for size in &sizes {
+                    let is_it = |row: &&&Row| row.method == method && row.transfer_bytes == *size;
+                    let cell = rows.iter().find(is_it).map_or_else(
+                        || "–".to_owned(),
+                        |row| {
+                            let speed = self.decimal(&row.gb_per_s.median, 2);
+                            let cost = self.decimal(&row.sender_cpu_s_per_gb, 3);
+                            format!("{speed} {cost:>7}")
+                        },
+                    );
+                    write!(line, "{cell:>18}").unwrap_or_default();
+                }
+                self.line(&line);
+            }
+        }
+    }
+
+    fn foot(&mut self, report: &Report) {
+        if !report.absent.is_empty() {
+            self.line("");
+            self.line("Not to be had here:");
+        }
+        for absent in &report.absent {
+            let over = absent.link.map_or_else(String::new, |link| format!(" over {link}"));
+            let start = format!("  {}{over}: ", absent.pair);
+            self.words(&start, "    ", &absent.why);
+        }
+        let reasons = std::mem::take(&mut self.reasons);
+        if !reasons.is_empty() || !report.conditions.notes.is_empty() {
+            self.line("");
+            self.line("Notes:");
+        }
+        for (index, reason) in reasons.iter().enumerate() {
+            self.words(&format!("  ?{} ", index + 1), "     ", reason);
+        }
+        for note in &report.conditions.notes {
+            self.words("  ", "    ", note);
+        }
+    }
+
+    fn decimal(&mut self, figure: &Figure, places: usize) -> String {
+        self.cell(figure, |value| format!("{value:.places$}"))
+    }
+
+    fn whole(&mut self, figure: &Figure) -> String {
+        self.cell(figure, |value| format!("{value:.0}"))
+    }
+
+    fn bytes(&mut self, figure: &Figure) -> String {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a number of bytes, far below 2^53"
+        )]
+        self.cell(figure, |value| words::size(value as u64))
+    }
+
+    fn cell(&mut self, figure: &Figure, text: impl FnOnce(f64) -> String) -> String {
+        match figure {
+            Figure::Measured(value) | Figure::Derived { value, .. } => {
+                format!("{}{}", figure.mark(), text(*value))
+            }
+            Figure::Unavailable(why) => {
+                let known = self.reasons.iter().position(|reason| reason == why);
+                let index = known.unwrap_or_else(|| {
+                    self.reasons.push(why.clone());
+                    self.reasons.len() - 1
+                });
+                format!("?{}", index + 1)
+            }
+        }
+    }
+}
+
+/// Words about processors.
+struct Machinery {
+    processors: String,
+    pinned: String,
+}
+
+impl Machinery {
+    fn of(report: &Report) -> Self {
+        let here = &report.conditions;
+        let pinned = match (here.sender_processor, here.receiver_processor) {
+            (Some(sender), Some(receiver)) => {
+                format!("senders on processor {sender}, everybody else on {receiver}")
+            }
+            _ => "nobody is pinned to a processor".to_owned(),
+        };
+        let processors = words::of(report.machine.processors as u64, "processor");
+        Self { processors, pinned }
+    }
+}
+
+/// `file → TCP over loopback, warm`.
+fn title(row: &Row) -> String {
+    let over = row.link.map_or_else(String::new, |link| format!(" over {link}"));
+    format!("{}{over}, {}", row.pair, row.cache)
+}
+
+/// `64 pread64, 64 sendmsg`.
+fn calls(row: &Row) -> String {
+    let kinds = row.calls.iter().map(|kind| match kind.calls.value() {
+        Some(calls) => format!("{calls:.0} {}", kind.name),
+        None => format!("? {}", kind.name),
+    });
+    kinds.collect::<Vec<_>>().join(", ")
+}
