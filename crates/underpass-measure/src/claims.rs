@@ -29,6 +29,8 @@ use std::process::Command;
 use serde::Serialize;
 
 pub use self::child::serve;
+#[cfg(feature = "html")]
+pub(crate) use self::text::quantity;
 pub use self::text::render;
 
 use crate::claims::rig::Rig;
@@ -183,11 +185,11 @@ impl Verdict {
 }
 
 impl Line {
-    fn new(what: impl Into<String>, figure: Figure, unit: Unit) -> Self {
+    pub(crate) fn new(what: impl Into<String>, figure: Figure, unit: Unit) -> Self {
         Self { what: what.into(), found: Found::Figure { figure, unit } }
     }
 
-    fn answer(what: impl Into<String>, answer: impl Into<String>) -> Self {
+    pub(crate) fn answer(what: impl Into<String>, answer: impl Into<String>) -> Self {
         Self { what: what.into(), found: Found::Answer(answer.into()) }
     }
 }

@@ -12,4 +12,6 @@ pub mod evidence;
 pub mod explain;
 pub mod eyes;
 pub mod figure;
+#[cfg(feature = "html")]
+pub mod page;
 pub mod probe;

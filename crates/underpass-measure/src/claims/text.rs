@@ -51,7 +51,7 @@ fn measurement(line: &Line, width: usize) -> String {
 }
 
 /// A figure with its mark and its unit; with the reason, if there is none.
-pub(crate) fn figure_text(figure: &Figure, unit: Unit) -> String {
+fn figure_text(figure: &Figure, unit: Unit) -> String {
     match figure {
         Figure::Unavailable(why) => format!("? ({why})"),
         Figure::Measured(value) | Figure::Derived { value, .. } => {
@@ -61,7 +61,8 @@ pub(crate) fn figure_text(figure: &Figure, unit: Unit) -> String {
 }
 
 /// A number in the unit that suits its size.
-fn quantity(value: f64, unit: Unit) -> String {
+#[must_use]
+pub(crate) fn quantity(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Nanoseconds => scaled(value, 1000.0, &["ns", "µs", "ms", "s"]),
         Unit::Bytes => scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"]),

@@ -1,0 +1,159 @@
+//! The tables of a page. A wide one scrolls by itself, with the keyboard too, and its first column
+//! stays in view.
+
+use maud::{Markup, html};
+
+use crate::compare::report::{Row, Spread};
+use crate::eyes::Eyes;
+use crate::page::number::{Notes, bytes, decimals, grouped, marked};
+use crate::page::{Group, class};
+
+/// Columns between a method's name and its verdict.
+const COLUMNS: [&str; 15] = [
+    "System calls",
+    "User/kernel crossings",
+    "Context switches",
+    "CPU copies per byte, sender",
+    "CPU copies per byte, receiver",
+    "Bytes by reference",
+    "DMA copies per byte",
+    "Minor faults",
+    "Major faults",
+    "Pages mapped",
+    "CPU s/GB, sender",
+    "CPU s/GB, receiver",
+    "GB/s (lowest to highest)",
+    "Peak anonymous memory",
+    "Peak file-mapped memory",
+];
+
+/// A group's rows, each with the book's beneath it.
+pub(super) fn of_rows(group: &Group<'_>, notes: &mut Notes) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(format!("Table: {}", group.title())) {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Method" }
+                        th scope="col" { "Verdict" }
+                        @for column in COLUMNS { th scope="col" { (column) } }
+                    }
+                }
+                tbody {
+                    @for row in &group.rows {
+                        (measured(row, notes))
+                        (book(row))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn measured(row: &Row, notes: &mut Notes) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (row.method) }
+            td.verdict { span class=(format!("swatch {}", class(&row.verdict))) {} (row.verdict) }
+            td {
+                @for (at, calls) in row.calls.iter().enumerate() {
+                    @if at > 0 { br; }
+                    (calls.name) " " (marked(&calls.calls, notes, grouped))
+                }
+            }
+            td { (marked(&row.crossings, notes, grouped)) }
+            td { (marked(&row.context_switches, notes, grouped)) }
+            td { (marked(&row.sender_copies, notes, decimals(2))) }
+            td { (marked(&row.receiver_copies, notes, decimals(2))) }
+            td {
+                (marked(&row.by_reference_bytes, notes, grouped))
+                @if let Some(inode) = row.by_reference_inode { br; "inode " (inode) }
+            }
+            td { (marked(&row.dma_copies, notes, decimals(2))) }
+            td { (marked(&row.minor_faults, notes, grouped)) }
+            td { (marked(&row.major_faults, notes, grouped)) }
+            td { (marked(&row.mapped_pages, notes, grouped)) }
+            td { (marked(&row.sender_cpu_s_per_gb, notes, decimals(3))) }
+            td { (marked(&row.receiver_cpu_s_per_gb, notes, decimals(3))) }
+            td { (spread(&row.gb_per_s, notes)) }
+            td { (marked(&row.peak_anonymous_bytes, notes, bytes)) }
+            td { (marked(&row.peak_file_mapped_bytes, notes, bytes)) }
+        }
+    }
+}
+
+/// What textbooks print of the method, and why the row above differs.
+fn book(row: &Row) -> Markup {
+    let Some(book) = &row.textbook else { return html! {} };
+    html! {
+        tr.book {
+            th scope="row" { "the book: " (book.name) }
+            td.verdict { (book.why) "." }
+            td {}
+            td { (book.switches) }
+            td {}
+            td { (book.cpu_copies) }
+            td {}
+            td {}
+            td { (book.dma_copies) }
+            @for _ in 7..COLUMNS.len() { td {} }
+        }
+    }
+}
+
+fn spread(spread: &Spread, notes: &mut Notes) -> Markup {
+    html! {
+        (marked(&spread.median, notes, decimals(2)))
+        @if let Some((min, max)) = spread.min.value().zip(spread.max.value()) {
+            br; small { (format!("{min:.2} to {max:.2}")) }
+        }
+    }
+}
+
+/// What the program's own eyes saw.
+pub(super) fn of_eyes(eyes: &Eyes, notes: &mut Notes) -> Markup {
+    let columns = [
+        "GB/s (lowest to highest)",
+        "ns a piece",
+        "CPU s/GB",
+        "Minor faults",
+        "Major faults",
+        "From disk",
+    ];
+    html! {
+        div.scroll tabindex="0" role="region" aria-label="Table: to the program's own eyes" {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Task" }
+                        th scope="col" { "Way" }
+                        th scope="col" { "Pieces" }
+                        @for column in columns { th scope="col" { (column) } }
+                    }
+                }
+                tbody {
+                    @for look in &eyes.rows {
+                        tr {
+                            th scope="row" {
+                                (look.order.name()) " " (look.task.name()) ", " (look.cache)
+                            }
+                            td { (look.way.name()) }
+                            td { (grouped(bytes_of(look.pieces))) }
+                            td { (spread(&look.gb_per_s, notes)) }
+                            td { (marked(&look.piece_ns, notes, grouped)) }
+                            td { (marked(&look.cpu_s_per_gb, notes, decimals(3))) }
+                            td { (marked(&look.minor_faults, notes, grouped)) }
+                            td { (marked(&look.major_faults, notes, grouped)) }
+                            td { (marked(&look.disk_bytes, notes, bytes)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "pieces stay far below 2^53")]
+const fn bytes_of(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,261 @@
+use underpass::Method;
+
+use super::*;
+use crate::claims::{Line, Unit};
+use crate::compare::report::{Absent, CallsOfKind, Conditions, Machine, Spread, Textbook};
+use crate::eyes::{Look, Order, Task, Way};
+use crate::figure::Figure;
+
+fn steady(value: f64) -> Spread {
+    let of = |value| Figure::Measured(value);
+    Spread { median: of(value), min: of(value * 0.9), max: of(value * 1.05) }
+}
+
+fn row(pair: Pair, link: Option<Link>, method: Method, bytes: u64, copies: f64) -> Row {
+    let verdict = if copies < 0.5 {
+        Verdict::ByReference { share: 1.0, inode: Some(10_018_911) }
+    } else {
+        Verdict::Copied { why: "read into <user memory> & written".into() }
+    };
+    Row {
+        pair,
+        link,
+        cache: Cache::Warm,
+        method,
+        bytes: 268_435_456,
+        transfer_bytes: bytes,
+        calls: vec![CallsOfKind {
+            name: "read".into(),
+            calls: Figure::Measured(4_099.0),
+            bytes: Figure::Measured(268_435_456.0),
+        }],
+        crossings: Figure::Derived { value: 16_484.0, from: "2 x (calls + faults)" },
+        context_switches: Figure::Measured(77.0),
+        sender_copies: Figure::Derived { value: copies, from: "bytes copied / payload" },
+        receiver_copies: Figure::Unavailable("this tier sees no \"receiver\"".into()),
+        by_reference_bytes: Figure::Measured((1.0 - copies / 2.0) * 268_435_456.0),
+        by_reference_inode: (copies < 0.5).then_some(10_018_911),
+        dma_copies: Figure::Derived { value: 0.0, from: "no device took part" },
+        minor_faults: Figure::Measured(23.0),
+        major_faults: Figure::Measured(0.0),
+        mapped_pages: Figure::Measured(0.0),
+        sender_cpu_s_per_gb: Figure::Measured(0.232),
+        receiver_cpu_s_per_gb: Figure::Measured(0.102),
+        gb_per_s: steady(3.66 + 2.0 * (2.0 - copies)),
+        peak_anonymous_bytes: Figure::Measured(1_763_328.0),
+        peak_file_mapped_bytes: Figure::Measured(0.0),
+        verdict,
+        textbook: Some(Textbook {
+            name: "read+write",
+            switches: 4,
+            cpu_copies: 2,
+            dma_copies: 2,
+            why: "the book's are of one call",
+        }),
+    }
+}
+
+fn report() -> Report {
+    let mut rows = Vec::new();
+    for (pair, link) in [
+        (Pair::FileToTcp, Some(Link::Loopback)),
+        (Pair::FileToTcp, Some(Link::VethWithoutScatterGather)),
+        (Pair::FileToFile, None),
+        (Pair::SocketToSocket, None),
+    ] {
+        for (method, copies) in [
+            (Method::Copy, 2.0),
+            (Method::MmapWrite, 1.0),
+            (Method::Sendfile, 0.0),
+            (Method::ZeroCopySend, 0.0),
+        ] {
+            for size in [268_435_456, 65_536, 4_096] {
+                rows.push(row(pair, link, method, size, copies));
+            }
+        }
+    }
+    Report {
+        machine: Machine {
+            kernel: "6.18.44".into(),
+            processor: "AMD EPYC".into(),
+            processors: 2,
+            memory_bytes: 24 << 30,
+            default_congestion_control: "bbr".into(),
+            tier: 'A',
+            tier_reason: "root".into(),
+        },
+        conditions: Conditions {
+            file: "/srv/a<b>&\"c\".bin".into(),
+            inode: 10_018_911,
+            file_system: "ext4".into(),
+            file_bytes: 268_435_456,
+            repeats: 7,
+            congestion_control: "cubic".into(),
+            sender_processor: Some(0),
+            receiver_processor: None,
+            receiver_call_bytes: 1 << 20,
+            notes: vec!["pages left <meanwhile>".into()],
+        },
+        rows,
+        absent: vec![Absent {
+            pair: Pair::FileToTcp,
+            link: Some(Link::Veth),
+            method: Method::UringSplice,
+            why: "io_uring is <off>".into(),
+        }],
+    }
+}
+
+fn eyes() -> Eyes {
+    let mut rows = Vec::new();
+    for cache in [Cache::Warm, Cache::Cold] {
+        for (task, order) in crate::eyes::TASKS {
+            for way in [Way::Read, Way::Mapping] {
+                let is_cold = cache == Cache::Cold && order == Order::Random;
+                let speed = if task == Task::Search { 4.5 } else { 3.25 };
+                let missing = || Figure::Unavailable("the file is in memory".into());
+                rows.push(Look {
+                    way,
+                    task,
+                    order,
+                    cache,
+                    bytes: 67_108_864,
+                    pieces: 1024,
+                    gb_per_s: if is_cold {
+                        Spread { median: missing(), min: missing(), max: missing() }
+                    } else {
+                        steady(if way == Way::Read { speed } else { speed * 1.37 })
+                    },
+                    piece_ns: Figure::Derived { value: 31_061.0, from: "time / pieces" },
+                    cpu_s_per_gb: Figure::Measured(0.235),
+                    minor_faults: Figure::Measured(1_024.0),
+                    major_faults: Figure::Measured(0.0),
+                    disk_bytes: Figure::Measured(0.0),
+                });
+            }
+        }
+    }
+    Eyes { file: "/srv/<eyes>".into(), bytes: 67_108_864, repeats: 5, rows }
+}
+
+fn claims() -> Vec<Claim> {
+    vec![Claim {
+        name: "mmap-cache",
+        sentence: "mmap goes around the page cache.",
+        lines: vec![
+            Line::new("pages <before>", Figure::Measured(8_192.0), Unit::Pages),
+            Line::new("never", Figure::Unavailable("no cachestat".into()), Unit::Bytes),
+            Line::answer("asked", "EINVAL & more"),
+        ],
+        verdict: Judgement::HoldsIf("it <rains>".into()),
+        explanation: "because a < b".into(),
+    }]
+}
+
+fn page() -> String {
+    render(&report(), Some(&eyes()), Some(&claims()))
+}
+
+/// Elements that have no end tag.
+const VOID: [&str; 3] = ["meta", "br", "!DOCTYPE"];
+
+#[test]
+fn every_element_that_is_opened_is_closed_in_order() {
+    let page = page();
+    let mut open = Vec::new();
+    let mut rest = page.as_str();
+    while let Some((_, tag)) = rest.split_once('<') {
+        let (tag, after) = tag.split_once('>').unwrap();
+        rest = after;
+        let name = tag.trim_start_matches('/').split([' ', '/', '\n']).next().unwrap();
+        if let Some(closed) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(closed), "before {:.200}", after);
+        } else if !tag.ends_with('/') && !VOID.contains(&name) {
+            open.push(name);
+        }
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+    }
+    assert_eq!(open, Vec::<&str>::new());
+}
+
+#[test]
+fn the_page_needs_nothing_but_itself() {
+    let page = page();
+    for outside in ["http:", "https:", "//", "src=", "@import", "url(", "<script", "<link", "<img"]
+    {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    for part in page.split("href=\"").skip(1) {
+        let target = part.split('"').next().unwrap();
+        let id = target.strip_prefix('#').unwrap_or_else(|| panic!("{target} leads outside"));
+        assert_eq!(page.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
+    }
+}
+
+#[test]
+fn names_and_reasons_from_outside_are_text() {
+    let page = page();
+    for text in [
+        "/srv/a&lt;b&gt;&amp;&quot;c&quot;.bin",
+        "read into &lt;user memory&gt; &amp; written",
+        "this tier sees no &quot;receiver&quot;",
+        "io_uring is &lt;off&gt;",
+        "pages left &lt;meanwhile&gt;",
+        "/srv/&lt;eyes&gt;",
+        "it &lt;rains&gt;",
+        "EINVAL &amp; more",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    for raw in ["a<b>", "<user memory>", "<off>", "<meanwhile>", "<eyes>", "<rains>"] {
+        assert!(!page.contains(raw), "{raw}");
+    }
+}
+
+#[test]
+fn the_reports_numbers_and_what_it_lacks_are_on_the_page() {
+    let page = page();
+    for number in [
+        "268,435,456",
+        "4,099",
+        "~16,484",
+        "~2.00",
+        "inode 10018911",
+        "0.232",
+        "7.66",
+        "5.66",
+        "6.89 to 8.04",
+        "1.7 MiB",
+        "1,024",
+        "31,061",
+        "8192 pages",
+        "24 GiB",
+        "x 1.37",
+    ] {
+        assert!(
+            page.contains(number) || page.contains(&number.replace("x ", "\u{d7} ")),
+            "{number}"
+        );
+    }
+    for reason in ["no cachestat", "the file is in memory", "this tier sees no"] {
+        assert!(page.contains(&format!("Not to be had: {reason}")), "{reason}");
+    }
+    assert!(page.contains("Derived: 2 x (calls + faults)."));
+    assert!(page.contains("the book&#39;s") || page.contains("the book's are of one call"));
+}
+
+#[test]
+fn each_row_has_its_path_and_an_arrow_of_its_kind() {
+    let page = page();
+    assert_eq!(page.matches("class=\"path\"").count(), 4 * 4);
+    assert_eq!(page.matches("by reference 100 %</text>").count(), 4 * 2);
+    assert!(page.contains("copied ~1.00</text>"), "one copy a leg of read and write");
+}
+
+#[test]
+fn a_report_without_rows_is_a_page_too() {
+    let mut report = report();
+    report.rows.clear();
+    let page = render(&report, None, None);
+    assert!(page.contains("id=\"conditions\"") && !page.contains("id=\"eyes\""));
+}
