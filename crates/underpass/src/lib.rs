@@ -9,7 +9,7 @@
 //!
 //! | from | to | `Policy::Auto` tries |
 //! |---|---|---|
-//! | file, up to 32 KiB | socket | `Copy`, in one call with what precedes it |
+//! | file, up to 16 KiB | socket | `Copy`, in one call with what precedes it |
 //! | file | socket | `Sendfile`, `Splice`, `Copy` |
 //! | file | pipe | `Splice`, `Sendfile`, `Copy` |
 //! | file | file | `CopyFileRange`, `Splice`, `Copy` |

@@ -44,8 +44,9 @@ pub enum Route {
     Copy,
 }
 
-/// The largest piece that [`Route::Auto`] copies, in bytes.
-pub const COPY_MAX_BYTES: usize = 32 * 1024;
+/// The largest piece that [`Route::Auto`] copies, in bytes; from 24 KiB on, sending by reference
+/// is cheaper. Measured: `bench/runs/2026-11-21-threshold`.
+pub const COPY_MAX_BYTES: usize = 16 * 1024;
 
 const _: () = assert!(COPY_MAX_BYTES <= STAGE_BYTES, "a copied piece must fit the stage");
 

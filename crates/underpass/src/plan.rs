@@ -14,8 +14,9 @@ use crate::policy::Policy;
 use crate::stability::Stability;
 
 /// File ranges up to this many bytes are copied to sockets: one pread(2) and one sendmsg(2)
-/// together with what precedes them cost less than a send and a sendfile(2).
-pub(crate) const COPY_MAX: u64 = 32 * 1024;
+/// together with what precedes them cost no more than a send and a sendfile(2). Measured:
+/// `bench/runs/2026-11-21-threshold`.
+pub(crate) const COPY_MAX: u64 = 16 * 1024;
 
 /// The methods `Auto` tries, best first; never empty, and the last is always `Copy`.
 pub(crate) fn auto(source: Kind, sink: Kind, len: Option<u64>) -> &'static [Method] {

@@ -12,7 +12,7 @@ use crate::ledger::Side;
 use crate::method::Method;
 
 /// The most a step moves (a clone apart), so that a fast peer cannot hold a thread.
-pub(crate) const QUANTUM: u64 = 1 << 20;
+pub(crate) const QUANTUM: u64 = 2 << 20;
 
 /// Which part of the way a call moves bytes over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

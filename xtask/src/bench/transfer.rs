@@ -60,6 +60,9 @@ pub(crate) struct Options {
         default_value = "1,4,16,32,64,256,1024,4096,16384,65536,262144"
     )]
     sizes: Vec<u64>,
+    /// Only `copy` and the columns of these names; every column without it.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    only: Vec<String>,
     /// Puts 200 bytes of memory before the range, as a response's head is put before its body.
     /// Leaves out the C loop, which has no head.
     #[arg(long)]
@@ -169,7 +172,12 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
         options.millis
     ));
     for &sink in &options.sinks {
-        let movers = bench.check(sink)?;
+        let mut movers = bench.check(sink)?;
+        let only = &options.only;
+        movers.retain(|mover| {
+            let name = mover.name();
+            only.is_empty() || name == Method::Copy.name() || only.iter().any(|o| o == name)
+        });
         let budget = Duration::from_millis(options.millis);
         for round in 0..options.rounds as usize {
             for &size in &sizes {

@@ -153,8 +153,8 @@ mod tests {
         let many: VecDeque<_> = (0..65).map(|_| memory("x")).collect();
         let gathered = Gathered::new(&many, b"", false);
         assert_eq!((gathered.ahead, gathered.more), (64, true));
-        let long = VecDeque::from([Piece::Memory(Bytes::from(vec![7; (1 << 20) + 1]))]);
+        let long = VecDeque::from([Piece::Memory(Bytes::from(vec![7; (2 << 20) + 1]))]);
         let gathered = Gathered::new(&long, b"", false);
-        assert_eq!((gathered.ahead, gathered.more), (1 << 20, true));
+        assert_eq!((gathered.ahead, gathered.more), (2 << 20, true));
     }
 }

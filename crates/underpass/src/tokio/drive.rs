@@ -131,7 +131,7 @@ impl Transfer<'_> {
     ///
     /// Other tasks get their turn every 4 MiB. The future may be dropped at any time, and the
     /// transfer driven on, stepped or run: all state is in the transfer. If a call on a file is
-    /// under way on the blocking pool, dropping waits for it, 1 MiB at most.
+    /// under way on the blocking pool, dropping waits for it, 2 MiB at most.
     ///
     /// `ZeroCopySend` is refused here: its completions come as `EPOLLERR`, which makes tokio take
     /// the socket for closed to writing.

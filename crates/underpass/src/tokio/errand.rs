@@ -2,7 +2,7 @@
 //!
 //! Calls on files may wait for a disk, so they are made on a thread that may. The future can be
 //! dropped meanwhile; then whoever drops it takes the passage back: at once if the pool has not
-//! started on it, else after the call in hand, 1 MiB at most. Afterwards nothing of the transfer
+//! started on it, else after the call in hand, 2 MiB at most. Afterwards nothing of the transfer
 //! is running anywhere, and its counts are exact.
 
 use std::os::fd::{AsFd, OwnedFd};

@@ -97,8 +97,9 @@ fn a_step_on_an_idle_source_says_which_side_it_waits_for() {
         let mut transfer = Transfer::new(Source::stream(&read), Sink::stream(&sink));
         assert_eq!(transfer.side(), Some(Side::Source));
         assert_eq!(transfer.step(), Ok(Step::Wait(Side::Source)), "{from:?} {to:?}");
-        // A source that never runs dry and a sink that nobody reads: the sink it is.
-        let feeder = feed(write, pattern(0..LEN * 4));
+        // A source with more than the buffers of both sockets hold (tcp_rmem, tcp_wmem), and a
+        // sink that nobody reads: the sink it is.
+        let feeder = feed(write, pattern(0..LEN * 16));
         let blocked = loop {
             match transfer.step().unwrap() {
                 Step::Wait(Side::Sink) => break Side::Sink,

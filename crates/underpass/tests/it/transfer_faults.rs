@@ -43,9 +43,9 @@ const CASES: [Case; 14] = [
     ),
     // A first count of 0 is procfs speaking; a later one would be the end.
     to_file(&["copy_file_range:retval=0:when=1"], "5000000 copy-file-range>splice@0 -"),
-    to_file(&["copy_file_range:error=EIO:when=3"], "2097152 copy-file-range EIO"),
+    to_file(&["copy_file_range:error=EIO:when=3"], "4194304 copy-file-range EIO"),
     to_file(&["copy_file_range:error=EINTR:when=2"], "5000000"),
-    to_file(&["copy_file_range:error=ENOSPC:when=2"], "1048576 copy-file-range ENOSPC"),
+    to_file(&["copy_file_range:error=ENOSPC:when=2"], "2097152 copy-file-range ENOSPC"),
     to_socket(&["sendfile:error=EINVAL"], "5000000 sendfile>splice@0 EINVAL"),
     to_socket(
         &["sendfile:error=EPERM", "pipe2:error=EMFILE"],

@@ -84,8 +84,8 @@ fn each_method_makes_its_own_calls_and_no_others() {
         assert_eq!(bytes(&calls, want[want.len() - 1]), factor * LEN, "{method}");
     }
     let calls = traced(test_name!(), "sendfile");
-    // A step is up to 1 MiB; a socket with room takes it whole, one without less.
-    assert!((5..200).contains(&calls.len()), "{} calls", calls.len());
+    // A step is up to 2 MiB; a socket with room takes it whole, one without less.
+    assert!((3..200).contains(&calls.len()), "{} calls", calls.len());
 }
 
 #[cfg(feature = "tokio")]
