@@ -150,8 +150,8 @@ fn from_memory(ledger: &Ledger) -> Option<Finding> {
         bytes: memory,
         evidence: format!(
             "{} bytes left from memory of the processes, and no file that was read accounts for \
-             them: made up by the program, headers, received, or read before the watch or \
-             through a mapping",
+             them: made up by the program, headers, received, read through a mapping, or read \
+             before the watch or before anything was sent",
             count(memory),
         ),
         fix: "'underpass explain -- COMMAND' sees what is read from the start".into(),

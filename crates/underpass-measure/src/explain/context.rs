@@ -16,6 +16,9 @@ use crate::evidence::FileId;
 /// File systems that show stat(2) another device than the one their pages belong to.
 const DISGUISING: [&str; 2] = ["overlay", "btrfs"];
 
+/// File systems whose files the kernel makes up as they are read.
+const MADE_UP: [&str; 4] = ["proc", "sysfs", "cgroup2", "securityfs"];
+
 /// A file by its device and inode, whatever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct FileKey {
@@ -105,6 +108,13 @@ impl Context {
         let mut found = self.paths.iter().filter(|(key, _)| is_disguised(key));
         let (_, path) = found.next()?;
         found.next().is_none().then_some(path)
+    }
+
+    /// Whether the kernel makes up what is read of a file.
+    #[must_use]
+    pub fn is_made_up(&self, file: FileKey) -> bool {
+        let file_system = self.file_systems.get(&(file.major, file.minor));
+        file_system.is_some_and(|name| MADE_UP.contains(&name.as_str()))
     }
 
     /// The name of a process's program, or its number.

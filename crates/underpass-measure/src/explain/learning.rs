@@ -36,6 +36,8 @@ pub(crate) struct Learning {
     directories: BTreeMap<u32, PathBuf>,
     /// Processes that have sent.
     senders: BTreeSet<u32>,
+    /// What the others had read at the look before.
+    earlier_reads: BTreeMap<(u32, FileKey), u64>,
 }
 
 impl Learning {
@@ -106,13 +108,20 @@ impl Learning {
                 self.senders.insert(row.process);
             }
         }
+        // The counts are not those of one moment: what was read since the look before may have
+        // been sent while this one was made.
+        let is_before = |(process, _): &(u32, FileKey)| !self.senders.contains(process);
+        let earlier = std::mem::take(&mut self.earlier_reads);
+        self.context
+            .read_before_sending
+            .extend(earlier.into_iter().filter(|(key, _)| is_before(key)));
         for row in evidence.calls.iter().filter(|row| !self.senders.contains(&row.process)) {
             if let Some(source) = row.source
                 && source.kind == FileKind::Regular
                 && call::role(row.number) == Some(Role::Take)
             {
                 let key = (row.process, FileKey::from(source));
-                self.context.read_before_sending.insert(key, row.bytes);
+                *self.earlier_reads.entry(key).or_default() += row.bytes;
             }
         }
     }
@@ -149,6 +158,7 @@ impl Learning {
             && !wanted.is_empty()
         {
             place += 1;
+            let Ok(device) = std::fs::metadata(&directory).map(|it| it.dev()) else { continue };
             let Ok(entries) = std::fs::read_dir(&directory) else { continue };
             for entry in entries.flatten().take(left) {
                 left -= 1;
@@ -159,8 +169,11 @@ impl Learning {
                     wanted.remove(&entry.ino());
                     self.context.paths.insert(key_of(&metadata), entry.path());
                 }
-                let is_beneath = place > known;
-                if is_beneath && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                // Another file system beneath may be without end, as /proc is.
+                let is_beneath = place > known
+                    && entry.file_type().is_ok_and(|kind| kind.is_dir())
+                    && entry.metadata().is_ok_and(|metadata| metadata.dev() == device);
+                if is_beneath {
                     queue.push_back(entry.path());
                 }
             }
@@ -255,6 +268,45 @@ mod tests {
         let name = learning.context.program_of(own);
         assert!(name.starts_with("underpass_measure"), "{name}");
         assert!(!learning.context.file_systems.is_empty());
+    }
+
+    #[test]
+    fn only_what_was_read_two_looks_before_a_byte_was_sent_is_set_apart() {
+        use crate::evidence::{Calls, FileId, Socket};
+        let id = |kind, inode| Some(FileId { kind, major: 8, minor: 1, inode });
+        let row = |number, source, target, bytes| Calls {
+            process: 5,
+            number,
+            source,
+            target,
+            is_zero_copy: false,
+            is_direct: false,
+            calls: 1,
+            failures: 0,
+            bytes,
+            buffer: 0,
+            head: [0; 8],
+        };
+        use linux_raw_sys::general::{__NR_read, __NR_write};
+        let read = |bytes| row(__NR_read, id(FileKind::Regular, 7), None, bytes);
+        let socket = Socket {
+            inode: 31,
+            process: 5,
+            local: None,
+            peer: None,
+            upper_layer: None,
+            sent: Vec::new(),
+            retransmitted_bytes: 0,
+        };
+        let seen = |calls| Evidence { calls, sockets: vec![socket.clone()], ..Evidence::default() };
+        let written = row(__NR_write, None, id(FileKind::Socket, 31), 9);
+        let mut learning = Learning::default();
+        learning.note_reads(&seen(vec![read(10)]));
+        assert!(learning.context.read_before_sending.is_empty());
+        learning.note_reads(&seen(vec![read(300)]));
+        learning.note_reads(&seen(vec![read(4_000), written]));
+        let file = FileKey { major: 8, minor: 1, inode: 7 };
+        assert_eq!(learning.context.read_before_sending, [((5, file), 10)].into());
     }
 
     #[test]

@@ -1,5 +1,9 @@
-//! `explain`: judgements of evidence written by hand, and of real servers.
+//! `explain`: judgements of evidence written by hand, of known senders, and of real servers.
 
 mod accounts;
 mod made;
 mod reasons;
+mod senders;
+mod servers;
+mod site;
+mod sockets;

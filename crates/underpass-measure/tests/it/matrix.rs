@@ -334,3 +334,23 @@ fn what_is_sent_again_is_counted_apart() {
         assert_eq!(socket.retransmitted_bytes, seen.sent.retransmitted_bytes, "{way}");
     }
 }
+
+/// A second device shows the same socket buffer once more, and that is no retransmission.
+#[test]
+fn a_packet_that_passes_a_second_device_is_counted_once() {
+    let program = require!(program());
+    let file = patterned(WHOLE);
+    for make in [Link::bridged, Link::macvlan] {
+        let link = require!(make());
+        let interface = link.near().interface_index().unwrap();
+        for way in [Sending::ReadWrite, Sending::Sendfile, Sending::ZeroCopy] {
+            let load = Load::whole(WHOLE);
+            let seen = observe(&link, &program, way, file.path(), &load, Receiving::Copy);
+            let socket = socket_of(&seen.evidence, seen.socket);
+            let expected = ByPage::from([(leaves_from(way, Medium::Veth, seen.file), WHOLE)]);
+            assert_eq!(by_page(&socket.sent), expected, "{way}");
+            assert!(socket.sent.iter().all(|pages| pages.interface == interface), "{way}");
+            assert_eq!(socket.retransmitted_bytes, seen.sent.retransmitted_bytes, "{way}");
+        }
+    }
+}

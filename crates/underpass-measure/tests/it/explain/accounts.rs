@@ -75,6 +75,17 @@ fn what_was_read_before_the_first_byte_left_is_not_sent_even_if_it_would_fit() {
 }
 
 #[test]
+fn what_the_kernel_makes_up_is_no_file() {
+    let seen = evidence(
+        vec![reads(PYTHON, 7, 3_000), writes(PYTHON, 31, 9_000)],
+        vec![socket(31, PYTHON, vec![kernel(9_000)])],
+    );
+    let mut context = context();
+    context.file_systems.insert((8, 1), "proc".into());
+    assert_eq!(totals(&Report::new(&seen, &context)), [0, 0, 0, 9_000]);
+}
+
+#[test]
 fn no_more_is_copied_than_was_read_nor_than_left() {
     let sent_more = evidence(
         vec![reads(PYTHON, 7, 1_000), writes(PYTHON, 31, 9_000)],

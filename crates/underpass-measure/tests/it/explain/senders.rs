@@ -1,0 +1,117 @@
+//! Programs that send in a known way: the reasons that servers at hand do not show.
+
+use std::path::Path;
+use std::time::Duration;
+
+use underpass_measure::explain::report::Report;
+use underpass_measure::explain::watch::Watch;
+use underpass_testkit::network::Link;
+use underpass_testkit::senders::{Load, Program, Receiving, Sending};
+use underpass_testkit::skip::Capability::Root;
+use underpass_testkit::{require, wait};
+
+use crate::explain::made::{self, expected, totals};
+use crate::explain::site::{report, rows};
+use crate::matrix_peers::{Pair, patterned, program};
+
+const LEN: u64 = 8_388_611;
+
+/// What is seen of a sender, looked at once while it maps the file if it does.
+fn sent(program: &Program, link: &Link, way: Sending, load: &Load) -> (Report, String) {
+    let file = patterned(LEN);
+    let mut pair = Pair::start(program, link);
+    let mut watch = Watch::start(pair.sender.id()).unwrap();
+    pair.connect(link);
+    // Nobody receives yet, so that it waits in the midst of the file.
+    pair.sender.begin_sending(way, file.path(), load).unwrap();
+    // The last that each does before it sends.
+    let is_mapped =
+        matches!(way, Sending::MappedWrite | Sending::MappedSplice | Sending::MappedZeroCopy);
+    let (process, path) = (pair.sender.id(), file.path().canonicalize().unwrap());
+    let is_ready = || if is_mapped { maps(process, &path) } else { has_open(process, &path) };
+    wait::until(Duration::from_secs(10), || is_ready().then_some(())).unwrap();
+    watch.look().unwrap();
+    pair.receiver.begin_receiving(Receiving::Copy, load).unwrap();
+    assert_eq!(pair.sender.sent().unwrap().bytes, load.total_bytes());
+    assert_eq!(pair.receiver.received().unwrap(), load.total_bytes());
+    (report(&mut watch), file.path().display().to_string())
+}
+
+fn maps(process: u32, file: &Path) -> bool {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    maps.lines().any(|line| line.ends_with(file.to_str().unwrap()))
+}
+
+fn has_open(process: u32, file: &Path) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    open.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|path| path == file))
+}
+
+/// The reasons but for retransmission: the receiver lets the sender wait.
+fn reasons(report: &Report) -> Vec<(String, u64)> {
+    made::reasons(report).into_iter().filter(|(reason, _)| reason != "R11").collect()
+}
+
+#[test]
+fn by_reference_are_sendfile_splice_and_lent_mappings_and_nothing_else() {
+    require!(Root);
+    let (program, link) = (require!(program()), require!(Link::veth()));
+    for way in Sending::ALL {
+        let (report, path) = sent(&program, &link, way, &Load::whole(LEN));
+        let by_reference = match way {
+            Sending::ReadWrite | Sending::MappedWrite | Sending::ZeroCopy => 0,
+            Sending::Sendfile
+            | Sending::Splice
+            | Sending::MappedSplice
+            | Sending::MappedZeroCopy => LEN,
+        };
+        assert_eq!(totals(&report), [by_reference, LEN - by_reference, 0, 0], "{way}");
+        assert_eq!(rows(&report.files), [(path.as_str(), by_reference, LEN - by_reference)]);
+    }
+}
+
+#[test]
+fn r1_and_r2_tell_a_buffer_from_a_mapping() {
+    require!(Root);
+    let (program, link) = (require!(program()), Link::loopback());
+    for (way, reason) in [(Sending::ReadWrite, "R1"), (Sending::MappedWrite, "R2")] {
+        let (report, path) = sent(&program, &link, way, &Load::whole(LEN));
+        assert_eq!(reasons(&report), expected(&[(reason, LEN)]), "{way}");
+        assert!(report.findings[0].evidence.contains(&path), "{:?}", report.findings);
+    }
+}
+
+#[test]
+fn r5_names_the_interface_without_scatter_gather() {
+    require!(Root);
+    let (program, link) = (require!(program()), require!(Link::veth_without_scatter_gather()));
+    let load = Load { header_bytes: 200, times: 3, ..Load::whole(1_000_003) };
+    let (report, _) = sent(&program, &link, Sending::Sendfile, &load);
+    assert_eq!(totals(&report), [0, 3_000_009, 0, 600]);
+    assert_eq!(reasons(&report), expected(&[("R5", 3_000_009)]));
+    let finding = &report.findings[0];
+    assert!(finding.evidence.contains("whose tx-scatter-gather is off"), "{finding:?}");
+    assert_eq!(finding.fix, format!("ethtool -K {} sg on", link.near().interface()));
+}
+
+#[test]
+fn r6_and_r7_are_memory_lent_over_loopback_and_in_small_pieces() {
+    require!(Root);
+    let (program, link) = (require!(program()), Link::loopback());
+    let load = Load { call_bytes: 4_096, ..Load::whole(1_000_003) };
+    let (report, _) = sent(&program, &link, Sending::MappedZeroCopy, &load);
+    assert_eq!(totals(&report), [1_000_003, 0, 0, 0]);
+    assert_eq!(reasons(&report), expected(&[("R6", 1_000_003), ("R7", 1_000_003)]));
+    assert!(report.findings[1].evidence.contains("sendto calls with MSG_ZEROCOPY"));
+}
+
+#[test]
+fn r11_is_told_of_a_link_that_loses_packets() {
+    require!(Root);
+    let (program, link) = (require!(program()), require!(Link::veth_with_loss()));
+    let (report, _) = sent(&program, &link, Sending::Sendfile, &Load::whole(LEN));
+    assert_eq!(totals(&report), [LEN, 0, 0, 0]);
+    let again = report.retransmitted_bytes;
+    assert!(again > LEN / 100, "{again}");
+    assert_eq!(made::reasons(&report), expected(&[("R11", again)]));
+}
