@@ -30,8 +30,10 @@ pub fn render(report: &Report, eyes: Option<&Eyes>, claims: Option<&[Claim]>) ->
     let body = html! {
         header {
             h1 { "From a file to the other end: what was copied" }
-            p { "Measured by " code { "underpass compare" } " on Linux " (report.machine.kernel) ": "
-                (report.conditions.file) "." }
+            p {
+                "Measured by " code { "underpass compare" } " on Linux " (report.machine.kernel)
+                ": " (report.conditions.file) "."
+            }
             (legend())
         }
         nav aria-label="Contents" { (contents(&groups, eyes.is_some(), claims.is_some())) }
@@ -147,12 +149,15 @@ fn figures(group: &Group<'_>) -> Markup {
     html! {
         div.plots {
             figure {
-                figcaption { "Throughput in GB/s, with the lowest and the highest run; more is better" }
+                figcaption {
+                    "Throughput in GB/s, with the lowest and the highest run; more is better"
+                }
                 (plot::throughput(group))
             }
             figure {
                 figcaption {
-                    "Processor time in s/GB, of the sender and, lighter, of the receiver; less is better"
+                    "Processor time in s/GB, of the sender and, lighter, of the receiver; "
+                    "less is better"
                 }
                 (plot::processor_time(group))
             }
@@ -229,9 +234,10 @@ fn badge(verdict: &Judgement) -> &'static str {
 }
 
 fn lines(claim: &Claim, notes: &mut Notes) -> Markup {
+    let name = format!("Measurements: {}", claim.sentence);
     html! {
         @if !claim.lines.is_empty() {
-            div.scroll tabindex="0" role="region" aria-label=(format!("Measurements: {}", claim.sentence)) {
+            div.scroll tabindex="0" role="region" aria-label=(name) {
                 table.lines {
                     thead { tr { th scope="col" { "Measured" } th scope="col" { "Found" } } }
                     tbody {
@@ -267,7 +273,8 @@ fn conditions(report: &Report) -> Markup {
             h2 { "Machine and conditions" }
             dl {
                 dt { "Kernel" } dd { (machine.kernel) }
-                dt { "Processor" } dd { (machine.processor) ", " (machine.processors) " to be used" }
+                dt { "Processor" }
+                dd { (machine.processor) ", " (machine.processors) " to be used" }
                 dt { "Memory" } dd { (number::bytes_text(machine.memory_bytes)) }
                 dt { "Evidence" } dd { "Tier " (machine.tier) ": " (machine.tier_reason) }
                 dt { "File" }

@@ -75,7 +75,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
             "A file of {} MiB was mapped under a control group. With room for it, the second pass \
              and the next process found every page in memory. With room for {} MiB the kernel \
              evicted mapped pages like any others, and the second pass fetched them again. It is \
-             the page cache that keeps them, not the mapping: what read(2) brings in stays as long.",
+             the page cache that keeps them, not the mapping: what read(2) brings in stays too.",
             READ_BYTES >> 20,
             SHORT_BYTES >> 20
         ),

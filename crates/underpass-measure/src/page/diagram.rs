@@ -203,9 +203,10 @@ fn percent(share: f64) -> String {
 }
 
 fn station((x, width): (u32, u32), y: u32, name: &str, class: &str) -> Markup {
+    let (around, inside) = (format!("station {class}"), format!("name {class}"));
     html! {
-        rect class=(format!("station {class}")) x=(x) y=(y) width=(width) height=(BOX_HEIGHT) rx="6" {}
-        text class=(format!("name {class}")) x=(x + width / 2) y=(y + 22) { (name) }
+        rect class=(around) x=(x) y=(y) width=(width) height=(BOX_HEIGHT) rx="6" {}
+        text class=(inside) x=(x + width / 2) y=(y + 22) { (name) }
     }
 }
 
