@@ -99,7 +99,7 @@ pub(super) fn of_row(row: &Row) -> Markup {
         Route::Mapped | Route::Beneath => format!("{}; {}", across.text, received.text),
     };
     html! {
-        svg.path viewBox="0 0 370 342" role="img" {
+        svg.path viewBox="0 0 424 342" role="img" {
             title { (row.method) ": the path of a byte, " (row.pair) }
             desc { (fetched.text) "; " (words) }
             (station(WAY, SOURCE, stations.source, ""))
