@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use underpass_measure::explain::reasons::Reason;
 use underpass_measure::explain::report::Report;
 use underpass_measure::explain::watch::Watch;
 use underpass_testkit::network::Link;
@@ -10,8 +11,8 @@ use underpass_testkit::senders::{Load, Program, Receiving, Sending};
 use underpass_testkit::skip::Capability::Root;
 use underpass_testkit::{require, wait};
 
-use crate::explain::made::{self, expected, totals};
-use crate::explain::site::{report, rows};
+use crate::explain::made::totals;
+use crate::explain::site::{reasons, report, rows};
 use crate::matrix_peers::{Pair, patterned, program};
 
 const LEN: u64 = 8_388_611;
@@ -47,11 +48,6 @@ fn has_open(process: u32, file: &Path) -> bool {
     open.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|path| path == file))
 }
 
-/// The reasons but for retransmission: the receiver lets the sender wait.
-fn reasons(report: &Report) -> Vec<(String, u64)> {
-    made::reasons(report).into_iter().filter(|(reason, _)| reason != "R11").collect()
-}
-
 #[test]
 fn by_reference_are_sendfile_splice_and_lent_mappings_and_nothing_else() {
     require!(Root);
@@ -74,9 +70,9 @@ fn by_reference_are_sendfile_splice_and_lent_mappings_and_nothing_else() {
 fn r1_and_r2_tell_a_buffer_from_a_mapping() {
     require!(Root);
     let (program, link) = (require!(program()), Link::loopback());
-    for (way, reason) in [(Sending::ReadWrite, "R1"), (Sending::MappedWrite, "R2")] {
+    for (way, reason) in [(Sending::ReadWrite, Reason::R1), (Sending::MappedWrite, Reason::R2)] {
         let (report, path) = sent(&program, &link, way, &Load::whole(LEN));
-        assert_eq!(reasons(&report), expected(&[(reason, LEN)]), "{way}");
+        assert_eq!(reasons(&report), [(reason, LEN)], "{way}");
         assert!(report.findings[0].evidence.contains(&path), "{:?}", report.findings);
     }
 }
@@ -88,7 +84,7 @@ fn r5_names_the_interface_without_scatter_gather() {
     let load = Load { header_bytes: 200, times: 3, ..Load::whole(1_000_003) };
     let (report, _) = sent(&program, &link, Sending::Sendfile, &load);
     assert_eq!(totals(&report), [0, 3_000_009, 0, 600]);
-    assert_eq!(reasons(&report), expected(&[("R5", 3_000_009)]));
+    assert_eq!(reasons(&report), [(Reason::R5, 3_000_009)]);
     let finding = &report.findings[0];
     assert!(finding.evidence.contains("whose tx-scatter-gather is off"), "{finding:?}");
     assert_eq!(finding.fix, format!("ethtool -K {} sg on", link.near().interface()));
@@ -101,7 +97,7 @@ fn r6_and_r7_are_memory_lent_over_loopback_and_in_small_pieces() {
     let load = Load { call_bytes: 4_096, ..Load::whole(1_000_003) };
     let (report, _) = sent(&program, &link, Sending::MappedZeroCopy, &load);
     assert_eq!(totals(&report), [1_000_003, 0, 0, 0]);
-    assert_eq!(reasons(&report), expected(&[("R6", 1_000_003), ("R7", 1_000_003)]));
+    assert_eq!(reasons(&report), [(Reason::R6, 1_000_003), (Reason::R7, 1_000_003)]);
     assert!(report.findings[1].evidence.contains("sendto calls with MSG_ZEROCOPY"));
 }
 
@@ -113,5 +109,7 @@ fn r11_is_told_of_a_link_that_loses_packets() {
     assert_eq!(totals(&report), [LEN, 0, 0, 0]);
     let again = report.retransmitted_bytes;
     assert!(again > LEN / 100, "{again}");
-    assert_eq!(made::reasons(&report), expected(&[("R11", again)]));
+    let found: Vec<Reason> = report.findings.iter().map(|finding| finding.reason).collect();
+    assert_eq!(found, [Reason::R11]);
+    assert_eq!(report.findings[0].bytes, again);
 }

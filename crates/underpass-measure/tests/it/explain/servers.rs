@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use underpass_measure::explain::reasons::Reason;
 use underpass_measure::explain::watch::Watch;
 use underpass_testkit::payload::pattern;
 use underpass_testkit::skip::Capability::{Program, Root};
@@ -49,7 +50,7 @@ fn nginx_without_sendfile_reads_and_writes_and_is_told_so() {
     assert_eq!(totals(&report)[..3], [0, LEN, 0]);
     assert_eq!(rows(&report.files), [(site.name("a.bin").as_str(), 0, LEN)]);
     let (reason, bytes, evidence, fix) = only_finding(&report);
-    assert_eq!((reason.as_str(), bytes), ("R1", LEN));
+    assert_eq!((reason, bytes), (Reason::R1, LEN));
     assert!(evidence.contains("pread64 calls took 8,388,611 bytes of"), "{evidence}");
     assert!(evidence.contains("writev"), "{evidence}");
     assert!(fix.starts_with("sendfile on;"), "{fix}");
@@ -68,7 +69,7 @@ fn nginx_with_gzip_sends_less_than_it_reads_and_is_told_so() {
         assert!(curl("http", nginx.address(), "a.html", &["--compressed"]) == content);
     });
     let (reason, bytes, evidence, fix) = only_finding(&report);
-    assert_eq!(reason, "R4");
+    assert_eq!(reason, Reason::R4);
     let [by_reference, copied, unknown, _] = totals(&report);
     assert_eq!((by_reference, copied, unknown), (0, bytes, 0));
     assert!((1..LEN / 10).contains(&bytes), "{LEN} bytes with a period of 251 became {bytes}");
@@ -97,7 +98,7 @@ fn nginx_with_tls_encrypts_in_user_space_and_is_told_so() {
     });
     assert_eq!(totals(&report)[..3], [0, LEN, 0]);
     let (reason, bytes, evidence, fix) = only_finding(&report);
-    assert_eq!((reason.as_str(), bytes), ("R3", LEN));
+    assert_eq!((reason, bytes), (Reason::R3, LEN));
     for part in ["TLS records", "no upper layer tls", "libssl.so"] {
         assert!(evidence.contains(part), "{part} in {evidence}");
     }
@@ -118,7 +119,7 @@ fn pythons_server_reads_and_sends_and_is_told_so() {
     assert_eq!(totals(&report)[..3], [0, LEN, 0]);
     assert_eq!(rows(&report.files), [(site.name("a.bin").as_str(), 0, LEN)]);
     let (reason, bytes, evidence, fix) = only_finding(&report);
-    assert_eq!((reason.as_str(), bytes), ("R1", LEN));
+    assert_eq!((reason, bytes), (Reason::R1, LEN));
     assert!(evidence.contains(" read calls took 8,388,611 bytes of"), "{evidence}");
     assert!(evidence.contains(" sendto calls gave "), "{evidence}");
     assert!(fix.contains("socket.sendfile()"), "{fix}");

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use underpass_measure::explain::reasons::{Finding, Reason};
 use underpass_measure::explain::report::{Report, Share};
 use underpass_measure::explain::watch::{Tier, Watch};
 use underpass_testkit::disk::disk_dir;
@@ -97,13 +98,21 @@ pub(crate) fn report(watch: &mut Watch) -> Report {
     report
 }
 
+/// The findings but for retransmissions, which even loopback has when a receiver is slow.
+fn findings(report: &Report) -> Vec<&Finding> {
+    report.findings.iter().filter(|finding| finding.reason != Reason::R11).collect()
+}
+
 /// The only finding, as its reason, bytes, evidence and fix.
-pub(crate) fn only_finding(report: &Report) -> (String, u64, &str, &str) {
-    let [finding] = report.findings.as_slice() else {
-        panic!("one finding in {:#?}", report.findings)
-    };
-    let reason = format!("{:?}", finding.reason);
-    (reason, finding.bytes, &finding.evidence, &finding.fix)
+pub(crate) fn only_finding(report: &Report) -> (Reason, u64, &str, &str) {
+    let found = findings(report);
+    let [finding] = found.as_slice() else { panic!("one finding in {:#?}", report.findings) };
+    (finding.reason, finding.bytes, &finding.evidence, &finding.fix)
+}
+
+/// The reasons with their bytes.
+pub(crate) fn reasons(report: &Report) -> Vec<(Reason, u64)> {
+    findings(report).iter().map(|finding| (finding.reason, finding.bytes)).collect()
 }
 
 /// Name, by reference, copied.

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
 
+use underpass_measure::explain::reasons::Reason;
 use underpass_measure::explain::report::Report;
 use underpass_measure::explain::watch::Watch;
 use underpass_testkit::payload::pattern;
@@ -11,8 +12,8 @@ use underpass_testkit::require;
 use underpass_testkit::server::{Server, free_address};
 use underpass_testkit::skip::Capability::{Program, Root};
 
-use crate::explain::made::{expected, reasons, totals};
-use crate::explain::site::{Site, report, rows};
+use crate::explain::made::totals;
+use crate::explain::site::{Site, reasons, report, rows};
 
 const LEN: u64 = 1_000_003;
 
@@ -69,7 +70,7 @@ sendfile(a, os.fstat(a).st_size)
         assert_eq!(bytes, if is_parent { (LEN, 0) } else { (0, LEN) }, "{}", share.name);
     }
     assert_eq!(report.processes.len(), 2);
-    assert_eq!(reasons(&report), expected(&[("R1", LEN)]));
+    assert_eq!(reasons(&report), [(Reason::R1, LEN)]);
 }
 
 #[test]
@@ -82,7 +83,7 @@ sendfile(os.open('www/a.bin', os.O_RDONLY | os.O_DIRECT), 999424)
 ";
     let (report, _, _) = watched(program, WHOLE_BLOCKS);
     assert_eq!(totals(&report), [WHOLE_BLOCKS, 0, 0, 0]);
-    assert_eq!(reasons(&report), expected(&[("R8", WHOLE_BLOCKS)]));
+    assert_eq!(reasons(&report), [(Reason::R8, WHOLE_BLOCKS)]);
     assert!(report.findings[0].evidence.contains("O_DIRECT"));
 }
 
@@ -97,7 +98,7 @@ sendfile(a, os.fstat(a).st_size)
 ";
     let (report, _, _) = watched(program, LEN);
     assert_eq!(totals(&report), [LEN, 0, 0, 0]);
-    assert_eq!(reasons(&report), expected(&[("R9", LEN)]));
+    assert_eq!(reasons(&report), [(Reason::R9, LEN)]);
 }
 
 #[test]
@@ -106,6 +107,6 @@ fn what_a_program_makes_up_is_no_files_and_is_said_not_to_be_known() {
     require!(Program("python3"));
     let (report, _, _) = watched("peer.sendall(bytes(300000))\n", 300_000);
     assert_eq!(totals(&report), [0, 0, 0, 300_000]);
-    assert_eq!(reasons(&report), expected(&[("R0", 300_000)]));
+    assert_eq!(reasons(&report), [(Reason::R0, 300_000)]);
     assert!(report.check(1.0).unwrap_err().to_string().starts_with("no file bytes were seen"));
 }
