@@ -144,6 +144,20 @@ fn arrives_at(way: Sending, file: FileId) -> Origin {
     }
 }
 
+/// A small packet that finds its socket busy is pulled together while it waits, if its pages are
+/// the kernel's own and in nobody else's hands: linear then, and copied by the kernel either way.
+fn without_condensed(mut received: ByOrigin) -> ByOrigin {
+    const CONDENSED_MAX: u64 = 4096;
+    let linear = received.get(&Origin::Linear).copied().unwrap_or(0);
+    if let Some(kernel) = received.get_mut(&Origin::Kernel)
+        && linear <= CONDENSED_MAX
+    {
+        *kernel += linear;
+        received.remove(&Origin::Linear);
+    }
+    received
+}
+
 fn matrix_over(link: &Link, program: &Program, medium: Medium) {
     let file = patterned(WHOLE);
     let interface = link.near().interface_index().unwrap();
@@ -167,7 +181,7 @@ fn matrix_over(link: &Link, program: &Program, medium: Medium) {
             assert!(!received.contains_key(&page_cache(seen.file)), "{way} {received:?}");
         } else {
             let expected = ByOrigin::from([(arrives_at(way, seen.file), WHOLE)]);
-            assert_eq!(received, expected, "{way} over {medium:?}");
+            assert_eq!(without_condensed(received), expected, "{way} over {medium:?}");
         }
         assert_eq!(received_by(&seen.evidence, seen.sender), ByOrigin::new(), "{way}");
     }
