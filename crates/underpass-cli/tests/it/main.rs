@@ -2,4 +2,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
 mod command;
+mod explain;
 mod serve;

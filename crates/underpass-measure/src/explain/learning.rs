@@ -32,8 +32,8 @@ pub(crate) struct Learning {
     pub(crate) context: Context,
     /// The network each process was first seen in.
     networks: BTreeMap<u32, File>,
-    /// Where each process was first seen to work.
-    directories: BTreeMap<u32, PathBuf>,
+    /// Directories that processes work in or hold open.
+    directories: BTreeSet<PathBuf>,
     /// Processes that have sent.
     senders: BTreeSet<u32>,
     /// What the others had read at the look before.
@@ -50,8 +50,10 @@ impl Learning {
 
     fn look_at_one(&mut self, process: u32) {
         let base = PathBuf::from(format!("/proc/{process}"));
-        let Ok(executable) = std::fs::read_link(base.join("exe")) else { return };
-        if !self.context.programs.contains_key(&process) {
+        let Ok(executable) = std::fs::read_link(base.join("exe")) else {
+            return self.look_from_afar(process, &base);
+        };
+        if !self.networks.contains_key(&process) {
             self.look_once(process, &base);
         }
         let maps = std::fs::read_to_string(base.join("maps")).unwrap_or_default();
@@ -67,6 +69,16 @@ impl Learning {
         keep_mappings(program, &areas);
     }
 
+    /// What another user's process shows: its name.
+    fn look_from_afar(&mut self, process: u32, base: &Path) {
+        if let Ok(name) = std::fs::read_to_string(base.join("comm")) {
+            let program = self.context.programs.entry(process).or_default();
+            if program.name.is_empty() {
+                name.trim_end().clone_into(&mut program.name);
+            }
+        }
+    }
+
     fn look_once(&mut self, process: u32, base: &Path) {
         let mounts = std::fs::read_to_string(base.join("mountinfo")).unwrap_or_default();
         self.context.file_systems.extend(proc::file_systems(&mounts));
@@ -74,7 +86,7 @@ impl Learning {
             self.networks.insert(process, network);
         }
         if let Ok(directory) = std::fs::read_link(base.join("cwd")) {
-            self.directories.insert(process, directory);
+            self.directories.insert(directory);
         }
     }
 
@@ -87,9 +99,12 @@ impl Learning {
             uses_uring |= target.as_os_str() == "anon_inode:[io_uring]";
             if target.is_absolute()
                 && let Ok(metadata) = std::fs::metadata(&path)
-                && metadata.is_file()
             {
-                self.context.paths.insert(key_of(&metadata), target);
+                if metadata.is_file() {
+                    self.context.paths.insert(key_of(&metadata), target);
+                } else if metadata.is_dir() {
+                    self.directories.insert(target);
+                }
             }
         }
         uses_uring
@@ -152,7 +167,7 @@ impl Learning {
         let beside: BTreeSet<PathBuf> = beside.map(Path::to_owned).collect();
         let mut queue: VecDeque<PathBuf> = beside.into_iter().collect();
         let known = queue.len();
-        queue.extend(self.directories.values().cloned());
+        queue.extend(self.directories.iter().cloned());
         let (mut place, mut left) = (0, ENTRIES_MAX);
         while let Some(directory) = queue.pop_front()
             && !wanted.is_empty()

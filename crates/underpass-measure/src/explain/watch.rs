@@ -209,7 +209,13 @@ impl Watch {
     fn family(&self) -> BTreeSet<u32> {
         let parents = proc::parents();
         let roots = self.followed.iter().chain([&self.root]);
-        roots.flat_map(|process| proc::family(*process, &parents)).collect()
+        let mut family: BTreeSet<u32> =
+            roots.flat_map(|process| proc::family(*process, &parents)).collect();
+        // The watcher may descend from the watched, such as a shell.
+        if self.root != std::process::id() {
+            family.remove(&std::process::id());
+        }
+        family
     }
 
     /// Whether every process that was followed has ended.

@@ -1,0 +1,217 @@
+//! `underpass explain`: exit codes, JSON, commands, and what it says without privileges.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use underpass_testkit::payload::pattern;
+use underpass_testkit::require;
+use underpass_testkit::skip::Capability::{Program, Root};
+
+use crate::command::underpass;
+
+/// Neither a multiple of a page nor of a call.
+const LEN: u64 = 4_194_307;
+
+/// A child that says on standard error that it is ready.
+struct Ready {
+    child: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+    line: String,
+}
+
+impl Ready {
+    fn start(command: &mut Command) -> Self {
+        let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        Self { child, stderr, line }
+    }
+
+    fn id(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    /// Interrupts it and waits: the exit code, standard output, and the rest of standard error.
+    fn interrupt(mut self) -> (Option<i32>, String, String) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.stderr.read_to_string(&mut stderr).unwrap();
+        (self.child.wait().unwrap().code(), stdout, stderr)
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_underpass"))
+}
+
+fn explain(arguments: &[&str]) -> Ready {
+    let ready = Ready::start(program().arg("explain").args(arguments));
+    assert!(ready.line.starts_with("watching "), "{}", ready.line);
+    ready
+}
+
+/// Serves a directory by `underpass serve`.
+fn serve(dir: &tempfile::TempDir) -> (Ready, SocketAddr) {
+    let mut command = program();
+    command.arg("serve").arg(dir.path()).args(["--listen", "127.0.0.1:0"]);
+    let server = Ready::start(&mut command);
+    let after = server.line.split_once("http://").unwrap().1;
+    let address = after.split_once('/').unwrap().0.parse().unwrap();
+    (server, address)
+}
+
+fn get(server: SocketAddr, path: &str) -> Vec<u8> {
+    let mut peer = TcpStream::connect(server).unwrap();
+    write!(peer, "GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    peer.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+fn site(len: u64) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = std::fs::File::create(dir.path().join("a.bin")).unwrap();
+    file.write_all(&pattern(0..len)).unwrap();
+    file.sync_all().unwrap();
+    dir
+}
+
+#[test]
+fn our_own_server_lends_large_files_and_copies_small_ones_on_purpose() {
+    require!(Root);
+    for (len, by_reference, copied) in [(LEN, LEN, 0), (5_000, 0, 5_000)] {
+        let dir = site(len);
+        let (server, address) = serve(&dir);
+        let watch = explain(&[&server.id(), "--json", "--min-by-reference", "95"]);
+        assert!(get(address, "a.bin").ends_with(&pattern(0..len)));
+        let (code, stdout, stderr) = watch.interrupt();
+        let summary: Value = serde_json::from_str(&stdout).unwrap();
+        let total = &summary["report"]["total"];
+        assert_eq!(total["by_reference_bytes"], by_reference, "{stdout}");
+        assert_eq!(total["copied_bytes"], copied, "{stdout}");
+        let name = dir.path().canonicalize().unwrap().join("a.bin").display().to_string();
+        assert_eq!(summary["report"]["files"][0]["name"], name);
+        assert_eq!(code, Some(i32::from(copied > 0)), "{stderr}");
+        if copied > 0 {
+            assert!(stderr.starts_with("underpass explain: 0 % of 5,000 file bytes"), "{stderr}");
+            assert_eq!(summary["report"]["findings"][0]["reason"], "R1");
+            assert!(stdout.contains("small pieces are copied on purpose"), "{stdout}");
+        }
+    }
+}
+
+#[test]
+fn a_check_of_a_program_that_sends_nothing_fails_and_says_so() {
+    require!(Root);
+    let output = underpass(&["explain", "--min-by-reference", "95", "--", "true"]);
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout.contains("No file bytes were seen to leave a TCP socket."), "{stdout}");
+    let said = stderr.lines().nth(1).unwrap();
+    assert!(said.starts_with("underpass explain: no file bytes were seen"), "{stderr}");
+}
+
+#[test]
+fn a_command_is_watched_from_its_start_and_its_failure_is_ours() {
+    require!(Root);
+    let output = underpass(&["explain", "--", "sh", "-c", "echo said; exit 3"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.starts_with(b"said\n"));
+    assert!(stderr.ends_with("underpass explain: sh ended with exit status: 3\n"), "{stderr}");
+    let output = underpass(&["explain", "--", "/no/such/program"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("cannot run /no/such/program: No such file"), "{stderr}");
+}
+
+#[test]
+fn a_watch_of_no_process_or_of_two_things_is_refused() {
+    let output = underpass(&["explain", "4194304"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.starts_with("underpass explain: there is no process 4194304"), "{stderr}");
+    for arguments in [&["explain"][..], &["explain", "1", "--", "true"], &["explain", "nginx"]] {
+        assert_eq!(underpass(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+/// The program where every user may run it.
+fn for_everybody() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let path = dir.path().join("underpass");
+    std::fs::copy(env!("CARGO_BIN_EXE_underpass"), &path).unwrap();
+    (dir, path)
+}
+
+/// A command as uid 65534, with these options of setpriv(1).
+fn as_nobody(options: &[&str], path: &PathBuf) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(options).arg(path);
+    command
+}
+
+#[test]
+fn without_privileges_it_says_its_tier_and_what_it_cannot_know() {
+    require!(Root);
+    require!(Program("setpriv"));
+    let (_dir, path) = for_everybody();
+    let check = ["explain", "--min-by-reference", "95", "--", "true"];
+    let output = as_nobody(&[], &path).args(check).output().unwrap();
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("watching true in tier C (bpf is not permitted"), "{stderr}");
+    assert!(stderr.contains("the share by reference is not known in tier C"), "{stderr}");
+    for part in ["tier C (same user, without BPF)", "not known:", "Only calls are counted"] {
+        assert!(stdout.contains(part), "{part} in {stdout}");
+    }
+    assert!(!stdout.contains('%'), "no share is known: {stdout}");
+
+    let dir = site(LEN);
+    let (server, _) = serve(&dir);
+    let output =
+        as_nobody(&[], &path).args(["explain", &server.id(), "--for", "0.2"]).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout.starts_with(&format!("underpass ({}), ", server.id())), "{stdout}");
+    assert!(stdout.contains("tier D (no privilege over the process)"), "{stdout}");
+    assert!(stdout.contains("the counters of another user's process are closed"), "{stdout}");
+}
+
+#[test]
+fn two_capabilities_suffice_for_nobody_to_see_pages() {
+    require!(Root);
+    require!(Program("setpriv"));
+    let (_dir, path) = for_everybody();
+    let capabilities = ["--inh-caps=+bpf,+perfmon", "--ambient-caps=+bpf,+perfmon"];
+    let dir = site(LEN);
+    let (server, address) = serve(&dir);
+    let mut command = as_nobody(&capabilities, &path);
+    let watch = Ready::start(command.args(["explain", &server.id(), "--json"]));
+    assert!(watch.line.ends_with("in tier A\n"), "{}", watch.line);
+    assert!(get(address, "a.bin").ends_with(&pattern(0..LEN)));
+    let (code, stdout, stderr) = watch.interrupt();
+    assert_eq!(code, Some(0), "{stderr}");
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(summary["report"]["total"]["by_reference_bytes"], LEN, "{stdout}");
+}
