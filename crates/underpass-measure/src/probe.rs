@@ -18,7 +18,7 @@ mod receive;
 mod sockets;
 mod transmit;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -150,15 +150,20 @@ impl Probe {
     fn read(&self) -> Result<Evidence, Errno> {
         let entries = self.maps.calls.entries()?;
         let calls: Vec<_> = entries.iter().map(|(key, value)| layout::calls(key, value)).collect();
-        let files = calls.iter().flat_map(|calls| [calls.source, calls.target]).flatten();
+        let files = calls.iter().flat_map(|calls| {
+            [calls.source, calls.target].into_iter().flatten().map(|file| (file, calls.process))
+        });
         // A socket that no call of theirs names is a stranger's.
-        let used: HashSet<u64> =
-            files.filter(|file| file.kind == FileKind::Socket).map(|file| file.inode).collect();
+        let sockets_used = files.filter(|(file, _)| file.kind == FileKind::Socket);
+        let mut used: HashMap<u64, u32> = HashMap::new();
+        for (file, process) in sockets_used {
+            used.entry(file.inode).or_insert(process);
+        }
         let mut sockets = BTreeMap::new();
         for (key, value) in self.maps.names.entries()? {
             let inode = u64_at(&key, 0);
-            if used.contains(&inode) {
-                sockets.insert(inode, named(inode, &value));
+            if let Some(&process) = used.get(&inode) {
+                sockets.insert(inode, named(inode, process, &value));
             }
         }
         for (key, value) in self.maps.sent.entries()? {
@@ -188,11 +193,14 @@ impl Probe {
     }
 }
 
-fn named(inode: u64, value: &[u8]) -> Socket {
+fn named(inode: u64, process: u32, value: &[u8]) -> Socket {
     let (local, peer) = layout::addresses(value);
     Socket {
         inode,
-        process: layout::user(value),
+        process: match layout::user(value) {
+            0 => process,
+            first => first,
+        },
         local,
         peer,
         upper_layer: layout::upper_layer(value),

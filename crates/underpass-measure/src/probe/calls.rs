@@ -77,12 +77,14 @@ const SHAPES: &[Shape] = &[
     // accept, accept4: what they return is the descriptor.
     Shape { numbers: &[43, 288], source: Some(Argument::Returned), is_counted: false, ..PLAIN },
     // sendfile.
-    Shape { numbers: &[40], source: Some(Argument::Second), target: Some(Argument::First), ..PLAIN },
+    Shape { numbers: &[40], source: Some(Argument::Second), target: Some(Argument::First),
+            ..PLAIN },
     // splice, copy_file_range.
     Shape { numbers: &[275, 326], source: Some(Argument::First), target: Some(Argument::Third),
             ..PLAIN },
     // tee.
-    Shape { numbers: &[276], source: Some(Argument::First), target: Some(Argument::Second), ..PLAIN },
+    Shape { numbers: &[276], source: Some(Argument::First), target: Some(Argument::Second),
+            ..PLAIN },
 ];
 
 const MSG_ZEROCOPY: i32 = 0x400_0000;

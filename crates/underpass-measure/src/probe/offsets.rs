@@ -26,7 +26,9 @@ macro_rules! offsets {
                 let frag = if btf.size("skb_frag").is_ok() { "skb_frag" } else { "bio_vec" };
                 let page = ["netmem", "bv_page"].iter().find_map(|m| btf.offset(frag, m).ok());
                 let len = ["len", "bv_len"].iter().find_map(|m| btf.offset(frag, m).ok());
-                let absent = |member: &str| BtfError::Absent { of: frag.into(), member: member.into() };
+                let absent = |member: &str| {
+                    BtfError::Absent { of: frag.into(), member: member.into() }
+                };
                 Ok(Self {
                     $($field: btf.offset($of, $member)?,)+
                     frag_page: page.ok_or_else(|| absent("netmem"))?,

@@ -41,17 +41,13 @@ const SIGN: i32 = i32::MIN;
 impl Program<'_> {
     /// The whole program for `net_dev_start_xmit(skb, dev)`.
     pub(crate) fn write_transmit(&mut self) {
-        let (end, measured) = (self.end(), self.asm.label());
+        let end = self.end();
         self.asm.mov(R6, R1);
         self.asm.load(Width::Eight, R1, R6, 8);
         self.asm.store(Width::Eight, R10, DEVICE, R1);
         self.asm.load(Width::Eight, R6, R6, 0);
         self.follow(R7, R6, self.offsets.skb_sk, end);
         self.asm.store(Width::Eight, R10, SOCKET, R7);
-        self.look_up(self.maps.sockets.as_fd(), SOCKET);
-        self.asm.jump_if(If::NotEqual, R0, 0, measured);
-        self.require_followed();
-        self.asm.here(measured);
         self.measure_payload();
         self.find_socket();
         self.tell_old_from_new();
@@ -85,14 +81,14 @@ impl Program<'_> {
         self.asm.here(counted);
     }
 
-    /// R7 = what is known of the socket. One that is not known sends for the first time, in the
-    /// context of a followed process: it may be another's all the same, whose packet only rides
-    /// along, so the reader believes it when a call of that process names it.
+    /// R7 = what is known of the socket. One that is not known sends for the first time, whose it
+    /// may be: the context is not always its owner's, so the reader keeps those that a followed
+    /// process's calls name.
     fn find_socket(&mut self) {
         let (end, known) = (self.end(), self.asm.label());
         self.look_up(self.maps.sockets.as_fd(), SOCKET);
         self.asm.jump_if(If::NotEqual, R0, 0, known);
-        self.require_followed();
+        self.asm.store(Width::Eight, R10, PROCESS, 0);
         self.asm.load(Width::Eight, R7, R10, SOCKET);
         self.follow(R8, R7, self.offsets.sk_socket, end);
         let inode = self.offsets.socket_inode + self.offsets.inode_number;
