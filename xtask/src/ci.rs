@@ -22,6 +22,7 @@ const NEEDED: [(&str, &str); 18] = [
     ("cpio", "cpio"),
     ("curl", "curl"),
     ("busybox", "busybox-static"),
+    ("ethtool", "ethtool"),
     ("git", "git"),
     ("ip", "iproute2"),
     ("ldd", "libc-bin"),
@@ -31,10 +32,14 @@ const NEEDED: [(&str, &str); 18] = [
     ("mkfs.xfs", "xfsprogs"),
     ("mount", "mount"),
     ("nginx", "nginx-light"),
+    ("nsenter", "util-linux"),
+    ("openssl", "openssl"),
+    ("python3", "python3"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("setcap", "libcap2-bin"),
     ("strace", "strace"),
     ("taskset", "util-linux"),
+    ("tc", "iproute2"),
     ("unshare", "util-linux"),
 ];
 
