@@ -17,7 +17,7 @@ use crate::outcome::{Expectation, Tally};
 use crate::{guest, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 18] = [
+const NEEDED: [(&str, &str); 23] = [
     ("cc", "gcc"),
     ("cpio", "cpio"),
     ("curl", "curl"),
