@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_new_file_shares_nothing() {
-        let mut file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let mut file = tempfile::tempfile_in(underpass_testkit::disk::disk_dir().unwrap()).unwrap();
         file.write_all(&[7; 100_000]).unwrap();
         match shared(file.as_fd(), 0) {
             Ok(part) => assert_eq!(part, Part { shared_bytes: 0, next: None }),

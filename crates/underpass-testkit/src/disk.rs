@@ -309,18 +309,19 @@ mod tests {
     fn a_throttled_disk_is_slow_when_cold_and_fast_again_afterwards() {
         let mut disk = crate::require!(Disk::new(FileSystem::Ext4, 64 << 20));
         let path = disk.path().join("a");
-        std::fs::write(&path, vec![7; MIB]).unwrap();
+        std::fs::write(&path, vec![7; 4 * MIB]).unwrap();
         let file = File::open(&path).unwrap();
         let read_cold = || {
             Disk::evict(&file).unwrap();
             let start = Instant::now();
-            file.read_exact_at(&mut vec![0; MIB], 0).unwrap();
+            file.read_exact_at(&mut vec![0; 4 * MIB], 0).unwrap();
             start.elapsed()
         };
         crate::require!(disk.throttle_reads(1 << 20));
-        // The kernel lets a slice or two (0.1 s each) pass; the whole takes 1 s at that rate.
+        // At that rate the whole takes 4 s. The kernel lets a slice or two (0.1 s each) pass, and
+        // a page or another stays in the cache.
         let throttled = read_cold();
-        assert!(throttled > Duration::from_millis(400), "{throttled:?}");
+        assert!(throttled > Duration::from_secs(1), "{throttled:?}");
         disk.release_reads();
         let free = read_cold();
         assert!(free < throttled / 2, "{free:?} after {throttled:?}");

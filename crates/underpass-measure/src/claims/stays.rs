@@ -16,13 +16,15 @@ use crate::eyes::cache;
 use crate::figure::Figure;
 
 const READ_BYTES: usize = 24 << 20;
+const MIB: f64 = 1_048_576.0;
 
 /// Room for the file and all else that a process needs, and room for a part of it.
 const AMPLE_BYTES: u64 = 96 << 20;
 const SHORT_BYTES: u64 = 12 << 20;
 
-/// Pages that may come back without memory being short: other things on the machine take some.
-const STRAY_PAGES: f64 = 64.0;
+/// The part of the file that may be fetched again without memory being short: a kernel that
+/// reclaims ahead of need takes some.
+const STRAY_SHARE: f64 = 0.25;
 
 /// What the passes showed.
 #[derive(Debug, Clone, Copy)]
@@ -73,11 +75,15 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
         verdict: judge(&Seen { again_bytes, next_bytes, short_bytes }),
         explanation: format!(
             "A file of {} MiB was mapped under a control group. With room for it, the second pass \
-             and the next process found every page in memory. With room for {} MiB the kernel \
-             evicted mapped pages like any others, and the second pass fetched them again. It is \
-             the page cache that keeps them, not the mapping: what read(2) brings in stays too.",
+             fetched {:.1} MiB again and the next process {:.1} MiB. With room for {} MiB the \
+             kernel evicted mapped pages like any others, and the second pass fetched {:.1} MiB. \
+             It is the page cache that keeps them, not the mapping: what read(2) brings in stays \
+             too.",
             READ_BYTES >> 20,
-            SHORT_BYTES >> 20
+            again_bytes / MIB,
+            next_bytes / MIB,
+            SHORT_BYTES >> 20,
+            short_bytes / MIB,
         ),
     })
 }
@@ -105,7 +111,7 @@ fn push(lines: &mut Vec<Line>, name: &str, account: &Account, pass: usize) {
 }
 
 fn judge(seen: &Seen) -> Verdict {
-    let stray = STRAY_PAGES * 4096.0;
+    let stray = STRAY_SHARE * number(READ_BYTES as u64);
     let half = number(READ_BYTES as u64) / 2.0;
     let stays = seen.again_bytes <= stray && seen.next_bytes <= stray;
     match (stays, seen.short_bytes >= half) {

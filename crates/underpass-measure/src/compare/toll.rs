@@ -161,11 +161,13 @@ VmFlags: rd sh mr mw me ms sd
     fn memory_that_is_touched_is_seen_as_anonymous() {
         let file = tempfile::tempfile().unwrap();
         let mut memory = Memory::of(&file).unwrap();
-        let touched = std::hint::black_box(vec![1_u8; 16 << 20]);
+        // More by far than what other tests of this process take and give back meanwhile.
+        const TOUCHED: usize = 256 << 20;
+        let touched = std::hint::black_box(vec![1_u8; TOUCHED]);
         memory.look(0).unwrap();
-        assert_eq!(touched.len(), 16 << 20);
+        assert_eq!(touched.len(), TOUCHED);
         let grown = memory.peak.anonymous;
-        assert!((15 << 20..40 << 20).contains(&grown), "{grown}");
+        assert!((128 << 20..384 << 20).contains(&grown), "{grown}");
         assert_eq!(memory.peak.file, 0);
         // A mapping that came and went within a call.
         memory.look(5000).unwrap();
