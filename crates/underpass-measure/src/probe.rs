@@ -3,7 +3,12 @@
 //!
 //! It needs `CAP_BPF` and `CAP_PERFMON`, and the kernel's type information; no compiler, and
 //! nothing of tracefs. What it costs: a few hundred nanoseconds a call of a followed process, some
-//! ten for every other.
+//! ten for every other; and a microsecond or so for every TCP packet with payload that the machine
+//! sends, a stranger's too, because packets leave in anybody's context.
+//!
+//! A kernel may be made to run no such program while a certain process runs, as sandboxes do to
+//! protect the one that manages them. Packets that a timer sends in that process's time, mostly
+//! retransmissions, are then not seen, and nothing tells of them.
 //!
 //! Source: bpf(2); capabilities(7); `Documentation/bpf/`.
 

@@ -136,6 +136,11 @@ impl<'p> Program<'p> {
         self.update(map, key, value, ANY);
     }
 
+    /// Sets a value unless the key has one.
+    pub(crate) fn set_new(&mut self, map: BorrowedFd<'_>, key: i16, value: i16) {
+        self.update(map, key, value, NEW);
+    }
+
     fn update(&mut self, map: BorrowedFd<'_>, key: i16, value: i16, how: i32) {
         self.asm.load_map(R1, map);
         self.frame_address(R2, key);

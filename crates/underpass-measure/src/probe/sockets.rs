@@ -38,7 +38,8 @@ impl Program<'_> {
         self.clear(VALUE, socket::VALUE);
         self.asm.load(Width::Eight, R1, R10, INODE);
         self.asm.store(Width::Eight, R10, VALUE + socket::INODE, R1);
-        self.set(self.maps.sockets.as_fd(), SOCKET, VALUE);
+        // Not in place of one that another processor has just made and counts in.
+        self.set_new(self.maps.sockets.as_fd(), SOCKET, VALUE);
         self.name_socket();
         self.asm.jump(done);
         self.asm.here(known);

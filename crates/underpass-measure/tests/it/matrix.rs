@@ -7,6 +7,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use linux_raw_sys::general as nr;
 use underpass_measure::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Pages, Socket};
@@ -15,6 +18,7 @@ use underpass_testkit::network::Link;
 use underpass_testkit::require;
 use underpass_testkit::senders::{Load, Program, Receiving, Sending, Sent};
 use underpass_testkit::skip::Capability;
+use underpass_testkit::wait;
 
 use crate::matrix_peers::{Pair, patterned, program};
 
@@ -42,9 +46,57 @@ struct Observed {
     sent: Sent,
 }
 
+impl Observed {
+    /// Whether as much was seen as the sender says that it sent, and sent again.
+    fn is_whole(&self, load: &Load) -> bool {
+        let socket = socket_of(&self.evidence, self.socket);
+        let seen: u64 = socket.sent.iter().map(|pages| pages.bytes).sum();
+        let sent = load.times * (load.header_bytes + load.body_bytes);
+        (seen, socket.retransmitted_bytes) == (sent, self.sent.retransmitted_bytes)
+    }
+}
+
+/// Whether this machine lets no program of the probe run while its init process does, as a
+/// sandbox may do to the one that manages it.
+///
+/// A timer that fires then sends packets unseen: seen in tracefs, not by any tracing program. Of
+/// some hundred transfers over loopback one has such a packet.
+fn is_init_hidden() -> bool {
+    static HIDDEN: LazyLock<bool> = LazyLock::new(|| {
+        let probe = Probe::load().unwrap();
+        probe.follow(1).unwrap();
+        let is_seen = wait::until(Duration::from_millis(500), || {
+            // An orphan, whose end init is woken to hear of.
+            Command::new("sh").args(["-c", "true & exit"]).status().unwrap();
+            let evidence = probe.evidence().unwrap();
+            evidence.processes.iter().any(|process| process.process == 1).then_some(())
+        });
+        is_seen.is_none()
+    });
+    *HIDDEN
+}
+
 /// Sends the load in a fresh connection while sender and receiver are followed, from before they
-/// have sockets.
+/// have sockets; again, up to twice, if this machine hid a packet.
 fn observe(
+    link: &Link,
+    program: &Program,
+    way: Sending,
+    file: &Path,
+    load: &Load,
+    how: Receiving,
+) -> Observed {
+    let mut tries = if is_init_hidden() { 3 } else { 1 };
+    loop {
+        let seen = observe_once(link, program, way, file, load, how);
+        tries -= 1;
+        if tries == 0 || seen.is_whole(load) {
+            return seen;
+        }
+    }
+}
+
+fn observe_once(
     link: &Link,
     program: &Program,
     way: Sending,
@@ -287,26 +339,14 @@ fn headers_over(link: &Link, program: &Program, medium: Medium) {
     for way in Sending::ALL {
         for body_bytes in [100, 4096, 16_384] {
             let load = Load { call_bytes: 65_536, header_bytes: 200, body_bytes, times: TIMES };
-            // Of some hundred runs one misses a packet, and why is not known: a miss must not
-            // repeat itself.
-            let mut tries = 3;
-            loop {
-                let seen = observe(link, program, way, file.path(), &load, Receiving::Copy);
-                let mut expected = ByOrigin::new();
-                let (body, _) = leaves_from(way, medium, seen.file);
-                let header = leaves_from(Sending::ReadWrite, medium, seen.file).0;
-                *expected.entry(body).or_default() += TIMES * body_bytes;
-                *expected.entry(header).or_default() += TIMES * 200;
-                let sent = by_origin(&socket_of(&seen.evidence, seen.socket).sent);
-                tries -= 1;
-                if sent == expected {
-                    break;
-                }
-                assert!(
-                    tries > 0,
-                    "{way} {body_bytes} over {medium:?}: {sent:?}, not {expected:?}"
-                );
-            }
+            let seen = observe(link, program, way, file.path(), &load, Receiving::Copy);
+            let mut expected = ByOrigin::new();
+            let (body, _) = leaves_from(way, medium, seen.file);
+            let header = leaves_from(Sending::ReadWrite, medium, seen.file).0;
+            *expected.entry(body).or_default() += TIMES * body_bytes;
+            *expected.entry(header).or_default() += TIMES * 200;
+            let sent = by_origin(&socket_of(&seen.evidence, seen.socket).sent);
+            assert_eq!(sent, expected, "{way} {body_bytes} over {medium:?}");
         }
     }
 }
