@@ -36,7 +36,7 @@ pub use self::text::render;
 use crate::claims::rig::Rig;
 use crate::compare::report::Report;
 use crate::eyes::{self, Eyes, EyesError, Wanted};
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 
 /// A sentence, and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -314,9 +314,8 @@ pub fn run(
     Ok(claims)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "sentences are few")]
 fn share(step: usize) -> f64 {
-    step as f64 / SENTENCES.len() as f64
+    float(step as u64) / float(SENTENCES.len() as u64)
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! [`context::Context`]; what looks at the machine is apart from it.
 
 mod apportion;
-pub(crate) mod call;
 mod calls_only;
 pub mod context;
 mod ethtool;
@@ -21,4 +20,3 @@ mod seen_calls;
 mod socket;
 mod table;
 pub mod watch;
-pub mod words;

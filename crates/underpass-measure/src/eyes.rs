@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::compare::report::{Cache, Spread};
 use crate::eyes::look::{Answer, Places};
 use crate::eyes::spent::Spent;
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 
 /// What was found of one file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -231,9 +231,8 @@ pub fn run(
     Ok(Eyes { file: path.to_owned(), bytes, repeats: subject.repeats, rows })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "steps are few")]
 fn share(step: usize, steps: usize) -> f64 {
-    step as f64 / steps as f64
+    float(step as u64) / float(steps as u64)
 }
 
 struct Subject<'a> {
@@ -311,7 +310,7 @@ fn measured(
             max: speed(runs[runs.len() - 1]),
         },
         piece_ns: Figure::Derived {
-            value: nanoseconds(median.elapsed) / count(places.count()),
+            value: nanoseconds(median.elapsed) / float(places.count()),
             from: "time of the run / pieces",
         },
         cpu_s_per_gb: Figure::Measured(median.cpu.as_secs_f64() / gb(bytes)),
@@ -342,14 +341,8 @@ fn absent(way: Way, task: Task, order: Order, cache: Cache, places: &Places, why
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "bytes of one run stay far below 2^53")]
 fn gb(bytes: u64) -> f64 {
-    bytes as f64 / 1e9
-}
-
-#[expect(clippy::cast_precision_loss, reason = "pieces of one run stay far below 2^53")]
-const fn count(pieces: u64) -> f64 {
-    pieces as f64
+    float(bytes) / 1e9
 }
 
 fn nanoseconds(time: std::time::Duration) -> f64 {

@@ -26,9 +26,8 @@ pub enum Figure {
 impl Figure {
     /// A count that was measured.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "counts of bytes stay far below 2^53")]
     pub const fn count(count: u64) -> Self {
-        Self::Measured(count as f64)
+        Self::Measured(float(count))
     }
 
     /// The number, if there is one.
@@ -58,6 +57,12 @@ impl fmt::Display for Figure {
             None => f.write_str("?"),
         }
     }
+}
+
+/// A count as a number to reckon with.
+#[expect(clippy::cast_precision_loss, reason = "counts of bytes stay far below 2^53")]
+pub(crate) const fn float(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod assembler;
 pub mod btf;
+mod call;
 pub mod claims;
 pub mod compare;
 pub mod evidence;
@@ -15,3 +16,4 @@ pub mod figure;
 #[cfg(feature = "html")]
 pub mod page;
 pub mod probe;
+mod words;

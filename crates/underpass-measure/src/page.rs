@@ -18,6 +18,7 @@ use crate::claims::{self, Claim, Found, Verdict as Judgement};
 use crate::compare::report::{Cache, Link, Pair, Report, Row, Verdict};
 use crate::eyes::Eyes;
 use crate::page::number::Notes;
+use crate::words;
 
 /// Rules for light and dark, wide and narrow.
 const STYLE: &str = include_str!("page/style.css");
@@ -195,7 +196,7 @@ fn seen(eyes: &Eyes, notes: &mut Notes) -> Markup {
     html! {
         section id="eyes" {
             h2 { "To the program's own eyes: read(2) against a mapping" }
-            p { (number::bytes_text(eyes.bytes)) " of " (eyes.file.display()) ", " (eyes.repeats)
+            p { (words::size(eyes.bytes)) " of " (eyes.file.display()) ", " (eyes.repeats)
                 " runs of each." }
             div.plots { (plot::eyes(eyes)) }
             (table::of_eyes(eyes, notes))
@@ -275,11 +276,11 @@ fn conditions(report: &Report) -> Markup {
                 dt { "Kernel" } dd { (machine.kernel) }
                 dt { "Processor" }
                 dd { (machine.processor) ", " (machine.processors) " to be used" }
-                dt { "Memory" } dd { (number::bytes_text(machine.memory_bytes)) }
+                dt { "Memory" } dd { (words::size(machine.memory_bytes)) }
                 dt { "Evidence" } dd { "Tier " (machine.tier) ": " (machine.tier_reason) }
                 dt { "File" }
                 dd { (held.file) ", inode " (held.inode) ", " (held.file_system) ", "
-                    (number::bytes_text(held.file_bytes)) }
+                    (words::size(held.file_bytes)) }
                 dt { "Runs" } dd { (held.repeats) " of each row, interleaved; medians" }
                 dt { "Congestion control" }
                 dd { (held.congestion_control) "; the kernel's default is "
@@ -287,7 +288,7 @@ fn conditions(report: &Report) -> Markup {
                 dt { "Sender" } dd { (processor(held.sender_processor)) }
                 dt { "Receiver" }
                 dd { (processor(held.receiver_processor)) ", "
-                    (number::bytes_text(held.receiver_call_bytes as u64)) " a call" }
+                    (words::size(held.receiver_call_bytes as u64)) " a call" }
             }
             @if !held.notes.is_empty() {
                 h3 { "To be known besides" }

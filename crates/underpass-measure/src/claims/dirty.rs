@@ -14,10 +14,10 @@ use std::time::Instant;
 use underpass_sys::cachestat::Pages;
 use underpass_sys::region::Access;
 
-use crate::claims::rig::{self, Rig};
+use crate::claims::rig::Rig;
 use crate::claims::{Line, Shown, Unit, Verdict};
 use crate::eyes::cache;
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 
 const STORED_PAGES: usize = 256;
 
@@ -115,7 +115,7 @@ fn expiry() -> Figure {
     let centiseconds = text
         .map_err(|error| error.to_string())
         .and_then(|text| text.trim().parse::<u64>().map_err(|error| error.to_string()));
-    centiseconds.map_or_else(Figure::Unavailable, |age| Figure::Measured(rig::number(age) * 1e7))
+    centiseconds.map_or_else(Figure::Unavailable, |age| Figure::Measured(float(age) * 1e7))
 }
 
 fn judge(seen: &Seen, is_there: bool) -> Verdict {

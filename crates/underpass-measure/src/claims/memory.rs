@@ -12,10 +12,10 @@ use std::io;
 
 use crate::claims::child::{self, Way};
 use crate::claims::group::Group;
-use crate::claims::rig::{FILE_BYTES, Rig, number};
+use crate::claims::rig::{FILE_BYTES, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
 use crate::eyes::cache;
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 
 /// Bytes of the file that are read.
 const READ_BYTES: usize = 32 << 20;
@@ -41,7 +41,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
         };
         let memory = account.memory;
         let total = memory.anonymous + cached.unwrap_or(READ_BYTES as u64);
-        totals.push(number(total));
+        totals.push(float(total));
         lines.extend([
             Line::new(format!("{name}: RssAnon"), Figure::count(memory.anonymous), Unit::Bytes),
             Line::new(format!("{name}: RssFile"), Figure::count(memory.file_mapped), Unit::Bytes),
@@ -52,7 +52,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
             ),
             Line::new(
                 format!("{name}: RssAnon and the file's pages in the page cache"),
-                Figure::Derived { value: number(total), from: "RssAnon + pages cached x 4096" },
+                Figure::Derived { value: float(total), from: "RssAnon + pages cached x 4096" },
                 Unit::Bytes,
             ),
             Line::new(

@@ -123,9 +123,3 @@ pub(super) fn nanoseconds_each(times: u32, mut work: impl FnMut()) -> f64 {
 }
 
 const BATCHES: usize = 21;
-
-/// Bytes as a number, for ratios.
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-pub(super) const fn number(count: u64) -> f64 {
-    count as f64
-}

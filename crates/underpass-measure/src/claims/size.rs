@@ -15,6 +15,7 @@ use crate::claims::rig::{self, Aligned, FILE_BYTES, PIECE_BYTES, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
 use crate::eyes::cache;
 use crate::figure::Figure;
+use crate::words;
 
 /// Sizes of file, in bytes.
 const SIZES: [usize; 7] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
@@ -41,7 +42,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
         .collect::<io::Result<Vec<Cost>>>()?;
     let mut lines = Vec::new();
     for Cost { bytes, read, mapping } in &costs {
-        let size = size_text(*bytes);
+        let size = words::size(*bytes as u64);
         lines.extend([
             Line::new(
                 format!("{size}: read(2) and look"),
@@ -107,15 +108,11 @@ fn judge(costs: &[Cost]) -> Verdict {
     match costs.get(last_bad + 1) {
         Some(first_good) => Verdict::HoldsIf(format!(
             "large means {} or more; at {} reading is still quicker",
-            size_text(first_good.bytes),
-            size_text(costs[last_bad].bytes)
+            words::size(first_good.bytes as u64),
+            words::size(costs[last_bad].bytes as u64)
         )),
         None => Verdict::DoesNotHold,
     }
-}
-
-fn size_text(bytes: usize) -> String {
-    if bytes < 1 << 20 { format!("{} KiB", bytes >> 10) } else { format!("{} MiB", bytes >> 20) }
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use std::io;
 
 use crate::claims::child::{self, Account, Way};
 use crate::claims::group::Group;
-use crate::claims::rig::{FILE_BYTES, Rig, number};
+use crate::claims::rig::{FILE_BYTES, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
 use crate::eyes::cache;
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 
 const READ_BYTES: usize = 24 << 20;
 const MIB: f64 = 1_048_576.0;
@@ -93,7 +93,7 @@ fn refaults(group: &Group) -> Figure {
 }
 
 fn fetched(account: &Account, pass: usize) -> Option<f64> {
-    account.passes.get(pass)?.disk_bytes.map(number)
+    account.passes.get(pass)?.disk_bytes.map(float)
 }
 
 fn push(lines: &mut Vec<Line>, name: &str, account: &Account, pass: usize) {
@@ -111,8 +111,8 @@ fn push(lines: &mut Vec<Line>, name: &str, account: &Account, pass: usize) {
 }
 
 fn judge(seen: &Seen) -> Verdict {
-    let stray = STRAY_SHARE * number(READ_BYTES as u64);
-    let half = number(READ_BYTES as u64) / 2.0;
+    let stray = STRAY_SHARE * float(READ_BYTES as u64);
+    let half = float(READ_BYTES as u64) / 2.0;
     let stays = seen.again_bytes <= stray && seen.next_bytes <= stray;
     match (stays, seen.short_bytes >= half) {
         (true, true) => Verdict::Holds,

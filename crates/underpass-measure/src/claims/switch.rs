@@ -14,7 +14,7 @@ use rustix::time::ClockId;
 use crate::claims::rig::{self, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
 use crate::eyes::spent;
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 
 /// "Tens of nanoseconds to microseconds", in nanoseconds.
 const TENS: f64 = 10.0;
@@ -99,7 +99,7 @@ fn first_touches() -> io::Result<(u64, f64)> {
     })?;
     drop(memory);
     let faults = spent.minor_faults.max(1);
-    Ok((faults, spent.elapsed.as_secs_f64() * 1e9 / rig::number(faults)))
+    Ok((faults, spent.elapsed.as_secs_f64() * 1e9 / float(faults)))
 }
 
 /// Time of a change of threads, half of what a byte's way there and back takes.

@@ -5,6 +5,7 @@
 
 use crate::claims::{Claim, Found, Line, Unit, Verdict};
 use crate::figure::Figure;
+use crate::words;
 
 /// Columns that the text keeps to.
 const WIDTH: usize = 96;
@@ -28,10 +29,11 @@ pub fn render(claims: &[Claim]) -> String {
                 Verdict::HoldsIf(_) => "holds if ",
                 Verdict::Unavailable(_) | Verdict::Holds | Verdict::DoesNotHold => "",
             };
-            wrap(&mut text, "  => ", &format!("{word}{detail}"));
+            let detail = format!("{word}{detail}");
+            words::paragraph(&mut text, "  => ", "     ", &detail, WIDTH);
         }
         if !claim.explanation.is_empty() {
-            wrap(&mut text, "     ", &claim.explanation);
+            words::paragraph(&mut text, "     ", "     ", &claim.explanation, WIDTH);
         }
         text.push('\n');
     }
@@ -64,8 +66,8 @@ fn figure_text(figure: &Figure, unit: Unit) -> String {
 #[must_use]
 pub(crate) fn quantity(value: f64, unit: Unit) -> String {
     match unit {
-        Unit::Nanoseconds => scaled(value, 1000.0, &["ns", "µs", "ms", "s"]),
-        Unit::Bytes => scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"]),
+        Unit::Nanoseconds => words::scaled(value, 1000.0, &["ns", "µs", "ms", "s"]),
+        Unit::Bytes => words::bytes_of(value),
         Unit::Pages => whole(value, "page", "pages"),
         Unit::Calls => whole(value, "call", "calls"),
         Unit::Crossings => whole(value, "crossing", "crossings"),
@@ -80,44 +82,6 @@ pub(crate) fn quantity(value: f64, unit: Unit) -> String {
 
 fn whole(value: f64, one: &str, many: &str) -> String {
     format!("{value:.0} {}", if value == 1.0 { one } else { many })
-}
-
-fn scaled(value: f64, step: f64, units: &[&str]) -> String {
-    let mut value = value;
-    let mut units = units.iter();
-    let mut unit = units.next().copied().unwrap_or_default();
-    for larger in units {
-        if value < step * 0.9995 {
-            break;
-        }
-        value /= step;
-        unit = larger;
-    }
-    if value.fract() == 0.0 || value >= 99.95 {
-        format!("{value:.0} {unit}")
-    } else {
-        format!("{value:.1} {unit}")
-    }
-}
-
-/// Appends `words` after `indent`, broken at spaces; further lines are indented as far.
-fn wrap(text: &mut String, indent: &str, words: &str) {
-    text.push_str(indent);
-    let mut column = indent.chars().count();
-    for (at, word) in words.split_whitespace().enumerate() {
-        let len = word.chars().count();
-        if at > 0 && column + 1 + len > WIDTH {
-            text.push('\n');
-            text.push_str(&" ".repeat(indent.chars().count()));
-            column = indent.chars().count();
-        } else if at > 0 {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += len;
-    }
-    text.push('\n');
 }
 
 #[cfg(test)]

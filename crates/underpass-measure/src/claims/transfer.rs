@@ -13,11 +13,11 @@ use std::os::unix::net::UnixStream;
 
 use underpass_sys::map::Map;
 
-use crate::claims::rig::{FILE_BYTES, PIECE_BYTES, Rig, number};
+use crate::claims::rig::{FILE_BYTES, PIECE_BYTES, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
 use crate::eyes::cache;
 use crate::eyes::spent::{self, Spent};
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 
 /// How the bytes go.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +95,7 @@ pub(super) fn sendfile_halves_the_switches(rig: &mut Rig<'_>) -> io::Result<Show
         ("sendfile, asked for all at once", &whole),
     ] {
         lines.push(Line::new(format!("{name}: calls"), Figure::count(calls.calls), Unit::Calls));
-        let value = 2.0 * number(calls.calls);
+        let value = 2.0 * float(calls.calls);
         let crossings = Figure::Derived { value, from: "2 x calls, faults not among them" };
         lines.push(Line::new(format!("{name}: there and back"), crossings, Unit::Crossings));
         lines.push(Line::new(
@@ -104,7 +104,7 @@ pub(super) fn sendfile_halves_the_switches(rig: &mut Rig<'_>) -> io::Result<Show
             Unit::Switches,
         ));
     }
-    let ratio = number(pieces.0.calls) / number(read_write.0.calls);
+    let ratio = float(pieces.0.calls) / float(read_write.0.calls);
     Ok(Shown {
         lines,
         verdict: halves(ratio),
@@ -119,11 +119,11 @@ pub(super) fn sendfile_halves_the_switches(rig: &mut Rig<'_>) -> io::Result<Show
 }
 
 fn copies(calls: &Calls) -> f64 {
-    number(calls.read_bytes + calls.written_bytes) / number(FILE_BYTES)
+    float(calls.read_bytes + calls.written_bytes) / float(FILE_BYTES)
 }
 
 fn cpu_s_per_gb(spent: &Spent) -> f64 {
-    spent.cpu.as_secs_f64() / (number(FILE_BYTES) / 1e9)
+    spent.cpu.as_secs_f64() / (float(FILE_BYTES) / 1e9)
 }
 
 fn saved(with_read: f64, with_map: f64) -> Verdict {

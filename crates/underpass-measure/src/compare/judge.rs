@@ -15,7 +15,7 @@ use super::plan::Case;
 use super::report::{CallsOfKind, Pair, Row, Spread, Verdict};
 use super::seen::Seen;
 use super::textbook;
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 
 /// Smallest unit in which files are mapped.
 const PAGE_BYTES: u64 = 4096;
@@ -210,11 +210,6 @@ const fn copying(method: Method) -> Option<Copying> {
         | Method::UringSplice
         | _ => None,
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "bytes and nanoseconds of a run are below 2^53")]
-const fn float(n: u64) -> f64 {
-    n as f64
 }
 
 fn seconds(ns: u64) -> f64 {

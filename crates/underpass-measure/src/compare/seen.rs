@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::crew::Run;
-use crate::evidence::{Calls, Evidence, FileKind, Lent, Origin, Pages};
-use crate::explain::call::{self, Role};
+use linux_raw_sys::general::__NR_io_uring_enter;
 
-/// The call by which io_uring moves bytes.
-const URING: &str = "io_uring_enter";
+use super::crew::Run;
+use crate::call::{self, Role};
+use crate::evidence::{Calls, Evidence, FileKind, Lent, Origin, Pages};
 
 /// What was seen of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +36,7 @@ impl Seen {
         for calls in own {
             let Some(role) = call::role(calls.number) else { continue };
             // What io_uring is told names no descriptor.
-            let is_of_the_run = touches(calls, ends) || call::name(calls.number) == URING;
+            let is_of_the_run = touches(calls, ends) || calls.number == __NR_io_uring_enter;
             // The empty write that shows the socket to the probe moves nothing.
             if !is_of_the_run || (role == Role::Give && calls.bytes == 0) {
                 continue;

@@ -7,8 +7,8 @@
 use std::fmt::Write;
 
 use super::report::{Report, Row, Textbook};
-use crate::explain::words;
 use crate::figure::Figure;
+use crate::words;
 
 /// Columns that lines keep to.
 const WIDTH: usize = 100;
@@ -50,21 +50,7 @@ impl Table {
 
     /// Adds words, in lines that begin with `indent`, the first with `start`.
     fn words(&mut self, start: &str, indent: &str, words: &str) {
-        let mut line = start.to_owned();
-        let mut is_empty = true;
-        for word in words.split_whitespace() {
-            if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
-                self.line(&line);
-                line = indent.to_owned();
-                is_empty = true;
-            }
-            if !is_empty {
-                line.push(' ');
-            }
-            line.push_str(word);
-            is_empty = false;
-        }
-        self.line(&line);
+        words::paragraph(&mut self.text, start, indent, words, WIDTH);
     }
 
     fn head(&mut self, report: &Report) {
@@ -275,12 +261,7 @@ impl Table {
     }
 
     fn bytes(&mut self, figure: &Figure) -> String {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a number of bytes, far below 2^53"
-        )]
-        self.cell(figure, |value| words::size(value as u64))
+        self.cell(figure, words::bytes_of)
     }
 
     fn cell(&mut self, figure: &Figure, text: impl FnOnce(f64) -> String) -> String {

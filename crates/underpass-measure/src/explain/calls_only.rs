@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin};
-use crate::explain::call::{self, Role};
 use crate::explain::context::Context;
 use crate::explain::ledger::{Class, Ledger, Way};
 use crate::explain::reasons::{Finding, Reason};
 use crate::explain::seen_calls::SeenCalls;
-use crate::explain::words::{count, of, share};
+use crate::words::{count, of, share};
 
 /// Documentation/networking/msg_zerocopy.rst: "generally only effective at writes over around
 /// 10 KB".

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileKind};
-use crate::explain::call::{self, Role};
 use crate::explain::context::{Context, FileKey};
 use crate::explain::fixes;
 use crate::explain::ledger::{Ledger, Part, Way};
 use crate::explain::reasons::{Finding, Reason};
 use crate::explain::seen_calls::SeenCalls;
-use crate::explain::words::{count, of};
+use crate::words::{count, of};
 
 /// Bytes that one program sent in one way.
 struct Group<'a> {

@@ -14,8 +14,8 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::call::{self, Role};
 use crate::evidence::{Evidence, FileKind};
-use crate::explain::call::{self, Role};
 use crate::explain::context::{Context, FileKey, Interface, Program};
 use crate::explain::ethtool;
 use crate::explain::proc::{self, Area};

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::call::{self, Role};
 use crate::evidence::{Evidence, FileId, FileKind};
 use crate::explain::apportion::apportion;
-use crate::explain::call::{self, Role};
 use crate::explain::context::{Context, FileKey};
 use crate::explain::reading::{self, Piece, Reader};
 use crate::explain::socket::{Giving, Passing, Source, Uses, split};

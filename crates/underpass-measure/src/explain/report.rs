@@ -14,8 +14,8 @@ use crate::explain::context::Context;
 use crate::explain::ledger::{Class, Ledger, Part};
 use crate::explain::reasons::{self, Finding};
 use crate::explain::watch::Tier;
-use crate::explain::words;
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
+use crate::words;
 
 /// How copied bytes are derived.
 const COPIED_FROM: &str = "bytes that left in copied pages, as far as reads of files, writes \
@@ -131,7 +131,7 @@ impl Report {
         }
         Self {
             by_reference_percent: percent(&total),
-            copied: Figure::Derived { value: as_f64(total.copied_bytes), from: COPIED_FROM },
+            copied: Figure::Derived { value: float(total.copied_bytes), from: COPIED_FROM },
             retransmitted_bytes: evidence.sockets.iter().map(|s| s.retransmitted_bytes).sum(),
             files: by_file(&ledger, context),
             peers: by_peer(&ledger, evidence),
@@ -165,15 +165,10 @@ fn percent(total: &Share) -> Figure {
     match total.file_bytes() {
         0 => Figure::Unavailable("no file bytes were seen to leave a TCP socket".into()),
         all => Figure::Derived {
-            value: as_f64(total.by_reference_bytes) * 100.0 / as_f64(all),
+            value: float(total.by_reference_bytes) * 100.0 / float(all),
             from: "bytes by reference / (bytes by reference + copied + unknown) x 100",
         },
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of bytes stay far below 2^53")]
-const fn as_f64(bytes: u64) -> f64 {
-    bytes as f64
 }
 
 fn by_file(ledger: &Ledger, context: &Context) -> Vec<Share> {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::call;
 use crate::evidence::{Calls, Evidence};
-use crate::explain::call;
-use crate::explain::words;
+use crate::words;
 
 /// Calls of some kind.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::explain::report::{Report, Share};
 use crate::explain::watch::{Summary, Tier, names};
-use crate::explain::words::{count, of, share, size};
+use crate::words::{count, of, paragraph, share, size};
 
 /// Rows shown of a list.
 const ROWS_MAX: usize = 10;
@@ -214,39 +214,14 @@ fn shortened(name: &str, width: usize) -> String {
     format!("…{end}")
 }
 
-/// A paragraph, indented and broken between words.
-fn line(text: &mut String, indent: usize, paragraph: &str) {
-    let mut column = 0;
-    for word in paragraph.split(' ') {
-        let len = word.chars().count();
-        if column == 0 || column + 1 + len > TEXT_COLUMNS {
-            if column > 0 {
-                text.push('\n');
-            }
-            text.extend(std::iter::repeat_n(' ', indent));
-            column = indent;
-        } else {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += len;
-    }
-    text.push('\n');
+fn line(text: &mut String, indent: usize, words: &str) {
+    let indent = " ".repeat(indent);
+    paragraph(text, &indent, &indent, words, TEXT_COLUMNS);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_paragraph_is_broken_between_words_and_keeps_its_indent() {
-        let mut text = String::new();
-        line(&mut text, 4, "word ".repeat(20).trim_end());
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 2);
-        assert!(lines.iter().all(|line| line.starts_with("    word") && line.len() <= 78));
-    }
 
     #[test]
     fn a_bar_is_full_only_for_the_whole() {

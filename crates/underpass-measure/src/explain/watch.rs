@@ -13,8 +13,8 @@ use crate::explain::learning::Learning;
 use crate::explain::outside::{Counted, Counters};
 use crate::explain::proc;
 use crate::explain::report::{Report, Shortfall};
-use crate::explain::words::of;
 use crate::probe::{Probe, ProbeError};
+use crate::words::of;
 
 /// What the watcher is privileged to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -22,7 +22,7 @@ use maud::{Markup, html};
 use underpass::Method;
 
 use crate::compare::report::{Cache, Pair, Row, Verdict};
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 use crate::page::class;
 
 /// Left edge and width of the boxes of the way, and of user memory beside it.
@@ -188,9 +188,8 @@ fn shares(row: &Row) -> (String, String) {
     (format!("copied ~{into:.2}"), format!("copied ~{:.2}", (copies - into).max(0.0)))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a ratio with two digits follows from it")]
 fn bytes(row: &Row) -> f64 {
-    row.bytes.max(1) as f64
+    float(row.bytes.max(1))
 }
 
 fn figure(figure: &Figure) -> String {

@@ -56,48 +56,14 @@ pub(super) fn marked(figure: &Figure, notes: &mut Notes, text: impl Fn(f64) -> S
     }
 }
 
-/// A whole number, in groups of three digits: `268,435,456`.
-pub(super) fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) && !text.ends_with('-') {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// A number with this many decimals.
 pub(super) fn decimals(count: usize) -> impl Fn(f64) -> String {
     move |value| format!("{value:.count$}")
 }
 
-/// Bytes in the unit that suits them.
-pub(super) fn bytes(value: f64) -> String {
-    crate::claims::quantity(value, crate::claims::Unit::Bytes)
-}
-
-/// Bytes in the unit that suits them.
-#[expect(clippy::cast_precision_loss, reason = "a size is shown with two or three digits")]
-pub(super) fn bytes_text(count: u64) -> String {
-    bytes(count as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn digits_are_grouped_by_threes() {
-        for (value, wanted) in
-            [(0.0, "0"), (999.0, "999"), (1_000.0, "1,000"), (268_435_456.0, "268,435,456")]
-        {
-            assert_eq!(grouped(value), wanted);
-        }
-        assert_eq!(grouped(-123_456.0), "-123,456");
-    }
 
     #[test]
     fn a_reason_is_listed_once_however_often_it_is_used() {

@@ -17,6 +17,7 @@ use underpass::Method;
 
 use crate::compare::report::{Cache, Link, Pair, Row, Verdict};
 use crate::eyes::{Eyes, TASKS, Way};
+use crate::figure::float;
 use crate::page::Group;
 
 /// What is drawn with; the style sheet gives each its colour.
@@ -252,9 +253,8 @@ fn lines(rows: &[&Row], figure: impl Fn(&Row) -> Option<f64>) -> Lines {
     lines
 }
 
-#[expect(clippy::cast_precision_loss, reason = "only the place on an axis follows from it")]
 fn size(row: &Row) -> f64 {
-    row.transfer_bytes.min(row.bytes) as f64
+    float(row.transfer_bytes.min(row.bytes))
 }
 
 fn sizes(lines: &Lines, title: &str) -> Markup {
@@ -294,7 +294,7 @@ fn draw_lines<'a>(area: &Area<'a>, lines: &Lines) -> Drawn<'a> {
         .configure_mesh()
         .x_labels(6)
         .y_labels(6)
-        .x_label_formatter(&|log| super::number::bytes(log.exp2()))
+        .x_label_formatter(&|log| super::words::bytes_of(log.exp2()))
         .label_style(text(12))
         .axis_style(RULE)
         .bold_line_style(RULE)

@@ -5,8 +5,9 @@ use maud::{Markup, html};
 
 use crate::compare::report::{Row, Spread};
 use crate::eyes::Eyes;
-use crate::page::number::{Notes, bytes, decimals, grouped, marked};
+use crate::page::number::{Notes, decimals, marked};
 use crate::page::{Group, class};
+use crate::words;
 
 /// Columns between a method's name and its verdict.
 const COLUMNS: [&str; 15] = [
@@ -58,26 +59,26 @@ fn measured(row: &Row, notes: &mut Notes) -> Markup {
             td {
                 @for (at, calls) in row.calls.iter().enumerate() {
                     @if at > 0 { br; }
-                    (calls.name) " " (marked(&calls.calls, notes, grouped))
+                    (calls.name) " " (marked(&calls.calls, notes, words::whole))
                 }
             }
-            td { (marked(&row.crossings, notes, grouped)) }
-            td { (marked(&row.context_switches, notes, grouped)) }
+            td { (marked(&row.crossings, notes, words::whole)) }
+            td { (marked(&row.context_switches, notes, words::whole)) }
             td { (marked(&row.sender_copies, notes, decimals(2))) }
             td { (marked(&row.receiver_copies, notes, decimals(2))) }
             td {
-                (marked(&row.by_reference_bytes, notes, grouped))
+                (marked(&row.by_reference_bytes, notes, words::whole))
                 @if let Some(inode) = row.by_reference_inode { br; "inode " (inode) }
             }
             td { (marked(&row.dma_copies, notes, decimals(2))) }
-            td { (marked(&row.minor_faults, notes, grouped)) }
-            td { (marked(&row.major_faults, notes, grouped)) }
-            td { (marked(&row.mapped_pages, notes, grouped)) }
+            td { (marked(&row.minor_faults, notes, words::whole)) }
+            td { (marked(&row.major_faults, notes, words::whole)) }
+            td { (marked(&row.mapped_pages, notes, words::whole)) }
             td { (marked(&row.sender_cpu_s_per_gb, notes, decimals(3))) }
             td { (marked(&row.receiver_cpu_s_per_gb, notes, decimals(3))) }
             td { (spread(&row.gb_per_s, notes)) }
-            td { (marked(&row.peak_anonymous_bytes, notes, bytes)) }
-            td { (marked(&row.peak_file_mapped_bytes, notes, bytes)) }
+            td { (marked(&row.peak_anonymous_bytes, notes, words::bytes_of)) }
+            td { (marked(&row.peak_file_mapped_bytes, notes, words::bytes_of)) }
         }
     }
 }
@@ -138,22 +139,17 @@ pub(super) fn of_eyes(eyes: &Eyes, notes: &mut Notes) -> Markup {
                                 (look.order.name()) " " (look.task.name()) ", " (look.cache)
                             }
                             td { (look.way.name()) }
-                            td { (grouped(bytes_of(look.pieces))) }
+                            td { (words::count(look.pieces)) }
                             td { (spread(&look.gb_per_s, notes)) }
-                            td { (marked(&look.piece_ns, notes, grouped)) }
+                            td { (marked(&look.piece_ns, notes, words::whole)) }
                             td { (marked(&look.cpu_s_per_gb, notes, decimals(3))) }
-                            td { (marked(&look.minor_faults, notes, grouped)) }
-                            td { (marked(&look.major_faults, notes, grouped)) }
-                            td { (marked(&look.disk_bytes, notes, bytes)) }
+                            td { (marked(&look.minor_faults, notes, words::whole)) }
+                            td { (marked(&look.major_faults, notes, words::whole)) }
+                            td { (marked(&look.disk_bytes, notes, words::bytes_of)) }
                         }
                     }
                 }
             }
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "pieces stay far below 2^53")]
-const fn bytes_of(count: u64) -> f64 {
-    count as f64
 }

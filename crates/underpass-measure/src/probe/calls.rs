@@ -5,6 +5,8 @@
 //!
 //! Source: tracepoint `raw_syscalls:sys_exit`; syscall(2), x86-64 calling convention.
 
+use linux_raw_sys::general as sys;
+
 use crate::assembler::Reg::{R0, R1, R6, R7, R8, R9, R10};
 use crate::assembler::{If, Op, Width};
 
@@ -36,7 +38,7 @@ enum Buffer {
 
 /// How calls of one shape say what they do.
 struct Shape {
-    numbers: &'static [i64],
+    numbers: &'static [u32],
     source: Option<Argument>,
     target: Option<Argument>,
     buffer: Buffer,
@@ -57,34 +59,32 @@ const PLAIN: Shape = Shape {
 /// Calls between descriptors; all others are only counted.
 #[rustfmt::skip]
 const SHAPES: &[Shape] = &[
-    // read, pread64, readv, preadv, preadv2, recvfrom, recvmsg.
-    Shape { numbers: &[0, 17, 19, 295, 327, 45, 47], source: Some(Argument::First), ..PLAIN },
-    // write, pwrite64.
-    Shape { numbers: &[1, 18], target: Some(Argument::First), buffer: Buffer::Plain, ..PLAIN },
-    // writev, pwritev, pwritev2, vmsplice.
-    Shape { numbers: &[20, 296, 328, 278], target: Some(Argument::First),
-            buffer: Buffer::Vector, ..PLAIN },
-    // sendto.
-    Shape { numbers: &[44], target: Some(Argument::First), buffer: Buffer::Plain,
+    Shape { numbers: &[sys::__NR_read, sys::__NR_pread64, sys::__NR_readv, sys::__NR_preadv,
+                       sys::__NR_preadv2, sys::__NR_recvfrom, sys::__NR_recvmsg],
+            source: Some(Argument::First), ..PLAIN },
+    Shape { numbers: &[sys::__NR_write, sys::__NR_pwrite64], target: Some(Argument::First),
+            buffer: Buffer::Plain, ..PLAIN },
+    Shape { numbers: &[sys::__NR_writev, sys::__NR_pwritev, sys::__NR_pwritev2,
+                       sys::__NR_vmsplice],
+            target: Some(Argument::First), buffer: Buffer::Vector, ..PLAIN },
+    Shape { numbers: &[sys::__NR_sendto], target: Some(Argument::First), buffer: Buffer::Plain,
             flags: Some(Argument::Fourth), ..PLAIN },
-    // sendmsg.
-    Shape { numbers: &[46], target: Some(Argument::First), buffer: Buffer::Message,
-            flags: Some(Argument::Third), ..PLAIN },
-    // sendmmsg, and connect: they return no number of bytes.
-    Shape { numbers: &[307, 42], target: Some(Argument::First), is_counted: false, ..PLAIN },
-    // recvmmsg.
-    Shape { numbers: &[299], source: Some(Argument::First), is_counted: false, ..PLAIN },
-    // accept, accept4: what they return is the descriptor.
-    Shape { numbers: &[43, 288], source: Some(Argument::Returned), is_counted: false, ..PLAIN },
-    // sendfile.
-    Shape { numbers: &[40], source: Some(Argument::Second), target: Some(Argument::First),
+    Shape { numbers: &[sys::__NR_sendmsg], target: Some(Argument::First),
+            buffer: Buffer::Message, flags: Some(Argument::Third), ..PLAIN },
+    // They return no number of bytes.
+    Shape { numbers: &[sys::__NR_sendmmsg, sys::__NR_connect], target: Some(Argument::First),
+            is_counted: false, ..PLAIN },
+    Shape { numbers: &[sys::__NR_recvmmsg], source: Some(Argument::First), is_counted: false,
             ..PLAIN },
-    // splice, copy_file_range.
-    Shape { numbers: &[275, 326], source: Some(Argument::First), target: Some(Argument::Third),
-            ..PLAIN },
-    // tee.
-    Shape { numbers: &[276], source: Some(Argument::First), target: Some(Argument::Second),
-            ..PLAIN },
+    // What they return is the descriptor.
+    Shape { numbers: &[sys::__NR_accept, sys::__NR_accept4], source: Some(Argument::Returned),
+            is_counted: false, ..PLAIN },
+    Shape { numbers: &[sys::__NR_sendfile], source: Some(Argument::Second),
+            target: Some(Argument::First), ..PLAIN },
+    Shape { numbers: &[sys::__NR_splice, sys::__NR_copy_file_range],
+            source: Some(Argument::First), target: Some(Argument::Third), ..PLAIN },
+    Shape { numbers: &[sys::__NR_tee], source: Some(Argument::First),
+            target: Some(Argument::Second), ..PLAIN },
 ];
 
 const MSG_ZEROCOPY: i32 = 0x400_0000;
@@ -139,8 +139,7 @@ impl Program<'_> {
         let labels: Vec<_> = SHAPES.iter().map(|_| self.asm.label()).collect();
         for (shape, &label) in SHAPES.iter().zip(&labels) {
             for &number in shape.numbers {
-                let number = i32::try_from(number).unwrap_or(-1);
-                self.asm.jump_if(If::Equal, R9, number, label);
+                self.asm.jump_if(If::Equal, R9, number.cast_signed(), label);
             }
         }
         self.asm.jump(known);

@@ -7,9 +7,9 @@
 //!
 //! Source: pipe(7); splice(2), NOTES; `Documentation/networking/msg_zerocopy.rst`.
 
-use super::{Copying, Fate, Known, copying, float};
+use super::{Copying, Fate, Known, copying};
 use crate::compare::report::{Pair, Verdict};
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 
 /// Of a pipe.
 pub(super) fn of_pipes(known: &Known<'_>) -> Fate {

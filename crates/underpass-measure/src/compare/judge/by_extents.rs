@@ -7,9 +7,9 @@
 
 use underpass::Method;
 
-use super::{Copying, Fate, Known, copying, float};
+use super::{Copying, Fate, Known, copying};
 use crate::compare::report::Verdict;
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 
 /// A clone dirties no page of the file; its metadata may be a few.
 const DIRTIED_MAX: u64 = 64 * 4096;

@@ -6,11 +6,11 @@
 //!
 //! Source: Documentation/networking/msg_zerocopy.rst, "Loopback"; skbuff.h, `SKBFL_SHARED_FRAG`.
 
-use super::{Fate, Known, NEARLY_ALL, copying, float};
+use super::{Fate, Known, NEARLY_ALL, copying};
 use crate::compare::report::{Link, Pair, Verdict};
 use crate::compare::seen::{Seen, inode_of, is_reference};
 use crate::evidence::{Origin, Pages};
-use crate::figure::Figure;
+use crate::figure::{Figure, float};
 
 /// Of TCP.
 pub(super) fn of_packets(known: &Known<'_>, seen: &Seen) -> Fate {

@@ -1,0 +1,140 @@
+//! Numbers and paragraphs as people read them: grouped counts, sizes, shares, lines.
+//!
+//! A share is cut and not rounded, so that 100 % means all of it and 0 % none.
+
+use crate::figure::float;
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn count(number: u64) -> String {
+    grouped(&number.to_string())
+}
+
+/// A whole number of a figure, as [`count`] writes it.
+#[cfg(feature = "html")]
+pub(crate) fn whole(value: f64) -> String {
+    grouped(&format!("{value:.0}"))
+}
+
+fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count with its noun, in the singular for one.
+pub(crate) fn of(number: u64, noun: &str) -> String {
+    let plural = match (number, noun.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{} {noun}{plural}", count(number))
+}
+
+/// A number of bytes in the unit that suits it: `64 KiB`, `1.5 MiB`, `128 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    bytes_of(float(bytes))
+}
+
+/// A figure of bytes, as [`size`] writes it.
+pub(crate) fn bytes_of(value: f64) -> String {
+    scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+}
+
+/// A figure in the largest of `units`, each `step` times the one before, that leaves at least one.
+pub(crate) fn scaled(value: f64, step: f64, units: &[&str]) -> String {
+    let mut value = value;
+    let mut units = units.iter();
+    let mut unit = units.next().copied().unwrap_or_default();
+    for larger in units {
+        if value < step * 0.9995 {
+            break;
+        }
+        value /= step;
+        unit = larger;
+    }
+    if value.fract() == 0.0 || value >= 99.95 {
+        format!("{value:.0} {unit}")
+    } else {
+        format!("{value:.1} {unit}")
+    }
+}
+
+/// Appends a paragraph broken at spaces into lines of `columns` at most, where words allow. The
+/// first line begins with `start` and the others with `indent`.
+pub(crate) fn paragraph(text: &mut String, start: &str, indent: &str, words: &str, columns: usize) {
+    text.push_str(start);
+    let (mut column, mut is_first) = (start.chars().count(), true);
+    for word in words.split_whitespace() {
+        let len = word.chars().count();
+        if !is_first && column + 1 + len > columns {
+            text.push('\n');
+            text.push_str(indent);
+            column = indent.chars().count();
+        } else if !is_first {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        (column, is_first) = (column + len, false);
+    }
+    text.push('\n');
+}
+
+/// The share of `part` in `whole` as `97.3 %`, cut after the first decimal; `<0.1 %` for what
+/// is less than that and not nothing; `–` if there is no whole.
+pub(crate) fn share(part: u64, whole: u64) -> String {
+    let Some(tenths) = (u128::from(part) * 1000).checked_div(u128::from(whole)) else {
+        return "–".to_owned();
+    };
+    match (tenths, part) {
+        (0, 0) => "0 %".to_owned(),
+        (0, _) => "<0.1 %".to_owned(),
+        (1000, _) => "100 %".to_owned(),
+        _ => format!("{}.{} %", tenths / 10, tenths % 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_grouped_by_three() {
+        let texts = [0, 7, 999, 1_000, 65_536, 268_435_456].map(count);
+        assert_eq!(texts, ["0", "7", "999", "1,000", "65,536", "268,435,456"]);
+        assert_eq!((of(1, "call").as_str(), of(2, "call").as_str()), ("1 call", "2 calls"));
+        assert_eq!(of(2, "process"), "2 processes");
+    }
+
+    #[test]
+    fn sizes_take_the_largest_unit_that_leaves_one() {
+        let texts = [0, 1022, 1024, 1536, 268_435_456, u64::MAX].map(size);
+        assert_eq!(texts, ["0 B", "1022 B", "1 KiB", "1.5 KiB", "256 MiB", "16 EiB"]);
+    }
+
+    #[test]
+    fn a_paragraph_is_broken_between_words_and_keeps_its_indent() {
+        let mut text = String::new();
+        paragraph(&mut text, "- ", "  ", "one two  three\nfour", 9);
+        assert_eq!(text, "- one two\n  three\n  four\n");
+        text.clear();
+        paragraph(&mut text, "", "", "extraordinarily a", 5);
+        assert_eq!(text, "extraordinarily\na\n");
+    }
+
+    #[test]
+    fn a_hundred_percent_is_all_of_it_and_zero_is_none() {
+        assert_eq!(share(999_999, 1_000_000), "99.9 %");
+        assert_eq!(share(1_000_000, 1_000_000), "100 %");
+        assert_eq!(share(1, 1_000_000), "<0.1 %");
+        assert_eq!(share(0, 1_000_000), "0 %");
+        assert_eq!(share(0, 0), "–");
+        assert_eq!(share(973, 1000), "97.3 %");
+    }
+}
