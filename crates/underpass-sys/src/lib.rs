@@ -7,6 +7,7 @@ mod arena;
 pub mod bpf;
 pub mod cachestat;
 pub mod clone;
+pub mod descriptor;
 pub mod extents;
 pub mod lease;
 pub mod look;

@@ -4,6 +4,7 @@
 //! says that it copied after all (`MSG_ZEROCOPY`), that is counted apart.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use rustix::io::Errno;
 
@@ -41,6 +42,15 @@ pub struct Fallback {
     pub errno: Option<Errno>,
     /// Bytes the sink had accepted by then.
     pub at: u64,
+}
+
+/// `sendfile -> copy at 9000: Invalid argument (EINVAL)`.
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, errno, at } = self;
+        write!(f, "{from} -> {to} at {at}")?;
+        errno.map_or(Ok(()), |errno| write!(f, ": {}", NamedErrno(errno)))
+    }
 }
 
 /// The account of one transfer. Complete at any time, after an error too.
@@ -110,6 +120,26 @@ impl Ledger {
     }
 }
 
+/// Adds the account of a transfer that followed: its fallbacks are then placed by the bytes of
+/// both.
+impl AddAssign<&Self> for Ledger {
+    fn add_assign(&mut self, next: &Self) {
+        let before = self.moved();
+        for (tally, more) in self.by_method.iter_mut().zip(&next.by_method) {
+            tally.bytes += more.bytes;
+            tally.calls += more.calls;
+        }
+        for (waits, more) in self.waits.iter_mut().zip(&next.waits) {
+            *waits += more;
+        }
+        let placed = next.fallbacks.iter().map(|f| Fallback { at: before + f.at, ..*f });
+        self.fallbacks.extend(placed);
+        self.cold += next.cold;
+        self.zero_copy_done += next.zero_copy_done;
+        self.zero_copy_copied += next.zero_copy_copied;
+    }
+}
+
 /// One line: totals, methods used, waits, fallbacks, admitted copies; parts that are zero are
 /// left out.
 impl fmt::Display for Ledger {
@@ -127,11 +157,8 @@ impl fmt::Display for Ledger {
         if self.cold > 0 {
             write!(f, "; {} cold", self.cold)?;
         }
-        for Fallback { from, to, errno, at } in &self.fallbacks {
-            write!(f, "; {from} -> {to} at {at}")?;
-            if let Some(errno) = errno {
-                write!(f, ": {}", NamedErrno(*errno))?;
-            }
+        for fallback in &self.fallbacks {
+            write!(f, "; {fallback}")?;
         }
         if self.zero_copy_done > 0 {
             let Self { zero_copy_done: done, zero_copy_copied: copied, .. } = self;
@@ -159,5 +186,19 @@ mod tests {
             "9010 bytes in 5 calls: copy 10/3, sendfile 9000/2; waited 0 for source, 4 for sink; \
              sendfile -> copy at 9000: Invalid argument (EINVAL)"
         );
+    }
+
+    #[test]
+    fn ledgers_of_transfers_in_a_row_add_up() {
+        let (from, to) = (Method::Splice, Method::Copy);
+        let fallback = Fallback { from, to, errno: None, at: 5 };
+        let mut one = Ledger { waits: [1, 2], cold: 3, ..Ledger::default() };
+        one.by_method[Method::Copy.index()] = Tally { bytes: 10, calls: 2 };
+        one.fallbacks = vec![fallback];
+        let mut sum = one.clone();
+        sum += &one;
+        assert_eq!((sum.moved(), sum.calls(), sum.cold()), (20, 4, 6));
+        assert_eq!((sum.waits(Side::Source), sum.waits(Side::Sink)), (2, 4));
+        assert_eq!(sum.fallbacks(), [fallback, Fallback { at: 15, ..fallback }]);
     }
 }
