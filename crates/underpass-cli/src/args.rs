@@ -15,6 +15,7 @@ use underpass::Stability;
 use underpass_serve::access_log::Sink;
 
 use crate::compare::CompareArguments;
+use crate::copy::CopyArguments;
 use crate::explain::ExplainArguments;
 
 /// Threads beyond this add memory and nothing else.
@@ -37,6 +38,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Serve a directory over HTTP.
     Serve(ServeArguments),
+    /// Copy bytes between files, streams, sockets and URLs.
+    Copy(CopyArguments),
     /// Compare every way of moving a file's bytes, measured on this machine.
     Compare(CompareArguments),
     /// Carry out one order of a comparison, which comes over standard input.

@@ -1,10 +1,28 @@
-//! How the program ends: 0 done, 1 failed, 2 wrong usage (which the argument parser ends with).
+//! How the program ends: 0 done, 1 failed, 2 wrong usage (which the argument parser ends with),
+//! 128 and the signal's number where one ended a copy.
 //!
 //! A failure is one line on standard error: the command, the chain of causes from the object to
 //! the kernel's answer, and a remedy where there is one.
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
+
+/// A command that a signal ended, which a shell tells by the exit code.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The signal's number.
+    pub(crate) signal: i32,
+    /// What there is to say.
+    pub(crate) line: String,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+impl std::error::Error for Ended {}
 
 /// Tells of a failure and gives the exit code.
 pub(crate) fn code(command: &str, outcome: anyhow::Result<()>) -> ExitCode {
@@ -14,7 +32,8 @@ pub(crate) fn code(command: &str, outcome: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     say(&format!("underpass {command}: {error:#}"));
-    ExitCode::FAILURE
+    let signal = error.downcast_ref().and_then(|ended: &Ended| u8::try_from(ended.signal).ok());
+    signal.map_or(ExitCode::FAILURE, |signal| ExitCode::from(128_u8.saturating_add(signal)))
 }
 
 /// Prints a line to standard error.

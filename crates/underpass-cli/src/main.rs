@@ -6,6 +6,7 @@
 
 mod args;
 mod compare;
+mod copy;
 mod exit;
 mod explain;
 mod generate;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         .init();
     let (name, outcome) = match arguments.command {
         Command::Serve(wanted) => ("serve", serve::run(wanted)),
+        Command::Copy(wanted) => ("copy", copy::run(wanted)),
         Command::Compare(wanted) => ("compare", compare::run(wanted)),
         Command::MeasureEnd => ("measure-end", compare::serve()),
         Command::Explain(wanted) => ("explain", explain::run(wanted)),

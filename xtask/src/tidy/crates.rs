@@ -8,12 +8,20 @@ use serde_json::Value;
 use super::{Finding, SourceFile};
 
 /// What each crate may depend on among its siblings. Dependencies point down this table only.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     (
         "underpass-cli",
-        &["underpass-serve", "underpass-log", "underpass-tsdb", "underpass-measure", "underpass"],
+        &[
+            "underpass-serve",
+            "underpass-copy",
+            "underpass-log",
+            "underpass-tsdb",
+            "underpass-measure",
+            "underpass",
+        ],
     ),
     ("underpass-serve", &["underpass"]),
+    ("underpass-copy", &["underpass", "underpass-sys"]),
     ("underpass-log", &["underpass"]),
     ("underpass-tsdb", &["underpass", "underpass-sys"]),
     ("underpass-measure", &["underpass", "underpass-sys"]),

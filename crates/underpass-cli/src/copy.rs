@@ -1,0 +1,167 @@
+//! `underpass copy`: flags to a request, a bar on a terminal, one line or one JSON object a copy.
+//!
+//! Exit codes are exact: a copy that a signal ended is told from one that failed.
+
+mod arguments;
+
+use std::io::{self, Write};
+
+use anyhow::bail;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+use underpass_copy::{CopyError, Event, Failure, Interrupt, Report, Session};
+
+pub(crate) use arguments::CopyArguments;
+
+use crate::exit::{Ended, say};
+
+/// Copies, once or for one peer after the other.
+///
+/// # Errors
+///
+/// Those of the copy, with what to do about them; [`Ended`] after a signal.
+pub(crate) fn run(wanted: CopyArguments) -> anyhow::Result<()> {
+    if wanted.keep_listening && !wanted.is_listening() {
+        bail!("--keep-listening needs an end that listens: tcp-listen://… or unix-listen://…");
+    }
+    let interrupt = Interrupt::catch()?;
+    let mut screen = Screen { bar: None, is_quiet: wanted.quiet };
+    let opened = Session::open(wanted.request(), &interrupt, &mut |event| screen.show(event));
+    let session = opened.map_err(|error| with_remedy(&error))?;
+    loop {
+        let answer = session.copy(&mut |event| screen.show(event));
+        screen.clear();
+        match answer {
+            Ok(report) => tell(&wanted, &report)?,
+            // Nobody was being served: that is how such a server ends.
+            Err(failure)
+                if wanted.keep_listening
+                    && failure.error.signal().is_some()
+                    && failure.report.bytes == 0 =>
+            {
+                return Ok(());
+            }
+            Err(failure) => {
+                let error = tell_failure(&wanted, &failure)?;
+                if !wanted.keep_listening || failure.error.signal().is_some() {
+                    return Err(error);
+                }
+                say(&format!("underpass copy: {error:#}"));
+            }
+        }
+        if !wanted.keep_listening {
+            return Ok(());
+        }
+    }
+}
+
+fn tell(wanted: &CopyArguments, report: &Report) -> anyhow::Result<()> {
+    if wanted.json {
+        print_json(wanted, &serde_json::to_value(report)?)
+    } else {
+        if !wanted.quiet {
+            say(&report.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// The error to end with; as JSON, what arrived is told too.
+fn tell_failure(wanted: &CopyArguments, failure: &Failure) -> anyhow::Result<anyhow::Error> {
+    let error = with_remedy(&failure.error);
+    let error = match &failure.kept {
+        Some(kept) => {
+            anyhow::anyhow!("{error:#}; what arrived is in {}", kept.display())
+        }
+        None => error,
+    };
+    if wanted.json {
+        let mut value = serde_json::to_value(&failure.report)?;
+        if let Value::Object(fields) = &mut value {
+            fields.insert("error".into(), format!("{error:#}").into());
+            let kept = failure.kept.as_ref().map(|path| path.display().to_string());
+            fields.insert("kept".into(), kept.into());
+        }
+        print_json(wanted, &value)?;
+    }
+    Ok(match failure.error.signal() {
+        Some(signal) => Ended { signal, line: format!("{error:#}") }.into(),
+        None => error,
+    })
+}
+
+fn print_json(wanted: &CopyArguments, value: &Value) -> anyhow::Result<()> {
+    let line = format!("{value}\n");
+    if wanted.is_to_stdout() {
+        say(line.trim_end());
+        return Ok(());
+    }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(line.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// The error's chain in one line, and what the user can do.
+fn with_remedy(error: &CopyError) -> anyhow::Error {
+    let mut line = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        line = format!("{line}: {next}");
+        cause = next.source();
+    }
+    match error.remedy() {
+        Some(remedy) => anyhow::anyhow!("{line}; {remedy}"),
+        None => anyhow::anyhow!("{line}"),
+    }
+}
+
+/// Standard error, with a bar if it is a terminal.
+struct Screen {
+    bar: Option<ProgressBar>,
+    is_quiet: bool,
+}
+
+impl Screen {
+    fn show(&mut self, event: Event) {
+        match event {
+            // Not quiet: without it nobody would know where to connect.
+            Event::Listening(address) => say(&format!("listening at {address}")),
+            Event::Note(note) => self.say(&note),
+            Event::Progress { done, total, method } if !self.is_quiet => {
+                let bar = self.bar.get_or_insert_with(|| bar(total));
+                bar.set_position(done);
+                bar.set_message(method.name());
+            }
+            _ => {}
+        }
+    }
+
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| say(line)),
+            None => say(line),
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (
+            ProgressBar::new(total),
+            "{bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} \
+             eta {eta} {msg}",
+        ),
+        None => (
+            ProgressBar::new_spinner(),
+            "{spinner} {decimal_bytes} {decimal_bytes_per_sec} {elapsed} {msg}",
+        ),
+    };
+    let style = ProgressStyle::with_template(template);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

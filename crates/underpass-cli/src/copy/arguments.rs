@@ -1,0 +1,192 @@
+//! The flags of `underpass copy`.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
+use underpass::{Method, Policy, Stability};
+use underpass_copy::{Algorithm, Endpoint, Range, Request};
+
+/// Copy bytes between files, streams, sockets and URLs.
+///
+/// Any source to any sink, without a copy through this program's memory wherever the kernel can
+/// do it: reflinks and copy_file_range between files, with their holes; sendfile from a file;
+/// splice from sockets and pipes. A file gets its name when it is whole, and not before. One line
+/// at the end says how many bytes went which way.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct CopyArguments {
+    /// Where the bytes come from.
+    #[arg(value_name = "SRC", value_parser = endpoint())]
+    source: Endpoint,
+
+    /// Where they go.
+    #[arg(value_name = "DST", value_parser = endpoint())]
+    sink: Endpoint,
+
+    /// Use this method, or fail.
+    #[arg(long, value_name = "METHOD", value_parser = method(), conflicts_with = "prefer")]
+    method: Option<Method>,
+
+    /// Try this method first.
+    #[arg(long, value_name = "METHOD", value_parser = method())]
+    prefer: Option<Method>,
+
+    /// What is done about a source file that changes: none, guard, lease or copy.
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value_t = Stability::default(),
+        value_parser = stability()
+    )]
+    stability: Stability,
+
+    /// Copy these bytes of the source: FIRST-LAST (both included), FIRST- or -COUNT.
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
+    range: Option<Range>,
+
+    /// Go on where an earlier copy stopped, and keep what arrives as DST.part if this one fails.
+    ///
+    /// What is there is compared with the source first: all of it with a file, its last 64 KiB
+    /// with a server. A stream cannot be compared with; then it says so and goes on.
+    #[arg(long)]
+    resume: bool,
+
+    /// Move at most so many bytes a second, such as 500k, 10M or 1.5Gi.
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    limit_rate: Option<u64>,
+
+    /// Print a digest of what was copied: blake3 or sha256.
+    #[arg(long, value_name = "ALGORITHM")]
+    checksum: Option<Algorithm>,
+
+    /// End only when the bytes of a file are on its disk, and its name too.
+    #[arg(long)]
+    fsync: bool,
+
+    /// Write under the target's own name, which then shows what has arrived so far.
+    #[arg(long)]
+    no_atomic: bool,
+
+    /// Serve one peer after the other until a signal; an end must listen.
+    #[arg(long)]
+    pub(crate) keep_listening: bool,
+
+    /// Print the account as JSON on standard output (on standard error if DST is -).
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Print nothing but errors.
+    #[arg(long, short, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+}
+
+const HELP: &str = "\
+Ends:
+  PATH                      a file, FIFO or device; a directory as DST
+  -                         standard input or output
+  fd:N                      a descriptor that was open already
+  tcp://HOST:PORT           connects
+  tcp-listen://ADDR:PORT    waits for a peer (a port alone: of 127.0.0.1)
+  unix://PATH, unix-listen://PATH
+  http://..., https://...   GET as SRC, PUT as DST
+
+Examples:
+  underpass copy big.iso /mnt/backup/
+      A copy that shares the extents where the file system can, and keeps holes.
+  underpass copy tcp-listen://0.0.0.0:9000 big.iso
+  underpass copy big.iso tcp://host:9000
+      From one machine to another; nc, socat or Java at either end do as well.
+  underpass copy --resume https://host/big.iso .
+      Go on with a download.
+  underpass copy --range 0-1048575 /dev/sda - | sha256sum
+      The first MiB of a disk.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage; 130 and 143 ended by SIGINT and SIGTERM.";
+
+impl CopyArguments {
+    /// What the library is asked for.
+    pub(crate) fn request(&self) -> Request {
+        let mut request = Request::new(self.source.clone(), self.sink.clone());
+        request.policy = match (self.method, self.prefer) {
+            (Some(method), _) => Policy::Only(method),
+            (None, Some(method)) => Policy::Prefer(method),
+            (None, None) => Policy::Auto,
+        };
+        request.stability = self.stability;
+        request.range = self.range.unwrap_or_default();
+        request.resume = self.resume;
+        request.limit_bytes_per_s = self.limit_rate;
+        request.checksum = self.checksum;
+        request.fsync = self.fsync;
+        request.atomic = !self.no_atomic;
+        request
+    }
+
+    /// Whether standard output is for the bytes themselves.
+    pub(crate) fn is_to_stdout(&self) -> bool {
+        matches!(self.sink, Endpoint::Standard | Endpoint::Descriptor(1))
+    }
+
+    /// Whether an end listens.
+    pub(crate) const fn is_listening(&self) -> bool {
+        self.source.is_listening() || self.sink.is_listening()
+    }
+}
+
+fn endpoint() -> impl TypedValueParser<Value = Endpoint> {
+    OsStringValueParser::new().try_map(|word: OsString| Endpoint::parse(&word))
+}
+
+fn method() -> impl TypedValueParser<Value = Method> {
+    PossibleValuesParser::new(Method::ALL.map(Method::name)).try_map(|word| word.parse::<Method>())
+}
+
+fn stability() -> impl TypedValueParser<Value = Stability> {
+    PossibleValuesParser::new(Stability::ALL.map(Stability::name))
+        .try_map(|word| word.parse::<Stability>())
+}
+
+/// Bytes a second: a number, with k, M, G for powers of 1000 and Ki, Mi, Gi for those of 1024.
+fn rate(text: &str) -> Result<u64, String> {
+    let wrong = || "give bytes a second from 1 on, such as 4096, 500k, 10M or 1.5Gi".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit: f64 = match unit {
+        "" => 1.0,
+        "k" | "K" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "Ki" => 1024.0,
+        "Mi" => 1_048_576.0,
+        "Gi" => 1_073_741_824.0,
+        _ => return Err(wrong()),
+    };
+    let bytes = number.parse::<f64>().map_err(|_| wrong())? * unit;
+    if !(1.0..=1e15).contains(&bytes) {
+        return Err(wrong());
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 10^15")]
+    Ok(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_has_decimal_and_binary_units() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("4096", 4096),
+            ("500k", 500_000),
+            ("1.5Gi", 1_610_612_736),
+            ("10M", 10_000_000),
+        ] {
+            assert_eq!(rate(text), Ok(bytes));
+        }
+        for text in ["", "0", "-1", "10 M", "1T", "1e3", "M", "."] {
+            assert!(rate(text).unwrap_err().starts_with("give bytes a second"), "{text}");
+        }
+    }
+}

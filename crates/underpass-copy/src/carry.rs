@@ -1,0 +1,120 @@
+//! Moves content to its place, by the engine where both ends let it and through memory where
+//! somebody has to see the bytes.
+//!
+//! Bytes that an engine transfer takes out of memory are in its ledger as copied; only those that
+//! leave by a writer of ours (TLS, framing) are counted apart, so none is counted twice.
+
+use std::io::{Read, Write};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::digest::Digest;
+use crate::drive::{Drain, Drive, Feed, Stop};
+
+/// Read so much at a time where bytes go through memory.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// What is carried.
+pub(crate) enum Content<'c> {
+    Kernel(Feed<'c>),
+    /// Until it ends, or this many bytes.
+    Reader(&'c mut dyn Read, Option<u64>),
+}
+
+/// Where it goes.
+pub(crate) enum Place<'p> {
+    Kernel(Drain<'p>),
+    Writer(&'p mut dyn Write),
+}
+
+/// Carries everything; returns how many bytes arrived.
+pub(crate) fn carry(
+    drive: &mut Drive<'_>,
+    content: Content<'_>,
+    place: Place<'_>,
+    mut digest: Option<&mut Digest>,
+) -> Result<u64, Stop> {
+    let (reader, len) = match (content, &place) {
+        (Content::Kernel(feed), Place::Kernel(drain)) if digest.is_none() => {
+            return drive.transfer(feed, *drain);
+        }
+        (Content::Kernel(feed), _) => return through_memory(drive, feed, place, digest),
+        (Content::Reader(reader, len), _) => (reader, len),
+    };
+    let mut moved = 0;
+    let mut place = place;
+    let mut buffer = BytesMut::new();
+    while len.is_none_or(|len| moved < len) {
+        buffer.resize(BLOCK_BYTES, 0);
+        let left = len.map_or(usize::MAX, |len| usize::try_from(len - moved).unwrap_or(usize::MAX));
+        let n = match reader.read(&mut buffer[..BLOCK_BYTES.min(left)]) {
+            Ok(0) => match len {
+                Some(len) => return Err(short(moved, len)),
+                None => break,
+            },
+            Ok(n) => n,
+            Err(error) => return Err(failed(drive, "reading the source", error)),
+        };
+        drive.outside_calls += 1;
+        if let Some(digest) = &mut digest {
+            digest.update(&buffer[..n]);
+        }
+        match &mut place {
+            Place::Kernel(drain) => {
+                buffer.truncate(n);
+                let bytes: Bytes = buffer.freeze();
+                drive.send(bytes.clone(), drain.after(moved))?;
+                buffer = bytes.try_into_mut().unwrap_or_default();
+            }
+            Place::Writer(writer) => {
+                if let Err(error) = writer.write_all(&buffer[..n]) {
+                    return Err(failed(drive, "writing to the sink", error));
+                }
+                drive.done += n as u64;
+                drive.count_outside(n as u64, 1)?;
+            }
+        }
+        moved += n as u64;
+    }
+    Ok(moved)
+}
+
+fn through_memory(
+    drive: &mut Drive<'_>,
+    feed: Feed<'_>,
+    place: Place<'_>,
+    digest: Option<&mut Digest>,
+) -> Result<u64, Stop> {
+    let interrupt = drive.interrupt;
+    match feed {
+        Feed::File { file, offset, len } => {
+            let again = file.try_clone_to_owned().map_err(|e| Stop::call("reading", e))?.into();
+            let mut stretch =
+                crate::patient::Stretch { file: &again, at: offset, end: offset + len };
+            carry(drive, Content::Reader(&mut stretch, Some(len)), place, digest)
+        }
+        Feed::Stream { fd, len } => {
+            let mut patient = crate::patient::Patient { fd, interrupt };
+            carry(drive, Content::Reader(&mut patient, len), place, digest)
+        }
+    }
+}
+
+/// The stop that an error of a reader or writer is: a signal's, if one came.
+pub(crate) fn failed(drive: &Drive<'_>, doing: &'static str, error: std::io::Error) -> Stop {
+    match drive.interrupt.signal() {
+        Some(signal) => Stop::Signal(signal),
+        None => Stop::Call(doing, error),
+    }
+}
+
+/// A source that ended early, in the engine's words.
+pub(crate) fn short(moved: u64, wanted: u64) -> Stop {
+    Stop::Engine(underpass::Error {
+        moved,
+        parked: 0,
+        wanted: Some(wanted),
+        method: underpass::Method::Copy,
+        kind: underpass::ErrorKind::Truncated { missing: wanted - moved },
+    })
+}

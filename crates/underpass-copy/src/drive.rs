@@ -1,0 +1,337 @@
+//! Runs the engine's transfers one after another: waits, limits the rate, tells how far it is.
+//!
+//! Every wait ends with a signal too, and every outcome leaves the ledger exact: what an error
+//! reports as moved is what the sink has.
+//!
+//! Source: poll(2); `underpass::Transfer::step`.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use underpass::{ErrorKind, Ledger, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
+
+use crate::interrupt::{Interrupt, Woken};
+
+/// The watcher hears so often how far it is.
+const TOLD_EVERY: Duration = Duration::from_millis(100);
+
+/// A limited transfer pauses about so often a second.
+const SLICES_A_SECOND: u64 = 20;
+
+/// What happens while bytes move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Peers may connect to this address or path.
+    Listening(String),
+    /// So far it is.
+    Progress {
+        /// Bytes that are where they belong, holes and resumed bytes included.
+        done: u64,
+        /// Bytes there will be, if that is known.
+        total: Option<u64>,
+        /// The method in use.
+        method: Method,
+    },
+    /// Something the user should know that is no failure.
+    Note(String),
+}
+
+/// Why a transfer stopped before its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The engine's answer.
+    Engine(underpass::Error),
+    /// SIGINT or SIGTERM.
+    Signal(i32),
+    /// A call outside the engine failed: what was done, and the answer.
+    Call(&'static str, std::io::Error),
+}
+
+impl Stop {
+    pub(crate) fn call(what: &'static str, error: impl Into<std::io::Error>) -> Self {
+        Self::Call(what, error.into())
+    }
+}
+
+/// Where bytes come from, as the engine can take them more than once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Feed<'f> {
+    File { file: BorrowedFd<'f>, offset: u64, len: u64 },
+    Stream { fd: BorrowedFd<'f>, len: Option<u64> },
+}
+
+/// Where they go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Drain<'f> {
+    File { file: BorrowedFd<'f>, at: u64 },
+    Stream(BorrowedFd<'f>),
+}
+
+impl Drain<'_> {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::File { file, .. } => *file,
+            Self::Stream(fd) => *fd,
+        }
+    }
+
+    /// The same sink, this many bytes on.
+    pub(crate) fn after(self, bytes: u64) -> Self {
+        match self {
+            Self::File { file, at } => Self::File { file, at: at + bytes },
+            Self::Stream(fd) => Self::Stream(fd),
+        }
+    }
+}
+
+/// The state that outlives a single transfer.
+pub(crate) struct Drive<'w> {
+    pub(crate) interrupt: &'w Interrupt,
+    watcher: &'w mut dyn FnMut(Event),
+    pub(crate) policy: Policy,
+    pub(crate) stability: Stability,
+    pub(crate) ledger: Ledger,
+    /// Bytes that crossed user memory outside of the engine: TLS, framing.
+    pub(crate) through_user_space: u64,
+    /// Calls that moved them.
+    pub(crate) outside_calls: u64,
+    /// Bytes in place, holes and resumed ones included.
+    pub(crate) done: u64,
+    pub(crate) total: Option<u64>,
+    limit: Option<Limit>,
+    told: Instant,
+}
+
+impl std::fmt::Debug for Drive<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Drive").field("done", &self.done).field("total", &self.total).finish()
+    }
+}
+
+impl<'w> Drive<'w> {
+    pub(crate) fn new(
+        interrupt: &'w Interrupt,
+        watcher: &'w mut dyn FnMut(Event),
+        policy: Policy,
+        stability: Stability,
+        limit_bytes_per_s: Option<u64>,
+    ) -> Self {
+        Self {
+            interrupt,
+            watcher,
+            policy,
+            stability,
+            ledger: Ledger::default(),
+            through_user_space: 0,
+            outside_calls: 0,
+            done: 0,
+            total: None,
+            limit: limit_bytes_per_s.map(Limit::new),
+            told: Instant::now(),
+        }
+    }
+
+    pub(crate) fn tell(&mut self, event: Event) {
+        (self.watcher)(event);
+    }
+
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
+        self.tell(Event::Note(text.into()));
+    }
+
+    /// Moves all of `feed`; returns how many bytes the sink took.
+    pub(crate) fn transfer(&mut self, feed: Feed<'_>, drain: Drain<'_>) -> Result<u64, Stop> {
+        let mut moved = 0;
+        loop {
+            let slice = self.limit.as_ref().map(Limit::slice);
+            let (n, is_over) = self.slice(feed, drain, moved, slice)?;
+            moved += n;
+            self.pause(n)?;
+            if is_over {
+                return Ok(moved);
+            }
+        }
+    }
+
+    /// Moves memory.
+    pub(crate) fn send(&mut self, bytes: Bytes, drain: Drain<'_>) -> Result<u64, Stop> {
+        let len = bytes.len() as u64;
+        let transfer = Transfer::new(Source::bytes(bytes), sink(&drain));
+        let moved = self.run(transfer, None, drain.fd())?;
+        debug_assert_eq!(moved, len, "a transfer of memory ends with its last byte");
+        self.pause(moved)?;
+        Ok(moved)
+    }
+
+    /// One transfer of at most `max` bytes, `moved` bytes into the feed.
+    fn slice(
+        &mut self,
+        feed: Feed<'_>,
+        drain: Drain<'_>,
+        moved: u64,
+        max: Option<u64>,
+    ) -> Result<(u64, bool), Stop> {
+        let drain = drain.after(moved);
+        match feed {
+            Feed::File { file, offset, len } => {
+                let left = len - moved;
+                let n = max.map_or(left, |max| max.min(left));
+                let start = offset + moved;
+                let source = Source::file(&file, start..start + n)
+                    .map_err(|error| Stop::call("reading the source", error))?;
+                let transfer = Transfer::new(source, sink(&drain))
+                    .policy(self.policy)
+                    .stability(self.stability);
+                let moved = self.run(transfer, Some(file), drain.fd())?;
+                Ok((moved, n == left))
+            }
+            Feed::Stream { fd, len } => {
+                let left = len.map(|len| len - moved);
+                let n = match (left, max) {
+                    (Some(left), Some(max)) => Some(left.min(max)),
+                    (left, max) => left.or(max),
+                };
+                let source = Source::stream(&fd);
+                let source = match n {
+                    Some(n) => source.take(n),
+                    None => source,
+                };
+                let transfer = Transfer::new(source, sink(&drain)).policy(self.policy);
+                match self.run(transfer, Some(fd), drain.fd()) {
+                    Ok(moved) => Ok((moved, n == left)),
+                    Err(Stop::Engine(error)) if len.is_none() && is_end(&error) => {
+                        Ok((error.moved, true))
+                    }
+                    Err(stop) => Err(stop),
+                }
+            }
+        }
+    }
+
+    fn run(
+        &mut self,
+        mut transfer: Transfer<'_>,
+        source: Option<BorrowedFd<'_>>,
+        sink: BorrowedFd<'_>,
+    ) -> Result<u64, Stop> {
+        let answer = self.steps(&mut transfer, source, sink);
+        self.ledger += transfer.ledger();
+        self.done += transfer.moved();
+        answer.map(|()| transfer.moved())
+    }
+
+    fn steps(
+        &mut self,
+        transfer: &mut Transfer<'_>,
+        source: Option<BorrowedFd<'_>>,
+        sink: BorrowedFd<'_>,
+    ) -> Result<(), Stop> {
+        loop {
+            if let Some(signal) = self.interrupt.signal() {
+                return Err(Stop::Signal(signal));
+            }
+            match transfer.step().map_err(Stop::Engine)? {
+                Step::Moved(_) | Step::Parked(_) | Step::Cold { .. } => {}
+                Step::Wait(Side::Source) => self.wait(source.unwrap_or(sink), PollFlags::IN)?,
+                Step::Wait(Side::Sink) => self.wait(sink, PollFlags::OUT)?,
+                Step::Done => return Ok(()),
+            }
+            if self.told.elapsed() >= TOLD_EVERY {
+                self.told = Instant::now();
+                let (done, total) = (self.done + transfer.moved(), self.total);
+                let method = most_used(transfer.ledger());
+                (self.watcher)(Event::Progress { done, total, method });
+            }
+        }
+    }
+
+    fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags) -> Result<(), Stop> {
+        match self.interrupt.wait(Some((fd, events)), None) {
+            Ok(Woken::Signal) => Err(Stop::Signal(self.interrupt.signal().unwrap_or(2))),
+            Ok(Woken::Ready | Woken::Due) => Ok(()),
+            Err(errno) => Err(Stop::call("waiting", errno)),
+        }
+    }
+
+    /// Books bytes that moved outside of the engine, and holds the rate.
+    pub(crate) fn count_outside(&mut self, moved: u64, calls: u64) -> Result<(), Stop> {
+        self.through_user_space += moved;
+        self.outside_calls += calls;
+        if let Some(signal) = self.interrupt.signal() {
+            return Err(Stop::Signal(signal));
+        }
+        if self.told.elapsed() >= TOLD_EVERY {
+            self.told = Instant::now();
+            let (done, total) = (self.done, self.total);
+            (self.watcher)(Event::Progress { done, total, method: Method::Copy });
+        }
+        self.pause(moved)
+    }
+
+    /// Waits until `moved` more bytes are within the limit.
+    fn pause(&mut self, moved: u64) -> Result<(), Stop> {
+        let Some(limit) = &mut self.limit else { return Ok(()) };
+        let until = limit.due(moved);
+        match self.interrupt.wait(None, Some(until)) {
+            Ok(Woken::Signal) => Err(Stop::Signal(self.interrupt.signal().unwrap_or(2))),
+            Ok(Woken::Ready | Woken::Due) => Ok(()),
+            Err(errno) => Err(Stop::call("waiting", errno)),
+        }
+    }
+}
+
+/// A stream that was asked for more than it had, and all it had has arrived.
+fn is_end(error: &underpass::Error) -> bool {
+    matches!(error.kind, ErrorKind::Truncated { .. }) && error.parked == 0
+}
+
+fn sink<'d>(drain: &'d Drain<'_>) -> Sink<'d> {
+    match drain {
+        Drain::File { file, at } => Sink::file(file, *at),
+        Drain::Stream(fd) => Sink::stream(fd),
+    }
+}
+
+/// The method that most bytes went by; `Copy` before the first.
+pub(crate) fn most_used(ledger: &Ledger) -> Method {
+    let bytes = |method: &Method| ledger.of(*method).bytes;
+    Method::ALL.into_iter().rev().max_by_key(bytes).unwrap_or(Method::Copy)
+}
+
+/// A rate that is not exceeded over the time since it began.
+#[derive(Debug)]
+struct Limit {
+    bytes_per_s: u64,
+    begun: Option<Instant>,
+    moved: u64,
+}
+
+impl Limit {
+    fn new(bytes_per_s: u64) -> Self {
+        Self { bytes_per_s: bytes_per_s.max(1), begun: None, moved: 0 }
+    }
+
+    fn slice(&self) -> u64 {
+        (self.bytes_per_s / SLICES_A_SECOND).clamp(1, 2 << 20)
+    }
+
+    /// When `moved` more bytes are within the limit.
+    fn due(&mut self, moved: u64) -> Instant {
+        let begun = *self.begun.get_or_insert_with(Instant::now);
+        self.moved += moved;
+        let nanos = u128::from(self.moved) * 1_000_000_000 / u128::from(self.bytes_per_s);
+        begun + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX / 2))
+    }
+}
+
+/// Sets `O_NONBLOCK` on a stream, so that steps answer instead of waiting.
+pub(crate) fn make_nonblocking(fd: &impl AsFd, on: bool) -> Result<(), Errno> {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    let mut wanted = flags;
+    wanted.set(rustix::fs::OFlags::NONBLOCK, on);
+    if wanted == flags { Ok(()) } else { rustix::fs::fcntl_setfl(fd, wanted) }
+}

@@ -1,0 +1,205 @@
+//! What a user can name as a source or a sink, and how it is spelled.
+//!
+//! A word with a scheme is never a path; a path that looks like one is written `./tcp://x`.
+//!
+//! Source: RFC 3986 §3 (schemes), socat(1) and nc(1) for what people expect of the words.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+
+use crate::http::url::Url;
+
+/// One end of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A file, directory, FIFO or device.
+    Path(PathBuf),
+    /// `-`: standard input as a source, standard output as a sink.
+    Standard,
+    /// `fd:N`: a descriptor that was open when the process started.
+    Descriptor(RawFd),
+    /// `tcp://host:port`.
+    Tcp(String),
+    /// `tcp-listen://address:port`: the first that connects.
+    TcpListen(String),
+    /// `unix://path`.
+    Unix(PathBuf),
+    /// `unix-listen://path`: the first that connects.
+    UnixListen(PathBuf),
+    /// `http://…` or `https://…`: GET as a source, PUT as a sink.
+    Url(Url),
+}
+
+/// A word that is no endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// Nothing was written.
+    #[error("an endpoint is empty; give a path, '-' or one of the schemes")]
+    Empty,
+    /// No `host:port` with a port of 0 to 65535.
+    #[error("'{0}' is not host:port, such as localhost:9000 or [::1]:9000")]
+    Address(String),
+    /// No number behind `fd:`.
+    #[error("'{0}' is not the number of a descriptor, such as fd:3")]
+    Descriptor(String),
+    /// No host, or a part that is not understood.
+    #[error("'{url}' is not a URL that can be fetched: {why}")]
+    Url {
+        /// The word.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A scheme that there is nothing for.
+    #[error(
+        "the scheme '{0}' is not known; known are tcp, tcp-listen, unix, unix-listen, http, \
+         https and fd:N; a path of that name is written ./{0}:…"
+    )]
+    Scheme(String),
+}
+
+impl Endpoint {
+    /// Reads one from a word of the command line.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointError`] if it has a scheme and what follows does not fit it.
+    pub fn parse(word: &OsStr) -> Result<Self, EndpointError> {
+        if word.is_empty() {
+            return Err(EndpointError::Empty);
+        }
+        let Some(text) = word.to_str() else { return Ok(Self::Path(word.into())) };
+        if text == "-" {
+            return Ok(Self::Standard);
+        }
+        if let Some(number) = text.strip_prefix("fd:") {
+            let number: RawFd = number
+                .parse()
+                .ok()
+                .filter(|&n| n >= 0)
+                .ok_or_else(|| EndpointError::Descriptor(text.to_owned()))?;
+            return Ok(Self::Descriptor(number));
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Ok(Self::Path(text.into()));
+        };
+        match scheme {
+            "tcp" => Ok(Self::Tcp(address(rest)?)),
+            "tcp-listen" => Ok(Self::TcpListen(listening_address(rest)?)),
+            "unix" if !rest.is_empty() => Ok(Self::Unix(rest.into())),
+            "unix-listen" if !rest.is_empty() => Ok(Self::UnixListen(rest.into())),
+            "unix" | "unix-listen" => Err(EndpointError::Empty),
+            "http" | "https" => Url::parse(text)
+                .map(Self::Url)
+                .map_err(|why| EndpointError::Url { url: text.to_owned(), why }),
+            _ if scheme.contains('/') => Ok(Self::Path(text.into())),
+            _ => Err(EndpointError::Scheme(scheme.to_owned())),
+        }
+    }
+
+    /// Whether peers come to this end.
+    #[must_use]
+    pub const fn is_listening(&self) -> bool {
+        matches!(self, Self::TcpListen(_) | Self::UnixListen(_))
+    }
+
+    /// Whether this end is a connected socket.
+    #[must_use]
+    pub const fn is_socket(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::TcpListen(_) | Self::Unix(_) | Self::UnixListen(_))
+    }
+
+    /// The last part of its name, for a sink that is a directory.
+    #[must_use]
+    pub fn file_name(&self) -> Option<&OsStr> {
+        match self {
+            Self::Path(path) => path.file_name(),
+            Self::Url(url) => Path::new(url.path()).file_name(),
+            Self::Standard
+            | Self::Descriptor(_)
+            | Self::Tcp(_)
+            | Self::TcpListen(_)
+            | Self::Unix(_)
+            | Self::UnixListen(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Standard => f.write_str("-"),
+            Self::Descriptor(number) => write!(f, "fd:{number}"),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::TcpListen(address) => write!(f, "tcp-listen://{address}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::UnixListen(path) => write!(f, "unix-listen://{}", path.display()),
+            Self::Url(url) => url.fmt(f),
+        }
+    }
+}
+
+fn address(text: &str) -> Result<String, EndpointError> {
+    let wrong = || EndpointError::Address(text.to_owned());
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let is_bare_v6 = host.contains(':') && !host.starts_with('[');
+    if host.is_empty() || is_bare_v6 || port.parse::<u16>().is_err() {
+        return Err(wrong());
+    }
+    Ok(text.to_owned())
+}
+
+/// As [`address`], or a port alone, which only this machine reaches.
+fn listening_address(text: &str) -> Result<String, EndpointError> {
+    if text.parse::<u16>().is_ok() { Ok(format!("127.0.0.1:{text}")) } else { address(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(word: &str) -> Result<Endpoint, EndpointError> {
+        Endpoint::parse(OsStr::new(word))
+    }
+
+    #[test]
+    fn each_endpoint_is_read_from_its_word_and_spelled_the_same() {
+        for (word, endpoint) in [
+            ("-", Endpoint::Standard),
+            ("./-", Endpoint::Path("./-".into())),
+            ("a:b", Endpoint::Path("a:b".into())),
+            ("./tcp://x", Endpoint::Path("./tcp://x".into())),
+            ("fd:3", Endpoint::Descriptor(3)),
+            ("tcp://localhost:9000", Endpoint::Tcp("localhost:9000".into())),
+            ("tcp-listen://[::1]:0", Endpoint::TcpListen("[::1]:0".into())),
+            ("unix:///run/x", Endpoint::Unix("/run/x".into())),
+            ("unix-listen://x", Endpoint::UnixListen("x".into())),
+        ] {
+            assert_eq!(parse(word), Ok(endpoint), "{word}");
+            assert_eq!(parse(word).unwrap().to_string(), word);
+        }
+        let port_alone = parse("tcp-listen://9000").unwrap();
+        assert_eq!(port_alone, Endpoint::TcpListen("127.0.0.1:9000".into()));
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused_by_name() {
+        for (word, part) in [
+            ("", "empty"),
+            ("unix://", "empty"),
+            ("tcp://9000", "'9000' is not host:port"),
+            ("tcp://a:65536", "'a:65536' is not host:port"),
+            ("tcp://::1:9", "is not host:port"),
+            ("tcp://:9", "is not host:port"),
+            ("fd:-1", "'fd:-1' is not the number of a descriptor"),
+            ("fd:x", "is not the number"),
+            ("ftp://a/b", "the scheme 'ftp' is not known"),
+            ("http:///x", "not a URL"),
+        ] {
+            assert!(parse(word).unwrap_err().to_string().contains(part), "{word}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! How a copy fails: the object, the numbers, and what to do about it.
+//!
+//! What has arrived by then is in [`Failure`], exact: a script may go on from it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::drive::Stop;
+use crate::report::Report;
+
+/// A copy that did not end well, and what it did until then.
+#[derive(Debug)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: CopyError,
+    /// The account until then; `bytes` are in the sink.
+    pub report: Report,
+    /// The file that holds what arrived, where it was kept for `--resume`.
+    pub kept: Option<PathBuf>,
+}
+
+/// Why a copy failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// An end could not be opened, connected or made.
+    #[error("cannot {verb} {end}")]
+    Open {
+        /// What was tried.
+        verb: &'static str,
+        /// The end.
+        end: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The engine stopped.
+    #[error("{from} -> {to}")]
+    Transfer {
+        /// Where the bytes came from.
+        from: String,
+        /// Where they went.
+        to: String,
+        /// What it said, with how much had moved.
+        source: underpass::Error,
+    },
+    /// A call beside the transfer failed.
+    #[error("{from} -> {to}: {doing} failed after {moved} bytes")]
+    Call {
+        /// Where the bytes came from.
+        from: String,
+        /// Where they went.
+        to: String,
+        /// What was being done.
+        doing: &'static str,
+        /// Bytes the sink had.
+        moved: u64,
+        /// The answer.
+        source: io::Error,
+    },
+    /// SIGINT or SIGTERM.
+    #[error("{from} -> {to}: ended by {name} after {moved} bytes", name = signal_name(*.signal))]
+    Interrupted {
+        /// Where the bytes came from.
+        from: String,
+        /// Where they went.
+        to: String,
+        /// The signal's number.
+        signal: i32,
+        /// Bytes the sink had.
+        moved: u64,
+    },
+    /// The two ends or the flags do not go together.
+    #[error("{0}")]
+    Usage(Usage),
+    /// The server answered something else.
+    #[error("{url}: the server answered {status} {reason}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The status code.
+        status: u16,
+        /// Its phrase, as the server sent it.
+        reason: String,
+    },
+    /// The peer broke the protocol.
+    #[error("{end}: {what}")]
+    Protocol {
+        /// The peer.
+        end: String,
+        /// What it did.
+        what: String,
+    },
+    /// What is there is not the beginning of the source.
+    #[error("{path} differs from {source_name} at byte {at} of the {have} that are there")]
+    Differs {
+        /// The file to go on with.
+        path: String,
+        /// The source.
+        source_name: String,
+        /// The first byte, or block, that differs.
+        at: u64,
+        /// Bytes that are there.
+        have: u64,
+    },
+    /// The server has another version than the one that was begun with.
+    #[error("{url} has changed since {path} was begun")]
+    NewVersion {
+        /// What is copied.
+        url: String,
+        /// The file to go on with.
+        path: String,
+    },
+    /// More is there than the source has.
+    #[error("{path} has {have} bytes and {source_name} only {len}")]
+    Longer {
+        /// The file to go on with.
+        path: String,
+        /// The source.
+        source_name: String,
+        /// Bytes that are there.
+        have: u64,
+        /// Bytes of the source.
+        len: u64,
+    },
+    /// The two ends do not agree on what was sent.
+    #[error(
+        "{end}: altered or cut: {sent} bytes with digest {sent_digest} were sent, {got} bytes \
+         with digest {got_digest} arrived"
+    )]
+    Altered {
+        /// The peer.
+        end: String,
+        /// Bytes sent.
+        sent: u64,
+        /// Their digest.
+        sent_digest: String,
+        /// Bytes that arrived.
+        got: u64,
+        /// Their digest.
+        got_digest: String,
+    },
+    /// Entries of a folder failed; each was told of.
+    #[error("{failed} of {entries} entries of {from} were not copied")]
+    Entries {
+        /// The folder.
+        from: String,
+        /// Entries that failed.
+        failed: u64,
+        /// Entries there are.
+        entries: u64,
+    },
+}
+
+/// Ends and flags that do not go together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Usage {
+    /// Source and sink are one file.
+    #[error("{0} and {1} are the same file")]
+    SameFile(String, String),
+    /// A folder without `-r`.
+    #[error("{0} is a directory; copy it with -r")]
+    IsDirectory(String),
+    /// `-r` and no folder.
+    #[error("-r copies a directory to a path, and {0} is none")]
+    NotDirectory(String),
+    /// A sink that is a directory, for a source without a name.
+    #[error("{0} is a directory and the source has no name; name the file")]
+    Nameless(String),
+    /// A flag that one end cannot have.
+    #[error("{flag} cannot be used with {end}: {why}")]
+    Flag {
+        /// The flag.
+        flag: &'static str,
+        /// The end.
+        end: String,
+        /// The reason, and what can be used.
+        why: &'static str,
+    },
+    /// A range that the source does not have.
+    #[error("the range {range} does not start within the {len} bytes of {end}")]
+    Range {
+        /// As it was written.
+        range: String,
+        /// The source.
+        end: String,
+        /// Its length.
+        len: u64,
+    },
+}
+
+impl CopyError {
+    pub(crate) fn open(
+        verb: &'static str,
+        end: impl ToString,
+        error: impl Into<io::Error>,
+    ) -> Self {
+        Self::Open { verb, end: end.to_string(), source: error.into() }
+    }
+
+    pub(crate) fn stopped(
+        stop: Stop,
+        (from, to): (&str, &str),
+        moved: u64,
+        wanted: Option<u64>,
+    ) -> Self {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        match stop {
+            Stop::Engine(source) => {
+                // Of several transfers the last one's own count is not what the sink has.
+                let source = underpass::Error { moved, wanted: wanted.or(source.wanted), ..source };
+                Self::Transfer { from, to, source }
+            }
+            Stop::Signal(signal) => Self::Interrupted { from, to, signal, moved },
+            Stop::Call(doing, source) => Self::Call { from, to, doing, moved, source },
+        }
+    }
+
+    /// The signal that ended it.
+    #[must_use]
+    pub const fn signal(&self) -> Option<i32> {
+        match self {
+            Self::Interrupted { signal, .. } => Some(*signal),
+            Self::Open { .. }
+            | Self::Transfer { .. }
+            | Self::Call { .. }
+            | Self::Usage(_)
+            | Self::Status { .. }
+            | Self::Protocol { .. }
+            | Self::Differs { .. }
+            | Self::Longer { .. }
+            | Self::NewVersion { .. }
+            | Self::Altered { .. }
+            | Self::Entries { .. } => None,
+        }
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Open { source, .. } => remedy_of_opening(source),
+            Self::Transfer { source, .. } => remedy_of_transfer(source),
+            Self::Status { status: 401 | 403, .. } => Some("the server lets you in by other means"),
+            Self::Status { status: 404, .. } => Some("check the path"),
+            Self::Status { status: 405 | 501, .. } => {
+                Some("the server takes no PUT there; nginx needs dav_methods PUT")
+            }
+            Self::Status { status: 413, .. } => {
+                Some("the server limits what it takes; nginx calls it client_max_body_size")
+            }
+            Self::Differs { .. } | Self::Longer { .. } | Self::NewVersion { .. } => {
+                Some("remove it, or copy without --resume")
+            }
+            Self::Altered { .. } => Some("nothing was kept; copy again"),
+            Self::Call { .. }
+            | Self::Interrupted { .. }
+            | Self::Usage(_)
+            | Self::Status { .. }
+            | Self::Protocol { .. }
+            | Self::Entries { .. } => None,
+        }
+    }
+}
+
+fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
+    use io::ErrorKind;
+    [
+        (ErrorKind::ConnectionRefused, "nothing listens there; start the other end first"),
+        (ErrorKind::AddrInUse, "choose another port, or 0 for any free one"),
+        (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),
+        (ErrorKind::PermissionDenied, "check the permissions of it and of its directory"),
+        (ErrorKind::ReadOnlyFilesystem, "choose a sink on a file system that can be written"),
+        (ErrorKind::StorageFull, "free some space there"),
+    ]
+    .into_iter()
+    .find_map(|(kind, remedy)| (error.kind() == kind).then_some(remedy))
+}
+
+fn remedy_of_transfer(error: &underpass::Error) -> Option<&'static str> {
+    use rustix::io::Errno;
+    use underpass::ErrorKind;
+    match error.kind {
+        ErrorKind::Io(Errno::NOSPC | Errno::DQUOT) => Some("free some space at the sink"),
+        ErrorKind::Io(Errno::PIPE | Errno::CONNRESET) => {
+            Some("the other end closed before it had everything")
+        }
+        ErrorKind::Truncated { .. } => Some("the source is cut short; copy again when it is whole"),
+        ErrorKind::Changed => {
+            Some("copy when nobody writes to the source, or with --stability none")
+        }
+        ErrorKind::Unsupported { .. } => Some("use --prefer, which has a way out, or no method"),
+        ErrorKind::Io(_) | ErrorKind::NoLease(_) | _ => None,
+    }
+}
+
+const fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        2 => "SIGINT",
+        15 => "SIGTERM",
+        _ => "a signal",
+    }
+}

@@ -1,0 +1,90 @@
+//! From file to file, with the holes of one in the other.
+//!
+//! What `SEEK_DATA` finds is moved; a hole is left out, and the length is set at the end. The
+//! first piece is offered to the file system as a reflink; where it declines, the pieces go by
+//! copy_file_range(2), which shares extents or copies inside the kernel.
+//!
+//! Source: lseek(2), "Seeking file data and holes"; ioctl_ficlonerange(2); copy_file_range(2).
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+use underpass::{Error, ErrorKind, Method, Policy, Stability};
+
+use crate::drive::{Drain, Drive, Feed, Stop};
+
+/// Copies `len` bytes at `from` of `source` to `at` of `sink`, whose bytes from there on are
+/// holes or do not exist; returns how many of them are holes.
+pub(crate) fn copy(
+    drive: &mut Drive<'_>,
+    (source, from): (&File, u64),
+    (sink, at): (&File, u64),
+    len: u64,
+) -> Result<u64, Stop> {
+    let end = from + len;
+    let look = || source.metadata().map_err(|e| Stop::call("looking at the source", e));
+    let before = look()?;
+    let wanted = drive.policy;
+    let mut place = from;
+    let mut holes = 0;
+    if drive.policy == Policy::Auto {
+        drive.policy = Policy::Prefer(Method::Clone);
+    }
+    while place < end {
+        let (start, stop) = data(source, place, end).map_err(|e| Stop::call("seeking data", e))?;
+        holes += start - place;
+        drive.done += start - place;
+        if start < stop {
+            let feed = Feed::File { file: source.as_fd(), offset: start, len: stop - start };
+            let drain = Drain::File { file: sink.as_fd(), at: at + (start - from) };
+            let moved = drive.transfer(feed, drain);
+            if drive.ledger.of(Method::Clone).bytes == 0 {
+                drive.policy = wanted;
+            }
+            if let Err(stop) = moved {
+                drive.policy = wanted;
+                return Err(stop);
+            }
+        }
+        place = stop;
+    }
+    drive.policy = wanted;
+    let after = look()?;
+    let fail = |kind| {
+        let (moved, wanted) = (drive.done, Some(drive.done));
+        Err(Stop::Engine(Error { moved, parked: 0, wanted, method: Method::Copy, kind }))
+    };
+    // A source that was cut after its last data was found looks as if it ended in a hole.
+    if after.len() < end {
+        return fail(ErrorKind::Truncated { missing: end - after.len() });
+    }
+    let is_written = (before.len(), before.modified().ok()) != (after.len(), after.modified().ok());
+    if is_written && drive.stability != Stability::None {
+        return fail(ErrorKind::Changed);
+    }
+    let size = sink.metadata().map_err(|e| Stop::call("looking at the sink", e))?.len();
+    if size < at + len {
+        sink.set_len(at + len).map_err(|e| Stop::call("setting the length of the sink", e))?;
+    }
+    Ok(holes)
+}
+
+/// The next stretch of data at or after `place`; empty at `end` if only a hole is left.
+fn data(file: &File, place: u64, end: u64) -> Result<(u64, u64), Errno> {
+    let start = match rustix::fs::seek(file, SeekFrom::Data(place)) {
+        Ok(start) => start.min(end),
+        // lseek(2), ENXIO: a hole to the end of the file.
+        Err(Errno::NXIO) => return Ok((end, end)),
+        // lseek(2), EINVAL, on file systems that know no holes.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok((place, end)),
+        Err(errno) => return Err(errno),
+    };
+    match rustix::fs::seek(file, SeekFrom::Hole(start)) {
+        Ok(stop) => Ok((start, stop.clamp(start, end))),
+        // The file was cut in between: the transfer finds out by how much.
+        Err(Errno::NXIO) => Ok((start, end)),
+        Err(errno) => Err(errno),
+    }
+}

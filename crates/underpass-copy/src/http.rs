@@ -1,0 +1,172 @@
+//! GET and PUT over HTTP/1.1, such that the content stays out of this program's memory.
+//!
+//! The head of a response is read and not one byte behind it (`MSG_PEEK`), so that content of a
+//! known length can be spliced from the socket, as a request's is sent into it by sendfile. TLS
+//! and chunked content pass through memory.
+//!
+//! Source: RFC 9110 §9.3.1, §9.3.4, §14, §15; RFC 9112 §6.3, §7.1.
+
+mod body;
+mod chunked;
+mod connection;
+mod head;
+pub(crate) mod url;
+
+use std::io::Write;
+
+use rustix::io::Errno;
+
+pub(crate) use self::body::Body;
+pub(crate) use self::chunked::{Chunked, ChunkedWriter};
+pub(crate) use self::connection::Connection;
+use self::head::Head;
+use self::url::Url;
+use crate::error::{CopyError, Usage};
+use crate::interrupt::Interrupt;
+use crate::range::Range;
+
+/// Redirects that are followed.
+const REDIRECTS_MAX: u32 = 10;
+
+const AGENT: &str = concat!("underpass/", env!("CARGO_PKG_VERSION"));
+
+/// How the end of a response's content is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+/// A response whose content has not been read.
+pub(crate) struct Answer<'i> {
+    pub(crate) connection: Connection<'i>,
+    pub(crate) framing: Framing,
+    /// The content's place in the representation.
+    pub(crate) start: u64,
+    /// The representation's length.
+    pub(crate) total: Option<u64>,
+    /// A strong validator, for If-Range.
+    pub(crate) validator: Option<String>,
+}
+
+/// Asks for a representation, or for a part of it if it still has this validator.
+pub(crate) fn get<'i>(
+    url: &Url,
+    range: Range,
+    if_range: Option<&str>,
+    interrupt: &'i Interrupt,
+) -> Result<Answer<'i>, CopyError> {
+    let mut url = url.clone();
+    for _ in 0..=REDIRECTS_MAX {
+        let mut fields = String::new();
+        if range != Range::Whole {
+            fields = format!("Range: bytes={range}\r\n");
+            if let Some(validator) = if_range {
+                fields += &format!("If-Range: {validator}\r\n");
+            }
+        }
+        let mut connection = Connection::open(&url, interrupt)?;
+        let request = request("GET", &url, &fields);
+        connection
+            .write_all(request.as_bytes())
+            .and_then(|()| connection.flush())
+            .map_err(|error| CopyError::open("ask", &url, error))?;
+        let head = read_head(&mut connection, &url)?;
+        match head.status {
+            301 | 302 | 303 | 307 | 308 => {
+                let location = head.field("location").unwrap_or_default();
+                url = url.join(location).map_err(|why| CopyError::Protocol {
+                    end: url.to_string(),
+                    what: format!("a redirect to '{location}', which cannot be followed: {why}"),
+                })?;
+            }
+            200 | 206 => return answer(connection, &head, &url),
+            416 => {
+                let len = head.complete_length().unwrap_or(0);
+                let (range, end) = (range.to_string(), url.to_string());
+                return Err(CopyError::Usage(Usage::Range { range, end, len }));
+            }
+            _ => return Err(refused(&url, head)),
+        }
+    }
+    let what = format!("more than {REDIRECTS_MAX} redirects");
+    Err(CopyError::Protocol { end: url.to_string(), what })
+}
+
+fn answer<'i>(connection: Connection<'i>, head: &Head, url: &Url) -> Result<Answer<'i>, CopyError> {
+    let wrong = |what: &str| CopyError::Protocol { end: url.to_string(), what: what.to_owned() };
+    let framing = head.framing().map_err(wrong)?;
+    let (start, total) = if head.status == 206 {
+        head.content_range().ok_or_else(|| wrong("206 without a Content-Range of one range"))?
+    } else {
+        let total = if let Framing::Length(len) = framing { Some(len) } else { None };
+        (0, total)
+    };
+    let validator = head.validator();
+    Ok(Answer { connection, framing, start, total, validator })
+}
+
+/// A PUT whose content is under way.
+pub(crate) struct Put<'i> {
+    pub(crate) connection: Connection<'i>,
+    pub(crate) is_chunked: bool,
+    url: Url,
+}
+
+/// Announces content of `len` bytes, or in chunks.
+pub(crate) fn put<'i>(
+    url: &Url,
+    len: Option<u64>,
+    interrupt: &'i Interrupt,
+) -> Result<Put<'i>, CopyError> {
+    let fields = match len {
+        Some(len) => format!("Content-Length: {len}\r\n"),
+        None => "Transfer-Encoding: chunked\r\n".to_owned(),
+    };
+    let mut connection = Connection::open(url, interrupt)?;
+    connection
+        .write_all(request("PUT", url, &fields).as_bytes())
+        .map_err(|error| CopyError::open("send to", url, error))?;
+    Ok(Put { connection, is_chunked: len.is_none(), url: url.clone() })
+}
+
+impl Put<'_> {
+    /// Reads the server's verdict.
+    pub(crate) fn finish(&mut self) -> Result<(), CopyError> {
+        self.connection.flush().map_err(|error| CopyError::open("send to", &self.url, error))?;
+        let head = read_head(&mut self.connection, &self.url)?;
+        if (200..300).contains(&head.status) { Ok(()) } else { Err(refused(&self.url, head)) }
+    }
+}
+
+fn request(method: &str, url: &Url, fields: &str) -> String {
+    let Url { authority, target, .. } = url;
+    format!(
+        "{method} {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {AGENT}\r\n\
+         Accept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n{fields}\r\n"
+    )
+}
+
+/// The final head; interim ones (1xx) are passed over.
+fn read_head(connection: &mut Connection<'_>, url: &Url) -> Result<Head, CopyError> {
+    loop {
+        let bytes = connection
+            .read_head()
+            .map_err(|error| CopyError::open("read the answer of", url, error))?;
+        let head = Head::parse(&bytes)
+            .map_err(|what| CopyError::Protocol { end: url.to_string(), what: what.to_owned() })?;
+        if head.status >= 200 {
+            return Ok(head);
+        }
+    }
+}
+
+fn refused(url: &Url, head: Head) -> CopyError {
+    CopyError::Status { url: url.to_string(), status: head.status, reason: head.reason }
+}
+
+/// Whether a peer's closing made a call fail: then it may have said why before.
+pub(crate) fn is_closed(errno: Errno) -> bool {
+    matches!(errno, Errno::PIPE | Errno::CONNRESET)
+}

@@ -1,0 +1,231 @@
+//! Opens a source and finds out what it is: a range of a file, a stream, or a response.
+//!
+//! Files whose size says nothing (those of /proc and /sys, empty ones) are read as streams. A
+//! pipe or terminal that others hold too is opened again, since `O_NONBLOCK` belongs to the open
+//! file and not to the descriptor; a socket, which cannot be, gets the flag back as it was.
+//!
+//! Source: proc(5) on `/proc/self/fd`; open(2); fifo(7).
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use rustix::event::PollFlags;
+use rustix::fs::{Mode, OFlags, SeekFrom};
+
+use crate::drive::make_nonblocking;
+use crate::endpoint::Endpoint;
+use crate::error::{CopyError, Usage};
+use crate::http::url::Url;
+use crate::http::{self, Body};
+use crate::interrupt::Interrupt;
+use crate::patient::Patient;
+use crate::range::Range;
+use crate::socket::{self, Listener};
+
+/// The magic numbers (statfs(2)) of file systems whose files have no true size: procfs, sysfs,
+/// cgroup, cgroup2, debugfs, tracefs, securityfs.
+const SIZELESS: [i64; 7] =
+    [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x6462_6720, 0x7472_6163, 0x7363_6673];
+
+/// An open source.
+pub(crate) enum Inlet<'i> {
+    File(FileInlet),
+    Stream(Stream),
+    Http(Box<Body<'i>>),
+}
+
+/// A range of a regular file.
+#[derive(Debug)]
+pub(crate) struct FileInlet {
+    pub(crate) file: File,
+    pub(crate) start: u64,
+    pub(crate) len: u64,
+    pub(crate) mode: u32,
+    /// The descriptor came from outside, and whoever reads on from it expects its offset behind
+    /// what was copied.
+    pub(crate) moves_offset: bool,
+}
+
+/// A descriptor that is read or written in order, non-blocking.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) fd: OwnedFd,
+    /// The flag was set on an open file that others share.
+    restore: bool,
+    pub(crate) is_socket: bool,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.restore {
+            let restored = make_nonblocking(&self.fd, false);
+            debug_assert!(restored.is_ok(), "{restored:?}");
+        }
+    }
+}
+
+impl Stream {
+    /// A socket of ours.
+    pub(crate) const fn socket(fd: OwnedFd) -> Self {
+        Self { fd, restore: false, is_socket: true }
+    }
+
+    /// A descriptor that others may hold.
+    pub(crate) fn shared(fd: OwnedFd, access: OFlags) -> io::Result<Self> {
+        let file = File::from(fd);
+        let kind = file.metadata()?.file_type();
+        let fd = OwnedFd::from(file);
+        if kind.is_fifo() || kind.is_char_device() {
+            let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+            if let Ok(fd) = rustix::fs::open(path, flags, Mode::empty()) {
+                return Ok(Self { fd, restore: false, is_socket: false });
+            }
+        }
+        let is_blocking = !rustix::fs::fcntl_getfl(&fd)?.contains(OFlags::NONBLOCK);
+        let restore = is_blocking && !kind.is_file();
+        if restore {
+            make_nonblocking(&fd, true)?;
+        }
+        Ok(Self { fd, restore, is_socket: kind.is_socket() })
+    }
+}
+
+/// Opens a source. A listening one waits for its peer.
+pub(crate) fn open<'i>(
+    endpoint: &Endpoint,
+    range: Range,
+    listener: Option<&Listener>,
+    interrupt: &'i Interrupt,
+) -> Result<Inlet<'i>, CopyError> {
+    match endpoint {
+        Endpoint::Path(path) => of_path(path, range, interrupt),
+        Endpoint::Standard => of_descriptor(0, endpoint, range),
+        Endpoint::Descriptor(number) => of_descriptor(*number, endpoint, range),
+        Endpoint::Tcp(_) | Endpoint::TcpListen(_) | Endpoint::Unix(_) | Endpoint::UnixListen(_) => {
+            connect(endpoint, listener, interrupt).map(|fd| Inlet::Stream(Stream::socket(fd)))
+        }
+        Endpoint::Url(url) => {
+            let body = Body::new(http::get(url, range, None, interrupt)?);
+            Ok(Inlet::Http(Box::new(cut(body, url, range)?)))
+        }
+    }
+}
+
+/// Takes a range out of what a server sent, which need not know of ranges.
+pub(crate) fn cut<'i>(mut body: Body<'i>, url: &Url, range: Range) -> Result<Body<'i>, CopyError> {
+    let len = body.len().unwrap_or(u64::MAX);
+    let (first, wanted) = match range {
+        Range::Whole => return Ok(body),
+        Range::From { first, last } => (first, last.map_or(u64::MAX, |last| last - first + 1)),
+        Range::Suffix(count) => {
+            let total = body.total.ok_or_else(|| CopyError::Protocol {
+                end: url.to_string(),
+                what: "it does not tell the length that the range is counted from".into(),
+            })?;
+            (total - count.min(total), count.min(total))
+        }
+    };
+    let ahead = first.saturating_sub(body.start);
+    if ahead > len || body.start > first {
+        let (range, end) = (range.to_string(), url.to_string());
+        return Err(CopyError::Usage(Usage::Range { range, end, len: body.total.unwrap_or(len) }));
+    }
+    io::copy(&mut (&mut body).take(ahead), &mut io::sink())
+        .map_err(|error| CopyError::open("read", url, error))?;
+    body.limit(wanted);
+    Ok(body)
+}
+
+/// A connected socket, as source or sink.
+pub(crate) fn connect(
+    endpoint: &Endpoint,
+    listener: Option<&Listener>,
+    interrupt: &Interrupt,
+) -> Result<OwnedFd, CopyError> {
+    let (verb, fd) = match (endpoint, listener) {
+        (_, Some(listener)) => ("accept a peer at", listener.accept(interrupt)),
+        (Endpoint::Tcp(address), None) => ("connect to", socket::connect_tcp(address, interrupt)),
+        (Endpoint::Unix(path), None) => ("connect to", socket::connect_unix(path, interrupt)),
+        (_, None) => ("use", Err(io::Error::from(io::ErrorKind::InvalidInput))),
+    };
+    fd.map_err(|error| CopyError::open(verb, endpoint, error))
+}
+
+fn of_path<'i>(
+    path: &Path,
+    range: Range,
+    interrupt: &'i Interrupt,
+) -> Result<Inlet<'i>, CopyError> {
+    let cannot = |error| CopyError::open("open", path.display(), error);
+    let found = std::fs::metadata(path).map_err(cannot)?;
+    if found.is_dir() {
+        return Err(CopyError::Usage(Usage::IsDirectory(path.display().to_string())));
+    }
+    if found.file_type().is_fifo() {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| cannot(e.into()))?;
+        // Without a writer a FIFO reads as ended; poll(2) waits for the first.
+        let patient = Patient { fd, interrupt };
+        patient.wait(PollFlags::IN).map_err(cannot)?;
+        let fd = patient.fd;
+        return Ok(Inlet::Stream(Stream { fd, restore: false, is_socket: false }));
+    }
+    let file = File::open(path).map_err(cannot)?;
+    of_file(file, path.display(), range, false)
+}
+
+fn of_descriptor<'i>(
+    number: i32,
+    endpoint: &Endpoint,
+    range: Range,
+) -> Result<Inlet<'i>, CopyError> {
+    let cannot = |error: io::Error| CopyError::open("read from", endpoint, error);
+    let fd = underpass_sys::descriptor::duplicate(number).map_err(|e| cannot(e.into()))?;
+    let file = File::from(fd);
+    if file.metadata().map_err(cannot)?.is_file() {
+        return of_file(file, endpoint, range, true);
+    }
+    Stream::shared(file.into(), OFlags::RDONLY).map(Inlet::Stream).map_err(cannot)
+}
+
+fn of_file<'i>(
+    file: File,
+    name: impl ToString,
+    range: Range,
+    is_shared: bool,
+) -> Result<Inlet<'i>, CopyError> {
+    let cannot = |error: io::Error| CopyError::open("read", name.to_string(), error);
+    let found = file.metadata().map_err(cannot)?;
+    if !found.is_file() {
+        let stream = Stream { fd: file.into(), restore: false, is_socket: false };
+        return Ok(Inlet::Stream(stream));
+    }
+    if found.len() == 0 || is_sizeless(&file) {
+        let stream = Stream { fd: file.into(), restore: false, is_socket: false };
+        return Ok(Inlet::Stream(stream));
+    }
+    let offset = if is_shared {
+        rustix::fs::seek(&file, SeekFrom::Current(0)).map_err(|e| cannot(e.into()))?
+    } else {
+        0
+    };
+    let there = found.len().saturating_sub(offset);
+    let (start, len) = range.within(there).ok_or_else(|| {
+        let (range, end) = (range.to_string(), name.to_string());
+        CopyError::Usage(Usage::Range { range, end, len: there })
+    })?;
+    let (start, mode) = (offset + start, found.mode());
+    Ok(Inlet::File(FileInlet { file, start, len, mode, moves_offset: is_shared }))
+}
+
+fn is_sizeless(file: &File) -> bool {
+    rustix::fs::fstatfs(file.as_fd()).is_ok_and(|fs| {
+        #[expect(clippy::useless_conversion, reason = "its type is the architecture's")]
+        let kind = i64::from(fs.f_type);
+        SIZELESS.contains(&kind)
+    })
+}

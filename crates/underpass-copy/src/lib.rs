@@ -1,0 +1,50 @@
+//! Copies bytes from any of a file, a stream, a socket or a URL to any other, by the engine's
+//! methods wherever both ends let it.
+//!
+//! [`Session::open`] takes a [`Request`] and [`Session::copy`] carries it out; the [`Report`] says
+//! what was done and how, a [`Failure`] what has arrived nevertheless. A file gets its name when
+//! it is whole and not before. One thread moves the bytes of one copy.
+//!
+//! ```no_run
+//! use underpass_copy::{Endpoint, Interrupt, Request, Session};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let source = Endpoint::parse("large.bin".as_ref())?;
+//! let sink = Endpoint::parse("tcp://localhost:9000".as_ref())?;
+//! let interrupt = Interrupt::catch()?;
+//! let session = Session::open(Request::new(source, sink), &interrupt, &mut |_| {})?;
+//! match session.copy(&mut |_| {}) {
+//!     Ok(report) => println!("{report}"),
+//!     Err(failure) => eprintln!("{}", failure.error),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod carry;
+mod digest;
+mod drive;
+mod endpoint;
+mod error;
+mod holes;
+mod http;
+mod inlet;
+mod interrupt;
+mod outlet;
+mod patient;
+mod range;
+mod report;
+mod resume;
+mod session;
+mod socket;
+mod target;
+
+pub use digest::{Algorithm, UnknownAlgorithm};
+pub use drive::Event;
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{CopyError, Failure, Usage};
+pub use http::url::Url;
+pub use interrupt::Interrupt;
+pub use range::{Range, RangeError};
+pub use report::{Checksum, Rate, Report, Used};
+pub use session::{Request, Session};

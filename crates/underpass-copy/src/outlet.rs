@@ -1,0 +1,101 @@
+//! Opens a sink: a file that is made whole, an open file, a stream, or a PUT.
+//!
+//! Devices and FIFOs are written where they stand; only regular files are made under another
+//! name first. A FIFO without a reader is asked again until it has one or a signal comes, because
+//! no event tells of it.
+//!
+//! Source: fifo(7) (`ENXIO`); open(2).
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::io::Errno;
+
+use crate::endpoint::Endpoint;
+use crate::error::{CopyError, Usage};
+use crate::http::Put;
+use crate::inlet::Stream;
+use crate::interrupt::{Interrupt, Woken};
+use crate::socket;
+use crate::target::{Making, Target};
+
+/// A FIFO's readers are looked for so often.
+const READER_PAUSE: Duration = Duration::from_millis(20);
+
+/// An open sink.
+pub(crate) enum Outlet<'i> {
+    /// A file on its way, to be written from this byte on.
+    Target(Target, u64),
+    /// A regular file that somebody else opened, from its offset on.
+    Open(File, u64),
+    Stream(Stream),
+    Put(Box<Put<'i>>),
+}
+
+/// Where a path as a sink leads: into a directory under the source's name, or to itself.
+pub(crate) fn path_of(sink: &Path, source: &Endpoint) -> Result<PathBuf, CopyError> {
+    if !sink.is_dir() {
+        return Ok(sink.to_owned());
+    }
+    match source.file_name() {
+        Some(name) => Ok(sink.join(name)),
+        None => Err(CopyError::Usage(Usage::Nameless(sink.display().to_string()))),
+    }
+}
+
+/// Whether bytes at this path go to something that is no regular file.
+pub(crate) fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file())
+}
+
+/// Opens a file for a copy that begins at byte `at` of it.
+pub(crate) fn file<'i>(
+    path: &Path,
+    making: Making,
+    mode: Option<u32>,
+    at: u64,
+) -> Result<Outlet<'i>, CopyError> {
+    Target::open(path, making, mode)
+        .map(|target| Outlet::Target(target, at))
+        .map_err(|error| CopyError::open("write", path.display(), error))
+}
+
+/// Opens a FIFO, a device or a socket's end.
+pub(crate) fn special<'i>(path: &Path, interrupt: &Interrupt) -> Result<Outlet<'i>, CopyError> {
+    let cannot = |error: io::Error| CopyError::open("write", path.display(), error);
+    let is_fifo = std::fs::metadata(path).map_err(cannot)?.file_type().is_fifo();
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    loop {
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(fd) => {
+                return Stream::shared(fd, OFlags::WRONLY).map(Outlet::Stream).map_err(cannot);
+            }
+            Err(Errno::NXIO) if is_fifo => {
+                let soon = Instant::now() + READER_PAUSE;
+                let woken = interrupt.wait(None, Some(soon)).map_err(|e| cannot(e.into()))?;
+                if woken == Woken::Signal {
+                    return Err(cannot(socket::interrupted()));
+                }
+            }
+            Err(errno) => return Err(cannot(errno.into())),
+        }
+    }
+}
+
+/// A descriptor that was open when the process started.
+pub(crate) fn descriptor<'i>(number: i32, endpoint: &Endpoint) -> Result<Outlet<'i>, CopyError> {
+    let cannot = |error: io::Error| CopyError::open("write to", endpoint, error);
+    let fd = underpass_sys::descriptor::duplicate(number).map_err(|e| cannot(e.into()))?;
+    let file = File::from(fd);
+    let found = file.metadata().map_err(cannot)?;
+    let flags = rustix::fs::fcntl_getfl(&file).map_err(|e| cannot(e.into()))?;
+    if found.is_file() && !flags.contains(OFlags::APPEND) {
+        let at = rustix::fs::seek(&file, SeekFrom::Current(0)).map_err(|e| cannot(e.into()))?;
+        return Ok(Outlet::Open(file, at));
+    }
+    Stream::shared(file.into(), OFlags::WRONLY).map(Outlet::Stream).map_err(cannot)
+}

@@ -1,0 +1,84 @@
+//! Blocking reads and writes over a non-blocking descriptor, ended by a signal.
+//!
+//! For what must see the bytes: TLS, chunked framing, digests of streams.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+
+use crate::interrupt::{Interrupt, Woken};
+use crate::socket;
+
+/// A descriptor that is waited for.
+#[derive(Debug)]
+pub(crate) struct Patient<'i, F = OwnedFd> {
+    pub(crate) fd: F,
+    pub(crate) interrupt: &'i Interrupt,
+}
+
+impl<F: AsFd> Patient<'_, F> {
+    pub(crate) fn wait(&self, events: PollFlags) -> io::Result<()> {
+        match self.interrupt.wait(Some((self.fd.as_fd(), events)), None)? {
+            Woken::Signal => Err(socket::interrupted()),
+            Woken::Ready | Woken::Due => Ok(()),
+        }
+    }
+}
+
+impl<F: AsFd> Read for Patient<'_, F> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match rustix::io::read(&self.fd, &mut *into) {
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN)?,
+                Err(Errno::INTR) => {}
+                answer => return Ok(answer?),
+            }
+        }
+    }
+}
+
+impl<F: AsFd> Write for Patient<'_, F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match rustix::io::write(&self.fd, bytes) {
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
+                Err(Errno::INTR) => {}
+                answer => return Ok(answer?),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A range of a file, read without the file's own offset.
+#[derive(Debug)]
+pub(crate) struct Stretch<'f> {
+    pub(crate) file: &'f File,
+    pub(crate) at: u64,
+    pub(crate) end: u64,
+}
+
+impl Read for Stretch<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let max = into.len().min(left);
+        if max == 0 {
+            return Ok(0);
+        }
+        let n = self.file.read_at(&mut into[..max], self.at)?;
+        if n == 0 {
+            let missing = self.end - self.at;
+            let why = format!("the file ends {missing} bytes before the range does");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+        }
+        self.at += n as u64;
+        Ok(n)
+    }
+}

@@ -1,0 +1,582 @@
+//! One copy from its request to its report.
+//!
+//! Order matters: what an earlier copy left is looked at before the source is opened (a server is
+//! asked for the rest), the source before the sink (which must know the length), and the sink
+//! gets its name last of all.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use rustix::fs::SeekFrom;
+use underpass::{Policy, Stability};
+
+use crate::carry::{Content, Place, carry, failed};
+use crate::digest::{self, Algorithm, Digest};
+use crate::drive::{Drain, Drive, Event, Feed, Stop};
+use crate::endpoint::Endpoint;
+use crate::error::{CopyError, Failure, Usage};
+use crate::holes;
+use crate::http::{self, Body, ChunkedWriter, Put};
+use crate::inlet::{self, FileInlet, Inlet, Stream};
+use crate::interrupt::Interrupt;
+use crate::outlet::{self, Outlet};
+use crate::patient::Stretch;
+use crate::range::Range;
+use crate::report::{Checksum, Report};
+use crate::resume::{self, OVERLAP_BYTES, Standing};
+use crate::socket::{self, Listener};
+use crate::target::Making;
+
+/// What is to be copied, and how.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where the bytes come from.
+    pub source: Endpoint,
+    /// Where they go.
+    pub sink: Endpoint,
+    /// Who chooses the method.
+    pub policy: Policy,
+    /// What is done about a source file that changes.
+    pub stability: Stability,
+    /// Which bytes of the source.
+    pub range: Range,
+    /// Go on with what an earlier copy left, and leave what this one gets if it fails.
+    pub resume: bool,
+    /// Bytes a second that are not exceeded.
+    pub limit_bytes_per_s: Option<u64>,
+    /// A digest to report.
+    pub checksum: Option<Algorithm>,
+    /// End only when a file's bytes are on its disk.
+    pub fsync: bool,
+    /// Give a file its name when it is whole.
+    pub atomic: bool,
+}
+
+impl Request {
+    /// Everything of the source, atomically, by the engine's choice of method.
+    #[must_use]
+    pub fn new(source: Endpoint, sink: Endpoint) -> Self {
+        Self {
+            source,
+            sink,
+            policy: Policy::Auto,
+            stability: Stability::default(),
+            range: Range::Whole,
+            resume: false,
+            limit_bytes_per_s: None,
+            checksum: None,
+            fsync: false,
+            atomic: true,
+        }
+    }
+}
+
+/// A request whose listening sockets are open.
+#[derive(Debug)]
+pub struct Session<'i> {
+    request: Request,
+    interrupt: &'i Interrupt,
+    source_listener: Option<Listener>,
+    sink_listener: Option<Listener>,
+}
+
+/// What a copy finds out about itself on the way.
+#[derive(Debug)]
+struct Outcome {
+    begun: Instant,
+    holes: u64,
+    resumed_at: u64,
+    checksum: Option<Checksum>,
+    kept: Option<PathBuf>,
+}
+
+impl<'i> Session<'i> {
+    /// Opens what listens, and says where.
+    ///
+    /// # Errors
+    ///
+    /// [`CopyError::Open`] with the kernel's answer; [`CopyError::Usage`] for what cannot be.
+    pub fn open(
+        request: Request,
+        interrupt: &'i Interrupt,
+        watcher: &mut dyn FnMut(Event),
+    ) -> Result<Self, CopyError> {
+        check(&request)?;
+        let source_listener = listen(&request.source, watcher)?;
+        let sink_listener = listen(&request.sink, watcher)?;
+        Ok(Self { request, interrupt, source_listener, sink_listener })
+    }
+
+    /// Copies once, from opening the ends to the sink's name. Waits for peers, and may be called
+    /// again for the next one.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`], with what has arrived.
+    pub fn copy(&self, watcher: &mut dyn FnMut(Event)) -> Result<Report, Box<Failure>> {
+        let request = &self.request;
+        let mut drive = Drive::new(
+            self.interrupt,
+            watcher,
+            request.policy,
+            request.stability,
+            request.limit_bytes_per_s,
+        );
+        let mut outcome =
+            Outcome { begun: Instant::now(), holes: 0, resumed_at: 0, checksum: None, kept: None };
+        let answer = self.attempt(&mut drive, &mut outcome);
+        let (source, sink) = self.names();
+        let mut report = Report::of(source, sink, &drive, outcome.begun.elapsed());
+        let bytes = drive.done.saturating_sub(outcome.resumed_at);
+        report.set_bytes(bytes, outcome.holes.min(bytes));
+        report.resumed_at = outcome.resumed_at;
+        report.checksum = outcome.checksum;
+        match answer {
+            Ok(()) => Ok(report),
+            Err(error) => {
+                let error = self.named_by_signal(error, drive.done);
+                Err(Box::new(Failure { error, report, kept: outcome.kept }))
+            }
+        }
+    }
+
+    fn names(&self) -> (String, String) {
+        (self.request.source.to_string(), self.request.sink.to_string())
+    }
+
+    /// Whatever failed because a signal came is the signal's.
+    fn named_by_signal(&self, error: CopyError, moved: u64) -> CopyError {
+        let (from, to) = self.names();
+        match self.interrupt.signal() {
+            Some(signal) if error.signal().is_none() => {
+                CopyError::Interrupted { from, to, signal, moved }
+            }
+            Some(_) | None => error,
+        }
+    }
+
+    fn attempt(&self, drive: &mut Drive<'_>, outcome: &mut Outcome) -> Result<(), CopyError> {
+        let Request { source, sink, .. } = &self.request;
+        let path = match sink {
+            Endpoint::Path(path) if !outlet::is_special(path) || path.is_dir() => {
+                Some(outlet::path_of(path, source)?)
+            }
+            Endpoint::Path(_)
+            | Endpoint::Standard
+            | Endpoint::Descriptor(_)
+            | Endpoint::Tcp(_)
+            | Endpoint::TcpListen(_)
+            | Endpoint::Unix(_)
+            | Endpoint::UnixListen(_)
+            | Endpoint::Url(_) => None,
+        };
+        if let (Endpoint::Path(from), Some(to)) = (source, &path) {
+            refuse_same_file(from, to)?;
+        }
+        let standing = path
+            .as_deref()
+            .filter(|_| self.request.resume)
+            .and_then(|path| Standing::find(path, !self.request.atomic));
+        let mut inlet = self.open_source(standing.as_ref())?;
+        if let Some(standing) = &standing {
+            self.check_standing(drive, &mut inlet, standing)?;
+            outcome.resumed_at = standing.have;
+            drive.done = standing.have;
+        }
+        let content_len = inlet.len();
+        drive.total = content_len.map(|len| drive.done + len);
+        let mut outlet = self.open_sink(path, standing, &inlet)?;
+        outcome.begun = Instant::now();
+        let moved = self.move_all(drive, &mut inlet, &mut outlet, outcome);
+        if let Outlet::Target(target, _) = &outlet {
+            outcome.kept = target.kept();
+        }
+        let moved = self.judge(moved, drive, &mut outlet)?;
+        self.settle(&inlet, outlet, moved)?;
+        outcome.kept = None;
+        Ok(())
+    }
+
+    fn open_source(&self, standing: Option<&Standing>) -> Result<Inlet<'i>, CopyError> {
+        let Request { source, range, .. } = &self.request;
+        let (Endpoint::Url(url), Some(standing)) = (source, standing) else {
+            return inlet::open(source, *range, self.source_listener.as_ref(), self.interrupt);
+        };
+        let (first, last) = match range {
+            Range::Whole => (0, None),
+            Range::From { first, last } => (*first, *last),
+            Range::Suffix(_) => {
+                let why = "where it starts is not known before; name its first byte";
+                return Err(flag("--resume", source, why));
+            }
+        };
+        let overlap = standing.have.min(OVERLAP_BYTES);
+        let rest = Range::From { first: first + standing.have - overlap, last };
+        let stored = standing.validator();
+        let (have, path) = (standing.have, standing.path.display().to_string());
+        let source_name = url.to_string();
+        let body = match http::get(url, rest, stored.as_deref(), self.interrupt) {
+            Ok(answer) => Body::new(answer),
+            Err(CopyError::Usage(Usage::Range { len, .. })) => {
+                return Err(CopyError::Longer { path, source_name, have, len });
+            }
+            Err(error) => return Err(error),
+        };
+        if stored.is_some() && body.validator != stored {
+            return Err(CopyError::NewVersion { url: source_name, path });
+        }
+        inlet::cut(body, url, rest).map(|body| Inlet::Http(Box::new(body)))
+    }
+
+    /// Compares what is there with the source, and leaves the source at the first byte that is
+    /// not.
+    fn check_standing(
+        &self,
+        drive: &mut Drive<'_>,
+        inlet: &mut Inlet<'_>,
+        standing: &Standing,
+    ) -> Result<(), CopyError> {
+        let have = standing.have;
+        let name = self.request.source.to_string();
+        let path = standing.path.display().to_string();
+        let longer = |len| {
+            let (path, source_name) = (path.clone(), name.clone());
+            CopyError::Longer { path, source_name, have, len }
+        };
+        let answer = match inlet {
+            Inlet::File(file) => {
+                if file.len < have {
+                    return Err(longer(file.len));
+                }
+                let (at, end) = (file.start, file.start + have);
+                let answer = standing.compare(drive, 0, &mut Stretch { file: &file.file, at, end });
+                file.start += have;
+                file.len -= have;
+                answer
+            }
+            Inlet::Http(body) => {
+                let from = have - have.min(OVERLAP_BYTES);
+                if body.len().is_some_and(|len| from + len < have) {
+                    return Err(longer(from + body.len().unwrap_or(0)));
+                }
+                standing.compare(drive, from, body)
+            }
+            Inlet::Stream(_) => {
+                drive.note(format!(
+                    "{have} bytes are in {path} and cannot be compared with {name}, which can be \
+                     read once only; it must go on at byte {have}"
+                ));
+                Ok(None)
+            }
+        };
+        let answer = answer.map_err(|stop| self.stopped(stop, drive))?;
+        match answer {
+            None => Ok(()),
+            Some(at) => Err(CopyError::Differs { path, source_name: name, at, have }),
+        }
+    }
+
+    fn open_sink(
+        &self,
+        path: Option<PathBuf>,
+        standing: Option<Standing>,
+        inlet: &Inlet<'_>,
+    ) -> Result<Outlet<'i>, CopyError> {
+        let Request { sink, atomic, resume, .. } = &self.request;
+        match (sink, path) {
+            (_, Some(path)) => {
+                let mode = if let Inlet::File(file) = inlet { Some(file.mode) } else { None };
+                let have = standing.as_ref().map_or(0, |standing| standing.have);
+                let making = match (atomic, resume) {
+                    (true, false) => Making::Atomic,
+                    (true, true) => Making::Part,
+                    (false, false) => Making::InPlace,
+                    (false, true) => Making::InPlaceResumed,
+                };
+                if let (Making::Part, Some(standing)) = (making, standing) {
+                    standing.become_part(&path)?;
+                }
+                let outlet = outlet::file(&path, making, mode, have)?;
+                if let (Outlet::Target(target, _), Inlet::Http(body)) = (&outlet, inlet)
+                    && let (Making::Part, Some(validator)) = (making, &body.validator)
+                {
+                    resume::keep_validator(target.file(), validator);
+                }
+                Ok(outlet)
+            }
+            (Endpoint::Path(path), None) => outlet::special(path, self.interrupt),
+            (Endpoint::Standard, None) => outlet::descriptor(1, sink),
+            (Endpoint::Descriptor(number), None) => outlet::descriptor(*number, sink),
+            (Endpoint::Url(url), None) => {
+                http::put(url, inlet.len(), self.interrupt).map(|put| Outlet::Put(Box::new(put)))
+            }
+            (
+                Endpoint::Tcp(_)
+                | Endpoint::TcpListen(_)
+                | Endpoint::Unix(_)
+                | Endpoint::UnixListen(_),
+                None,
+            ) => inlet::connect(sink, self.sink_listener.as_ref(), self.interrupt)
+                .map(|fd| Outlet::Stream(Stream::socket(fd))),
+        }
+    }
+
+    /// Moves the bytes, and takes the digest that was asked for.
+    fn move_all(
+        &self,
+        drive: &mut Drive<'_>,
+        inlet: &mut Inlet<'_>,
+        outlet: &mut Outlet<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<u64, Stop> {
+        let Some(algorithm) = self.request.checksum else {
+            return self.move_bytes(drive, inlet, outlet, outcome, None);
+        };
+        let interrupt = self.interrupt;
+        match (&*inlet, &*outlet) {
+            (_, Outlet::Target(..) | Outlet::Open(..)) => {
+                let moved = self.move_bytes(drive, inlet, outlet, outcome, None)?;
+                let (file, at, len) = match outlet {
+                    Outlet::Target(target, at) => (target.file(), 0, *at + moved),
+                    Outlet::Open(file, at) => (&*file, *at, moved),
+                    Outlet::Stream(_) | Outlet::Put(_) => unreachable!("matched above"),
+                };
+                let ended = || interrupt.signal().is_some();
+                let checksum = digest::of_file(algorithm, file, at, len, &ended)
+                    .map_err(|error| failed(drive, "computing the digest", error))?;
+                outcome.checksum = Some(checksum);
+                Ok(moved)
+            }
+            (Inlet::File(file), _) => {
+                let (again, start, len) = (file.file.try_clone(), file.start, file.len);
+                let again = again.map_err(|e| Stop::call("reading the source", e))?;
+                let is_over = AtomicBool::new(false);
+                let (moved, checksum) = std::thread::scope(|scope| {
+                    let ended = || is_over.load(Ordering::Relaxed) || interrupt.signal().is_some();
+                    let digest =
+                        scope.spawn(move || digest::of_file(algorithm, &again, start, len, &ended));
+                    let moved = self.move_bytes(drive, inlet, outlet, outcome, None);
+                    is_over.store(moved.is_err(), Ordering::Relaxed);
+                    (moved, digest.join().expect("a digest does not panic"))
+                });
+                let moved = moved?;
+                let checksum =
+                    checksum.map_err(|error| failed(drive, "computing the digest", error))?;
+                outcome.checksum = Some(checksum);
+                Ok(moved)
+            }
+            (Inlet::Stream(_) | Inlet::Http(_), _) => {
+                let mut digest = Digest::new(algorithm);
+                let moved = self.move_bytes(drive, inlet, outlet, outcome, Some(&mut digest))?;
+                outcome.checksum = Some(digest.finish());
+                Ok(moved)
+            }
+        }
+    }
+
+    fn move_bytes(
+        &self,
+        drive: &mut Drive<'_>,
+        inlet: &mut Inlet<'_>,
+        outlet: &mut Outlet<'_>,
+        outcome: &mut Outcome,
+        digest: Option<&mut Digest>,
+    ) -> Result<u64, Stop> {
+        let sink_file = match outlet {
+            Outlet::Target(target, at) => Some((target.file(), *at)),
+            Outlet::Open(file, at) => {
+                let size = file.metadata().map_err(|e| Stop::call("looking at the sink", e))?;
+                // Bytes that are there would show through a hole.
+                (size.len() <= *at).then_some((&*file, *at))
+            }
+            Outlet::Stream(_) | Outlet::Put(_) => None,
+        };
+        if let (Inlet::File(from), Some(to)) = (&*inlet, sink_file) {
+            let before = drive.done;
+            outcome.holes = holes::copy(drive, (&from.file, from.start), to, from.len)?;
+            return Ok(drive.done - before);
+        }
+        let content = match inlet {
+            Inlet::File(file) => Content::Kernel(Feed::File {
+                file: file.file.as_fd(),
+                offset: file.start,
+                len: file.len,
+            }),
+            Inlet::Stream(stream) => {
+                let (skip, take) = self.request.range.of_stream().unwrap_or_default();
+                discard(drive, stream, skip)?;
+                Content::Kernel(Feed::Stream { fd: stream.fd.as_fd(), len: take })
+            }
+            Inlet::Http(body) => body.content(),
+        };
+        match outlet {
+            Outlet::Target(target, at) => {
+                let drain = Drain::File { file: target.file().as_fd(), at: *at };
+                carry(drive, content, Place::Kernel(drain), digest)
+            }
+            Outlet::Open(file, at) => {
+                let drain = Drain::File { file: file.as_fd(), at: *at };
+                carry(drive, content, Place::Kernel(drain), digest)
+            }
+            Outlet::Stream(stream) => {
+                let drain = Drain::Stream(stream.fd.as_fd());
+                carry(drive, content, Place::Kernel(drain), digest)
+            }
+            Outlet::Put(put) => into_put(drive, content, put, digest),
+        }
+    }
+
+    /// What a server says about a PUT that failed tells more than the failed call.
+    fn judge(
+        &self,
+        moved: Result<u64, Stop>,
+        drive: &Drive<'_>,
+        outlet: &mut Outlet<'_>,
+    ) -> Result<u64, CopyError> {
+        let stop = match moved {
+            Ok(moved) => return Ok(moved),
+            Err(stop) => stop,
+        };
+        if let (Outlet::Put(put), Stop::Engine(error)) = (outlet, &stop)
+            && let underpass::ErrorKind::Io(errno) = error.kind
+            && http::is_closed(errno)
+            && let Err(status @ CopyError::Status { .. }) = put.finish()
+        {
+            return Err(status);
+        }
+        Err(self.stopped(stop, drive))
+    }
+
+    /// Ends both ends as whoever is behind them expects.
+    fn settle(&self, inlet: &Inlet<'_>, outlet: Outlet<'_>, moved: u64) -> Result<(), CopyError> {
+        let Request { source, sink, fsync, .. } = &self.request;
+        if let Inlet::File(FileInlet { file, start, moves_offset: true, .. }) = inlet {
+            rustix::fs::seek(file, SeekFrom::Start(start + moved))
+                .map_err(|error| CopyError::open("set the offset of", source, error))?;
+        }
+        let cannot = |error: std::io::Error| CopyError::open("finish", sink, error);
+        match outlet {
+            Outlet::Target(target, _) => target.finish(*fsync).map_err(cannot),
+            Outlet::Open(file, at) => {
+                rustix::fs::seek(&file, SeekFrom::Start(at + moved))
+                    .map_err(|errno| cannot(errno.into()))?;
+                if *fsync { file.sync_all().map_err(cannot) } else { Ok(()) }
+            }
+            Outlet::Stream(stream) if stream.is_socket => {
+                socket::end(&stream.fd).map_err(|errno| cannot(errno.into()))
+            }
+            Outlet::Stream(_) => Ok(()),
+            Outlet::Put(mut put) => put.finish(),
+        }
+    }
+
+    fn stopped(&self, stop: Stop, drive: &Drive<'_>) -> CopyError {
+        let (from, to) = self.names();
+        CopyError::stopped(stop, (&from, &to), drive.done, drive.total)
+    }
+}
+
+impl Inlet<'_> {
+    /// Bytes it will yield, if that is known.
+    fn len(&self) -> Option<u64> {
+        match self {
+            Self::File(file) => Some(file.len),
+            Self::Stream(_) => None,
+            Self::Http(body) => body.len(),
+        }
+    }
+}
+
+fn into_put(
+    drive: &mut Drive<'_>,
+    content: Content<'_>,
+    put: &mut Put<'_>,
+    digest: Option<&mut Digest>,
+) -> Result<u64, Stop> {
+    if put.is_chunked {
+        let mut writer = ChunkedWriter(&mut put.connection);
+        let moved = carry(drive, content, Place::Writer(&mut writer), digest)?;
+        writer.finish().map_err(|error| failed(drive, "ending the content", error))?;
+        return Ok(moved);
+    }
+    match put.connection.socket() {
+        Some(socket) => carry(drive, content, Place::Kernel(Drain::Stream(socket)), digest),
+        None => carry(drive, content, Place::Writer(&mut put.connection), digest),
+    }
+}
+
+/// Takes bytes out of a stream that nobody wants.
+fn discard(drive: &mut Drive<'_>, stream: &Stream, bytes: u64) -> Result<(), Stop> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    let nowhere = File::options()
+        .write(true)
+        .open("/dev/null")
+        .map_err(|error| Stop::call("opening /dev/null", error))?;
+    let feed = Feed::Stream { fd: stream.fd.as_fd(), len: Some(bytes) };
+    drive.transfer(feed, Drain::Stream(nowhere.as_fd()))?;
+    drive.done -= bytes;
+    Ok(())
+}
+
+fn listen(
+    endpoint: &Endpoint,
+    watcher: &mut dyn FnMut(Event),
+) -> Result<Option<Listener>, CopyError> {
+    let listener = match endpoint {
+        Endpoint::TcpListen(address) => Listener::tcp(address),
+        Endpoint::UnixListen(path) => Listener::unix(path),
+        Endpoint::Path(_)
+        | Endpoint::Standard
+        | Endpoint::Descriptor(_)
+        | Endpoint::Tcp(_)
+        | Endpoint::Unix(_)
+        | Endpoint::Url(_) => return Ok(None),
+    };
+    let cannot = |error| CopyError::open("listen at", endpoint, error);
+    let listener = listener.map_err(cannot)?;
+    watcher(Event::Listening(listener.name().map_err(cannot)?));
+    Ok(Some(listener))
+}
+
+/// Refuses what cannot be before anything is opened.
+fn check(request: &Request) -> Result<(), CopyError> {
+    let Request { source, sink, resume, range, .. } = request;
+    let is_path = matches!(sink, Endpoint::Path(_));
+    if *resume && !is_path {
+        return Err(flag("--resume", sink, "only a file tells how much of it is there"));
+    }
+    let is_remote = sink.is_socket() || matches!(sink, Endpoint::Url(_));
+    if request.fsync && is_remote {
+        return Err(flag("--fsync", sink, "only a file's disk is at hand"));
+    }
+    let is_stream = source.is_socket();
+    if is_stream && matches!(range, Range::Suffix(_)) {
+        return Err(flag(
+            "--range -COUNT",
+            source,
+            "a stream's end shows too late; name the first",
+        ));
+    }
+    Ok(())
+}
+
+fn flag(flag: &'static str, end: &Endpoint, why: &'static str) -> CopyError {
+    CopyError::Usage(Usage::Flag { flag, end: end.to_string(), why })
+}
+
+fn refuse_same_file(from: &std::path::Path, to: &std::path::Path) -> Result<(), CopyError> {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(one), Ok(other)) = (std::fs::metadata(from), std::fs::metadata(to)) else {
+        return Ok(());
+    };
+    if one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()) {
+        let (from, to) = (from.display().to_string(), to.display().to_string());
+        return Err(CopyError::Usage(Usage::SameFile(from, to)));
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Connecting, listening and accepting such that a signal ends the wait.
+//!
+//! A socket of ours is non-blocking from its birth. A Unix socket leaves a name behind, which is
+//! removed with its listener; a name that nobody listens on any more is taken over.
+//!
+//! Source: connect(2), `EINPROGRESS`; unix(7); tcp(7).
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType,
+};
+
+use crate::interrupt::{Interrupt, Woken};
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// Stands for a signal within an [`io::Error`].
+pub(crate) fn interrupted() -> io::Error {
+    io::Error::other("ended by a signal")
+}
+
+/// Connects to the first of a name's addresses that answers.
+pub(crate) fn connect_tcp(address: &str, interrupt: &Interrupt) -> io::Result<OwnedFd> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in address.to_socket_addrs()? {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        match connect(family, &SocketAddrAny::from(address), interrupt) {
+            Ok(fd) => return Ok(fd),
+            Err(error) if interrupt.signal().is_some() => return Err(error),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Connects to a Unix stream socket.
+pub(crate) fn connect_unix(path: &Path, interrupt: &Interrupt) -> io::Result<OwnedFd> {
+    let address = SocketAddrAny::from(SocketAddrUnix::new(path)?);
+    connect(AddressFamily::UNIX, &address, interrupt)
+}
+
+fn connect(
+    family: AddressFamily,
+    address: &SocketAddrAny,
+    interrupt: &Interrupt,
+) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    loop {
+        match rustix::net::connect(&fd, address) {
+            Ok(()) => return Ok(fd),
+            Err(Errno::INPROGRESS) => break,
+            // unix(7) listeners with a full backlog answer EAGAIN, and no event tells when.
+            Err(Errno::AGAIN) => {
+                let soon = std::time::Instant::now() + std::time::Duration::from_millis(10);
+                if interrupt.wait(None, Some(soon))? == Woken::Signal {
+                    return Err(interrupted());
+                }
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    if interrupt.wait(Some((fd.as_fd(), PollFlags::OUT)), None)? == Woken::Signal {
+        return Err(interrupted());
+    }
+    match rustix::net::sockopt::socket_error(&fd)? {
+        Ok(()) => Ok(fd),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+impl Listener {
+    pub(crate) fn tcp(address: &str) -> io::Result<Self> {
+        let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+        let listener = TcpListener::bind(addresses.as_slice())?;
+        listener.set_nonblocking(true)?;
+        Ok(Self::Tcp(listener))
+    }
+
+    pub(crate) fn unix(path: &Path) -> io::Result<Self> {
+        let listener = match UnixListener::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                match UnixStream::connect(path) {
+                    Err(nobody) if nobody.kind() == io::ErrorKind::ConnectionRefused => {
+                        std::fs::remove_file(path)?;
+                        UnixListener::bind(path)?
+                    }
+                    Ok(_) | Err(_) => return Err(error),
+                }
+            }
+            bound => bound?,
+        };
+        listener.set_nonblocking(true)?;
+        Ok(Self::Unix(listener, path.to_owned()))
+    }
+
+    /// Where peers find it.
+    pub(crate) fn name(&self) -> io::Result<String> {
+        match self {
+            Self::Tcp(listener) => Ok(format!("tcp://{}", listener.local_addr()?)),
+            Self::Unix(_, path) => Ok(format!("unix://{}", path.display())),
+        }
+    }
+
+    /// The next peer's connection.
+    pub(crate) fn accept(&self, interrupt: &Interrupt) -> io::Result<OwnedFd> {
+        let fd = match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener, _) => listener.as_fd(),
+        };
+        loop {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            match rustix::net::accept_with(fd, flags) {
+                Err(Errno::AGAIN) => {
+                    if interrupt.wait(Some((fd, PollFlags::IN)), None)? == Woken::Signal {
+                        return Err(interrupted());
+                    }
+                }
+                // accept(2): the peer was gone before it was its turn.
+                Err(Errno::CONNABORTED | Errno::INTR) => {}
+                answer => return Ok(answer?),
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self
+            && let Err(error) = std::fs::remove_file(&*path)
+        {
+            debug_assert_eq!(error.kind(), io::ErrorKind::NotFound, "{}", path.display());
+        }
+    }
+}
+
+/// Tells the peer that no more comes.
+pub(crate) fn end(socket: &OwnedFd) -> Result<(), Errno> {
+    match rustix::net::shutdown(socket, Shutdown::Write) {
+        // The peer has closed already; everything before was accepted.
+        Err(Errno::NOTCONN) => {}
+        answer => answer?,
+    }
+    // Bytes of the peer that nobody has read turn the close into a reset (RFC 9293 §3.10.4),
+    // which would take ours out of the peer's hands.
+    let mut unread = [0; 4096];
+    while matches!(rustix::io::read(socket, &mut unread), Ok(n) if n > 0) {}
+    Ok(())
+}

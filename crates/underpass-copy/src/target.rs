@@ -1,0 +1,271 @@
+//! A file that gets its name only when it is whole.
+//!
+//! Until then it has none at all (`O_TMPFILE`), so nothing is left behind however the process
+//! ends; where the file system has no such files, a hidden name beside the target that goes with
+//! the process's error paths; with `--resume` the name `TARGET.part`, which stays. Renaming
+//! replaces the target in one step and breaks its hard links, as editors and package managers do.
+//!
+//! Source: open(2), `O_TMPFILE`; linkat(2); rename(2); fsync(2), NOTES, on directories.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+/// How a target comes into being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Making {
+    /// Whole or not at all.
+    Atomic,
+    /// Under its own name, cut to nothing first.
+    InPlace,
+    /// Under its own name, what is there is kept.
+    InPlaceResumed,
+    /// As `NAME.part`, which is kept, and renamed when whole.
+    Part,
+}
+
+/// A file on its way to its name.
+#[derive(Debug)]
+pub(crate) struct Target {
+    file: File,
+    path: PathBuf,
+    state: State,
+    /// What the finished file's mode is to be.
+    mode: Option<u32>,
+}
+
+#[derive(Debug)]
+enum State {
+    Unnamed,
+    /// Removed on drop.
+    Hidden(tempfile::TempPath),
+    Part(PathBuf),
+    InPlace,
+}
+
+impl Target {
+    /// Opens it for writing. `mode` is the source's, for a target that is new.
+    pub(crate) fn open(path: &Path, making: Making, mode: Option<u32>) -> io::Result<Self> {
+        let path = behind_link(path)?;
+        let there = match std::fs::metadata(&path) {
+            Ok(there) => {
+                // Replacing it would not ask for this permission, but its owner took it away.
+                rustix::fs::access(&path, Access::WRITE_OK)?;
+                Some(there)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        // An existing file keeps its mode, as cp(1) leaves it.
+        let mode = match &there {
+            Some(there) => Some(there.mode() & 0o7777),
+            None => mode.map(|mode| mode & 0o777),
+        };
+        let (file, state) = match making {
+            Making::Atomic => nameless(&path)?,
+            Making::InPlace | Making::InPlaceResumed => {
+                let mut options = File::options();
+                options.read(true).write(true).create(true);
+                options.truncate(making == Making::InPlace);
+                (options.open(&path)?, State::InPlace)
+            }
+            Making::Part => {
+                let part = part_name(&path);
+                let mut options = File::options();
+                options.read(true).write(true).create(true).truncate(false);
+                (options.open(&part)?, State::Part(part))
+            }
+        };
+        let mode = if there.is_none() { mode.map(masked) } else { mode };
+        Ok(Self { file, path, state, mode })
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where the bytes lie if the copy fails now.
+    pub(crate) fn kept(&self) -> Option<PathBuf> {
+        match &self.state {
+            State::Unnamed | State::Hidden(_) => None,
+            State::Part(part) => Some(part.clone()),
+            State::InPlace => Some(self.path.clone()),
+        }
+    }
+
+    /// Gives it its name; with `sync` not before its bytes are on the disk, and the name too.
+    pub(crate) fn finish(self, sync: bool) -> io::Result<()> {
+        if let Some(mode) = self.mode {
+            self.file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        }
+        if sync {
+            self.file.sync_all()?;
+        }
+        match self.state {
+            State::InPlace => {}
+            State::Part(part) => std::fs::rename(part, &self.path)?,
+            State::Hidden(hidden) => hidden.persist(&self.path).map_err(|error| error.error)?,
+            State::Unnamed => name(&self.file, &self.path)?,
+        }
+        if sync {
+            File::open(directory(&self.path))?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+/// The file a symbolic link leads to: replacing the link itself would cut it off.
+fn behind_link(path: &Path) -> io::Result<PathBuf> {
+    let is_link = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    if !is_link {
+        return Ok(path.to_owned());
+    }
+    match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // It dangles: the file is made where it points.
+            let pointed = std::fs::read_link(path)?;
+            Ok(directory(path).join(pointed))
+        }
+        found => found,
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+/// `NAME.part` beside it.
+pub(crate) fn part_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+fn nameless(path: &Path) -> io::Result<(File, State)> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::TMPFILE;
+    match rustix::fs::open(directory(path), flags, Mode::from_raw_mode(0o666)) {
+        Ok(fd) => Ok((fd.into(), State::Unnamed)),
+        // open(2): EISDIR before 3.11, EOPNOTSUPP where the file system has none.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+            let hidden = tempfile::Builder::new()
+                .prefix(&hidden_prefix(path))
+                .permissions(std::fs::Permissions::from_mode(0o666))
+                .tempfile_in(directory(path))?;
+            let (file, hidden) = hidden.into_parts();
+            Ok((file, State::Hidden(hidden)))
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn hidden_prefix(path: &Path) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_else(|| OsStr::new("copy")));
+    prefix.push(".");
+    prefix
+}
+
+/// Links a file without a name to `path`, in place of what may be there.
+fn name(file: &File, path: &Path) -> io::Result<()> {
+    let open_file = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    let link =
+        |to: &Path| rustix::fs::linkat(CWD, open_file.as_str(), CWD, to, AtFlags::SYMLINK_FOLLOW);
+    match link(path) {
+        Err(Errno::EXIST) => {}
+        answer => return Ok(answer?),
+    }
+    // linkat(2) replaces nothing: a hidden name comes first, and rename(2) does it.
+    let hidden = tempfile::Builder::new()
+        .prefix(&hidden_prefix(path))
+        .make_in(directory(path), |to| Ok(link(to)?))?;
+    hidden.into_temp_path().persist(path).map_err(|error| error.error)
+}
+
+/// The mode that a new file gets of one that is asked for.
+fn masked(mode: u32) -> u32 {
+    // umask(2) can only be read by setting it, for all threads; /proc tells it without.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let umask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Umask:"))
+        .and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok())
+        .unwrap_or(0o022);
+    mode & !umask
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn nothing_has_a_name_before_the_end_and_the_old_file_stands_until_then() {
+        let dir = tempfile::tempdir_in(underpass_testkit::disk::disk_dir().unwrap()).unwrap();
+        let path = dir.path().join("a");
+        for old in [None, Some("old")] {
+            if let Some(old) = old {
+                std::fs::write(&path, old).unwrap();
+            }
+            let before = names(dir.path());
+            let target = Target::open(&path, Making::Atomic, Some(0o600)).unwrap();
+            target.file().write_all(b"new").unwrap();
+            assert_eq!(names(dir.path()), before);
+            drop(target);
+            assert_eq!(names(dir.path()), before);
+            let target = Target::open(&path, Making::Atomic, Some(0o600)).unwrap();
+            target.file().write_all(b"new").unwrap();
+            target.finish(true).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"new");
+            assert_eq!(names(dir.path()), ["a"]);
+        }
+    }
+
+    #[test]
+    fn an_old_file_keeps_its_mode_and_a_link_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("a"), dir.path().join("link"));
+        std::fs::write(&path, "old").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("a", &link).unwrap();
+        let target = Target::open(&link, Making::Atomic, Some(0o777)).unwrap();
+        target.file().write_all(b"new").unwrap();
+        target.finish(false).unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+    }
+
+    #[test]
+    fn a_part_stays_when_the_copy_fails_and_goes_when_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let target = Target::open(&path, Making::Part, None).unwrap();
+        target.file().write_all(b"ne").unwrap();
+        assert_eq!(target.kept(), Some(part_name(&path)));
+        drop(target);
+        assert_eq!(names(dir.path()), ["a.part"]);
+        Target::open(&path, Making::Part, None).unwrap().finish(false).unwrap();
+        assert_eq!(
+            (names(dir.path()), std::fs::read(&path).unwrap()),
+            (vec!["a".into()], b"ne".to_vec())
+        );
+    }
+}
