@@ -17,6 +17,7 @@ use underpass_serve::access_log::Sink;
 use crate::compare::CompareArguments;
 use crate::copy::CopyArguments;
 use crate::explain::ExplainArguments;
+use crate::relay::RelayArguments;
 
 /// Threads beyond this add memory and nothing else.
 const WORKERS_MAX: usize = 1024;
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Copy bytes between files, streams, sockets and URLs.
     Copy(CopyArguments),
+    /// Relay connections to one of several targets, by splice.
+    Relay(RelayArguments),
     /// Compare every way of moving a file's bytes, measured on this machine.
     Compare(CompareArguments),
     /// Carry out one order of a comparison, which comes over standard input.
@@ -138,7 +141,7 @@ What leaves without a copy:
   is done about that. Replace files by renaming (as mv, rsync and package managers do), and
   every response is one version, whole.";
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse() {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
@@ -150,9 +153,14 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     found.next().ok_or_else(|| format!("the name has no address; {wanted}"))
 }
 
-fn workers(text: &str) -> Result<NonZeroUsize, String> {
+pub(crate) fn workers(text: &str) -> Result<NonZeroUsize, String> {
     let count = text.parse().ok().filter(|count: &NonZeroUsize| count.get() <= WORKERS_MAX);
     count.ok_or_else(|| format!("give a number from 1 to {WORKERS_MAX}"))
+}
+
+/// Processors that this process may use.
+pub(crate) fn processors() -> NonZeroUsize {
+    available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature clap asks of a parser")]
@@ -172,7 +180,7 @@ fn stability() -> impl TypedValueParser<Value = Stability> {
 impl ServeArguments {
     /// The workers asked for, or one for each processor this process may use.
     pub(crate) fn worker_count(&self) -> NonZeroUsize {
-        self.workers.unwrap_or_else(|| available_parallelism().unwrap_or(NonZeroUsize::MIN))
+        self.workers.unwrap_or_else(processors)
     }
 }
 

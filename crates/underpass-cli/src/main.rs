@@ -10,6 +10,7 @@ mod copy;
 mod exit;
 mod explain;
 mod generate;
+mod relay;
 mod serve;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let (name, outcome) = match arguments.command {
         Command::Serve(wanted) => ("serve", serve::run(wanted)),
         Command::Copy(wanted) => ("copy", copy::run(wanted)),
+        Command::Relay(wanted) => ("relay", relay::run(wanted)),
         Command::Compare(wanted) => ("compare", compare::run(wanted)),
         Command::MeasureEnd => ("measure-end", compare::serve()),
         Command::Explain(wanted) => ("explain", explain::run(wanted)),

@@ -8,12 +8,13 @@ use serde_json::Value;
 use super::{Finding, SourceFile};
 
 /// What each crate may depend on among its siblings. Dependencies point down this table only.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     (
         "underpass-cli",
         &[
             "underpass-serve",
             "underpass-copy",
+            "underpass-relay",
             "underpass-log",
             "underpass-tsdb",
             "underpass-measure",
@@ -22,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ),
     ("underpass-serve", &["underpass"]),
     ("underpass-copy", &["underpass", "underpass-sys"]),
+    ("underpass-relay", &["underpass"]),
     ("underpass-log", &["underpass"]),
     ("underpass-tsdb", &["underpass", "underpass-sys"]),
     ("underpass-measure", &["underpass", "underpass-sys"]),

@@ -1,0 +1,212 @@
+//! `underpass relay`: makes a relay of the flags and runs it until a signal.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use underpass_relay::{BindError, Endpoint, Options, Relay, Sink, Targets, Version};
+
+use crate::args::{address, processors, workers};
+use crate::exit::say;
+
+/// Relay connections to one of several targets, by splice.
+///
+/// Each connection to LISTEN is connected to the target that has the fewest, and bytes go both
+/// ways until both ends have closed. They go from socket to socket through a pipe in the kernel;
+/// only small messages, for which a copy costs less, are copied. The relay runs until SIGINT
+/// (Ctrl-C) or SIGTERM, and then lets connections end.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct RelayArguments {
+    /// Where to listen: ADDRESS:PORT, a port of 127.0.0.1, or unix:PATH.
+    #[arg(value_name = "LISTEN")]
+    listen: Endpoint,
+
+    /// Where to connect; several share the connections.
+    #[arg(value_name = "TARGET", required_unless_present = "targets_file")]
+    targets: Vec<Endpoint>,
+
+    /// A file with one target a line; SIGHUP makes the relay read it again.
+    ///
+    /// Connections that are open stay with the targets they have. A file that cannot be read, or
+    /// has a wrong line, changes nothing.
+    #[arg(long, value_name = "FILE", conflicts_with = "targets")]
+    targets_file: Option<PathBuf>,
+
+    /// How many threads relay [default: one for each processor].
+    #[arg(long, value_name = "N", value_parser = workers)]
+    workers: Option<NonZeroUsize>,
+
+    /// How long a target may take to accept before the next one is tried.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    connect_timeout: Duration,
+
+    /// How long a connection may move nothing, or 'off'.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration_or_off)]
+    idle_timeout: OrOff,
+
+    /// How long connections may go on after SIGTERM, or 'off' for as long as they like.
+    ///
+    /// A second signal ends them at once.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_or_off)]
+    grace: OrOff,
+
+    /// The most connections at a time [default: what the limit on open files allows].
+    ///
+    /// Those past it wait to be accepted; the kernel keeps up to 4096 for each thread.
+    #[arg(long, value_name = "N")]
+    max_connections: Option<NonZeroUsize>,
+
+    /// How often each target is checked by connecting to it, or 'off'.
+    ///
+    /// One that fails 3 times in a row gets no connections until it succeeds twice. By default
+    /// several targets are checked every 2 s, and a single one is not.
+    #[arg(long, value_name = "TIME", value_parser = duration_or_off)]
+    check: Option<OrOff>,
+
+    /// Take who the client is from a PROXY header, version 1 or 2, that each one must send.
+    #[arg(long)]
+    accept_proxy: bool,
+
+    /// Tell the target who the client is, in a PROXY header of this version.
+    #[arg(long, value_name = "VERSION", value_enum)]
+    send_proxy: Option<ProxyVersion>,
+
+    /// Where metrics are to be had over HTTP, in the OpenMetrics format.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    metrics: Option<SocketAddr>,
+
+    /// Where a line for each connection goes: a file, '-' for standard output, or 'off'.
+    ///
+    /// SIGHUP opens the file anew, after somebody has renamed it.
+    #[arg(long, value_name = "FILE", default_value = "off", value_parser = sink)]
+    log: Sink,
+}
+
+const HELP: &str = "\
+Examples:
+  underpass relay 8080 10.0.0.7:80 10.0.0.8:80 --metrics 9100
+      Share the connections to 127.0.0.1:8080 among two servers.
+  underpass relay 0.0.0.0:5432 unix:/run/postgresql/.s.PGSQL.5432
+      Let the network reach a Unix socket.
+  underpass relay 0.0.0.0:443 --targets-file targets --send-proxy v2 --log relay.log
+      Tell the targets who the clients are; kill -HUP reads their list again.
+
+The log has a line for each connection, when it ends:
+  time=… client=ADDR target=ADDR end=HOW seconds=S up=BYTES down=BYTES spliced=BYTES copied=BYTES
+HOW is closed, client-failed, target-failed, idle, no-target, bad-header or cut. A peer's reset
+is passed on as a reset, so that a stream that was cut short does not look complete.";
+
+/// A time, or none.
+#[derive(Debug, Clone, Copy)]
+struct OrOff(Option<Duration>);
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// How often several targets are checked unless told otherwise.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wanted = "give a time such as 500ms, 5s or 10m";
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; {wanted}"))?;
+    if time.is_zero() { Err(wanted.into()) } else { Ok(time) }
+}
+
+fn duration_or_off(text: &str) -> Result<OrOff, String> {
+    match text {
+        "off" => Ok(OrOff(None)),
+        time => duration(time).map(|time| OrOff(Some(time))),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the signature clap asks of a parser")]
+fn sink(text: &str) -> Result<Sink, String> {
+    Ok(match text {
+        "off" => Sink::Off,
+        "-" => Sink::Stdout,
+        path => Sink::File(path.into()),
+    })
+}
+
+/// Relays until SIGINT or SIGTERM.
+///
+/// # Errors
+///
+/// Those of [`Relay::bind`], with what to do about them, and of [`Relay::run`].
+pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
+    let workers = wanted.workers.unwrap_or_else(processors);
+    let targets = match wanted.targets_file {
+        Some(path) => Targets::File(path),
+        None => Targets::Fixed(wanted.targets),
+    };
+    let mut options = Options {
+        listen: wanted.listen,
+        targets,
+        workers,
+        connect_timeout: wanted.connect_timeout,
+        idle_timeout: wanted.idle_timeout.0,
+        grace: wanted.grace.0,
+        connections_max: wanted.max_connections,
+        accept_proxy: wanted.accept_proxy,
+        send_proxy: wanted.send_proxy.map(|version| match version {
+            ProxyVersion::V1 => Version::V1,
+            ProxyVersion::V2 => Version::V2,
+        }),
+        check_every: None,
+        metrics: wanted.metrics,
+        log: wanted.log,
+    };
+    let several = match &options.targets {
+        Targets::Fixed(targets) => targets.len() > 1,
+        // The next version of the file may have more than one.
+        Targets::File(_) => true,
+    };
+    options.check_every =
+        wanted.check.map_or_else(|| several.then_some(CHECK_EVERY), |check| check.0);
+    let relay = Relay::bind(options).map_err(with_remedy)?;
+    let targets: Vec<String> = relay.targets().iter().map(ToString::to_string).collect();
+    say(&format!(
+        "relaying {} to {} ({workers} {})",
+        relay.endpoint(),
+        targets.join(", "),
+        if workers.get() == 1 { "worker" } else { "workers" },
+    ));
+    if let Some(address) = relay.metrics_address() {
+        say(&format!("metrics at http://{address}/metrics"));
+    }
+    Ok(relay.run()?)
+}
+
+/// The error's chain in one line, and what the user can do.
+fn with_remedy(error: BindError) -> anyhow::Error {
+    let remedy = match &error {
+        BindError::Listen { source, .. } => remedy_of_listening(source.kind()),
+        BindError::Targets(_) => Some("give one target a line: ADDRESS:PORT or unix:PATH"),
+        BindError::Log(_) => Some("give a file that can be written, '-' or 'off'"),
+        BindError::Signals(_) | _ => None,
+    };
+    let error = anyhow::Error::from(error);
+    match remedy {
+        Some(remedy) => anyhow::anyhow!("{error:#}; {remedy}"),
+        None => error,
+    }
+}
+
+pub(crate) fn remedy_of_listening(kind: ErrorKind) -> Option<&'static str> {
+    [
+        (ErrorKind::AddrInUse, "choose another port or path, or port 0 for any free one"),
+        (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),
+        (ErrorKind::PermissionDenied, "ports below 1024 need root or CAP_NET_BIND_SERVICE"),
+    ]
+    .into_iter()
+    .find_map(|(found, remedy)| (kind == found).then_some(remedy))
+}

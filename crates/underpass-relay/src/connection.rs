@@ -1,0 +1,321 @@
+//! One relayed connection, from the accepted client to the line in the log.
+//!
+//! Each direction ends by itself: when one peer has sent everything, the other is told and may
+//! go on sending. A stream that was cut short must not look complete, so when a peer resets the
+//! connection, or a drain cuts it, the other peer gets a reset too, where its protocol has one.
+//!
+//! Source: RFC 9293 §3.6 (half-closed connections), §3.10.7.4 (reset); shutdown(2).
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use underpass::Side;
+
+use crate::endpoint::Endpoint;
+use crate::flow::Flow;
+use crate::proxy::{self, Addresses};
+use crate::socket::Socket;
+use crate::tally::Direction;
+use crate::targets::{Failure, Lease, Target};
+use crate::worker::Worker;
+
+/// How long a client may take for its PROXY header; HAProxy's advice is 3 s or more.
+const HEADER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both peers have sent everything, and the other one was told.
+    Closed,
+    /// The client reset it, or could not be written to.
+    ClientFailed,
+    /// The target reset it, or could not be written to.
+    TargetFailed,
+    /// Nothing moved for the idle timeout.
+    Idle,
+    /// No target was up and could be reached.
+    NoTarget,
+    /// The PROXY header was not one, or did not come in time.
+    BadHeader,
+    /// The relay ended first.
+    Cut,
+}
+
+impl End {
+    /// Every end.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Closed,
+        Self::ClientFailed,
+        Self::TargetFailed,
+        Self::Idle,
+        Self::NoTarget,
+        Self::BadHeader,
+        Self::Cut,
+    ];
+
+    /// The word for it in metrics and log lines.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::ClientFailed => "client-failed",
+            Self::TargetFailed => "target-failed",
+            Self::Idle => "idle",
+            Self::NoTarget => "no-target",
+            Self::BadHeader => "bad-header",
+            Self::Cut => "cut",
+        }
+    }
+}
+
+/// Relays a client to a target until the connection ends.
+pub(crate) async fn relay(client: Socket, peer: Option<SocketAddr>, worker: Rc<Worker>) {
+    let mut connection = Connection::new(client, peer, worker);
+    // In a box of its own, so that a connection that is open does not keep room for it.
+    connection.end = match Box::pin(connection.open()).await {
+        Ok(()) => connection.move_bytes().await,
+        Err(end) => end,
+    };
+}
+
+/// A connection and its account, which is written to the log at the end.
+struct Connection {
+    client: Socket,
+    target: Option<Socket>,
+    worker: Rc<Worker>,
+    peer: Option<SocketAddr>,
+    lease: Option<Lease>,
+    since: Instant,
+    /// When bytes moved last.
+    active: Instant,
+    up: Flow,
+    down: Flow,
+    /// Whether the peers are to learn that their streams were cut short.
+    is_cut: bool,
+    end: End,
+}
+
+impl Connection {
+    fn new(client: Socket, peer: Option<SocketAddr>, worker: Rc<Worker>) -> Self {
+        worker.count_accepted();
+        let now = Instant::now();
+        Self {
+            client,
+            target: None,
+            worker,
+            peer,
+            lease: None,
+            since: now,
+            active: now,
+            up: Flow::new(Direction::Up),
+            down: Flow::new(Direction::Down),
+            is_cut: true,
+            end: End::Cut,
+        }
+    }
+
+    /// Finds out who the client is, connects it to a target, and tells that who it is.
+    async fn open(&mut self) -> Result<(), End> {
+        let settings = Arc::clone(&self.worker.settings);
+        let (mut announced, mut early) = (None, Vec::new());
+        if settings.accept_proxy {
+            let header = timeout(HEADER_LIMIT, read_header(&self.client)).await;
+            let Ok(Ok(header)) = header else { return Err(End::BadHeader) };
+            (announced, early) = header;
+        }
+        if let Some(Addresses { source, .. }) = announced {
+            self.peer = Some(source);
+        }
+        self.target = Some(self.connect(settings.connect_timeout).await?);
+        let mut head = Vec::new();
+        if let Some(version) = settings.send_proxy {
+            head = proxy::encode(version, announced.or_else(|| self.own_addresses()));
+        }
+        head.extend_from_slice(&early);
+        self.up.begin_with(head, early.len(), &self.worker.means);
+        Ok(())
+    }
+
+    fn own_addresses(&self) -> Option<Addresses> {
+        let Socket::Tcp(client) = &self.client else { return None };
+        Some(Addresses { source: self.peer?, destination: client.local_addr().ok()? })
+    }
+
+    /// Connects to the target with the fewest connections; to the next one if that fails.
+    async fn connect(&mut self, limit: Duration) -> Result<Socket, End> {
+        let targets = Arc::clone(&self.worker.targets.borrow());
+        let mut tried: Vec<Arc<Target>> = Vec::new();
+        loop {
+            let lease = targets.choose(&tried).ok_or(End::NoTarget)?;
+            let target = Arc::clone(lease.target());
+            self.lease = Some(lease);
+            match timeout(limit, connect(&target.endpoint)).await {
+                Ok(Ok(socket)) => {
+                    target.count_connection();
+                    return Ok(socket);
+                }
+                Ok(Err(error)) => target.fail(failure_of(&error)),
+                Err(_) => target.fail(Failure::TimedOut),
+            }
+            tried.push(target);
+        }
+    }
+
+    /// Moves bytes both ways until the connection ends.
+    async fn move_bytes(&mut self) -> End {
+        self.active = Instant::now();
+        let end = match self.worker.settings.idle_timeout {
+            None => poll_fn(|cx| self.poll(cx)).await,
+            Some(limit) => {
+                let mut alarm = pin!(sleep_until(self.active + limit));
+                poll_fn(|cx| self.poll_or_idle(cx, alarm.as_mut(), limit)).await
+            }
+        };
+        let is_holding = self.up.is_holding() || self.down.is_holding();
+        self.is_cut = if end == End::Idle { is_holding } else { !self.is_over() };
+        if end == End::TargetFailed
+            && let Some(lease) = &self.lease
+        {
+            lease.target().fail(Failure::Reset);
+        }
+        end
+    }
+
+    fn is_over(&self) -> bool {
+        self.up.is_over() && self.down.is_over()
+    }
+
+    /// Ready when both directions are over, or a peer has cut its stream short.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let Self { client, target, worker, up, down, .. } = self;
+        let Some(target) = target else { return Poll::Ready(End::NoTarget) };
+        let directions = [
+            (up, &*client, &*target, [End::ClientFailed, End::TargetFailed]),
+            (down, &*target, &*client, [End::TargetFailed, End::ClientFailed]),
+        ];
+        for (flow, from, to, [source_failed, sink_failed]) in directions {
+            match flow.poll(cx, from, to, &worker.means) {
+                Poll::Pending | Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(Side::Source)) => return Poll::Ready(source_failed),
+                // The other direction may still have bytes of a peer that has ended in order.
+                Poll::Ready(Err(Side::Sink)) => self.end = sink_failed,
+            }
+        }
+        if !self.is_over() {
+            return Poll::Pending;
+        }
+        Poll::Ready(if self.end == End::Cut { End::Closed } else { self.end })
+    }
+
+    fn poll_or_idle(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut alarm: Pin<&mut Sleep>,
+        limit: Duration,
+    ) -> Poll<End> {
+        let moved = self.moved();
+        if let Poll::Ready(end) = self.poll(cx) {
+            return Poll::Ready(end);
+        }
+        if self.moved() != moved {
+            self.active = Instant::now();
+        }
+        while alarm.as_mut().poll(cx).is_ready() {
+            if self.active.elapsed() >= limit {
+                return Poll::Ready(End::Idle);
+            }
+            alarm.as_mut().reset(self.active + limit);
+        }
+        Poll::Pending
+    }
+
+    fn moved(&self) -> u64 {
+        self.up.moved() + self.down.moved()
+    }
+
+    fn write_line(&self) {
+        let target = self.lease.as_ref().map(|lease| &lease.target().endpoint);
+        let sum = |count: fn(&Flow) -> u64| count(&self.up) + count(&self.down);
+        self.worker.write_line(format_args!(
+            "client={} target={} end={} seconds={:.3} up={} down={} spliced={} copied={}",
+            OrDash(self.peer),
+            OrDash(target),
+            self.end.name(),
+            self.since.elapsed().as_secs_f64(),
+            self.up.delivered(),
+            self.down.delivered(),
+            sum(Flow::spliced),
+            sum(Flow::copied),
+        ));
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.is_cut {
+            self.client.cut_when_closed();
+            self.target.iter().for_each(Socket::cut_when_closed);
+        }
+        self.worker.count_end(self.end);
+        if self.worker.is_logging() {
+            self.write_line();
+        }
+    }
+}
+
+/// A value, or a dash where there is none.
+struct OrDash<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for OrDash<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("-"),
+        }
+    }
+}
+
+pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Socket> {
+    match endpoint {
+        Endpoint::Tcp(address) => Socket::connect_tcp(*address).await,
+        Endpoint::Unix(path) => Socket::connect_unix(path).await,
+    }
+}
+
+fn failure_of(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        Failure::Refused
+    } else if error.kind() == io::ErrorKind::TimedOut {
+        Failure::TimedOut
+    } else {
+        Failure::Unreachable
+    }
+}
+
+/// Reads a PROXY header; also gives the bytes that came with it and are the stream's first.
+async fn read_header(client: &Socket) -> io::Result<(Option<Addresses>, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    loop {
+        poll_fn(|cx| client.poll_read_ready(cx)).await?;
+        let mut buffer = [0; 1024];
+        match client.try_receive(&mut buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => bytes.extend_from_slice(buffer.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        }
+        match proxy::parse(&bytes) {
+            Ok(Some(header)) => return Ok((header.addresses, bytes.split_off(header.len))),
+            Ok(None) => {}
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    }
+}

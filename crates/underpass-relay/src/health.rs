@@ -1,0 +1,62 @@
+//! Active checks: a target that does not accept connections gets none, until it does again.
+//!
+//! A check is a connection that is made and closed. One that fails may be an accident, so it
+//! takes several in a row either way.
+//!
+//! Source: HAProxy, configuration manual, `fall` (3), `rise` (2), `inter` (2 s).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::connection::connect;
+use crate::targets::{Target, TargetSet};
+
+/// Checks in a row that must fail before a target is down.
+const FALL: u32 = 3;
+
+/// Checks in a row that must succeed before it is up again.
+const RISE: u32 = 2;
+
+/// Checks all targets, for ever; a reload's from then on.
+pub(crate) async fn check(
+    mut targets: watch::Receiver<Arc<TargetSet>>,
+    every: Option<Duration>,
+    limit: Duration,
+) {
+    let Some(every) = every else { return std::future::pending().await };
+    loop {
+        let mut checks = JoinSet::new();
+        for target in targets.borrow_and_update().targets() {
+            checks.spawn(check_one(Arc::clone(target), every, limit));
+        }
+        if targets.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+async fn check_one(target: Arc<Target>, every: Duration, limit: Duration) {
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut opposed = 0;
+    loop {
+        tick.tick().await;
+        let connected = timeout(limit, connect(&target.endpoint)).await;
+        let is_up = matches!(connected, Ok(Ok(_)));
+        opposed = if is_up == target.is_up() { 0 } else { opposed + 1 };
+        if opposed < if is_up { RISE } else { FALL } {
+            continue;
+        }
+        opposed = 0;
+        target.set_up(is_up);
+        match connected {
+            Ok(Ok(_)) => tracing::warn!("{} is up", target.endpoint),
+            Ok(Err(error)) => tracing::warn!("{} is down: {error}", target.endpoint),
+            Err(_) => tracing::warn!("{} is down: no answer in {limit:?}", target.endpoint),
+        }
+    }
+}

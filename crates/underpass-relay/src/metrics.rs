@@ -1,0 +1,184 @@
+//! Metrics in the OpenMetrics text format, over HTTP on an address of their own.
+//!
+//! Whatever the path, the answer is the metrics: counts are read when they are asked for.
+//!
+//! Source: OpenMetrics 1.0, "Text format", "Exposition over HTTP"; RFC 9112 §9.6 (close).
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::connection::End;
+use crate::tally::{Direction, METHODS, Tally};
+use crate::targets::{Failure, TargetSet};
+use crate::worker::Ends;
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A longer request than this is none that a scraper makes.
+const REQUEST_MAX: usize = 8 << 10;
+
+/// How long a scraper may take for everything.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Scrapers at a time; those past them wait.
+const SCRAPERS_MAX: usize = 16;
+
+/// What is counted.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) ends: Arc<Ends>,
+    pub(crate) tallies: Vec<Tally>,
+    pub(crate) targets: watch::Receiver<Arc<TargetSet>>,
+}
+
+/// Answers scrapers, for ever.
+pub(crate) async fn serve(listener: Option<std::net::TcpListener>, counters: Counters) {
+    let listener = listener.map(TcpListener::from_std).transpose();
+    let listener = match listener {
+        Ok(Some(listener)) => listener,
+        Ok(None) => return std::future::pending().await,
+        Err(error) => {
+            tracing::error!("no metrics: {error}");
+            return std::future::pending().await;
+        }
+    };
+    let mut registry = Registry::with_prefix("underpass_relay");
+    registry.register_collector(Box::new(counters));
+    let registry = Arc::new(registry);
+    let mut scrapers = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if scrapers.len() < SCRAPERS_MAX => match accepted {
+                Ok((scraper, _)) => {
+                    scrapers.spawn(timeout(LIMIT, answer(scraper, Arc::clone(&registry))));
+                }
+                // Of that connection, or a limit that passes.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+            // A scraper that goes away is its own affair.
+            Some(_) = scrapers.join_next() => {}
+        }
+    }
+}
+
+async fn answer(mut scraper: TcpStream, registry: Arc<Registry>) -> io::Result<()> {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|four| four == b"\r\n\r\n") {
+        if scraper.read_buf(&mut request).await? == 0 || request.len() > REQUEST_MAX {
+            return Ok(());
+        }
+    }
+    let is_get = request.starts_with(b"GET ") || request.starts_with(b"HEAD ");
+    let mut body = String::new();
+    let status = match is_get.then(|| encode(&mut body, &registry)) {
+        Some(Ok(())) => "200 OK",
+        Some(Err(_)) => "500 Internal Server Error",
+        None => "405 Method Not Allowed",
+    };
+    let len = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {len}\r\n\
+         connection: close\r\n\r\n"
+    );
+    scraper.write_all(head.as_bytes()).await?;
+    if !request.starts_with(b"HEAD ") {
+        scraper.write_all(body.as_bytes()).await?;
+    }
+    scraper.shutdown().await
+}
+
+impl Collector for Counters {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_bytes(&mut encoder)?;
+        self.encode_connections(&mut encoder)?;
+        self.encode_targets(&mut encoder)
+    }
+}
+
+impl Counters {
+    fn encode_bytes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Bytes relayed, by direction and by the method that moved them";
+        let unit = Some(&Unit::Bytes);
+        let mut family = encoder.encode_descriptor("relayed", help, unit, MetricType::Counter)?;
+        for direction in Direction::ALL {
+            for method in METHODS {
+                let bytes = self.tallies.iter().map(|tally| tally.bytes(direction, method)).sum();
+                let labels = [("direction", direction.name()), ("method", method.name())];
+                ConstCounter::<u64>::new(bytes).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let accepted = ConstCounter::new(self.ends.accepted());
+        let help = "Connections accepted";
+        let family = encoder.encode_descriptor("accepted", help, None, MetricType::Counter)?;
+        accepted.encode(family)?;
+        let help = "Connections that have ended, and how";
+        let mut family = encoder.encode_descriptor("ended", help, None, MetricType::Counter)?;
+        let mut all = 0;
+        for end in End::ALL {
+            let ended = self.ends.ended(end);
+            all += ended;
+            let labels = [("end", end.name())];
+            ConstCounter::new(ended).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Connections open now";
+        let family = encoder.encode_descriptor("open", help, None, MetricType::Gauge)?;
+        // Read one after the other, so that one may have ended that was not yet counted.
+        gauge(self.ends.accepted().saturating_sub(all)).encode(family)
+    }
+
+    fn encode_targets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let set = Arc::clone(&self.targets.borrow());
+        let named: Vec<_> = set.targets().iter().map(|t| (t.endpoint.to_string(), t)).collect();
+        let help = "Whether a target gets connections";
+        let mut family = encoder.encode_descriptor("target_up", help, None, MetricType::Gauge)?;
+        for (name, target) in &named {
+            let labels = [("target", name.as_str())];
+            gauge(target.is_up().into()).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Connections relayed to a target now";
+        let mut family = encoder.encode_descriptor("target_open", help, None, MetricType::Gauge)?;
+        for (name, target) in &named {
+            let labels = [("target", name.as_str())];
+            gauge(target.open() as u64).encode(family.encode_family(&labels)?)?;
+        }
+        let (name, kind) = ("target_connections", MetricType::Counter);
+        let mut family = encoder.encode_descriptor(name, "Connections made to it", None, kind)?;
+        for (name, target) in &named {
+            let labels = [("target", name.as_str())];
+            ConstCounter::new(target.connections()).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Connections to a target that were not made, or broken by it, and why";
+        let mut family = encoder.encode_descriptor("target_failures", help, None, kind)?;
+        for (name, target) in &named {
+            for failure in Failure::ALL {
+                let labels = [("target", name.as_str()), ("reason", failure.name())];
+                let count = ConstCounter::new(target.failures(failure));
+                count.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gauge(value: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
+}

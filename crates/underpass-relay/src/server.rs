@@ -1,0 +1,400 @@
+//! The relay: its options made into workers, and the signals that reload and stop them.
+//!
+//! Everything but moving bytes happens on the thread that runs it: health checks, metrics,
+//! reloads.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::endpoint::{Bound, BoundPath, Endpoint, EndpointError, Listener};
+use crate::health;
+use crate::journal::{Journal, Sink};
+use crate::metrics::{self, Counters};
+use crate::proxy::Version;
+use crate::tally::Tally;
+use crate::targets::TargetSet;
+use crate::worker::{self, Ends, Start};
+
+/// Pipes that one worker's connections may hold at a time, where descriptors allow.
+const PIPES_MAX: usize = 256;
+
+/// Descriptors a worker needs besides its connections and pipes.
+const OTHERS: usize = 64;
+
+/// What to relay, and where to.
+#[derive(Debug)]
+pub struct Options {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: Endpoint,
+    /// Where to connect.
+    pub targets: Targets,
+    /// Threads, each with its own listening socket.
+    pub workers: NonZeroUsize,
+    /// How long a target may take to accept.
+    pub connect_timeout: Duration,
+    /// How long a connection may move nothing; `None` for ever.
+    pub idle_timeout: Option<Duration>,
+    /// How long connections may go on after SIGTERM; `None` for ever.
+    pub grace: Option<Duration>,
+    /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
+    pub connections_max: Option<NonZeroUsize>,
+    /// Whether each client begins with a PROXY header.
+    pub accept_proxy: bool,
+    /// The PROXY header each target gets.
+    pub send_proxy: Option<Version>,
+    /// How often each target is checked; `None` for never.
+    pub check_every: Option<Duration>,
+    /// Where metrics are to be had.
+    pub metrics: Option<SocketAddr>,
+    /// Where a line a connection goes.
+    pub log: Sink,
+}
+
+/// Where the targets come from.
+#[derive(Debug, Clone)]
+pub enum Targets {
+    /// These.
+    Fixed(Vec<Endpoint>),
+    /// The lines of this file, which is read again on SIGHUP.
+    File(PathBuf),
+}
+
+/// What connections need to know of the options.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) grace: Option<Duration>,
+    pub(crate) accept_proxy: bool,
+    pub(crate) send_proxy: Option<Version>,
+    pub(crate) pipes_max: usize,
+}
+
+/// A relay that is bound to its address and relays nothing yet.
+#[derive(Debug)]
+pub struct Relay {
+    listeners: Vec<Listener>,
+    endpoint: Endpoint,
+    path: Option<BoundPath>,
+    from: Targets,
+    targets: watch::Sender<Arc<TargetSet>>,
+    settings: Arc<Settings>,
+    connections_max: usize,
+    check_every: Option<Duration>,
+    metrics: Option<std::net::TcpListener>,
+    journal: Journal,
+    signals: Signals,
+}
+
+/// The signals, which from here on are waited for and end nothing by themselves.
+#[derive(Debug)]
+struct Signals {
+    runtime: Runtime,
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+/// Why there is no relay.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The endpoint cannot be listened on.
+    #[error("cannot listen on {endpoint}")]
+    Listen {
+        /// The endpoint asked for.
+        endpoint: Endpoint,
+        /// What bind(2) or listen(2) answered.
+        source: io::Error,
+    },
+    /// The targets cannot be read.
+    #[error(transparent)]
+    Targets(#[from] TargetsError),
+    /// The log cannot be opened.
+    #[error("cannot open the log")]
+    Log(#[source] io::Error),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Why a file of targets is of no use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetsError {
+    /// It cannot be read.
+    #[error("cannot read the targets in {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// A line is no endpoint.
+    #[error("{}, line {line}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: EndpointError,
+    },
+    /// There is none.
+    #[error("no target to relay to")]
+    None,
+}
+
+/// Why a relay ended other than by a signal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A thread could not be made.
+    #[error("cannot start a worker")]
+    Start(#[source] io::Error),
+    /// A worker ended by itself.
+    #[error("a worker ended early")]
+    Worker(#[source] io::Error),
+    /// A worker ended by a bug; its message went to standard error.
+    #[error("a worker panicked")]
+    Panicked,
+}
+
+impl Targets {
+    /// The endpoints, read anew if they are in a file.
+    fn read(&self) -> Result<Vec<Endpoint>, TargetsError> {
+        let endpoints = match self {
+            Self::Fixed(endpoints) => endpoints.clone(),
+            Self::File(path) => read_targets(path)?,
+        };
+        if endpoints.is_empty() { Err(TargetsError::None) } else { Ok(endpoints) }
+    }
+}
+
+/// One target a line; empty lines and what follows a `#` are not read.
+fn read_targets(path: &Path) -> Result<Vec<Endpoint>, TargetsError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| TargetsError::Read { path: path.into(), source })?;
+    let mut endpoints = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split_once('#').map_or(line, |(before, _)| before).trim();
+        if !line.is_empty() {
+            let wrong = |source| TargetsError::Line { path: path.into(), line: index + 1, source };
+            endpoints.push(line.parse().map_err(wrong)?);
+        }
+    }
+    Ok(endpoints)
+}
+
+impl Relay {
+    /// Reads the targets and binds a socket for each worker.
+    ///
+    /// From here on SIGTERM, SIGINT and SIGHUP are kept for [`Relay::run`]. Raises the soft limit
+    /// on open files to the hard one.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`].
+    pub fn bind(options: Options) -> Result<Self, BindError> {
+        let signals = Signals::watch().map_err(BindError::Signals)?;
+        let targets = TargetSet::new(options.targets.read()?, None);
+        let Options { listen, workers, .. } = options;
+        let bound = listen.listen(workers);
+        let Bound { listeners, endpoint, path } =
+            bound.map_err(|source| BindError::Listen { endpoint: listen, source })?;
+        let metrics = options.metrics.map(|address| {
+            let bound = std::net::TcpListener::bind(address);
+            let bound = bound.and_then(|it| it.set_nonblocking(true).map(|()| it));
+            let endpoint = Endpoint::Tcp(address);
+            bound.map_err(|source| BindError::Listen { endpoint, source })
+        });
+        let (connections_max, pipes_max) = shares(workers.get());
+        let settings = Settings {
+            connect_timeout: options.connect_timeout,
+            idle_timeout: options.idle_timeout,
+            grace: options.grace,
+            accept_proxy: options.accept_proxy,
+            send_proxy: options.send_proxy,
+            pipes_max,
+        };
+        Ok(Self {
+            listeners,
+            endpoint,
+            path,
+            from: options.targets,
+            targets: watch::Sender::new(Arc::new(targets)),
+            settings: Arc::new(settings),
+            connections_max: options.connections_max.map_or(connections_max, NonZeroUsize::get),
+            check_every: options.check_every,
+            metrics: metrics.transpose()?,
+            journal: Journal::open(&options.log).map_err(BindError::Log)?,
+            signals,
+        })
+    }
+
+    /// Where it listens, the port resolved.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Where its metrics are, the port resolved.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Where it relays to now.
+    #[must_use]
+    pub fn targets(&self) -> Vec<Endpoint> {
+        self.targets.borrow().targets().iter().map(|target| target.endpoint.clone()).collect()
+    }
+
+    /// Relays until SIGTERM or SIGINT, then lets connections end, for the grace at most; a second
+    /// signal ends that too. SIGHUP reads the file of targets again and opens the log anew.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`].
+    pub fn run(self) -> Result<(), RunError> {
+        let Self { listeners, targets, settings, journal, mut signals, .. } = self;
+        let admission = Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS)));
+        let (stop, stopping) = watch::channel(false);
+        // Closed when the last worker has ended, in whatever way.
+        let (alive, mut all_ended) = mpsc::channel::<()>(1);
+        let ends = Arc::<Ends>::default();
+        let (mut workers, mut tallies) = (Vec::new(), Vec::new());
+        for listener in listeners {
+            let tally = Tally::default();
+            tallies.push(tally.clone());
+            let start = Start {
+                listener,
+                settings: Arc::clone(&settings),
+                targets: targets.subscribe(),
+                ends: Arc::clone(&ends),
+                lines: journal.lines(),
+                tally,
+                admission: Arc::clone(&admission),
+                stop: stopping.clone(),
+            };
+            let (named, alive) = (thread::Builder::new().name("relay".into()), alive.clone());
+            let work = move || {
+                let outcome = worker::run(start);
+                drop(alive);
+                outcome
+            };
+            workers.push(named.spawn(work).map_err(RunError::Start)?);
+        }
+        drop(alive);
+        let counters = Counters { ends, tallies, targets: targets.subscribe() };
+        let watched = targets.subscribe();
+        signals.runtime.block_on(async {
+            tokio::select! {
+                _ = all_ended.recv() => {}
+                () = stop_on(&mut signals.term, &mut signals.int, &stop, self.path) => {}
+                () = reload_on(&mut signals.hup, &self.from, &targets, &journal) => {}
+                () = health::check(watched, self.check_every, settings.connect_timeout) => {}
+                () = metrics::serve(self.metrics, counters) => {}
+            }
+        });
+        end(workers, journal)
+    }
+}
+
+/// Tells the workers to stop at the first signal, and to hurry at every further one.
+async fn stop_on(
+    term: &mut Signal,
+    int: &mut Signal,
+    stop: &watch::Sender<bool>,
+    path: Option<BoundPath>,
+) {
+    let mut path = path;
+    loop {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        // The next relay may bind it while this one lets its connections end.
+        drop(path.take());
+        stop.send_replace(true);
+    }
+}
+
+/// Reads the targets again and opens the log anew, at each SIGHUP. Connections that are open stay
+/// with the targets they have.
+async fn reload_on(
+    hup: &mut Signal,
+    from: &Targets,
+    targets: &watch::Sender<Arc<TargetSet>>,
+    journal: &Journal,
+) {
+    while hup.recv().await.is_some() {
+        journal.reopen();
+        match from.read() {
+            Ok(endpoints) => {
+                let set = TargetSet::new(endpoints, Some(&targets.borrow()));
+                tracing::info!("{} targets from now on", set.targets().len());
+                targets.send_replace(Arc::new(set));
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                tracing::warn!("the targets stay what they were: {error}{cause}");
+            }
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+fn end(
+    workers: Vec<thread::JoinHandle<io::Result<usize>>>,
+    journal: Journal,
+) -> Result<(), RunError> {
+    let mut cut = 0;
+    for worker in workers {
+        cut += worker.join().map_err(|_| RunError::Panicked)?.map_err(RunError::Worker)?;
+    }
+    if cut > 0 {
+        tracing::warn!("{cut} connections were cut");
+    }
+    let lost = journal.close();
+    if lost > 0 {
+        tracing::warn!("{lost} lines of the log were lost");
+    }
+    Ok(())
+}
+
+/// Raises the limit on open files; gives how many connections there may be in all, and how many
+/// pipes a worker may have.
+fn shares(workers: usize) -> (usize, usize) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let limit = if raised.is_ok() { maximum } else { current };
+    let limit = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    // A pipe and a connection have two descriptors each.
+    let pipes = (limit / workers / 8).min(PIPES_MAX);
+    let rest = limit.saturating_sub(workers * (2 * pipes + OTHERS));
+    ((rest / 2).max(1), pipes)
+}
+
+impl Signals {
+    fn watch() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let context = runtime.enter();
+        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let hup = signal(SignalKind::hangup())?;
+        drop(context);
+        Ok(Self { runtime, term, int, hup })
+    }
+}

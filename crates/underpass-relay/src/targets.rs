@@ -1,0 +1,204 @@
+//! The targets, and which of them the next connection goes to: the one with the fewest.
+//!
+//! Workers count connections together but choose by themselves, so two that choose at the same
+//! moment may choose the same target; the next ones make up for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crate::endpoint::Endpoint;
+
+/// Why a target was not reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It answered that nobody listens there.
+    Refused,
+    /// It did not answer within the connect timeout.
+    TimedOut,
+    /// Any other error of connect(2).
+    Unreachable,
+    /// It reset a connection that was made.
+    Reset,
+}
+
+impl Failure {
+    /// Every reason.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Refused, Self::TimedOut, Self::Unreachable, Self::Reset];
+
+    /// The word for it in metrics and log lines.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::TimedOut => "timed-out",
+            Self::Unreachable => "unreachable",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+/// One target and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) endpoint: Endpoint,
+    is_up: AtomicBool,
+    open: AtomicUsize,
+    connections: AtomicU64,
+    failures: [AtomicU64; Failure::ALL.len()],
+}
+
+impl Target {
+    fn new(endpoint: Endpoint) -> Self {
+        let (open, connections, failures) = Default::default();
+        Self { endpoint, is_up: AtomicBool::new(true), open, connections, failures }
+    }
+
+    /// Whether it passed its last checks, or was never checked.
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_up(&self, is_up: bool) {
+        self.is_up.store(is_up, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fail(&self, failure: Failure) {
+        self.failures[failure as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failures(&self, failure: Failure) -> u64 {
+        self.failures[failure as usize].load(Ordering::Relaxed)
+    }
+
+    /// Connections relayed to it now.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections made to it so far.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_connection(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// All targets at one time; a reload makes a new set.
+#[derive(Debug)]
+pub(crate) struct TargetSet {
+    targets: Vec<Arc<Target>>,
+    /// Where the search starts, so that among equals each has its turn.
+    turn: AtomicUsize,
+}
+
+impl TargetSet {
+    /// A set of these endpoints, which takes over what `before` knows of them.
+    pub(crate) fn new(endpoints: Vec<Endpoint>, before: Option<&Self>) -> Self {
+        let known = |endpoint: &Endpoint| {
+            let targets = before.map_or(&[][..], |set| &set.targets);
+            targets.iter().find(|target| target.endpoint == *endpoint).map(Arc::clone)
+        };
+        let mut targets: Vec<Arc<Target>> = Vec::new();
+        for endpoint in endpoints {
+            if targets.iter().all(|target| target.endpoint != endpoint) {
+                let target = known(&endpoint);
+                targets.push(target.unwrap_or_else(|| Arc::new(Target::new(endpoint))));
+            }
+        }
+        Self { targets, turn: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn targets(&self) -> &[Arc<Target>] {
+        &self.targets
+    }
+
+    /// The target that is up and has the fewest connections, apart from those tried already.
+    pub(crate) fn choose(&self, tried: &[Arc<Target>]) -> Option<Lease> {
+        let turn = match self.targets.len() {
+            0 => return None,
+            1 => 0,
+            len => self.turn.fetch_add(1, Ordering::Relaxed) % len,
+        };
+        let (first, second) = self.targets.split_at(turn);
+        let is_wanted = |target: &&Arc<Target>| {
+            target.is_up() && !tried.iter().any(|other| Arc::ptr_eq(other, target))
+        };
+        let in_turn = second.iter().chain(first).filter(is_wanted);
+        in_turn.min_by_key(|target| target.open()).map(Lease::new)
+    }
+}
+
+/// One of a target's connections, counted for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Lease(Arc<Target>);
+
+impl Lease {
+    fn new(target: &Arc<Target>) -> Self {
+        target.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(target))
+    }
+
+    pub(crate) const fn target(&self) -> &Arc<Target> {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(ports: &[u16]) -> TargetSet {
+        TargetSet::new(ports.iter().map(|&port| endpoint(port)).collect(), None)
+    }
+
+    fn endpoint(port: u16) -> Endpoint {
+        port.to_string().parse().unwrap()
+    }
+
+    #[test]
+    fn connections_go_where_the_fewest_are_and_in_turn_among_equals() {
+        let set = set(&[1, 2, 3]);
+        let mut leases: Vec<Lease> = (0..9).map(|_| set.choose(&[]).unwrap()).collect();
+        assert_eq!(set.targets().iter().map(|t| t.open()).collect::<Vec<_>>(), [3, 3, 3]);
+        leases.retain(|lease| lease.target().endpoint != endpoint(2));
+        for _ in 0..3 {
+            let lease = set.choose(&[]).unwrap();
+            assert_eq!(lease.target().endpoint, endpoint(2));
+            leases.push(lease);
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_down_or_was_tried_is_not_chosen() {
+        let set = set(&[1, 2]);
+        set.targets()[0].set_up(false);
+        let lease = set.choose(&[]).unwrap();
+        assert_eq!(lease.target().endpoint, endpoint(2));
+        assert!(set.choose(&[Arc::clone(lease.target())]).is_none());
+        set.targets()[0].set_up(true);
+        let other = set.choose(&[Arc::clone(lease.target())]).unwrap();
+        assert_eq!(other.target().endpoint, endpoint(1));
+    }
+
+    #[test]
+    fn a_reload_keeps_what_is_known_of_targets_that_stay() {
+        let before = set(&[1, 2]);
+        before.targets()[1].set_up(false);
+        let kept = before.choose(&[]).unwrap();
+        let after = TargetSet::new(vec![endpoint(2), endpoint(3), endpoint(3)], Some(&before));
+        assert_eq!(after.targets().len(), 2);
+        assert!(!after.targets()[0].is_up());
+        assert_eq!(after.choose(&[]).unwrap().target().endpoint, endpoint(3));
+        drop(kept);
+        assert_eq!(before.targets()[0].open(), 0);
+    }
+}

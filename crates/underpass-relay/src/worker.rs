@@ -1,0 +1,200 @@
+//! A worker: one thread, one runtime, one listening socket, and the connections it accepts.
+//!
+//! Where as many connections are open as may be, each worker accepts one more, which waits; the
+//! others wait in the kernel's queue, and past that queue in the clients' own retries. To stop,
+//! a worker takes what the queue holds, closes the listener, and lets connections go on until
+//! they end or the grace is over.
+//!
+//! Source: accept(2), "Error handling"; listen(2); socket(7), `SO_REUSEPORT`.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use rustix::io::Errno;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use crate::connection::{self, End};
+use crate::endpoint::Listener;
+use crate::flow::Means;
+use crate::journal::Lines;
+use crate::server::Settings;
+use crate::socket::{Acceptor, Socket};
+use crate::targets::TargetSet;
+
+/// How often the log is written out, and a stopping worker looks whether it is done.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How long accepting pauses when the process has no descriptor left.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// Connections by how they ended, of all workers.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    accepted: AtomicU64,
+    by_end: [AtomicU64; End::ALL.len()],
+}
+
+impl Ends {
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn ended(&self, end: End) -> u64 {
+        self.by_end[end as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// What the connections of a worker share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) means: Means,
+    pub(crate) targets: watch::Receiver<Arc<TargetSet>>,
+    ends: Arc<Ends>,
+    lines: RefCell<Lines>,
+    open: Cell<usize>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        means: Means,
+        targets: watch::Receiver<Arc<TargetSet>>,
+        ends: Arc<Ends>,
+        lines: Lines,
+    ) -> Self {
+        let (lines, open) = (RefCell::new(lines), Cell::new(0));
+        Self { settings, means, targets, ends, lines, open }
+    }
+
+    pub(crate) fn count_accepted(&self) {
+        self.ends.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_end(&self, end: End) {
+        self.ends.by_end[end as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_logging(&self) -> bool {
+        self.lines.borrow().is_on()
+    }
+
+    /// Adds a line to the log, after the time.
+    pub(crate) fn write_line(&self, line: fmt::Arguments<'_>) {
+        let now = humantime::format_rfc3339_millis(SystemTime::now());
+        self.lines.borrow_mut().add(format_args!("time={now} {line}"));
+    }
+}
+
+/// What a worker is given at its start.
+pub(crate) struct Start {
+    pub(crate) listener: Listener,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) targets: watch::Receiver<Arc<TargetSet>>,
+    pub(crate) ends: Arc<Ends>,
+    pub(crate) lines: Lines,
+    pub(crate) tally: crate::tally::Tally,
+    pub(crate) admission: Arc<Semaphore>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// Relays until `stop` is true and connections have ended. Gives how many were cut at the end
+/// of the grace.
+///
+/// # Errors
+///
+/// If the runtime cannot be made or the socket not be watched.
+pub(crate) fn run(start: Start) -> io::Result<usize> {
+    let Start { listener, settings, targets, ends, lines, tally, admission, mut stop } = start;
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let means = Means::new(settings.pipes_max, tally);
+    let worker = Rc::new(Worker::new(settings, means, targets, ends, lines));
+    runtime.block_on(async {
+        let acceptor = Acceptor::new(listener)?;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                // An error means that the relay itself is gone.
+                _ = stop.changed() => break,
+                _ = tick.tick(), if worker.is_logging() => worker.lines.borrow_mut().flush(),
+                accepted = accept(&acceptor, &admission) => match accepted {
+                    Ok((socket, peer)) => start_one(socket, peer, &admission, &worker),
+                    Err(error) => pause_after(&error).await,
+                },
+            }
+        }
+        // What the kernel has accepted already would be reset with the listener.
+        poll_fn(|cx| {
+            while let Poll::Ready(Ok((socket, peer))) = acceptor.poll_accept(cx) {
+                start_one(socket, peer, &admission, &worker);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        drop(acceptor);
+        Ok(drain(&worker, stop).await)
+    })
+}
+
+/// Accepts a connection once there is room for one.
+async fn accept(
+    acceptor: &Acceptor,
+    admission: &Semaphore,
+) -> io::Result<(Socket, Option<SocketAddr>)> {
+    drop(admission.acquire().await.map_err(io::Error::other)?);
+    poll_fn(|cx| acceptor.poll_accept(cx)).await
+}
+
+/// Starts to relay a connection, as soon as one more may be open.
+fn start_one(
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    admission: &Arc<Semaphore>,
+    worker: &Rc<Worker>,
+) {
+    let (admission, worker) = (Arc::clone(admission), Rc::clone(worker));
+    worker.open.set(worker.open.get() + 1);
+    spawn_local(async move {
+        // Never closed, so there is always a permit in the end.
+        let admitted = admission.acquire_owned().await;
+        connection::relay(socket, peer, Rc::clone(&worker)).await;
+        worker.open.set(worker.open.get() - 1);
+        drop(admitted);
+    });
+}
+
+/// accept(2) reports errors of the connection, which concern nobody else, and of limits, which
+/// pass when connections end.
+async fn pause_after(error: &io::Error) {
+    let errno = Errno::from_io_error(error);
+    if matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) {
+        tracing::warn!("accepting pauses for {OUT_OF_DESCRIPTORS:?}: {error}");
+        sleep(OUT_OF_DESCRIPTORS).await;
+    }
+}
+
+/// Waits until all connections have ended, or the grace has, or `stop` changes once more.
+async fn drain(worker: &Worker, mut stop: watch::Receiver<bool>) -> usize {
+    let end = worker.settings.grace.map(|grace| Instant::now() + grace);
+    while worker.open.get() > 0 && end.is_none_or(|end| Instant::now() < end) {
+        tokio::select! {
+            _ = stop.changed() => break,
+            () = sleep(TICK / 20) => {}
+        }
+        worker.lines.borrow_mut().flush();
+    }
+    worker.open.get()
+}

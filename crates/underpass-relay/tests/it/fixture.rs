@@ -1,0 +1,119 @@
+//! Relays that run in threads of the test, and ports where nobody is.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use underpass_relay::{Endpoint, Options, Relay, Sink, Targets};
+use underpass_testkit::wait;
+
+/// Longer than anything here takes, so that what hangs fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Options for a relay on a free port, with nothing but what is asked for.
+pub(crate) fn options(targets: &[Endpoint]) -> Options {
+    Options {
+        listen: "0".parse().unwrap(),
+        targets: Targets::Fixed(targets.to_vec()),
+        workers: NonZeroUsize::MIN,
+        connect_timeout: PATIENCE,
+        idle_timeout: None,
+        grace: None,
+        connections_max: None,
+        accept_proxy: false,
+        send_proxy: None,
+        check_every: None,
+        metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
+        log: Sink::Off,
+    }
+}
+
+/// A relay that runs until the process ends.
+pub(crate) struct Running {
+    pub(crate) endpoint: Endpoint,
+    metrics: SocketAddr,
+}
+
+impl Running {
+    pub(crate) fn start(options: Options) -> Self {
+        let relay = Relay::bind(options).unwrap();
+        let endpoint = relay.endpoint().clone();
+        let metrics = relay.metrics_address().unwrap();
+        thread::spawn(move || relay.run().unwrap());
+        Self { endpoint, metrics }
+    }
+
+    /// A relay with default options.
+    pub(crate) fn to(targets: &[Endpoint]) -> Self {
+        Self::start(options(targets))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        match &self.endpoint {
+            Endpoint::Tcp(address) => *address,
+            Endpoint::Unix(path) => panic!("{} has no address", path.display()),
+        }
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// The metrics as they are now.
+    pub(crate) fn metrics(&self) -> String {
+        let mut scraper = TcpStream::connect(self.metrics).unwrap();
+        scraper.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        scraper.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// The value of one series.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let metrics = self.metrics();
+        let mut lines = metrics.lines().filter_map(|line| line.strip_prefix("underpass_relay_"));
+        let found = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        found.unwrap_or_else(|| panic!("{series} in {metrics}")).parse().unwrap()
+    }
+
+    /// Waits until a series has a value.
+    pub(crate) fn until(&self, series: &str, value: u64) {
+        let reached = wait::until(PATIENCE, || (self.metric(series) == value).then_some(()));
+        reached.unwrap_or_else(|| panic!("{series} {value} in {}", self.metrics()));
+    }
+}
+
+pub(crate) fn unix(path: &Path) -> Endpoint {
+    Endpoint::Unix(path.into())
+}
+
+/// A listening socket on a free port, and its endpoint.
+pub(crate) fn listener() -> (TcpListener, Endpoint) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
+    (listener, endpoint)
+}
+
+/// An endpoint where nobody listens.
+pub(crate) fn nobody() -> Endpoint {
+    listener().1
+}
+
+/// The next connection, which fails instead of waiting for ever.
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+pub(crate) fn connect_unix(path: &Path) -> UnixStream {
+    let stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}

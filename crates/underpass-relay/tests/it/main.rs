@@ -1,0 +1,9 @@
+//! Relays and echoes between real peers.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+
+mod ends;
+mod fixture;
+mod peers;
+mod proxy;
+mod streams;
+mod targets;
