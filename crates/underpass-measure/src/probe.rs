@@ -26,6 +26,7 @@ mod transmit;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
 use underpass_sys::bpf;
@@ -123,10 +124,10 @@ impl Probe {
             return Err(ProbeError::Architecture { architecture });
         }
         let maps = Maps::new().map_err(|source| failed("making a map", source))?;
-        let offsets = Offsets::of(&Btf::of_kernel()?)?;
+        let offsets = offsets_of_kernel()?;
         let mut attached = Vec::new();
         for (tracepoint, write) in TRACEPOINTS {
-            attached.push(attach(tracepoint, write, &offsets, &maps)?);
+            attached.push(attach(tracepoint, write, offsets, &maps)?);
         }
         Ok(Self { maps, _attached: attached })
     }
@@ -196,6 +197,16 @@ impl Probe {
             lost: lost.map_or(0, |value| u64_at(&value, 0)),
         })
     }
+}
+
+/// The running kernel's offsets, looked up once: its type information is long.
+fn offsets_of_kernel() -> Result<&'static Offsets, BtfError> {
+    static OFFSETS: OnceLock<Offsets> = OnceLock::new();
+    if let Some(known) = OFFSETS.get() {
+        return Ok(known);
+    }
+    let offsets = Offsets::of(&Btf::of_kernel()?)?;
+    Ok(OFFSETS.get_or_init(|| offsets))
 }
 
 fn named(inode: u64, process: u32, value: &[u8]) -> Socket {

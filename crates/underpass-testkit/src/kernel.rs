@@ -1,4 +1,4 @@
-//! Which kernel this is, for tests of what only later ones have.
+//! Which kernel this is, for tests of what only later ones have; and how fast the machine is.
 //!
 //! Source: uname(2); /proc/sys/kernel/osrelease, proc(5).
 
@@ -18,6 +18,15 @@ pub fn at_least(major: u32, minor: u32) -> Result<(), Missing> {
         Ok(Some(is)) if is >= (major, minor) => Ok(()),
         Ok(_) | Err(_) => Err(Missing::new(format!("a kernel before {major}.{minor}: {is:?}"))),
     }
+}
+
+/// Set where each instruction is translated, and so costs some ten times as much.
+pub const SLOW_VARIABLE: &str = "UNDERPASS_SLOW_MACHINE";
+
+/// Whether tests should do the same with less: [`SLOW_VARIABLE`] is set.
+#[must_use]
+pub fn is_slow() -> bool {
+    std::env::var_os(SLOW_VARIABLE).is_some()
 }
 
 /// `6.18.44-generic` as (6, 18).

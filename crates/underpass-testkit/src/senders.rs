@@ -132,15 +132,20 @@ pub struct Connection {
     pub address_hash: Option<String>,
 }
 
-/// The program, compiled; deleted on drop.
+/// Names a directory with the programs compiled beforehand, each named for its source without
+/// the extension: for machines that have no cc.
+pub const COMPILED_DIR_VARIABLE: &str = "UNDERPASS_COMPILED_DIR";
+
+/// The program, compiled; deleted on drop if it was compiled here.
 #[derive(Debug)]
 pub struct Program {
     path: PathBuf,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Program {
-    /// Compiles the source with cc.
+    /// Finds the program in the directory that [`COMPILED_DIR_VARIABLE`] names, or compiles the
+    /// source with cc.
     ///
     /// # Errors
     ///
@@ -151,6 +156,11 @@ impl Program {
     /// If the source does not compile without a warning: that is a fault of the tests and not of
     /// the machine.
     pub fn compile(source: &Path) -> Result<Self, Missing> {
+        if let (Some(dir), Some(name)) =
+            (std::env::var_os(COMPILED_DIR_VARIABLE), source.file_stem())
+        {
+            return Self::compiled(&Path::new(&dir).join(name));
+        }
         Capability::Program("cc").meet()?;
         let dir = tempfile::tempdir().map_err(|error| Missing::new(error.to_string()))?;
         let path = dir.path().join("peer");
@@ -159,7 +169,15 @@ impl Program {
         let output = cc.output().map_err(|error| Missing::new(format!("cc: {error}")))?;
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {message}", source.display());
-        Ok(Self { path, _dir: dir })
+        Ok(Self { path, _dir: Some(dir) })
+    }
+
+    fn compiled(path: &Path) -> Result<Self, Missing> {
+        if path.is_file() {
+            return Ok(Self { path: path.to_owned(), _dir: None });
+        }
+        let name = path.display();
+        Err(Missing::new(format!("{name}, named by {COMPILED_DIR_VARIABLE}, is not there")))
     }
 }
 
@@ -236,6 +254,26 @@ impl Peer {
     /// What the peer says went wrong.
     pub fn connect(&mut self, to: SocketAddr) -> io::Result<Connection> {
         self.connection(&format!("connect {} {}", to.ip(), to.port()))
+    }
+
+    /// Has the kernel encrypt what is sent from now on: TLS 1.3, with a key that every peer knows.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong.
+    pub fn encrypt(&mut self) -> io::Result<()> {
+        self.tell("encrypt")?;
+        self.answer("encrypted").map(|[]| ())
+    }
+
+    /// Has the kernel decrypt what is received from now on.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong.
+    pub fn decrypt(&mut self) -> io::Result<()> {
+        self.tell("decrypt")?;
+        self.answer("decrypted").map(|[]| ())
     }
 
     /// Begins to send; [`Peer::sent`] waits for the end.
@@ -347,5 +385,26 @@ impl Drop for Peer {
         // It may have ended by itself; here it only has to be gone.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_to_be_compiled_beforehand_and_was_not_is_missing_by_name() {
+        let missing = Program::compiled(Path::new("/no/such/sender")).unwrap_err();
+        let why = "/no/such/sender, named by UNDERPASS_COMPILED_DIR, is not there";
+        assert_eq!(missing.why(), why);
+    }
+
+    #[test]
+    fn a_program_compiled_beforehand_is_left_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sender");
+        std::fs::write(&path, "").unwrap();
+        drop(Program::compiled(&path).unwrap());
+        assert!(path.exists());
     }
 }

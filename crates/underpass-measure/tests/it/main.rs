@@ -5,3 +5,4 @@ mod explain;
 mod matrix;
 mod matrix_peers;
 mod matrix_sockets;
+mod matrix_tls;

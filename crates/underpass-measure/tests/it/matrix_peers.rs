@@ -50,6 +50,12 @@ impl Pair {
         (sender.inode, self.receiver.accept().unwrap().inode)
     }
 
+    /// Has the kernel encrypt what the sender sends, and decrypt it for the receiver.
+    pub(crate) fn encrypt(&mut self) {
+        self.sender.encrypt().unwrap();
+        self.receiver.decrypt().unwrap();
+    }
+
     /// Sends a load and waits until it has been received, whole and right.
     pub(crate) fn transfer(
         &mut self,

@@ -7,6 +7,8 @@
  *   accept                                    connected INODE PORT ADDRESS-OF-SOCKET
  *   send METHOD CALL HEADER BODY TIMES FILE   sent BYTES RETRANSMITTED SENDS COPIED
  *   receive copy|truncate HEADER BODY TIMES   received BYTES
+ *   encrypt                                   encrypted      (what is sent from now on)
+ *   decrypt                                   decrypted      (what is received from now on)
  *   ended                                     ended          (the other end closed)
  *   close                                     closed
  *
@@ -16,7 +18,10 @@
  * expects the same of a file whose byte i is i mod 251. The address of the socket is as
  * /proc/net/tcp shows it: hashed, so good for nothing but comparing.
  *
- * Source: sendfile(2), splice(2), vmsplice(2), tcp(7), Documentation/networking/msg_zerocopy.rst.
+ * "encrypt" and "decrypt" give the kernel keys for TLS 1.3 that both ends know beforehand.
+ *
+ * Source: sendfile(2), splice(2), vmsplice(2), tcp(7), Documentation/networking/msg_zerocopy.rst,
+ * Documentation/networking/tls.rst.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -39,6 +44,11 @@
 #include <linux/errqueue.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
+#include <linux/tls.h>
+
+#ifndef SOL_TLS
+#define SOL_TLS 282
+#endif
 
 enum { PATIENCE_S = 60, HEADER_BYTE = 255, PERIOD = 251, RECEIVE = 1 << 18 };
 
@@ -378,6 +388,23 @@ static int listen_at(const char *address)
     return 0;
 }
 
+/* Direction is TLS_TX or TLS_RX. */
+static int by_kernel_tls(int direction)
+{
+    struct tls12_crypto_info_aes_gcm_128 crypto = {
+        .info = { .version = TLS_1_3_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128 },
+    };
+    memset(crypto.iv, 1, sizeof crypto.iv);
+    memset(crypto.key, 2, sizeof crypto.key);
+    memset(crypto.salt, 3, sizeof crypto.salt);
+    if (setsockopt(sock, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") < 0)
+        return fail("TCP_ULP tls");
+    if (setsockopt(sock, SOL_TLS, direction, &crypto, sizeof crypto) < 0)
+        return fail("SOL_TLS");
+    puts(direction == TLS_TX ? "encrypted" : "decrypted");
+    return 0;
+}
+
 static int ended(void)
 {
     char byte;
@@ -418,6 +445,10 @@ static int perform(const char *line)
         sock = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         return sock < 0 ? fail("accept") : connected();
     }
+    if (!strcmp(line, "encrypt"))
+        return by_kernel_tls(TLS_TX);
+    if (!strcmp(line, "decrypt"))
+        return by_kernel_tls(TLS_RX);
     if (!strcmp(line, "ended"))
         return ended();
     if (!strcmp(line, "close")) {

@@ -8,21 +8,27 @@ use underpass_measure::explain::report::Report;
 use underpass_measure::explain::watch::Watch;
 use underpass_testkit::network::Link;
 use underpass_testkit::senders::{Load, Program, Receiving, Sending};
-use underpass_testkit::skip::Capability::Root;
+use underpass_testkit::skip::Capability::{KernelTls, Root};
 use underpass_testkit::{require, wait};
 
 use crate::explain::made::totals;
-use crate::explain::site::{reasons, report, rows};
+use crate::explain::site::{only_finding, reasons, report, rows};
 use crate::matrix_peers::{Pair, patterned, program};
+use crate::matrix_tls::RECORD_ADDS;
 
 const LEN: u64 = 8_388_611;
 
-/// What is seen of a sender, looked at once while it maps the file if it does.
+/// What is seen of a sender from before it connects.
 fn sent(program: &Program, link: &Link, way: Sending, load: &Load) -> (Report, String) {
-    let file = patterned(LEN);
     let mut pair = Pair::start(program, link);
     let mut watch = Watch::start(pair.sender.id()).unwrap();
     pair.connect(link);
+    sent_by(&mut pair, &mut watch, way, load)
+}
+
+/// What is seen of a connected sender, looked at once while it maps the file if it does.
+fn sent_by(pair: &mut Pair, watch: &mut Watch, way: Sending, load: &Load) -> (Report, String) {
+    let file = patterned(LEN);
     // Nobody receives yet, so that it waits in the midst of the file.
     pair.sender.begin_sending(way, file.path(), load).unwrap();
     // The last that each does before it sends.
@@ -35,7 +41,7 @@ fn sent(program: &Program, link: &Link, way: Sending, load: &Load) -> (Report, S
     pair.receiver.begin_receiving(Receiving::Copy, load).unwrap();
     assert_eq!(pair.sender.sent().unwrap().bytes, load.total_bytes());
     assert_eq!(pair.receiver.received().unwrap(), load.total_bytes());
-    (report(&mut watch), file.path().display().to_string())
+    (report(watch), file.path().display().to_string())
 }
 
 fn maps(process: u32, file: &Path) -> bool {
@@ -74,6 +80,28 @@ fn r1_and_r2_tell_a_buffer_from_a_mapping() {
         let (report, path) = sent(&program, &link, way, &Load::whole(LEN));
         assert_eq!(reasons(&report), [(reason, LEN)], "{way}");
         assert!(report.findings[0].evidence.contains(&path), "{:?}", report.findings);
+    }
+}
+
+#[test]
+fn r3_of_kernel_tls_is_one_pass_of_the_cpu_and_no_reference() {
+    require!(Root);
+    require!(KernelTls);
+    let (program, link) = (require!(program()), Link::loopback());
+    let mut pair = Pair::start(&program, &link);
+    let mut watch = Watch::start(pair.sender.id()).unwrap();
+    pair.connect(&link);
+    pair.encrypt();
+    let (report, path) = sent_by(&mut pair, &mut watch, Sending::Sendfile, &Load::whole(LEN));
+    let [by_reference, copied, unknown, added] = totals(&report);
+    assert_eq!((by_reference, copied, unknown), (0, LEN, 0));
+    assert!(added > 0 && added.is_multiple_of(RECORD_ADDS), "{added}");
+    assert_eq!(rows(&report.files), [(path.as_str(), 0, LEN)]);
+    let (reason, bytes, evidence, _) = only_finding(&report);
+    assert_eq!((reason, bytes), (Reason::R3, LEN));
+    for part in ["sendfile calls passed 8,388,611 bytes", "upper layer tls", "one pass of the CPU"]
+    {
+        assert!(evidence.contains(part), "{part} in {evidence}");
     }
 }
 
