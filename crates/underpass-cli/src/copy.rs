@@ -132,7 +132,7 @@ impl Screen {
                 bar.set_position(done);
                 bar.set_message(method.name());
             }
-            _ => {}
+            Event::Progress { .. } | _ => {}
         }
     }
 

@@ -6,6 +6,8 @@
 //! Source: poll(2); `underpass::Transfer::step`.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -102,6 +104,8 @@ pub(crate) struct Drive<'w> {
     /// Bytes in place, holes and resumed ones included.
     pub(crate) done: u64,
     pub(crate) total: Option<u64>,
+    /// What others move at the same time, for telling alone.
+    pub(crate) beside: Option<Arc<Vec<AtomicU64>>>,
     limit: Option<Limit>,
     told: Instant,
 }
@@ -130,9 +134,16 @@ impl<'w> Drive<'w> {
             outside_calls: 0,
             done: 0,
             total: None,
+            beside: None,
             limit: limit_bytes_per_s.map(Limit::new),
             told: Instant::now(),
         }
+    }
+
+    /// What others have moved.
+    fn aside(&self) -> u64 {
+        let counters = self.beside.iter().flat_map(|counters| counters.iter());
+        counters.map(|counter| counter.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn tell(&mut self, event: Event) {
@@ -242,7 +253,7 @@ impl<'w> Drive<'w> {
             }
             if self.told.elapsed() >= TOLD_EVERY {
                 self.told = Instant::now();
-                let (done, total) = (self.done + transfer.moved(), self.total);
+                let (done, total) = (self.done + transfer.moved() + self.aside(), self.total);
                 let method = most_used(transfer.ledger());
                 (self.watcher)(Event::Progress { done, total, method });
             }

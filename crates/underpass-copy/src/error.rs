@@ -122,23 +122,6 @@ pub enum CopyError {
         /// Bytes of the source.
         len: u64,
     },
-    /// The two ends do not agree on what was sent.
-    #[error(
-        "{end}: altered or cut: {sent} bytes with digest {sent_digest} were sent, {got} bytes \
-         with digest {got_digest} arrived"
-    )]
-    Altered {
-        /// The peer.
-        end: String,
-        /// Bytes sent.
-        sent: u64,
-        /// Their digest.
-        sent_digest: String,
-        /// Bytes that arrived.
-        got: u64,
-        /// Their digest.
-        got_digest: String,
-    },
     /// Entries of a folder failed; each was told of.
     #[error("{failed} of {entries} entries of {from} were not copied")]
     Entries {
@@ -164,6 +147,9 @@ pub enum Usage {
     /// `-r` and no folder.
     #[error("-r copies a directory to a path, and {0} is none")]
     NotDirectory(String),
+    /// A folder that would hold its own copy.
+    #[error("{0} cannot be copied to {1}, which is in it")]
+    IntoItself(String, String),
     /// A sink that is a directory, for a source without a name.
     #[error("{0} is a directory and the source has no name; name the file")]
     Nameless(String),
@@ -230,7 +216,6 @@ impl CopyError {
             | Self::Differs { .. }
             | Self::Longer { .. }
             | Self::NewVersion { .. }
-            | Self::Altered { .. }
             | Self::Entries { .. } => None,
         }
     }
@@ -252,7 +237,6 @@ impl CopyError {
             Self::Differs { .. } | Self::Longer { .. } | Self::NewVersion { .. } => {
                 Some("remove it, or copy without --resume")
             }
-            Self::Altered { .. } => Some("nothing was kept; copy again"),
             Self::Call { .. }
             | Self::Interrupted { .. }
             | Self::Usage(_)

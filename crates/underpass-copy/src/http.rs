@@ -48,6 +48,8 @@ pub(crate) struct Answer<'i> {
     pub(crate) total: Option<u64>,
     /// A strong validator, for If-Range.
     pub(crate) validator: Option<String>,
+    /// 206.
+    pub(crate) is_range: bool,
 }
 
 /// Asks for a representation, or for a part of it if it still has this validator.
@@ -104,7 +106,8 @@ fn answer<'i>(connection: Connection<'i>, head: &Head, url: &Url) -> Result<Answ
         (0, total)
     };
     let validator = head.validator();
-    Ok(Answer { connection, framing, start, total, validator })
+    let is_range = head.status == 206;
+    Ok(Answer { connection, framing, start, total, validator, is_range })
 }
 
 /// A PUT whose content is under way.

@@ -30,7 +30,9 @@ mod holes;
 mod http;
 mod inlet;
 mod interrupt;
+mod movement;
 mod outlet;
+mod parallel;
 mod patient;
 mod range;
 mod report;
@@ -38,6 +40,8 @@ mod resume;
 mod session;
 mod socket;
 mod target;
+mod tree;
+mod verify;
 
 pub use digest::{Algorithm, UnknownAlgorithm};
 pub use drive::Event;

@@ -4,31 +4,30 @@
 //! asked for the rest), the source before the sink (which must know the length), and the sink
 //! gets its name last of all.
 
-use std::fs::File;
-use std::os::fd::AsFd;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rustix::fs::SeekFrom;
 use underpass::{Policy, Stability};
 
-use crate::carry::{Content, Place, carry, failed};
-use crate::digest::{self, Algorithm, Digest};
-use crate::drive::{Drain, Drive, Event, Feed, Stop};
+use crate::digest::Algorithm;
+use crate::drive::{Drive, Event, Stop};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Failure, Usage};
-use crate::holes;
-use crate::http::{self, Body, ChunkedWriter, Put};
+use crate::http::{self, Body};
 use crate::inlet::{self, FileInlet, Inlet, Stream};
 use crate::interrupt::Interrupt;
+use crate::movement::{self, Account};
 use crate::outlet::{self, Outlet};
 use crate::patient::Stretch;
 use crate::range::Range;
-use crate::report::{Checksum, Report};
+use crate::report::Report;
 use crate::resume::{self, OVERLAP_BYTES, Standing};
 use crate::socket::{self, Listener};
 use crate::target::Making;
+use crate::tree::{self, Walk};
+use crate::verify;
 
 /// What is to be copied, and how.
 #[derive(Debug, Clone)]
@@ -51,8 +50,16 @@ pub struct Request {
     pub checksum: Option<Algorithm>,
     /// End only when a file's bytes are on its disk.
     pub fsync: bool,
+    /// Exchange length and digest with the `underpass` at the other end of a socket.
+    pub verify: bool,
+    /// Connections that ranges of a server's file come over.
+    pub parallel: NonZeroU32,
     /// Give a file its name when it is whole.
     pub atomic: bool,
+    /// Copy a folder with all that is in it.
+    pub recursive: bool,
+    /// With it, the extended attributes too.
+    pub xattrs: bool,
 }
 
 impl Request {
@@ -69,7 +76,11 @@ impl Request {
             limit_bytes_per_s: None,
             checksum: None,
             fsync: false,
+            verify: false,
+            parallel: NonZeroU32::MIN,
             atomic: true,
+            recursive: false,
+            xattrs: false,
         }
     }
 }
@@ -87,10 +98,10 @@ pub struct Session<'i> {
 #[derive(Debug)]
 struct Outcome {
     begun: Instant,
-    holes: u64,
+    account: Account,
     resumed_at: u64,
-    checksum: Option<Checksum>,
     kept: Option<PathBuf>,
+    entries: Option<u64>,
 }
 
 impl<'i> Session<'i> {
@@ -125,15 +136,26 @@ impl<'i> Session<'i> {
             request.stability,
             request.limit_bytes_per_s,
         );
-        let mut outcome =
-            Outcome { begun: Instant::now(), holes: 0, resumed_at: 0, checksum: None, kept: None };
-        let answer = self.attempt(&mut drive, &mut outcome);
+        let mut outcome = Outcome {
+            begun: Instant::now(),
+            account: Account::default(),
+            resumed_at: 0,
+            kept: None,
+            entries: None,
+        };
+        let answer = if request.recursive {
+            self.copy_folder(&mut drive, &mut outcome)
+        } else {
+            self.attempt(&mut drive, &mut outcome)
+        };
         let (source, sink) = self.names();
         let mut report = Report::of(source, sink, &drive, outcome.begun.elapsed());
         let bytes = drive.done.saturating_sub(outcome.resumed_at);
-        report.set_bytes(bytes, outcome.holes.min(bytes));
+        report.set_bytes(bytes, outcome.account.holes.min(bytes));
         report.resumed_at = outcome.resumed_at;
-        report.checksum = outcome.checksum;
+        report.checksum = outcome.account.checksum;
+        report.verified = outcome.account.verified;
+        report.entries = outcome.entries;
         match answer {
             Ok(()) => Ok(report),
             Err(error) => {
@@ -156,6 +178,28 @@ impl<'i> Session<'i> {
             }
             Some(_) | None => error,
         }
+    }
+
+    fn copy_folder(&self, drive: &mut Drive<'_>, outcome: &mut Outcome) -> Result<(), CopyError> {
+        let Request { source, sink, .. } = &self.request;
+        let (Endpoint::Path(from), Endpoint::Path(to)) = (source, sink) else {
+            let end = if matches!(source, Endpoint::Path(_)) { sink } else { source };
+            return Err(CopyError::Usage(Usage::NotDirectory(end.to_string())));
+        };
+        if !from.is_dir() {
+            return Err(CopyError::Usage(Usage::NotDirectory(source.to_string())));
+        }
+        let to = tree::destination(from, to)?;
+        let mut walk = Walk::new(drive, self.request.xattrs, self.request.fsync);
+        let walked = walk.entry(from, &to);
+        let Walk { entries, failed, holes, .. } = walk;
+        (outcome.account.holes, outcome.entries) = (holes, Some(entries));
+        walked.map_err(|stop| self.stopped(stop, drive))?;
+        if failed > 0 {
+            let from = source.to_string();
+            return Err(CopyError::Entries { from, failed, entries });
+        }
+        Ok(())
     }
 
     fn attempt(&self, drive: &mut Drive<'_>, outcome: &mut Outcome) -> Result<(), CopyError> {
@@ -190,7 +234,19 @@ impl<'i> Session<'i> {
         drive.total = content_len.map(|len| drive.done + len);
         let mut outlet = self.open_sink(path, standing, &inlet)?;
         outcome.begun = Instant::now();
-        let moved = self.move_all(drive, &mut inlet, &mut outlet, outcome);
+        let moved = if self.request.verify {
+            verify::exchange(&self.request, drive, &mut inlet, &mut outlet, &mut outcome.account)
+        } else {
+            let checksum = self.request.checksum;
+            movement::all(
+                &self.request,
+                drive,
+                &mut inlet,
+                &mut outlet,
+                &mut outcome.account,
+                checksum,
+            )
+        };
         if let Outlet::Target(target, _) = &outlet {
             outcome.kept = target.kept();
         }
@@ -202,6 +258,18 @@ impl<'i> Session<'i> {
 
     fn open_source(&self, standing: Option<&Standing>) -> Result<Inlet<'i>, CopyError> {
         let Request { source, range, .. } = &self.request;
+        if let (Endpoint::Url(url), Range::Whole, 2..) =
+            (source, range, self.request.parallel.get())
+        {
+            // Whether it gives ranges shows when it is asked for one.
+            let all = Range::From { first: 0, last: None };
+            match http::get(url, all, None, self.interrupt) {
+                Ok(answer) => return Ok(Inlet::Http(Box::new(Body::new(answer)))),
+                // A representation of no bytes has no ranges.
+                Err(CopyError::Usage(Usage::Range { len: 0, .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let (Endpoint::Url(url), Some(standing)) = (source, standing) else {
             return inlet::open(source, *range, self.source_listener.as_ref(), self.interrupt);
         };
@@ -324,111 +392,6 @@ impl<'i> Session<'i> {
         }
     }
 
-    /// Moves the bytes, and takes the digest that was asked for.
-    fn move_all(
-        &self,
-        drive: &mut Drive<'_>,
-        inlet: &mut Inlet<'_>,
-        outlet: &mut Outlet<'_>,
-        outcome: &mut Outcome,
-    ) -> Result<u64, Stop> {
-        let Some(algorithm) = self.request.checksum else {
-            return self.move_bytes(drive, inlet, outlet, outcome, None);
-        };
-        let interrupt = self.interrupt;
-        match (&*inlet, &*outlet) {
-            (_, Outlet::Target(..) | Outlet::Open(..)) => {
-                let moved = self.move_bytes(drive, inlet, outlet, outcome, None)?;
-                let (file, at, len) = match outlet {
-                    Outlet::Target(target, at) => (target.file(), 0, *at + moved),
-                    Outlet::Open(file, at) => (&*file, *at, moved),
-                    Outlet::Stream(_) | Outlet::Put(_) => unreachable!("matched above"),
-                };
-                let ended = || interrupt.signal().is_some();
-                let checksum = digest::of_file(algorithm, file, at, len, &ended)
-                    .map_err(|error| failed(drive, "computing the digest", error))?;
-                outcome.checksum = Some(checksum);
-                Ok(moved)
-            }
-            (Inlet::File(file), _) => {
-                let (again, start, len) = (file.file.try_clone(), file.start, file.len);
-                let again = again.map_err(|e| Stop::call("reading the source", e))?;
-                let is_over = AtomicBool::new(false);
-                let (moved, checksum) = std::thread::scope(|scope| {
-                    let ended = || is_over.load(Ordering::Relaxed) || interrupt.signal().is_some();
-                    let digest =
-                        scope.spawn(move || digest::of_file(algorithm, &again, start, len, &ended));
-                    let moved = self.move_bytes(drive, inlet, outlet, outcome, None);
-                    is_over.store(moved.is_err(), Ordering::Relaxed);
-                    (moved, digest.join().expect("a digest does not panic"))
-                });
-                let moved = moved?;
-                let checksum =
-                    checksum.map_err(|error| failed(drive, "computing the digest", error))?;
-                outcome.checksum = Some(checksum);
-                Ok(moved)
-            }
-            (Inlet::Stream(_) | Inlet::Http(_), _) => {
-                let mut digest = Digest::new(algorithm);
-                let moved = self.move_bytes(drive, inlet, outlet, outcome, Some(&mut digest))?;
-                outcome.checksum = Some(digest.finish());
-                Ok(moved)
-            }
-        }
-    }
-
-    fn move_bytes(
-        &self,
-        drive: &mut Drive<'_>,
-        inlet: &mut Inlet<'_>,
-        outlet: &mut Outlet<'_>,
-        outcome: &mut Outcome,
-        digest: Option<&mut Digest>,
-    ) -> Result<u64, Stop> {
-        let sink_file = match outlet {
-            Outlet::Target(target, at) => Some((target.file(), *at)),
-            Outlet::Open(file, at) => {
-                let size = file.metadata().map_err(|e| Stop::call("looking at the sink", e))?;
-                // Bytes that are there would show through a hole.
-                (size.len() <= *at).then_some((&*file, *at))
-            }
-            Outlet::Stream(_) | Outlet::Put(_) => None,
-        };
-        if let (Inlet::File(from), Some(to)) = (&*inlet, sink_file) {
-            let before = drive.done;
-            outcome.holes = holes::copy(drive, (&from.file, from.start), to, from.len)?;
-            return Ok(drive.done - before);
-        }
-        let content = match inlet {
-            Inlet::File(file) => Content::Kernel(Feed::File {
-                file: file.file.as_fd(),
-                offset: file.start,
-                len: file.len,
-            }),
-            Inlet::Stream(stream) => {
-                let (skip, take) = self.request.range.of_stream().unwrap_or_default();
-                discard(drive, stream, skip)?;
-                Content::Kernel(Feed::Stream { fd: stream.fd.as_fd(), len: take })
-            }
-            Inlet::Http(body) => body.content(),
-        };
-        match outlet {
-            Outlet::Target(target, at) => {
-                let drain = Drain::File { file: target.file().as_fd(), at: *at };
-                carry(drive, content, Place::Kernel(drain), digest)
-            }
-            Outlet::Open(file, at) => {
-                let drain = Drain::File { file: file.as_fd(), at: *at };
-                carry(drive, content, Place::Kernel(drain), digest)
-            }
-            Outlet::Stream(stream) => {
-                let drain = Drain::Stream(stream.fd.as_fd());
-                carry(drive, content, Place::Kernel(drain), digest)
-            }
-            Outlet::Put(put) => into_put(drive, content, put, digest),
-        }
-    }
-
     /// What a server says about a PUT that failed tells more than the failed call.
     fn judge(
         &self,
@@ -479,50 +442,6 @@ impl<'i> Session<'i> {
     }
 }
 
-impl Inlet<'_> {
-    /// Bytes it will yield, if that is known.
-    fn len(&self) -> Option<u64> {
-        match self {
-            Self::File(file) => Some(file.len),
-            Self::Stream(_) => None,
-            Self::Http(body) => body.len(),
-        }
-    }
-}
-
-fn into_put(
-    drive: &mut Drive<'_>,
-    content: Content<'_>,
-    put: &mut Put<'_>,
-    digest: Option<&mut Digest>,
-) -> Result<u64, Stop> {
-    if put.is_chunked {
-        let mut writer = ChunkedWriter(&mut put.connection);
-        let moved = carry(drive, content, Place::Writer(&mut writer), digest)?;
-        writer.finish().map_err(|error| failed(drive, "ending the content", error))?;
-        return Ok(moved);
-    }
-    match put.connection.socket() {
-        Some(socket) => carry(drive, content, Place::Kernel(Drain::Stream(socket)), digest),
-        None => carry(drive, content, Place::Writer(&mut put.connection), digest),
-    }
-}
-
-/// Takes bytes out of a stream that nobody wants.
-fn discard(drive: &mut Drive<'_>, stream: &Stream, bytes: u64) -> Result<(), Stop> {
-    if bytes == 0 {
-        return Ok(());
-    }
-    let nowhere = File::options()
-        .write(true)
-        .open("/dev/null")
-        .map_err(|error| Stop::call("opening /dev/null", error))?;
-    let feed = Feed::Stream { fd: stream.fd.as_fd(), len: Some(bytes) };
-    drive.transfer(feed, Drain::Stream(nowhere.as_fd()))?;
-    drive.done -= bytes;
-    Ok(())
-}
-
 fn listen(
     endpoint: &Endpoint,
     watcher: &mut dyn FnMut(Event),
@@ -553,6 +472,30 @@ fn check(request: &Request) -> Result<(), CopyError> {
     let is_remote = sink.is_socket() || matches!(sink, Endpoint::Url(_));
     if request.fsync && is_remote {
         return Err(flag("--fsync", sink, "only a file's disk is at hand"));
+    }
+    if request.verify && source.is_socket() == sink.is_socket() {
+        let why = "one end must be a socket, at whose other end is underpass copy --verify";
+        return Err(flag("--verify", sink, why));
+    }
+    if request.verify && (*resume || matches!(sink, Endpoint::Url(_))) {
+        let why = "what the other end confirms is a whole transfer into a file or stream";
+        return Err(flag("--verify", sink, why));
+    }
+    if request.parallel.get() > 1 {
+        let why = "ranges are had of a server (http:// or https://), and put into a file";
+        let end = if matches!(source, Endpoint::Url(_)) { sink } else { source };
+        if !matches!((source, sink), (Endpoint::Url(_), Endpoint::Path(_))) {
+            return Err(flag("--parallel", end, why));
+        }
+        if *resume {
+            let why = "of a part that several connections made nobody knows what is there";
+            return Err(flag("--parallel --resume", source, why));
+        }
+    }
+    let is_partial = *resume || *range != Range::Whole || request.checksum.is_some();
+    if request.recursive && is_partial {
+        let why = "ranges, resuming and digests are of one file";
+        return Err(flag("-r", source, why));
     }
     let is_stream = source.is_socket();
     if is_stream && matches!(range, Range::Suffix(_)) {

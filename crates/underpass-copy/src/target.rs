@@ -90,6 +90,11 @@ impl Target {
         &self.file
     }
 
+    /// Sets the mode that the finished file gets.
+    pub(crate) fn set_mode(&mut self, mode: u32) {
+        self.mode = Some(mode);
+    }
+
     /// Where the bytes lie if the copy fails now.
     pub(crate) fn kept(&self) -> Option<PathBuf> {
         match &self.state {

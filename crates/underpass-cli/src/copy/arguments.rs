@@ -1,6 +1,7 @@
 //! The flags of `underpass copy`.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
@@ -23,6 +24,14 @@ pub(crate) struct CopyArguments {
     /// Where they go.
     #[arg(value_name = "DST", value_parser = endpoint())]
     sink: Endpoint,
+
+    /// Copy a folder with all that is in it: modes, times, links and holes are kept.
+    #[arg(long, short)]
+    recursive: bool,
+
+    /// With -r, keep extended attributes too.
+    #[arg(long, requires = "recursive")]
+    xattrs: bool,
 
     /// Use this method, or fail.
     #[arg(long, value_name = "METHOD", value_parser = method(), conflicts_with = "prefer")]
@@ -59,6 +68,21 @@ pub(crate) struct CopyArguments {
     /// Print a digest of what was copied: blake3 or sha256.
     #[arg(long, value_name = "ALGORITHM")]
     checksum: Option<Algorithm>,
+
+    /// Fetch a server's file in ranges over so many connections.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=64)
+    )]
+    parallel: u32,
+
+    /// Exchange length and digest with underpass copy --verify at the other end of a socket.
+    ///
+    /// A transfer that was cut or altered then fails at both ends, and gets no name.
+    #[arg(long)]
+    verify: bool,
 
     /// End only when the bytes of a file are on its disk, and its name too.
     #[arg(long)]
@@ -119,7 +143,11 @@ impl CopyArguments {
         request.limit_bytes_per_s = self.limit_rate;
         request.checksum = self.checksum;
         request.fsync = self.fsync;
+        request.parallel = NonZeroU32::new(self.parallel).unwrap_or(NonZeroU32::MIN);
+        request.verify = self.verify;
         request.atomic = !self.no_atomic;
+        request.recursive = self.recursive;
+        request.xattrs = self.xattrs;
         request
     }
 

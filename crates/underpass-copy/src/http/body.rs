@@ -1,6 +1,7 @@
 //! A response's content, as the engine can take it or as a reader.
 
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 
 use super::{Answer, Chunked, Connection, Framing};
 use crate::carry::Content;
@@ -14,6 +15,8 @@ pub(crate) struct Body<'i> {
     pub(crate) total: Option<u64>,
     /// What tells this version of the representation from others.
     pub(crate) validator: Option<String>,
+    /// Whether the server took a range out of it.
+    pub(crate) is_range: bool,
     way: Way<'i>,
     /// Bytes that are left of it.
     left: Option<u64>,
@@ -26,18 +29,27 @@ enum Way<'i> {
 
 impl<'i> Body<'i> {
     pub(crate) fn new(answer: Answer<'i>) -> Self {
-        let Answer { connection, framing, start, total, validator } = answer;
+        let Answer { connection, framing, start, total, validator, is_range } = answer;
         let (way, left) = match framing {
             Framing::Length(len) => (Way::Raw(connection), Some(len)),
             Framing::UntilClose => (Way::Raw(connection), None),
             Framing::Chunked => (Way::Chunks(Box::new(Chunked::new(connection))), None),
         };
-        Self { start, total, validator, way, left }
+        Self { start, total, validator, is_range, way, left }
     }
 
     /// Bytes it will still yield, if that is known.
     pub(crate) const fn len(&self) -> Option<u64> {
         self.left
+    }
+
+    /// Another descriptor of its socket.
+    pub(crate) fn socket(&self) -> io::Result<OwnedFd> {
+        let connection = match &self.way {
+            Way::Raw(connection) => connection,
+            Way::Chunks(chunks) => chunks.get_ref(),
+        };
+        connection.descriptor().try_clone_to_owned()
     }
 
     /// Leaves all but the first `len` bytes of what is left out.

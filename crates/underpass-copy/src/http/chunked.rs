@@ -25,6 +25,11 @@ impl<R: Read> Chunked<R> {
         Self { inner, left: 0, is_first: true, is_over: false }
     }
 
+    /// What the chunks are read from.
+    pub(crate) fn get_ref(&self) -> &R {
+        self.inner.get_ref()
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
         (&mut self.inner).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;

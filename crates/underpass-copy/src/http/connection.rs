@@ -58,6 +58,14 @@ impl<'i> Connection<'i> {
         }
     }
 
+    /// The socket, whatever is spoken on it.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Plain(patient) => patient.fd.as_fd(),
+            Self::Tls { stream, .. } => stream.sock.fd.as_fd(),
+        }
+    }
+
     /// Reads up to the empty line that ends a head.
     pub(crate) fn read_head(&mut self) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();

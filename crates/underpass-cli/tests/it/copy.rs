@@ -1,0 +1,134 @@
+//! `underpass copy` against real peers: netcat, socat, curl, nginx, Java, and failing disks.
+
+mod faults;
+mod files;
+mod folders;
+mod http;
+mod streams;
+mod verified;
+
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+use underpass_testkit::payload;
+
+/// `underpass copy` with these arguments, to be started.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_underpass"));
+    command.arg("copy").args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+fn copy(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+/// Runs it with `--json` to its end, which must be a good one.
+fn report(arguments: &[&str]) -> Value {
+    let output = copy(&[&["--json"], arguments].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {stderr}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The exit code and the one line of a copy that fails.
+fn failure(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = copy(arguments);
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// A copy that waits for a peer, and where it does.
+struct Waiting {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    /// `tcp://127.0.0.1:PORT` or `unix://PATH`.
+    address: String,
+}
+
+impl Waiting {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = command(arguments);
+        Self::of(command.stdout(Stdio::piped()))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening at ").unwrap_or(&line).to_owned();
+        Self { child, stderr, address }
+    }
+
+    /// `127.0.0.1:PORT` as its two words, for programs that want them so.
+    fn host_and_port(&self) -> (&str, &str) {
+        self.address.strip_prefix("tcp://").unwrap().rsplit_once(':').unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end: exit code, standard output, the rest of standard error.
+    fn end(mut self) -> (Option<i32>, Vec<u8>, String) {
+        let (mut stdout, mut stderr) = (Vec::new(), String::new());
+        if let Some(mut pipe) = self.child.stdout.take() {
+            pipe.read_to_end(&mut stdout).unwrap();
+        }
+        self.stderr.read_to_string(&mut stderr).unwrap();
+        (self.child.wait().unwrap().code(), stdout, stderr)
+    }
+
+    /// Its end, which must be a good one.
+    fn succeed(self) -> Vec<u8> {
+        let (code, stdout, stderr) = self.end();
+        assert_eq!(code, Some(0), "{stderr}");
+        stdout
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+}
+
+/// A file of `len` bytes of the payload.
+fn patterned(directory: &Path, name: &str, len: u64) -> PathBuf {
+    let path = directory.join(name);
+    std::fs::write(&path, payload::pattern(0..len)).unwrap();
+    path
+}
+
+/// The file's bytes out of a pipe, for as long as somebody reads them.
+fn piped(path: &Path) -> PipeReader {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    std::thread::spawn(move || drop(writer.write_all(&bytes)));
+    reader
+}
+
+fn assert_payload(path: &Path, start: u64, len: u64) {
+    let got = std::fs::read(path).unwrap();
+    assert_eq!(payload::difference(&got, start, len), None, "{}", path.display());
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The names in a directory, sorted.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,175 @@
+//! Whatever goes wrong: the exit code, one line, and nothing under the target's name.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use underpass_testkit::disk::{Disk, FileSystem};
+use underpass_testkit::require;
+use underpass_testkit::{payload, wait};
+
+use super::{Waiting, assert_payload, command, failure, names, patterned, piped, utf8};
+
+#[test]
+fn a_signal_in_mid_copy_leaves_nothing_and_tells_how_far_it_came() {
+    for (signal, code, name) in [(Signal::INT, 130, "SIGINT"), (Signal::TERM, 143, "SIGTERM")] {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("to");
+        let waiting = Waiting::start(&["tcp-listen://0", utf8(&to)]);
+        let (host, port) = waiting.host_and_port();
+        let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+        peer.write_all(&payload::pattern(0..100_000)).unwrap();
+        waiting.signal(signal);
+        let (status, _, stderr) = waiting.end();
+        assert_eq!(status, Some(code), "{stderr}");
+        assert!(stderr.contains(&format!("ended by {name} after")), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1);
+        assert_eq!(names(dir.path()), [""; 0]);
+    }
+}
+
+#[test]
+fn what_arrived_before_a_signal_is_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let (to, part) = (dir.path().join("to"), dir.path().join("to.part"));
+    let waiting = Waiting::start(&["--resume", "tcp-listen://0", utf8(&to)]);
+    let (host, port) = waiting.host_and_port();
+    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    peer.write_all(&payload::pattern(0..100_000)).unwrap();
+    let arrived = || std::fs::metadata(&part).is_ok_and(|m| m.len() == 100_000).then_some(());
+    wait::until(Duration::from_secs(10), arrived).expect("the bytes arrive");
+    waiting.signal(Signal::INT);
+    let (code, _, stderr) = waiting.end();
+    assert_eq!(code, Some(130));
+    assert!(stderr.contains("after 100000 bytes; what arrived is in"), "{stderr}");
+    assert_eq!(names(dir.path()), ["to.part"]);
+
+    let waiting = Waiting::start(&["--resume", "tcp-listen://0", utf8(&to)]);
+    let (host, port) = waiting.host_and_port();
+    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    peer.write_all(&payload::pattern(100_000..150_000)).unwrap();
+    drop(peer);
+    let (code, _, stderr) = waiting.end();
+    assert_eq!(code, Some(0));
+    assert!(stderr.contains("it must go on at byte 100000"), "{stderr}");
+    assert_payload(&to, 0, 150_000);
+    assert_eq!(names(dir.path()), ["to"]);
+}
+
+#[test]
+fn a_killed_copy_leaves_no_name_behind() {
+    let dir = tempfile::tempdir_in(underpass_testkit::disk::disk_dir().unwrap()).unwrap();
+    let to = dir.path().join("to");
+    std::fs::write(&to, "old").unwrap();
+    let waiting = Waiting::start(&["tcp-listen://0", utf8(&to)]);
+    let (host, port) = waiting.host_and_port();
+    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    peer.write_all(&payload::pattern(0..1_000_000)).unwrap();
+    waiting.signal(Signal::KILL);
+    assert_eq!(waiting.end().0, None);
+    assert_eq!(names(dir.path()), ["to"]);
+    assert_eq!(std::fs::read(&to).unwrap(), b"old");
+}
+
+#[test]
+fn a_refused_connection_is_one_line_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, none) = (patterned(dir.path(), "from", 10), dir.path().join("none"));
+    let address = underpass_testkit::server::free_address().unwrap();
+    for (end, why) in [
+        (format!("tcp://{address}"), "Connection refused"),
+        (format!("unix://{}", utf8(&none)), "No such file or directory"),
+        (format!("http://{address}/x"), "Connection refused"),
+    ] {
+        let (code, line) = failure(&[utf8(&from), &end]);
+        assert_eq!((code, line.lines().count()), (Some(1), 1), "{line}");
+        assert!(
+            line.starts_with(&format!("underpass copy: cannot connect to {end}: {why}")),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_peer_that_resets_is_an_error_with_the_bytes_it_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = patterned(dir.path(), "from", 30_000_000);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let end = format!("tcp://{}", listener.local_addr().unwrap());
+    let child = command(&[utf8(&from), &end]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut peer = listener.accept().unwrap().0;
+    peer.read_exact(&mut [0; 1000]).unwrap();
+    // Unread bytes turn the close into a reset.
+    drop(peer);
+    let output = child.wait_with_output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{line}");
+    assert!(
+        line.contains("sendfile failed after ") && line.contains(" of 30000000 bytes"),
+        "{line}"
+    );
+    assert!(line.contains("the other end closed before it had everything"), "{line}");
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_and_no_other() {
+    let disk = require!(Disk::new(FileSystem::Ext4, 16 << 20));
+    let dir = tempfile::tempdir().unwrap();
+    let from = patterned(dir.path(), "from", 40_000_000);
+    let to = disk.path().join("to");
+    std::fs::write(&to, "old").unwrap();
+    let before = names(disk.path());
+    for source in [utf8(&from), "-"] {
+        let mut command = command(&[source, utf8(&to)]);
+        let output = command.stdin(piped(&from)).output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert!(line.contains("No space left on device (ENOSPC); free some space"), "{line}");
+        assert_eq!(names(disk.path()), before);
+        assert_eq!(std::fs::read(&to).unwrap(), b"old");
+    }
+}
+
+#[test]
+fn a_read_only_target_is_refused_untouched() {
+    let disk = require!(Disk::new(FileSystem::Ext4, 16 << 20));
+    let dir = tempfile::tempdir().unwrap();
+    let from = patterned(dir.path(), "from", 10);
+    let to = disk.path().join("to");
+    std::fs::write(&to, "old").unwrap();
+    let remount = Command::new("mount").args(["-o", "remount,ro"]).arg(disk.path()).status();
+    assert!(remount.unwrap().success());
+    for path in [to.clone(), disk.path().join("new")] {
+        let (code, line) = failure(&[utf8(&from), utf8(&path)]);
+        assert_eq!(code, Some(1));
+        assert!(line.contains("Read-only file system"), "{line}");
+        assert!(line.ends_with("choose a sink on a file system that can be written\n"), "{line}");
+    }
+    assert_eq!(std::fs::read(&to).unwrap(), b"old");
+}
+
+#[test]
+fn a_source_that_is_cut_in_mid_copy_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (patterned(dir.path(), "from", 3_000_000), dir.path().join("to"));
+    let arguments = ["--limit-rate", "2M", utf8(&from), utf8(&to)];
+    let child = command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    // The copy holds the file open: then it has its length.
+    let opened = format!("/proc/{}/fd", child.id());
+    let is_open = || {
+        let links = std::fs::read_dir(&opened).ok()?;
+        links.flatten().find(|link| std::fs::read_link(link.path()).is_ok_and(|to| to == from))
+    };
+    wait::until(Duration::from_secs(10), is_open).expect("the source is opened");
+    let peer = File::options().write(true).open(&from).unwrap();
+    wait::until(Duration::from_millis(300), || None::<()>);
+    peer.set_len(1_000).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{line}");
+    assert!(line.contains("source ended") || line.contains("does not start in a file"), "{line}");
+    assert!(!to.exists());
+}

@@ -1,0 +1,105 @@
+//! `--verify` between two ends, and with ends that know nothing of it or alter what passes.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+
+use super::{Waiting, assert_payload, command, failure, names, patterned, utf8};
+
+const LEN: u64 = 2_345_678;
+
+#[test]
+fn both_ends_confirm_a_file_and_a_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (patterned(dir.path(), "from", LEN), dir.path().join("to"));
+    for source in [utf8(&from), "-"] {
+        let waiting = Waiting::start(&["--verify", "tcp-listen://0", utf8(&to)]);
+        let mut command = command(&["--verify", source, &waiting.address]);
+        let output = command.stdin(std::fs::File::open(&from).unwrap()).output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && line.contains("confirmed by the other end"), "{line}");
+        let (code, _, line) = waiting.end();
+        assert_eq!(code, Some(0), "{line}");
+        assert!(line.contains("; splice, ") && line.contains(" 0 bytes through user"), "{line}");
+        assert_payload(&to, 0, LEN);
+        std::fs::remove_file(&to).unwrap();
+    }
+}
+
+/// Passes bytes on, with the one at `at` of the sender's changed; ends after `len` of them.
+fn meddle(at: usize, len: usize, receiver: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let mut onward = TcpStream::connect(receiver.strip_prefix("tcp://").unwrap()).unwrap();
+    std::thread::spawn(move || {
+        let mut sender = listener.accept().unwrap().0;
+        let (mut back, mut forth) = (onward.try_clone().unwrap(), sender.try_clone().unwrap());
+        let returning = std::thread::spawn(move || {
+            let mut block = [0; 4096];
+            while let Ok(n @ 1..) = back.read(&mut block) {
+                if forth.write_all(&block[..n]).is_err() {
+                    break;
+                }
+            }
+        });
+        let (mut block, mut seen) = ([0; 4096], 0);
+        while let Ok(n @ 1..) = sender.read(&mut block) {
+            if (seen..seen + n).contains(&at) {
+                block[at - seen] ^= 1;
+            }
+            seen += n;
+            if onward.write_all(&block[..n]).is_err() || seen >= len {
+                break;
+            }
+        }
+        if seen >= len {
+            // Whoever waits for more finds out.
+            drop(onward.shutdown(std::net::Shutdown::Both));
+            drop(sender.shutdown(std::net::Shutdown::Both));
+        }
+        returning.join().unwrap();
+    });
+    address
+}
+
+#[test]
+fn an_altered_or_cut_transfer_fails_at_both_ends_and_gets_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = patterned(dir.path(), "from", LEN);
+    let inside = dir.path().join("in");
+    std::fs::create_dir(&inside).unwrap();
+    let to = inside.join("to");
+    for (at, len, part) in [
+        (1_000_000, usize::MAX, "altered or cut: 2345678 bytes with BLAKE3"),
+        (usize::MAX, 1_000_000, " of 2345678 bytes"),
+    ] {
+        let waiting = Waiting::start(&["--verify", "tcp-listen://0", utf8(&to)]);
+        let between = meddle(at, len, &waiting.address);
+        let (code, line) = failure(&["--verify", utf8(&from), &between]);
+        assert_eq!(code, Some(1), "{line}");
+        let (theirs, _, other) = waiting.end();
+        assert_eq!(theirs, Some(1), "{other}");
+        assert!(other.contains(part), "{other}");
+        assert_eq!(names(&inside), [""; 0]);
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_verify_gets_no_byte_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = patterned(dir.path(), "from", LEN);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let child =
+        command(&["--verify", utf8(&from), &address]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut peer = listener.accept().unwrap().0;
+    peer.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(line.contains("it says something else; is it underpass copy --verify?"), "{line}");
+    let mut got = Vec::new();
+    // The unread bytes of the greeting make the end a reset.
+    drop(peer.read_to_end(&mut got));
+    assert!(got.is_empty(), "{} bytes", got.len());
+}

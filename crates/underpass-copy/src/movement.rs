@@ -1,0 +1,189 @@
+//! From the open source to the open sink: holes, digests, and what a PUT asks for.
+//!
+//! A digest costs nothing on the way where it can be had beside it: of a file that was made, from
+//! the page cache afterwards; of one that is sent, by a second thread. Only a stream that goes to a
+//! stream passes through memory for it.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::carry::{Content, Place, carry, failed};
+use crate::digest::{self, Algorithm, Digest};
+use crate::drive::{Drain, Drive, Feed, Stop};
+use crate::endpoint::Endpoint;
+use crate::holes;
+use crate::http::{ChunkedWriter, Put};
+use crate::inlet::{Inlet, Stream};
+use crate::outlet::Outlet;
+use crate::parallel;
+use crate::report::Checksum;
+use crate::session::Request;
+
+/// What moving finds out beside the ledger.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) holes: u64,
+    pub(crate) checksum: Option<Checksum>,
+    pub(crate) verified: bool,
+}
+
+/// Moves the bytes, and takes the digest that was asked for.
+pub(crate) fn all(
+    request: &Request,
+    drive: &mut Drive<'_>,
+    inlet: &mut Inlet<'_>,
+    outlet: &mut Outlet<'_>,
+    account: &mut Account,
+    checksum: Option<Algorithm>,
+) -> Result<u64, Stop> {
+    let Some(algorithm) = checksum else {
+        return bytes(request, drive, inlet, outlet, account, None);
+    };
+    let interrupt = drive.interrupt;
+    match (&*inlet, &*outlet) {
+        (_, Outlet::Target(..) | Outlet::Open(..)) => {
+            let moved = bytes(request, drive, inlet, outlet, account, None)?;
+            let (file, at, len) = match outlet {
+                Outlet::Target(target, at) => (target.file(), 0, *at + moved),
+                Outlet::Open(file, at) => (&*file, *at, moved),
+                Outlet::Stream(_) | Outlet::Put(_) => unreachable!("matched above"),
+            };
+            let ended = || interrupt.signal().is_some();
+            let checksum = digest::of_file(algorithm, file, at, len, &ended)
+                .map_err(|error| failed(drive, "computing the digest", error))?;
+            account.checksum = Some(checksum);
+            Ok(moved)
+        }
+        (Inlet::File(file), _) => {
+            let (again, start, len) = (file.file.try_clone(), file.start, file.len);
+            let again = again.map_err(|e| Stop::call("reading the source", e))?;
+            let is_over = AtomicBool::new(false);
+            let (moved, checksum) = std::thread::scope(|scope| {
+                let ended = || is_over.load(Ordering::Relaxed) || interrupt.signal().is_some();
+                let digest =
+                    scope.spawn(move || digest::of_file(algorithm, &again, start, len, &ended));
+                let moved = bytes(request, drive, inlet, outlet, account, None);
+                is_over.store(moved.is_err(), Ordering::Relaxed);
+                (moved, digest.join().expect("a digest does not panic"))
+            });
+            let moved = moved?;
+            let checksum =
+                checksum.map_err(|error| failed(drive, "computing the digest", error))?;
+            account.checksum = Some(checksum);
+            Ok(moved)
+        }
+        (Inlet::Stream(_) | Inlet::Http(_), _) => {
+            let mut digest = Digest::new(algorithm);
+            let moved = bytes(request, drive, inlet, outlet, account, Some(&mut digest))?;
+            account.checksum = Some(digest.finish());
+            Ok(moved)
+        }
+    }
+}
+
+fn bytes(
+    request: &Request,
+    drive: &mut Drive<'_>,
+    inlet: &mut Inlet<'_>,
+    outlet: &mut Outlet<'_>,
+    account: &mut Account,
+    digest: Option<&mut Digest>,
+) -> Result<u64, Stop> {
+    let sink_file = match outlet {
+        Outlet::Target(target, at) => Some((target.file(), *at)),
+        Outlet::Open(file, at) => {
+            let size = file.metadata().map_err(|e| Stop::call("looking at the sink", e))?;
+            // Bytes that are there would show through a hole.
+            (size.len() <= *at).then_some((&*file, *at))
+        }
+        Outlet::Stream(_) | Outlet::Put(_) => None,
+    };
+    if let (Inlet::File(from), Some(to)) = (&*inlet, sink_file) {
+        let before = drive.done;
+        account.holes = holes::copy(drive, (&from.file, from.start), to, from.len)?;
+        return Ok(drive.done - before);
+    }
+    let content = match inlet {
+        Inlet::File(file) => Content::Kernel(Feed::File {
+            file: file.file.as_fd(),
+            offset: file.start,
+            len: file.len,
+        }),
+        Inlet::Stream(stream) => {
+            let (skip, take) = request.range.of_stream().unwrap_or_default();
+            discard(drive, stream, skip)?;
+            Content::Kernel(Feed::Stream { fd: stream.fd.as_fd(), len: take })
+        }
+        Inlet::Http(body) => {
+            if let (2.., Endpoint::Url(url), Outlet::Target(target, at)) =
+                (request.parallel.get(), &request.source, &*outlet)
+            {
+                if body.is_range && body.len().is_some() {
+                    return parallel::fetch(request, drive, (url, body), (target.file(), *at));
+                }
+                drive.note(format!("{url} gives no ranges: it comes over one connection"));
+            }
+            body.content()
+        }
+    };
+    match outlet {
+        Outlet::Target(target, at) => {
+            let drain = Drain::File { file: target.file().as_fd(), at: *at };
+            carry(drive, content, Place::Kernel(drain), digest)
+        }
+        Outlet::Open(file, at) => {
+            let drain = Drain::File { file: file.as_fd(), at: *at };
+            carry(drive, content, Place::Kernel(drain), digest)
+        }
+        Outlet::Stream(stream) => {
+            let drain = Drain::Stream(stream.fd.as_fd());
+            carry(drive, content, Place::Kernel(drain), digest)
+        }
+        Outlet::Put(put) => into_put(drive, content, put, digest),
+    }
+}
+
+impl Inlet<'_> {
+    /// Bytes it will yield, if that is known.
+    pub(crate) fn len(&self) -> Option<u64> {
+        match self {
+            Self::File(file) => Some(file.len),
+            Self::Stream(_) => None,
+            Self::Http(body) => body.len(),
+        }
+    }
+}
+
+fn into_put(
+    drive: &mut Drive<'_>,
+    content: Content<'_>,
+    put: &mut Put<'_>,
+    digest: Option<&mut Digest>,
+) -> Result<u64, Stop> {
+    if put.is_chunked {
+        let mut writer = ChunkedWriter(&mut put.connection);
+        let moved = carry(drive, content, Place::Writer(&mut writer), digest)?;
+        writer.finish().map_err(|error| failed(drive, "ending the content", error))?;
+        return Ok(moved);
+    }
+    match put.connection.socket() {
+        Some(socket) => carry(drive, content, Place::Kernel(Drain::Stream(socket)), digest),
+        None => carry(drive, content, Place::Writer(&mut put.connection), digest),
+    }
+}
+
+/// Takes bytes out of a stream that nobody wants.
+fn discard(drive: &mut Drive<'_>, stream: &Stream, bytes: u64) -> Result<(), Stop> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    let nowhere = File::options()
+        .write(true)
+        .open("/dev/null")
+        .map_err(|error| Stop::call("opening /dev/null", error))?;
+    let feed = Feed::Stream { fd: stream.fd.as_fd(), len: Some(bytes) };
+    drive.transfer(feed, Drain::Stream(nowhere.as_fd()))?;
+    drive.done -= bytes;
+    Ok(())
+}

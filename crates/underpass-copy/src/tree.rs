@@ -1,0 +1,204 @@
+//! Folders: every file whole or not at all, with modes, times, links and holes.
+//!
+//! What cannot be copied is told, counted, and does not keep the rest from being copied; a signal
+//! ends everything. Folders get their mode and times last, since filling them changes both. Owners
+//! are not kept, and so set-user-ID bits only of one's own files. Sockets and devices are left out.
+//!
+//! Source: inode(7); utimensat(2); link(2); xattr(7); cp(1) on where a folder is copied to.
+
+use std::collections::HashMap;
+use std::fs::{File, FileTimes, Metadata, Permissions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+
+use crate::drive::{Drive, Stop};
+use crate::error::{CopyError, Usage};
+use crate::holes;
+use crate::target::{Making, Target};
+
+/// Names and values of attributes that are larger are told of as failures.
+const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
+
+/// A folder's copy under way.
+pub(crate) struct Walk<'d, 'w> {
+    drive: &'d mut Drive<'w>,
+    with_attributes: bool,
+    with_sync: bool,
+    /// Where the first of several names of a file went, by device and inode.
+    links: HashMap<(u64, u64), PathBuf>,
+    pub(crate) entries: u64,
+    pub(crate) failed: u64,
+    pub(crate) holes: u64,
+}
+
+/// Where a folder goes: into `to` if that is one, as cp(1) does.
+pub(crate) fn destination(from: &Path, to: &Path) -> Result<PathBuf, CopyError> {
+    let cannot = |path: &Path, error| CopyError::open("open", path.display(), error);
+    let place = if to.is_dir() {
+        match from.canonicalize().map_err(|error| cannot(from, error))?.file_name() {
+            Some(name) => to.join(name),
+            None => to.to_owned(),
+        }
+    } else {
+        to.to_owned()
+    };
+    let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    let parent = parent.canonicalize().map_err(|error| cannot(parent, error))?;
+    if parent.starts_with(from.canonicalize().map_err(|error| cannot(from, error))?) {
+        let (from, to) = (from.display().to_string(), place.display().to_string());
+        return Err(CopyError::Usage(Usage::IntoItself(from, to)));
+    }
+    Ok(place)
+}
+
+impl<'d, 'w> Walk<'d, 'w> {
+    pub(crate) fn new(drive: &'d mut Drive<'w>, with_attributes: bool, with_sync: bool) -> Self {
+        let links = HashMap::new();
+        Self { drive, with_attributes, with_sync, links, entries: 0, failed: 0, holes: 0 }
+    }
+
+    /// Copies one entry and what is in it. An error is a signal's; others are told and counted.
+    pub(crate) fn entry(&mut self, from: &Path, to: &Path) -> Result<(), Stop> {
+        if let Some(signal) = self.drive.interrupt.signal() {
+            return Err(Stop::Signal(signal));
+        }
+        self.entries += 1;
+        let why = match self.copy(from, to) {
+            Ok(()) => return Ok(()),
+            Err(Stop::Signal(signal)) => return Err(Stop::Signal(signal)),
+            Err(Stop::Call(doing, error)) => format!("{doing}: {error}"),
+            Err(Stop::Engine(error)) => error.to_string(),
+        };
+        self.failed += 1;
+        self.drive.note(format!("{} is not copied: {why}", from.display()));
+        Ok(())
+    }
+
+    fn copy(&mut self, from: &Path, to: &Path) -> Result<(), Stop> {
+        let found = std::fs::symlink_metadata(from).map_err(|e| Stop::call("looking at it", e))?;
+        let kind = found.file_type();
+        if kind.is_dir() {
+            return self.directory(from, to, &found);
+        }
+        let identity = (found.dev(), found.ino());
+        if found.nlink() > 1
+            && let Some(first) = self.links.get(&identity)
+        {
+            return replace(to, |to| std::fs::hard_link(first, to))
+                .map_err(|e| Stop::call("linking", e));
+        }
+        if kind.is_symlink() {
+            self.link(from, to, &found).map_err(|e| Stop::call("making the link", e))?;
+        } else if kind.is_fifo() {
+            replace(to, |to| make_fifo(to, &found))
+                .map_err(|e| Stop::call("making the FIFO", e))?;
+        } else if kind.is_file() {
+            self.file(from, to, &found)?;
+        } else {
+            let why = io::Error::new(io::ErrorKind::Unsupported, "a socket or device");
+            return Err(Stop::call("looking at it", why));
+        }
+        if found.nlink() > 1 {
+            self.links.insert(identity, to.to_owned());
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, from: &Path, to: &Path, found: &Metadata) -> Result<(), Stop> {
+        match std::fs::create_dir(to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && to.is_dir() => {}
+            made => made.map_err(|e| Stop::call("making the directory", e))?,
+        }
+        let entries = std::fs::read_dir(from).map_err(|e| Stop::call("listing it", e))?;
+        for entry in entries {
+            let entry = entry.map_err(|e| Stop::call("listing it", e))?;
+            self.entry(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        let finish = || {
+            let made = File::open(to)?;
+            if self.with_attributes {
+                copy_attributes(&File::open(from)?, &made)?;
+            }
+            made.set_permissions(Permissions::from_mode(mode(found)))?;
+            made.set_times(times(found)?)?;
+            if self.with_sync { made.sync_all() } else { Ok(()) }
+        };
+        finish().map_err(|e| Stop::call("setting its mode and times", e))
+    }
+
+    fn file(&mut self, from: &Path, to: &Path, found: &Metadata) -> Result<(), Stop> {
+        let source = File::open(from).map_err(|e| Stop::call("opening it", e))?;
+        if std::fs::symlink_metadata(to).is_ok_and(|there| there.is_symlink()) {
+            // Its target is outside of what is being made.
+            std::fs::remove_file(to).map_err(|e| Stop::call("replacing a link", e))?;
+        }
+        let writing = |e| Stop::call("writing its copy", e);
+        let mut target = Target::open(to, Making::Atomic, None).map_err(writing)?;
+        self.holes += holes::copy(self.drive, (&source, 0), (target.file(), 0), found.len())?;
+        if self.with_attributes {
+            copy_attributes(&source, target.file())
+                .map_err(|e| Stop::call("copying its attributes", e))?;
+        }
+        target.set_mode(mode(found));
+        let times = times(found).map_err(writing)?;
+        target.file().set_times(times).map_err(writing)?;
+        target.finish(self.with_sync).map_err(writing)
+    }
+
+    fn link(&self, from: &Path, to: &Path, found: &Metadata) -> io::Result<()> {
+        let pointed = std::fs::read_link(from)?;
+        replace(to, |to| std::os::unix::fs::symlink(&pointed, to))?;
+        let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+        let times = Timestamps {
+            last_access: time(found.atime(), found.atime_nsec()),
+            last_modification: time(found.mtime(), found.mtime_nsec()),
+        };
+        Ok(rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
+/// Makes a name, in place of a file or link that has it already.
+fn replace(to: &Path, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    match make(to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(to)?;
+            make(to)
+        }
+        made => made,
+    }
+}
+
+fn make_fifo(to: &Path, found: &Metadata) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(found.mode() & 0o777);
+    Ok(rustix::fs::mknodat(CWD, to, FileType::Fifo, mode, 0)?)
+}
+
+fn mode(found: &Metadata) -> u32 {
+    let is_own = found.uid() == rustix::process::geteuid().as_raw();
+    found.mode() & if is_own { 0o7777 } else { 0o1777 }
+}
+
+fn times(found: &Metadata) -> io::Result<FileTimes> {
+    Ok(FileTimes::new().set_accessed(found.accessed()?).set_modified(found.modified()?))
+}
+
+/// Copies the extended attributes of one open file to another.
+fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
+    let mut names = vec![0; ATTRIBUTE_BYTES_MAX];
+    let len = match rustix::fs::flistxattr(from.as_fd(), &mut names[..]) {
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        len => len?,
+    };
+    let mut value = vec![0; ATTRIBUTE_BYTES_MAX];
+    for name in names[..len].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        let len = rustix::fs::fgetxattr(from.as_fd(), name, &mut value[..])?;
+        rustix::fs::fsetxattr(to.as_fd(), name, &value[..len], XattrFlags::empty())?;
+    }
+    Ok(())
+}

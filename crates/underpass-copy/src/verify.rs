@@ -1,0 +1,247 @@
+//! Length and digest exchanged between two ends, so that a cut or altered transfer fails at both.
+//!
+//! The receiver speaks first: a sender that hears nothing has sent nothing either, so a peer that
+//! knows no such exchange gets no byte that it would take for content.
+//!
+//! ```text
+//! receiver -> sender   "underpass-verify 1\n"
+//! sender -> receiver   "underpass-verify 1\n"
+//!                      { length u64 > 0, so many bytes }*
+//!                      0 u64, total length u64, BLAKE3 of all bytes [32]
+//! receiver -> sender   total length u64, BLAKE3 of what arrived [32]
+//! ```
+//!
+//! Numbers are in network order. The receiver answers when the bytes are where they belong and
+//! before they get a name.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+
+use crate::carry::{Content, Place, carry, failed};
+use crate::digest::{self, Algorithm, Digest};
+use crate::drive::{Drain, Drive, Feed, Stop};
+use crate::inlet::Inlet;
+use crate::interrupt::{Interrupt, Woken};
+use crate::movement::{self, Account};
+use crate::outlet::Outlet;
+use crate::patient::Patient;
+use crate::report::Checksum;
+use crate::session::Request;
+use crate::socket;
+
+const HELLO: &[u8; 19] = b"underpass-verify 1\n";
+
+/// The other end may take so long to say hello.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What one end says of the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sum {
+    len: u64,
+    digest: String,
+}
+
+/// What the two ends did not agree on; travels inside an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "altered or cut: {sent} bytes with BLAKE3 {sent_digest} were sent, {got} bytes with BLAKE3 \
+     {got_digest} arrived"
+)]
+struct Altered {
+    sent: u64,
+    sent_digest: String,
+    got: u64,
+    got_digest: String,
+}
+
+/// Copies with the exchange, in the direction that the ends say.
+pub(crate) fn exchange(
+    request: &Request,
+    drive: &mut Drive<'_>,
+    inlet: &mut Inlet<'_>,
+    outlet: &mut Outlet<'_>,
+    account: &mut Account,
+) -> Result<u64, Stop> {
+    let moved = match (&*outlet, &*inlet) {
+        (Outlet::Stream(stream), _) if request.sink.is_socket() => {
+            let fd = stream.fd.try_clone().map_err(|e| Stop::call("sending", e))?;
+            send(request, drive, inlet, (fd.as_fd(), outlet), account)
+        }
+        (_, Inlet::Stream(stream)) => {
+            let fd = stream.fd.try_clone().map_err(|e| Stop::call("receiving", e))?;
+            receive(drive, fd.as_fd(), outlet, account)
+        }
+        _ => Err(Stop::call("verifying", io::Error::from(io::ErrorKind::InvalidInput))),
+    }?;
+    account.verified = true;
+    Ok(moved)
+}
+
+fn send(
+    request: &Request,
+    drive: &mut Drive<'_>,
+    inlet: &mut Inlet<'_>,
+    (fd, outlet): (BorrowedFd<'_>, &mut Outlet<'_>),
+    account: &mut Account,
+) -> Result<u64, Stop> {
+    let interrupt = drive.interrupt;
+    let mut peer = Patient { fd, interrupt };
+    let greeted = greet(&mut peer, interrupt).and_then(|()| peer.write_all(HELLO));
+    greeted.map_err(|error| failed(drive, "agreeing with the other end", error))?;
+    let is_file = matches!(inlet, Inlet::File(_));
+    let moved = if is_file {
+        let len = inlet.len().unwrap_or(0);
+        if len > 0 {
+            peer.write_all(&len.to_be_bytes())
+                .map_err(|error| failed(drive, "sending the length", error))?;
+        }
+        movement::all(request, drive, inlet, outlet, account, Some(Algorithm::Blake3))?
+    } else {
+        let mut digest = Digest::new(Algorithm::Blake3);
+        let content = match inlet {
+            Inlet::File(_) => unreachable!("asked above"),
+            Inlet::Stream(stream) => {
+                Content::Kernel(Feed::Stream { fd: stream.fd.as_fd(), len: None })
+            }
+            Inlet::Http(body) => body.content(),
+        };
+        let mut frames = Frames(&mut peer);
+        let moved = carry(drive, content, Place::Writer(&mut frames), Some(&mut digest))?;
+        account.checksum = Some(digest.finish());
+        moved
+    };
+    let digest = account.checksum.as_ref().map(|sum| sum.digest.clone()).unwrap_or_default();
+    let ours = Sum { len: moved, digest };
+    let theirs = peer
+        .write_all(&0_u64.to_be_bytes())
+        .and_then(|()| write_sum(&mut peer, &ours))
+        .and_then(|()| read_sum(&mut peer));
+    let theirs = theirs.map_err(|error| failed(drive, "hearing what arrived", error))?;
+    agree(&ours, &theirs)?;
+    Ok(moved)
+}
+
+fn receive(
+    drive: &mut Drive<'_>,
+    fd: BorrowedFd<'_>,
+    outlet: &mut Outlet<'_>,
+    account: &mut Account,
+) -> Result<u64, Stop> {
+    let interrupt = drive.interrupt;
+    let mut peer = Patient { fd, interrupt };
+    let greeted = peer.write_all(HELLO).and_then(|()| greet(&mut peer, interrupt));
+    greeted.map_err(|error| failed(drive, "agreeing with the other end", error))?;
+    let mut digest = Digest::new(Algorithm::Blake3);
+    let mut moved = 0;
+    loop {
+        let len = read_number(&mut peer)
+            .map_err(|error| failed(drive, "hearing how much comes", error))?;
+        if len == 0 {
+            break;
+        }
+        let (drain, tap) = match &*outlet {
+            Outlet::Target(target, at) => {
+                (Drain::File { file: target.file().as_fd(), at: at + moved }, None)
+            }
+            Outlet::Open(file, at) => (Drain::File { file: file.as_fd(), at: at + moved }, None),
+            Outlet::Stream(stream) => (Drain::Stream(stream.fd.as_fd()), Some(&mut digest)),
+            Outlet::Put(_) => {
+                let why = io::Error::from(io::ErrorKind::InvalidInput);
+                return Err(Stop::call("verifying", why));
+            }
+        };
+        let content = Content::Kernel(Feed::Stream { fd, len: Some(len) });
+        moved += carry(drive, content, Place::Kernel(drain), tap)?;
+    }
+    let theirs =
+        read_sum(&mut peer).map_err(|error| failed(drive, "hearing what was sent", error))?;
+    let ended = || interrupt.signal().is_some();
+    let checksum = match &*outlet {
+        Outlet::Target(target, at) => {
+            digest::of_file(Algorithm::Blake3, target.file(), *at, moved, &ended)
+        }
+        Outlet::Open(file, at) => digest::of_file(Algorithm::Blake3, file, *at, moved, &ended),
+        Outlet::Stream(_) | Outlet::Put(_) => Ok(digest.finish()),
+    };
+    let checksum: Checksum =
+        checksum.map_err(|error| failed(drive, "computing the digest", error))?;
+    let ours = Sum { len: moved, digest: checksum.digest.clone() };
+    write_sum(&mut peer, &ours).map_err(|error| failed(drive, "telling what arrived", error))?;
+    account.checksum = Some(checksum);
+    agree(&theirs, &ours)?;
+    Ok(moved)
+}
+
+fn agree(sent: &Sum, got: &Sum) -> Result<(), Stop> {
+    if sent == got {
+        return Ok(());
+    }
+    let altered = Altered {
+        sent: sent.len,
+        sent_digest: sent.digest.clone(),
+        got: got.len,
+        got_digest: got.digest.clone(),
+    };
+    Err(Stop::call("verifying", io::Error::new(io::ErrorKind::InvalidData, altered)))
+}
+
+fn greet<F: AsFd>(peer: &mut Patient<'_, F>, interrupt: &Interrupt) -> io::Result<()> {
+    let until = Some(Instant::now() + PATIENCE);
+    match interrupt.wait(Some((peer.fd.as_fd(), PollFlags::IN)), until)? {
+        Woken::Ready => {}
+        Woken::Signal => return Err(socket::interrupted()),
+        Woken::Due => {
+            let why = "it says nothing; is it underpass copy --verify?";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        }
+    }
+    let mut hello = [0; HELLO.len()];
+    peer.read_exact(&mut hello)?;
+    if hello == *HELLO {
+        return Ok(());
+    }
+    let why = "it says something else; is it underpass copy --verify?";
+    Err(io::Error::new(io::ErrorKind::InvalidData, why))
+}
+
+fn read_number(from: &mut impl Read) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    from.read_exact(&mut bytes)?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+fn read_sum(from: &mut impl Read) -> io::Result<Sum> {
+    let len = read_number(from)?;
+    let mut bytes = [0; 32];
+    from.read_exact(&mut bytes)?;
+    Ok(Sum { len, digest: digest::hexadecimal(&bytes) })
+}
+
+fn write_sum(to: &mut impl Write, sum: &Sum) -> io::Result<()> {
+    let digits = sum.digest.as_bytes().chunks(2);
+    let digest: Option<Vec<u8>> =
+        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
+    to.write_all(&sum.len.to_be_bytes())?;
+    to.write_all(&digest.unwrap_or_default())
+}
+
+/// Puts each write's length before it.
+struct Frames<'w, W>(&'w mut W);
+
+impl<W: Write> Write for Frames<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !bytes.is_empty() {
+            // A length of 0 would be the end.
+            self.0.write_all(&(bytes.len() as u64).to_be_bytes())?;
+            self.0.write_all(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
