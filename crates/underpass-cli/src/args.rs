@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Carry out one order of a comparison, which comes over standard input.
     #[command(hide = true)]
     MeasureEnd,
+    /// Carry out one order of a claim's measurement, which comes over standard input.
+    #[command(hide = true)]
+    MeasureClaim,
     /// Explain what share of a program's file bytes left by reference, and why not all.
     Explain(ExplainArguments),
     /// Stop, and become a command when continued; explain starts commands so.

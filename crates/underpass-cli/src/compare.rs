@@ -1,47 +1,58 @@
-//! `underpass compare`: flags to a request, a bar while it runs, and the report in the form that
+//! `underpass compare`: flags to a request, a bar while it runs, and the findings in the form that
 //! was asked for.
 //!
 //! No signal is caught: what a comparison makes has no name and goes with the process.
 
 mod arguments;
+mod output;
 
-use std::io::{self, Write};
+use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
+use std::process::Command;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use underpass_measure::compare::report::Report;
-use underpass_measure::compare::{self, Program, Request, Specimen, table};
+use underpass::Method;
+use underpass_measure::claims::{self, Claim, Given};
+use underpass_measure::compare::report::{Link, Pair, Report};
+use underpass_measure::compare::{self, CompareError, Program, Request, Specimen};
+use underpass_measure::eyes::{self, Eyes, Wanted};
 
 pub(crate) use arguments::CompareArguments;
+use arguments::Ends;
+use output::{Findings, Form};
+
+/// Bytes that are looked at, at most: several times a processor's caches.
+const EYES_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes that show what a device does to sendfile.
+const DEVICE_BYTES: u64 = 32 << 20;
+
+/// Steps of a bar that shows a share.
+const SHARE_STEPS: u64 = 1000;
 
 /// Measures and reports.
 ///
 /// # Errors
 ///
-/// If the file cannot be used, the network cannot be made, or a run fails.
+/// If the file cannot be used, the page cannot be written, the network cannot be made, or a run
+/// fails.
 pub(crate) fn run(wanted: CompareArguments) -> anyhow::Result<()> {
+    let form = Form::of(&wanted)?;
     let specimen = specimen(&wanted)?;
-    let bytes = wanted.bytes(&specimen);
-    let request = Request {
-        bytes,
-        pairs: wanted.pairs.clone(),
-        methods: wanted.methods.clone(),
-        links: wanted.over.clone(),
-        cold: wanted.cold,
-        transfers: wanted.transfers.clone(),
-        repeats: wanted.repeats,
-        program: Program::default(),
-    };
     let bar = bar();
-    let report = compare::run(&specimen, &request, &mut |progress| {
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.done as u64);
-        bar.set_message(progress.label.to_owned());
-    });
+    let report = report(&wanted, &specimen, &bar)?;
+    let eyes = match wanted.pairs.contains(&Ends::Eyes) {
+        true => Some(look(&wanted, &specimen, &report, &bar)?),
+        false => None,
+    };
+    let claims = match wanted.claims {
+        true => Some(judge(&specimen, &report, eyes.as_ref(), &bar)?),
+        false => None,
+    };
     bar.finish_and_clear();
-    let report = report?;
-    print(&report, wanted.json)
+    form.write(&Findings { report, eyes, claims })
 }
 
 /// Carries out what a comparison asks of a process of its own.
@@ -53,6 +64,15 @@ pub(crate) fn serve() -> anyhow::Result<()> {
     Ok(compare::serve(io::stdin().as_fd())?)
 }
 
+/// Carries out what a claim's measurement asks of a process of its own.
+///
+/// # Errors
+///
+/// Those of standard input and output, which carry orders and answers.
+pub(crate) fn serve_claim() -> anyhow::Result<()> {
+    Ok(claims::serve(io::stdin().lock(), io::stdout().lock())?)
+}
+
 fn specimen(wanted: &CompareArguments) -> anyhow::Result<Specimen> {
     match &wanted.file {
         Some(path) => {
@@ -62,16 +82,105 @@ fn specimen(wanted: &CompareArguments) -> anyhow::Result<Specimen> {
     }
 }
 
+fn report(
+    wanted: &CompareArguments,
+    specimen: &Specimen,
+    bar: &ProgressBar,
+) -> Result<Report, CompareError> {
+    let request = Request {
+        bytes: wanted.bytes(specimen),
+        pairs: wanted.pairs(),
+        methods: wanted.methods.clone(),
+        links: wanted.over.clone(),
+        cold: wanted.cold,
+        transfers: wanted.transfers.clone(),
+        repeats: wanted.repeats,
+        program: Program::default(),
+    };
+    compare::run(specimen, &request, &mut |progress| {
+        bar.set_length(progress.total as u64);
+        bar.set_position(progress.done as u64);
+        bar.set_message(progress.label.to_owned());
+    })
+}
+
+fn look(
+    wanted: &CompareArguments,
+    specimen: &Specimen,
+    report: &Report,
+    bar: &ProgressBar,
+) -> anyhow::Result<Eyes> {
+    let looks = Wanted {
+        bytes_max: wanted.bytes(specimen).min(EYES_BYTES_MAX),
+        repeats: wanted.repeats,
+        cold: wanted.cold,
+    };
+    let mut eyes = eyes::run(&specimen.path(), &looks, &mut |share| {
+        show(bar, share, "file → the program's own eyes");
+        ControlFlow::Continue(())
+    })?;
+    eyes.file = report.conditions.file.clone().into();
+    Ok(eyes)
+}
+
+fn judge(
+    specimen: &Specimen,
+    report: &Report,
+    eyes: Option<&Eyes>,
+    bar: &ProgressBar,
+) -> anyhow::Result<Vec<Claim>> {
+    let devices = over_devices(report, specimen, bar);
+    let again = || {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("measure-claim");
+        command
+    };
+    let given = Given {
+        directory: specimen.directory(),
+        again: Some(&again),
+        report: devices.as_ref().or(Some(report)),
+        eyes,
+    };
+    Ok(claims::run(&given, &mut |share, sentence| {
+        show(bar, share, sentence);
+        ControlFlow::Continue(())
+    })?)
+}
+
+/// sendfile over devices with and without scatter-gather, unless that was compared already or
+/// they cannot be made here.
+fn over_devices(report: &Report, specimen: &Specimen, bar: &ProgressBar) -> Option<Report> {
+    let links = [Link::Veth, Link::VethWithoutScatterGather];
+    let has = |link| report.rows.iter().any(|row| row.link == Some(link));
+    if links.into_iter().all(has) {
+        return None;
+    }
+    let request = Request {
+        bytes: DEVICE_BYTES,
+        pairs: vec![Pair::FileToTcp],
+        methods: vec![Method::Sendfile],
+        links: links.to_vec(),
+        cold: false,
+        transfers: Vec::new(),
+        repeats: 3,
+        program: Program::default(),
+    };
+    let compared = compare::run(specimen, &request, &mut |progress| {
+        bar.set_length(progress.total as u64);
+        bar.set_position(progress.done as u64);
+        bar.set_message(progress.label.to_owned());
+    });
+    compared.ok()
+}
+
 fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}");
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
-    let mut text =
-        if as_json { serde_json::to_string_pretty(report)? } else { table::render(report) };
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(io::stdout().lock().write_all(text.as_bytes())?)
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares are 0 to 1")]
+fn show(bar: &ProgressBar, share: f64, what: &str) {
+    bar.set_length(SHARE_STEPS);
+    bar.set_position((share.clamp(0.0, 1.0) * SHARE_STEPS as f64) as u64);
+    bar.set_message(what.to_owned());
 }

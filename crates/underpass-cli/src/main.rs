@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Relay(wanted) => ("relay", relay::run(wanted)),
         Command::Compare(wanted) => ("compare", compare::run(wanted)),
         Command::MeasureEnd => ("measure-end", compare::serve()),
+        Command::MeasureClaim => ("measure-claim", compare::serve_claim()),
         Command::Explain(wanted) => ("explain", explain::run(wanted)),
         Command::Become { command } => ("explain", explain::become_command(&command)),
         Command::Completions { shell } => ("completions", generate::completions(shell)),

@@ -17,7 +17,8 @@ const REPEATS_MAX: u32 = 1000;
 /// socket, a Unix socket, a pipe and a file, and from socket to socket. The table says for each
 /// how often the processor copied every byte, which bytes crossed as references to the file's
 /// pages and by what that is known, what it cost and how fast it was, with the textbook's figures
-/// beside it. Figures are marked: none for measured, ~ for derived, ? for not to be had here.
+/// beside it; and what it costs a program to look at the bytes itself, by read(2) or through a
+/// mapping. Figures are marked: none for measured, ~ for derived, ? for not to be had here.
 ///
 /// Without FILE, a file without a name is made for the run. Nothing is left behind, however the
 /// run ends.
@@ -34,9 +35,9 @@ pub(crate) struct CompareArguments {
     pub(crate) methods: Vec<Method>,
 
     /// Ends to move bytes between, separated by commas [default: all].
-    #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = pair(),
-          default_values = Pair::ALL.map(Pair::name), hide_default_value = true)]
-    pub(crate) pairs: Vec<Pair>,
+    #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = ends(),
+          default_values = ends_names(), hide_default_value = true)]
+    pub(crate) pairs: Vec<Ends>,
 
     /// What TCP runs over: the loopback device, or a veth pair made for the run (needs root).
     #[arg(long, value_name = "LINKS", value_delimiter = ',', value_parser = link(),
@@ -44,7 +45,7 @@ pub(crate) struct CompareArguments {
     pub(crate) over: Vec<Link>,
 
     /// Bytes to move in a run: of FILE at most so many.
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub(crate) size: u64,
 
     /// Sizes of smaller transfers from file to TCP, separated by commas.
@@ -60,9 +61,41 @@ pub(crate) struct CompareArguments {
     #[arg(long)]
     pub(crate) cold: bool,
 
+    /// Go through what textbooks say, too, sentence by sentence: does it hold here?
+    ///
+    /// Takes some 20 s more. What needs a control group, or devices with and without
+    /// scatter-gather, needs root.
+    #[arg(long)]
+    pub(crate) claims: bool,
+
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Write a page with tables, plots and the path of a byte, for a browser, in place of text.
+    #[cfg(feature = "html")]
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// What bytes are moved between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// Two descriptors.
+    Pair(Pair),
+    /// A file and the program's own memory.
+    Eyes,
+}
+
+impl Ends {
+    const EYES: &str = "file-eyes";
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Pair(pair) => pair.name(),
+            Self::Eyes => Self::EYES,
+        }
+    }
 }
 
 const HELP: &str = "\
@@ -73,6 +106,8 @@ Examples:
       That file over TCP, from the page cache and from the disk.
   underpass compare --over veth,veth-no-sg --methods copy,sendfile
       What a device without scatter-gather does to sendfile.
+  underpass compare --cold --claims --html here.html
+      Everything, as a page with plots.
   underpass compare --json > here.json
       For scripts: every figure with how it is known.
 
@@ -86,16 +121,32 @@ impl CompareArguments {
     pub(crate) fn bytes(&self, specimen: &Specimen) -> u64 {
         self.size.min(specimen.bytes())
     }
+
+    /// The ends that are two descriptors.
+    pub(crate) fn pairs(&self) -> Vec<Pair> {
+        let pair = |ends: &Ends| match ends {
+            Ends::Pair(pair) => Some(*pair),
+            Ends::Eyes => None,
+        };
+        self.pairs.iter().filter_map(pair).collect()
+    }
 }
 
 fn method() -> impl TypedValueParser<Value = Method> {
     PossibleValuesParser::new(Method::ALL.map(Method::name)).try_map(|word| word.parse::<Method>())
 }
 
-fn pair() -> impl TypedValueParser<Value = Pair> {
-    PossibleValuesParser::new(Pair::ALL.map(Pair::name)).try_map(|word| {
-        Pair::ALL.into_iter().find(|pair| pair.name() == word).ok_or("not a pair of ends")
-    })
+fn all_ends() -> impl Iterator<Item = Ends> {
+    Pair::ALL.into_iter().map(Ends::Pair).chain([Ends::Eyes])
+}
+
+fn ends_names() -> Vec<&'static str> {
+    all_ends().map(Ends::name).collect()
+}
+
+fn ends() -> impl TypedValueParser<Value = Ends> {
+    PossibleValuesParser::new(ends_names())
+        .try_map(|word| all_ends().find(|ends| ends.name() == word).ok_or("not a pair of ends"))
 }
 
 fn link() -> impl TypedValueParser<Value = Link> {

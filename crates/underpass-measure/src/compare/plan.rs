@@ -63,7 +63,7 @@ fn group(wish: Wish<'_>, pair: Pair, link: Option<Link>, transfer_bytes: u64) ->
 }
 
 /// Small transfers move less: this many are enough to be timed.
-const TRANSFERS_MAX: u64 = 4096;
+const TRANSFERS_MAX: u64 = 2048;
 
 fn run_bytes(file_bytes: u64, transfer_bytes: u64) -> u64 {
     file_bytes.min(transfer_bytes.saturating_mul(TRANSFERS_MAX))
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(
             sizes,
             [
-                (Pair::FileToTcp, veth, 4096, 1 << 24),
+                (Pair::FileToTcp, veth, 4096, 1 << 23),
                 (Pair::FileToTcp, veth, 1 << 27, 1 << 27),
                 (Pair::FileToPipe, None, 1 << 27, 1 << 27),
             ]

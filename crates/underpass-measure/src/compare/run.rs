@@ -26,7 +26,7 @@ use crate::probe::Probe;
 pub struct Request {
     /// Bytes of the file that are moved, 1 at least; all of a file that has fewer.
     pub bytes: u64,
-    /// Between which ends.
+    /// Between which ends; none for a report of the machine alone.
     pub pairs: Vec<Pair>,
     /// By which methods.
     pub methods: Vec<Method>,
@@ -98,7 +98,7 @@ pub fn run(
 ) -> Result<Report, CompareError> {
     let groups = groups(request, specimen.bytes);
     let rows: usize = groups.iter().map(Vec::len).sum();
-    if rows == 0 {
+    if rows == 0 && !request.pairs.is_empty() {
         return Err(CompareError::Nothing);
     }
     let mut networks = BTreeMap::from([(Link::Loopback, Network::loopback())]);
@@ -140,6 +140,9 @@ pub fn run(
     for group in &checked {
         let timed = comparison.time(group, repeats)?;
         for (checked, timed) in group.iter().zip(&timed) {
+            if timed.is_empty() {
+                continue;
+            }
             let Checked { case, run, seen } = checked;
             let seen = seen.as_ref().map_err(String::as_str);
             let known = Known { case, timed, checked: run, seen, inode: specimen.inode };
@@ -218,22 +221,19 @@ impl Comparison<'_> {
         Ok(checked)
     }
 
-    /// Runs the rows of a group in turns; the runs by row.
+    /// Runs the rows of a group in turns; the runs by row, none of one that was refused.
     fn time(&mut self, group: &[Checked], repeats: u32) -> Result<Vec<Vec<Run>>, CompareError> {
-        let mut runs: Vec<Vec<Run>> = group.iter().map(|_| Vec::new()).collect();
+        let mut runs: Vec<Option<Vec<Run>>> = group.iter().map(|_| Some(Vec::new())).collect();
         for _ in 0..repeats {
             for (checked, runs) in group.iter().zip(&mut runs) {
-                let case = &checked.case;
-                match self.one(case, false, |_| Ok(()))? {
-                    Some(run) => runs.push(run),
-                    None => {
-                        let source = io::Error::other("the method was refused, and was not before");
-                        return Err(CompareError::Run { label: label(case), source });
-                    }
+                let Some(so_far) = runs else { continue };
+                match self.one(&checked.case, false, |_| Ok(()))? {
+                    Some(run) => so_far.push(run),
+                    None => *runs = None,
                 }
             }
         }
-        Ok(runs)
+        Ok(runs.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     /// Makes one run, once more where the page cache did not stay as it was; `None` if the

@@ -4,24 +4,30 @@
 //! No mark means measured, `~` derived. `?1` is not to be had here: the note of that number at
 //! the end says why.
 
+mod eyes;
+
 use std::fmt::Write;
 
 use super::report::{Report, Row, Textbook};
+use crate::eyes::Eyes;
 use crate::figure::Figure;
 use crate::words;
 
 /// Columns that lines keep to.
 const WIDTH: usize = 100;
 
-/// The report.
+/// The report, and what the program's own eyes were measured to see.
 #[must_use]
-pub fn render(report: &Report) -> String {
+pub fn render(report: &Report, eyes: Option<&Eyes>) -> String {
     let mut table = Table::default();
     table.head(report);
     for group in groups(&report.rows) {
         table.block(group);
     }
     table.sweeps(&report.rows);
+    if let Some(eyes) = eyes {
+        table.eyes(eyes);
+    }
     table.foot(report);
     table.text
 }

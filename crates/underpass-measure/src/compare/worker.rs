@@ -10,8 +10,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use rustix::thread::CpuSet;
 use underpass::{Error, ErrorKind, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
@@ -97,7 +99,7 @@ fn send(
     let maps = matches!(method, Method::MmapWrite | Method::ZeroCopySend | Method::UringSendZc);
     let mut memory = Memory::of(source)?;
     let before = Toll::before()?;
-    let mut at = 0;
+    let (mut at, patient_until) = (0, Instant::now() + MEMORY_WAIT_MAX);
     while at < sending.bytes {
         let len = sending.transfer_bytes.max(1).min(sending.bytes - at);
         let mut transfer = transfer(sending, method, (source, sink), at, len)?;
@@ -110,6 +112,10 @@ fn send(
         };
         book(&mut account, &transfer);
         if let Err(error) = outcome {
+            if is_short_of_memory(&error) && Instant::now() < patient_until {
+                std::thread::park_timeout(MEMORY_PAUSE);
+                continue;
+            }
             return Ok(refusal(&error));
         }
         at += len;
@@ -183,6 +189,17 @@ fn book(account: &mut Account, transfer: &Transfer<'_>) {
     account.zero_copy_done += ledger.zero_copy_done();
     account.zero_copy_copied += ledger.zero_copy_copied();
 }
+
+/// Whether earlier transfers lent so much that the kernel, or the engine, takes no more until
+/// the receiver has read some of it.
+fn is_short_of_memory(error: &Error) -> bool {
+    let is_full = matches!(error.kind, ErrorKind::Unsupported { errno: Some(Errno::NOBUFS), .. });
+    is_full && error.moved == 0
+}
+
+/// How long a run waits in all for memory to be given back, and before it asks again.
+const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
+const MEMORY_PAUSE: Duration = Duration::from_millis(1);
 
 fn refusal(error: &Error) -> Reply {
     let why = error.to_string();

@@ -1,0 +1,255 @@
+//! `underpass compare`: figures as JSON, as text and as a page, and what is left of one that was
+//! interrupted.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use underpass_testkit::disk::disk_dir;
+use underpass_testkit::payload::pattern;
+use underpass_testkit::skip::Capability::Root;
+use underpass_testkit::{require, wait};
+
+use crate::command::underpass;
+
+/// Longer than what is moved of it.
+const FILE_LEN: u64 = 4_194_307;
+const MOVED: u64 = 1 << 20;
+
+/// A directory on a disk, with a file `data` in it.
+fn directory() -> TempDir {
+    let directory = TempDir::new_in(disk_dir().unwrap().canonicalize().unwrap()).unwrap();
+    std::fs::write(directory.path().join("data"), pattern(0..FILE_LEN)).unwrap();
+    directory
+}
+
+fn compare(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_underpass"));
+    command.arg("compare").current_dir(directory).env("TMPDIR", directory).stdin(Stdio::null());
+    command
+}
+
+fn value(figure: &Value) -> Option<f64> {
+    figure.get("measured").or_else(|| figure.pointer("/derived/value"))?.as_f64()
+}
+
+fn row<'r>(report: &'r Value, pair: &str, method: &str) -> &'r Value {
+    let mut rows = report["rows"].as_array().unwrap().iter();
+    let is = |row: &&Value| {
+        row["pair"] == pair && row["method"] == method && row["transfer_bytes"] == MOVED
+    };
+    rows.find(is).unwrap_or_else(|| panic!("no {method}, {pair} in {report:#}"))
+}
+
+#[test]
+fn json_has_every_pair_with_what_was_copied_and_by_what_that_is_known() {
+    require!(Root);
+    let directory = directory();
+    let output = compare(directory.path())
+        .args(["data", "--size", "1MiB", "--repeats", "2", "--transfers", "64KiB", "--json"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let inode = directory.path().join("data").metadata().unwrap().ino();
+    assert_eq!(report["conditions"]["inode"], inode);
+    assert_eq!(report["conditions"]["file_bytes"], FILE_LEN);
+    assert_eq!(report["machine"]["tier"], "A");
+    for pair in ["file-tcp", "file-unix", "file-pipe", "file-file", "socket-socket"] {
+        let copy = row(&report, pair, "copy");
+        assert_eq!(value(&copy["sender_copies"]), Some(2.0), "{copy:#}");
+        assert!(copy["verdict"]["copied"]["why"].is_string(), "{copy:#}");
+        assert_eq!(copy["textbook"].is_null(), pair != "file-tcp", "{pair}");
+    }
+    for pair in ["file-tcp", "file-unix", "file-pipe"] {
+        let sendfile = row(&report, pair, "sendfile");
+        assert!(value(&sendfile["sender_copies"]).unwrap() < 0.01, "{sendfile:#}");
+        // A machine that hides its init process from tracing may hide a packet with it.
+        let by_reference = value(&sendfile["by_reference_bytes"]).unwrap();
+        assert!((900_000.0..=1_048_576.0).contains(&by_reference), "{sendfile:#}");
+        if pair != "file-pipe" {
+            assert_eq!(sendfile["by_reference_inode"], inode, "{sendfile:#}");
+        }
+        assert_eq!(sendfile["calls"][0]["name"], "sendfile");
+    }
+    let small = report["rows"].as_array().unwrap().iter();
+    let small = small.filter(|row| row["transfer_bytes"] == 65_536 && row["bytes"] == MOVED);
+    assert!(small.count() >= 5, "methods of file to TCP in transfers of 64 KiB");
+    let eyes = report["eyes"]["rows"].as_array().unwrap();
+    assert_eq!(eyes.len(), 8, "two tasks in two orders, both ways");
+    assert!(report["claims"].is_null());
+    let data = std::fs::read(directory.path().join("data")).unwrap();
+    assert!(data == pattern(0..FILE_LEN), "the file is only read");
+}
+
+#[test]
+fn a_page_appears_whole_and_alone_and_text_has_claims_when_asked() {
+    let directory = directory();
+    let small = ["--size", "1MiB", "--repeats", "1", "--transfers", "1MiB"];
+    let output = compare(directory.path())
+        .args(["--pairs", "file-tcp,file-eyes", "--methods", "copy,sendfile"])
+        .args(small)
+        .args(["--html", "page.html"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout.is_empty());
+    let path = directory.path().join("page.html");
+    let page = std::fs::read_to_string(&path).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"));
+    for part in ["sendfile", "id=\"eyes\"", "file → TCP over loopback, warm", "<svg"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(names(directory.path()), ["data", "page.html"]);
+    let output = compare(directory.path())
+        .args(["data", "--pairs", "file-eyes", "--claims"])
+        .args(small)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for part in [
+        "sequential sum, warm",
+        "DOES NOT HOLD: mmap goes around the page cache.",
+        "HOLDS IF: sendfile needs a file as its input.",
+        "No mark: measured.",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("starts this program again"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_compared_is_said_in_one_line_before_anything_is_measured() {
+    let directory = directory();
+    std::fs::write(directory.path().join("empty"), "").unwrap();
+    for (arguments, code, part) in [
+        (&["missing"][..], 1, "missing cannot be compared: No such file or directory"),
+        (&["empty"], 1, "empty cannot be compared: it is empty"),
+        (&["."], 1, ". cannot be compared: it is not a regular file"),
+        (&["data", "--html", "no/page.html"], 1, "no/page.html cannot be written"),
+        (&["data", "--html", "."], 1, ". cannot be written: it is a directory"),
+        (&["data", "--methods", "clone", "--pairs", "file-tcp"], 1, "none of these methods moves"),
+        (&["data", "--methods", "copyy"], 2, "[possible values: copy,"),
+        (&["data", "--pairs", "file"], 2, "file-eyes]"),
+        (&["data", "--over", "eth0"], 2, "[possible values: lo, veth, veth-no-sg]"),
+        (&["data", "--size", "1.5MiB"], 2, "give a number of bytes"),
+        (&["data", "--repeats", "0"], 2, "give a number from 1 to 1000"),
+        (&["data", "--json", "--html", "page.html"], 2, "cannot be used with"),
+    ] {
+        let output = compare(directory.path()).args(arguments).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(part), "{arguments:?}: {stderr}");
+        if code == 1 {
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(names(directory.path()), ["data", "empty"]);
+    let help = String::from_utf8(underpass(&["compare", "--help"]).stdout).unwrap();
+    for part in ["--claims", "--html <FILE>", "underpass compare --over veth,veth-no-sg", "tier A"] {
+        assert!(help.contains(part), "{part} in {help}");
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Descendants of a process that are alive.
+fn descendants(process: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut queue = vec![process];
+    while let Some(parent) = queue.pop() {
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        let children = children.unwrap_or_default();
+        let children = children.split_whitespace().map(|word| word.parse::<u32>().unwrap());
+        for child in children {
+            found.push(child);
+            queue.push(child);
+        }
+    }
+    found
+}
+
+/// Control groups that a process made for its claims.
+fn groups(process: u32) -> Vec<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let places = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (at, kind) = (fields.next()?, fields.next()?);
+        kind.starts_with("cgroup").then_some(at)
+    });
+    let name = format!("underpass-claims-{process}-");
+    let mut found = Vec::new();
+    for place in places {
+        let mut left = vec![std::path::PathBuf::from(place)];
+        while let Some(group) = left.pop() {
+            let Ok(entries) = std::fs::read_dir(group) else { continue };
+            for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+                if entry.file_name().to_string_lossy().starts_with(&name) {
+                    found.push(entry.path().display().to_string());
+                }
+                left.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+fn has_ended(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+    stat.map_or(true, |stat| stat.contains(") Z "))
+}
+
+/// Network devices: the near end of a pair is one of them, and goes with the far end's namespace.
+fn devices() -> Vec<String> {
+    names(Path::new("/sys/class/net"))
+}
+
+/// Ends a comparison as soon as `is_under_way`, and looks for what it left.
+fn interrupted(arguments: &[&str], signal: Signal, is_under_way: &dyn Fn(&Child) -> bool) {
+    let (directory, before) = (directory(), devices());
+    let mut child = compare(directory.path())
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = wait::until(Duration::from_secs(60), || is_under_way(&child).then_some(()));
+    assert!(begun.is_some(), "{arguments:?} never came so far");
+    let workers = descendants(child.id());
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    let status = child.wait().unwrap();
+    assert!(!status.success(), "{status}");
+    let gone = wait::until(Duration::from_secs(20), || {
+        let ended = workers.iter().all(|&worker| has_ended(worker));
+        (ended && groups(child.id()).is_empty() && devices() == before).then_some(())
+    });
+    let left: Vec<_> = workers.iter().filter(|&&worker| !has_ended(worker)).collect();
+    let groups = groups(child.id());
+    assert!(gone.is_some(), "{signal:?}: {left:?} {groups:?} {:?}", devices());
+    assert_eq!(names(directory.path()), ["data"], "{signal:?}");
+}
+
+#[test]
+fn an_interrupted_comparison_leaves_no_process_file_device_or_group() {
+    require!(Root);
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let runs = |child: &Child| descendants(child.id()).len() >= 2;
+        let over = ["data", "--over", "veth", "--pairs", "file-tcp", "--html", "page.html"];
+        interrupted(&over, signal, &runs);
+        let has_group = |child: &Child| !groups(child.id()).is_empty();
+        let claims = ["--claims", "--pairs", "file-eyes", "--size", "64KiB", "--repeats", "1"];
+        interrupted(&claims, signal, &has_group);
+    }
+}
