@@ -204,6 +204,13 @@ impl Assembler {
         self.push(0x85, Reg::R0, Reg::R0, 0, helper);
     }
 
+    /// Calls a function of the kernel by its number in the kernel's type information (`kfunc`); the
+    /// answer is in R0.
+    pub fn call_kernel(&mut self, function: i32) {
+        // src 2 is BPF_PSEUDO_KFUNC_CALL.
+        self.push(0x85, Reg::R0, Reg::R2, 0, function);
+    }
+
     /// Makes `dst` a pointer to a map.
     pub fn load_map(&mut self, dst: Reg, map: BorrowedFd<'_>) {
         // src 1 is BPF_PSEUDO_MAP_FD; the constant takes two words.

@@ -12,6 +12,9 @@ use std::path::Path;
 /// Where Linux shows its own type information (`CONFIG_DEBUG_INFO_BTF`).
 pub const KERNEL: &str = "/sys/kernel/btf/vmlinux";
 
+/// What functions that programs may call are called, by custom.
+const FUNCTION_PREFIX: &str = "bpf_";
+
 const MAGIC: u16 = 0xeb9f;
 
 /// Members of anonymous structs lie at most this deep in the kernel's types.
@@ -50,6 +53,8 @@ pub enum BtfError {
 pub struct Btf {
     types: Vec<Type>,
     by_name: HashMap<String, u32>,
+    /// Of those that programs may call.
+    functions: HashMap<String, i32>,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +107,11 @@ impl Btf {
         let malformed = || BtfError::Malformed { at: header_len };
         let types = section(types_at, types_len).ok_or_else(malformed)?;
         let strings = section(strings_at, strings_len).ok_or_else(malformed)?;
-        let mut btf = Self { types: vec![Type::default()], by_name: HashMap::new() };
+        let mut btf = Self {
+            types: vec![Type::default()],
+            by_name: HashMap::new(),
+            functions: HashMap::new(),
+        };
         let mut cursor = Cursor { bytes: types, at: 0 };
         while cursor.at < types.len() {
             btf.read_type(&mut cursor, strings)?;
@@ -117,8 +126,16 @@ impl Btf {
         match kind {
             // INT, VAR, DECL_TAG: one word more.
             1 | 14 | 17 => cursor.skip(4)?,
-            // PTR, FWD, FUNC, FLOAT.
-            2 | 7 | 12 | 16 => {}
+            // PTR, FWD, FLOAT.
+            2 | 7 | 16 => {}
+            // FUNC.
+            12 => {
+                let name = string(strings, name)?;
+                if name.starts_with(FUNCTION_PREFIX) {
+                    let id = i32::try_from(self.types.len()).unwrap_or(0);
+                    self.functions.insert(name, id);
+                }
+            }
             // ARRAY.
             3 => cursor.skip(12)?,
             // STRUCT, UNION.
@@ -174,6 +191,16 @@ impl Btf {
         found
             .and_then(|found| i16::try_from(found.size_bytes).ok())
             .ok_or_else(|| BtfError::Absent { of: of.into(), member: "(itself)".into() })
+    }
+
+    /// The number of a struct, as programs name it.
+    pub(crate) fn struct_id(&self, of: &str) -> Option<i32> {
+        self.by_name.get(of).and_then(|&id| i32::try_from(id).ok())
+    }
+
+    /// The number of a function that programs may call; its name begins with `bpf_`.
+    pub(crate) fn function_id(&self, name: &str) -> Option<i32> {
+        self.functions.get(name).copied()
     }
 
     fn find(&self, id: u32, name: &str, depth: u32) -> Option<(u32, u32)> {

@@ -124,11 +124,13 @@ impl Probe {
             return Err(ProbeError::Architecture { architecture });
         }
         let maps = Maps::new().map_err(|source| failed("making a map", source))?;
-        let offsets = offsets_of_kernel()?;
-        let mut attached = Vec::new();
-        for (tracepoint, write) in TRACEPOINTS {
-            attached.push(attach(tracepoint, write, offsets, &maps)?);
-        }
+        let mut offsets = offsets_of_kernel()?.clone();
+        let attached = match attach_all(&offsets, &maps) {
+            Err(ProbeError::Refused { .. }) if offsets.cast.take().is_some() => {
+                attach_all(&offsets, &maps)?
+            }
+            attached => attached?,
+        };
         Ok(Self { maps, _attached: attached })
     }
 
@@ -223,6 +225,11 @@ fn named(inode: u64, process: u32, value: &[u8]) -> Socket {
         sent: Vec::new(),
         retransmitted_bytes: 0,
     }
+}
+
+fn attach_all(offsets: &Offsets, maps: &Maps) -> Result<Vec<OwnedFd>, ProbeError> {
+    let attach = |(tracepoint, write)| attach(tracepoint, write, offsets, maps);
+    TRACEPOINTS.into_iter().map(attach).collect()
 }
 
 fn attach(

@@ -2,10 +2,31 @@
 
 use crate::btf::{Btf, BtfError};
 
+/// What makes an address one that a program may read from directly, since Linux 6.2.
+///
+/// A read of what is no memory yields zeros, as with `bpf_probe_read_kernel`, and costs a
+/// nanosecond instead of twenty.
+///
+/// Source: `Documentation/bpf/kfuncs.rst`, `bpf_rdonly_cast`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cast {
+    /// `bpf_rdonly_cast`.
+    pub(crate) function: i32,
+    /// A struct that begins with a plain word of eight bytes.
+    pub(crate) as_type: i32,
+}
+
+impl Cast {
+    fn of(btf: &Btf) -> Option<Self> {
+        let function = btf.function_id("bpf_rdonly_cast")?;
+        Some(Self { function, as_type: btf.struct_id("pt_regs")? })
+    }
+}
+
 macro_rules! offsets {
     ($($(#[$doc:meta])* $field:ident: $of:literal . $member:literal),+ $(,)?) => {
         /// Offsets of members, in bytes, named for struct and member.
-        #[derive(Debug)]
+        #[derive(Debug, Clone)]
         pub(crate) struct Offsets {
             $($(#[$doc])* pub(crate) $field: i16,)+
             /// Of a fragment's page within a fragment: a `netmem_ref` since 6.11.
@@ -13,6 +34,8 @@ macro_rules! offsets {
             pub(crate) frag_len: i16,
             /// Distance between two fragments.
             pub(crate) frag_size: i16,
+            /// How memory is read without a call for each read, where that is to be had.
+            pub(crate) cast: Option<Cast>,
         }
 
         impl Offsets {
@@ -34,6 +57,7 @@ macro_rules! offsets {
                     frag_page: page.ok_or_else(|| absent("netmem"))?,
                     frag_len: len.ok_or_else(|| absent("len"))?,
                     frag_size: btf.size(frag)?,
+                    cast: Cast::of(btf),
                 })
             }
         }

@@ -21,12 +21,9 @@ const ANONYMOUS_TAG: i32 = 1;
 const MOVABLE_TAG: i32 = 2;
 
 impl Program<'_> {
-    /// Writes origin, device and inode of the page at R8 into a key. R8 is lost.
-    pub(crate) fn classify(&mut self, key: i16) {
+    /// Makes of the page at R8 its mapping; 0 if it has none.
+    pub(crate) fn find_mapping(&mut self) {
         let (done, head) = (self.asm.label(), self.asm.label());
-        self.asm.store(Width::Four, R10, key + page::ORIGIN, page::KERNEL);
-        self.asm.store(Width::Four, R10, key + page::DEVICE, 0);
-        self.asm.store(Width::Eight, R10, key + page::INODE, 0);
         // The lowest bit of a netmem_ref says that it is no page.
         self.asm.alu(Op::And, R8, !1);
         self.asm.jump_if(If::Equal, R8, 0, done);
@@ -38,7 +35,17 @@ impl Program<'_> {
         self.asm.alu(Op::Sub, R1, 1);
         self.asm.mov(R8, R1);
         self.asm.here(is_head);
-        self.follow(R8, R8, self.offsets.page_mapping, done);
+        self.read_number(Width::Eight, R8, R8, self.offsets.page_mapping);
+        self.asm.here(done);
+    }
+
+    /// Writes origin, device and inode of pages with the mapping R8 into a key. R8 is lost.
+    pub(crate) fn classify(&mut self, key: i16) {
+        let done = self.asm.label();
+        self.asm.store(Width::Four, R10, key + page::ORIGIN, page::KERNEL);
+        self.asm.store(Width::Four, R10, key + page::DEVICE, 0);
+        self.asm.store(Width::Eight, R10, key + page::INODE, 0);
+        self.asm.jump_if(If::Equal, R8, 0, done);
         let of_no_file = self.asm.label();
         self.asm.jump_if(If::AnyBit, R8, ANONYMOUS_TAG | MOVABLE_TAG, of_no_file);
         self.follow(R8, R8, self.offsets.mapping_host, done);

@@ -13,7 +13,7 @@ use crate::assembler::{Assembler, If, Label, Op, Reg, Width};
 
 use super::layout::{call, page, process};
 use super::maps::Maps;
-use super::offsets::Offsets;
+use super::offsets::{Cast, Offsets};
 
 mod helper {
     pub(super) const MAP_LOOKUP: i32 = 1;
@@ -74,9 +74,34 @@ impl<'p> Program<'p> {
         self.asm.finish()
     }
 
-    /// `frame[to..to + len] = *(from + offset)`; zeros where that is no memory.
+    /// `frame[to..to + len] = *(from + offset)`; zeros where that is no memory. `from` is one of R6
+    /// to R9.
     pub(crate) fn read(&mut self, to: i16, len: i16, from: Reg, offset: i16) {
-        self.read_by(helper::READ_KERNEL, to, len, from, offset);
+        let Some(cast) = self.offsets.cast else {
+            self.read_by(helper::READ_KERNEL, to, len, from, offset);
+            return;
+        };
+        let mut at = 0;
+        while at < len {
+            let (width, step) = match len - at {
+                8.. => (Width::Eight, 8),
+                4.. => (Width::Four, 4),
+                2.. => (Width::Two, 2),
+                _ => (Width::One, 1),
+            };
+            self.peek(cast, width, R1, from, offset + at);
+            self.asm.store(width, R10, to + at, R1);
+            at += step;
+        }
+    }
+
+    /// `dst = *(from + offset)`, without a call.
+    fn peek(&mut self, cast: Cast, width: Width, dst: Reg, from: Reg, offset: i16) {
+        self.asm.mov(R1, from);
+        self.asm.alu(Op::Add, R1, i32::from(offset));
+        self.asm.mov(R2, cast.as_type);
+        self.asm.call_kernel(cast.function);
+        self.asm.load(width, dst, R0, 0);
     }
 
     /// As [`Program::read`], of the process's own memory.
@@ -100,6 +125,10 @@ impl<'p> Program<'p> {
 
     /// `dst = *(from + offset)`, a number; 0 where that is no memory.
     pub(crate) fn read_number(&mut self, width: Width, dst: Reg, from: Reg, offset: i16) {
+        if let Some(cast) = self.offsets.cast {
+            self.peek(cast, width, dst, from, offset);
+            return;
+        }
         let len = match width {
             Width::One => 1,
             Width::Two => 2,

@@ -33,6 +33,7 @@ impl Program<'_> {
         self.read_lent(KEY + page::LENT, R9);
         let first = self.offsets.shared_frags + self.offsets.frag_page;
         self.read_number(Width::Eight, R8, R9, first);
+        self.find_mapping();
         self.classify(KEY);
         self.asm.jump(count);
         self.asm.here(linear);

@@ -31,8 +31,11 @@ const TCP: i16 = LINEAR - 16;
 /// Payload that was counted before and still lies ahead.
 const SKIP: i16 = TCP - 8;
 const AMOUNT: i16 = SKIP - 8;
-const FRAGMENT: i16 = AMOUNT - 16;
-const FRAGMENTS: i16 = FRAGMENT - 8;
+/// Bytes of a fragment that are new.
+const TAKEN: i16 = AMOUNT - 8;
+/// The mapping of the fragments that are in AMOUNT.
+const MAPPING: i16 = TAKEN - 8;
+const FRAGMENTS: i16 = MAPPING - 8;
 const LENT: i16 = FRAGMENTS - 8;
 
 /// The sign of a 32-bit difference.
@@ -177,31 +180,54 @@ impl Program<'_> {
         self.asm.here(done);
     }
 
+    /// Fragments in a row with the same mapping are counted as one.
     fn count_fragments(&mut self) {
-        let end = self.end();
+        let (end, last) = (self.end(), self.asm.label());
         self.shared_part(R9, R6, end);
         self.read_lent(LENT, R9);
         self.read_number(Width::One, R1, R9, self.offsets.shared_frag_count);
         self.asm.store(Width::Eight, R10, FRAGMENTS, R1);
+        self.asm.store(Width::Eight, R10, AMOUNT, 0);
+        self.asm.store(Width::Eight, R10, MAPPING, -1);
         for fragment in 0..FRAGMENTS_MAX {
-            let next = self.asm.label();
+            let (same, next) = (self.asm.label(), self.asm.label());
             self.asm.load(Width::Eight, R1, R10, FRAGMENTS);
-            self.asm.jump_if(If::Equal, R1, i32::from(fragment), end);
+            self.asm.jump_if(If::Equal, R1, i32::from(fragment), last);
             let at = self.offsets.shared_frags + fragment * self.offsets.frag_size;
-            self.read(FRAGMENT, self.offsets.frag_size, R9, at);
-            self.asm.load(Width::Four, R1, R10, FRAGMENT + self.offsets.frag_len);
+            self.read_number(Width::Four, R1, R9, at + self.offsets.frag_len);
             self.skip(next);
-            self.asm.store(Width::Eight, R10, AMOUNT, R1);
-            self.asm.load(Width::Eight, R8, R10, FRAGMENT + self.offsets.frag_page);
+            self.asm.store(Width::Eight, R10, TAKEN, R1);
+            self.read_number(Width::Eight, R8, R9, at + self.offsets.frag_page);
+            self.find_mapping();
+            self.asm.load(Width::Eight, R1, R10, MAPPING);
+            self.asm.jump_if(If::Equal, R8, R1, same);
+            self.count_row();
+            self.asm.store(Width::Eight, R10, MAPPING, R8);
             self.classify(KEY);
-            self.asm.load(Width::Four, R1, R10, LENT);
-            self.asm.store(Width::Four, R10, KEY + page::LENT, R1);
-            self.count_pages();
+            self.asm.here(same);
+            self.asm.load(Width::Eight, R1, R10, AMOUNT);
+            self.asm.load(Width::Eight, R2, R10, TAKEN);
+            self.asm.alu(Op::Add, R1, R2);
+            self.asm.store(Width::Eight, R10, AMOUNT, R1);
             self.asm.here(next);
         }
         self.asm.load(Width::Eight, R1, R10, FRAGMENTS);
-        self.asm.jump_if(If::Equal, R1, i32::from(FRAGMENTS_MAX), end);
+        self.asm.jump_if(If::Equal, R1, i32::from(FRAGMENTS_MAX), last);
         self.count_loss();
+        self.asm.here(last);
+        self.count_row();
+    }
+
+    /// Counts the row of fragments so far, and begins a new one.
+    fn count_row(&mut self) {
+        let none = self.asm.label();
+        self.asm.load(Width::Eight, R1, R10, AMOUNT);
+        self.asm.jump_if(If::Equal, R1, 0, none);
+        self.asm.load(Width::Four, R1, R10, LENT);
+        self.asm.store(Width::Four, R10, KEY + page::LENT, R1);
+        self.count_pages();
+        self.asm.store(Width::Eight, R10, AMOUNT, 0);
+        self.asm.here(none);
     }
 
     fn count_pages(&mut self) {
