@@ -18,6 +18,7 @@ mod report;
 mod serve;
 mod stats;
 mod transfer;
+mod watching;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -39,7 +40,7 @@ const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 
 /// The names of the benches, as the command line has them.
-pub(crate) const NAMES: [&str; 4] = ["serve", "idle", "cold", "transfer"];
+pub(crate) const NAMES: [&str; 5] = ["serve", "idle", "cold", "transfer", "watching"];
 
 /// Measures this workspace beside its competitors.
 #[derive(Debug, Args)]
@@ -64,6 +65,8 @@ enum Bench {
     Cold(cold::Options),
     /// Every method of the engine, from a file to every kind of sink.
     Transfer(transfer::Options),
+    /// A server with `underpass explain` attached to it, and without.
+    Watching(watching::Options),
 }
 
 /// Runs one bench, first moving to an optimised build in a namespace of its own.
@@ -92,6 +95,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
         Bench::Cold(cold) => cold::run(&cold, &mut report),
         Bench::Transfer(all) if options.smoke => transfer::run(&all.smoke(), &mut report),
         Bench::Transfer(all) => transfer::run(&all, &mut report),
+        Bench::Watching(all) if options.smoke => watching::run(&all.smoke(), true, &mut report),
+        Bench::Watching(all) => watching::run(&all, false, &mut report),
     }?;
     if let Some(name) = options.record {
         let arguments: Vec<String> = std::env::args().skip(1).collect();

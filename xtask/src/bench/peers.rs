@@ -103,7 +103,7 @@ pub(crate) fn compile(source: &str, scratch: &Path) -> Result<PathBuf> {
 }
 
 /// The binary that was built beside this one.
-fn underpass() -> Result<PathBuf> {
+pub(crate) fn underpass() -> Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("underpass");
     ensure!(program.exists(), "{} is not built", program.display());
     Ok(program)

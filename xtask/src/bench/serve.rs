@@ -16,10 +16,11 @@ use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
 use super::{cpu, files, http};
 
-const RATE: Quantity = Quantity { name: "req/s", better: Better::More, decimals: 0 };
-const COST: Quantity = Quantity { name: "CPU us/req", better: Better::Less, decimals: 2 };
-const FLOW: Quantity = Quantity { name: "GB/s", better: Better::More, decimals: 2 };
-const PRICE: Quantity = Quantity { name: "CPU s/GB", better: Better::Less, decimals: 4 };
+pub(super) const RATE: Quantity = Quantity { name: "req/s", better: Better::More, decimals: 0 };
+pub(super) const COST: Quantity =
+    Quantity { name: "CPU us/req", better: Better::Less, decimals: 2 };
+pub(super) const FLOW: Quantity = Quantity { name: "GB/s", better: Better::More, decimals: 2 };
+pub(super) const PRICE: Quantity = Quantity { name: "CPU s/GB", better: Better::Less, decimals: 4 };
 const BUSY: Quantity = Quantity { name: "busy", better: Better::Neither, decimals: 2 };
 const FAILED: Quantity = Quantity { name: "failed", better: Better::Neither, decimals: 0 };
 
@@ -58,7 +59,7 @@ impl Options {
 
 /// What is asked of the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Case {
+pub(super) enum Case {
     /// One download of 1 GiB.
     Large,
     /// Files of 4 KiB.
@@ -70,7 +71,7 @@ enum Case {
 }
 
 impl Case {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Large => "1g",
             Self::Small => "4k",
@@ -78,7 +79,7 @@ impl Case {
         }
     }
 
-    fn len_bytes(self, is_smoke: bool) -> u64 {
+    pub(super) fn len_bytes(self, is_smoke: bool) -> u64 {
         match self {
             Self::Large if is_smoke => 16 << 20,
             Self::Large => 1 << 30,
@@ -115,9 +116,10 @@ pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Res
                 files::warm(path)?;
                 let len_bytes = case.len_bytes(is_smoke);
                 if *case == Case::Large {
-                    large(*peer, server, len_bytes, report)?;
+                    large(peer.name(), server, len_bytes, report)?;
                 } else if peer.is_concurrent() {
-                    small(*case, len_bytes, *peer, server, options, report)?;
+                    let Options { connections, seconds, .. } = *options;
+                    small(*case, len_bytes, peer.name(), server, (connections, seconds), report)?;
                 }
             }
         }
@@ -125,7 +127,13 @@ pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Res
     print(options, report)
 }
 
-fn large(peer: Peer, server: &Server, len_bytes: u64, report: &mut Report) -> Result<()> {
+/// One download, booked for `who`.
+pub(super) fn large(
+    who: &'static str,
+    server: &Server,
+    len_bytes: u64,
+    report: &mut Report,
+) -> Result<()> {
     let before = cpu::used_by(server.id())?;
     let name = Case::Large.name();
     let mut asking = Asking::new(server.address(), &format!("/{name}"), len_bytes)?;
@@ -135,38 +143,38 @@ fn large(peer: Peer, server: &Server, len_bytes: u64, report: &mut Report) -> Re
     let used = cpu::used_by(server.id())?.saturating_sub(before);
     #[expect(clippy::cast_precision_loss, reason = "a file of at most 1 GiB")]
     let gigabytes = len_bytes as f64 / 1e9;
-    report.sample(name, peer.name(), FLOW, gigabytes / took.as_secs_f64());
-    report.sample(name, peer.name(), PRICE, used.as_secs_f64() / gigabytes);
-    report.sample(name, peer.name(), BUSY, used.as_secs_f64() / took.as_secs_f64());
+    report.sample(name, who, FLOW, gigabytes / took.as_secs_f64());
+    report.sample(name, who, PRICE, used.as_secs_f64() / gigabytes);
+    report.sample(name, who, BUSY, used.as_secs_f64() / took.as_secs_f64());
     Ok(())
 }
 
-fn small(
+/// Many requests over so many connections and seconds, booked for `who`.
+pub(super) fn small(
     case: Case,
     body_bytes: u64,
-    peer: Peer,
+    who: &'static str,
     server: &Server,
-    options: &Options,
+    (connections, seconds): (usize, f64),
     report: &mut Report,
 ) -> Result<()> {
     let path = format!("/{}", case.name());
-    let connections = options.connections;
     let load = Load { address: server.address(), path: &path, connections, body_bytes };
     let mut client = Client::new(load)?;
     // A first moment uncounted: connections, caches and the server's own pools.
-    client.run(Duration::from_secs_f64(options.seconds / 10.0))?;
+    client.run(Duration::from_secs_f64(seconds / 10.0))?;
     let (before, start) = (cpu::used_by(server.id())?, Instant::now());
-    let outcome = client.run(Duration::from_secs_f64(options.seconds))?;
+    let outcome = client.run(Duration::from_secs_f64(seconds))?;
     let took = start.elapsed();
     let used = cpu::used_by(server.id())?.saturating_sub(before);
-    ensure!(outcome.responses > 0, "{} answered no request for {path}: {outcome:?}", peer.name());
+    ensure!(outcome.responses > 0, "{who} answered no request for {path}: {outcome:?}");
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 requests")]
     let (answered, counted, failed) = (
         (outcome.responses + outcome.late) as f64,
         outcome.responses as f64,
         outcome.failures as f64,
     );
-    let (case, who) = (case.name(), peer.name());
+    let case = case.name();
     report.sample(case, who, RATE, counted / outcome.elapsed.as_secs_f64());
     report.sample(case, who, COST, used.as_secs_f64() * 1e6 / answered);
     report.sample(case, who, BUSY, used.as_secs_f64() / took.as_secs_f64());

@@ -1,0 +1,112 @@
+//! `bench watching`: what a server loses while `underpass explain` is attached to it.
+//!
+//! The same nginx serves bare and watched in turns. The watcher itself has the client's CPU, so
+//! what the server's CPU shows is the cost of the programs in the kernel.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+use underpass_testkit::server::Server;
+
+use super::peers::{self, Peer};
+use super::report::Report;
+use super::serve::{COST, Case, FLOW, PRICE, RATE, large, small};
+use super::{cpu, files, http};
+
+/// How long.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    /// How often each case is measured, bare and watched.
+    #[arg(long, default_value_t = 11)]
+    rounds: u32,
+    /// How long one measurement of small requests lasts, in seconds.
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Keep-alive connections for small requests.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// The cases.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "large,100k,4k")]
+    cases: Vec<Case>,
+}
+
+impl Options {
+    /// Just enough to see that everything still works.
+    pub(crate) fn smoke(mut self) -> Self {
+        (self.rounds, self.seconds, self.connections) = (1, 0.1, 8);
+        self
+    }
+}
+
+const BARE: &str = "bare";
+const WATCHED: &str = "watched";
+
+/// Runs the bench.
+pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Result<()> {
+    let dir = files::scratch()?;
+    let root = dir.path().join("root");
+    std::fs::create_dir(&root)?;
+    let server = Peer::NginxNopush.start(&root, dir.path())?;
+    cpu::pin_here(cpu::ASKING)?;
+    for case in &options.cases {
+        let (path, file) = files::patterned(&root, case.name(), case.len_bytes(is_smoke))?;
+        http::verify(server.address(), &format!("/{}", case.name()), &file)?;
+        for round in 0..options.rounds {
+            let order = if round.is_multiple_of(2) { [BARE, WATCHED] } else { [WATCHED, BARE] };
+            for who in order {
+                files::warm(&path)?;
+                let watcher = if who == WATCHED { Some(Watcher::attach(&server)?) } else { None };
+                let len_bytes = case.len_bytes(is_smoke);
+                if *case == Case::Large {
+                    large(who, &server, len_bytes, report)?;
+                } else {
+                    let load = (options.connections, options.seconds);
+                    small(*case, len_bytes, who, &server, load, report)?;
+                }
+                watcher.map_or(Ok(()), Watcher::detach)?;
+            }
+        }
+    }
+    report.line(&format!("nginx with tcp_nopush, {} rounds, median (worst)", options.rounds));
+    for case in &options.cases {
+        report.line("");
+        let quantities = if *case == Case::Large { [FLOW, PRICE] } else { [RATE, COST] };
+        report.table(case.name(), case.name(), &[BARE, WATCHED], &quantities);
+    }
+    Ok(())
+}
+
+/// `underpass explain`, attached.
+struct Watcher(Child);
+
+impl Watcher {
+    fn attach(server: &Server) -> Result<Self> {
+        let mut command = cpu::pinned(cpu::ASKING, peers::underpass()?)?;
+        command.args(["explain", &server.id().to_string()]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut watcher = Self(child);
+        let errors = watcher.0.stderr.take().context("standard error is a pipe")?;
+        let mut line = String::new();
+        BufReader::new(errors).read_line(&mut line)?;
+        ensure!(line.contains("tier A"), "explain said: {line}");
+        Ok(watcher)
+    }
+
+    fn detach(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.0), Signal::INT)?;
+        let status = self.0.wait()?;
+        ensure!(status.success(), "explain ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // Both fail only if it has ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
