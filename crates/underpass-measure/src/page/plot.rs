@@ -265,22 +265,31 @@ fn sizes(lines: &Lines, title: &str) -> Markup {
     let words: Vec<String> = words.collect();
     html! {
         figure {
-            figcaption { (title) " by bytes of a transfer" }
+            figcaption { (title) " by bytes of a transfer, both in powers" }
             (svg((WIDTH, 300), title, &words.join("; "), |area| draw_lines(area, lines)))
             p.legend {
                 @for (place, (method, _)) in lines {
-                    span class=(format!("swatch line-{place}")) {} (method) " "
+                    span.key { span class=(format!("swatch line-{place}")) {} (method) } " "
                 }
             }
         }
     }
 }
 
+/// What a figure is at least, to have a power.
+const LEAST: f64 = 1e-4;
+
+/// Sizes by powers of two and figures by powers of ten: both go over several.
 fn draw_lines<'a>(area: &Area<'a>, lines: &Lines) -> Drawn<'a> {
-    let points = || lines.values().flat_map(|(_, points)| points);
-    let first = points().map(|(size, _)| *size).fold(f64::INFINITY, f64::min);
-    let last = points().map(|(size, _)| *size).fold(f64::NEG_INFINITY, f64::max);
-    let top = points().map(|(_, value)| *value).fold(1e-6, f64::max) * 1.08;
+    let powers = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
+        points.iter().map(|(size, value)| (*size, value.max(LEAST).log10())).collect()
+    };
+    let lines: Vec<_> = lines.iter().map(|(at, (_, points))| (*at, powers(points))).collect();
+    let points = || lines.iter().flat_map(|(_, points)| points);
+    let least = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::INFINITY, f64::min);
+    let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::NEG_INFINITY, f64::max);
+    let (first, last) = (least(|point| point.0), most(|point| point.0));
+    let (bottom, top) = (least(|point| point.1).floor(), most(|point| point.1).ceil());
     if first > last {
         return Ok(());
     }
@@ -289,18 +298,19 @@ fn draw_lines<'a>(area: &Area<'a>, lines: &Lines) -> Drawn<'a> {
         .margin_right(22)
         .set_label_area_size(LabelAreaPosition::Left, 46)
         .set_label_area_size(LabelAreaPosition::Bottom, 26)
-        .build_cartesian_2d(first..last.max(first + 1.0), 0.0..top)?;
+        .build_cartesian_2d(first..last.max(first + 1.0), bottom..top.max(bottom + 1.0))?;
     chart
         .configure_mesh()
-        .x_labels(6)
-        .y_labels(6)
+        .x_labels(8)
+        .y_labels(4)
+        .y_label_formatter(&|power| format!("{}", (10_f64.powf(*power) * 100.0).round() / 100.0))
         .x_label_formatter(&|log| super::words::bytes_of(log.exp2()))
         .label_style(text(12))
         .axis_style(RULE)
         .bold_line_style(RULE)
         .light_line_style(TRANSPARENT)
         .draw()?;
-    for (place, (_, points)) in lines {
+    for (place, points) in &lines {
         let color = LINES[place % LINES.len()];
         chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?;
         let dots = points.iter().map(|point| Circle::new(*point, 3, color.filled()));
