@@ -16,6 +16,7 @@ use underpass_serve::access_log::Sink;
 
 use crate::compare::CompareArguments;
 use crate::copy::CopyArguments;
+use crate::echo::EchoArguments;
 use crate::explain::ExplainArguments;
 use crate::relay::RelayArguments;
 
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Copy(CopyArguments),
     /// Relay connections to one of several targets, by splice.
     Relay(RelayArguments),
+    /// Send back to each client what it sends, by splice.
+    Echo(EchoArguments),
     /// Compare every way of moving a file's bytes, measured on this machine.
     Compare(CompareArguments),
     /// Carry out one order of a comparison, which comes over standard input.

@@ -7,6 +7,7 @@
 mod args;
 mod compare;
 mod copy;
+mod echo;
 mod exit;
 mod explain;
 mod generate;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Serve(wanted) => ("serve", serve::run(wanted)),
         Command::Copy(wanted) => ("copy", copy::run(wanted)),
         Command::Relay(wanted) => ("relay", relay::run(wanted)),
+        Command::Echo(wanted) => ("echo", echo::run(wanted)),
         Command::Compare(wanted) => ("compare", compare::run(wanted)),
         Command::MeasureEnd => ("measure-end", compare::serve()),
         Command::MeasureClaim => ("measure-claim", compare::serve_claim()),

@@ -102,7 +102,7 @@ is passed on as a reset, so that a stream that was cut short does not look compl
 
 /// A time, or none.
 #[derive(Debug, Clone, Copy)]
-struct OrOff(Option<Duration>);
+pub(crate) struct OrOff(pub(crate) Option<Duration>);
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ProxyVersion {
@@ -121,7 +121,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     if time.is_zero() { Err(wanted.into()) } else { Ok(time) }
 }
 
-fn duration_or_off(text: &str) -> Result<OrOff, String> {
+pub(crate) fn duration_or_off(text: &str) -> Result<OrOff, String> {
     match text {
         "off" => Ok(OrOff(None)),
         time => duration(time).map(|time| OrOff(Some(time))),
@@ -129,7 +129,7 @@ fn duration_or_off(text: &str) -> Result<OrOff, String> {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature clap asks of a parser")]
-fn sink(text: &str) -> Result<Sink, String> {
+pub(crate) fn sink(text: &str) -> Result<Sink, String> {
     Ok(match text {
         "off" => Sink::Off,
         "-" => Sink::Stdout,
@@ -192,7 +192,7 @@ fn with_remedy(error: BindError) -> anyhow::Error {
         BindError::Listen { source, .. } => remedy_of_listening(source.kind()),
         BindError::Targets(_) => Some("give one target a line: ADDRESS:PORT or unix:PATH"),
         BindError::Log(_) => Some("give a file that can be written, '-' or 'off'"),
-        BindError::Signals(_) | _ => None,
+        BindError::Tee { .. } | BindError::Signals(_) | _ => None,
     };
     let error = anyhow::Error::from(error);
     match remedy {

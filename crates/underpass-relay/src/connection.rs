@@ -272,7 +272,7 @@ impl Drop for Connection {
 }
 
 /// A value, or a dash where there is none.
-struct OrDash<T>(Option<T>);
+pub(crate) struct OrDash<T>(pub(crate) Option<T>);
 
 impl<T: fmt::Display> fmt::Display for OrDash<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

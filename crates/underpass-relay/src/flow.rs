@@ -245,7 +245,7 @@ impl Flow {
         Ok(Taken::Bytes)
     }
 
-    fn count(&mut self, method: Method, n: usize, means: &Means) {
+    pub(crate) fn count(&mut self, method: Method, n: usize, means: &Means) {
         let n = n as u64;
         if method == Method::Splice {
             self.spliced += n;

@@ -1,9 +1,11 @@
-//! A TCP and Unix proxy whose bytes go from socket to socket by splice.
+//! A TCP and Unix proxy whose bytes go from socket to socket by splice, and an echo server.
 //!
-//! [`Relay::bind`] makes a relay of [`Options`], [`Relay::run`] runs it until a signal.
+//! [`Relay::bind`] makes a relay of [`Options`], [`Relay::run`] runs it until a signal; so do
+//! [`Echo::bind`] and [`Echo::run`].
 #![forbid(unsafe_code)]
 
 mod connection;
+mod echo;
 mod endpoint;
 mod flow;
 mod health;
@@ -15,8 +17,10 @@ mod server;
 mod socket;
 mod tally;
 mod targets;
+mod tee;
 mod worker;
 
+pub use echo::{Echo, EchoOptions};
 pub use endpoint::{Endpoint, EndpointError};
 pub use journal::Sink;
 pub use proxy::Version;

@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::echo::EchoOptions;
 use crate::endpoint::{Bound, BoundPath, Endpoint, EndpointError, Listener};
 use crate::health;
 use crate::journal::{Journal, Sink};
@@ -24,7 +25,8 @@ use crate::metrics::{self, Counters};
 use crate::proxy::Version;
 use crate::tally::Tally;
 use crate::targets::TargetSet;
-use crate::worker::{self, Ends, Start};
+use crate::tee::Tee;
+use crate::worker::{self, Ends, Service, Start};
 
 /// Pipes that one worker's connections may hold at a time, where descriptors allow.
 const PIPES_MAX: usize = 256;
@@ -73,6 +75,7 @@ pub enum Targets {
 /// What connections need to know of the options.
 #[derive(Debug)]
 pub(crate) struct Settings {
+    pub(crate) service: Service,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) grace: Option<Duration>,
@@ -121,6 +124,14 @@ pub enum BindError {
     /// The targets cannot be read.
     #[error(transparent)]
     Targets(#[from] TargetsError),
+    /// The file that is to keep what is echoed cannot be made.
+    #[error("cannot keep what is echoed in {}", path.display())]
+    Tee {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
     /// The log cannot be opened.
     #[error("cannot open the log")]
     Log(#[source] io::Error),
@@ -166,6 +177,9 @@ pub enum RunError {
     /// A worker ended by itself.
     #[error("a worker ended early")]
     Worker(#[source] io::Error),
+    /// What was echoed is not all in the file.
+    #[error("not everything that was echoed was kept")]
+    Tee(#[source] io::Error),
     /// A worker ended by a bug; its message went to standard error.
     #[error("a worker panicked")]
     Panicked,
@@ -207,8 +221,33 @@ impl Relay {
     ///
     /// [`BindError`].
     pub fn bind(options: Options) -> Result<Self, BindError> {
-        let signals = Signals::watch().map_err(BindError::Signals)?;
         let targets = TargetSet::new(options.targets.read()?, None);
+        Self::new(options, targets, Service::Relay)
+    }
+
+    /// A relay without targets, whose clients get back what they send.
+    pub(crate) fn of_echo(options: EchoOptions, tee: Option<Arc<Tee>>) -> Result<Self, BindError> {
+        let EchoOptions { listen, workers, idle_timeout, grace, .. } = options;
+        let EchoOptions { connections_max, metrics, log, .. } = options;
+        let options = Options {
+            listen,
+            targets: Targets::Fixed(Vec::new()),
+            workers,
+            connect_timeout: Duration::MAX,
+            idle_timeout,
+            grace,
+            connections_max,
+            accept_proxy: false,
+            send_proxy: None,
+            check_every: None,
+            metrics,
+            log,
+        };
+        Self::new(options, TargetSet::new(Vec::new(), None), Service::Echo(tee))
+    }
+
+    fn new(options: Options, targets: TargetSet, service: Service) -> Result<Self, BindError> {
+        let signals = Signals::watch().map_err(BindError::Signals)?;
         let Options { listen, workers, .. } = options;
         let bound = listen.listen(workers);
         let Bound { listeners, endpoint, path } =
@@ -221,6 +260,7 @@ impl Relay {
         });
         let (connections_max, pipes_max) = shares(workers.get());
         let settings = Settings {
+            service,
             connect_timeout: options.connect_timeout,
             idle_timeout: options.idle_timeout,
             grace: options.grace,
@@ -341,6 +381,9 @@ async fn reload_on(
 ) {
     while hup.recv().await.is_some() {
         journal.reopen();
+        if matches!(from, Targets::Fixed(_)) {
+            continue;
+        }
         match from.read() {
             Ok(endpoints) => {
                 let set = TargetSet::new(endpoints, Some(&targets.borrow()));

@@ -25,12 +25,14 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::connection::{self, End};
+use crate::echo;
 use crate::endpoint::Listener;
 use crate::flow::Means;
 use crate::journal::Lines;
 use crate::server::Settings;
 use crate::socket::{Acceptor, Socket};
 use crate::targets::TargetSet;
+use crate::tee::Tee;
 
 /// How often the log is written out, and a stopping worker looks whether it is done.
 const TICK: Duration = Duration::from_millis(200);
@@ -53,6 +55,15 @@ impl Ends {
     pub(crate) fn ended(&self, end: End) -> u64 {
         self.by_end[end as usize].load(Ordering::Relaxed)
     }
+}
+
+/// What is done with a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Service {
+    /// It is relayed to a target.
+    Relay,
+    /// It gets back what it sends, and the file does too.
+    Echo(Option<Arc<Tee>>),
 }
 
 /// What the connections of a worker share.
@@ -170,7 +181,10 @@ fn start_one(
     spawn_local(async move {
         // Never closed, so there is always a permit in the end.
         let admitted = admission.acquire_owned().await;
-        connection::relay(socket, peer, Rc::clone(&worker)).await;
+        match worker.settings.service.clone() {
+            Service::Relay => connection::relay(socket, peer, Rc::clone(&worker)).await,
+            Service::Echo(tee) => echo::echo(socket, peer, tee, Rc::clone(&worker)).await,
+        }
         worker.open.set(worker.open.get() - 1);
         drop(admitted);
     });

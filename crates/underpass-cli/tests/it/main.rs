@@ -5,4 +5,5 @@ mod command;
 mod compare;
 mod copy;
 mod explain;
+mod relay;
 mod serve;

@@ -1,6 +1,7 @@
 //! Relays and echoes between real peers.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
+mod echo;
 mod ends;
 mod fixture;
 mod peers;

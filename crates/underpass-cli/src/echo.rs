@@ -1,0 +1,104 @@
+//! `underpass echo`: makes an echo server of the flags and runs it until a signal.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use underpass_relay::{BindError, Echo, EchoOptions, Endpoint, Sink};
+
+use crate::args::{address, processors, workers};
+use crate::exit::say;
+use crate::relay::{OrOff, duration_or_off, remedy_of_listening, sink};
+
+/// Send back to each client what it sends, by splice.
+///
+/// Bytes go from the socket through a pipe in the kernel back to the socket; only small messages,
+/// for which a copy costs less, are copied. The server runs until SIGINT (Ctrl-C) or SIGTERM, and
+/// then lets connections end.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct EchoArguments {
+    /// Where to listen: ADDRESS:PORT, a port of 127.0.0.1, or unix:PATH.
+    #[arg(value_name = "LISTEN")]
+    listen: Endpoint,
+
+    /// Keep what comes in this file, which is made or emptied.
+    ///
+    /// The bytes of one connection are in order; those of several come in turns.
+    #[arg(long, value_name = "FILE")]
+    tee: Option<PathBuf>,
+
+    /// How many threads echo [default: one for each processor].
+    #[arg(long, value_name = "N", value_parser = workers)]
+    workers: Option<NonZeroUsize>,
+
+    /// How long a connection may move nothing, or 'off'.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration_or_off)]
+    idle_timeout: OrOff,
+
+    /// How long connections may go on after SIGTERM, or 'off' for as long as they like.
+    ///
+    /// A second signal ends them at once.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_or_off)]
+    grace: OrOff,
+
+    /// The most connections at a time [default: what the limit on open files allows].
+    #[arg(long, value_name = "N")]
+    max_connections: Option<NonZeroUsize>,
+
+    /// Where metrics are to be had over HTTP, in the OpenMetrics format.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    metrics: Option<SocketAddr>,
+
+    /// Where a line for each connection goes: a file, '-' for standard output, or 'off'.
+    #[arg(long, value_name = "FILE", default_value = "off", value_parser = sink)]
+    log: Sink,
+}
+
+const HELP: &str = "\
+Examples:
+  underpass echo 7
+      Echo to whoever connects to port 7 of 127.0.0.1.
+  underpass echo unix:/tmp/echo --tee received
+      Keep what comes, too.";
+
+/// Echoes until SIGINT or SIGTERM.
+///
+/// # Errors
+///
+/// Those of [`Echo::bind`], with what to do about them, and of [`Echo::run`].
+pub(crate) fn run(wanted: EchoArguments) -> anyhow::Result<()> {
+    let workers = wanted.workers.unwrap_or_else(processors);
+    let options = EchoOptions {
+        listen: wanted.listen,
+        workers,
+        tee: wanted.tee,
+        idle_timeout: wanted.idle_timeout.0,
+        grace: wanted.grace.0,
+        connections_max: wanted.max_connections,
+        metrics: wanted.metrics,
+        log: wanted.log,
+    };
+    let echo = Echo::bind(options).map_err(with_remedy)?;
+    let counted = if workers.get() == 1 { "worker" } else { "workers" };
+    say(&format!("echoing at {} ({workers} {counted})", echo.endpoint()));
+    if let Some(address) = echo.metrics_address() {
+        say(&format!("metrics at http://{address}/metrics"));
+    }
+    Ok(echo.run()?)
+}
+
+fn with_remedy(error: BindError) -> anyhow::Error {
+    let remedy = match &error {
+        BindError::Listen { source, .. } => remedy_of_listening(source.kind()),
+        BindError::Tee { .. } => Some("give a file that can be written"),
+        BindError::Log(_) => Some("give a file that can be written, '-' or 'off'"),
+        BindError::Targets(_) | BindError::Signals(_) | _ => None,
+    };
+    let error = anyhow::Error::from(error);
+    match remedy {
+        Some(remedy) => anyhow::anyhow!("{error:#}; {remedy}"),
+        None => error,
+    }
+}

@@ -1,0 +1,226 @@
+//! `underpass relay` and `underpass echo`: how they start, reload, drain, and fail to start.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use underpass_testkit::wait;
+
+use crate::command::underpass;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A relay or an echo server on a free port, and the line it announced itself with.
+struct Running {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    line: String,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_underpass"))
+            .args(arguments)
+            .args(["--workers", "1"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        Self { child, stderr, line }
+    }
+
+    /// A client of the address in the line.
+    fn connect(&self) -> TcpStream {
+        let word = self.line.split(' ').find(|word| word.starts_with("127.0.0.1:")).unwrap();
+        let address: SocketAddr = word.parse().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end: the exit code, standard output, and the rest of standard error.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.stderr.read_to_string(&mut stderr).unwrap();
+        (self.child.wait().unwrap().code(), stdout, stderr)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+}
+
+fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+fn accept(listener: &TcpListener) -> TcpStream {
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Whether somebody still listens where this client connected to.
+fn is_listening(client: &TcpStream) -> bool {
+    let port = client.peer_addr().unwrap().port();
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    sockets.contains(&format!(" 0100007F:{port:04X} 00000000:0000 0A "))
+}
+
+/// The values of some fields of a line of the log, in the order asked for.
+fn fields<'l>(line: &'l str, names: &[&str]) -> Vec<&'l str> {
+    let value = |name: &&str| {
+        let mut fields = line.split(' ').filter_map(|field| field.split_once('='));
+        fields.find(|(found, _)| found == name).unwrap_or_else(|| panic!("{name} in {line}")).1
+    };
+    names.iter().map(value).collect()
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_connection_that_is_open_ends_in_order_after_the_signal_and_is_logged() {
+    let (target, address) = listener();
+    let relay = Running::start(&["relay", "0", &address, "--log", "-"]);
+    assert!(relay.line.starts_with("relaying 127.0.0.1:"), "{}", relay.line);
+    assert!(relay.line.ends_with(&format!(" to {address} (1 worker)\n")), "{}", relay.line);
+    let (mut client, mut server) = (relay.connect(), accept(&target));
+    client.write_all(b"before").unwrap();
+    server.read_exact(&mut [0; 6]).unwrap();
+    relay.signal(Signal::TERM);
+    wait::until(PATIENCE, || (!is_listening(&client)).then_some(())).expect("no others are let in");
+    server.write_all(b"after").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    drop(server);
+    let (code, stdout, stderr) = relay.end();
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let from = client.local_addr().unwrap().to_string();
+    let line = stdout.lines().find(|line| line.contains(&from)).unwrap();
+    let names = ["client", "target", "end", "up", "down", "spliced", "copied"];
+    assert_eq!(fields(line, &names), [&from, &address, "closed", "6", "5", "0", "11"]);
+}
+
+#[test]
+fn a_second_signal_or_the_grace_cuts_what_is_still_open() {
+    let (target, address) = listener();
+    for (grace, signals) in [("off", 2), ("50ms", 1)] {
+        let relay = Running::start(&["relay", "0", &address, "--log", "-", "--grace", grace]);
+        let (mut client, mut server) = (relay.connect(), accept(&target));
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        relay.signal(Signal::TERM);
+        wait::until(PATIENCE, || (!is_listening(&client)).then_some(())).unwrap();
+        if signals == 2 {
+            relay.signal(Signal::TERM);
+        }
+        // A stream that is cut does not look complete.
+        client.read(&mut [0]).unwrap_err();
+        server.read(&mut [0]).unwrap_err();
+        let (code, stdout, stderr) = relay.end();
+        assert_eq!(code, Some(0));
+        assert!(stderr.ends_with("1 connections were cut\n"), "{stderr}");
+        assert!(stdout.contains(" end=cut "), "{stdout}");
+    }
+}
+
+#[test]
+fn a_reload_reads_the_targets_again_and_a_wrong_file_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("targets");
+    let ((first, one), (second, two)) = (listener(), listener());
+    fs::write(&file, &one).unwrap();
+    let mut relay =
+        Running::start(&["relay", "0", "--targets-file", utf8(&file), "--check", "off"]);
+    let (mut client, mut server) = (relay.connect(), accept(&first));
+    fs::write(&file, "nonsense").unwrap();
+    relay.signal(Signal::HUP);
+    let mut warning = String::new();
+    relay.stderr.read_line(&mut warning).unwrap();
+    assert!(warning.contains("the targets stay what they were: "), "{warning}");
+    assert!(warning.contains("targets, line 1: give ADDRESS:PORT"), "{warning}");
+    drop((relay.connect(), accept(&first)));
+    fs::write(&file, &two).unwrap();
+    relay.signal(Signal::HUP);
+    second.set_nonblocking(true).unwrap();
+    let reached = || {
+        let _client = relay.connect();
+        second.accept().ok()
+    };
+    wait::until(PATIENCE, reached).expect("the second target is reached");
+    // The connection of before goes on.
+    client.write_all(b"x").unwrap();
+    server.read_exact(&mut [0]).unwrap();
+}
+
+#[test]
+fn an_echo_server_says_where_it_is_and_keeps_what_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kept");
+    let echo = Running::start(&["echo", "0", "--tee", utf8(&file), "--log", "-"]);
+    assert!(echo.line.starts_with("echoing at 127.0.0.1:"), "{}", echo.line);
+    let mut client = echo.connect();
+    client.write_all(b"hello").unwrap();
+    let mut back = [0; 5];
+    client.read_exact(&mut back).unwrap();
+    assert_eq!((&back, fs::read(&file).unwrap().as_slice()), (b"hello", &b"hello"[..]));
+    drop(client);
+    echo.signal(Signal::INT);
+    let (code, stdout, stderr) = echo.end();
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert_eq!(fields(&stdout, &["end", "echoed", "spliced"]), ["closed", "5", "5"]);
+}
+
+#[test]
+fn a_start_that_fails_ends_with_1_and_one_line_with_the_remedy() {
+    let (_taken, address) = listener();
+    for (arguments, line) in [
+        (
+            vec!["relay", &address, "1"],
+            format!(
+                "underpass relay: cannot listen on {address}: Address already in use (os error \
+                 98); choose another port or path, or port 0 for any free one\n"
+            ),
+        ),
+        (
+            vec!["relay", "0", "--targets-file", "/no/such"],
+            "underpass relay: cannot read the targets in /no/such: No such file or directory (os \
+             error 2); give one target a line: ADDRESS:PORT or unix:PATH\n"
+                .into(),
+        ),
+        (
+            vec!["echo", "0", "--tee", "/no/such"],
+            "underpass echo: cannot keep what is echoed in /no/such: No such file or directory \
+             (os error 2); give a file that can be written\n"
+                .into(),
+        ),
+    ] {
+        let output = underpass(&arguments);
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), line);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    }
+    for arguments in [&["relay", "0"][..], &["relay", "0", "nonsense"], &["echo"]] {
+        assert_eq!(underpass(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}

@@ -1,0 +1,74 @@
+//! Keeping a copy of what is echoed: tee(2) into a second pipe, and from there into a file.
+//!
+//! tee(2) copies references, so the bytes are copied once, into the page cache of the file. The
+//! file may have to wait for its disk, and so is written on the blocking pool. Several
+//! connections write to one file, each chunk at an offset of its own: chunks stay whole and
+//! those of one connection in order, but between them others may come.
+//!
+//! Source: tee(2); splice(2), "offset"; open(2), `O_APPEND` (which splice(2) refuses).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use rustix::pipe::{SpliceFlags, splice};
+use tokio::task::spawn_blocking;
+
+/// A file that takes what is echoed.
+#[derive(Debug)]
+pub(crate) struct Tee {
+    file: File,
+    /// Where the next chunk goes.
+    end: AtomicU64,
+    failed: OnceLock<io::Error>,
+}
+
+impl Tee {
+    /// Makes the file, or empties it.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let file = File::create(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Self { file, end: AtomicU64::new(0), failed: OnceLock::new() })
+    }
+
+    /// What first kept it from taking something.
+    pub(crate) fn failure(&self) -> Option<io::Error> {
+        self.failed.get().map(|error| io::Error::new(error.kind(), error.to_string()))
+    }
+
+    /// Writes the first `len` bytes of a pipe.
+    pub(crate) async fn keep(self: &Arc<Self>, pipe: OwnedFd, len: usize) -> io::Result<()> {
+        let tee = Arc::clone(self);
+        let written = spawn_blocking(move || {
+            let written = tee.write(&pipe, len);
+            if let Err(error) = &written {
+                let copy = io::Error::new(error.kind(), error.to_string());
+                if tee.failed.set(copy).is_ok() {
+                    tracing::error!("what is echoed is not kept any more: {error}");
+                }
+            }
+            written
+        });
+        written.await.map_err(io::Error::other)?
+    }
+
+    fn write(&self, pipe: &OwnedFd, len: usize) -> io::Result<()> {
+        let mut at = self.end.fetch_add(len as u64, Ordering::Relaxed);
+        let end = at + len as u64;
+        while at < end {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+            // The offset is moved on by what was written.
+            match splice(pipe, None, &self.file, Some(&mut at), left, SpliceFlags::empty()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+}
