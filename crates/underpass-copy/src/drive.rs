@@ -140,6 +140,11 @@ impl<'w> Drive<'w> {
         }
     }
 
+    /// Holds another rate from here on.
+    pub(crate) fn set_limit(&mut self, bytes_per_s: Option<u64>) {
+        self.limit = bytes_per_s.map(Limit::new);
+    }
+
     /// What others have moved.
     fn aside(&self) -> u64 {
         let counters = self.beside.iter().flat_map(|counters| counters.iter());
@@ -254,7 +259,8 @@ impl<'w> Drive<'w> {
             if self.told.elapsed() >= TOLD_EVERY {
                 self.told = Instant::now();
                 let (done, total) = (self.done + transfer.moved() + self.aside(), self.total);
-                let method = most_used(transfer.ledger());
+                let before = transfer.moved() == 0;
+                let method = most_used(if before { &self.ledger } else { transfer.ledger() });
                 (self.watcher)(Event::Progress { done, total, method });
             }
         }

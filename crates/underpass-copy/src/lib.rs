@@ -38,6 +38,7 @@ mod range;
 mod report;
 mod resume;
 mod session;
+mod shares;
 mod socket;
 mod target;
 mod tree;

@@ -5,6 +5,7 @@
 //! gets its name last of all.
 
 use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -234,8 +235,10 @@ impl<'i> Session<'i> {
         drive.total = content_len.map(|len| drive.done + len);
         let mut outlet = self.open_sink(path, standing, &inlet)?;
         outcome.begun = Instant::now();
-        let moved = if self.request.verify {
-            verify::exchange(&self.request, drive, &mut inlet, &mut outlet, &mut outcome.account)
+        let moved = if verifies(&self.request) {
+            let account = &mut outcome.account;
+            let more = || self.connect_again();
+            verify::exchange(&self.request, drive, &mut inlet, &mut outlet, account, &more)
         } else {
             let checksum = self.request.checksum;
             movement::all(
@@ -254,6 +257,18 @@ impl<'i> Session<'i> {
         self.settle(&inlet, outlet, moved)?;
         outcome.kept = None;
         Ok(())
+    }
+
+    /// One more connection of the end that is a socket.
+    fn connect_again(&self) -> std::io::Result<OwnedFd> {
+        let Request { source, sink, .. } = &self.request;
+        let (end, listener) = if sink.is_socket() {
+            (sink, &self.sink_listener)
+        } else {
+            (source, &self.source_listener)
+        };
+        let socket = inlet::connect(end, listener.as_ref(), self.interrupt);
+        socket.map_err(std::io::Error::other)
     }
 
     fn open_source(&self, standing: Option<&Standing>) -> Result<Inlet<'i>, CopyError> {
@@ -473,25 +488,7 @@ fn check(request: &Request) -> Result<(), CopyError> {
     if request.fsync && is_remote {
         return Err(flag("--fsync", sink, "only a file's disk is at hand"));
     }
-    if request.verify && source.is_socket() == sink.is_socket() {
-        let why = "one end must be a socket, at whose other end is underpass copy --verify";
-        return Err(flag("--verify", sink, why));
-    }
-    if request.verify && (*resume || matches!(sink, Endpoint::Url(_))) {
-        let why = "what the other end confirms is a whole transfer into a file or stream";
-        return Err(flag("--verify", sink, why));
-    }
-    if request.parallel.get() > 1 {
-        let why = "ranges are had of a server (http:// or https://), and put into a file";
-        let end = if matches!(source, Endpoint::Url(_)) { sink } else { source };
-        if !matches!((source, sink), (Endpoint::Url(_), Endpoint::Path(_))) {
-            return Err(flag("--parallel", end, why));
-        }
-        if *resume {
-            let why = "of a part that several connections made nobody knows what is there";
-            return Err(flag("--parallel --resume", source, why));
-        }
-    }
+    check_ends(request)?;
     let is_partial = *resume || *range != Range::Whole || request.checksum.is_some();
     if request.recursive && is_partial {
         let why = "ranges, resuming and digests are of one file";
@@ -520,6 +517,41 @@ fn refuse_same_file(from: &std::path::Path, to: &std::path::Path) -> Result<(), 
     if one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()) {
         let (from, to) = (from.display().to_string(), to.display().to_string());
         return Err(CopyError::Usage(Usage::SameFile(from, to)));
+    }
+    Ok(())
+}
+
+/// Whether the two ends are to agree on what was sent.
+fn verifies(request: &Request) -> bool {
+    let is_to_or_from_peer = request.source.is_socket() || request.sink.is_socket();
+    request.verify || request.parallel.get() > 1 && is_to_or_from_peer
+}
+
+/// What --verify and --parallel ask of the ends.
+fn check_ends(request: &Request) -> Result<(), CopyError> {
+    let Request { source, sink, .. } = request;
+    let is_fetch = matches!((source, sink), (Endpoint::Url(_), Endpoint::Path(_)));
+    if request.parallel.get() > 1 && !is_fetch && source.is_socket() == sink.is_socket() {
+        let why = "ranges are had of a server (http:// or https://) into a file, and between two \
+                   underpass over sockets";
+        return Err(flag("--parallel", source, why));
+    }
+    if request.parallel.get() > 1 && is_fetch && request.resume {
+        let why = "of a part that several connections made nobody knows what is there";
+        return Err(flag("--parallel --resume", source, why));
+    }
+    if !verifies(request) {
+        return Ok(());
+    }
+    let flag = |why| Err(flag("--verify", sink, why));
+    if source.is_socket() == sink.is_socket() {
+        return flag("one end must be a socket, at whose other end is underpass copy --verify");
+    }
+    if request.resume || matches!(sink, Endpoint::Url(_)) {
+        return flag("what the other end confirms is a whole transfer into a file or stream");
+    }
+    if request.checksum.is_some() || request.range != Range::Whole && source.is_socket() {
+        return flag("what the sender chose is compared whole, by BLAKE3");
     }
     Ok(())
 }

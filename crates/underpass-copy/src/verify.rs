@@ -14,8 +14,9 @@
 //! Numbers are in network order. The receiver answers when the bytes are where they belong and
 //! before they get a name.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -28,20 +29,38 @@ use crate::interrupt::{Interrupt, Woken};
 use crate::movement::{self, Account};
 use crate::outlet::Outlet;
 use crate::patient::Patient;
-use crate::report::Checksum;
 use crate::session::Request;
+use crate::shares::{self, More};
 use crate::socket;
 
-const HELLO: &[u8; 19] = b"underpass-verify 1\n";
+/// What an exchange begins with; all have one length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hello {
+    /// The whole comes over this connection. The receiver's greeting too.
+    Whole,
+    /// A range of it does, see [`shares`].
+    Ranges,
+}
+
+const HELLO_BYTES: usize = 19;
+
+impl Hello {
+    pub(crate) const fn bytes(self) -> &'static [u8; HELLO_BYTES] {
+        match self {
+            Self::Whole => b"underpass-verify 1\n",
+            Self::Ranges => b"underpass-ranges 1\n",
+        }
+    }
+}
 
 /// The other end may take so long to say hello.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What one end says of the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Sum {
-    len: u64,
-    digest: String,
+pub(crate) struct Sum {
+    pub(crate) len: u64,
+    pub(crate) digest: String,
 }
 
 /// What the two ends did not agree on; travels inside an [`io::Error`].
@@ -64,15 +83,23 @@ pub(crate) fn exchange(
     inlet: &mut Inlet<'_>,
     outlet: &mut Outlet<'_>,
     account: &mut Account,
+    more: More<'_>,
 ) -> Result<u64, Stop> {
     let moved = match (&*outlet, &*inlet) {
         (Outlet::Stream(stream), _) if request.sink.is_socket() => {
             let fd = stream.fd.try_clone().map_err(|e| Stop::call("sending", e))?;
-            send(request, drive, inlet, (fd.as_fd(), outlet), account)
+            match inlet {
+                Inlet::File(file) if request.parallel.get() > 1 => {
+                    shares::send(request, drive, file, (fd, more))
+                }
+                Inlet::File(_) | Inlet::Stream(_) | Inlet::Http(_) => {
+                    send(request, drive, inlet, (fd.as_fd(), outlet), account)
+                }
+            }
         }
         (_, Inlet::Stream(stream)) => {
             let fd = stream.fd.try_clone().map_err(|e| Stop::call("receiving", e))?;
-            receive(drive, fd.as_fd(), outlet, account)
+            receive(request, drive, (fd, more), outlet, account)
         }
         _ => Err(Stop::call("verifying", io::Error::from(io::ErrorKind::InvalidInput))),
     }?;
@@ -89,7 +116,7 @@ fn send(
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
     let mut peer = Patient { fd, interrupt };
-    let greeted = greet(&mut peer, interrupt).and_then(|()| peer.write_all(HELLO));
+    let greeted = greet(&mut peer, interrupt).and_then(|_| peer.write_all(Hello::Whole.bytes()));
     greeted.map_err(|error| failed(drive, "agreeing with the other end", error))?;
     let is_file = matches!(inlet, Inlet::File(_));
     let moved = if is_file {
@@ -114,65 +141,114 @@ fn send(
         moved
     };
     let digest = account.checksum.as_ref().map(|sum| sum.digest.clone()).unwrap_or_default();
-    let ours = Sum { len: moved, digest };
-    let theirs = peer
-        .write_all(&0_u64.to_be_bytes())
-        .and_then(|()| write_sum(&mut peer, &ours))
-        .and_then(|()| read_sum(&mut peer));
-    let theirs = theirs.map_err(|error| failed(drive, "hearing what arrived", error))?;
-    agree(&ours, &theirs)?;
+    conclude(drive, &mut peer, &Sum { len: moved, digest })?;
     Ok(moved)
 }
 
+/// Ends what was sent and hears whether it arrived so.
+pub(crate) fn conclude<F: AsFd>(
+    drive: &Drive<'_>,
+    peer: &mut Patient<'_, F>,
+    ours: &Sum,
+) -> Result<(), Stop> {
+    let theirs = peer
+        .write_all(&0_u64.to_be_bytes())
+        .and_then(|()| write_sum(peer, ours))
+        .and_then(|()| read_sum(peer));
+    let theirs = theirs.map_err(|error| failed(drive, "hearing what arrived", error))?;
+    agree(ours, &theirs)
+}
+
 fn receive(
+    request: &Request,
     drive: &mut Drive<'_>,
-    fd: BorrowedFd<'_>,
+    (fd, more): (OwnedFd, More<'_>),
     outlet: &mut Outlet<'_>,
     account: &mut Account,
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
-    let mut peer = Patient { fd, interrupt };
-    let greeted = peer.write_all(HELLO).and_then(|()| greet(&mut peer, interrupt));
-    greeted.map_err(|error| failed(drive, "agreeing with the other end", error))?;
+    let mut peer = Patient { fd: fd.as_fd(), interrupt };
+    let greeted = peer.write_all(Hello::Whole.bytes()).and_then(|()| greet(&mut peer, interrupt));
+    let hello = greeted.map_err(|error| failed(drive, "agreeing with the other end", error))?;
+    let file = match &*outlet {
+        Outlet::Target(target, at) => Some((target.file(), *at)),
+        Outlet::Open(file, at) => Some((file, *at)),
+        Outlet::Stream(_) | Outlet::Put(_) => None,
+    };
+    match (hello, file, &*outlet) {
+        (Hello::Ranges, Some(place), _) => shares::receive(request, drive, (fd, more), place),
+        (Hello::Whole, Some(place), _) => receive_file(drive, &mut peer, place, u64::MAX),
+        (Hello::Whole, None, Outlet::Stream(stream)) => {
+            receive_stream(drive, &mut peer, stream.fd.as_fd(), account)
+        }
+        (_, None, _) => {
+            let why = "ranges that come at once need a file to go to";
+            Err(Stop::call("receiving", io::Error::new(io::ErrorKind::InvalidInput, why)))
+        }
+    }
+}
+
+/// Receives frames of at most `room` bytes into a file, and answers for them.
+pub(crate) fn receive_file<F: AsFd>(
+    drive: &mut Drive<'_>,
+    peer: &mut Patient<'_, F>,
+    (file, at): (&File, u64),
+    room: u64,
+) -> Result<u64, Stop> {
+    let interrupt = drive.interrupt;
+    let mut moved = 0;
+    while let Some(len) = next_frame(drive, peer)? {
+        if len > room - moved {
+            let why = format!("{len} bytes come where {} were promised", room - moved);
+            return Err(Stop::call("receiving", io::Error::other(why)));
+        }
+        let feed = Feed::Stream { fd: peer.fd.as_fd(), len: Some(len) };
+        moved += drive.transfer(feed, Drain::File { file: file.as_fd(), at: at + moved })?;
+    }
+    let theirs = read_sum(peer).map_err(|error| failed(drive, "hearing what was sent", error))?;
+    let ended = || interrupt.signal().is_some();
+    let digest = digest::of_file(Algorithm::Blake3, file, at, moved, &ended)
+        .map_err(|error| failed(drive, "computing the digest", error))?
+        .digest;
+    answer(drive, peer, &theirs, &Sum { len: moved, digest })?;
+    Ok(moved)
+}
+
+fn receive_stream<F: AsFd>(
+    drive: &mut Drive<'_>,
+    peer: &mut Patient<'_, F>,
+    sink: BorrowedFd<'_>,
+    account: &mut Account,
+) -> Result<u64, Stop> {
     let mut digest = Digest::new(Algorithm::Blake3);
     let mut moved = 0;
-    loop {
-        let len = read_number(&mut peer)
-            .map_err(|error| failed(drive, "hearing how much comes", error))?;
-        if len == 0 {
-            break;
-        }
-        let (drain, tap) = match &*outlet {
-            Outlet::Target(target, at) => {
-                (Drain::File { file: target.file().as_fd(), at: at + moved }, None)
-            }
-            Outlet::Open(file, at) => (Drain::File { file: file.as_fd(), at: at + moved }, None),
-            Outlet::Stream(stream) => (Drain::Stream(stream.fd.as_fd()), Some(&mut digest)),
-            Outlet::Put(_) => {
-                let why = io::Error::from(io::ErrorKind::InvalidInput);
-                return Err(Stop::call("verifying", why));
-            }
-        };
-        let content = Content::Kernel(Feed::Stream { fd, len: Some(len) });
-        moved += carry(drive, content, Place::Kernel(drain), tap)?;
+    while let Some(len) = next_frame(drive, peer)? {
+        let content = Content::Kernel(Feed::Stream { fd: peer.fd.as_fd(), len: Some(len) });
+        let place = Place::Kernel(Drain::Stream(sink));
+        moved += carry(drive, content, place, Some(&mut digest))?;
     }
-    let theirs =
-        read_sum(&mut peer).map_err(|error| failed(drive, "hearing what was sent", error))?;
-    let ended = || interrupt.signal().is_some();
-    let checksum = match &*outlet {
-        Outlet::Target(target, at) => {
-            digest::of_file(Algorithm::Blake3, target.file(), *at, moved, &ended)
-        }
-        Outlet::Open(file, at) => digest::of_file(Algorithm::Blake3, file, *at, moved, &ended),
-        Outlet::Stream(_) | Outlet::Put(_) => Ok(digest.finish()),
-    };
-    let checksum: Checksum =
-        checksum.map_err(|error| failed(drive, "computing the digest", error))?;
-    let ours = Sum { len: moved, digest: checksum.digest.clone() };
-    write_sum(&mut peer, &ours).map_err(|error| failed(drive, "telling what arrived", error))?;
+    let theirs = read_sum(peer).map_err(|error| failed(drive, "hearing what was sent", error))?;
+    let checksum = digest.finish();
+    answer(drive, peer, &theirs, &Sum { len: moved, digest: checksum.digest.clone() })?;
     account.checksum = Some(checksum);
-    agree(&theirs, &ours)?;
     Ok(moved)
+}
+
+/// The next frame's length; `None` behind the last.
+fn next_frame<F: AsFd>(drive: &Drive<'_>, peer: &mut Patient<'_, F>) -> Result<Option<u64>, Stop> {
+    let len = read_number(peer).map_err(|error| failed(drive, "hearing how much comes", error))?;
+    Ok((len > 0).then_some(len))
+}
+
+/// Tells the sender what arrived, and fails if that is not what was sent.
+fn answer<F: AsFd>(
+    drive: &Drive<'_>,
+    peer: &mut Patient<'_, F>,
+    theirs: &Sum,
+    ours: &Sum,
+) -> Result<(), Stop> {
+    write_sum(peer, ours).map_err(|error| failed(drive, "telling what arrived", error))?;
+    agree(theirs, ours)
 }
 
 fn agree(sent: &Sum, got: &Sum) -> Result<(), Stop> {
@@ -188,7 +264,11 @@ fn agree(sent: &Sum, got: &Sum) -> Result<(), Stop> {
     Err(Stop::call("verifying", io::Error::new(io::ErrorKind::InvalidData, altered)))
 }
 
-fn greet<F: AsFd>(peer: &mut Patient<'_, F>, interrupt: &Interrupt) -> io::Result<()> {
+/// Reads the other end's greeting.
+pub(crate) fn greet<F: AsFd>(
+    peer: &mut Patient<'_, F>,
+    interrupt: &Interrupt,
+) -> io::Result<Hello> {
     let until = Some(Instant::now() + PATIENCE);
     match interrupt.wait(Some((peer.fd.as_fd(), PollFlags::IN)), until)? {
         Woken::Ready => {}
@@ -198,16 +278,18 @@ fn greet<F: AsFd>(peer: &mut Patient<'_, F>, interrupt: &Interrupt) -> io::Resul
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
     }
-    let mut hello = [0; HELLO.len()];
-    peer.read_exact(&mut hello)?;
-    if hello == *HELLO {
-        return Ok(());
+    let mut bytes = [0; HELLO_BYTES];
+    peer.read_exact(&mut bytes)?;
+    for hello in [Hello::Whole, Hello::Ranges] {
+        if bytes == *hello.bytes() {
+            return Ok(hello);
+        }
     }
     let why = "it says something else; is it underpass copy --verify?";
     Err(io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
-fn read_number(from: &mut impl Read) -> io::Result<u64> {
+pub(crate) fn read_number(from: &mut impl Read) -> io::Result<u64> {
     let mut bytes = [0; 8];
     from.read_exact(&mut bytes)?;
     Ok(u64::from_be_bytes(bytes))

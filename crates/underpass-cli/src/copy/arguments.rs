@@ -69,7 +69,10 @@ pub(crate) struct CopyArguments {
     #[arg(long, value_name = "ALGORITHM")]
     checksum: Option<Algorithm>,
 
-    /// Fetch a server's file in ranges over so many connections.
+    /// Move ranges of one file over so many connections.
+    ///
+    /// From a server that gives ranges into a file; or from a file to underpass copy --verify at
+    /// the other end of a socket, which confirms each range.
     #[arg(
         long,
         value_name = "N",

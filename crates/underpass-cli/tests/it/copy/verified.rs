@@ -103,3 +103,59 @@ fn a_peer_that_does_not_verify_gets_no_byte_of_the_file() {
     drop(peer.read_to_end(&mut got));
     assert!(got.is_empty(), "{} bytes", got.len());
 }
+
+#[test]
+fn one_file_goes_over_several_connections_whoever_listens() {
+    const LEN: u64 = 9_876_543;
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (patterned(dir.path(), "from", LEN), dir.path().join("to"));
+    let (read, write) = ([utf8(&from), "tcp-listen://0"], ["tcp-listen://0", utf8(&to)]);
+    for (listening, is_sender) in [(write, false), (read, true)] {
+        let waiting = Waiting::start(&[&["--parallel", "4"], &listening[..]].concat());
+        let address = waiting.address.clone();
+        let ends = if is_sender { [&*address, utf8(&to)] } else { [utf8(&from), &*address] };
+        let output =
+            command(&[&["--parallel", "4", "--json"], &ends[..]].concat()).output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{line}");
+        let account: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&account["bytes"], &account["verified"]), (&LEN.into(), &true.into()));
+        assert_eq!(account["through_user_space"], 0);
+        let (code, _, line) = waiting.end();
+        assert_eq!(code, Some(0), "{line}");
+        assert_payload(&to, 0, LEN);
+        std::fs::remove_file(&to).unwrap();
+    }
+}
+
+#[test]
+fn shares_that_do_not_make_a_file_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("to");
+    // One connection of one, with a range that begins at 1 of 10.
+    for (connections, why) in [(1_u64, "do not add up to the 10 bytes"), (65, "65 connections")] {
+        let waiting = Waiting::start(&["--verify", "tcp-listen://0", utf8(&to)]);
+        let (host, port) = waiting.host_and_port();
+        let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+        let mut hello = [0; 19];
+        peer.read_exact(&mut hello).unwrap();
+        assert_eq!(&hello, b"underpass-verify 1\n");
+        let mut wire = b"underpass-ranges 1\n".to_vec();
+        for number in [connections, 1, 10, 9] {
+            wire.extend_from_slice(&number.to_be_bytes());
+        }
+        wire.extend_from_slice(b"123456789");
+        wire.extend_from_slice(&[0; 8]);
+        wire.extend_from_slice(&9_u64.to_be_bytes());
+        // BLAKE3 of "123456789", by Python's blake3.
+        let digest = "b7d65b48420d1033cb2595293263b6f72eabee20d55e699d0df1973b3c9deed1";
+        let digits = digest.as_bytes().chunks(2);
+        let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        wire.extend(digits.map(byte));
+        peer.write_all(&wire).unwrap();
+        let (code, _, line) = waiting.end();
+        assert_eq!(code, Some(1), "{line}");
+        assert!(line.contains(why), "{line}");
+        assert!(!to.exists());
+    }
+}
