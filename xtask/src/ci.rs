@@ -17,7 +17,8 @@ use crate::outcome::{Expectation, Tally};
 use crate::{guest, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 23] = [
+const NEEDED: [(&str, &str); 24] = [
+    ("bash", "bash"),
     ("cc", "gcc"),
     ("cpio", "cpio"),
     ("curl", "curl"),
@@ -94,7 +95,7 @@ pub(crate) fn run() -> Result<()> {
         run.step(&format!("bench {bench}"), |_| cargo(&["xtask", "bench", bench, "--smoke"]));
     }
     run.step("guest", |run| {
-        let tally = guest::run()?;
+        let tally = guest::run(&guest::Options::default())?;
         run.tally.add_all(tally);
         Ok(())
     });

@@ -32,8 +32,8 @@ enum Command {
     Bench(bench::Options),
     /// Runs everything that must hold, and prints each command.
     Ci,
-    /// Runs the engine's tests on Debian's kernel in a virtual machine.
-    Guest,
+    /// Runs the engine's and the probe's tests on Debian's kernel in a virtual machine.
+    Guest(guest::Options),
     /// Checks the rules of the house that no compiler checks.
     Tidy,
 }
@@ -66,7 +66,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Bench(options) => bench::run(options),
         Command::Ci => ci::run(),
-        Command::Guest => guest::run().map(drop),
+        Command::Guest(options) => guest::run(&options).map(drop),
         Command::Tidy => tidy::run(),
     }
 }

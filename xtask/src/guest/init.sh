@@ -1,7 +1,8 @@
 #!/bin/busybox sh
 # Process 1 of the guest: loads the modules, makes the places that tests expect, runs each test
 # binary and says on the console what came of it. `cargo xtask guest` reads the lines that start
-# with GUEST.
+# with GUEST. A line of /tests/order is a package and its binary, joined by a dot, then which of
+# its tests run.
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -18,12 +19,15 @@ mount -t ext4 /dev/vda /disk || echo "GUEST failed mount /disk"
 
 # Many tests wait more than they compute.
 export RUST_TEST_THREADS=4
-export HOME=/ TMPDIR=/tmp UNDERPASS_DISK_DIR=/disk UNDERPASS_SKIPS=/tmp/skips
+export PATH=/bin HOME=/ TMPDIR=/tmp
+export UNDERPASS_DISK_DIR=/disk UNDERPASS_SKIPS=/tmp/skips UNDERPASS_COMPILED_DIR=/compiled
+export UNDERPASS_SLOW_MACHINE=1
 : > /tmp/skips
 echo "GUEST kernel $(uname -r)"
-while read -r test; do
+while read -r test arguments; do
     echo "GUEST begin $test"
-    cd "/tests/$test" && ./binary
+    # shellcheck disable=SC2086 # Several words, none of which holds a space.
+    cd "/tests/$test" && "./${test##*.}" $arguments </dev/null
     echo "GUEST end $test $?"
 done < /tests/order
 while read -r skip; do echo "GUEST skip $skip"; done < /tmp/skips

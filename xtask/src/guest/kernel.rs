@@ -16,7 +16,7 @@ use crate::process::output;
 
 /// What the guest loads. Kernel TLS asks the crypto layer for `gcm(aes)` by name, so its
 /// parts are depended on by no module.
-const WANTED: [&str; 11] = [
+const WANTED: [&str; 18] = [
     "virtio_pci",
     "virtio_blk",
     "ext4",
@@ -28,6 +28,13 @@ const WANTED: [&str; 11] = [
     "gcm",
     "aesni-intel",
     "tls",
+    "veth",
+    "bridge",
+    "macvlan",
+    "ifb",
+    "sch_ingress",
+    "cls_u32",
+    "act_mirred",
 ];
 
 /// A kernel ready to boot.

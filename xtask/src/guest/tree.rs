@@ -1,9 +1,9 @@
 //! What the guest finds when it starts: its first file tree, and a disk.
 //!
 //! The tree is an archive in cpio's `newc` format that the kernel unpacks into memory:
-//! busybox-static, the modules, the test binaries, and the few programs that tests start, with
-//! the libraries ldd(1) names for them. The disk is a separate ext4 image, because files in
-//! memory are never cold.
+//! busybox-static, the modules, the test binaries, and the few programs that tests start: taken
+//! from the host with the libraries ldd(1) names for them, or compiled here, because the guest
+//! has no compiler. The disk is a separate ext4 image, because files in memory are never cold.
 //!
 //! Source: `Documentation/filesystems/ramfs-rootfs-initramfs.rst`.
 
@@ -18,9 +18,24 @@ use anyhow::{Context, Result, ensure};
 use super::TestBinary;
 use super::kernel::Kernel;
 use crate::process::output;
+use crate::workspace;
 
 /// Programs that tests start; each is taken from the host.
-const PROGRAMS: [&str; 4] = ["strace", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"];
+const PROGRAMS: [&str; 10] = [
+    "bash",
+    "ethtool",
+    "ip",
+    "mkfs.btrfs",
+    "mkfs.ext4",
+    "mkfs.xfs",
+    "nsenter",
+    "strace",
+    "tc",
+    "unshare",
+];
+
+/// Programs that tests compile where there is a compiler, from the workspace's directory.
+const SOURCES: [&str; 1] = ["crates/underpass-measure/tests/senders/sender.c"];
 
 const DISK_BYTES: u64 = 1 << 30;
 
@@ -30,7 +45,8 @@ const INIT: &str = include_str!("init.sh");
 pub(super) fn archive(dir: &Path, kernel: &Kernel, tests: &[TestBinary]) -> Result<PathBuf> {
     let scratch = tempfile::tempdir_in(dir)?;
     let root = scratch.path();
-    for name in ["bin", "dev", "disk", "lib", "modules", "proc", "sys", "tests", "tmp"] {
+    for name in ["bin", "compiled", "dev", "disk", "lib", "modules", "proc", "sys", "tests", "tmp"]
+    {
         fs::create_dir(root.join(name))?;
     }
     symlink("lib", root.join("lib64"))?;
@@ -54,15 +70,28 @@ pub(super) fn archive(dir: &Path, kernel: &Kernel, tests: &[TestBinary]) -> Resu
         order.push_str(&format!("{}\n", name.to_string_lossy()));
     }
     fs::write(root.join("modules/order"), order)?;
+    for source in SOURCES {
+        compile(&workspace::root().join(source), &root.join("compiled"))?;
+    }
     let mut order = String::new();
-    for TestBinary { name, path } in tests {
+    for TestBinary { name, path, arguments } in tests {
         let home = root.join("tests").join(name);
         fs::create_dir(&home)?;
-        fs::copy(path, home.join("binary"))?;
-        order.push_str(&format!("{name}\n"));
+        // Tests may ask for their own program's name.
+        let file = name.rsplit_once('.').map_or(&**name, |(_package, file)| file);
+        fs::copy(path, home.join(file))?;
+        order.push_str(&format!("{name} {}\n", arguments.join(" ")));
     }
     fs::write(root.join("tests/order"), order)?;
     pack(root, &dir.join("initramfs"))
+}
+
+/// Compiles a program, statically linked, and names it for its source.
+fn compile(source: &Path, dir: &Path) -> Result<()> {
+    let name = source.file_stem().context("a source has a name")?;
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-static", "-o"]).arg(dir.join(name)).arg(source);
+    output(&mut cc).map(drop)
 }
 
 /// Makes an empty ext4 image and returns where it lies.
