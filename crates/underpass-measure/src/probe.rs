@@ -108,6 +108,9 @@ const TRACEPOINTS: [Tracepoint; 9] = [
 /// What the verifier says of a program that it refuses can be this long.
 const LOG_LEN: usize = 1 << 20;
 
+/// Times that a program is given to the verifier.
+const LOADS_MAX: u32 = 100;
+
 /// How much of the end of it is shown.
 const LOG_SHOWN: usize = 2_000;
 
@@ -243,7 +246,16 @@ fn attach(
     write(&mut program);
     let words =
         program.finish().map_err(|source| ProbeError::Assembly { tracepoint: name, source })?;
-    let loaded = bpf::load_raw_tracepoint(&words, &mut []).map_err(|source| {
+    let mut attempts = 0;
+    let loaded = loop {
+        attempts += 1;
+        match bpf::load_raw_tracepoint(&words, &mut []) {
+            // The verifier gives up for a signal, such as that of a child that ended.
+            Err(Errno::AGAIN) if attempts < LOADS_MAX => {}
+            loaded => break loaded,
+        }
+    };
+    let loaded = loaded.map_err(|source| {
         let mut log = vec![0; LOG_LEN];
         match bpf::load_raw_tracepoint(&words, &mut log) {
             Err(_) if source != Errno::PERM => {

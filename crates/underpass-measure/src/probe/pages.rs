@@ -10,7 +10,7 @@ use crate::assembler::Reg::{self, R1, R8, R10};
 use crate::assembler::{If, Label, Op, Width};
 
 use super::layout::page;
-use super::program::Program;
+use super::program::{NOTHING, Program};
 
 /// `SKBFL_ZEROCOPY_ENABLE` and `SKBFL_SHARED_FRAG`.
 const ZERO_COPY_FLAG: i32 = 1;
@@ -43,8 +43,9 @@ impl Program<'_> {
     pub(crate) fn classify(&mut self, key: i16) {
         let done = self.asm.label();
         self.asm.store(Width::Four, R10, key + page::ORIGIN, page::KERNEL);
-        self.asm.store(Width::Four, R10, key + page::DEVICE, 0);
-        self.asm.store(Width::Eight, R10, key + page::INODE, 0);
+        self.asm.load(Width::Eight, R1, R10, NOTHING);
+        self.asm.store(Width::Four, R10, key + page::DEVICE, R1);
+        self.asm.store(Width::Eight, R10, key + page::INODE, R1);
         self.asm.jump_if(If::Equal, R8, 0, done);
         let of_no_file = self.asm.label();
         self.asm.jump_if(If::AnyBit, R8, ANONYMOUS_TAG | MOVABLE_TAG, of_no_file);

@@ -8,7 +8,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::assembler::Reg::{R0, R1, R2, R3, R4, R10};
+use crate::assembler::Reg::{R0, R1, R2, R3, R4, R8, R10};
 use crate::assembler::{Assembler, If, Label, Op, Reg, Width};
 
 use super::layout::{call, page, process};
@@ -36,8 +36,11 @@ pub(crate) const SCRATCH: i16 = -8;
 pub(crate) const PROCESS: i16 = -16;
 /// A key of one number.
 const INDEX: i16 = -24;
+/// A zero that the verifier takes for any number, so that what it has proved for one packet holds
+/// for the next: with zeros that it knows, it goes through each row of fragments anew.
+pub(crate) const NOTHING: i16 = -32;
 /// Zeros from which values of maps start.
-const ZEROS: i16 = INDEX - ZEROS_LEN;
+const ZEROS: i16 = NOTHING - ZEROS_LEN;
 const ZEROS_LEN: i16 = call::VALUE;
 /// Below this a program may use the frame as it likes.
 pub(crate) const FREE: i16 = ZEROS;
@@ -93,6 +96,19 @@ impl<'p> Program<'p> {
             self.asm.store(width, R10, to + at, R1);
             at += step;
         }
+    }
+
+    /// Makes [`NOTHING`]: what is at no address reads as zero. R8 is lost.
+    pub(crate) fn make_nothing(&mut self) {
+        self.asm.mov(R8, 0);
+        self.read_number(Width::Eight, R8, R8, 0);
+        self.asm.store(Width::Eight, R10, NOTHING, R8);
+    }
+
+    /// Clears a place in the frame. R2 is lost.
+    pub(crate) fn store_nothing(&mut self, at: i16) {
+        self.asm.load(Width::Eight, R2, R10, NOTHING);
+        self.asm.store(Width::Eight, R10, at, R2);
     }
 
     /// `dst = *(from + offset)`, without a call.

@@ -21,6 +21,7 @@ impl Program<'_> {
         let (end, linear, count) = (self.end(), self.asm.label(), self.asm.label());
         self.asm.mov(R6, R1);
         self.require_followed();
+        self.make_nothing();
         self.asm.load(Width::Four, R1, R6, 8);
         self.asm.store(Width::Eight, R10, LEN, R1);
         self.asm.load(Width::Eight, R6, R6, 0);

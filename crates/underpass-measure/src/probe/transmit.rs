@@ -51,6 +51,7 @@ impl Program<'_> {
         self.asm.load(Width::Eight, R6, R6, 0);
         self.follow(R7, R6, self.offsets.skb_sk, end);
         self.asm.store(Width::Eight, R10, SOCKET, R7);
+        self.make_nothing();
         self.measure_payload();
         self.find_socket();
         self.tell_old_from_new();
@@ -78,7 +79,7 @@ impl Program<'_> {
         self.asm.store(Width::Eight, R10, PAYLOAD, R8);
         self.read_number(Width::Four, R9, R6, self.offsets.skb_data_len);
         self.asm.alu(Op::Sub, R8, R9);
-        self.asm.store(Width::Eight, R10, LINEAR, 0);
+        self.store_nothing(LINEAR);
         self.asm.jump_if(If::SignedLess, R8, 0, counted);
         self.asm.store(Width::Eight, R10, LINEAR, R8);
         self.asm.here(counted);
@@ -111,7 +112,7 @@ impl Program<'_> {
     /// Compares the sequence number with the highest so far, kept at R7.
     fn tell_old_from_new(&mut self) {
         let [is_next, has_next, old, partly, done] = [(); 5].map(|()| self.asm.label());
-        self.asm.store(Width::Eight, R10, SKIP, 0);
+        self.store_nothing(SKIP);
         self.asm.load(Width::Four, R8, R10, TCP + TCP_SEQUENCE);
         self.asm.swap_network32(R8);
         self.asm.load(Width::Four, R1, R7, socket::HAS_NEXT);
@@ -166,7 +167,7 @@ impl Program<'_> {
         self.asm.jump(if_none);
         self.asm.here(some);
         self.asm.alu(Op::Sub, R1, R2);
-        self.asm.store(Width::Eight, R10, SKIP, 0);
+        self.store_nothing(SKIP);
     }
 
     fn count_linear(&mut self) {
@@ -187,7 +188,7 @@ impl Program<'_> {
         self.read_lent(LENT, R9);
         self.read_number(Width::One, R1, R9, self.offsets.shared_frag_count);
         self.asm.store(Width::Eight, R10, FRAGMENTS, R1);
-        self.asm.store(Width::Eight, R10, AMOUNT, 0);
+        self.store_nothing(AMOUNT);
         self.asm.store(Width::Eight, R10, MAPPING, -1);
         for fragment in 0..FRAGMENTS_MAX {
             let (same, next) = (self.asm.label(), self.asm.label());
@@ -226,7 +227,7 @@ impl Program<'_> {
         self.asm.load(Width::Four, R1, R10, LENT);
         self.asm.store(Width::Four, R10, KEY + page::LENT, R1);
         self.count_pages();
-        self.asm.store(Width::Eight, R10, AMOUNT, 0);
+        self.store_nothing(AMOUNT);
         self.asm.here(none);
     }
 
