@@ -44,10 +44,11 @@ pub(crate) fn carry(
     let mut moved = 0;
     let mut place = place;
     let mut buffer = BytesMut::new();
+    let block = drive.block_bytes(BLOCK_BYTES);
     while len.is_none_or(|len| moved < len) {
-        buffer.resize(BLOCK_BYTES, 0);
+        buffer.resize(block, 0);
         let left = len.map_or(usize::MAX, |len| usize::try_from(len - moved).unwrap_or(usize::MAX));
-        let n = match reader.read(&mut buffer[..BLOCK_BYTES.min(left)]) {
+        let n = match reader.read(&mut buffer[..block.min(left)]) {
             Ok(0) => match len {
                 Some(len) => return Err(short(moved, len)),
                 None => break,

@@ -140,6 +140,12 @@ impl<'w> Drive<'w> {
         }
     }
 
+    /// How much may go at once without leaving the rate; `usual` without one.
+    pub(crate) fn block_bytes(&self, usual: usize) -> usize {
+        let slice = self.limit.as_ref().map(Limit::slice);
+        slice.and_then(|slice| usize::try_from(slice).ok()).map_or(usual, |slice| slice.min(usual))
+    }
+
     /// Holds another rate from here on.
     pub(crate) fn set_limit(&mut self, bytes_per_s: Option<u64>) {
         self.limit = bytes_per_s.map(Limit::new);
@@ -302,7 +308,7 @@ impl<'w> Drive<'w> {
 }
 
 /// A stream that was asked for more than it had, and all it had has arrived.
-fn is_end(error: &underpass::Error) -> bool {
+pub(crate) fn is_end(error: &underpass::Error) -> bool {
     matches!(error.kind, ErrorKind::Truncated { .. }) && error.parked == 0
 }
 

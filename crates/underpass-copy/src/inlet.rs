@@ -201,8 +201,7 @@ fn of_file<'i>(
     let cannot = |error: io::Error| CopyError::open("read", name.to_string(), error);
     let found = file.metadata().map_err(cannot)?;
     if !found.is_file() {
-        let stream = Stream { fd: file.into(), restore: false, is_socket: false };
-        return Ok(Inlet::Stream(stream));
+        return Stream::shared(file.into(), OFlags::RDONLY).map(Inlet::Stream).map_err(cannot);
     }
     if found.len() == 0 || is_sizeless(&file) {
         let stream = Stream { fd: file.into(), restore: false, is_socket: false };

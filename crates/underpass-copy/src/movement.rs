@@ -5,18 +5,20 @@
 //! stream passes through memory for it.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::carry::{Content, Place, carry, failed};
 use crate::digest::{self, Algorithm, Digest};
-use crate::drive::{Drain, Drive, Feed, Stop};
+use crate::drive::{Drain, Drive, Feed, Stop, is_end};
 use crate::endpoint::Endpoint;
 use crate::holes;
 use crate::http::{ChunkedWriter, Put};
 use crate::inlet::{Inlet, Stream};
 use crate::outlet::Outlet;
 use crate::parallel;
+use crate::patient::Patient;
 use crate::report::Checksum;
 use crate::session::Request;
 
@@ -104,6 +106,10 @@ fn bytes(
         account.holes = holes::copy(drive, (&from.file, from.start), to, from.len)?;
         return Ok(drive.done - before);
     }
+    let before = drive.done;
+    // A range is cut to what there is, of a stream as of a file.
+    let mut may_end = false;
+    let mut chunks;
     let content = match inlet {
         Inlet::File(file) => Content::Kernel(Feed::File {
             file: file.file.as_fd(),
@@ -111,9 +117,24 @@ fn bytes(
             len: file.len,
         }),
         Inlet::Stream(stream) => {
-            let (skip, take) = request.range.of_stream().unwrap_or_default();
+            let Some((skip, take)) = request.range.of_stream() else {
+                let why = "its end shows too late for a range that is counted from there";
+                let why = std::io::Error::new(std::io::ErrorKind::Unsupported, why);
+                return Err(Stop::call("reading the source", why));
+            };
             discard(drive, stream, skip)?;
-            Content::Kernel(Feed::Stream { fd: stream.fd.as_fd(), len: take })
+            let fd = stream.fd.as_fd();
+            match (take, &*outlet) {
+                (Some(take), Outlet::Put(_)) => {
+                    // The last chunk follows wherever it ends.
+                    chunks = Patient { fd, interrupt: drive.interrupt }.take(take);
+                    Content::Reader(&mut chunks, None)
+                }
+                _ => {
+                    may_end = take.is_some();
+                    Content::Kernel(Feed::Stream { fd, len: take })
+                }
+            }
         }
         Inlet::Http(body) => {
             if let (2.., Endpoint::Url(url), Outlet::Target(target, at)) =
@@ -127,6 +148,29 @@ fn bytes(
             body.content()
         }
     };
+    match onto(drive, content, outlet, digest) {
+        Err(Stop::Engine(error)) if may_end && is_end(&error) => Ok(drive.done - before),
+        moved => moved,
+    }
+}
+
+impl Inlet<'_> {
+    /// Bytes it will yield, if that is known.
+    pub(crate) fn len(&self) -> Option<u64> {
+        match self {
+            Self::File(file) => Some(file.len),
+            Self::Stream(_) => None,
+            Self::Http(body) => body.len(),
+        }
+    }
+}
+
+fn onto(
+    drive: &mut Drive<'_>,
+    content: Content<'_>,
+    outlet: &mut Outlet<'_>,
+    digest: Option<&mut Digest>,
+) -> Result<u64, Stop> {
     match outlet {
         Outlet::Target(target, at) => {
             let drain = Drain::File { file: target.file().as_fd(), at: *at };
@@ -141,17 +185,6 @@ fn bytes(
             carry(drive, content, Place::Kernel(drain), digest)
         }
         Outlet::Put(put) => into_put(drive, content, put, digest),
-    }
-}
-
-impl Inlet<'_> {
-    /// Bytes it will yield, if that is known.
-    pub(crate) fn len(&self) -> Option<u64> {
-        match self {
-            Self::File(file) => Some(file.len),
-            Self::Stream(_) => None,
-            Self::Http(body) => body.len(),
-        }
     }
 }
 
@@ -183,7 +216,9 @@ fn discard(drive: &mut Drive<'_>, stream: &Stream, bytes: u64) -> Result<(), Sto
         .open("/dev/null")
         .map_err(|error| Stop::call("opening /dev/null", error))?;
     let feed = Feed::Stream { fd: stream.fd.as_fd(), len: Some(bytes) };
-    drive.transfer(feed, Drain::Stream(nowhere.as_fd()))?;
-    drive.done -= bytes;
-    Ok(())
+    let before = drive.done;
+    let gone = drive.transfer(feed, Drain::Stream(nowhere.as_fd()));
+    // None of it is in the sink, whatever happened.
+    drive.done = before;
+    gone.map(|_| ())
 }

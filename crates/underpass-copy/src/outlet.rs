@@ -21,7 +21,7 @@ use crate::http::Put;
 use crate::inlet::Stream;
 use crate::interrupt::{Interrupt, Woken};
 use crate::socket;
-use crate::target::{Making, Target};
+use crate::target::{Making, Target, behind_link};
 
 /// A FIFO's readers are looked for so often.
 const READER_PAUSE: Duration = Duration::from_millis(20);
@@ -38,13 +38,14 @@ pub(crate) enum Outlet<'i> {
 
 /// Where a path as a sink leads: into a directory under the source's name, or to itself.
 pub(crate) fn path_of(sink: &Path, source: &Endpoint) -> Result<PathBuf, CopyError> {
-    if !sink.is_dir() {
-        return Ok(sink.to_owned());
-    }
-    match source.file_name() {
-        Some(name) => Ok(sink.join(name)),
-        None => Err(CopyError::Usage(Usage::Nameless(sink.display().to_string()))),
-    }
+    let path = if sink.is_dir() {
+        let nameless = || CopyError::Usage(Usage::Nameless(sink.display().to_string()));
+        sink.join(source.file_name().ok_or_else(nameless)?)
+    } else {
+        sink.to_owned()
+    };
+    // A part stands beside the file and not beside a link to it.
+    behind_link(&path).map_err(|error| CopyError::open("write", path.display(), error))
 }
 
 /// Whether bytes at this path go to something that is no regular file.

@@ -126,7 +126,7 @@ impl Target {
 }
 
 /// The file a symbolic link leads to: replacing the link itself would cut it off.
-fn behind_link(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn behind_link(path: &Path) -> io::Result<PathBuf> {
     let is_link = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
     if !is_link {
         return Ok(path.to_owned());

@@ -173,3 +173,19 @@ fn a_source_that_is_cut_in_mid_copy_is_an_error() {
     assert!(line.contains("source ended") || line.contains("does not start in a file"), "{line}");
     assert!(!to.exists());
 }
+
+#[test]
+fn a_sink_that_nobody_reads_does_not_hold_up_a_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = patterned(dir.path(), "from", 5_000_000);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = command(&[utf8(&from), "-"]);
+    let child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    drop(command);
+    let is_full = || rustix::io::ioctl_fionread(&reader).is_ok_and(|n| n >= 4_096).then_some(());
+    wait::until(Duration::from_secs(10), is_full).expect("the pipe fills");
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -91,7 +91,9 @@ fn files_and_streams_are_put_where_curl_finds_them() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let chained = report(&[&url("put"), &url("again")]);
     assert_eq!(chained["through_user_space"], 0, "{chained}");
-    for path in ["put", "streamed", "again"] {
+    let mut short = command(&["--range", "0-99999999", "-", &url("short")]);
+    assert!(short.stdin(piped(&from)).output().unwrap().status.success());
+    for path in ["put", "streamed", "again", "short"] {
         let curl = Command::new("curl").args(["-sf", &url(path)]).output().unwrap();
         assert_eq!(payload::difference(&curl.stdout, 0, LEN), None, "{path}");
     }

@@ -13,7 +13,7 @@ use underpass_testkit::server::free_address;
 use underpass_testkit::skip::Capability;
 use underpass_testkit::{payload, wait};
 
-use super::{Waiting, assert_payload, command, copy, patterned, report, utf8};
+use super::{Waiting, assert_payload, command, copy, patterned, piped, report, utf8};
 
 const LEN: u64 = 7_654_321;
 
@@ -223,4 +223,73 @@ fn java_programs_send_by_transfer_to_and_receive_by_transfer_from() {
     java(&waiting, "receive", &again);
     waiting.succeed();
     assert_payload(&again, 0, LEN);
+}
+
+#[test]
+fn a_socket_that_was_inherited_is_given_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("to");
+    let (mut peer, inherited) = UnixStream::pair().unwrap();
+    let ours = inherited.try_clone().unwrap();
+    let mut command = command(&["-q", "fd:0", utf8(&to)]);
+    command.stdin(std::os::fd::OwnedFd::from(inherited));
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    peer.write_all(&payload::pattern(0..LEN)).unwrap();
+    drop(peer);
+    assert!(child.wait().unwrap().success());
+    assert_payload(&to, 0, LEN);
+    let flags = rustix::fs::fcntl_getfl(&ours).unwrap();
+    assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK), "{flags:?}");
+}
+
+#[test]
+fn a_range_of_a_stream_is_cut_to_what_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (patterned(dir.path(), "from", 10_000), dir.path().join("to"));
+    for (range, start, len) in [("100-4199", 100, 4_100), ("9000-99999", 9_000, 1_000)] {
+        let mut command = command(&["-q", "--range", range, "-", utf8(&to)]);
+        assert!(command.stdin(piped(&from)).status().unwrap().success());
+        assert_payload(&to, start, len);
+    }
+    for (range, part) in [("-5", "its end shows too late"), ("10001-", "source ended after")] {
+        let mut command = command(&["--range", range, "-", "/dev/null"]);
+        let output = command.stdin(piped(&from)).output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+#[test]
+fn the_kernel_is_asked_for_what_the_account_says() {
+    require!(Capability::Strace);
+    let dir = tempfile::tempdir_in(underpass_testkit::disk::disk_dir().unwrap()).unwrap();
+    let (from, to) = (patterned(dir.path(), "from", 8 << 20), dir.path().join("to"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = format!("tcp://{}", listener.local_addr().unwrap());
+    let reading = std::thread::spawn(move || {
+        std::io::copy(&mut listener.accept().unwrap().0, &mut std::io::sink()).unwrap()
+    });
+    for (sink, call) in [(utf8(&to), "copy_file_range"), (&*tcp, "sendfile")] {
+        let log = dir.path().join("log");
+        let status = Command::new("strace")
+            .args(["-f", "-qq", "-o", utf8(&log), "-e", "trace=%desc,%network,sendfile,splice"])
+            .arg(env!("CARGO_BIN_EXE_underpass"))
+            .args(["copy", "-q", utf8(&from), sink])
+            .status();
+        assert!(status.unwrap().success());
+        let log = std::fs::read_to_string(log).unwrap();
+        // `call(…) = count`, after the process's number.
+        let moved = |name: &str| -> u64 {
+            let lines = log.lines().filter_map(|line| line.split_once(' '));
+            let calls = lines.filter(|(_, line)| line.trim_start().starts_with(name));
+            calls.filter_map(|(_, line)| line.rsplit_once(" = ")?.1.parse::<u64>().ok()).sum()
+        };
+        assert_eq!(moved(&format!("{call}(")), 8 << 20, "{log}");
+        for copying in ["read(", "pread64(", "write(", "pwrite64(", "pwritev(", "sendmsg("] {
+            assert!(moved(copying) < 100_000, "{copying} {log}");
+        }
+    }
+    assert_eq!(reading.join().unwrap(), 8 << 20);
 }
