@@ -17,7 +17,7 @@ use crate::outcome::{Expectation, Tally};
 use crate::{guest, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 24] = [
+const NEEDED: [(&str, &str); 27] = [
     ("bash", "bash"),
     ("cc", "gcc"),
     ("cpio", "cpio"),
@@ -25,6 +25,7 @@ const NEEDED: [(&str, &str); 24] = [
     ("busybox", "busybox-static"),
     ("ethtool", "ethtool"),
     ("git", "git"),
+    ("haproxy", "haproxy"),
     ("ip", "iproute2"),
     ("ldd", "libc-bin"),
     ("losetup", "mount"),
@@ -32,12 +33,14 @@ const NEEDED: [(&str, &str); 24] = [
     ("mkfs.ext4", "e2fsprogs"),
     ("mkfs.xfs", "xfsprogs"),
     ("mount", "mount"),
+    ("nc", "netcat-openbsd"),
     ("nginx", "nginx-light"),
     ("nsenter", "util-linux"),
     ("openssl", "openssl"),
     ("python3", "python3"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("setcap", "libcap2-bin"),
+    ("socat", "socat"),
     ("strace", "strace"),
     ("taskset", "util-linux"),
     ("tc", "iproute2"),

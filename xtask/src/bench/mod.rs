@@ -14,6 +14,7 @@ mod http;
 mod idle;
 mod load;
 mod peers;
+mod relay;
 mod report;
 mod serve;
 mod stats;
@@ -40,7 +41,7 @@ const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 
 /// The names of the benches, as the command line has them.
-pub(crate) const NAMES: [&str; 5] = ["serve", "idle", "cold", "transfer", "watching"];
+pub(crate) const NAMES: [&str; 6] = ["serve", "idle", "cold", "transfer", "watching", "relay"];
 
 /// Measures this workspace beside its competitors.
 #[derive(Debug, Args)]
@@ -67,6 +68,8 @@ enum Bench {
     Transfer(transfer::Options),
     /// A server with `underpass explain` attached to it, and without.
     Watching(watching::Options),
+    /// TCP relays: bulk, small round trips, new connections.
+    Relay(relay::Options),
 }
 
 /// Runs one bench, first moving to an optimised build in a namespace of its own.
@@ -97,6 +100,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
         Bench::Transfer(all) => transfer::run(&all, &mut report),
         Bench::Watching(all) if options.smoke => watching::run(&all.smoke(), true, &mut report),
         Bench::Watching(all) => watching::run(&all, false, &mut report),
+        Bench::Relay(all) if options.smoke => relay::run(&all.smoke(), &mut report),
+        Bench::Relay(all) => relay::run(&all, &mut report),
     }?;
     if let Some(name) = options.record {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
