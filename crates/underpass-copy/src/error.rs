@@ -226,7 +226,9 @@ impl CopyError {
         match self {
             Self::Open { source, .. } => remedy_of_opening(source),
             Self::Transfer { source, .. } => remedy_of_transfer(source),
-            Self::Status { status: 401 | 403, .. } => Some("the server lets you in by other means"),
+            Self::Status { status: 401 | 403, .. } => {
+                Some("it does not let everybody in, and no user can be named")
+            }
             Self::Status { status: 404, .. } => Some("check the path"),
             Self::Status { status: 405 | 501, .. } => {
                 Some("the server takes no PUT there; nginx needs dav_methods PUT")

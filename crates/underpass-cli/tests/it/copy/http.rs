@@ -4,11 +4,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use underpass_testkit::payload;
 use underpass_testkit::require;
 use underpass_testkit::server::{Server, free_address};
 use underpass_testkit::skip::Capability;
+use underpass_testkit::{payload, wait};
 
 use super::{assert_payload, command, failure, names, patterned, piped, report, utf8};
 
@@ -212,4 +213,43 @@ fn ranges_of_one_file_come_over_several_connections() {
     let (code, line) = failure(&["--parallel", "4", "/dev/null", utf8(&to)]);
     assert_eq!(code, Some(1));
     assert!(line.contains("--parallel cannot be used with /dev/null"), "{line}");
+}
+
+#[test]
+fn a_download_is_gone_on_with_unless_the_server_has_another_version() {
+    require!(Capability::Program("nginx"));
+    let dir = tempfile::tempdir_in(underpass_testkit::disk::disk_dir().unwrap()).unwrap();
+    let server = nginx(dir.path(), false);
+    let url = format!("http://{}/file", server.address());
+    let (to, part) = (dir.path().join("to"), dir.path().join("to.part"));
+    let root = dir.path().join("root");
+    for (is_changed, len) in [(false, LEN), (true, LEN + 1)] {
+        patterned(&root, "file", LEN);
+        let mut command = command(&["--resume", "--limit-rate", "1M", &url, utf8(&to)]);
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let begun = || std::fs::metadata(&part).is_ok_and(|m| m.len() > 0).then_some(());
+        wait::until(Duration::from_secs(10), begun).expect("it begins");
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
+        let have = std::fs::metadata(&part).unwrap().len();
+        assert!((1..LEN).contains(&have), "{have}");
+        if is_changed {
+            patterned(&root, "file", len);
+            let (code, line) = failure(&["--resume", &url, utf8(&to)]);
+            assert_eq!(code, Some(1));
+            assert!(
+                line.contains("has changed since") && line.contains("to.part was begun"),
+                "{line}"
+            );
+            assert_eq!(std::fs::metadata(&part).unwrap().len(), have);
+            assert!(!to.exists());
+        } else {
+            let account = report(&["--resume", &url, utf8(&to)]);
+            assert_eq!(account["resumed_at"], have);
+            assert_eq!(account["through_user_space"], 0);
+            assert_payload(&to, 0, LEN);
+            std::fs::remove_file(&to).unwrap();
+        }
+    }
 }
