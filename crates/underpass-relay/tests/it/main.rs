@@ -3,6 +3,7 @@
 
 mod echo;
 mod ends;
+mod faults;
 mod fixture;
 mod peers;
 mod proxy;
