@@ -157,13 +157,7 @@ fn a_source_that_is_cut_in_mid_copy_is_an_error() {
     let (from, to) = (patterned(dir.path(), "from", 3_000_000), dir.path().join("to"));
     let arguments = ["--limit-rate", "2M", utf8(&from), utf8(&to)];
     let child = command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
-    // The copy holds the file open: then it has its length.
-    let opened = format!("/proc/{}/fd", child.id());
-    let is_open = || {
-        let links = std::fs::read_dir(&opened).ok()?;
-        links.flatten().find(|link| std::fs::read_link(link.path()).is_ok_and(|to| to == from))
-    };
-    wait::until(Duration::from_secs(10), is_open).expect("the source is opened");
+    wait_until_it_holds(child.id(), &from);
     let peer = File::options().write(true).open(&from).unwrap();
     wait::until(Duration::from_millis(300), || None::<()>);
     peer.set_len(1_000).unwrap();
@@ -188,4 +182,35 @@ fn a_sink_that_nobody_reads_does_not_hold_up_a_signal() {
     rustix::process::kill_process(id, Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Waits until a copy has its source open: then it has its length.
+fn wait_until_it_holds(process: u32, path: &std::path::Path) {
+    let opened = format!("/proc/{process}/fd");
+    let path = path.canonicalize().unwrap();
+    let is_open = || {
+        let links = std::fs::read_dir(&opened).ok()?;
+        links.flatten().find(|link| std::fs::read_link(link.path()).is_ok_and(|to| to == path))
+    };
+    wait::until(Duration::from_secs(10), is_open).expect("the source is opened");
+}
+
+#[test]
+fn a_source_that_is_cut_within_its_last_hole_is_an_error_too() {
+    let dir = tempfile::tempdir_in(underpass_testkit::disk::disk_dir().unwrap()).unwrap();
+    let (from, to) = (patterned(dir.path(), "from", 1 << 20), dir.path().join("to"));
+    let source = File::options().write(true).open(&from).unwrap();
+    source.set_len(10 << 20).unwrap();
+    // Nobody looks at the file's times: only its length tells.
+    let arguments =
+        ["--stability", "none", "--limit-rate", "2M", "--method", "copy", utf8(&from), utf8(&to)];
+    let child = command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until_it_holds(child.id(), &from);
+    wait::until(Duration::from_millis(200), || None::<()>);
+    source.set_len(2 << 20).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{line}");
+    assert!(line.contains("source ended") && line.contains("8388608 bytes are missing"), "{line}");
+    assert!(!to.exists());
 }
