@@ -68,6 +68,7 @@ fn a_killed_copy_leaves_no_name_behind() {
     let (host, port) = waiting.host_and_port();
     let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
     peer.write_all(&payload::pattern(0..1_000_000)).unwrap();
+    wait_until_it_holds(waiting.child.id(), dir.path());
     waiting.signal(Signal::KILL);
     assert_eq!(waiting.end().0, None);
     assert_eq!(names(dir.path()), ["to"]);
@@ -184,13 +185,15 @@ fn a_sink_that_nobody_reads_does_not_hold_up_a_signal() {
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Waits until a copy has its source open: then it has its length.
+/// Waits until a copy has the file open, or one in that directory: then it has its length.
 fn wait_until_it_holds(process: u32, path: &std::path::Path) {
     let opened = format!("/proc/{process}/fd");
     let path = path.canonicalize().unwrap();
     let is_open = || {
         let links = std::fs::read_dir(&opened).ok()?;
-        links.flatten().find(|link| std::fs::read_link(link.path()).is_ok_and(|to| to == path))
+        links
+            .flatten()
+            .find(|link| std::fs::read_link(link.path()).is_ok_and(|to| to.starts_with(&path)))
     };
     wait::until(Duration::from_secs(10), is_open).expect("the source is opened");
 }
