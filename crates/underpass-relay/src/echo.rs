@@ -123,6 +123,8 @@ pub(crate) async fn echo(
         None => echo.move_bytes().await,
         Some(tee) => match echo.move_and_keep(&tee).await {
             Ok(end) => end,
+            // The file, and not the client, took no more.
+            Err(_) if tee.failure().is_some() => End::Cut,
             Err(_) => End::ClientFailed,
         },
     };

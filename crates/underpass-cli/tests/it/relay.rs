@@ -8,7 +8,8 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use underpass_testkit::wait;
+use underpass_testkit::disk::{Disk, FileSystem};
+use underpass_testkit::{require, wait};
 
 use crate::command::underpass;
 
@@ -190,6 +191,26 @@ fn an_echo_server_says_where_it_is_and_keeps_what_comes() {
     let (code, stdout, stderr) = echo.end();
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert_eq!(fields(&stdout, &["end", "echoed", "spliced"]), ["closed", "5", "5"]);
+}
+
+#[test]
+fn an_echo_server_whose_disk_is_full_echoes_no_more_than_it_has_kept() {
+    let disk = require!(Disk::new(FileSystem::Ext4, 16 << 20));
+    let file = disk.path().join("kept");
+    let echo = Running::start(&["echo", "0", "--tee", utf8(&file), "--log", "-"]);
+    let mut client = echo.connect();
+    let mut sender = client.try_clone().unwrap();
+    let sending = std::thread::spawn(move || sender.write_all(&vec![b'x'; 32 << 20]));
+    let mut echoed = Vec::new();
+    let received = client.read_to_end(&mut echoed);
+    // One call meets the reset; for the other the stream has just ended.
+    assert!(sending.join().unwrap().is_err() || received.is_err());
+    assert!(echoed.len() <= fs::read(&file).unwrap().len(), "{} echoed", echoed.len());
+    echo.signal(Signal::TERM);
+    let (code, stdout, stderr) = echo.end();
+    assert_eq!((code, fields(&stdout, &["end"])), (Some(1), vec!["cut"]));
+    let line = "underpass echo: not everything that was echoed was kept: No space left on device";
+    assert!(stderr.contains(line), "{stderr}");
 }
 
 #[test]
