@@ -17,7 +17,7 @@ use crate::outcome::{Expectation, Tally};
 use crate::{guest, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 27] = [
+const NEEDED: [(&str, &str); 28] = [
     ("bash", "bash"),
     ("cc", "gcc"),
     ("cpio", "cpio"),
@@ -27,6 +27,7 @@ const NEEDED: [(&str, &str); 27] = [
     ("git", "git"),
     ("haproxy", "haproxy"),
     ("ip", "iproute2"),
+    ("javac", "default-jdk-headless"),
     ("ldd", "libc-bin"),
     ("losetup", "mount"),
     ("mkfs.btrfs", "btrfs-progs"),
