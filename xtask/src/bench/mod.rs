@@ -7,6 +7,7 @@
 //! it shows that every bench still runs.
 
 mod cold;
+mod copy;
 mod cpu;
 mod drain;
 mod files;
@@ -41,7 +42,8 @@ const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 
 /// The names of the benches, as the command line has them.
-pub(crate) const NAMES: [&str; 6] = ["serve", "idle", "cold", "transfer", "watching", "relay"];
+pub(crate) const NAMES: [&str; 7] =
+    ["serve", "idle", "cold", "transfer", "watching", "relay", "copy"];
 
 /// Measures this workspace beside its competitors.
 #[derive(Debug, Args)]
@@ -70,6 +72,8 @@ enum Bench {
     Watching(watching::Options),
     /// TCP relays: bulk, small round trips, new connections.
     Relay(relay::Options),
+    /// Files to sockets and to files, beside socat, nc and cp.
+    Copy(copy::Options),
 }
 
 /// Runs one bench, first moving to an optimised build in a namespace of its own.
@@ -102,6 +106,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
         Bench::Watching(all) => watching::run(&all, false, &mut report),
         Bench::Relay(all) if options.smoke => relay::run(&all.smoke(), &mut report),
         Bench::Relay(all) => relay::run(&all, &mut report),
+        Bench::Copy(all) if options.smoke => copy::run(&all.smoke(), &mut report),
+        Bench::Copy(all) => copy::run(&all, &mut report),
     }?;
     if let Some(name) = options.record {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
