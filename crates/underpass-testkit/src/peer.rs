@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
+
 /// A kind of stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -48,7 +50,25 @@ impl Way {
             }
         }
     }
+
+    /// As [`Way::connect`], for what must become full: the buffers of a TCP socket grow by
+    /// themselves, up to 32 MiB.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Way::connect`], and of setsockopt(2).
+    pub fn connect_small(self) -> io::Result<(OwnedFd, OwnedFd)> {
+        let ends = self.connect()?;
+        if matches!(self, Self::Tcp | Self::Unix) {
+            set_socket_send_buffer_size(&ends.0, SMALL_BYTES)?;
+            set_socket_recv_buffer_size(&ends.1, SMALL_BYTES)?;
+        }
+        Ok(ends)
+    }
 }
+
+/// What [`Way::connect_small`] lets each end of a socket hold; the kernel doubles it.
+const SMALL_BYTES: usize = 1 << 16;
 
 /// Sets or clears `O_NONBLOCK`.
 ///

@@ -200,8 +200,8 @@ fn a_full_sink_is_waited_for_and_not_asked_again_and_again() {
     let [runtime, _] = runtimes();
     for (from, to) in [(Way::Tcp, Way::TinyPipe), (Way::Pipe, Way::Unix), (Way::Tcp, Way::Tcp)] {
         runtime.block_on(async {
-            let (write, read) = from.connect().unwrap();
-            let (sink, unread) = to.connect().unwrap();
+            let (write, read) = from.connect_small().unwrap();
+            let (sink, unread) = to.connect_small().unwrap();
             let feeder = feed(write, pattern(0..4 * LEN));
             let ends = (End::new(from, read, true, false), End::new(to, sink, false, false));
             let mut transfer = Transfer::new(Source::stream(&ends.0), Sink::stream(&ends.1));
