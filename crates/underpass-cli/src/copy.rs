@@ -9,11 +9,11 @@ use std::io::{self, Write};
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
-use underpass_copy::{CopyError, Event, Failure, Interrupt, Report, Session};
+use underpass_copy::{Event, Failure, Interrupt, Report, Session};
 
 pub(crate) use arguments::CopyArguments;
 
-use crate::exit::{Ended, say};
+use crate::exit::{Ended, say, with_remedy};
 
 /// Copies, once or for one peer after the other.
 ///
@@ -27,7 +27,7 @@ pub(crate) fn run(wanted: CopyArguments) -> anyhow::Result<()> {
     let interrupt = Interrupt::catch()?;
     let mut screen = Screen { bar: None, is_quiet: wanted.quiet };
     let opened = Session::open(wanted.request(), &interrupt, &mut |event| screen.show(event));
-    let session = opened.map_err(|error| with_remedy(&error))?;
+    let session = opened.map_err(|error| with_remedy(&error, error.remedy()))?;
     loop {
         let answer = session.copy(&mut |event| screen.show(event));
         screen.clear();
@@ -68,7 +68,7 @@ fn tell(wanted: &CopyArguments, report: &Report) -> anyhow::Result<()> {
 
 /// The error to end with; as JSON, what arrived is told too.
 fn tell_failure(wanted: &CopyArguments, failure: &Failure) -> anyhow::Result<anyhow::Error> {
-    let error = with_remedy(&failure.error);
+    let error = with_remedy(&failure.error, failure.error.remedy());
     let error = match &failure.kept {
         Some(kept) => {
             anyhow::anyhow!("{error:#}; what arrived is in {}", kept.display())
@@ -99,20 +99,6 @@ fn print_json(wanted: &CopyArguments, value: &Value) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(line.as_bytes())?;
     Ok(stdout.flush()?)
-}
-
-/// The error's chain in one line, and what the user can do.
-fn with_remedy(error: &CopyError) -> anyhow::Error {
-    let mut line = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        line = format!("{line}: {next}");
-        cause = next.source();
-    }
-    match error.remedy() {
-        Some(remedy) => anyhow::anyhow!("{line}; {remedy}"),
-        None => anyhow::anyhow!("{line}"),
-    }
 }
 
 /// Standard error, with a bar if it is a terminal.

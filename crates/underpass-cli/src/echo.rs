@@ -5,11 +5,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use underpass_relay::{BindError, Echo, EchoOptions, Endpoint, Sink};
+use underpass_relay::{Echo, EchoOptions, Endpoint, Sink};
 
 use crate::args::{address, processors, workers};
-use crate::exit::say;
-use crate::relay::{OrOff, duration_or_off, remedy_of_listening, sink};
+use crate::exit::{say, with_remedy};
+use crate::relay::{OrOff, duration_or_off, remedy, sink};
 
 /// Send back to each client what it sends, by splice.
 ///
@@ -80,25 +80,11 @@ pub(crate) fn run(wanted: EchoArguments) -> anyhow::Result<()> {
         metrics: wanted.metrics,
         log: wanted.log,
     };
-    let echo = Echo::bind(options).map_err(with_remedy)?;
+    let echo = Echo::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
     let counted = if workers.get() == 1 { "worker" } else { "workers" };
     say(&format!("echoing at {} ({workers} {counted})", echo.endpoint()));
     if let Some(address) = echo.metrics_address() {
         say(&format!("metrics at http://{address}/metrics"));
     }
     Ok(echo.run()?)
-}
-
-fn with_remedy(error: BindError) -> anyhow::Error {
-    let remedy = match &error {
-        BindError::Listen { source, .. } => remedy_of_listening(source.kind()),
-        BindError::Tee { .. } => Some("give a file that can be written"),
-        BindError::Log(_) => Some("give a file that can be written, '-' or 'off'"),
-        BindError::Targets(_) | BindError::Signals(_) | _ => None,
-    };
-    let error = anyhow::Error::from(error);
-    match remedy {
-        Some(remedy) => anyhow::anyhow!("{error:#}; {remedy}"),
-        None => error,
-    }
 }

@@ -4,7 +4,9 @@
 //! A failure is one line on standard error: the command, the chain of causes from the object to
 //! the kernel's answer, and a remedy where there is one.
 
+use std::error::Error;
 use std::io::{ErrorKind, Write};
+use std::iter::successors;
 use std::process::ExitCode;
 
 /// A command that a signal ended, which a shell tells by the exit code.
@@ -22,7 +24,7 @@ impl std::fmt::Display for Ended {
     }
 }
 
-impl std::error::Error for Ended {}
+impl Error for Ended {}
 
 /// Tells of a failure and gives the exit code.
 pub(crate) fn code(command: &str, outcome: anyhow::Result<()>) -> ExitCode {
@@ -34,6 +36,27 @@ pub(crate) fn code(command: &str, outcome: anyhow::Result<()>) -> ExitCode {
     say(&format!("underpass {command}: {error:#}"));
     let signal = error.downcast_ref().and_then(|ended: &Ended| u8::try_from(ended.signal).ok());
     signal.map_or(ExitCode::FAILURE, |signal| ExitCode::from(128_u8.saturating_add(signal)))
+}
+
+/// An error's chain in one line, and what the user can do about it.
+pub(crate) fn with_remedy(error: &dyn Error, remedy: Option<&'static str>) -> anyhow::Error {
+    let causes = successors(Some(error), |&error| error.source());
+    let mut line = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    if let Some(remedy) = remedy {
+        line = format!("{line}; {remedy}");
+    }
+    anyhow::anyhow!(line)
+}
+
+/// What to do where an address cannot be listened at.
+pub(crate) fn remedy_of_listening(kind: ErrorKind) -> Option<&'static str> {
+    [
+        (ErrorKind::AddrInUse, "choose another port or path, or port 0 for any free one"),
+        (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),
+        (ErrorKind::PermissionDenied, "ports below 1024 need root or CAP_NET_BIND_SERVICE"),
+    ]
+    .into_iter()
+    .find_map(|(found, remedy)| (kind == found).then_some(remedy))
 }
 
 /// Prints a line to standard error.

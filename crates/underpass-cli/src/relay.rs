@@ -1,6 +1,5 @@
 //! `underpass relay`: makes a relay of the flags and runs it until a signal.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,7 +9,7 @@ use clap::{Args, ValueEnum};
 use underpass_relay::{BindError, Endpoint, Options, Relay, Sink, Targets, Version};
 
 use crate::args::{address, processors, workers};
-use crate::exit::say;
+use crate::exit::{remedy_of_listening, say, with_remedy};
 
 /// Relay connections to one of several targets, by splice.
 ///
@@ -172,7 +171,7 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
     };
     options.check_every =
         wanted.check.map_or_else(|| several.then_some(CHECK_EVERY), |check| check.0);
-    let relay = Relay::bind(options).map_err(with_remedy)?;
+    let relay = Relay::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
     let targets: Vec<String> = relay.targets().iter().map(ToString::to_string).collect();
     say(&format!(
         "relaying {} to {} ({workers} {})",
@@ -186,27 +185,13 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
     Ok(relay.run()?)
 }
 
-/// The error's chain in one line, and what the user can do.
-fn with_remedy(error: BindError) -> anyhow::Error {
-    let remedy = match &error {
+/// What to do about a relay, or an echo server, that cannot start.
+pub(crate) fn remedy(error: &BindError) -> Option<&'static str> {
+    match error {
         BindError::Listen { source, .. } => remedy_of_listening(source.kind()),
         BindError::Targets(_) => Some("give one target a line: ADDRESS:PORT or unix:PATH"),
+        BindError::Tee { .. } => Some("give a file that can be written"),
         BindError::Log(_) => Some("give a file that can be written, '-' or 'off'"),
-        BindError::Tee { .. } | BindError::Signals(_) | _ => None,
-    };
-    let error = anyhow::Error::from(error);
-    match remedy {
-        Some(remedy) => anyhow::anyhow!("{error:#}; {remedy}"),
-        None => error,
+        BindError::Signals(_) | _ => None,
     }
-}
-
-pub(crate) fn remedy_of_listening(kind: ErrorKind) -> Option<&'static str> {
-    [
-        (ErrorKind::AddrInUse, "choose another port or path, or port 0 for any free one"),
-        (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),
-        (ErrorKind::PermissionDenied, "ports below 1024 need root or CAP_NET_BIND_SERVICE"),
-    ]
-    .into_iter()
-    .find_map(|(found, remedy)| (kind == found).then_some(remedy))
 }

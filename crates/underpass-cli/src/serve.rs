@@ -1,12 +1,10 @@
 //! `underpass serve`: makes a server of the flags and runs it until a signal.
 
-use std::io::{self, ErrorKind};
-
 use anyhow::Context;
 use underpass_serve::{BindError, Options, Server};
 
 use crate::args::ServeArguments;
-use crate::exit::say;
+use crate::exit::{remedy_of_listening, say, with_remedy};
 
 /// Serves until SIGINT or SIGTERM.
 ///
@@ -23,7 +21,7 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
         access_log: wanted.access_log,
         stability: wanted.stability,
     })
-    .map_err(with_remedy)?;
+    .map_err(|error| with_remedy(&error, remedy(&error)))?;
     say(&format!(
         "serving {} at http://{}/ ({workers} {})",
         directory.display(),
@@ -33,31 +31,11 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     Ok(server.run()?)
 }
 
-/// The error's chain in one line, and what the user can do.
-fn with_remedy(error: BindError) -> anyhow::Error {
-    let remedy = remedy(&error);
-    let error = anyhow::Error::from(error);
-    match remedy {
-        Some(remedy) => anyhow::anyhow!("{error:#}; {remedy}"),
-        None => error,
-    }
-}
-
 fn remedy(error: &BindError) -> Option<&'static str> {
     match error {
         BindError::Root(_) => Some("give a directory you may enter: underpass serve DIR"),
-        BindError::Listen { source, .. } => remedy_of_listening(source),
+        BindError::Listen { source, .. } => remedy_of_listening(source.kind()),
         BindError::AccessLog { .. } => Some("give a file that can be written, '-' or 'off'"),
         BindError::Signals(_) | _ => None,
     }
-}
-
-fn remedy_of_listening(error: &io::Error) -> Option<&'static str> {
-    [
-        (ErrorKind::AddrInUse, "choose another port with --listen, or 0 for any free one"),
-        (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),
-        (ErrorKind::PermissionDenied, "ports below 1024 need root or CAP_NET_BIND_SERVICE"),
-    ]
-    .into_iter()
-    .find_map(|(kind, remedy)| (error.kind() == kind).then_some(remedy))
 }

@@ -147,7 +147,7 @@ fn a_start_that_fails_ends_with_1_and_one_line_with_the_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let (dir, file, none, log) = (utf8(dir.path()), utf8(&file), utf8(&none), utf8(&log));
-    let other = "choose another port with --listen, or 0 for any free one";
+    let other = "choose another port or path, or port 0 for any free one";
     let enter = "give a directory you may enter: underpass serve DIR";
     for (arguments, line) in [
         (
