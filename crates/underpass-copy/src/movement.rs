@@ -20,7 +20,7 @@ use crate::outlet::Outlet;
 use crate::parallel;
 use crate::patient::Patient;
 use crate::report::Checksum;
-use crate::session::Request;
+use crate::request::Request;
 
 /// What moving finds out beside the ledger.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use crate::drive::{Drain, Drive, Event, Stop};
 use crate::http::url::Url;
 use crate::http::{self, Body};
 use crate::range::Range;
-use crate::session::Request;
+use crate::request::Request;
 
 /// A range below this is not worth a connection of its own.
 pub(crate) const SHARE_BYTES_MIN: u64 = 1 << 20;

@@ -13,12 +13,19 @@ use rustix::io::Errno;
 
 use crate::carry::failed;
 use crate::drive::{Drive, Stop};
-use crate::error::CopyError;
+use crate::endpoint::Endpoint;
+use crate::error::{CopyError, Usage};
+use crate::http::url::Url;
+use crate::http::{self, Body};
+use crate::inlet::{self, Inlet};
+use crate::interrupt::Interrupt;
 use crate::patient::Stretch;
+use crate::range::Range;
+use crate::request::flag;
 use crate::target::part_name;
 
 /// So much of what is there is asked of a server again, to compare.
-pub(crate) const OVERLAP_BYTES: u64 = 64 * 1024;
+const OVERLAP_BYTES: u64 = 64 * 1024;
 
 /// The extended attribute of a part that holds the ETag it was begun with.
 const VALIDATOR: &str = "user.underpass.validator";
@@ -52,7 +59,7 @@ impl Standing {
     }
 
     /// What [`keep_validator`] kept.
-    pub(crate) fn validator(&self) -> Option<String> {
+    fn validator(&self) -> Option<String> {
         let mut value = vec![0; VALIDATOR_BYTES_MAX];
         let len = rustix::fs::getxattr(&self.path, VALIDATOR, &mut value[..]).ok()?;
         value.truncate(len);
@@ -69,10 +76,90 @@ impl Standing {
             .map_err(|error| CopyError::open("rename", self.path.display(), error))
     }
 
+    /// Asks a server for what is not there, and for a little of what is, to compare.
+    pub(crate) fn ask_for_the_rest<'i>(
+        &self,
+        url: &Url,
+        range: Range,
+        interrupt: &'i Interrupt,
+    ) -> Result<Body<'i>, CopyError> {
+        let (first, last) = match range {
+            Range::Whole => (0, None),
+            Range::From { first, last } => (first, last),
+            Range::Suffix(_) => {
+                let why = "where it starts is not known before; name its first byte";
+                return Err(flag("--resume", &Endpoint::Url(url.clone()), why));
+            }
+        };
+        let overlap = self.have.min(OVERLAP_BYTES);
+        let rest = Range::From { first: first + self.have - overlap, last };
+        let stored = self.validator();
+        let (have, path) = (self.have, self.path.display().to_string());
+        let source_name = url.to_string();
+        let body = match http::get(url, rest, stored.as_deref(), interrupt) {
+            Ok(answer) => Body::new(answer),
+            Err(CopyError::Usage(Usage::Range { len, .. })) => {
+                return Err(CopyError::Longer { path, source_name, have, len });
+            }
+            Err(error) => return Err(error),
+        };
+        if stored.is_some() && body.validator != stored {
+            return Err(CopyError::NewVersion { url: source_name, path });
+        }
+        inlet::cut(body, url, rest)
+    }
+
+    /// Compares what is there with the source, and leaves the source at the first byte that is
+    /// not.
+    pub(crate) fn check(
+        &self,
+        drive: &mut Drive<'_>,
+        inlet: &mut Inlet<'_>,
+        (source, sink): (&str, &str),
+    ) -> Result<(), CopyError> {
+        let have = self.have;
+        let path = self.path.display().to_string();
+        let longer = |len| {
+            let (path, source_name) = (path.clone(), source.to_owned());
+            CopyError::Longer { path, source_name, have, len }
+        };
+        let answer = match inlet {
+            Inlet::File(file) => {
+                if file.len < have {
+                    return Err(longer(file.len));
+                }
+                let (at, end) = (file.start, file.start + have);
+                let answer = self.compare(drive, 0, &mut Stretch { file: &file.file, at, end });
+                file.start += have;
+                file.len -= have;
+                answer
+            }
+            Inlet::Http(body) => {
+                let from = have - have.min(OVERLAP_BYTES);
+                if body.len().is_some_and(|len| from + len < have) {
+                    return Err(longer(from + body.len().unwrap_or(0)));
+                }
+                self.compare(drive, from, body)
+            }
+            Inlet::Stream(_) => {
+                drive.note(format!(
+                    "{have} bytes are in {path} and cannot be compared with {source}, which can \
+                     be read once only; it must go on at byte {have}"
+                ));
+                Ok(None)
+            }
+        };
+        let stopped = |stop| CopyError::stopped(stop, (source, sink), drive.done, drive.total);
+        match answer.map_err(stopped)? {
+            None => Ok(()),
+            Some(at) => Err(CopyError::Differs { path, source_name: source.to_owned(), at, have }),
+        }
+    }
+
     /// Compares the bytes from `from` to its end with what `reader` yields.
     ///
     /// The outer error is of reading, the inner answer the first byte that differs.
-    pub(crate) fn compare(
+    fn compare(
         &self,
         drive: &Drive<'_>,
         from: u64,

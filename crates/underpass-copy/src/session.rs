@@ -4,15 +4,12 @@
 //! asked for the rest), the source before the sink (which must know the length), and the sink
 //! gets its name last of all.
 
-use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use rustix::fs::SeekFrom;
-use underpass::{Policy, Stability};
 
-use crate::digest::Algorithm;
 use crate::drive::{Drive, Event, Stop};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Failure, Usage};
@@ -21,70 +18,14 @@ use crate::inlet::{self, FileInlet, Inlet, Stream};
 use crate::interrupt::Interrupt;
 use crate::movement::{self, Account};
 use crate::outlet::{self, Outlet};
-use crate::patient::Stretch;
 use crate::range::Range;
 use crate::report::Report;
-use crate::resume::{self, OVERLAP_BYTES, Standing};
+use crate::request::{Request, check, verifies};
+use crate::resume::{self, Standing};
 use crate::socket::{self, Listener};
 use crate::target::Making;
 use crate::tree::{self, Walk};
 use crate::verify;
-
-/// What is to be copied, and how.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Where the bytes come from.
-    pub source: Endpoint,
-    /// Where they go.
-    pub sink: Endpoint,
-    /// Who chooses the method.
-    pub policy: Policy,
-    /// What is done about a source file that changes.
-    pub stability: Stability,
-    /// Which bytes of the source.
-    pub range: Range,
-    /// Go on with what an earlier copy left, and leave what this one gets if it fails.
-    pub resume: bool,
-    /// Bytes a second that are not exceeded.
-    pub limit_bytes_per_s: Option<u64>,
-    /// A digest to report.
-    pub checksum: Option<Algorithm>,
-    /// End only when a file's bytes are on its disk.
-    pub fsync: bool,
-    /// Exchange length and digest with the `underpass` at the other end of a socket.
-    pub verify: bool,
-    /// Connections that ranges of a server's file come over.
-    pub parallel: NonZeroU32,
-    /// Give a file its name when it is whole.
-    pub atomic: bool,
-    /// Copy a folder with all that is in it.
-    pub recursive: bool,
-    /// With it, the extended attributes too.
-    pub xattrs: bool,
-}
-
-impl Request {
-    /// Everything of the source, atomically, by the engine's choice of method.
-    #[must_use]
-    pub fn new(source: Endpoint, sink: Endpoint) -> Self {
-        Self {
-            source,
-            sink,
-            policy: Policy::Auto,
-            stability: Stability::default(),
-            range: Range::Whole,
-            resume: false,
-            limit_bytes_per_s: None,
-            checksum: None,
-            fsync: false,
-            verify: false,
-            parallel: NonZeroU32::MIN,
-            atomic: true,
-            recursive: false,
-            xattrs: false,
-        }
-    }
-}
 
 /// A request whose listening sockets are open.
 #[derive(Debug)]
@@ -227,7 +168,8 @@ impl<'i> Session<'i> {
             .and_then(|path| Standing::find(path, !self.request.atomic));
         let mut inlet = self.open_source(standing.as_ref())?;
         if let Some(standing) = &standing {
-            self.check_standing(drive, &mut inlet, standing)?;
+            let (from, to) = self.names();
+            standing.check(drive, &mut inlet, (&from, &to))?;
             outcome.resumed_at = standing.have;
             drive.done = standing.have;
         }
@@ -285,80 +227,12 @@ impl<'i> Session<'i> {
                 Err(error) => return Err(error),
             }
         }
-        let (Endpoint::Url(url), Some(standing)) = (source, standing) else {
-            return inlet::open(source, *range, self.source_listener.as_ref(), self.interrupt);
-        };
-        let (first, last) = match range {
-            Range::Whole => (0, None),
-            Range::From { first, last } => (*first, *last),
-            Range::Suffix(_) => {
-                let why = "where it starts is not known before; name its first byte";
-                return Err(flag("--resume", source, why));
+        match (source, standing) {
+            (Endpoint::Url(url), Some(standing)) => {
+                let body = standing.ask_for_the_rest(url, *range, self.interrupt)?;
+                Ok(Inlet::Http(Box::new(body)))
             }
-        };
-        let overlap = standing.have.min(OVERLAP_BYTES);
-        let rest = Range::From { first: first + standing.have - overlap, last };
-        let stored = standing.validator();
-        let (have, path) = (standing.have, standing.path.display().to_string());
-        let source_name = url.to_string();
-        let body = match http::get(url, rest, stored.as_deref(), self.interrupt) {
-            Ok(answer) => Body::new(answer),
-            Err(CopyError::Usage(Usage::Range { len, .. })) => {
-                return Err(CopyError::Longer { path, source_name, have, len });
-            }
-            Err(error) => return Err(error),
-        };
-        if stored.is_some() && body.validator != stored {
-            return Err(CopyError::NewVersion { url: source_name, path });
-        }
-        inlet::cut(body, url, rest).map(|body| Inlet::Http(Box::new(body)))
-    }
-
-    /// Compares what is there with the source, and leaves the source at the first byte that is
-    /// not.
-    fn check_standing(
-        &self,
-        drive: &mut Drive<'_>,
-        inlet: &mut Inlet<'_>,
-        standing: &Standing,
-    ) -> Result<(), CopyError> {
-        let have = standing.have;
-        let name = self.request.source.to_string();
-        let path = standing.path.display().to_string();
-        let longer = |len| {
-            let (path, source_name) = (path.clone(), name.clone());
-            CopyError::Longer { path, source_name, have, len }
-        };
-        let answer = match inlet {
-            Inlet::File(file) => {
-                if file.len < have {
-                    return Err(longer(file.len));
-                }
-                let (at, end) = (file.start, file.start + have);
-                let answer = standing.compare(drive, 0, &mut Stretch { file: &file.file, at, end });
-                file.start += have;
-                file.len -= have;
-                answer
-            }
-            Inlet::Http(body) => {
-                let from = have - have.min(OVERLAP_BYTES);
-                if body.len().is_some_and(|len| from + len < have) {
-                    return Err(longer(from + body.len().unwrap_or(0)));
-                }
-                standing.compare(drive, from, body)
-            }
-            Inlet::Stream(_) => {
-                drive.note(format!(
-                    "{have} bytes are in {path} and cannot be compared with {name}, which can be \
-                     read once only; it must go on at byte {have}"
-                ));
-                Ok(None)
-            }
-        };
-        let answer = answer.map_err(|stop| self.stopped(stop, drive))?;
-        match answer {
-            None => Ok(()),
-            Some(at) => Err(CopyError::Differs { path, source_name: name, at, have }),
+            _ => inlet::open(source, *range, self.source_listener.as_ref(), self.interrupt),
         }
     }
 
@@ -477,38 +351,6 @@ fn listen(
     Ok(Some(listener))
 }
 
-/// Refuses what cannot be before anything is opened.
-fn check(request: &Request) -> Result<(), CopyError> {
-    let Request { source, sink, resume, range, .. } = request;
-    let is_path = matches!(sink, Endpoint::Path(_));
-    if *resume && !is_path {
-        return Err(flag("--resume", sink, "only a file tells how much of it is there"));
-    }
-    let is_remote = sink.is_socket() || matches!(sink, Endpoint::Url(_));
-    if request.fsync && is_remote {
-        return Err(flag("--fsync", sink, "only a file's disk is at hand"));
-    }
-    check_ends(request)?;
-    let is_partial = *resume || *range != Range::Whole || request.checksum.is_some();
-    if request.recursive && is_partial {
-        let why = "ranges, resuming and digests are of one file";
-        return Err(flag("-r", source, why));
-    }
-    let is_stream = source.is_socket();
-    if is_stream && matches!(range, Range::Suffix(_)) {
-        return Err(flag(
-            "--range -COUNT",
-            source,
-            "a stream's end shows too late; name the first",
-        ));
-    }
-    Ok(())
-}
-
-fn flag(flag: &'static str, end: &Endpoint, why: &'static str) -> CopyError {
-    CopyError::Usage(Usage::Flag { flag, end: end.to_string(), why })
-}
-
 fn refuse_same_file(from: &std::path::Path, to: &std::path::Path) -> Result<(), CopyError> {
     use std::os::unix::fs::MetadataExt;
     let (Ok(one), Ok(other)) = (std::fs::metadata(from), std::fs::metadata(to)) else {
@@ -517,41 +359,6 @@ fn refuse_same_file(from: &std::path::Path, to: &std::path::Path) -> Result<(), 
     if one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()) {
         let (from, to) = (from.display().to_string(), to.display().to_string());
         return Err(CopyError::Usage(Usage::SameFile(from, to)));
-    }
-    Ok(())
-}
-
-/// Whether the two ends are to agree on what was sent.
-fn verifies(request: &Request) -> bool {
-    let is_to_or_from_peer = request.source.is_socket() || request.sink.is_socket();
-    request.verify || request.parallel.get() > 1 && is_to_or_from_peer
-}
-
-/// What --verify and --parallel ask of the ends.
-fn check_ends(request: &Request) -> Result<(), CopyError> {
-    let Request { source, sink, .. } = request;
-    let is_fetch = matches!((source, sink), (Endpoint::Url(_), Endpoint::Path(_)));
-    if request.parallel.get() > 1 && !is_fetch && source.is_socket() == sink.is_socket() {
-        let why = "ranges are had of a server (http:// or https://) into a file, and between two \
-                   underpass over sockets";
-        return Err(flag("--parallel", source, why));
-    }
-    if request.parallel.get() > 1 && is_fetch && request.resume {
-        let why = "of a part that several connections made nobody knows what is there";
-        return Err(flag("--parallel --resume", source, why));
-    }
-    if !verifies(request) {
-        return Ok(());
-    }
-    let flag = |why| Err(flag("--verify", sink, why));
-    if source.is_socket() == sink.is_socket() {
-        return flag("one end must be a socket, at whose other end is underpass copy --verify");
-    }
-    if request.resume || matches!(sink, Endpoint::Url(_)) {
-        return flag("what the other end confirms is a whole transfer into a file or stream");
-    }
-    if request.checksum.is_some() || request.range != Range::Whole && source.is_socket() {
-        return flag("what the sender chose is compared whole, by BLAKE3");
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::drive::{Drain, Drive, Feed, Stop};
 use crate::inlet::FileInlet;
 use crate::parallel::{Crew, SHARE_BYTES_MIN};
 use crate::patient::Patient;
-use crate::session::Request;
+use crate::request::Request;
 use crate::verify::{self, Hello, Sum};
 
 /// Connections that a receiver opens because a sender says so.

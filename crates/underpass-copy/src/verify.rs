@@ -29,7 +29,7 @@ use crate::interrupt::{Interrupt, Woken};
 use crate::movement::{self, Account};
 use crate::outlet::Outlet;
 use crate::patient::Patient;
-use crate::session::Request;
+use crate::request::Request;
 use crate::shares::{self, More};
 use crate::socket;
 

@@ -1,0 +1,136 @@
+//! What a user asks of a copy, and what does not go together.
+//!
+//! Everything that can be refused without a look at the ends is refused here, before anything is
+//! opened.
+
+use std::num::NonZeroU32;
+
+use underpass::{Policy, Stability};
+
+use crate::digest::Algorithm;
+use crate::endpoint::Endpoint;
+use crate::error::{CopyError, Usage};
+use crate::range::Range;
+
+/// What is to be copied, and how.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where the bytes come from.
+    pub source: Endpoint,
+    /// Where they go.
+    pub sink: Endpoint,
+    /// Who chooses the method.
+    pub policy: Policy,
+    /// What is done about a source file that changes.
+    pub stability: Stability,
+    /// Which bytes of the source.
+    pub range: Range,
+    /// Go on with what an earlier copy left, and leave what this one gets if it fails.
+    pub resume: bool,
+    /// Bytes a second that are not exceeded.
+    pub limit_bytes_per_s: Option<u64>,
+    /// A digest to report.
+    pub checksum: Option<Algorithm>,
+    /// End only when a file's bytes are on its disk.
+    pub fsync: bool,
+    /// Exchange length and digest with the `underpass` at the other end of a socket.
+    pub verify: bool,
+    /// Connections that ranges of a server's file come over.
+    pub parallel: NonZeroU32,
+    /// Give a file its name when it is whole.
+    pub atomic: bool,
+    /// Copy a folder with all that is in it.
+    pub recursive: bool,
+    /// With it, the extended attributes too.
+    pub xattrs: bool,
+}
+
+impl Request {
+    /// Everything of the source, atomically, by the engine's choice of method.
+    #[must_use]
+    pub fn new(source: Endpoint, sink: Endpoint) -> Self {
+        Self {
+            source,
+            sink,
+            policy: Policy::Auto,
+            stability: Stability::default(),
+            range: Range::Whole,
+            resume: false,
+            limit_bytes_per_s: None,
+            checksum: None,
+            fsync: false,
+            verify: false,
+            parallel: NonZeroU32::MIN,
+            atomic: true,
+            recursive: false,
+            xattrs: false,
+        }
+    }
+}
+
+/// Refuses what cannot be before anything is opened.
+pub(crate) fn check(request: &Request) -> Result<(), CopyError> {
+    let Request { source, sink, resume, range, .. } = request;
+    let is_path = matches!(sink, Endpoint::Path(_));
+    if *resume && !is_path {
+        return Err(flag("--resume", sink, "only a file tells how much of it is there"));
+    }
+    let is_remote = sink.is_socket() || matches!(sink, Endpoint::Url(_));
+    if request.fsync && is_remote {
+        return Err(flag("--fsync", sink, "only a file's disk is at hand"));
+    }
+    check_ends(request)?;
+    let is_partial = *resume || *range != Range::Whole || request.checksum.is_some();
+    if request.recursive && is_partial {
+        let why = "ranges, resuming and digests are of one file";
+        return Err(flag("-r", source, why));
+    }
+    let is_stream = source.is_socket();
+    if is_stream && matches!(range, Range::Suffix(_)) {
+        return Err(flag(
+            "--range -COUNT",
+            source,
+            "a stream's end shows too late; name the first",
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn flag(flag: &'static str, end: &Endpoint, why: &'static str) -> CopyError {
+    CopyError::Usage(Usage::Flag { flag, end: end.to_string(), why })
+}
+
+/// Whether the two ends are to agree on what was sent.
+pub(crate) fn verifies(request: &Request) -> bool {
+    let is_to_or_from_peer = request.source.is_socket() || request.sink.is_socket();
+    request.verify || request.parallel.get() > 1 && is_to_or_from_peer
+}
+
+/// What --verify and --parallel ask of the ends.
+fn check_ends(request: &Request) -> Result<(), CopyError> {
+    let Request { source, sink, .. } = request;
+    let is_fetch = matches!((source, sink), (Endpoint::Url(_), Endpoint::Path(_)));
+    if request.parallel.get() > 1 && !is_fetch && source.is_socket() == sink.is_socket() {
+        let why = "ranges are had of a server (http:// or https://) into a file, and between two \
+                   underpass over sockets";
+        return Err(flag("--parallel", source, why));
+    }
+    if request.parallel.get() > 1 && is_fetch && request.resume {
+        let why = "of a part that several connections made nobody knows what is there";
+        return Err(flag("--parallel --resume", source, why));
+    }
+    if !verifies(request) {
+        return Ok(());
+    }
+    let flag = |why| Err(flag("--verify", sink, why));
+    if source.is_socket() == sink.is_socket() {
+        return flag("one end must be a socket, at whose other end is underpass copy --verify");
+    }
+    if request.resume || matches!(sink, Endpoint::Url(_)) {
+        return flag("what the other end confirms is a whole transfer into a file or stream");
+    }
+    if request.checksum.is_some() || request.range != Range::Whole && source.is_socket() {
+        return flag("what the sender chose is compared whole, by BLAKE3");
+    }
+    Ok(())
+}
