@@ -36,7 +36,7 @@ pub(crate) struct Target {
     file: File,
     path: PathBuf,
     state: State,
-    /// What the finished file's mode is to be.
+    /// What the finished file's mode is to be, if it has another.
     mode: Option<u32>,
 }
 
@@ -67,8 +67,10 @@ impl Target {
             Some(there) => Some(there.mode() & 0o7777),
             None => mode.map(|mode| mode & 0o777),
         };
+        // open(2) takes the umask off a new file's mode.
+        let is_made_so = making == Making::Atomic && there.is_none();
         let (file, state) = match making {
-            Making::Atomic => nameless(&path)?,
+            Making::Atomic => nameless(&path, if is_made_so { mode } else { None })?,
             Making::InPlace | Making::InPlaceResumed => {
                 let mut options = File::options();
                 options.read(true).write(true).create(true);
@@ -82,7 +84,11 @@ impl Target {
                 (options.open(&part)?, State::Part(part))
             }
         };
-        let mode = if there.is_none() { mode.map(masked) } else { mode };
+        let mode = match there {
+            None if is_made_so => None,
+            None => mode.map(masked),
+            Some(_) => mode,
+        };
         Ok(Self { file, path, state, mode })
     }
 
@@ -155,15 +161,16 @@ pub(crate) fn part_name(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn nameless(path: &Path) -> io::Result<(File, State)> {
+fn nameless(path: &Path, mode: Option<u32>) -> io::Result<(File, State)> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::TMPFILE;
-    match rustix::fs::open(directory(path), flags, Mode::from_raw_mode(0o666)) {
+    let mode = mode.unwrap_or(0o666);
+    match rustix::fs::open(directory(path), flags, Mode::from_raw_mode(mode)) {
         Ok(fd) => Ok((fd.into(), State::Unnamed)),
         // open(2): EISDIR before 3.11, EOPNOTSUPP where the file system has none.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
             let hidden = tempfile::Builder::new()
                 .prefix(&hidden_prefix(path))
-                .permissions(std::fs::Permissions::from_mode(0o666))
+                .permissions(std::fs::Permissions::from_mode(mode))
                 .tempfile_in(directory(path))?;
             let (file, hidden) = hidden.into_parts();
             Ok((file, State::Hidden(hidden)))

@@ -1,8 +1,10 @@
 //! `bench copy`: `underpass copy` beside what people use for the same.
 //!
 //! A file to a TCP socket, by nc and by socat with its own buffer and with one of 1 MiB, to a
-//! reader on the other CPU that discards in the kernel; and a file to a file, by cp, on a disk and
-//! in memory. Each is a whole run of a program, its start and end included.
+//! reader on the other CPU that discards in the kernel; and a file to a file, by cp. Each is a
+//! whole run of a program, its start and end included.
+
+mod between;
 
 use std::fs::File;
 use std::io::Read;
@@ -12,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
@@ -31,6 +33,18 @@ pub(crate) struct Options {
     /// Size of the file, in MiB.
     #[arg(long, default_value_t = 4096)]
     mib: u64,
+    /// Measure one of the two parts only.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// A file to a TCP socket.
+    Tcp,
+    /// A file to a file.
+    Files,
 }
 
 impl Options {
@@ -94,39 +108,39 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     cpu::pin_here(cpu::ASKING)?;
     let bytes = options.mib << 20;
     let (path, _) = files::patterned(dir.path(), "data", bytes)?;
-    verify(dir.path())?;
+    if options.only != Some(Part::Files) {
+        to_tcp(options, (dir.path(), &path), bytes, report)?;
+    }
+    let Options { rounds, mib, .. } = options;
+    report.line(&format!("{mib} MiB, {rounds} rounds, median (worst) and ratio to the first row"));
+    report.line("");
+    if options.only != Some(Part::Files) {
+        let senders = Sender::ALL.map(Sender::name);
+        report.table("tcp", "file to TCP", &senders, &[FLOW, PRICE]);
+    }
+    if options.only == Some(Part::Tcp) {
+        return Ok(());
+    }
+    between::run(dir.path(), &path, bytes, options.rounds, report)
+}
+
+fn to_tcp(
+    options: &Options,
+    (dir, path): (&Path, &Path),
+    bytes: u64,
+    report: &mut Report,
+) -> Result<()> {
+    verify(dir)?;
     for round in 0..options.rounds as usize {
         for i in 0..Sender::ALL.len() {
             let Some(sender) = Sender::ALL.get((i + round) % Sender::ALL.len()) else { continue };
-            files::warm(&path)?;
-            let (took, used) = send(*sender, &path, bytes)?;
+            files::warm(path)?;
+            let (took, used) = send(*sender, path, bytes)?;
             book(report, "tcp", sender.name(), bytes, took, used);
         }
     }
-    let memory = tempfile::tempdir_in("/dev/shm").context("/dev/shm")?;
-    for (case, target) in [("disk", dir.path()), ("memory", memory.path())] {
-        for round in 0..options.rounds {
-            let order = if round.is_multiple_of(2) { ["cp", UNDERPASS] } else { [UNDERPASS, "cp"] };
-            for who in order {
-                files::warm(&path)?;
-                let (took, used) = copy(who, &path, &target.join("copy"))?;
-                book(report, case, who, bytes, took, used);
-            }
-        }
-    }
-    let Options { rounds, mib } = options;
-    report.line(&format!("{mib} MiB, {rounds} rounds, median (worst) and ratio to the first row"));
-    report.line("");
-    let senders = Sender::ALL.map(Sender::name);
-    report.table("tcp", "file to TCP", &senders, &[FLOW, PRICE]);
-    for (case, title) in [("disk", "file to file, on disk"), ("memory", "file on disk to tmpfs")] {
-        report.line("");
-        report.table(case, title, &["cp", UNDERPASS], &[FLOW, PRICE]);
-    }
     Ok(())
 }
-
-const UNDERPASS: &str = "underpass copy";
 
 fn book(
     report: &mut Report,
@@ -164,27 +178,6 @@ fn send(sender: Sender, path: &Path, bytes: u64) -> Result<(Duration, Duration)>
     drop(stream);
     ensure!(taken == bytes, "{} sent {taken} of {bytes} bytes", sender.name());
     Ok((took, end(child)?))
-}
-
-/// One run: how long it took, and the program's CPU time.
-fn copy(who: &str, from: &Path, to: &Path) -> Result<(Duration, Duration)> {
-    let mut command = if who == UNDERPASS {
-        let mut command = cpu::pinned(cpu::SERVING, peers::underpass()?)?;
-        command.args(["copy", "-q"]);
-        command
-    } else {
-        cpu::pinned(cpu::SERVING, "cp")?
-    };
-    let start = Instant::now();
-    let child = command.arg(from).arg(to).spawn()?;
-    let used = end(child)?;
-    let took = start.elapsed();
-    let same = Command::new("cmp").arg(from).arg(to).status()?;
-    ensure!(same.success(), "{who} made another file");
-    std::fs::remove_file(to)?;
-    // What was written is not written back while the next is measured.
-    rustix::fs::sync();
-    Ok((took, used))
 }
 
 /// Waits until it has ended well; its CPU time, in ticks of 10 ms.

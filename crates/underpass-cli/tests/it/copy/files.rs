@@ -193,3 +193,19 @@ fn files_without_a_true_size_are_read_to_their_end() {
         assert_eq!(std::fs::read(&to).unwrap(), std::fs::read(from).unwrap(), "{from}");
     }
 }
+
+#[test]
+fn a_new_file_has_the_mode_of_its_source_less_the_umask() {
+    let dir = tempfile::tempdir_in(disk_dir().unwrap()).unwrap();
+    let from = patterned(dir.path(), "from", 10);
+    std::fs::set_permissions(&from, std::fs::Permissions::from_mode(0o766)).unwrap();
+    let program = env!("CARGO_BIN_EXE_underpass");
+    for flag in ["", "--resume", "--no-atomic"] {
+        let script = format!("umask 027; rm -f to; {program} copy -q {flag} from to");
+        let shell = Command::new("sh").args(["-ec", &script]).current_dir(dir.path()).output();
+        let shell = shell.unwrap();
+        assert!(shell.status.success(), "{}", String::from_utf8_lossy(&shell.stderr));
+        let made = dir.path().join("to").metadata().unwrap();
+        assert_eq!(made.mode() & 0o777, 0o740, "{flag}");
+    }
+}
