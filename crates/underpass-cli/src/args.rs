@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -164,6 +165,24 @@ pub(crate) fn workers(text: &str) -> Result<NonZeroUsize, String> {
     count.ok_or_else(|| format!("give a number from 1 to {WORKERS_MAX}"))
 }
 
+/// A time, or none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OrOff(pub(crate) Option<Duration>);
+
+/// A time above nothing, with its unit.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wanted = "give a time such as 500ms, 5s or 10m";
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; {wanted}"))?;
+    if time.is_zero() { Err(wanted.into()) } else { Ok(time) }
+}
+
+pub(crate) fn duration_or_off(text: &str) -> Result<OrOff, String> {
+    match text {
+        "off" => Ok(OrOff(None)),
+        time => duration(time).map(|time| OrOff(Some(time))),
+    }
+}
+
 /// Processors that this process may use.
 pub(crate) fn processors() -> NonZeroUsize {
     available_parallelism().unwrap_or(NonZeroUsize::MIN)
@@ -222,6 +241,17 @@ mod tests {
         assert_eq!(workers("1024").unwrap().get(), 1024);
         for text in ["0", "1025", "-1", "two", "", "99999999999999999999"] {
             assert_eq!(workers(text).unwrap_err(), "give a number from 1 to 1024", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_a_unit_and_is_not_zero() {
+        let time = |text| duration_or_off(text).map(|time| time.0);
+        assert_eq!(time("off"), Ok(None));
+        assert_eq!(time("500ms"), Ok(Some(Duration::from_millis(500))));
+        assert_eq!(time("1m 30s"), Ok(Some(Duration::from_secs(90))));
+        for text in ["", "5", "0s", "-1s", "fast"] {
+            assert!(time(text).unwrap_err().contains("give a time such as 500ms"), "{text}");
         }
     }
 

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use clap::Args;
 use underpass_relay::{Echo, EchoOptions, Endpoint, Sink};
 
-use crate::args::{address, processors, workers};
+use crate::args::{OrOff, address, duration_or_off, processors, workers};
 use crate::exit::{say, with_remedy};
-use crate::relay::{OrOff, duration_or_off, remedy, sink};
+use crate::relay::{remedy, sink};
 
 /// Send back to each client what it sends, by splice.
 ///

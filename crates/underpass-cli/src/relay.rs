@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use underpass_relay::{BindError, Endpoint, Options, Relay, Sink, Targets, Version};
 
-use crate::args::{address, processors, workers};
+use crate::args::{OrOff, address, duration, duration_or_off, processors, workers};
 use crate::exit::{remedy_of_listening, say, with_remedy};
 
 /// Relay connections to one of several targets, by splice.
@@ -99,10 +99,6 @@ The log has a line for each connection, when it ends:
 HOW is closed, client-failed, target-failed, idle, no-target, bad-header or cut. A peer's reset
 is passed on as a reset, so that a stream that was cut short does not look complete.";
 
-/// A time, or none.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct OrOff(pub(crate) Option<Duration>);
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ProxyVersion {
     /// A line of text.
@@ -113,19 +109,6 @@ enum ProxyVersion {
 
 /// How often several targets are checked unless told otherwise.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let wanted = "give a time such as 500ms, 5s or 10m";
-    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; {wanted}"))?;
-    if time.is_zero() { Err(wanted.into()) } else { Ok(time) }
-}
-
-pub(crate) fn duration_or_off(text: &str) -> Result<OrOff, String> {
-    match text {
-        "off" => Ok(OrOff(None)),
-        time => duration(time).map(|time| OrOff(Some(time))),
-    }
-}
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature clap asks of a parser")]
 pub(crate) fn sink(text: &str) -> Result<Sink, String> {

@@ -273,11 +273,12 @@ impl<'w> Drive<'w> {
     }
 
     fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags) -> Result<(), Stop> {
-        match self.interrupt.wait(Some((fd, events)), None) {
-            Ok(Woken::Signal) => Err(Stop::Signal(self.interrupt.signal().unwrap_or(2))),
-            Ok(Woken::Ready | Woken::Due) => Ok(()),
-            Err(errno) => Err(Stop::call("waiting", errno)),
-        }
+        let is_source = events.contains(PollFlags::IN);
+        self.interrupt.wait_to_move(fd, events).map_err(|error| match self.interrupt.signal() {
+            Some(signal) => Stop::Signal(signal),
+            None if is_source => Stop::call("reading the source", error),
+            None => Stop::call("writing to the sink", error),
+        })
     }
 
     /// Books bytes that moved outside of the engine, and holds the rate.

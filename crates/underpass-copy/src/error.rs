@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::drive::Stop;
+use crate::interrupt::is_idle;
 use crate::report::Report;
 
 /// A copy that did not end well, and what it did until then.
@@ -224,6 +225,9 @@ impl CopyError {
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
+            Self::Open { source, .. } | Self::Call { source, .. } if is_idle(source) => {
+                Some("see why the other end does nothing, or allow more time with --idle-timeout")
+            }
             Self::Open { source, .. } => remedy_of_opening(source),
             Self::Transfer { source, .. } => remedy_of_transfer(source),
             Self::Status { status: 401 | 403, .. } => {
@@ -253,6 +257,7 @@ fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
     use io::ErrorKind;
     [
         (ErrorKind::ConnectionRefused, "nothing listens there; start the other end first"),
+        (ErrorKind::TimedOut, "check the address, or allow more time with --connect-timeout"),
         (ErrorKind::AddrInUse, "choose another port, or 0 for any free one"),
         (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),
         (ErrorKind::PermissionDenied, "check the permissions of it and of its directory"),

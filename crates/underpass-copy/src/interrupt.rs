@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM as a flag to look at and a descriptor to poll with.
+//! What ends a wait: SIGINT and SIGTERM, as a flag to look at and a descriptor to poll with, and
+//! the times after which an end that does nothing is given up.
 //!
 //! A transfer looks at the flag between two calls and polls the descriptor whenever it waits, so
 //! that a signal ends it through its ordinary error path, which removes what has no name yet. A
@@ -12,19 +13,42 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::socket;
+
 /// Tells whether the process was asked to end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Interrupt {
     signal: Arc<AtomicUsize>,
-    wake: UnixStream,
+    wake: Arc<UnixStream>,
     /// Keeps `wake` from reading as closed where no signal is caught.
-    _peer: UnixStream,
+    _peer: Arc<UnixStream>,
+    timeouts: Timeouts,
+}
+
+/// When an end that does nothing is given up; `None` is never.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Nothing could be moved for so long.
+    pub idle: Option<Duration>,
+    /// An address did not answer for so long.
+    pub connect: Option<Duration>,
+}
+
+/// An end did nothing for as long as it may; travels inside an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+enum Silent {
+    #[error("nothing came for {0:?}")]
+    Source(Duration),
+    #[error("nothing was taken for {0:?}")]
+    Sink(Duration),
+    #[error("no answer for {0:?}")]
+    Address(Duration),
 }
 
 /// What ended a wait.
@@ -61,7 +85,12 @@ impl Interrupt {
     /// Those of socketpair(2).
     pub fn never() -> io::Result<Self> {
         let (wake, peer) = UnixStream::pair()?;
-        Ok(Self { signal: Arc::new(AtomicUsize::new(0)), wake, _peer: peer })
+        Ok(Self {
+            signal: Arc::new(AtomicUsize::new(0)),
+            wake: Arc::new(wake),
+            _peer: Arc::new(peer),
+            timeouts: Timeouts::default(),
+        })
     }
 
     /// The signal that came first.
@@ -69,6 +98,56 @@ impl Interrupt {
     pub fn signal(&self) -> Option<i32> {
         let number = self.signal.load(Ordering::Relaxed);
         i32::try_from(number).ok().filter(|&number| number > 0)
+    }
+
+    /// The same, with times after which its waits are given up.
+    pub(crate) fn with(&self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self.clone() }
+    }
+
+    /// Waits until bytes can be moved.
+    ///
+    /// # Errors
+    ///
+    /// [`socket::interrupted`] after a signal; `ETIMEDOUT`'s kind if nothing can be moved for the
+    /// idle timeout.
+    pub(crate) fn wait_to_move(&self, fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
+        let silent = if events.contains(PollFlags::IN) { Silent::Source } else { Silent::Sink };
+        self.wait_or_give_up((fd, events), self.timeouts.idle, silent)
+    }
+
+    /// Waits until a connection stands, as [`Self::wait_to_move`] by the connect timeout.
+    pub(crate) fn wait_to_connect(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let time = self.timeouts.connect;
+        self.wait_or_give_up((fd, PollFlags::OUT), time, Silent::Address)
+    }
+
+    /// Waits a moment before a connection is tried again, `begun` when it first was.
+    pub(crate) fn wait_to_retry(&self, pause: Duration, begun: Instant) -> io::Result<()> {
+        if let Some(time) = self.timeouts.connect
+            && begun.elapsed() >= time
+        {
+            return Err(given_up(Silent::Address(time)));
+        }
+        match self.wait(None, Some(Instant::now() + pause))? {
+            Woken::Signal => Err(socket::interrupted()),
+            Woken::Ready | Woken::Due => Ok(()),
+        }
+    }
+
+    fn wait_or_give_up(
+        &self,
+        fd: (BorrowedFd<'_>, PollFlags),
+        time: Option<Duration>,
+        silent: fn(Duration) -> Silent,
+    ) -> io::Result<()> {
+        // A time beyond what the clock holds is none.
+        let until = time.and_then(|time| Some((time, Instant::now().checked_add(time)?)));
+        match (self.wait(Some(fd), until.map(|(_, until)| until))?, until) {
+            (Woken::Signal, _) => Err(socket::interrupted()),
+            (Woken::Due, Some((time, _))) => Err(given_up(silent(time))),
+            (Woken::Ready | Woken::Due, _) => Ok(()),
+        }
     }
 
     /// Waits until `fd` is ready, a signal comes, or it is `until`.
@@ -103,4 +182,14 @@ impl Interrupt {
             }
         }
     }
+}
+
+fn given_up(silent: Silent) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, silent)
+}
+
+/// Whether an open end was given up because nothing moved.
+pub(crate) fn is_idle(error: &io::Error) -> bool {
+    let silent = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(silent, Some(Silent::Source(_) | Silent::Sink(_)))
 }

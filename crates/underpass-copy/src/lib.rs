@@ -50,7 +50,7 @@ pub use drive::Event;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{CopyError, Failure, Usage};
 pub use http::url::Url;
-pub use interrupt::Interrupt;
+pub use interrupt::{Interrupt, Timeouts};
 pub use range::{Range, RangeError};
 pub use report::{Checksum, Rate, Report, Used};
 pub use request::Request;

@@ -1,4 +1,5 @@
-//! Blocking reads and writes over a non-blocking descriptor, ended by a signal.
+//! Blocking reads and writes over a non-blocking descriptor, ended by a signal or
+//! the idle timeout.
 //!
 //! For what must see the bytes: TLS, chunked framing, digests of streams.
 
@@ -10,8 +11,7 @@ use std::os::unix::fs::FileExt;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use crate::interrupt::{Interrupt, Woken};
-use crate::socket;
+use crate::interrupt::Interrupt;
 
 /// A descriptor that is waited for.
 #[derive(Debug)]
@@ -22,10 +22,7 @@ pub(crate) struct Patient<'i, F = OwnedFd> {
 
 impl<F: AsFd> Patient<'_, F> {
     pub(crate) fn wait(&self, events: PollFlags) -> io::Result<()> {
-        match self.interrupt.wait(Some((self.fd.as_fd(), events)), None)? {
-            Woken::Signal => Err(socket::interrupted()),
-            Woken::Ready | Woken::Due => Ok(()),
-        }
+        self.interrupt.wait_to_move(self.fd.as_fd(), events)
     }
 }
 

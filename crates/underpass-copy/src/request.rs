@@ -10,6 +10,7 @@ use underpass::{Policy, Stability};
 use crate::digest::Algorithm;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
+use crate::interrupt::Timeouts;
 use crate::range::Range;
 
 /// What is to be copied, and how.
@@ -43,6 +44,8 @@ pub struct Request {
     pub recursive: bool,
     /// With it, the extended attributes too.
     pub xattrs: bool,
+    /// When an end that does nothing is given up.
+    pub timeouts: Timeouts,
 }
 
 impl Request {
@@ -64,6 +67,7 @@ impl Request {
             atomic: true,
             recursive: false,
             xattrs: false,
+            timeouts: Timeouts::default(),
         }
     }
 }

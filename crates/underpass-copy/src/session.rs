@@ -29,9 +29,9 @@ use crate::verify;
 
 /// A request whose listening sockets are open.
 #[derive(Debug)]
-pub struct Session<'i> {
+pub struct Session {
     request: Request,
-    interrupt: &'i Interrupt,
+    interrupt: Interrupt,
     source_listener: Option<Listener>,
     sink_listener: Option<Listener>,
 }
@@ -46,7 +46,7 @@ struct Outcome {
     entries: Option<u64>,
 }
 
-impl<'i> Session<'i> {
+impl Session {
     /// Opens what listens, and says where.
     ///
     /// # Errors
@@ -54,12 +54,13 @@ impl<'i> Session<'i> {
     /// [`CopyError::Open`] with the kernel's answer; [`CopyError::Usage`] for what cannot be.
     pub fn open(
         request: Request,
-        interrupt: &'i Interrupt,
+        interrupt: &Interrupt,
         watcher: &mut dyn FnMut(Event),
     ) -> Result<Self, CopyError> {
         check(&request)?;
         let source_listener = listen(&request.source, watcher)?;
         let sink_listener = listen(&request.sink, watcher)?;
+        let interrupt = interrupt.with(request.timeouts);
         Ok(Self { request, interrupt, source_listener, sink_listener })
     }
 
@@ -72,7 +73,7 @@ impl<'i> Session<'i> {
     pub fn copy(&self, watcher: &mut dyn FnMut(Event)) -> Result<Report, Box<Failure>> {
         let request = &self.request;
         let mut drive = Drive::new(
-            self.interrupt,
+            &self.interrupt,
             watcher,
             request.policy,
             request.stability,
@@ -209,18 +210,18 @@ impl<'i> Session<'i> {
         } else {
             (source, &self.source_listener)
         };
-        let socket = inlet::connect(end, listener.as_ref(), self.interrupt);
+        let socket = inlet::connect(end, listener.as_ref(), &self.interrupt);
         socket.map_err(std::io::Error::other)
     }
 
-    fn open_source(&self, standing: Option<&Standing>) -> Result<Inlet<'i>, CopyError> {
+    fn open_source(&self, standing: Option<&Standing>) -> Result<Inlet<'_>, CopyError> {
         let Request { source, range, .. } = &self.request;
         if let (Endpoint::Url(url), Range::Whole, 2..) =
             (source, range, self.request.parallel.get())
         {
             // Whether it gives ranges shows when it is asked for one.
             let all = Range::From { first: 0, last: None };
-            match http::get(url, all, None, self.interrupt) {
+            match http::get(url, all, None, &self.interrupt) {
                 Ok(answer) => return Ok(Inlet::Http(Box::new(Body::new(answer)))),
                 // A representation of no bytes has no ranges.
                 Err(CopyError::Usage(Usage::Range { len: 0, .. })) => {}
@@ -229,10 +230,10 @@ impl<'i> Session<'i> {
         }
         match (source, standing) {
             (Endpoint::Url(url), Some(standing)) => {
-                let body = standing.ask_for_the_rest(url, *range, self.interrupt)?;
+                let body = standing.ask_for_the_rest(url, *range, &self.interrupt)?;
                 Ok(Inlet::Http(Box::new(body)))
             }
-            _ => inlet::open(source, *range, self.source_listener.as_ref(), self.interrupt),
+            _ => inlet::open(source, *range, self.source_listener.as_ref(), &self.interrupt),
         }
     }
 
@@ -241,7 +242,7 @@ impl<'i> Session<'i> {
         path: Option<PathBuf>,
         standing: Option<Standing>,
         inlet: &Inlet<'_>,
-    ) -> Result<Outlet<'i>, CopyError> {
+    ) -> Result<Outlet<'_>, CopyError> {
         let Request { sink, atomic, resume, .. } = &self.request;
         match (sink, path) {
             (_, Some(path)) => {
@@ -264,11 +265,11 @@ impl<'i> Session<'i> {
                 }
                 Ok(outlet)
             }
-            (Endpoint::Path(path), None) => outlet::special(path, self.interrupt),
+            (Endpoint::Path(path), None) => outlet::special(path, &self.interrupt),
             (Endpoint::Standard, None) => outlet::descriptor(1, sink),
             (Endpoint::Descriptor(number), None) => outlet::descriptor(*number, sink),
             (Endpoint::Url(url), None) => {
-                http::put(url, inlet.len(), self.interrupt).map(|put| Outlet::Put(Box::new(put)))
+                http::put(url, inlet.len(), &self.interrupt).map(|put| Outlet::Put(Box::new(put)))
             }
             (
                 Endpoint::Tcp(_)
@@ -276,7 +277,7 @@ impl<'i> Session<'i> {
                 | Endpoint::Unix(_)
                 | Endpoint::UnixListen(_),
                 None,
-            ) => inlet::connect(sink, self.sink_listener.as_ref(), self.interrupt)
+            ) => inlet::connect(sink, self.sink_listener.as_ref(), &self.interrupt)
                 .map(|fd| Outlet::Stream(Stream::socket(fd))),
         }
     }

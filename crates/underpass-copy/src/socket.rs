@@ -1,4 +1,4 @@
-//! Connecting, listening and accepting such that a signal ends the wait.
+//! Connecting, listening and accepting such that a signal ends the wait, and connecting a timeout.
 //!
 //! A socket of ours is non-blocking from its birth. A Unix socket leaves a name behind, which is
 //! removed with its listener; a name that nobody listens on any more is taken over.
@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -18,6 +19,9 @@ use rustix::net::{
 };
 
 use crate::interrupt::{Interrupt, Woken};
+
+/// A Unix socket that is busy is tried again so often.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// A listening socket.
 #[derive(Debug)]
@@ -58,23 +62,17 @@ fn connect(
 ) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let begun = Instant::now();
     loop {
         match rustix::net::connect(&fd, address) {
             Ok(()) => return Ok(fd),
             Err(Errno::INPROGRESS) => break,
             // unix(7) listeners with a full backlog answer EAGAIN, and no event tells when.
-            Err(Errno::AGAIN) => {
-                let soon = std::time::Instant::now() + std::time::Duration::from_millis(10);
-                if interrupt.wait(None, Some(soon))? == Woken::Signal {
-                    return Err(interrupted());
-                }
-            }
+            Err(Errno::AGAIN) => interrupt.wait_to_retry(RETRY_PAUSE, begun)?,
             Err(errno) => return Err(errno.into()),
         }
     }
-    if interrupt.wait(Some((fd.as_fd(), PollFlags::OUT)), None)? == Woken::Signal {
-        return Err(interrupted());
-    }
+    interrupt.wait_to_connect(fd.as_fd())?;
     match rustix::net::sockopt::socket_error(&fd)? {
         Ok(()) => Ok(fd),
         Err(errno) => Err(errno.into()),

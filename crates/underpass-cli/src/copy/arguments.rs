@@ -6,7 +6,9 @@ use std::num::NonZeroU32;
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use underpass::{Method, Policy, Stability};
-use underpass_copy::{Algorithm, Endpoint, Range, Request};
+use underpass_copy::{Algorithm, Endpoint, Range, Request, Timeouts};
+
+use crate::args::{OrOff, duration_or_off};
 
 /// Copy bytes between files, streams, sockets and URLs.
 ///
@@ -95,6 +97,22 @@ pub(crate) struct CopyArguments {
     #[arg(long)]
     no_atomic: bool,
 
+    /// How long an address may take to answer before the next one is tried, or 'off'.
+    ///
+    /// Of a host with several addresses each has so long; 'off' leaves it to the kernel, which
+    /// gives up after two minutes or so. A name server's answer is waited for as long as the
+    /// system's resolver does.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_or_off)]
+    connect_timeout: OrOff,
+
+    /// How long the ends may move nothing, or 'off', because a stream may pause for as long as
+    /// its writer likes.
+    ///
+    /// What has arrived by then is kept with --resume. Waiting for a peer to connect does not
+    /// count, nor does what --limit-rate holds back.
+    #[arg(long, value_name = "TIME", default_value = "off", value_parser = duration_or_off)]
+    idle_timeout: OrOff,
+
     /// Serve one peer after the other until a signal; an end must listen.
     #[arg(long)]
     pub(crate) keep_listening: bool,
@@ -151,6 +169,8 @@ impl CopyArguments {
         request.atomic = !self.no_atomic;
         request.recursive = self.recursive;
         request.xattrs = self.xattrs;
+        let (idle, connect) = (self.idle_timeout.0, self.connect_timeout.0);
+        request.timeouts = Timeouts { idle, connect };
         request
     }
 

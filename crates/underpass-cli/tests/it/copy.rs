@@ -5,6 +5,7 @@ mod files;
 mod folders;
 mod http;
 mod streams;
+mod timeouts;
 mod verified;
 
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
