@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
-use underpass_measure::explain::watch::{Summary, Watch};
+use underpass_measure::explain::watch::{Summary, Tier, Watch};
 
 pub(crate) use arguments::ExplainArguments;
 pub(crate) use child::become_command;
@@ -22,6 +22,9 @@ use child::Child;
 
 /// Looks are at least so far apart.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
+
+/// In tier B looks are at most so far apart: a ring holds some 40,000 calls.
+const PAUSE_TIER_B: Duration = Duration::from_millis(50);
 
 /// Between two looks passes so many times what a look takes.
 const PAUSE_LOOKS: u32 = 50;
@@ -46,7 +49,8 @@ async fn watch(wanted: ExplainArguments) -> anyhow::Result<()> {
         command => Some(Child::start(command, wanted.json)?),
     };
     let process = child.as_ref().map(Child::id).or(wanted.process);
-    let mut watch = Watch::start(process.context("give a PID or a command")?)?;
+    let process = process.context("give a PID or a command")?;
+    let mut watch = Watch::start_within(process, wanted.tier.into())?;
     announce(&watch, child.as_ref());
     if let Some(child) = &child {
         child.resume()?;
@@ -102,6 +106,8 @@ impl Session<'_> {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut ended = signal(SignalKind::child())?;
+        // Rings fill up between two looks.
+        let hurry = if watch.tier() == Tier::B { PAUSE_TIER_B } else { Duration::MAX };
         let mut pause = PAUSE_MIN;
         let mut asked: Option<Instant> = None;
         loop {
@@ -135,7 +141,7 @@ impl Session<'_> {
                 }
             }
             self.tell_of(watch)?;
-            pause = (before.elapsed() * PAUSE_LOOKS).max(PAUSE_MIN).min(self.longest());
+            pause = (before.elapsed() * PAUSE_LOOKS).max(PAUSE_MIN).min(self.longest()).min(hurry);
         }
     }
 

@@ -11,6 +11,7 @@ mod fixes;
 mod from_pages;
 mod learning;
 mod ledger;
+mod likely;
 pub mod outside;
 mod proc;
 mod reading;

@@ -16,4 +16,5 @@ pub mod figure;
 #[cfg(feature = "html")]
 pub mod page;
 pub mod probe;
+pub mod trace;
 mod words;

@@ -13,6 +13,7 @@ pub mod lease;
 pub mod look;
 pub mod map;
 pub mod namespace;
+pub mod perf;
 pub mod region;
 mod sigbus;
 mod slots;

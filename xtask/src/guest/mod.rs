@@ -42,7 +42,7 @@ const PACKAGES: [Package; 4] = [
     // nothing where every instruction is translated.
     Package {
         name: "underpass-measure",
-        tests: &["assembler::", "btf::", "explain::", "matrix", "probe::"],
+        tests: &["assembler::", "btf::", "explain::", "matrix", "probe::", "trace::"],
     },
 ];
 

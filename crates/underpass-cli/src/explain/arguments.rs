@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use underpass_measure::explain::watch::Tier;
 
 /// A week: longer than any watch, and short enough for every clock.
 const SECONDS_MAX: f64 = 604_800.0;
@@ -36,6 +37,10 @@ pub(crate) struct ExplainArguments {
     #[arg(long, value_name = "PERCENT", value_parser = percentage)]
     pub(crate) min_by_reference: Option<f64>,
 
+    /// Watch as if no more than this tier were permitted.
+    #[arg(long, value_name = "TIER", value_enum, default_value = "A", ignore_case = true)]
+    pub(crate) tier: MostTier,
+
     /// Print JSON, an object a line; the command's standard output then goes to standard error.
     #[arg(long)]
     pub(crate) json: bool,
@@ -43,6 +48,28 @@ pub(crate) struct ExplainArguments {
     /// The command to run and watch.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// The tiers that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "verbatim")]
+pub(crate) enum MostTier {
+    /// Pages, by BPF.
+    A,
+    /// Calls and packets, by tracepoints.
+    B,
+    /// Counters of calls.
+    C,
+}
+
+impl From<MostTier> for Tier {
+    fn from(most: MostTier) -> Self {
+        match most {
+            MostTier::A => Self::A,
+            MostTier::B => Self::B,
+            MostTier::C => Self::C,
+        }
+    }
 }
 
 const HELP: &str = "\
@@ -55,8 +82,11 @@ Examples:
       A check: exit code 1 unless 95 % of the file bytes left by reference.
 
 What it needs:
-  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Without them the same user's processes
-  can be watched by their counters alone (tier C), which say nothing of copies; it says so.";
+  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Where BPF is locked, root or
+  CAP_PERFMON with a readable tracefs (tier B): calls, and whether packets had pages at all, tell
+  what was copied for certain and what left by reference likely; --min-by-reference then never
+  passes. Without either the same user's processes can be watched by their counters alone
+  (tier C), which say nothing of copies; it says so.";
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: Option<f64> = text.parse().ok();

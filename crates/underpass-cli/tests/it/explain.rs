@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use underpass_testkit::payload::pattern;
 use underpass_testkit::require;
-use underpass_testkit::skip::Capability::{Program, Root};
+use underpass_testkit::skip::Capability::{Program, Root, Tracepoints};
 
 use crate::command::underpass;
 
@@ -196,6 +196,46 @@ fn without_privileges_it_says_its_tier_and_what_it_cannot_know() {
     assert!(stdout.starts_with(&format!("underpass ({}), ", server.id())), "{stdout}");
     assert!(stdout.contains("tier D (no privilege over the process)"), "{stdout}");
     assert!(stdout.contains("the counters of another user's process are closed"), "{stdout}");
+}
+
+#[test]
+fn a_lesser_tier_that_is_asked_for_is_named_and_proves_no_share() {
+    require!(Root);
+    require!(Tracepoints);
+    let dir = site(LEN);
+    let (server, address) = serve(&dir);
+    let watch = explain(&[&server.id(), "--json", "--tier", "B", "--min-by-reference", "95"]);
+    assert!(watch.line.ends_with(" in tier B (tier B was asked for)\n"), "{}", watch.line);
+    assert!(get(address, "a.bin").ends_with(&pattern(0..LEN)));
+    let (code, stdout, stderr) = watch.interrupt();
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (&summary["tier"], &summary["tier_why"]),
+        (&"B".into(), &"tier B was asked for".into())
+    );
+    let report = &summary["report"];
+    assert_eq!(report["basis"], "calls");
+    assert_eq!(report["by_reference"]["derived"]["value"], LEN as f64, "{stdout}");
+    assert!(report["proved"]["unavailable"].is_string(), "{stdout}");
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("100 % of 4,194,307 file bytes are likely to have left"), "{stderr}");
+
+    let watch = explain(&[&server.id(), "--tier", "b"]);
+    assert!(get(address, "a.bin").ends_with(&pattern(0..LEN)));
+    let (code, stdout, _) = watch.interrupt();
+    assert_eq!(code, Some(0));
+    for part in [
+        "tier B (tracepoints, without BPF): pages are not seen",
+        "100 % of 4.0 MiB by reference, likely",
+        "~4,194,307 bytes left by reference, likely",
+        "Whose pages left, and to whom",
+    ] {
+        assert!(stdout.contains(part), "{part} in {stdout}");
+    }
+
+    let output = underpass(&["explain", "--tier", "C", "--", "true"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("watching true in tier C (tier C was asked for)"), "{stderr}");
 }
 
 #[test]

@@ -30,6 +30,11 @@ pub struct FileKey {
     pub inode: u64,
 }
 
+impl FileKey {
+    /// Files that were opened, and closed before anybody could look what they are.
+    pub const NOT_SEEN: Self = Self { major: 0, minor: 0, inode: 0 };
+}
+
 impl From<FileId> for FileKey {
     fn from(id: FileId) -> Self {
         Self { major: id.major, minor: id.minor, inode: id.inode }
@@ -94,6 +99,9 @@ impl Context {
     pub fn name_of(&self, file: FileKey) -> String {
         if let Some(path) = self.paths.get(&file).or_else(|| self.disguised(file)) {
             return path.display().to_string();
+        }
+        if file == FileKey::NOT_SEEN {
+            return "files that were not seen open".to_owned();
         }
         format!("inode {} of device {}:{}", file.inode, file.major, file.minor)
     }

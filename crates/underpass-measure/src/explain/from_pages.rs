@@ -9,6 +9,7 @@ use crate::explain::context::{Context, FileKey};
 use crate::explain::fixes;
 use crate::explain::ledger::{Ledger, Part, Way};
 use crate::explain::reasons::{Finding, Reason};
+use crate::explain::report::Basis;
 use crate::explain::seen_calls::SeenCalls;
 use crate::words::{count, of};
 
@@ -60,6 +61,7 @@ impl Group<'_> {
             Way::Uncached => self.uncached(),
             Way::Direct => self.direct(),
             Way::Ring => self.ring(),
+            Way::NoPacket => self.without_packets(),
             Way::Reference | Way::Memory | Way::Relayed | Way::Unseen => return None,
         })
     }
@@ -113,15 +115,26 @@ impl Group<'_> {
     }
 
     fn read(&self) -> Finding {
-        let evidence =
-            format!("{}; these left in pages of the kernel's own", self.read_and_given());
+        let library = self.tls_library();
+        let proof = match (self.ledger.basis, &library) {
+            (Basis::Pages, _) => "these left in pages of the kernel's own".to_owned(),
+            (Basis::Calls, None) => "both calls copy what they return".to_owned(),
+            (Basis::Calls, Some(library)) => format!(
+                "both calls copy what they return; {library} is loaded, and whether what was \
+                 given are TLS records is not seen (that would be R3)"
+            ),
+        };
+        let evidence = format!("{}; {proof}", self.read_and_given());
         self.because(Reason::R1, evidence, fixes::reading(&self.program))
     }
 
+    fn tls_library(&self) -> Option<String> {
+        let programs = self.processes.iter().filter_map(|it| self.context.programs.get(it));
+        programs.filter_map(|program| program.tls_library.clone()).next()
+    }
+
     fn read_and_encrypted(&self) -> Finding {
-        let library = self.processes.iter().find_map(|process| {
-            self.context.programs.get(process).and_then(|program| program.tls_library.clone())
-        });
+        let library = self.tls_library();
         let library = library.map_or_else(String::new, |name| format!(", {name} is loaded"));
         let evidence = format!(
             "{}; what was given are TLS records, and the sockets have no upper layer tls{library}",
@@ -176,13 +189,17 @@ impl Group<'_> {
             ),
             None => ("", format!("ethtool -K {name} sg on, if ethtool -k {name} says it is off")),
         };
+        let lay = match self.ledger.basis {
+            Basis::Pages => format!("{} lay beside the headers when they left", count(self.bytes)),
+            Basis::Calls => "the packets that it sent in its calls had no pages (data_len 0) when \
+                             they left"
+                .to_owned(),
+        };
         let evidence = format!(
-            "{}: {} returned {} bytes as passed, and {} lay beside the headers when they left by \
-             {name}{says}",
+            "{}: {} returned {} bytes as passed, and {lay} by {name}{says}",
             self.program,
             passed.names(),
             count(passed.bytes),
-            count(self.bytes),
         );
         self.because(Reason::R5, evidence, &fix)
     }
@@ -227,6 +244,18 @@ impl Group<'_> {
         );
         let fix = "none needed; without O_DIRECT the next sendfile would find the pages cached";
         self.because(Reason::R8, evidence, fix)
+    }
+
+    fn without_packets(&self) -> Finding {
+        let evidence = format!(
+            "{}: {} passed {} bytes of {}, and no packet left in a call of its own: whether they \
+             had pages is not seen",
+            self.program,
+            self.reaching(Role::Pass).names(),
+            count(self.bytes),
+            self.file_names(),
+        );
+        self.because(Reason::R0, evidence, "watch for longer, or with CAP_BPF and CAP_PERFMON")
     }
 
     fn ring(&self) -> Finding {

@@ -8,10 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{File, Metadata};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use rustix::net::{AddressFamily, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::call::{self, Role};
@@ -32,6 +34,8 @@ pub(crate) struct Learning {
     pub(crate) context: Context,
     /// The network each process was first seen in.
     networks: BTreeMap<u32, File>,
+    /// Indices of interfaces that were asked for by name.
+    indices: BTreeMap<(u32, String), u32>,
     /// Directories that processes work in or hold open.
     directories: BTreeSet<PathBuf>,
     /// Processes that have sent.
@@ -155,6 +159,29 @@ impl Learning {
         }
     }
 
+    /// The index of an interface by its name in a process's network, once asked for; 0 if there
+    /// is none.
+    pub(crate) fn index_of(&mut self, process: u32, name: &str) -> u32 {
+        let key = (process, name.to_owned());
+        if let Some(index) = self.indices.get(&key) {
+            return *index;
+        }
+        let network = self.networks.get(&process);
+        let wanted = name.to_owned();
+        let answer = in_network(network, move || {
+            let index = rustix::net::netdevice::name_to_index(socket()?, &wanted)?;
+            Ok((index, ethtool::has_scatter_gather(index).ok()))
+        });
+        let index = answer.map_or(0, |(index, has_scatter_gather)| {
+            let is_loopback = index == LOOPBACK_INDEX;
+            let interface = Interface { name: name.to_owned(), is_loopback, has_scatter_gather };
+            self.context.interfaces.insert(index, interface);
+            index
+        });
+        self.indices.insert(key, index);
+        index
+    }
+
     /// Looks for the names of files that left and were never seen open: beside those that were,
     /// and beneath the directories the processes work in.
     pub(crate) fn find_names(&mut self, evidence: &Evidence) {
@@ -235,31 +262,37 @@ fn keep_mappings(program: &mut Program, areas: &[Area]) {
     program.mappings.extend(proc::payload(areas));
 }
 
-/// Asks in the network of a process, from a thread of its own, which then is in that network.
 fn interface(network: Option<&File>, index: u32) -> Interface {
+    let answer = in_network(network, move || {
+        let name = rustix::net::netdevice::index_to_name(socket()?, index)?;
+        Ok((name, ethtool::has_scatter_gather(index).ok()))
+    });
+    let (name, has_scatter_gather) = answer.unwrap_or_else(|| (format!("interface {index}"), None));
+    Interface { name, is_loopback: index == LOOPBACK_INDEX, has_scatter_gather }
+}
+
+fn socket() -> rustix::io::Result<OwnedFd> {
+    rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)
+}
+
+/// Asks in the network of a process, from a thread of its own, which then is in that network.
+fn in_network<T: Send + 'static>(
+    network: Option<&File>,
+    ask: impl FnOnce() -> rustix::io::Result<T> + Send + 'static,
+) -> Option<T> {
     let network = network.and_then(|network| network.try_clone().ok());
     let asking = thread::spawn(move || {
         if let Some(network) = network
             && !is_ours(&network)
         {
-            move_into_link_name_space(
-                std::os::fd::AsFd::as_fd(&network),
-                Some(LinkNameSpaceType::Network),
-            )?;
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
         }
-        let socket = rustix::net::socket(
-            rustix::net::AddressFamily::INET,
-            rustix::net::SocketType::DGRAM,
-            None,
-        )?;
-        let name = rustix::net::netdevice::index_to_name(&socket, index)?;
-        Ok::<_, rustix::io::Errno>((name, ethtool::has_scatter_gather(index).ok()))
+        ask()
     });
-    let (name, has_scatter_gather) = match asking.join() {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) | Err(_) => (format!("interface {index}"), None),
-    };
-    Interface { name, is_loopback: index == LOOPBACK_INDEX, has_scatter_gather }
+    match asking.join() {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(_)) | Err(_) => None,
+    }
 }
 
 fn is_ours(network: &File) -> bool {

@@ -5,13 +5,14 @@
 //! with no more bytes of a socket than its own calls on it account for, and a file with no more
 //! than was read of it. The parts of a socket always add up to what left it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::call::{self, Role};
 use crate::evidence::{Evidence, FileId, FileKind};
 use crate::explain::apportion::apportion;
 use crate::explain::context::{Context, FileKey};
 use crate::explain::reading::{self, Piece, Reader};
+use crate::explain::report::Basis;
 use crate::explain::socket::{Giving, Passing, Source, Uses, split};
 
 /// The way bytes went from where they were to a socket.
@@ -46,6 +47,8 @@ pub(crate) enum Way {
     Ring,
     /// No call of a watched process accounts for it.
     Unseen,
+    /// Passed by reference, and no packet of the process was seen.
+    NoPacket,
 }
 
 /// What became of file bytes.
@@ -72,7 +75,7 @@ impl Way {
             | Self::Read
             | Self::ReadTls
             | Self::ReadTransformed => Class::Copied,
-            Self::Uncached => Class::Unknown,
+            Self::Uncached | Self::NoPacket => Class::Unknown,
             Self::Memory | Self::Relayed | Self::Ring | Self::Unseen => Class::NotAFile,
         }
     }
@@ -100,6 +103,8 @@ pub(crate) struct Ledger {
     pub(crate) parts: Vec<Part>,
     /// What processes read of files and gave to sockets from memory.
     pub(crate) readers: BTreeMap<u32, Reader>,
+    /// How they are known.
+    pub(crate) basis: Basis,
 }
 
 impl Ledger {
@@ -120,7 +125,7 @@ impl Ledger {
         let without_reader = pieces.iter().filter(|piece| !readers.contains_key(&piece.process));
         parts.extend(without_reader.map(Piece::memory));
         parts.retain(|part| part.bytes > 0);
-        Self { parts, readers }
+        Self { parts, readers, basis: Basis::Pages }
     }
 
     /// The sum of the parts that fit.
@@ -130,7 +135,7 @@ impl Ledger {
 }
 
 /// What watched processes did to the socket of an inode.
-fn uses(evidence: &Evidence, context: &Context, inode: u64) -> Uses {
+pub(crate) fn uses(evidence: &Evidence, context: &Context, inode: u64) -> Uses {
     let mut uses = Uses::default();
     for row in &evidence.calls {
         let is_of_ring = call::is_uring(row.number);
@@ -201,7 +206,8 @@ fn is_tls_record(head: [u8; 8]) -> bool {
 
 /// What each process read of files, less what it read before it sent anything, and what it gave
 /// to TCP sockets from memory that is not a mapping.
-fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
+pub(crate) fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
+    let mut sockets: BTreeSet<(u32, u64)> = BTreeSet::new();
     let mut readers: BTreeMap<u32, Reader> = BTreeMap::new();
     for row in &evidence.calls {
         match (call::role(row.number), row.source, row.target) {
@@ -219,7 +225,9 @@ fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
             {
                 let reader = readers.entry(row.process).or_default();
                 reader.given_bytes += row.bytes;
-                reader.sockets.insert(target.inode);
+                if sockets.insert((row.process, target.inode)) {
+                    reader.connections += 1;
+                }
             }
             _ => {}
         }

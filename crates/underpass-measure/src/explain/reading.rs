@@ -5,7 +5,7 @@
 //! configuration that was read, too, does not fit into what is left, which is headers.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::explain::apportion::{apportion, take};
 use crate::explain::context::FileKey;
@@ -27,8 +27,8 @@ pub(crate) struct Reader {
     pub(crate) files: BTreeMap<FileKey, u64>,
     /// Bytes given to TCP sockets from memory that is no mapping of a file.
     pub(crate) given_bytes: u64,
-    /// TCP sockets it gave them to.
-    pub(crate) sockets: BTreeSet<u64>,
+    /// TCP connections it gave them to.
+    pub(crate) connections: u64,
 }
 
 /// Bytes of a socket that a process gave from memory.
@@ -79,11 +79,13 @@ impl Reader {
         let mut largest_first: Vec<(FileKey, u64)> =
             self.files.iter().map(|(file, read)| (*file, *read)).collect();
         largest_first.sort_by_key(|(file, read)| (Reverse(*read), *file));
-        let heads = HEAD_BYTES.saturating_mul(self.sockets.len() as u64);
+        let heads = HEAD_BYTES.saturating_mul(self.connections);
         let mut left = given;
         let mut sent = BTreeMap::new();
         for (file, read) in &largest_first {
-            let is_of_heads = left <= heads && *read < SMALL_BYTES && !sent.is_empty();
+            // What was not seen open may be of /proc.
+            let is_beside = !sent.is_empty() || *file == FileKey::NOT_SEEN;
+            let is_of_heads = left <= heads && *read < SMALL_BYTES && is_beside;
             if *read <= left && !is_of_heads {
                 sent.insert(*file, *read);
                 left -= read;

@@ -3,8 +3,9 @@
 
 use std::fmt::Write;
 
-use crate::explain::report::{Report, Share};
+use crate::explain::report::{Basis, Report, Share};
 use crate::explain::watch::{Summary, Tier, names};
+use crate::figure::Figure;
 use crate::words::{count, of, paragraph, share, size};
 
 /// Rows shown of a list.
@@ -42,8 +43,9 @@ impl Summary {
         let total = &report.total;
         let all = total.file_bytes();
         let part = |bytes| share(bytes, all);
+        let likely = report.mark_of_likely();
         format!(
-            "{seconds:7.1} s  {:>10} of files  {} {:>7} by reference  {:>7} copied",
+            "{seconds:7.1} s  {:>10} of files  {} {:>7} by reference{likely}  {:>7} copied",
             size(all),
             bar(total.by_reference_bytes, all),
             part(total.by_reference_bytes),
@@ -55,7 +57,7 @@ impl Summary {
         let why = self.tier_why.as_deref().unwrap_or_default();
         match self.tier {
             Tier::A => "tier A (BPF): pages are seen".to_owned(),
-            Tier::B => format!("tier B (privileged, without BPF): {why}"),
+            Tier::B => format!("tier B (tracepoints, without BPF): pages are not seen ({why})"),
             Tier::C => format!("tier C (same user, without BPF): {why}"),
             Tier::D => format!("tier D (no privilege over the process): {why}"),
         }
@@ -101,14 +103,14 @@ impl Report {
     fn append(&self, text: &mut String) {
         self.append_total(text);
         append_rows(text, "file", &self.files, false);
-        if self.total.file_bytes() > 0 {
+        if self.total.file_bytes() > 0 && self.basis == Basis::Pages {
             append_rows(text, "peer", &self.peers, true);
         }
         if self.processes.len() > 1 {
             append_rows(text, "process", &self.processes, false);
         }
         let is_whole = self.total.copied_bytes + self.total.unknown_bytes == 0;
-        if is_whole && self.total.file_bytes() > 0 {
+        if is_whole && self.total.file_bytes() > 0 && self.basis == Basis::Pages {
             text.push_str("\nNo file bytes were copied.\n");
         }
         if !self.findings.is_empty() {
@@ -123,6 +125,44 @@ impl Report {
             line(text, 6, &finding.evidence);
             line(text, 6, &format!("fix: {}", finding.fix));
         }
+        if self.basis == Basis::Calls {
+            self.append_not_known(text);
+        }
+    }
+
+    /// What a share by reference is called that no page proves.
+    const fn mark_of_likely(&self) -> &'static str {
+        match self.basis {
+            Basis::Pages => "",
+            Basis::Calls => ", likely",
+        }
+    }
+
+    /// The mark of a derived figure, where bytes by reference are one.
+    const fn mark(&self) -> &'static str {
+        match self.basis {
+            Basis::Pages => "",
+            Basis::Calls => "~",
+        }
+    }
+
+    fn append_not_known(&self, text: &mut String) {
+        text.push_str("\nhow it is known\n");
+        for (what, figure) in [("by reference", &self.by_reference), ("copied", &self.copied)] {
+            match figure {
+                Figure::Derived { from, .. } => line(text, 2, &format!("~ {what}: {from}")),
+                Figure::Measured(_) => {}
+                Figure::Unavailable(why) => line(text, 2, &format!("? {what}: {why}")),
+            }
+        }
+        text.push_str("\nnot known:\n");
+        line(
+            text,
+            2,
+            "Whose pages left, and to whom: a tracepoint tells a packet's length and no more. \
+             Whether the kernel copied within sendfile or splice (kernel TLS, a file system \
+             without a page cache). What left again.",
+        );
     }
 
     fn append_total(&self, text: &mut String) {
@@ -134,14 +174,20 @@ impl Report {
             let part = |bytes: u64| share(bytes, all);
             let bar = bar(total.by_reference_bytes, all);
             let reference = part(total.by_reference_bytes);
-            push(text, format_args!("\n  {bar}  {reference} of {} by reference\n", size(all)));
+            let (whole, likely) = (size(all), self.mark_of_likely());
+            push(text, format_args!("\n  {bar}  {reference} of {whole} by reference{likely}\n"));
+            let left = match self.basis {
+                Basis::Pages => "left by reference",
+                Basis::Calls => "left by reference, likely",
+            };
             for (bytes, what) in [
-                (total.by_reference_bytes, "left by reference"),
+                (total.by_reference_bytes, left),
                 (total.copied_bytes, "were copied by the CPU"),
                 (total.unknown_bytes, "are of unknown making"),
             ] {
                 if bytes > 0 {
-                    push(text, format_args!("  {:>15} bytes {what}\n", count(bytes)));
+                    let bytes = format!("{}{}", self.mark(), count(bytes));
+                    push(text, format_args!("  {bytes:>15} bytes {what}\n"));
                 }
             }
         }

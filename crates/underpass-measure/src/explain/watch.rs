@@ -10,18 +10,20 @@ use serde::Serialize;
 
 use crate::evidence::Evidence;
 use crate::explain::learning::Learning;
+use crate::explain::likely::Left;
 use crate::explain::outside::{Counted, Counters};
 use crate::explain::proc;
 use crate::explain::report::{Report, Shortfall};
 use crate::probe::{Probe, ProbeError};
+use crate::trace::{Seen, Trace, TraceError};
 use crate::words::of;
 
 /// What the watcher is privileged to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Tier {
     /// BPF and the kernel's types: where each page came from.
     A,
-    /// Privileged, but without BPF.
+    /// Tracepoints: calls, and whether packets had pages, but not whose.
     B,
     /// The same user: counters of calls.
     C,
@@ -42,6 +44,9 @@ pub enum WatchError {
     /// The probe failed while it watched.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// The trace failed while it watched.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
 }
 
 /// What was seen, for a reader.
@@ -56,7 +61,7 @@ pub struct Summary {
     pub seconds: f64,
     /// Processes it followed, with the names of their programs.
     pub followed: Vec<(u32, String)>,
-    /// The judgement, in tier A.
+    /// The judgement, in tiers A and B.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
     /// What was counted, in the other tiers.
@@ -85,7 +90,31 @@ impl Summary {
 #[derive(Debug)]
 enum Eyes {
     Pages(Box<Probe>),
+    Calls { trace: Box<Trace>, why: String },
     Counters { counters: Counters, tier: Tier, why: String },
+}
+
+impl Eyes {
+    /// The best that is permitted, and not better than `most`.
+    fn of(process: u32, most: Tier) -> Self {
+        let wanted = format!("tier {most:?} was asked for");
+        let mut why = match most {
+            Tier::A => match Probe::load() {
+                Ok(probe) => return Self::Pages(Box::new(probe)),
+                Err(error) => error.to_string(),
+            },
+            Tier::B | Tier::C | Tier::D => wanted,
+        };
+        if most <= Tier::B {
+            match Trace::open() {
+                Ok(trace) => return Self::Calls { trace: Box::new(trace), why },
+                Err(error) => why = format!("{why}; {error}"),
+            }
+        }
+        let may_count = most <= Tier::C && Counters::may_read(process);
+        let tier = if may_count { Tier::C } else { Tier::D };
+        Self::Counters { counters: Counters::default(), tier, why }
+    }
 }
 
 /// A watch that has begun.
@@ -106,21 +135,22 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`WatchError::NoProcess`], or [`WatchError::Probe`] if a process cannot be followed.
+    /// [`WatchError::NoProcess`], or the others if a process cannot be followed.
     pub fn start(process: u32) -> Result<Self, WatchError> {
+        Self::start_within(process, Tier::A)
+    }
+
+    /// The same, as if no more than a tier were permitted.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Self::start).
+    pub fn start_within(process: u32, most: Tier) -> Result<Self, WatchError> {
         if std::fs::metadata(format!("/proc/{process}")).is_err() {
             return Err(WatchError::NoProcess { process });
         }
-        let eyes = match Probe::load() {
-            Ok(probe) => Eyes::Pages(Box::new(probe)),
-            Err(error) => Eyes::Counters {
-                counters: Counters::default(),
-                tier: tier_without(&error, process),
-                why: error.to_string(),
-            },
-        };
         let mut watch = Self {
-            eyes,
+            eyes: Eyes::of(process, most),
             learning: Learning::default(),
             root: process,
             followed: BTreeSet::new(),
@@ -135,6 +165,7 @@ impl Watch {
     pub const fn tier(&self) -> Tier {
         match self.eyes {
             Eyes::Pages(_) => Tier::A,
+            Eyes::Calls { .. } => Tier::B,
             Eyes::Counters { tier, .. } => tier,
         }
     }
@@ -144,7 +175,7 @@ impl Watch {
     pub fn tier_why(&self) -> Option<&str> {
         match &self.eyes {
             Eyes::Pages(_) => None,
-            Eyes::Counters { why, .. } => Some(why),
+            Eyes::Calls { why, .. } | Eyes::Counters { why, .. } => Some(why),
         }
     }
 
@@ -165,20 +196,23 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`WatchError::Probe`] if the probe fails.
+    /// [`WatchError::Probe`] or [`WatchError::Trace`] if these fail.
     pub fn look(&mut self) -> Result<(), WatchError> {
-        let seen = match &self.eyes {
-            // What is forked from now on is followed by the probe itself.
-            Eyes::Pages(probe) if !self.followed.is_empty() => {
-                let seen = probe.evidence()?;
-                self.followed.extend(seen.processes.iter().map(|process| process.process));
-                Some(seen)
+        let is_first = self.followed.is_empty();
+        let seen = match &mut self.eyes {
+            // What is forked from now on is followed by the kernel itself.
+            Eyes::Pages(probe) if !is_first => Some(probe.evidence()?),
+            Eyes::Calls { trace, .. } if !is_first => {
+                trace.look();
+                Some(trace.seen().evidence)
             }
-            Eyes::Pages(_) | Eyes::Counters { .. } => {
+            Eyes::Pages(_) | Eyes::Calls { .. } | Eyes::Counters { .. } => {
                 self.follow_family()?;
                 None
             }
         };
+        let news = seen.iter().flat_map(|seen| &seen.processes);
+        self.followed.extend(news.map(|process| process.process));
         self.learning.look_at(&self.followed);
         if let Eyes::Counters { counters, .. } = &mut self.eyes {
             counters.look_at(&self.followed);
@@ -194,8 +228,10 @@ impl Watch {
             let family = self.family();
             let news: Vec<u32> = family.difference(&self.followed).copied().collect();
             for process in &news {
-                if let Eyes::Pages(probe) = &self.eyes {
-                    probe.follow(*process)?;
+                match &mut self.eyes {
+                    Eyes::Pages(probe) => probe.follow(*process)?,
+                    Eyes::Calls { trace, .. } => trace.follow(*process)?,
+                    Eyes::Counters { .. } => {}
                 }
                 self.followed.insert(*process);
             }
@@ -228,16 +264,22 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`WatchError::Probe`] if the probe fails.
+    /// [`WatchError::Probe`] or [`WatchError::Trace`] if these fail.
     pub fn summary(&mut self) -> Result<Summary, WatchError> {
         self.look()?;
-        let seen = match &self.eyes {
-            Eyes::Pages(probe) => Some(probe.evidence()?),
+        let report = match &self.eyes {
+            Eyes::Pages(probe) => {
+                let seen = probe.evidence()?;
+                Some(self.judge(&seen))
+            }
+            Eyes::Calls { trace, .. } => {
+                let seen = trace.seen();
+                Some(self.judge_calls(&seen))
+            }
             Eyes::Counters { .. } => None,
         };
-        let report = seen.map(|seen| self.judge(&seen));
         let counted = match &self.eyes {
-            Eyes::Pages(_) => Vec::new(),
+            Eyes::Pages(_) | Eyes::Calls { .. } => Vec::new(),
             Eyes::Counters { counters, .. } => {
                 counters.counted(|process| self.learning.context.program_of(process))
             }
@@ -257,6 +299,20 @@ impl Watch {
         self.learning.find_names(seen);
         Report::new(seen, &self.learning.context)
     }
+
+    fn judge_calls(&mut self, seen: &Seen) -> Report {
+        let left: Vec<Left> = seen
+            .packets
+            .iter()
+            .map(|packets| Left {
+                process: packets.process,
+                interface: self.learning.index_of(packets.process, &packets.interface),
+                paged_bytes: packets.paged_bytes,
+                linear_bytes: packets.linear_bytes,
+            })
+            .collect();
+        Report::likely(&seen.evidence, &left, &seen.connections, &self.learning.context)
+    }
 }
 
 /// `nginx (100) and 2 more processes`.
@@ -267,16 +323,5 @@ pub(crate) fn names(followed: &[(u32, String)]) -> String {
         [(process, program), others @ ..] => {
             format!("{program} ({process}) and {}", of(others.len() as u64, "more process"))
         }
-    }
-}
-
-fn tier_without(error: &ProbeError, process: u32) -> Tier {
-    let is_forbidden = matches!(error, ProbeError::Forbidden);
-    if !is_forbidden && std::fs::read_dir("/sys/kernel/tracing/events").is_ok() {
-        Tier::B
-    } else if Counters::may_read(process) {
-        Tier::C
-    } else {
-        Tier::D
     }
 }

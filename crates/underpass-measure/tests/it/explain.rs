@@ -7,3 +7,4 @@ mod senders;
 mod servers;
 mod site;
 mod sockets;
+mod tier_b;

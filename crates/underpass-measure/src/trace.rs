@@ -1,0 +1,299 @@
+//! Calls and packets of followed processes by the kernel's tracepoints, where there is no BPF:
+//! what they moved between which descriptors, and whether their packets left in pages.
+//!
+//! It needs `CAP_PERFMON` and a readable tracefs. It never sees whose a page is. A packet does
+//! not tell its socket, so that only those count that a process sends in calls of its own; the
+//! others, which leave while somebody else's time runs, are taken to be like them.
+//!
+//! Source: perf_event_open(2); `Documentation/trace/events.rst`.
+
+mod account;
+mod descriptors;
+mod look;
+mod record;
+mod tracefs;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+use rustix::time::ClockId;
+use underpass_sys::perf::{self, Ring};
+
+use crate::call;
+use crate::evidence::Evidence;
+use account::Account;
+use record::{Formats, Record};
+
+/// Pages of a processor's ring at most: some 40,000 calls.
+const PAGES_MAX: usize = 1024;
+
+/// Why there is no trace.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TraceError {
+    /// Arguments of calls are known for x86-64 only.
+    #[error("calls cannot be read on {architecture}; x86_64 is known")]
+    Architecture {
+        /// This one.
+        architecture: &'static str,
+    },
+    /// tracefs says nothing.
+    #[error("{} cannot be read: {source}; it takes root, and tracefs", path.display())]
+    Tracefs {
+        /// What was to be read.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A tracepoint is not as it is known.
+    #[error("the tracepoint {tracepoint} has no {field} on this kernel")]
+    Field {
+        /// The tracepoint.
+        tracepoint: &'static str,
+        /// What is missing.
+        field: &'static str,
+    },
+    /// perf_event_open(2) is not permitted.
+    #[error("tracepoints are not permitted; it takes root, or CAP_PERFMON")]
+    Forbidden,
+    /// Too many threads.
+    #[error(
+        "no descriptor is left for thread {thread}: each takes two for each processor; \
+         raise 'ulimit -n'"
+    )]
+    Descriptors {
+        /// The thread.
+        thread: u32,
+    },
+    /// A call failed.
+    #[error("{call} failed: {source}")]
+    Call {
+        /// What was tried.
+        call: &'static str,
+        /// The errno.
+        source: Errno,
+    },
+}
+
+/// Payload of packets that a process sent by a device, in calls of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Packets {
+    pub(crate) process: u32,
+    /// The device's name.
+    pub(crate) interface: String,
+    /// Payload in pages (`data_len`).
+    pub(crate) paged_bytes: u64,
+    /// Payload of packets without any.
+    pub(crate) linear_bytes: u64,
+}
+
+/// All that was seen. The sockets of the evidence are one, which stands for all of TCP.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) evidence: Evidence,
+    pub(crate) packets: Vec<Packets>,
+    /// TCP connections that each process accepted.
+    pub(crate) connections: BTreeMap<u32, u64>,
+}
+
+/// Rings that tracepoints write, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    formats: Formats,
+    filter: CString,
+    processors: Vec<Processor>,
+    followed: BTreeSet<u32>,
+    account: Account,
+    /// Records that are younger than those of another ring which was read before it.
+    later: Vec<Record>,
+}
+
+#[derive(Debug)]
+struct Processor {
+    number: i32,
+    /// The first of them has the ring.
+    events: Vec<OwnedFd>,
+    ring: Option<Ring>,
+}
+
+impl Trace {
+    /// Looks whether tracepoints can be watched here; nothing is followed yet.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError::Tracefs`] and [`TraceError::Forbidden`] without the privileges.
+    pub(crate) fn open() -> Result<Self, TraceError> {
+        let architecture = std::env::consts::ARCH;
+        if architecture != "x86_64" {
+            return Err(TraceError::Architecture { architecture });
+        }
+        let formats = Formats::of_kernel()?;
+        let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+        let processor = |number| Processor { number, events: Vec::new(), ring: None };
+        let trace = Self {
+            filter: filter(),
+            processors: numbers(&online).into_iter().map(processor).collect(),
+            followed: BTreeSet::new(),
+            account: Account::default(),
+            later: Vec::new(),
+            formats,
+        };
+        // That of a stranger's packets needs what calls of one's own do not.
+        let own = trace.event(trace.formats.packets.id, std::process::id(), 0);
+        perf::open(own).map_err(|source| failed("perf_event_open", 0, source))?;
+        Ok(trace)
+    }
+
+    /// Watches a process, with all its threads, and whatever it starts from now on.
+    ///
+    /// # Errors
+    ///
+    /// Those of perf_event_open(2); not that it has ended meanwhile.
+    pub(crate) fn follow(&mut self, process: u32) -> Result<(), TraceError> {
+        self.account.known(process);
+        loop {
+            // Threads that began since are recorded already.
+            self.drain(now());
+            let threads = look::threads(process);
+            let is_new = |thread: &u32| {
+                !self.followed.contains(thread) && !self.account.begun.contains(thread)
+            };
+            let news: Vec<u32> = threads.into_iter().filter(is_new).collect();
+            if news.is_empty() {
+                break;
+            }
+            for thread in news {
+                self.followed.insert(thread);
+                match self.follow_thread(thread) {
+                    Ok(()) | Err(TraceError::Call { source: Errno::SRCH, .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        for (number, end) in look::descriptors(process) {
+            let opening = descriptors::Opening { end, is_direct: false };
+            self.account.descriptors.set((process, number), opening);
+        }
+        Ok(())
+    }
+
+    fn follow_thread(&mut self, thread: u32) -> Result<(), TraceError> {
+        let refused = |call| move |source| failed(call, thread, source);
+        for place in 0..self.processors.len() {
+            for tracepoint in [self.formats.calls.id, self.formats.packets.id] {
+                let event = self.event(tracepoint, thread, self.processors[place].number);
+                let fd = perf::open(event).map_err(refused("perf_event_open"))?;
+                if event.has_registers {
+                    perf::set_filter(fd.as_fd(), &self.filter).map_err(refused("a filter"))?;
+                }
+                let processor = &mut self.processors[place];
+                match processor.events.first() {
+                    Some(first) => perf::set_output(fd.as_fd(), first.as_fd())
+                        .map_err(refused("sharing a ring"))?,
+                    None => processor.ring = Some(ring(&fd).map_err(refused("a ring"))?),
+                }
+                processor.events.push(fd);
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&self, tracepoint: u64, thread: u32, processor: i32) -> perf::Event {
+        let is_of_calls = tracepoint == self.formats.calls.id;
+        perf::Event {
+            tracepoint,
+            thread: thread.cast_signed(),
+            processor,
+            has_registers: is_of_calls,
+            has_tasks: is_of_calls,
+        }
+    }
+
+    /// Reads the rings, and asks /proc what is behind descriptors that calls were seen to use.
+    ///
+    /// An answer holds for the time at which it was given: it is dropped if the descriptor was
+    /// closed or opened anew between the question and the answer.
+    pub(crate) fn look(&mut self) {
+        self.drain(now());
+        let questions = self.account.descriptors.open_questions();
+        let answers = look::answers(&questions);
+        self.drain(now());
+        for (descriptor, end, answer) in answers {
+            if self.account.descriptors.known(descriptor) == Some(end) {
+                self.account.name(descriptor, end, answer);
+            }
+        }
+    }
+
+    /// Enters all records up to a time, in the order of their times.
+    fn drain(&mut self, until: u64) {
+        let mut bytes = Vec::new();
+        let mut records = std::mem::take(&mut self.later);
+        for processor in &mut self.processors {
+            bytes.clear();
+            if let Some(ring) = &mut processor.ring {
+                ring.take(&mut bytes);
+            }
+            records.extend(self.formats.records(&bytes));
+        }
+        records.sort_by_key(|record| record.time);
+        let first_later = records.partition_point(|record| record.time <= until);
+        self.later = records.split_off(first_later);
+        for record in &records {
+            self.account.enter(record);
+        }
+    }
+
+    /// What was seen up to the last look.
+    pub(crate) fn seen(&self) -> Seen {
+        self.account.seen()
+    }
+}
+
+/// The largest ring that is permitted.
+fn ring(event: &OwnedFd) -> Result<Ring, Errno> {
+    let mut pages = PAGES_MAX;
+    loop {
+        match Ring::map(event.as_fd(), pages) {
+            Err(Errno::PERM | Errno::NOMEM) if pages > 1 => pages /= 2,
+            ring => return ring,
+        }
+    }
+}
+
+/// An expression that fits the calls that matter.
+fn filter() -> CString {
+    let numbers = call::numbers().chain(descriptors::CALLS);
+    let terms: Vec<String> = numbers.map(|number| format!("id == {number}")).collect();
+    CString::new(terms.join(" || ")).expect("numbers hold no NUL")
+}
+
+fn failed(call: &'static str, thread: u32, source: Errno) -> TraceError {
+    match source {
+        Errno::PERM | Errno::ACCESS => TraceError::Forbidden,
+        Errno::MFILE | Errno::NFILE => TraceError::Descriptors { thread },
+        _ => TraceError::Call { call, source },
+    }
+}
+
+/// `CLOCK_MONOTONIC`, in nanoseconds.
+fn now() -> u64 {
+    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    let (seconds, rest) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds.unwrap_or(0) * 1_000_000_000 + rest.unwrap_or(0)
+}
+
+/// Reads `0-1,4`.
+fn numbers(list: &str) -> Vec<i32> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse::<i32>().ok()?..=last.trim().parse().ok()?)
+    };
+    list.split(',').filter_map(range).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests;
