@@ -5,6 +5,8 @@
 mod arguments;
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,7 +17,7 @@ pub(crate) use arguments::CopyArguments;
 
 use crate::exit::{Ended, say, with_remedy};
 
-/// Copies, once or for one peer after the other.
+/// Copies, once or for each peer that comes.
 ///
 /// # Errors
 ///
@@ -28,30 +30,49 @@ pub(crate) fn run(wanted: CopyArguments) -> anyhow::Result<()> {
     let mut screen = Screen { bar: None, is_quiet: wanted.quiet };
     let opened = Session::open(wanted.request(), &interrupt, &mut |event| screen.show(event));
     let session = opened.map_err(|error| with_remedy(&error, error.remedy()))?;
-    loop {
-        let answer = session.copy(&mut |event| screen.show(event));
+    if wanted.keep_listening {
+        return serve(&wanted, &session, screen);
+    }
+    let answer = session.copy(&mut |event| screen.show(event));
+    screen.clear();
+    match answer {
+        Ok(report) => tell(&wanted, &report),
+        Err(failure) => Err(tell_failure(&wanted, &failure)?),
+    }
+}
+
+/// Copies for each peer, until a signal. An error is one that no further peer can mend: a signal's
+/// that cut a copy short, or standard output's.
+fn serve(wanted: &CopyArguments, session: &Session, mut screen: Screen) -> anyhow::Result<()> {
+    // One bar cannot tell of several copies.
+    screen.is_quiet |= session.peers_max() > 1;
+    let screen = Mutex::new(screen);
+    let screen = || screen.lock().unwrap_or_else(PoisonError::into_inner);
+    let ended = Mutex::new(None);
+    let end = |error| {
+        ended.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        ControlFlow::Break(())
+    };
+    session.serve(&|event| screen().show(event), &|answer| {
+        // Held until all is said, so that no two peers' lines mix.
+        let mut screen = screen();
         screen.clear();
-        match answer {
-            Ok(report) => tell(&wanted, &report)?,
-            // Nobody was being served: that is how such a server ends.
-            Err(failure)
-                if wanted.keep_listening
-                    && failure.error.signal().is_some()
-                    && failure.report.bytes == 0 =>
-            {
-                return Ok(());
-            }
-            Err(failure) => {
-                let error = tell_failure(&wanted, &failure)?;
-                if !wanted.keep_listening || failure.error.signal().is_some() {
-                    return Err(error);
-                }
+        let said = match &answer {
+            Ok(report) => tell(wanted, report).map(|()| None),
+            Err(failure) => tell_failure(wanted, failure).map(Some),
+        };
+        match (said, answer) {
+            (Ok(None), _) => ControlFlow::Continue(()),
+            (Ok(Some(error)), Err(failure)) if failure.error.signal().is_none() => {
                 say(&format!("underpass copy: {error:#}"));
+                ControlFlow::Continue(())
             }
+            (Ok(Some(error)), _) | (Err(error), _) => end(error),
         }
-        if !wanted.keep_listening {
-            return Ok(());
-        }
+    });
+    match ended.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(()),
     }
 }
 
@@ -60,7 +81,12 @@ fn tell(wanted: &CopyArguments, report: &Report) -> anyhow::Result<()> {
         print_json(wanted, &serde_json::to_value(report)?)
     } else {
         if !wanted.quiet {
-            say(&report.to_string());
+            say(&match &report.peer {
+                Some(peer) if wanted.keep_listening => {
+                    format!("{peer}: {report}")
+                }
+                Some(_) | None => report.to_string(),
+            });
         }
         Ok(())
     }

@@ -94,11 +94,10 @@ impl Stream {
     }
 }
 
-/// Opens a source. A listening one waits for its peer.
+/// Opens a source that is no listening socket.
 pub(crate) fn open<'i>(
     endpoint: &Endpoint,
     range: Range,
-    listener: Option<&Listener>,
     interrupt: &'i Interrupt,
 ) -> Result<Inlet<'i>, CopyError> {
     match endpoint {
@@ -106,7 +105,7 @@ pub(crate) fn open<'i>(
         Endpoint::Standard => of_descriptor(0, endpoint, range),
         Endpoint::Descriptor(number) => of_descriptor(*number, endpoint, range),
         Endpoint::Tcp(_) | Endpoint::TcpListen(_) | Endpoint::Unix(_) | Endpoint::UnixListen(_) => {
-            connect(endpoint, listener, interrupt).map(|fd| Inlet::Stream(Stream::socket(fd)))
+            connect(endpoint, None, interrupt).map(|fd| Inlet::Stream(Stream::socket(fd)))
         }
         Endpoint::Url(url) => {
             let body = Body::new(http::get(url, range, None, interrupt)?);

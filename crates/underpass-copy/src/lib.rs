@@ -38,6 +38,7 @@ mod range;
 mod report;
 mod request;
 mod resume;
+mod serve;
 mod session;
 mod shares;
 mod socket;

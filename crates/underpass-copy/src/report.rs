@@ -16,8 +16,11 @@ use crate::drive::Drive;
 pub struct Report {
     /// The source, as it was named.
     pub source: String,
-    /// The sink, as it was named.
+    /// The sink, as it was named; of a peer in a directory, its file.
     pub sink: String,
+    /// Who came to the end that listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
     /// Bytes of the source that this copy brought to the sink, holes included.
     pub bytes: u64,
     /// Those among them that are holes and were not moved.
@@ -70,6 +73,7 @@ impl Report {
         let mut this = Self {
             source,
             sink,
+            peer: None,
             bytes: 0,
             holes: 0,
             resumed_at: 0,
@@ -168,6 +172,7 @@ mod tests {
         let mut report = Report {
             source: "a".into(),
             sink: "b".into(),
+            peer: None,
             bytes: 0,
             holes: 0,
             resumed_at: 0,

@@ -3,7 +3,7 @@
 //! Everything that can be refused without a look at the ends is refused here, before anything is
 //! opened.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use underpass::{Policy, Stability};
 
@@ -12,6 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
 use crate::interrupt::Timeouts;
 use crate::range::Range;
+use crate::serve::one_at_a_time;
 
 /// What is to be copied, and how.
 #[derive(Debug, Clone)]
@@ -46,6 +47,10 @@ pub struct Request {
     pub xattrs: bool,
     /// When an end that does nothing is given up.
     pub timeouts: Timeouts,
+    /// Copy for each peer that comes, by [`Session::serve`](crate::Session::serve).
+    pub keep_listening: bool,
+    /// The most of them at once.
+    pub peers_max: Option<NonZeroUsize>,
 }
 
 impl Request {
@@ -68,6 +73,8 @@ impl Request {
             recursive: false,
             xattrs: false,
             timeouts: Timeouts::default(),
+            keep_listening: false,
+            peers_max: None,
         }
     }
 }
@@ -84,6 +91,7 @@ pub(crate) fn check(request: &Request) -> Result<(), CopyError> {
         return Err(flag("--fsync", sink, "only a file's disk is at hand"));
     }
     check_ends(request)?;
+    check_peers(request)?;
     let is_partial = *resume || *range != Range::Whole || request.checksum.is_some();
     if request.recursive && is_partial {
         let why = "ranges, resuming and digests are of one file";
@@ -108,6 +116,30 @@ pub(crate) fn flag(flag: &'static str, end: &Endpoint, why: &'static str) -> Cop
 pub(crate) fn verifies(request: &Request) -> bool {
     let is_to_or_from_peer = request.source.is_socket() || request.sink.is_socket();
     request.verify || request.parallel.get() > 1 && is_to_or_from_peer
+}
+
+/// Whether each peer's bytes become a file of their own in a directory.
+pub(crate) fn is_numbered(request: &Request) -> bool {
+    let Request { source, sink, keep_listening, .. } = request;
+    let is_directory = matches!(sink, Endpoint::Path(path) if path.is_dir());
+    *keep_listening && source.is_listening() && is_directory
+}
+
+/// What --keep-listening asks of the ends.
+fn check_peers(request: &Request) -> Result<(), CopyError> {
+    let Request { source, sink, .. } = request;
+    if is_numbered(request) && (request.resume || !request.atomic) {
+        let why = "each peer's bytes become a new file, which is named when it is whole";
+        return Err(flag("--resume or --no-atomic", sink, why));
+    }
+    let is_several = request.peers_max.is_some_and(|most| most.get() > 1);
+    match one_at_a_time(request) {
+        Some(why) if request.keep_listening && is_several => {
+            let end = if source.is_listening() { sink } else { source };
+            Err(flag("--max-connections above 1", end, why))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// What --verify and --parallel ask of the ends.

@@ -4,8 +4,11 @@
 //! asked for the rest), the source before the sink (which must know the length), and the sink
 //! gets its name last of all.
 
+mod opening;
+
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use rustix::fs::SeekFrom;
@@ -13,19 +16,22 @@ use rustix::fs::SeekFrom;
 use crate::drive::{Drive, Event, Stop};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Failure, Usage};
-use crate::http::{self, Body};
-use crate::inlet::{self, FileInlet, Inlet, Stream};
+use crate::http;
+use crate::inlet::{self, FileInlet, Inlet};
 use crate::interrupt::Interrupt;
 use crate::movement::{self, Account};
 use crate::outlet::{self, Outlet};
-use crate::range::Range;
 use crate::report::Report;
-use crate::request::{Request, check, verifies};
-use crate::resume::{self, Standing};
+use crate::request::{Request, check, is_numbered, verifies};
+use crate::resume::Standing;
 use crate::socket::{self, Listener};
-use crate::target::Making;
 use crate::tree::{self, Walk};
 use crate::verify;
+
+use self::opening::{listen, refuse_same_file};
+
+/// In a directory that peers' bytes go to, each file is called so, with a number behind it.
+const PEER_NAME: &str = "peer-";
 
 /// A request whose listening sockets are open.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub struct Session {
     interrupt: Interrupt,
     source_listener: Option<Listener>,
     sink_listener: Option<Listener>,
+    /// Where the search for a peer's file name begins.
+    next_number: AtomicU64,
 }
 
 /// What a copy finds out about itself on the way.
@@ -44,6 +52,24 @@ struct Outcome {
     resumed_at: u64,
     kept: Option<PathBuf>,
     entries: Option<u64>,
+    /// Who came to the end that listens.
+    peer: Option<String>,
+    /// The file that a peer got.
+    made: Option<PathBuf>,
+}
+
+impl Outcome {
+    fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            account: Account::default(),
+            resumed_at: 0,
+            kept: None,
+            entries: None,
+            peer: None,
+            made: None,
+        }
+    }
 }
 
 impl Session {
@@ -61,7 +87,8 @@ impl Session {
         let source_listener = listen(&request.source, watcher)?;
         let sink_listener = listen(&request.sink, watcher)?;
         let interrupt = interrupt.with(request.timeouts);
-        Ok(Self { request, interrupt, source_listener, sink_listener })
+        let next_number = AtomicU64::new(1);
+        Ok(Self { request, interrupt, source_listener, sink_listener, next_number })
     }
 
     /// Copies once, from opening the ends to the sink's name. Waits for peers, and may be called
@@ -71,50 +98,92 @@ impl Session {
     ///
     /// [`Failure`], with what has arrived.
     pub fn copy(&self, watcher: &mut dyn FnMut(Event)) -> Result<Report, Box<Failure>> {
-        let request = &self.request;
-        let mut drive = Drive::new(
-            &self.interrupt,
-            watcher,
-            request.policy,
-            request.stability,
-            request.limit_bytes_per_s,
-        );
-        let mut outcome = Outcome {
-            begun: Instant::now(),
-            account: Account::default(),
-            resumed_at: 0,
-            kept: None,
-            entries: None,
-        };
-        let answer = if request.recursive {
+        self.once(None, watcher)
+    }
+
+    pub(crate) const fn request(&self) -> &Request {
+        &self.request
+    }
+
+    pub(crate) const fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// The end that peers come to.
+    pub(crate) const fn door(&self) -> &Endpoint {
+        let Request { source, sink, .. } = &self.request;
+        if self.source_listener.is_some() { source } else { sink }
+    }
+
+    /// Waits for the next peer.
+    pub(crate) fn accept(&self) -> Result<OwnedFd, CopyError> {
+        let listener = self.source_listener.as_ref().or(self.sink_listener.as_ref());
+        inlet::connect(self.door(), listener, &self.interrupt)
+    }
+
+    /// A copy that failed before its peer came.
+    pub(crate) fn without_peer(&self, error: CopyError) -> Box<Failure> {
+        let mut nobody = |_| {};
+        let drive = self.drive(&mut nobody);
+        let report = self.report(&drive, &Outcome::new());
+        Box::new(Failure { error, report, kept: None })
+    }
+
+    fn drive<'d>(&'d self, watcher: &'d mut dyn FnMut(Event)) -> Drive<'d> {
+        let Request { policy, stability, limit_bytes_per_s, .. } = self.request;
+        Drive::new(&self.interrupt, watcher, policy, stability, limit_bytes_per_s)
+    }
+
+    /// Copies once, for the peer that came or for the one who comes.
+    pub(crate) fn once(
+        &self,
+        mut peer: Option<OwnedFd>,
+        watcher: &mut dyn FnMut(Event),
+    ) -> Result<Report, Box<Failure>> {
+        let mut drive = self.drive(watcher);
+        let mut outcome = Outcome::new();
+        let answer = if self.request.recursive {
             self.copy_folder(&mut drive, &mut outcome)
         } else {
-            self.attempt(&mut drive, &mut outcome)
+            self.attempt(&mut drive, &mut outcome, &mut peer)
         };
-        let (source, sink) = self.names();
-        let mut report = Report::of(source, sink, &drive, outcome.begun.elapsed());
-        let bytes = drive.done.saturating_sub(outcome.resumed_at);
-        report.set_bytes(bytes, outcome.account.holes.min(bytes));
-        report.resumed_at = outcome.resumed_at;
-        report.checksum = outcome.account.checksum;
-        report.verified = outcome.account.verified;
-        report.entries = outcome.entries;
+        let report = self.report(&drive, &outcome);
         match answer {
             Ok(()) => Ok(report),
             Err(error) => {
-                let error = self.named_by_signal(error, drive.done);
+                let error = self.named_by_signal(error, drive.done, &outcome);
                 Err(Box::new(Failure { error, report, kept: outcome.kept }))
             }
         }
     }
 
-    fn names(&self) -> (String, String) {
-        (self.request.source.to_string(), self.request.sink.to_string())
+    fn report(&self, drive: &Drive<'_>, outcome: &Outcome) -> Report {
+        let Request { source, sink, .. } = &self.request;
+        let made = outcome.made.as_ref().map(|made| made.display().to_string());
+        let sink = made.unwrap_or_else(|| sink.to_string());
+        let mut report = Report::of(source.to_string(), sink, drive, outcome.begun.elapsed());
+        let bytes = drive.done.saturating_sub(outcome.resumed_at);
+        report.set_bytes(bytes, outcome.account.holes.min(bytes));
+        report.resumed_at = outcome.resumed_at;
+        report.checksum.clone_from(&outcome.account.checksum);
+        report.verified = outcome.account.verified;
+        report.entries = outcome.entries;
+        report.peer.clone_from(&outcome.peer);
+        report
+    }
+
+    /// The two ends, with the peer that came to one.
+    fn names(&self, outcome: &Outcome) -> (String, String) {
+        let name = |end: &Endpoint| match &outcome.peer {
+            Some(peer) if end.is_listening() => format!("{end} ({peer})"),
+            Some(_) | None => end.to_string(),
+        };
+        (name(&self.request.source), name(&self.request.sink))
     }
 
     /// Whatever failed because a signal came is the signal's.
-    fn named_by_signal(&self, error: CopyError, moved: u64) -> CopyError {
-        let (from, to) = self.names();
+    fn named_by_signal(&self, error: CopyError, moved: u64, outcome: &Outcome) -> CopyError {
+        let (from, to) = self.names(outcome);
         match self.interrupt.signal() {
             Some(signal) if error.signal().is_none() => {
                 CopyError::Interrupted { from, to, signal, moved }
@@ -137,7 +206,7 @@ impl Session {
         let walked = walk.entry(from, &to);
         let Walk { entries, failed, holes, .. } = walk;
         (outcome.account.holes, outcome.entries) = (holes, Some(entries));
-        walked.map_err(|stop| self.stopped(stop, drive))?;
+        walked.map_err(|stop| self.stopped(stop, drive, outcome))?;
         if failed > 0 {
             let from = source.to_string();
             return Err(CopyError::Entries { from, failed, entries });
@@ -145,9 +214,15 @@ impl Session {
         Ok(())
     }
 
-    fn attempt(&self, drive: &mut Drive<'_>, outcome: &mut Outcome) -> Result<(), CopyError> {
+    fn attempt(
+        &self,
+        drive: &mut Drive<'_>,
+        outcome: &mut Outcome,
+        peer: &mut Option<OwnedFd>,
+    ) -> Result<(), CopyError> {
         let Request { source, sink, .. } = &self.request;
         let path = match sink {
+            Endpoint::Path(path) if is_numbered(&self.request) => Some(path.join(PEER_NAME)),
             Endpoint::Path(path) if !outlet::is_special(path) || path.is_dir() => {
                 Some(outlet::path_of(path, source)?)
             }
@@ -167,16 +242,16 @@ impl Session {
             .as_deref()
             .filter(|_| self.request.resume)
             .and_then(|path| Standing::find(path, !self.request.atomic));
-        let mut inlet = self.open_source(standing.as_ref())?;
+        let mut inlet = self.open_source(standing.as_ref(), peer, outcome)?;
         if let Some(standing) = &standing {
-            let (from, to) = self.names();
+            let (from, to) = self.names(outcome);
             standing.check(drive, &mut inlet, (&from, &to))?;
             outcome.resumed_at = standing.have;
             drive.done = standing.have;
         }
         let content_len = inlet.len();
         drive.total = content_len.map(|len| drive.done + len);
-        let mut outlet = self.open_sink(path, standing, &inlet)?;
+        let mut outlet = self.open_sink((path, standing), &inlet, peer, outcome)?;
         outcome.begun = Instant::now();
         let moved = if verifies(&self.request) {
             let account = &mut outcome.account;
@@ -196,90 +271,10 @@ impl Session {
         if let Outlet::Target(target, _) = &outlet {
             outcome.kept = target.kept();
         }
-        let moved = self.judge(moved, drive, &mut outlet)?;
-        self.settle(&inlet, outlet, moved)?;
+        let moved = self.judge(moved, drive, &mut outlet, outcome)?;
+        self.settle(&inlet, outlet, moved, outcome)?;
         outcome.kept = None;
         Ok(())
-    }
-
-    /// One more connection of the end that is a socket.
-    fn connect_again(&self) -> std::io::Result<OwnedFd> {
-        let Request { source, sink, .. } = &self.request;
-        let (end, listener) = if sink.is_socket() {
-            (sink, &self.sink_listener)
-        } else {
-            (source, &self.source_listener)
-        };
-        let socket = inlet::connect(end, listener.as_ref(), &self.interrupt);
-        socket.map_err(std::io::Error::other)
-    }
-
-    fn open_source(&self, standing: Option<&Standing>) -> Result<Inlet<'_>, CopyError> {
-        let Request { source, range, .. } = &self.request;
-        if let (Endpoint::Url(url), Range::Whole, 2..) =
-            (source, range, self.request.parallel.get())
-        {
-            // Whether it gives ranges shows when it is asked for one.
-            let all = Range::From { first: 0, last: None };
-            match http::get(url, all, None, &self.interrupt) {
-                Ok(answer) => return Ok(Inlet::Http(Box::new(Body::new(answer)))),
-                // A representation of no bytes has no ranges.
-                Err(CopyError::Usage(Usage::Range { len: 0, .. })) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        match (source, standing) {
-            (Endpoint::Url(url), Some(standing)) => {
-                let body = standing.ask_for_the_rest(url, *range, &self.interrupt)?;
-                Ok(Inlet::Http(Box::new(body)))
-            }
-            _ => inlet::open(source, *range, self.source_listener.as_ref(), &self.interrupt),
-        }
-    }
-
-    fn open_sink(
-        &self,
-        path: Option<PathBuf>,
-        standing: Option<Standing>,
-        inlet: &Inlet<'_>,
-    ) -> Result<Outlet<'_>, CopyError> {
-        let Request { sink, atomic, resume, .. } = &self.request;
-        match (sink, path) {
-            (_, Some(path)) => {
-                let mode = if let Inlet::File(file) = inlet { Some(file.mode) } else { None };
-                let have = standing.as_ref().map_or(0, |standing| standing.have);
-                let making = match (atomic, resume) {
-                    (true, false) => Making::Atomic,
-                    (true, true) => Making::Part,
-                    (false, false) => Making::InPlace,
-                    (false, true) => Making::InPlaceResumed,
-                };
-                if let (Making::Part, Some(standing)) = (making, standing) {
-                    standing.become_part(&path)?;
-                }
-                let outlet = outlet::file(&path, making, mode, have)?;
-                if let (Outlet::Target(target, _), Inlet::Http(body)) = (&outlet, inlet)
-                    && let (Making::Part, Some(validator)) = (making, &body.validator)
-                {
-                    resume::keep_validator(target.file(), validator);
-                }
-                Ok(outlet)
-            }
-            (Endpoint::Path(path), None) => outlet::special(path, &self.interrupt),
-            (Endpoint::Standard, None) => outlet::descriptor(1, sink),
-            (Endpoint::Descriptor(number), None) => outlet::descriptor(*number, sink),
-            (Endpoint::Url(url), None) => {
-                http::put(url, inlet.len(), &self.interrupt).map(|put| Outlet::Put(Box::new(put)))
-            }
-            (
-                Endpoint::Tcp(_)
-                | Endpoint::TcpListen(_)
-                | Endpoint::Unix(_)
-                | Endpoint::UnixListen(_),
-                None,
-            ) => inlet::connect(sink, self.sink_listener.as_ref(), &self.interrupt)
-                .map(|fd| Outlet::Stream(Stream::socket(fd))),
-        }
     }
 
     /// What a server says about a PUT that failed tells more than the failed call.
@@ -288,6 +283,7 @@ impl Session {
         moved: Result<u64, Stop>,
         drive: &Drive<'_>,
         outlet: &mut Outlet<'_>,
+        outcome: &Outcome,
     ) -> Result<u64, CopyError> {
         let stop = match moved {
             Ok(moved) => return Ok(moved),
@@ -300,11 +296,17 @@ impl Session {
         {
             return Err(status);
         }
-        Err(self.stopped(stop, drive))
+        Err(self.stopped(stop, drive, outcome))
     }
 
     /// Ends both ends as whoever is behind them expects.
-    fn settle(&self, inlet: &Inlet<'_>, outlet: Outlet<'_>, moved: u64) -> Result<(), CopyError> {
+    fn settle(
+        &self,
+        inlet: &Inlet<'_>,
+        outlet: Outlet<'_>,
+        moved: u64,
+        outcome: &mut Outcome,
+    ) -> Result<(), CopyError> {
         let Request { source, sink, fsync, .. } = &self.request;
         if let Inlet::File(FileInlet { file, start, moves_offset: true, .. }) = inlet {
             rustix::fs::seek(file, SeekFrom::Start(start + moved))
@@ -312,6 +314,11 @@ impl Session {
         }
         let cannot = |error: std::io::Error| CopyError::open("finish", sink, error);
         match outlet {
+            Outlet::Target(target, _) if is_numbered(&self.request) => {
+                let made = target.finish_numbered(*fsync, &self.next_number).map_err(cannot)?;
+                outcome.made = Some(made);
+                Ok(())
+            }
             Outlet::Target(target, _) => target.finish(*fsync).map_err(cannot),
             Outlet::Open(file, at) => {
                 rustix::fs::seek(&file, SeekFrom::Start(at + moved))
@@ -326,40 +333,8 @@ impl Session {
         }
     }
 
-    fn stopped(&self, stop: Stop, drive: &Drive<'_>) -> CopyError {
-        let (from, to) = self.names();
+    fn stopped(&self, stop: Stop, drive: &Drive<'_>, outcome: &Outcome) -> CopyError {
+        let (from, to) = self.names(outcome);
         CopyError::stopped(stop, (&from, &to), drive.done, drive.total)
     }
-}
-
-fn listen(
-    endpoint: &Endpoint,
-    watcher: &mut dyn FnMut(Event),
-) -> Result<Option<Listener>, CopyError> {
-    let listener = match endpoint {
-        Endpoint::TcpListen(address) => Listener::tcp(address),
-        Endpoint::UnixListen(path) => Listener::unix(path),
-        Endpoint::Path(_)
-        | Endpoint::Standard
-        | Endpoint::Descriptor(_)
-        | Endpoint::Tcp(_)
-        | Endpoint::Unix(_)
-        | Endpoint::Url(_) => return Ok(None),
-    };
-    let cannot = |error| CopyError::open("listen at", endpoint, error);
-    let listener = listener.map_err(cannot)?;
-    watcher(Event::Listening(listener.name().map_err(cannot)?));
-    Ok(Some(listener))
-}
-
-fn refuse_same_file(from: &std::path::Path, to: &std::path::Path) -> Result<(), CopyError> {
-    use std::os::unix::fs::MetadataExt;
-    let (Ok(one), Ok(other)) = (std::fs::metadata(from), std::fs::metadata(to)) else {
-        return Ok(());
-    };
-    if one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()) {
-        let (from, to) = (from.display().to_string(), to.display().to_string());
-        return Err(CopyError::Usage(Usage::SameFile(from, to)));
-    }
-    Ok(())
 }

@@ -144,6 +144,18 @@ impl Drop for Listener {
     }
 }
 
+/// Who is at the other end; a Unix socket's peer has its process's number for a name.
+pub(crate) fn peer_name(socket: &OwnedFd) -> String {
+    let address = rustix::net::getpeername(socket).ok().flatten();
+    if let Some(address) = address.and_then(|any| SocketAddr::try_from(any).ok()) {
+        return address.to_string();
+    }
+    match rustix::net::sockopt::socket_peercred(socket) {
+        Ok(peer) => format!("pid {}", peer.pid.as_raw_nonzero()),
+        Err(_) => "a peer that has gone".to_owned(),
+    }
+}
+
 /// Tells the peer that no more comes.
 pub(crate) fn end(socket: &OwnedFd) -> Result<(), Errno> {
     match rustix::net::shutdown(socket, Shutdown::Write) {

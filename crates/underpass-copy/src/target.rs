@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -112,23 +113,54 @@ impl Target {
 
     /// Gives it its name; with `sync` not before its bytes are on the disk, and the name too.
     pub(crate) fn finish(self, sync: bool) -> io::Result<()> {
-        if let Some(mode) = self.mode {
-            self.file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-        }
-        if sync {
-            self.file.sync_all()?;
-        }
+        self.complete(sync)?;
         match self.state {
             State::InPlace => {}
             State::Part(part) => std::fs::rename(part, &self.path)?,
             State::Hidden(hidden) => hidden.persist(&self.path).map_err(|error| error.error)?,
             State::Unnamed => name(&self.file, &self.path)?,
         }
-        if sync {
-            File::open(directory(&self.path))?.sync_all()?;
-        }
-        Ok(())
+        sync_name(&self.path, sync)
     }
+
+    /// As [`Self::finish`], with the first free number from `next` on behind its name; replaces
+    /// nothing and returns the name.
+    pub(crate) fn finish_numbered(self, sync: bool, next: &AtomicU64) -> io::Result<PathBuf> {
+        self.complete(sync)?;
+        let mut hidden = if let State::Hidden(hidden) = self.state { Some(hidden) } else { None };
+        let mut number = next.load(Ordering::Relaxed);
+        let path = loop {
+            let mut name = self.path.as_os_str().to_owned();
+            name.push(number.to_string());
+            let path = PathBuf::from(name);
+            let named = match hidden.take() {
+                Some(temporary) => temporary.persist_noclobber(&path).map_err(|refused| {
+                    hidden = Some(refused.path);
+                    refused.error
+                }),
+                None => link(&self.file, &path).map_err(io::Error::from),
+            };
+            match named {
+                Ok(()) => break path,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error),
+            }
+        };
+        next.fetch_max(number + 1, Ordering::Relaxed);
+        sync_name(&path, sync)?;
+        Ok(path)
+    }
+
+    fn complete(&self, sync: bool) -> io::Result<()> {
+        if let Some(mode) = self.mode {
+            self.file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        }
+        if sync { self.file.sync_all() } else { Ok(()) }
+    }
+}
+
+fn sync_name(path: &Path, sync: bool) -> io::Result<()> {
+    if sync { File::open(directory(path))?.sync_all() } else { Ok(()) }
 }
 
 /// The file a symbolic link leads to: replacing the link itself would cut it off.
@@ -186,19 +218,22 @@ fn hidden_prefix(path: &Path) -> OsString {
     prefix
 }
 
-/// Links a file without a name to `path`, in place of what may be there.
-fn name(file: &File, path: &Path) -> io::Result<()> {
+/// Links a file without a name to `path`.
+fn link(file: &File, path: &Path) -> Result<(), Errno> {
     let open_file = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    let link =
-        |to: &Path| rustix::fs::linkat(CWD, open_file.as_str(), CWD, to, AtFlags::SYMLINK_FOLLOW);
-    match link(path) {
+    rustix::fs::linkat(CWD, open_file.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)
+}
+
+/// As [`link`], in place of what may be there.
+fn name(file: &File, path: &Path) -> io::Result<()> {
+    match link(file, path) {
         Err(Errno::EXIST) => {}
         answer => return Ok(answer?),
     }
     // linkat(2) replaces nothing: a hidden name comes first, and rename(2) does it.
     let hidden = tempfile::Builder::new()
         .prefix(&hidden_prefix(path))
-        .make_in(directory(path), |to| Ok(link(to)?))?;
+        .make_in(directory(path), |to| Ok(link(file, to)?))?;
     hidden.into_temp_path().persist(path).map_err(|error| error.error)
 }
 

@@ -1,7 +1,7 @@
 //! The flags of `underpass copy`.
 
 use std::ffi::OsString;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
@@ -113,9 +113,20 @@ pub(crate) struct CopyArguments {
     #[arg(long, value_name = "TIME", default_value = "off", value_parser = duration_or_off)]
     idle_timeout: OrOff,
 
-    /// Serve one peer after the other until a signal; an end must listen.
+    /// Copy for each peer that comes, until a signal; an end must listen.
+    ///
+    /// A file as SRC goes whole to each, several at once. With a directory as DST each peer's
+    /// bytes become a file of their own in it, peer-1, peer-2 and so on, and none that is there is
+    /// replaced. What one at a time can read or write only (a stream, a single file as DST, both
+    /// ends listening, --verify with several connections) is for one peer after the other.
     #[arg(long)]
     pub(crate) keep_listening: bool,
+
+    /// The most peers at a time [default: 64, or 1 where one at a time can be served only].
+    ///
+    /// Those past it wait to be accepted. --limit-rate is for each.
+    #[arg(long, value_name = "N", requires = "keep_listening")]
+    max_connections: Option<NonZeroUsize>,
 
     /// Print the account as JSON on standard output (on standard error if DST is -).
     #[arg(long)]
@@ -142,6 +153,8 @@ Examples:
   underpass copy tcp-listen://0.0.0.0:9000 big.iso
   underpass copy big.iso tcp://host:9000
       From one machine to another; nc, socat or Java at either end do as well.
+  underpass copy --keep-listening big.iso tcp-listen://0.0.0.0:9000
+      To everybody who asks, and --keep-listening tcp-listen://0.0.0.0:9000 inbox/ from everybody.
   underpass copy --resume https://host/big.iso .
       Go on with a download.
   underpass copy --range 0-1048575 /dev/sda - | sha256sum
@@ -170,6 +183,8 @@ impl CopyArguments {
         request.recursive = self.recursive;
         request.xattrs = self.xattrs;
         let (idle, connect) = (self.idle_timeout.0, self.connect_timeout.0);
+        request.keep_listening = self.keep_listening;
+        request.peers_max = self.max_connections;
         request.timeouts = Timeouts { idle, connect };
         request
     }

@@ -4,6 +4,7 @@ mod faults;
 mod files;
 mod folders;
 mod http;
+mod peers;
 mod streams;
 mod timeouts;
 mod verified;

@@ -74,7 +74,7 @@ pub(super) fn run(
             for i in 0..WHOS.len() {
                 let Some(who) = WHOS.get((i + round) % WHOS.len()) else { continue };
                 files::warm(from)?;
-                copy(name, who, (from, to), out)?;
+                copy(name, who, (from, to), round == 0, out)?;
             }
         }
     }
@@ -91,7 +91,13 @@ pub(super) fn run(
 }
 
 /// One run: how long it took, and the program's CPU time.
-fn copy(case: &str, who: &str, (from, to): (&Path, &Path), out: &mut Report) -> Result<()> {
+fn copy(
+    case: &str,
+    who: &str,
+    (from, to): (&Path, &Path),
+    is_verified: bool,
+    out: &mut Report,
+) -> Result<()> {
     let mut command = if who == UNDERPASS {
         let mut command = cpu::pinned(cpu::SERVING, peers::underpass()?)?;
         command.args(["copy", "-q"]);
@@ -105,8 +111,10 @@ fn copy(case: &str, who: &str, (from, to): (&Path, &Path), out: &mut Report) -> 
     let start = Instant::now();
     let used = end(command.spawn()?)?;
     let took = start.elapsed();
-    let same = Command::new("cmp").arg(from).arg(to).status()?;
-    ensure!(same.success(), "{who} made another file");
+    if is_verified {
+        let same = Command::new("cmp").arg(from).arg(to).status()?;
+        ensure!(same.success(), "{who} made another file");
+    }
     #[expect(clippy::cast_precision_loss, reason = "files of some GiB")]
     let gigabytes = from.metadata()?.len() as f64 / 1e9;
     out.sample(case, who, TIME, took.as_secs_f64() * 1e3);

@@ -1,0 +1,166 @@
+//! Opening the two ends of a session.
+//!
+//! A connection is one that a peer made to an end that listens, or one that is made here; which of
+//! them is no matter to the copy.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use super::{Outcome, Session};
+use crate::drive::Event;
+use crate::endpoint::Endpoint;
+use crate::error::{CopyError, Usage};
+use crate::http::{self, Body};
+use crate::inlet::{self, Inlet, Stream};
+use crate::outlet::{self, Outlet};
+use crate::range::Range;
+use crate::request::Request;
+use crate::resume::{self, Standing};
+use crate::socket::{self, Listener};
+use crate::target::Making;
+
+impl Session {
+    /// One more connection of the end that is a socket.
+    pub(super) fn connect_again(&self) -> std::io::Result<OwnedFd> {
+        let Request { source, sink, .. } = &self.request;
+        let (end, listener) = if sink.is_socket() {
+            (sink, &self.sink_listener)
+        } else {
+            (source, &self.source_listener)
+        };
+        let socket = inlet::connect(end, listener.as_ref(), &self.interrupt);
+        socket.map_err(std::io::Error::other)
+    }
+
+    /// The connection of an end that is a socket: the peer's who came, or a new one.
+    fn meet(
+        &self,
+        (end, listener): (&Endpoint, Option<&Listener>),
+        peer: &mut Option<OwnedFd>,
+        outcome: &mut Outcome,
+    ) -> Result<Stream, CopyError> {
+        let fd = match peer.take_if(|_| end.is_listening()) {
+            Some(fd) => fd,
+            None => inlet::connect(end, listener, &self.interrupt)?,
+        };
+        if end.is_listening() {
+            outcome.peer.get_or_insert_with(|| socket::peer_name(&fd));
+        }
+        Ok(Stream::socket(fd))
+    }
+
+    pub(super) fn open_source(
+        &self,
+        standing: Option<&Standing>,
+        peer: &mut Option<OwnedFd>,
+        outcome: &mut Outcome,
+    ) -> Result<Inlet<'_>, CopyError> {
+        let Request { source, range, .. } = &self.request;
+        if let (Endpoint::Url(url), Range::Whole, 2..) =
+            (source, range, self.request.parallel.get())
+        {
+            // Whether it gives ranges shows when it is asked for one.
+            let all = Range::From { first: 0, last: None };
+            match http::get(url, all, None, &self.interrupt) {
+                Ok(answer) => return Ok(Inlet::Http(Box::new(Body::new(answer)))),
+                // A representation of no bytes has no ranges.
+                Err(CopyError::Usage(Usage::Range { len: 0, .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match (source, standing) {
+            (Endpoint::Url(url), Some(standing)) => {
+                let body = standing.ask_for_the_rest(url, *range, &self.interrupt)?;
+                Ok(Inlet::Http(Box::new(body)))
+            }
+            _ if source.is_socket() => {
+                let listener = self.source_listener.as_ref();
+                self.meet((source, listener), peer, outcome).map(Inlet::Stream)
+            }
+            _ => inlet::open(source, *range, &self.interrupt),
+        }
+    }
+
+    pub(super) fn open_sink(
+        &self,
+        (path, standing): (Option<PathBuf>, Option<Standing>),
+        inlet: &Inlet<'_>,
+        peer: &mut Option<OwnedFd>,
+        outcome: &mut Outcome,
+    ) -> Result<Outlet<'_>, CopyError> {
+        let Request { sink, atomic, resume, .. } = &self.request;
+        match (sink, path) {
+            (_, Some(path)) => {
+                let mode = if let Inlet::File(file) = inlet { Some(file.mode) } else { None };
+                let have = standing.as_ref().map_or(0, |standing| standing.have);
+                let making = match (atomic, resume) {
+                    (true, false) => Making::Atomic,
+                    (true, true) => Making::Part,
+                    (false, false) => Making::InPlace,
+                    (false, true) => Making::InPlaceResumed,
+                };
+                if let (Making::Part, Some(standing)) = (making, standing) {
+                    standing.become_part(&path)?;
+                }
+                let outlet = outlet::file(&path, making, mode, have)?;
+                if let (Outlet::Target(target, _), Inlet::Http(body)) = (&outlet, inlet)
+                    && let (Making::Part, Some(validator)) = (making, &body.validator)
+                {
+                    resume::keep_validator(target.file(), validator);
+                }
+                Ok(outlet)
+            }
+            (Endpoint::Path(path), None) => outlet::special(path, &self.interrupt),
+            (Endpoint::Standard, None) => outlet::descriptor(1, sink),
+            (Endpoint::Descriptor(number), None) => outlet::descriptor(*number, sink),
+            (Endpoint::Url(url), None) => {
+                http::put(url, inlet.len(), &self.interrupt).map(|put| Outlet::Put(Box::new(put)))
+            }
+            (
+                Endpoint::Tcp(_)
+                | Endpoint::TcpListen(_)
+                | Endpoint::Unix(_)
+                | Endpoint::UnixListen(_),
+                None,
+            ) => {
+                let listener = self.sink_listener.as_ref();
+                self.meet((sink, listener), peer, outcome).map(Outlet::Stream)
+            }
+        }
+    }
+}
+
+pub(super) fn listen(
+    endpoint: &Endpoint,
+    watcher: &mut dyn FnMut(Event),
+) -> Result<Option<Listener>, CopyError> {
+    let listener = match endpoint {
+        Endpoint::TcpListen(address) => Listener::tcp(address),
+        Endpoint::UnixListen(path) => Listener::unix(path),
+        Endpoint::Path(_)
+        | Endpoint::Standard
+        | Endpoint::Descriptor(_)
+        | Endpoint::Tcp(_)
+        | Endpoint::Unix(_)
+        | Endpoint::Url(_) => return Ok(None),
+    };
+    let cannot = |error| CopyError::open("listen at", endpoint, error);
+    let listener = listener.map_err(cannot)?;
+    watcher(Event::Listening(listener.name().map_err(cannot)?));
+    Ok(Some(listener))
+}
+
+pub(super) fn refuse_same_file(
+    from: &std::path::Path,
+    to: &std::path::Path,
+) -> Result<(), CopyError> {
+    let (Ok(one), Ok(other)) = (std::fs::metadata(from), std::fs::metadata(to)) else {
+        return Ok(());
+    };
+    if one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()) {
+        let (from, to) = (from.display().to_string(), to.display().to_string());
+        return Err(CopyError::Usage(Usage::SameFile(from, to)));
+    }
+    Ok(())
+}
