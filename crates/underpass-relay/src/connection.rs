@@ -145,8 +145,7 @@ impl Connection {
     }
 
     fn own_addresses(&self) -> Option<Addresses> {
-        let Socket::Tcp(client) = &self.client else { return None };
-        Some(Addresses { source: self.peer?, destination: client.local_addr().ok()? })
+        Some(Addresses { source: self.peer?, destination: self.client.local_addr()? })
     }
 
     /// Connects to the target with the fewest connections; to the next one if that fails.
@@ -195,18 +194,25 @@ impl Connection {
 
     /// Ready when both directions are over, or a peer has cut its stream short.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let Self { client, target, worker, up, down, .. } = self;
+        let Self { client, target, worker, up, down, end, .. } = self;
         let Some(target) = target else { return Poll::Ready(End::NoTarget) };
-        let directions = [
-            (up, &*client, &*target, [End::ClientFailed, End::TargetFailed]),
-            (down, &*target, &*client, [End::TargetFailed, End::ClientFailed]),
-        ];
-        for (flow, from, to, [source_failed, sink_failed]) in directions {
-            match flow.poll(cx, from, to, &worker.means) {
+        let (client_failed, target_failed) = (End::ClientFailed, End::TargetFailed);
+        for direction in Direction::ALL {
+            let (flow, other, from, to, source_failed, sink_failed) = match direction {
+                Direction::Up => {
+                    (&mut *up, &*down, &*client, &*target, client_failed, target_failed)
+                }
+                Direction::Down => {
+                    (&mut *down, &*up, &*target, &*client, target_failed, client_failed)
+                }
+            };
+            // A sink that failed may have sent what nobody takes, and close(2) would reset it.
+            let is_last = other.is_over() && *end == End::Cut;
+            match flow.poll(cx, from, to, &worker.means, is_last) {
                 Poll::Pending | Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(Side::Source)) => return Poll::Ready(source_failed),
                 // The other direction may still have bytes of a peer that has ended in order.
-                Poll::Ready(Err(Side::Sink)) => self.end = sink_failed,
+                Poll::Ready(Err(Side::Sink)) => *end = sink_failed,
             }
         }
         if !self.is_over() {

@@ -148,7 +148,7 @@ impl Echoed {
         let mut active = Instant::now();
         poll_fn(|cx| {
             let moved = flow.moved();
-            match flow.poll(cx, client, client, &worker.means) {
+            match flow.poll(cx, client, client, &worker.means, true) {
                 Poll::Ready(Ok(())) => return Poll::Ready(End::Closed),
                 Poll::Ready(Err(Side::Source | Side::Sink)) => {
                     return Poll::Ready(End::ClientFailed);

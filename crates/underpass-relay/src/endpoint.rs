@@ -122,6 +122,8 @@ fn listen_tcp(wanted: SocketAddr, workers: usize) -> io::Result<Bound> {
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
+        // What is accepted has the options of the socket that accepted it.
+        socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         address = socket.local_addr()?.as_socket().unwrap_or(address);

@@ -135,7 +135,8 @@ impl Flow {
         !matches!(self.held, Held::Nothing)
     }
 
-    /// Moves what can be moved now. Ready when the source has ended and the sink knows.
+    /// Moves what can be moved now. Ready when the source has ended and the sink knows. If the
+    /// direction `is_last`, the sink knows by close(2), which has to follow at once.
     ///
     /// # Errors
     ///
@@ -146,11 +147,15 @@ impl Flow {
         from: &Socket,
         to: &Socket,
         means: &Means,
+        is_last: bool,
     ) -> Poll<Result<(), Side>> {
         if self.is_over() {
             return Poll::Ready(Ok(()));
         }
-        let moved = ready!(self.poll_moving(cx, from, to, means));
+        let mut moved = ready!(self.poll_moving(cx, from, to, means));
+        if moved.is_ok() && !is_last {
+            moved = to.end_sending().map_err(|_| Side::Sink);
+        }
         // What is held has no taker any more, and a pipe that holds bytes is closed.
         (self.held, self.stage) = (Held::Nothing, Stage::Closed);
         Poll::Ready(moved)
@@ -167,7 +172,7 @@ impl Flow {
         loop {
             ready!(self.poll_deliver(cx, to, means)).map_err(|_| Side::Sink)?;
             if self.stage != Stage::Open {
-                return Poll::Ready(to.end_sending().map_err(|_| Side::Sink));
+                return Poll::Ready(Ok(()));
             }
             if self.moved() - start >= TURN_BYTES {
                 cx.waker().wake_by_ref();

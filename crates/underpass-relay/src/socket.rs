@@ -1,10 +1,12 @@
 //! A connected socket, TCP or Unix, that tokio watches.
 //!
-//! Every call is made inside tokio's `try_io`, which notes the readiness before it and clears
-//! exactly that if the call would block.
+//! Calls are made inside tokio's `try_io`, which notes the readiness before it and clears exactly
+//! that if the call would block. Only the first bytes are given to a socket without asking: it
+//! has room once it is connected, and epoll(7) would say so a turn later.
 //!
-//! Source: tokio::net::TcpStream::try_io; socket(7), `SO_LINGER`.
+//! Source: tokio::net::TcpStream::try_io; connect(2), `EINPROGRESS`; socket(7), `SO_LINGER`.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,9 +15,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
+};
 use tokio::io::Interest;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
 use crate::endpoint::Listener;
@@ -23,22 +27,6 @@ use crate::endpoint::Listener;
 /// How long a full queue of a Unix listener is left alone: connect(2) does not tell when it has
 /// room again.
 const QUEUE_FULL: Duration = Duration::from_millis(5);
-
-/// A connected stream socket.
-#[derive(Debug)]
-pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
 
 /// A listening socket that tokio watches.
 #[derive(Debug)]
@@ -60,26 +48,57 @@ impl Acceptor {
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Socket, Option<SocketAddr>)>> {
-        match self {
+        let (stream, peer) = match self {
             Self::Tcp(listener) => {
-                let (socket, peer) = ready!(listener.poll_accept(cx))?;
-                // A peer that is gone already is met again by the first read.
-                socket.set_nodelay(true).unwrap_or_default();
-                Poll::Ready(Ok((Socket::Tcp(socket), Some(peer))))
+                let (stream, peer) = ready!(listener.poll_accept(cx))?;
+                (Stream::Tcp(stream), Some(peer))
             }
-            Self::Unix(listener) => {
-                let (socket, _) = ready!(listener.poll_accept(cx))?;
-                Poll::Ready(Ok((Socket::Unix(socket), None)))
-            }
+            Self::Unix(listener) => (Stream::Unix(ready!(listener.poll_accept(cx))?.0), None),
+        };
+        Poll::Ready(Ok((Socket::new(stream), peer)))
+    }
+}
+
+/// A connected stream socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: Stream,
+    /// Whether nothing was given to it yet, or tried.
+    is_fresh: Cell<bool>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
         }
     }
 }
 
 impl Socket {
+    const fn new(stream: Stream) -> Self {
+        Self { stream, is_fresh: Cell::new(true) }
+    }
+
     pub(crate) async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_nodelay(true)?;
-        Ok(Self::Tcp(socket.connect(address).await?))
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        // A target on this machine has answered by the time the first call returns.
+        let is_made = is_connected(&socket, address)? || is_connected(&socket, address)?;
+        let stream = TcpStream::from_std(socket.into())?;
+        if !is_made {
+            connected(&stream, address).await?;
+        }
+        Ok(Self::new(Stream::Tcp(stream)))
     }
 
     pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {
@@ -87,31 +106,40 @@ impl Socket {
             match UnixStream::connect(path).await {
                 // connect(2): EAGAIN, for nonblocking UNIX domain sockets.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_FULL).await,
-                connected => return Ok(Self::Unix(connected?)),
+                connected => return Ok(Self::new(Stream::Unix(connected?))),
             }
         }
     }
 
+    /// The address that a TCP socket has here.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Unix(_) => None,
+        }
+    }
+
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
+        match &self.stream {
+            Stream::Tcp(stream) => stream.poll_read_ready(cx),
+            Stream::Unix(stream) => stream.poll_read_ready(cx),
         }
     }
 
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_write_ready(cx),
-            Self::Unix(stream) => stream.poll_write_ready(cx),
+        match &self.stream {
+            _ if self.is_fresh.get() => Poll::Ready(Ok(())),
+            Stream::Tcp(stream) => stream.poll_write_ready(cx),
+            Stream::Unix(stream) => stream.poll_write_ready(cx),
         }
     }
 
     /// Makes a call that takes from the socket. `WouldBlock` if there is nothing to take.
     pub(crate) fn try_take(
         &self,
-        mut call: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
+        call: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
     ) -> io::Result<usize> {
-        self.try_io(Interest::READABLE, || Ok(again(|| call(self.as_fd()))?))
+        self.try_io(Interest::READABLE, call)
     }
 
     /// Makes a call that gives to the socket. `WouldBlock` if it has no room.
@@ -119,13 +147,21 @@ impl Socket {
         &self,
         mut call: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
     ) -> io::Result<usize> {
-        self.try_io(Interest::WRITABLE, || Ok(again(|| call(self.as_fd()))?))
+        if self.is_fresh.replace(false) {
+            return Ok(again(|| call(self.as_fd()))?);
+        }
+        self.try_io(Interest::WRITABLE, call)
     }
 
-    fn try_io<R>(&self, side: Interest, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        match self {
-            Self::Tcp(stream) => stream.try_io(side, call),
-            Self::Unix(stream) => stream.try_io(side, call),
+    fn try_io(
+        &self,
+        side: Interest,
+        mut call: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
+    ) -> io::Result<usize> {
+        let call = || Ok(again(|| call(self.as_fd()))?);
+        match &self.stream {
+            Stream::Tcp(stream) => stream.try_io(side, call),
+            Stream::Unix(stream) => stream.try_io(side, call),
         }
     }
 
@@ -152,6 +188,31 @@ impl Socket {
     }
 }
 
+/// Waits until a socket is connected, or cannot be.
+async fn connected(stream: &TcpStream, address: SocketAddr) -> io::Result<()> {
+    loop {
+        stream.writable().await?;
+        let looked = stream.try_io(Interest::WRITABLE, || {
+            let is_made = is_connected(stream, address)?;
+            if is_made { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        match looked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Starts to connect, or finds out whether that has come to an end.
+fn is_connected(socket: impl AsFd, address: SocketAddr) -> io::Result<bool> {
+    match rustix::net::connect(socket, &address) {
+        Ok(()) | Err(Errno::ISCONN) => Ok(true),
+        // connect(2): an interrupted call goes on by itself.
+        Err(Errno::INPROGRESS | Errno::ALREADY | Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Repeats a call that a signal interrupted.
 fn again(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno> {
     loop {
@@ -159,5 +220,34 @@ fn again(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno>
             Err(Errno::INTR) => {}
             answer => return answer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::num::NonZeroUsize;
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::endpoint::{Bound, Endpoint};
+
+    #[test]
+    fn both_ends_of_a_connection_send_small_messages_at_once() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listen: Endpoint = "0".parse().unwrap();
+            let Bound { mut listeners, endpoint, .. } = listen.listen(NonZeroUsize::MIN).unwrap();
+            let Endpoint::Tcp(address) = endpoint else { panic!("{endpoint} is TCP") };
+            let acceptor = Acceptor::new(listeners.remove(0)).unwrap();
+            let client = Socket::connect_tcp(address).await.unwrap();
+            let (accepted, peer) = poll_fn(|cx| acceptor.poll_accept(cx)).await.unwrap();
+            assert_eq!(peer, client.local_addr());
+            assert_eq!(accepted.local_addr(), Some(address));
+            for socket in [client, accepted] {
+                assert!(sockopt::tcp_nodelay(&socket).unwrap());
+            }
+        });
     }
 }

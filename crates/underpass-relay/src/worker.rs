@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
@@ -178,7 +178,7 @@ fn start_one(
 ) {
     let (admission, worker) = (Arc::clone(admission), Rc::clone(worker));
     worker.open.set(worker.open.get() + 1);
-    spawn_local(async move {
+    let mut connection = Box::pin(async move {
         // Never closed, so there is always a permit in the end.
         let admitted = admission.acquire_owned().await;
         match worker.settings.service.clone() {
@@ -188,6 +188,12 @@ fn start_one(
         worker.open.set(worker.open.get() - 1);
         drop(admitted);
     });
+    // A client waits for the first step, and hardly anybody for the last ones of the connections
+    // that were woken with the listener. What the step waits for, its task asks for once more.
+    let mut nobody = Context::from_waker(Waker::noop());
+    if connection.as_mut().poll(&mut nobody).is_pending() {
+        spawn_local(connection);
+    }
 }
 
 /// accept(2) reports errors of the connection, which concern nobody else, and of limits, which
