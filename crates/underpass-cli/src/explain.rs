@@ -27,7 +27,10 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_TIER_B: Duration = Duration::from_millis(50);
 
 /// Between two looks passes so many times what a look takes.
-const PAUSE_LOOKS: u32 = 50;
+const PAUSE_LOOKS: u32 = 150;
+
+/// The budget, in percent, with which there are no rests.
+const EVERYTHING: f64 = 100.0;
 
 /// A command that was asked to end may take so long.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,6 +54,9 @@ async fn watch(wanted: ExplainArguments) -> anyhow::Result<()> {
     let process = child.as_ref().map(Child::id).or(wanted.process);
     let process = process.context("give a PID or a command")?;
     let mut watch = Watch::start_within(process, wanted.tier.into())?;
+    if wanted.budget < EVERYTHING {
+        watch.limit(wanted.budget / 100.0)?;
+    }
     announce(&watch, child.as_ref());
     if let Some(child) = &child {
         child.resume()?;
@@ -92,6 +98,7 @@ struct Session<'a> {
 
 /// What ends a pause.
 enum Event {
+    Turn,
     Look,
     Interrupt,
     Terminate,
@@ -108,15 +115,22 @@ impl Session<'_> {
         let mut ended = signal(SignalKind::child())?;
         // Rings fill up between two looks.
         let hurry = if watch.tier() == Tier::B { PAUSE_TIER_B } else { Duration::MAX };
-        let mut pause = PAUSE_MIN;
+        let mut due = Instant::now() + PAUSE_MIN;
         let mut asked: Option<Instant> = None;
         loop {
+            let pause = due.saturating_duration_since(Instant::now());
+            let turn = watch.turn()?.filter(|turn| *turn < pause);
             let event = tokio::select! {
                 _ = interrupt.recv() => Event::Interrupt,
                 _ = terminate.recv() => Event::Terminate,
                 _ = ended.recv() => Event::Look,
-                () = tokio::time::sleep(pause) => Event::Look,
+                () = tokio::time::sleep(turn.unwrap_or(pause)) => {
+                    if turn.is_some() { Event::Turn } else { Event::Look }
+                }
             };
+            if matches!(event, Event::Turn) {
+                continue;
+            }
             let is_due = self.wanted.length.is_some_and(|length| self.begun.elapsed() >= length);
             let is_end = is_due || !matches!(event, Event::Look);
             let before = Instant::now();
@@ -141,7 +155,8 @@ impl Session<'_> {
                 }
             }
             self.tell_of(watch)?;
-            pause = (before.elapsed() * PAUSE_LOOKS).max(PAUSE_MIN).min(self.longest()).min(hurry);
+            let pause = (before.elapsed() * PAUSE_LOOKS).max(PAUSE_MIN).min(self.longest());
+            due = Instant::now() + pause.min(hurry);
         }
     }
 

@@ -167,4 +167,7 @@ pub struct Evidence {
     pub processes: Vec<Process>,
     /// Events that found a table full: if not zero, the counts are lower bounds.
     pub lost: u64,
+    /// Whether nothing was seen for parts of the time. What left may then lack the call that
+    /// gave it, and the other way round.
+    pub has_gaps: bool,
 }

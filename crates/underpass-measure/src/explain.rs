@@ -13,6 +13,7 @@ mod learning;
 mod ledger;
 mod likely;
 pub mod outside;
+mod pace;
 mod proc;
 mod reading;
 pub mod reasons;

@@ -21,12 +21,14 @@ mod processes;
 mod program;
 mod receive;
 mod sockets;
+mod toll;
 mod transmit;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use underpass_sys::bpf;
@@ -38,6 +40,7 @@ use layout::u64_at;
 use maps::Maps;
 use offsets::Offsets;
 use program::Program;
+pub use toll::Tolls;
 
 /// Why there is no probe.
 #[derive(Debug, thiserror::Error)]
@@ -87,16 +90,28 @@ pub enum ProbeError {
 #[derive(Debug)]
 pub struct Probe {
     maps: Maps,
-    _attached: Vec<OwnedFd>,
+    programs: Vec<Loaded>,
+    _lasting: Vec<OwnedFd>,
+    /// What looks; empty while it rests.
+    looking: Vec<OwnedFd>,
+    look: u32,
+    toll: Duration,
 }
+
+/// A program that the kernel took, and its tracepoint.
+type Loaded = (OwnedFd, &'static CStr);
 
 /// A tracepoint's name and who writes its program.
 type Tracepoint = (&'static CStr, for<'p> fn(&mut Program<'p>));
 
-const TRACEPOINTS: [Tracepoint; 9] = [
+/// Rare ones, that keep in order who is followed and which sockets there are.
+const LASTING: [Tracepoint; 3] = [
     (c"sched_process_fork", |program| program.write_fork()),
     (c"sched_process_exit", |program| program.write_exit()),
     (c"tcp_destroy_sock", |program| program.write_forget()),
+];
+
+const LOOKING: [Tracepoint; 6] = [
     (c"net_dev_start_xmit", |program| program.write_transmit()),
     (c"skb_copy_datagram_iovec", |program| program.write_receive()),
     (c"page_fault_user", |program| program.write_user_fault()),
@@ -128,13 +143,61 @@ impl Probe {
         }
         let maps = Maps::new().map_err(|source| failed("making a map", source))?;
         let mut offsets = offsets_of_kernel()?.clone();
-        let attached = match attach_all(&offsets, &maps) {
+        let programs = match load_all(&LOOKING, &offsets, &maps) {
             Err(ProbeError::Refused { .. }) if offsets.cast.take().is_some() => {
-                attach_all(&offsets, &maps)?
+                load_all(&LOOKING, &offsets, &maps)?
             }
-            attached => attached?,
+            loaded => loaded?,
         };
-        Ok(Self { maps, _attached: attached })
+        let lasting = attach_all(&load_all(&LASTING, &offsets, &maps)?)?;
+        let toll = Duration::ZERO;
+        let mut probe =
+            Self { maps, programs, _lasting: lasting, looking: Vec::new(), look: 0, toll };
+        let bare = toll::trial();
+        probe.look()?;
+        probe.toll = toll::trial().saturating_sub(bare);
+        Ok(probe)
+    }
+
+    /// Looks again after a [`rest`](Self::rest). What happened meanwhile is not known, but for
+    /// who was born and who ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Call`] if a program cannot be attached.
+    pub fn look(&mut self) -> Result<(), ProbeError> {
+        if !self.looking.is_empty() {
+            return Ok(());
+        }
+        self.look = self.look.wrapping_add(1).max(1);
+        let value = u64::from(self.look).to_ne_bytes();
+        let set = self.maps.look.set(&0_u32.to_ne_bytes(), &value);
+        set.map_err(|source| failed("beginning a look", source))?;
+        self.looking = attach_all(&self.programs)?;
+        Ok(())
+    }
+
+    /// Sees nothing, and costs nothing, until the next [`look`](Self::look).
+    pub fn rest(&mut self) {
+        self.looking.clear();
+    }
+
+    /// What looking has cost so far.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Call`] if the maps cannot be read.
+    pub fn tolls(&self) -> Result<Tolls, ProbeError> {
+        let entries = self.maps.tolls.entries();
+        let entries = entries.map_err(|source| failed("reading a map", source))?;
+        Ok(Tolls(entries.iter().map(|(_, value)| u64_at(value, 0)).collect()))
+    }
+
+    /// What one toll is: the time by which looking makes a system call longer, as it was measured
+    /// when the probe was loaded.
+    #[must_use]
+    pub const fn toll(&self) -> Duration {
+        self.toll
     }
 
     /// Watches a process, with all its threads, and whatever it forks from now on.
@@ -200,6 +263,7 @@ impl Probe {
             received,
             processes: processes.iter().map(|(key, value)| layout::process(key, value)).collect(),
             lost: lost.map_or(0, |value| u64_at(&value, 0)),
+            has_gaps: self.look > 1 || self.looking.is_empty(),
         })
     }
 }
@@ -230,18 +294,35 @@ fn named(inode: u64, process: u32, value: &[u8]) -> Socket {
     }
 }
 
-fn attach_all(offsets: &Offsets, maps: &Maps) -> Result<Vec<OwnedFd>, ProbeError> {
-    let attach = |(tracepoint, write)| attach(tracepoint, write, offsets, maps);
-    TRACEPOINTS.into_iter().map(attach).collect()
+fn load_all(
+    tracepoints: &[Tracepoint],
+    offsets: &Offsets,
+    maps: &Maps,
+) -> Result<Vec<Loaded>, ProbeError> {
+    let load = |&(tracepoint, write): &Tracepoint| {
+        Ok((load(name_of(tracepoint), write, offsets, maps)?, tracepoint))
+    };
+    tracepoints.iter().map(load).collect()
 }
 
-fn attach(
-    tracepoint: &'static CStr,
+fn attach_all(programs: &[Loaded]) -> Result<Vec<OwnedFd>, ProbeError> {
+    let attach = |(program, tracepoint): &Loaded| {
+        let attached = bpf::attach_raw_tracepoint(program.as_fd(), tracepoint);
+        attached.map_err(|source| ProbeError::Call { call: name_of(tracepoint), source })
+    };
+    programs.iter().map(attach).collect()
+}
+
+fn name_of(tracepoint: &'static CStr) -> &'static str {
+    tracepoint.to_str().unwrap_or("a tracepoint")
+}
+
+fn load(
+    name: &'static str,
     write: for<'p> fn(&mut Program<'p>),
     offsets: &Offsets,
     maps: &Maps,
 ) -> Result<OwnedFd, ProbeError> {
-    let name = tracepoint.to_str().unwrap_or("a tracepoint");
     let mut program = Program::new(offsets, maps);
     write(&mut program);
     let words =
@@ -255,7 +336,7 @@ fn attach(
             loaded => break loaded,
         }
     };
-    let loaded = loaded.map_err(|source| {
+    loaded.map_err(|source| {
         let mut log = vec![0; LOG_LEN];
         match bpf::load_raw_tracepoint(&words, &mut log) {
             Err(_) if source != Errno::PERM => {
@@ -263,9 +344,7 @@ fn attach(
             }
             Ok(_) | Err(_) => failed("loading a program", source),
         }
-    })?;
-    bpf::attach_raw_tracepoint(loaded.as_fd(), tracepoint)
-        .map_err(|source| ProbeError::Call { call: name, source })
+    })
 }
 
 /// The end of a log, from the start of a line.

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -62,7 +63,8 @@ fn program() -> Command {
 }
 
 fn explain(arguments: &[&str]) -> Ready {
-    let ready = Ready::start(program().arg("explain").args(arguments));
+    // Expected bytes are those of everything, however busy the machine is with other tests.
+    let ready = Ready::start(program().args(["explain", "--budget", "100"]).args(arguments));
     assert!(ready.line.starts_with("watching "), "{}", ready.line);
     ready
 }
@@ -115,6 +117,30 @@ fn our_own_server_lends_large_files_and_copies_small_ones_on_purpose() {
             assert!(stdout.contains("small pieces are copied on purpose"), "{stdout}");
         }
     }
+}
+
+#[test]
+fn a_watch_of_a_busy_server_keeps_to_its_budget_and_says_how_much_it_saw() {
+    require!(Root);
+    let dir = site(LEN);
+    let (server, address) = serve(&dir);
+    let is_over = AtomicBool::new(false);
+    let summary: Value = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                assert!(get(address, "a.bin").ends_with(&pattern(LEN - 9..LEN)));
+            }
+        });
+        let arguments = ["explain", &server.id(), "--budget", "0.1", "--for", "2", "--json"];
+        let output = underpass(&arguments);
+        is_over.store(true, Ordering::Relaxed);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    });
+    assert_eq!(summary["budget_percent"], 0.1);
+    let looked = summary["looked_percent"].as_f64().unwrap();
+    assert!((0.5..80.0).contains(&looked), "looked at {looked} %");
+    assert!(summary["report"]["total"]["by_reference_bytes"].as_u64().unwrap() > 0);
 }
 
 #[test]
@@ -247,7 +273,7 @@ fn two_capabilities_suffice_for_nobody_to_see_pages() {
     let dir = site(LEN);
     let (server, address) = serve(&dir);
     let mut command = as_nobody(&capabilities, &path);
-    let watch = Ready::start(command.args(["explain", &server.id(), "--json"]));
+    let watch = Ready::start(command.args(["explain", &server.id(), "--budget", "100", "--json"]));
     assert!(watch.line.ends_with("in tier A\n"), "{}", watch.line);
     assert!(get(address, "a.bin").ends_with(&pattern(0..LEN)));
     let (code, stdout, stderr) = watch.interrupt();

@@ -46,10 +46,19 @@ pub(crate) fn find(evidence: &Evidence, context: &Context, ledger: &Ledger) -> V
             .collect(),
         bytes: parts.iter().map(|part| part.bytes).sum(),
     });
-    groups.filter_map(|group| group.finding()).collect()
+    let all: u64 = ledger.sum(|_| true);
+    groups.filter(|group| group.is_sure(all)).filter_map(|group| group.finding()).collect()
 }
 
+/// What is less than one in so many bytes may be calls and packets that fell into different
+/// looks.
+const SURE: u64 = 100;
+
 impl Group<'_> {
+    const fn is_sure(&self, all: u64) -> bool {
+        !self.evidence.has_gaps || self.bytes.saturating_mul(SURE) >= all
+    }
+
     fn finding(&self) -> Option<Finding> {
         Some(match self.way {
             Way::Read => self.read(),

@@ -136,7 +136,7 @@ impl Ledger {
 
 /// What watched processes did to the socket of an inode.
 pub(crate) fn uses(evidence: &Evidence, context: &Context, inode: u64) -> Uses {
-    let mut uses = Uses::default();
+    let mut uses = Uses { has_gaps: evidence.has_gaps, ..Uses::default() };
     for row in &evidence.calls {
         let is_of_ring = call::is_uring(row.number);
         let target = row.target.filter(|target| is_socket(*target, inode));

@@ -24,6 +24,8 @@ pub(crate) struct Uses {
     pub(crate) is_incomplete: bool,
     /// Whether a watched process has an io_uring, whose operations are no calls.
     pub(crate) is_of_ring: bool,
+    /// Whether calls may have been missed.
+    pub(crate) has_gaps: bool,
 }
 
 /// Bytes that a process gave from memory.
@@ -128,7 +130,8 @@ impl Lay {
 struct Book<'a> {
     place: usize,
     first_user: u32,
-    is_of_ring: bool,
+    /// Whether there may be passing that no call tells of.
+    is_blind: bool,
     parts: &'a mut Vec<Part>,
 }
 
@@ -139,7 +142,7 @@ impl Book<'_> {
 
     /// Enters pages of a file that no call accounts for.
     fn enter_unaccounted(&mut self, file: FileKey, bytes: u64) {
-        let way = if self.is_of_ring { Way::Reference } else { Way::Unseen };
+        let way = if self.is_blind { Way::Reference } else { Way::Unseen };
         self.enter(self.first_user, Some(file), way, bytes);
     }
 }
@@ -155,13 +158,20 @@ pub(crate) fn split(
     let (mut given, mut passed) = (uses.given.clone(), uses.passed.clone());
     let is_encrypted = socket.upper_layer.as_deref() == Some("tls");
     let mut lay = Lay::of(socket);
-    let mut book = Book { place, first_user: socket.process, is_of_ring: uses.is_of_ring, parts };
+    let is_blind = uses.is_of_ring || uses.has_gaps;
+    let mut book = Book { place, first_user: socket.process, is_blind, parts };
     shared_pages(&lay, &mut passed, &mut book);
     lent_pages(&lay, &mut given, &mut book);
     passed_and_copied(&mut lay, &given, &mut passed, is_encrypted, &mut book);
     let mut memory = lay.kernel + lay.shared_kernel + lay.linear + lay.anonymous;
     memory -= mapped_and_copied(memory, &mut given, &mut book);
     memory -= from_memory(memory, &mut given, is_encrypted, &book, pieces);
+    if uses.has_gaps {
+        // Given between two looks, by the one who gives what is seen.
+        let is_tls = !is_encrypted && uses.given.iter().any(|give| give.is_tls);
+        pieces.push(Piece { process: socket.process, socket: place, is_tls, left: memory });
+        return;
+    }
     let (process, way) = match (uses.is_incomplete, uses.is_of_ring) {
         (true, _) => (socket.process, Way::Memory),
         (false, true) => (socket.process, Way::Ring),

@@ -23,6 +23,13 @@ impl Summary {
     pub fn text(&self) -> String {
         let mut text =
             format!("{}, {:.1} s\n{}\n", names(&self.followed), self.seconds, self.tier_text());
+        if let (Some(looked), Some(budget)) = (self.looked_percent, self.budget_percent) {
+            let gaps = format!(
+                "looked at {looked:.1} % of the time, so that it takes at most {budget} % of a \
+                 processor's: bytes and calls are those of that time"
+            );
+            line(&mut text, 0, &gaps);
+        }
         match &self.report {
             Some(report) => report.append(&mut text),
             None => self.append_counted(&mut text),

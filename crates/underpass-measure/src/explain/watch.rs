@@ -4,7 +4,7 @@
 //! looks, until a look finds nobody new.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use crate::evidence::Evidence;
 use crate::explain::learning::Learning;
 use crate::explain::likely::Left;
 use crate::explain::outside::{Counted, Counters};
+use crate::explain::pace::Pace;
 use crate::explain::proc;
 use crate::explain::report::{Report, Shortfall};
 use crate::probe::{Probe, ProbeError};
@@ -59,6 +60,12 @@ pub struct Summary {
     pub tier_why: Option<String>,
     /// How long it watched.
     pub seconds: f64,
+    /// Percentage of that time that was looked at, where the rest would have cost too much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looked_percent: Option<f64>,
+    /// Percentage of a processor's time that looking was allowed to take, where it was limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_percent: Option<f64>,
     /// Processes it followed, with the names of their programs.
     pub followed: Vec<(u32, String)>,
     /// The judgement, in tiers A and B.
@@ -122,6 +129,7 @@ impl Eyes {
 pub struct Watch {
     eyes: Eyes,
     learning: Learning,
+    pace: Option<Pace>,
     root: u32,
     followed: BTreeSet<u32>,
     start: Instant,
@@ -152,12 +160,39 @@ impl Watch {
         let mut watch = Self {
             eyes: Eyes::of(process, most),
             learning: Learning::default(),
+            pace: None,
             root: process,
             followed: BTreeSet::new(),
             start: Instant::now(),
         };
         watch.look()?;
         Ok(watch)
+    }
+
+    /// From now on takes at most this share, from 0 to 1, of the time of any processor from those
+    /// who run there; [`turn`](Self::turn) sees to it. Without a limit, nothing goes unseen.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError::Probe`] if the probe fails.
+    pub fn limit(&mut self, budget: f64) -> Result<(), WatchError> {
+        if let Eyes::Pages(probe) = &self.eyes {
+            self.pace = Some(Pace::new(budget, probe)?);
+        }
+        Ok(())
+    }
+
+    /// Looks, or rests, if it is time to; says when it will be time again, of a watch that is
+    /// limited.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError::Probe`] if the probe fails.
+    pub fn turn(&mut self) -> Result<Option<Duration>, WatchError> {
+        match (&mut self.pace, &mut self.eyes) {
+            (Some(pace), Eyes::Pages(probe)) => Ok(Some(pace.turn(probe)?)),
+            _ => Ok(None),
+        }
     }
 
     /// What this watch is privileged to know.
@@ -278,6 +313,8 @@ impl Watch {
             }
             Eyes::Counters { .. } => None,
         };
+        let looked = self.pace.as_ref().and_then(Pace::looked);
+        let budget = self.pace.as_ref().filter(|_| looked.is_some()).map(Pace::budget);
         let counted = match &self.eyes {
             Eyes::Pages(_) | Eyes::Calls { .. } => Vec::new(),
             Eyes::Counters { counters, .. } => {
@@ -288,6 +325,8 @@ impl Watch {
             tier: self.tier(),
             tier_why: self.tier_why().map(str::to_owned),
             seconds: self.start.elapsed().as_secs_f64(),
+            looked_percent: looked.map(|share| share * 100.0),
+            budget_percent: budget.map(|share| share * 100.0),
             followed: self.named(),
             report,
             counted,

@@ -10,7 +10,7 @@ use linux_raw_sys::general as sys;
 use crate::assembler::Reg::{R0, R1, R6, R7, R8, R9, R10};
 use crate::assembler::{If, Op, Width};
 
-use super::layout::{call, file};
+use super::layout::{call, file, toll};
 use super::program::{PROCESS, Program};
 use super::sockets;
 
@@ -111,7 +111,9 @@ impl Program<'_> {
     /// The whole program for `sys_exit(regs, ret)`.
     pub(crate) fn write_calls(&mut self) {
         self.asm.mov(R6, R1);
+        self.pay(1);
         self.require_followed();
+        self.pay(toll::FOLLOWED);
         self.clear(KEY, call::KEY);
         self.asm.load(Width::Eight, R1, R6, 8);
         self.asm.store(Width::Eight, R10, RETURNED, R1);

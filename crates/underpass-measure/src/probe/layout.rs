@@ -67,7 +67,8 @@ pub(crate) mod socket {
     pub(crate) const INODE: i16 = 0;
     /// The sequence number after the highest sent.
     pub(crate) const NEXT: i16 = 8;
-    pub(crate) const HAS_NEXT: i16 = 12;
+    /// The look in which that was; 0 for none.
+    pub(crate) const LOOK: i16 = 12;
     pub(crate) const HAS_UPPER: i16 = 16;
     /// Address of the device by which the highest left.
     pub(crate) const DEVICE: i16 = 24;
@@ -93,6 +94,20 @@ pub(crate) mod process {
     pub(crate) const KERNEL_FAULTS: i16 = 8;
     pub(crate) const SWITCHES: i16 = 16;
     pub(crate) const VALUE: i16 = 24;
+}
+
+/// The map of tolls, by processor.
+pub(crate) mod toll {
+    /// Processors told apart; beyond them, two share a count.
+    pub(crate) const PROCESSORS: i32 = 64;
+    /// A line of the cache, so that processors do not wait for each other.
+    pub(crate) const VALUE: i16 = 64;
+
+    /// For a call of a followed process, besides that for any call: what it takes in a busy server,
+    /// where keys are many and caches cold.
+    pub(crate) const FOLLOWED: i32 = 15;
+    /// For a packet.
+    pub(crate) const PACKET: i32 = 20;
 }
 
 const AF_INET: u16 = 2;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use underpass_sys::bpf::{self, MapKind, MapLens};
 
-use super::layout::{call, name, page, process, socket};
+use super::layout::{call, name, page, process, socket, toll};
 
 /// Processes followed at a time.
 const PROCESSES_MAX: u32 = 4_096;
@@ -89,6 +89,10 @@ pub(crate) struct Maps {
     pub(crate) processes: Map,
     /// One number: what found a map full.
     pub(crate) lost: Map,
+    /// One number: which look this is, from 1.
+    pub(crate) look: Map,
+    /// What was paid for looking, by processor.
+    pub(crate) tolls: Map,
 }
 
 impl Maps {
@@ -104,6 +108,8 @@ impl Maps {
             received: hash(page::KEY, page::VALUE, PAGES_MAX)?,
             processes: hash(4, process::VALUE, PROCESSES_MAX)?,
             lost: Map::new(MapKind::Array, 4, 8, 1)?,
+            look: Map::new(MapKind::Array, 4, 8, 1)?,
+            tolls: Map::new(MapKind::Array, 4, toll::VALUE, toll::PROCESSORS.unsigned_abs())?,
         })
     }
 }

@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 use crate::assembler::Reg::{R0, R1, R2, R3, R4, R8, R10};
 use crate::assembler::{Assembler, If, Label, Op, Reg, Width};
 
-use super::layout::{call, page, process};
+use super::layout::{call, page, process, toll};
 use super::maps::Maps;
 use super::offsets::{Cast, Offsets};
 
@@ -19,6 +19,7 @@ mod helper {
     pub(super) const MAP_LOOKUP: i32 = 1;
     pub(super) const MAP_UPDATE: i32 = 2;
     pub(super) const MAP_DELETE: i32 = 3;
+    pub(super) const PROCESSOR: i32 = 8;
     pub(super) const CURRENT_PID_TGID: i32 = 14;
     pub(super) const CURRENT_TASK: i32 = 35;
     pub(super) const READ_USER: i32 = 112;
@@ -214,6 +215,31 @@ impl<'p> Program<'p> {
         self.count_loss();
         self.asm.jump(if_full);
         self.asm.here(there);
+    }
+
+    /// Counts what this look at an event costs, so that its reader can look less often.
+    pub(crate) fn pay(&mut self, tolls: i32) {
+        let done = self.asm.label();
+        self.asm.call(helper::PROCESSOR);
+        self.asm.alu(Op::And, R0, toll::PROCESSORS - 1);
+        self.asm.store(Width::Four, R10, INDEX, R0);
+        self.look_up(self.maps.tolls.as_fd(), INDEX);
+        self.asm.jump_if(If::Equal, R0, 0, done);
+        // Its own processor's: nobody else adds to it but what interrupts this.
+        self.asm.load(Width::Eight, R1, R0, 0);
+        self.asm.alu(Op::Add, R1, tolls);
+        self.asm.store(Width::Eight, R0, 0, R1);
+        self.asm.here(done);
+    }
+
+    /// Notes in `at`, four bytes, which look this is.
+    pub(crate) fn note_look(&mut self, at: i16) {
+        let end = self.end;
+        self.asm.store(Width::Four, R10, INDEX, 0);
+        self.look_up(self.maps.look.as_fd(), INDEX);
+        self.asm.jump_if(If::Equal, R0, 0, end);
+        self.asm.load(Width::Four, R1, R0, 0);
+        self.asm.store(Width::Four, R10, at, R1);
     }
 
     /// Adds one to what was lost.

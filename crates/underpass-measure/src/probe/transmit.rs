@@ -11,7 +11,7 @@
 use crate::assembler::Reg::{R0, R1, R2, R3, R6, R7, R8, R9, R10};
 use crate::assembler::{If, Label, Op, Width};
 
-use super::layout::{page, socket};
+use super::layout::{page, socket, toll};
 use super::program::{PROCESS, Program};
 use super::sockets::{self, INODE, SOCKET};
 
@@ -37,6 +37,7 @@ const TAKEN: i16 = AMOUNT - 8;
 const MAPPING: i16 = TAKEN - 8;
 const FRAGMENTS: i16 = MAPPING - 8;
 const LENT: i16 = FRAGMENTS - 8;
+const LOOK: i16 = LENT - 8;
 
 /// The sign of a 32-bit difference.
 const SIGN: i32 = i32::MIN;
@@ -53,6 +54,7 @@ impl Program<'_> {
         self.asm.store(Width::Eight, R10, SOCKET, R7);
         self.make_nothing();
         self.measure_payload();
+        self.pay(toll::PACKET);
         self.find_socket();
         self.tell_old_from_new();
         self.count_linear();
@@ -109,15 +111,18 @@ impl Program<'_> {
         self.read(KEY + page::INTERFACE, 4, R8, self.offsets.device_index);
     }
 
-    /// Compares the sequence number with the highest so far, kept at R7.
+    /// Compares the sequence number with the highest so far, kept at R7. One of an earlier look
+    /// may lie so far back that it seems to lie ahead.
     fn tell_old_from_new(&mut self) {
         let [is_next, has_next, old, partly, done] = [(); 5].map(|()| self.asm.label());
         self.store_nothing(SKIP);
+        self.note_look(LOOK);
         self.asm.load(Width::Four, R8, R10, TCP + TCP_SEQUENCE);
         self.asm.swap_network32(R8);
-        self.asm.load(Width::Four, R1, R7, socket::HAS_NEXT);
-        self.asm.jump_if(If::NotEqual, R1, 0, has_next);
-        self.asm.store(Width::Four, R7, socket::HAS_NEXT, 1);
+        self.asm.load(Width::Four, R1, R7, socket::LOOK);
+        self.asm.load(Width::Four, R2, R10, LOOK);
+        self.asm.jump_if(If::Equal, R1, R2, has_next);
+        self.asm.store(Width::Four, R7, socket::LOOK, R2);
         self.asm.jump(is_next);
         self.asm.here(has_next);
         self.asm.load(Width::Four, R2, R7, socket::NEXT);
@@ -240,5 +245,5 @@ impl Program<'_> {
     }
 }
 
-const _: () = assert!(LENT >= -512, "the frame has 512 bytes");
+const _: () = assert!(LOOK >= -512, "the frame has 512 bytes");
 const _: () = assert!(PROCESS > SOCKET, "what learning a socket needs lies above");

@@ -253,6 +253,7 @@ impl Account {
                 received: Vec::new(),
                 processes: self.processes.values().cloned().collect(),
                 lost: self.lost,
+                has_gaps: false,
             },
         }
     }

@@ -3,6 +3,7 @@
 mod accounts;
 mod made;
 mod reasons;
+mod rests;
 mod senders;
 mod servers;
 mod site;
