@@ -5,6 +5,7 @@
 //! process that started them, files have no names and networks are held by descriptors alone, so
 //! a comparison that is killed leaves nothing behind.
 
+pub mod besides;
 mod channel;
 mod crew;
 mod judge;

@@ -17,7 +17,9 @@ const REPEATS_MAX: u32 = 1000;
 /// socket, a Unix socket, a pipe and a file, and from socket to socket. The table says for each
 /// how often the processor copied every byte, which bytes crossed as references to the file's
 /// pages and by what that is known, what it cost and how fast it was, with the textbook's figures
-/// beside it; and what it costs a program to look at the bytes itself, by read(2) or through a
+/// beside it; what is left of it with a receiver that has the kernel discard the bytes
+/// (MSG_TRUNC) in place of copying them; what part of the time went to software interrupts; and
+/// what it costs a program to look at the bytes itself, by read(2) or through a
 /// mapping. Figures are marked: none for measured, ~ for derived, ? for not to be had here.
 ///
 /// Without FILE, a file without a name is made for the run. Nothing is left behind, however the

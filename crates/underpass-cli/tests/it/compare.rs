@@ -77,6 +77,12 @@ fn json_has_every_pair_with_what_was_copied_and_by_what_that_is_known() {
         }
         assert_eq!(sendfile["calls"][0]["name"], "sendfile");
     }
+    let sendfile = row(&report, "file-tcp", "sendfile");
+    assert!(value(&sendfile["receiver_copies"]).unwrap() > 0.9, "{sendfile:#}");
+    assert_eq!(value(&sendfile["discarded"]["receiver_copies"]), Some(0.0), "{sendfile:#}");
+    assert!(value(&sendfile["discarded"]["gb_per_s"]["median"]).unwrap() > 0.0, "{sendfile:#}");
+    assert!(value(&sendfile["watched_gb_per_s"]).unwrap() > 0.0, "{sendfile:#}");
+    assert!(row(&report, "file-unix", "sendfile")["discarded"].is_null());
     let small = report["rows"].as_array().unwrap().iter();
     let small = small.filter(|row| row["transfer_bytes"] == 65_536 && row["bytes"] == MOVED);
     assert!(small.count() >= 5, "methods of file to TCP in transfers of 64 KiB");

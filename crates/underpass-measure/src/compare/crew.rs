@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 
 use underpass::Method;
 
+use super::besides;
 use super::channel;
 use super::network::Network;
 use super::order::{Account, Order, Receiving, Reply, Sending};
@@ -53,6 +54,31 @@ pub(super) struct Setting<'s> {
     pub(super) receiver_call_bytes: usize,
 }
 
+/// What a run is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The bytes are compared and memory is looked at, both of which take time.
+    Check,
+    /// The clock.
+    Time,
+    /// The probe.
+    Watch,
+    /// The clock, with a receiver that discards.
+    Discard,
+    /// The probe, with a receiver that discards.
+    WatchDiscard,
+}
+
+impl Purpose {
+    const fn discards(self) -> bool {
+        matches!(self, Self::Discard | Self::WatchDiscard)
+    }
+
+    const fn is_watched(self) -> bool {
+        matches!(self, Self::Watch | Self::WatchDiscard)
+    }
+}
+
 /// What one run gave.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -68,6 +94,8 @@ pub(super) struct Run {
     /// Bytes of the file written to whose extents it shares; `None` if it is no file, or if its
     /// file system does not tell.
     pub(super) shared_bytes: Option<u64>,
+    /// Ticks of all processors in software interrupts while it ran, if the kernel counts them.
+    pub(super) softirq_ticks: Option<u64>,
 }
 
 /// Why a run gave nothing.
@@ -96,12 +124,11 @@ struct Joint {
 }
 
 impl Setting<'_> {
-    /// Runs a case. With `checks` the bytes are compared and memory is looked at, both of which
-    /// take time; `watch` is told the sender's process and the others' before they begin.
+    /// Runs a case; `watch` is told the sender's process and the others' before they begin.
     pub(super) fn run(
         &self,
         case: &Case,
-        checks: bool,
+        purpose: Purpose,
         mut watch: impl FnMut(u32) -> io::Result<()>,
     ) -> Result<Run, RunError> {
         let joint = self.join(case)?;
@@ -109,8 +136,8 @@ impl Setting<'_> {
         let sender = Worker::start(self.program)?;
         let file = self.specimen.file.as_fd();
         let source = joint.source.as_ref().map_or(file, |source| source.as_fd());
-        sender.order(&Order::Send(self.sending(case, checks)), [source, sink.as_fd()])?;
-        let receiver = joint.far.as_ref().map(|far| self.receiver(far, checks)).transpose()?;
+        sender.order(&Order::Send(self.sending(case, purpose)), [source, sink.as_fd()])?;
+        let receiver = joint.far.as_ref().map(|far| self.receiver(far, purpose)).transpose()?;
         let feeder = joint.feed.as_ref().map(|feed| self.feeder(case, feed)).transpose()?;
         let source_inode = rustix::fs::fstat(source).map_err(io::Error::from)?.st_ino;
         let sink_inode = sink.metadata()?.ino();
@@ -122,6 +149,7 @@ impl Setting<'_> {
             worker.is_ready()?;
             watch(worker.process())?;
         }
+        let ticks_before = softirq_ticks();
         for worker in crew.into_iter().flatten().rev() {
             worker.go()?;
         }
@@ -129,11 +157,13 @@ impl Setting<'_> {
             (sender.process(), receiver.as_ref().map(Worker::process));
         let account = sender.account()?;
         let received = receiver.map(Worker::account).transpose()?;
+        let softirq_ticks = softirq_ticks().zip(ticks_before).map(|(now, then)| now - then);
         let moved = received.as_ref().map_or(account.bytes, |received| received.bytes);
         if moved != case.bytes {
             let why = format!("{moved} of {} bytes arrived", case.bytes);
             return Err(io::Error::new(io::ErrorKind::InvalidData, why).into());
         }
+        let checks = purpose == Purpose::Check;
         if let (true, Some(at)) = (checks, self.first_difference(&received, sink.as_ref(), case)?) {
             let why = format!("what arrived differs from the file at byte {at}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, why).into());
@@ -147,6 +177,7 @@ impl Setting<'_> {
             source_inode,
             sink_inode,
             shared_bytes,
+            softirq_ticks,
         })
     }
 
@@ -185,7 +216,7 @@ impl Setting<'_> {
         network.ok_or_else(|| io::Error::other("there is no such network"))
     }
 
-    fn sending(&self, case: &Case, checks: bool) -> Sending {
+    fn sending(&self, case: &Case, purpose: Purpose) -> Sending {
         Sending {
             method: case.method.name().into(),
             from_file: case.pair != Pair::SocketToSocket,
@@ -193,16 +224,18 @@ impl Setting<'_> {
             bytes: case.bytes,
             transfer_bytes: case.transfer_bytes,
             processor: self.sender_processor,
-            looks_at_memory: checks,
+            shows_sink: purpose.is_watched() && case.pair != Pair::FileToFile,
+            looks_at_memory: purpose == Purpose::Check,
         }
     }
 
-    fn receiver(&self, far: &OwnedFd, compares: bool) -> io::Result<Worker> {
+    fn receiver(&self, far: &OwnedFd, purpose: Purpose) -> io::Result<Worker> {
         let receiver = Worker::start(self.program)?;
         let order = Receiving {
             call_bytes: self.receiver_call_bytes,
             processor: self.receiver_processor,
-            compares,
+            discards: purpose.discards(),
+            compares: purpose == Purpose::Check,
         };
         let descriptors = [far.as_fd(), self.specimen.file.as_fd()];
         receiver.order(&Order::Receive(order), descriptors)?;
@@ -219,6 +252,7 @@ impl Setting<'_> {
             bytes: case.bytes,
             transfer_bytes: case.bytes,
             processor: self.receiver_processor,
+            shows_sink: false,
             looks_at_memory: false,
         };
         feeder.order(&Order::Send(order), [self.specimen.file.as_fd(), feed.as_fd()])?;
@@ -237,6 +271,10 @@ impl Setting<'_> {
             (None, None) => Ok(None),
         }
     }
+}
+
+fn softirq_ticks() -> Option<u64> {
+    besides::softirq_ticks(&std::fs::read_to_string("/proc/stat").ok()?)
 }
 
 /// Where the first `bytes` bytes of two files differ.

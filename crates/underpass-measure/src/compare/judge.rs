@@ -10,6 +10,7 @@ mod by_pages;
 
 use underpass::Method;
 
+use super::besides::{self, Besides};
 use super::crew::Run;
 use super::plan::Case;
 use super::report::{CallsOfKind, Pair, Row, Spread, Verdict};
@@ -28,8 +29,14 @@ pub(super) struct Known<'k> {
     pub(super) timed: &'k [Run],
     /// The run whose bytes were compared and whose memory was looked at.
     pub(super) checked: &'k Run,
-    /// What the probe saw of that run, or why there is none.
+    /// What the probe saw of a run of its own, or why there is none.
     pub(super) seen: Result<&'k Seen, &'k str>,
+    /// That run.
+    pub(super) watched: Option<&'k Run>,
+    /// Timed runs whose receiver discards.
+    pub(super) discarding: &'k [Run],
+    /// What the probe saw of another such.
+    pub(super) seen_discarding: Option<&'k Seen>,
     /// The inode of the file.
     pub(super) inode: u64,
 }
@@ -94,9 +101,40 @@ pub(super) fn row(known: &Known<'_>) -> Row {
         gb_per_s: spread(known.timed),
         peak_anonymous_bytes: peak.map_or_else(missing, |peak| Figure::count(peak.anonymous)),
         peak_file_mapped_bytes: mapped(1),
+        besides: besides(known),
         verdict: fate.verdict,
         textbook: textbook::row(case.method, case.pair, case.link),
     }
+}
+
+fn besides(known: &Known<'_>) -> Besides {
+    let why = known.seen.err().unwrap_or_default();
+    let not_watched = || Figure::Unavailable(why.to_owned());
+    let copies = known.seen_discarding.map_or_else(not_watched, |seen| {
+        Figure::Measured(float(seen.received_bytes()) / float(known.case.bytes))
+    });
+    Besides {
+        watched_gb_per_s: known
+            .watched
+            .map_or_else(not_watched, |watched| Figure::Measured(throughput(watched))),
+        unlike: unlike(known),
+        softirq_s_per_gb: besides::softirq(known.timed, rustix::param::clock_ticks_per_second()),
+        discarded: besides::discarded(known.discarding, copies),
+    }
+}
+
+fn unlike(known: &Known<'_>) -> Option<String> {
+    besides::unlike(known.watched?, known.timed)
+}
+
+/// What the probe counted, if its run was like the others.
+fn counted<'k>(known: &Known<'k>) -> Option<&'k Seen> {
+    known.seen.ok().filter(|_| unlike(known).is_none())
+}
+
+/// The calls that the engine counted in the bare run with the median throughput.
+fn engines<'k>(known: &Known<'k>) -> &'k [(String, u64, u64)] {
+    &median(known.timed, throughput).sender.by_method
 }
 
 /// Data-moving calls by kind: as the kernel named them, or as the engine counted them.
@@ -106,20 +144,19 @@ fn calls(known: &Known<'_>) -> Vec<CallsOfKind> {
         calls: Figure::count(calls),
         bytes: Figure::count(bytes),
     };
-    match known.seen {
-        Ok(seen) => {
+    match counted(known) {
+        Some(seen) => {
             seen.calls.iter().map(|(n, calls, bytes)| of_kind((n, *calls, *bytes))).collect()
         }
-        Err(_) => {
-            let ledger = &known.checked.sender.by_method;
-            ledger.iter().map(|(n, bytes, calls)| of_kind((n, *calls, *bytes))).collect()
+        None => {
+            engines(known).iter().map(|(n, bytes, calls)| of_kind((n, *calls, *bytes))).collect()
         }
     }
 }
 
 fn crossings(known: &Known<'_>) -> Figure {
-    match known.seen {
-        Ok(seen) => {
+    match counted(known) {
+        Some(seen) => {
             let calls: u64 = seen.calls.iter().map(|(_, calls, _)| calls).sum();
             Figure::Derived {
                 value: float(2 * (calls + seen.user_faults)),
@@ -127,8 +164,8 @@ fn crossings(known: &Known<'_>) -> Figure {
                        not counted",
             }
         }
-        Err(_) => {
-            let calls: u64 = known.checked.sender.by_method.iter().map(|(.., calls)| calls).sum();
+        None => {
+            let calls: u64 = engines(known).iter().map(|(.., calls)| calls).sum();
             Figure::Derived {
                 value: float(2 * calls),
                 from: "2 x data-moving calls that the engine counted; page faults and interrupts \
@@ -156,13 +193,13 @@ fn dma_copies(case: &Case, run: &Run) -> Figure {
 }
 
 /// 10^9 bytes a second, from the first call until the last byte was there.
-fn throughput(run: &Run) -> f64 {
+pub(super) fn throughput(run: &Run) -> f64 {
     let ended = run.receiver.as_ref().map_or(run.sender.ended_ns, |receiver| receiver.ended_ns);
     let took = ended.saturating_sub(run.sender.began_ns).max(1);
     float(run.sender.bytes) / float(took)
 }
 
-fn spread(runs: &[Run]) -> Spread {
+pub(super) fn spread(runs: &[Run]) -> Spread {
     let all = || runs.iter().map(throughput);
     Spread {
         median: Figure::Measured(throughput(median(runs, throughput))),
@@ -172,7 +209,7 @@ fn spread(runs: &[Run]) -> Spread {
 }
 
 /// The middle run by `key`; of an even number, the lower of the two.
-fn median(runs: &[Run], key: fn(&Run) -> f64) -> &Run {
+pub(super) fn median(runs: &[Run], key: fn(&Run) -> f64) -> &Run {
     let mut sorted: Vec<&Run> = runs.iter().collect();
     sorted.sort_by(|a, b| key(a).total_cmp(&key(b)));
     sorted.get(runs.len().saturating_sub(1) / 2).expect("a row has been run once at least")
@@ -212,11 +249,11 @@ const fn copying(method: Method) -> Option<Copying> {
     }
 }
 
-fn seconds(ns: u64) -> f64 {
+pub(super) fn seconds(ns: u64) -> f64 {
     float(ns) / 1e9
 }
 
-fn gb(bytes: u64) -> f64 {
+pub(super) fn gb(bytes: u64) -> f64 {
     float(bytes) / 1e9
 }
 

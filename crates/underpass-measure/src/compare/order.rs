@@ -31,6 +31,8 @@ pub(super) struct Sending {
     pub(super) transfer_bytes: u64,
     /// The processor to run on.
     pub(super) processor: Option<usize>,
+    /// Whether a watcher is shown the sink by a call that names it.
+    pub(super) shows_sink: bool,
     /// Whether memory in use is looked at after each call, which takes time.
     pub(super) looks_at_memory: bool,
 }
@@ -42,6 +44,8 @@ pub(super) struct Receiving {
     pub(super) call_bytes: usize,
     /// The processor to run on.
     pub(super) processor: Option<usize>,
+    /// Whether the kernel discards what arrives in place of copying it; of TCP only.
+    pub(super) discards: bool,
     /// Whether what arrives is compared with the file, which takes time.
     pub(super) compares: bool,
 }

@@ -20,6 +20,15 @@ pub(super) struct Case {
     pub(super) transfer_bytes: u64,
 }
 
+impl Case {
+    /// Whether a receiver can discard what arrives, and it is worth a look: a whole file to TCP,
+    /// from the page cache.
+    pub(super) fn may_discard(&self) -> bool {
+        let is_whole = self.transfer_bytes >= self.bytes;
+        self.pair == Pair::FileToTcp && self.cache == Cache::Warm && is_whole
+    }
+}
+
 /// What was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wish<'w> {

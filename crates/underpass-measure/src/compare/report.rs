@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use underpass::Method;
 
+use super::besides::Besides;
 use crate::figure::Figure;
 
 /// Everything one run of `underpass compare` found.
@@ -162,6 +163,9 @@ pub struct Row {
     pub peak_anonymous_bytes: Figure,
     /// Most memory of the sender in mappings of the file, in bytes.
     pub peak_file_mapped_bytes: Figure,
+    /// What runs of their own say besides.
+    #[serde(flatten)]
+    pub besides: Besides,
     /// What became of the bytes.
     pub verdict: Verdict,
     /// What textbooks say of this method; nothing where they do not.

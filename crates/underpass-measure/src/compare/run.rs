@@ -1,8 +1,9 @@
-//! A comparison from end to end: one checked run of every row, then the timed ones, then the
-//! judgement.
+//! A comparison from end to end: one checked run of every row, then the timed ones, then those
+//! that are watched, then the judgement.
 //!
-//! The probe watches the checked runs alone, so that no timed run pays for it. A row that cannot
-//! be run is reported with why; bytes that arrive wrong end the comparison.
+//! The probe is there for the watched runs alone, so that no timed run pays for it; that they are
+//! like the timed ones is looked at, too. A row that cannot be run is reported with why; bytes
+//! that arrive wrong end the comparison.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,7 +11,8 @@ use std::io;
 
 use underpass::Method;
 
-use super::crew::{Program, Run, RunError, Setting};
+use super::besides;
+use super::crew::{Program, Purpose, Run, RunError, Setting};
 use super::judge::{self, Known};
 use super::machine;
 use super::network::{self, Network, NetworkError};
@@ -76,6 +78,9 @@ pub enum CompareError {
 /// Times that a run is made again because the page cache did not stay as it was.
 const RETRIES: u32 = 2;
 
+/// Runs of a row whose receiver discards, at most.
+const DISCARDING_MAX: u32 = 3;
+
 /// The congestion control of every TCP socket. The kernel's default may pace (bbr), which on a
 /// link in memory measures the pacing.
 const CONGESTION_CONTROL: &str = "cubic";
@@ -119,7 +124,8 @@ pub fn run(
         receiver_call_bytes: RECEIVER_CALL_BYTES,
     };
     let repeats = request.repeats.max(1);
-    let total = rows * (1 + repeats as usize);
+    let discards = groups.iter().flatten().filter(|case| case.may_discard()).count();
+    let total = rows * (2 + repeats as usize) + discards * (1 + discarding(repeats) as usize);
     let bytes = request.bytes.min(specimen.bytes);
     let mut comparison = Comparison {
         setting,
@@ -130,25 +136,35 @@ pub fn run(
         notes: Vec::new(),
         absent: Vec::new(),
     };
-    let (probe, tier, tier_reason) = match Probe::load() {
-        Ok(probe) => (Some(probe), 'A', "calls and pages are watched in the kernel".to_owned()),
-        Err(error) => (None, 'C', format!("{error}; only a process's own counters are read")),
-    };
-    let checked = comparison.check(groups, probe.as_ref(), &tier_reason)?;
-    drop(probe);
-    let mut rows = Vec::new();
-    for group in &checked {
-        let timed = comparison.time(group, repeats)?;
-        for (checked, timed) in group.iter().zip(&timed) {
-            if timed.is_empty() {
-                continue;
-            }
-            let Checked { case, run, seen } = checked;
-            let seen = seen.as_ref().map_err(String::as_str);
-            let known = Known { case, timed, checked: run, seen, inode: specimen.inode };
-            rows.push(judge::row(&known));
-        }
+    let mut measured = comparison.check(groups)?;
+    for group in &mut measured {
+        comparison.time(group, repeats)?;
+        group.retain(|row| !row.timed.is_empty());
     }
+    let mut measured: Vec<Measured> = measured.into_iter().flatten().collect();
+    let (tier, tier_reason) = match Probe::load() {
+        Ok(probe) => {
+            for row in &mut measured {
+                comparison.watch(&probe, row)?;
+            }
+            ('A', "calls and pages are watched in the kernel".to_owned())
+        }
+        Err(error) => ('C', format!("{error}; only a process's own counters are read")),
+    };
+    let judged = |row: &Measured| {
+        let seen = row.watched.as_ref().map_or_else(|| Err(&*tier_reason), |(_, seen)| Ok(seen));
+        judge::row(&Known {
+            case: &row.case,
+            timed: &row.timed,
+            checked: &row.checked,
+            seen,
+            watched: row.watched.as_ref().map(|(run, _)| run),
+            discarding: &row.discarding,
+            seen_discarding: row.seen_discarding.as_ref(),
+            inode: specimen.inode,
+        })
+    };
+    let rows = measured.iter().map(judged).collect();
     let conditions = comparison.conditions(repeats);
     let machine = machine::look(tier, tier_reason);
     Ok(Report { machine, conditions, rows, absent: comparison.absent })
@@ -167,12 +183,20 @@ fn groups(request: &Request, file_bytes: u64) -> Vec<Vec<Case>> {
     groups
 }
 
-/// A row that can be run, and its checked run.
-struct Checked {
+/// Runs whose receiver discards are fewer: they stand beside the others.
+fn discarding(repeats: u32) -> u32 {
+    repeats.min(DISCARDING_MAX)
+}
+
+/// A row that can be run, and its runs so far.
+struct Measured {
     case: Case,
-    run: Run,
-    /// What the probe saw of it, or why there is none.
-    seen: Result<Seen, String>,
+    checked: Run,
+    timed: Vec<Run>,
+    discarding: Vec<Run>,
+    /// A run that the probe watched, and what it saw of it.
+    watched: Option<(Run, Seen)>,
+    seen_discarding: Option<Seen>,
 }
 
 /// What is under way.
@@ -188,52 +212,86 @@ struct Comparison<'c> {
 }
 
 impl Comparison<'_> {
-    /// Runs each row once, compares the bytes and watches.
-    fn check(
-        &mut self,
-        groups: Vec<Vec<Case>>,
-        probe: Option<&Probe>,
-        why_no_probe: &str,
-    ) -> Result<Vec<Vec<Checked>>, CompareError> {
-        let mut checked = Vec::new();
+    /// Runs each row once and compares the bytes.
+    fn check(&mut self, groups: Vec<Vec<Case>>) -> Result<Vec<Vec<Measured>>, CompareError> {
+        let mut measured = Vec::new();
         for group in groups {
             let mut of_group = Vec::new();
             for case in group {
-                let follow = |process| match probe {
-                    Some(probe) => probe.follow(process).map_err(io::Error::other),
-                    None => Ok(()),
-                };
-                let Some(run) = self.one(&case, true, follow)? else { continue };
-                let seen = match probe.map(Probe::evidence) {
-                    Some(Ok(evidence)) => {
-                        if evidence.lost > 0 {
-                            self.note(format!("{} events were lost to the probe", evidence.lost));
-                        }
-                        Ok(Seen::of(&evidence, &run))
-                    }
-                    Some(Err(error)) => Err(error.to_string()),
-                    None => Err(why_no_probe.to_owned()),
-                };
-                of_group.push(Checked { case, run, seen });
+                let run = self.one(&case, Purpose::Check, |_| Ok(()))?;
+                of_group.extend(run.map(|checked| Measured {
+                    case,
+                    checked,
+                    timed: Vec::new(),
+                    discarding: Vec::new(),
+                    watched: None,
+                    seen_discarding: None,
+                }));
             }
-            checked.push(of_group);
+            measured.push(of_group);
         }
-        Ok(checked)
+        Ok(measured)
     }
 
-    /// Runs the rows of a group in turns; the runs by row, none of one that was refused.
-    fn time(&mut self, group: &[Checked], repeats: u32) -> Result<Vec<Vec<Run>>, CompareError> {
-        let mut runs: Vec<Option<Vec<Run>>> = group.iter().map(|_| Some(Vec::new())).collect();
-        for _ in 0..repeats {
-            for (checked, runs) in group.iter().zip(&mut runs) {
-                let Some(so_far) = runs else { continue };
-                match self.one(&checked.case, false, |_| Ok(()))? {
-                    Some(run) => so_far.push(run),
-                    None => *runs = None,
+    /// Runs the rows of a group in turns; a row that was refused keeps no timed run.
+    fn time(&mut self, group: &mut [Measured], repeats: u32) -> Result<(), CompareError> {
+        let mut refused = vec![false; group.len()];
+        for repeat in 0..repeats {
+            for (row, is_refused) in group.iter_mut().zip(&mut refused) {
+                if *is_refused {
+                    continue;
+                }
+                match self.one(&row.case, Purpose::Time, |_| Ok(()))? {
+                    Some(run) => row.timed.push(run),
+                    None => {
+                        *is_refused = true;
+                        row.timed.clear();
+                        continue;
+                    }
+                }
+                if row.case.may_discard() && repeat < discarding(repeats) {
+                    row.discarding.extend(self.one(&row.case, Purpose::Discard, |_| Ok(()))?);
                 }
             }
         }
-        Ok(runs.into_iter().map(Option::unwrap_or_default).collect())
+        Ok(())
+    }
+
+    /// Runs a row under the probe, again if it was unlike the timed runs.
+    fn watch(&mut self, probe: &Probe, row: &mut Measured) -> Result<(), CompareError> {
+        for _ in 0..=RETRIES {
+            let watched = self.watched(probe, &row.case, Purpose::Watch)?;
+            let is_like = |(run, _): &(Run, Seen)| besides::unlike(run, &row.timed).is_none();
+            let is_enough = watched.as_ref().is_none_or(is_like);
+            row.watched = watched;
+            if is_enough {
+                break;
+            }
+        }
+        if !row.discarding.is_empty() {
+            let watched = self.watched(probe, &row.case, Purpose::WatchDiscard)?;
+            row.seen_discarding = watched.map(|(_, seen)| seen);
+        }
+        Ok(())
+    }
+
+    fn watched(
+        &mut self,
+        probe: &Probe,
+        case: &Case,
+        purpose: Purpose,
+    ) -> Result<Option<(Run, Seen)>, CompareError> {
+        let follow = |process| probe.follow(process).map_err(io::Error::other);
+        let Some(run) = self.one(case, purpose, follow)? else { return Ok(None) };
+        let evidence = probe.evidence().map_err(|error| CompareError::Run {
+            label: label(case),
+            source: io::Error::other(error),
+        })?;
+        if evidence.lost > 0 {
+            self.note(format!("{} events were lost to the probe", evidence.lost));
+        }
+        let seen = Seen::of(&evidence, &run);
+        Ok(Some((run, seen)))
     }
 
     /// Makes one run, once more where the page cache did not stay as it was; `None` if the
@@ -241,17 +299,18 @@ impl Comparison<'_> {
     fn one(
         &mut self,
         case: &Case,
-        checks: bool,
+        purpose: Purpose,
         mut watch: impl FnMut(u32) -> io::Result<()>,
     ) -> Result<Option<Run>, CompareError> {
         let label = label(case);
-        (self.progress)(Progress { done: self.done, total: self.total, label: &label });
+        let done = self.done.min(self.total);
+        (self.progress)(Progress { done, total: self.total, label: &label });
         self.done += 1;
         let failed = |source| CompareError::Run { label: label.clone(), source };
         let mut retries = 0;
         loop {
             let is_as_wanted = self.prepare(case).map_err(failed)?;
-            let run = match self.setting.run(case, checks, &mut watch) {
+            let run = match self.setting.run(case, purpose, &mut watch) {
                 Ok(run) => run,
                 Err(RunError::Refused(why)) => {
                     let Case { pair, link, method, .. } = *case;

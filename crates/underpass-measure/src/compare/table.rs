@@ -4,6 +4,7 @@
 //! No mark means measured, `~` derived. `?1` is not to be had here: the note of that number at
 //! the end says why.
 
+mod besides;
 mod eyes;
 
 use std::fmt::Write;
@@ -89,6 +90,7 @@ impl Table {
         let has_book = group.iter().any(|row| row.textbook.is_some());
         self.what_happened(&group, has_book);
         self.what_it_cost(&group);
+        self.what_else(&group);
         for row in &group {
             let start = format!("  {:<16}", row.method.name());
             let bytes = match row.by_reference_bytes.value() {
@@ -97,7 +99,9 @@ impl Table {
                 }
                 Some(_) | None => String::new(),
             };
-            self.words(&start, &" ".repeat(18), &format!("{}{bytes}", row.verdict));
+            let unlike = row.besides.unlike.as_ref();
+            let unlike = unlike.map_or_else(String::new, |unlike| format!("; {unlike}"));
+            self.words(&start, &" ".repeat(18), &format!("{}{bytes}{unlike}", row.verdict));
         }
         if has_book {
             self.books(&group);

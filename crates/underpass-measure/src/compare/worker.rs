@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use rustix::process::Signal;
 use rustix::thread::CpuSet;
 use underpass::{Error, ErrorKind, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
@@ -92,7 +93,7 @@ fn send(
     };
     start.wait()?;
     let mut account = Account::default();
-    if sending.looks_at_memory && !sending.to_file {
+    if sending.shows_sink {
         // io_uring's operations name no descriptor that a watcher sees; this call does.
         rustix::io::write(sink, &[])?;
     }
@@ -213,6 +214,23 @@ fn refusal(error: &Error) -> Reply {
     }
 }
 
+/// What a receiver reads.
+struct Incoming {
+    stream: File,
+    discards: bool,
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.discards {
+            return self.stream.read(buffer);
+        }
+        // tcp(7): "MSG_TRUNC ... causes the received bytes of data to be discarded".
+        let (_, len) = rustix::net::recv(&self.stream, buffer, RecvFlags::TRUNC)?;
+        Ok(len)
+    }
+}
+
 /// Reads the stream to its end.
 fn receive(
     start: Start<'_>,
@@ -220,7 +238,7 @@ fn receive(
     stream: OwnedFd,
     file: Option<&File>,
 ) -> io::Result<Reply> {
-    let mut stream = File::from(stream);
+    let mut stream = Incoming { stream: File::from(stream), discards: receiving.discards };
     let mut buffer = vec![0; receiving.call_bytes.max(1)];
     let mut expected = vec![0; if file.is_some() { buffer.len() } else { 0 }];
     start.wait()?;

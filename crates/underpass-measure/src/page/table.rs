@@ -10,7 +10,7 @@ use crate::page::{Group, class};
 use crate::words;
 
 /// Columns between a method's name and its verdict.
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 19] = [
     "System calls",
     "User/kernel crossings",
     "Context switches",
@@ -24,6 +24,10 @@ const COLUMNS: [&str; 15] = [
     "CPU s/GB, sender",
     "CPU s/GB, receiver",
     "GB/s (lowest to highest)",
+    "GB/s, watched",
+    "Softirq s/GB",
+    "GB/s to a receiver that discards",
+    "CPU s/GB, that receiver",
     "Peak anonymous memory",
     "Peak file-mapped memory",
 ];
@@ -55,7 +59,10 @@ fn measured(row: &Row, notes: &mut Notes) -> Markup {
     html! {
         tr {
             th scope="row" { (row.method) }
-            td.verdict { span class=(format!("swatch {}", class(&row.verdict))) {} (row.verdict) }
+            td.verdict {
+                span class=(format!("swatch {}", class(&row.verdict))) {} (row.verdict)
+                @if let Some(unlike) = &row.besides.unlike { br; small { (unlike) } }
+            }
             td {
                 @for (at, calls) in row.calls.iter().enumerate() {
                     @if at > 0 { br; }
@@ -77,6 +84,15 @@ fn measured(row: &Row, notes: &mut Notes) -> Markup {
             td { (marked(&row.sender_cpu_s_per_gb, notes, decimals(3))) }
             td { (marked(&row.receiver_cpu_s_per_gb, notes, decimals(3))) }
             td { (spread(&row.gb_per_s, notes)) }
+            td { (marked(&row.besides.watched_gb_per_s, notes, decimals(2))) }
+            td { (marked(&row.besides.softirq_s_per_gb, notes, decimals(3))) }
+            @match &row.besides.discarded {
+                Some(discarded) => {
+                    td { (spread(&discarded.gb_per_s, notes)) }
+                    td { (marked(&discarded.receiver_cpu_s_per_gb, notes, decimals(3))) }
+                }
+                None => { td {} td {} }
+            }
             td { (marked(&row.peak_anonymous_bytes, notes, words::bytes_of)) }
             td { (marked(&row.peak_file_mapped_bytes, notes, words::bytes_of)) }
         }

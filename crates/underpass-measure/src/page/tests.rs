@@ -2,6 +2,7 @@ use underpass::Method;
 
 use super::*;
 use crate::claims::{Line, Unit};
+use crate::compare::besides::{Besides, Discarded};
 use crate::compare::report::{Absent, CallsOfKind, Conditions, Machine, Spread, Textbook};
 use crate::eyes::{Look, Order, Task, Way};
 use crate::figure::Figure;
@@ -44,6 +45,17 @@ fn row(pair: Pair, link: Option<Link>, method: Method, bytes: u64, copies: f64) 
         gb_per_s: steady(3.66 + 2.0 * (2.0 - copies)),
         peak_anonymous_bytes: Figure::Measured(1_763_328.0),
         peak_file_mapped_bytes: Figure::Measured(0.0),
+        besides: Besides {
+            watched_gb_per_s: Figure::Measured(3.5),
+            unlike: None,
+            softirq_s_per_gb: Figure::Unavailable("too few ticks".into()),
+            discarded: Some(Discarded {
+                gb_per_s: steady(9.25),
+                sender_cpu_s_per_gb: Figure::Measured(0.05),
+                receiver_cpu_s_per_gb: Figure::Measured(0.04),
+                receiver_copies: Figure::Measured(0.0),
+            }),
+        },
         verdict,
         textbook: Some(Textbook {
             name: "read+write",

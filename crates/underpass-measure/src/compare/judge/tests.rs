@@ -34,6 +34,7 @@ fn run(took_ns: u64) -> Run {
         source_inode: 17,
         sink_inode: 18,
         shared_bytes: None,
+        softirq_ticks: Some(0),
     }
 }
 
@@ -41,9 +42,19 @@ fn pages(origin: Origin, lent: Lent, bytes: u64) -> Pages {
     Pages { interface: 1, origin, lent, bytes }
 }
 
+fn known<'k>(
+    case: &'k Case,
+    timed: &'k [Run],
+    checked: &'k Run,
+    seen: Result<&'k Seen, &'k str>,
+) -> Known<'k> {
+    let (watched, discarding, seen_discarding) = (None, &[][..], None);
+    Known { case, timed, checked, seen, watched, discarding, seen_discarding, inode: 17 }
+}
+
 fn judged(case: &Case, checked: &Run, seen: Result<&Seen, &str>) -> Row {
     let timed = [run(1_000_000)];
-    row(&Known { case, timed: &timed, checked, seen, inode: 17 })
+    row(&known(case, &timed, checked, seen))
 }
 
 fn tcp(link: Link, method: Method, seen: &Seen) -> Row {
@@ -171,11 +182,77 @@ fn the_median_of_an_even_number_is_the_lower_and_the_extremes_are_kept() {
     let timed = [run(1_000_000), run(4_000_000), run(2_000_000), run(500_000)];
     let case = case(Pair::FileToPipe, None, Method::Copy);
     let checked = run(1);
-    let row =
-        row(&Known { case: &case, timed: &timed, checked: &checked, seen: Err(""), inode: 17 });
+    let row = row(&known(&case, &timed, &checked, Err("")));
     let values = [&row.gb_per_s.min, &row.gb_per_s.median, &row.gb_per_s.max];
     assert_eq!(values.map(|figure| figure.value().unwrap()), [0.25, 0.5, 2.0]);
     // Half of 2 ms of processor time for a megabyte.
     assert_eq!(row.sender_cpu_s_per_gb, Figure::Measured(1.0));
     assert_eq!(row.mapped_pages.value(), Some(2.0));
+}
+
+/// Of sendfile, watched in so many ns, with 12 calls seen and 9 counted by the engine.
+fn watched(took_ns: u64, bare: &[Run]) -> Row {
+    let case = case(Pair::FileToTcp, Some(Link::Loopback), Method::Sendfile);
+    let all = vec![pages(FILE, Lent::Shared, PAYLOAD)];
+    let calls = vec![("sendfile".into(), 12, PAYLOAD)];
+    let seen = Seen { sent: all.clone(), received: all, calls, ..Seen::default() };
+    let (checked, watched) = (run(1), run(took_ns));
+    row(&Known { watched: Some(&watched), ..known(&case, bare, &checked, Ok(&seen)) })
+}
+
+#[test]
+fn calls_of_a_watched_run_that_was_unlike_the_bare_ones_are_not_shown_as_theirs() {
+    let mut bare = [run(10_000_000), run(12_500_000)];
+    for run in &mut bare {
+        run.sender.by_method = vec![("sendfile".into(), PAYLOAD, 9)];
+    }
+    // 0.1 GB/s at best, 0.08 at worst: by a tenth more or less is like them.
+    for (took_ns, is_like) in
+        [(13_800_000, true), (14_000_000, false), (9_200_000, true), (9_000_000, false)]
+    {
+        let row = watched(took_ns, &bare);
+        let calls = if is_like { 12.0 } else { 9.0 };
+        assert_eq!(row.calls[0].calls, Figure::Measured(calls), "{took_ns}");
+        assert_eq!(row.crossings.value(), Some(2.0 * calls), "{took_ns}");
+        assert_eq!(row.besides.unlike.is_none(), is_like, "{took_ns}");
+        assert_eq!(row.verdict.to_string(), "by reference 100 % (inode 17)");
+    }
+    let unlike = watched(20_000_000, &bare).besides.unlike.unwrap();
+    assert!(unlike.ends_with("run at 0.05 GB/s, and bare runs had 0.08 to 0.10"), "{unlike}");
+    // Too short to say anything.
+    assert_eq!(watched(4_000_000, &[run(1_000_000)]).besides.unlike, None);
+}
+
+#[test]
+fn software_interrupts_are_counted_over_all_timed_runs_and_one_tick_is_none() {
+    let with = |ticks| {
+        let case = case(Pair::FileToTcp, Some(Link::Loopback), Method::Sendfile);
+        let timed = [1, ticks].map(|ticks| Run { softirq_ticks: Some(ticks), ..run(1_000_000) });
+        let checked = run(1);
+        row(&known(&case, &timed, &checked, Err(""))).besides.softirq_s_per_gb
+    };
+    // 4 ticks of 10 ms for 2 MB.
+    assert_eq!(with(3).value(), Some(20.0));
+    assert!(matches!(with(0), Figure::Unavailable(_)), "{:?}", with(0));
+    let stat = "cpu  1 2 3 4 5 6 777 8 9 10\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+    assert_eq!(besides::softirq_ticks(stat), Some(777));
+    assert_eq!(besides::softirq_ticks("nonsense"), None);
+}
+
+#[test]
+fn what_a_discarding_receiver_makes_of_it_stands_beside_the_row() {
+    let case = case(Pair::FileToTcp, Some(Link::Loopback), Method::Sendfile);
+    let (checked, timed) = (run(1), [run(2_000_000)]);
+    let (discarding, seen) = ([run(500_000)], Seen::default());
+    let row = row(&Known {
+        discarding: &discarding,
+        seen_discarding: Some(&seen),
+        ..known(&case, &timed, &checked, Err("no BPF"))
+    });
+    let discarded = row.besides.discarded.unwrap();
+    assert_eq!(discarded.gb_per_s.median, Figure::Measured(2.0));
+    assert_eq!(discarded.receiver_copies, Figure::Measured(0.0));
+    // 250 us for a megabyte.
+    assert_eq!(discarded.receiver_cpu_s_per_gb, Figure::Measured(0.25));
+    assert_eq!(row.gb_per_s.median, Figure::Measured(0.5));
 }
