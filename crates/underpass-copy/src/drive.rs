@@ -104,8 +104,8 @@ pub(crate) struct Drive<'w> {
     /// Bytes in place, holes and resumed ones included.
     pub(crate) done: u64,
     pub(crate) total: Option<u64>,
-    /// What others move at the same time, for telling alone.
-    pub(crate) beside: Option<Arc<Vec<AtomicU64>>>,
+    /// What each connection has moved, the first being this one, and what was done before that.
+    pub(crate) beside: Option<(Arc<Vec<AtomicU64>>, u64)>,
     limit: Option<Limit>,
     told: Instant,
 }
@@ -151,10 +151,17 @@ impl<'w> Drive<'w> {
         self.limit = bytes_per_s.map(Limit::new);
     }
 
-    /// What others have moved.
-    fn aside(&self) -> u64 {
-        let counters = self.beside.iter().flat_map(|counters| counters.iter());
-        counters.map(|counter| counter.load(Ordering::Relaxed)).sum()
+    /// Tells how far it is; `moved` is not among what is done yet.
+    fn tell_progress(&mut self, moved: u64, method: Method) {
+        self.told = Instant::now();
+        let (mut done, total) = (self.done + moved, self.total);
+        if let Some((counters, before)) = &self.beside
+            && let [own, others @ ..] = &counters[..]
+        {
+            own.store(done.saturating_sub(*before), Ordering::Release);
+            done += others.iter().map(|other| other.load(Ordering::Relaxed)).sum::<u64>();
+        }
+        (self.watcher)(Event::Progress { done, total, method });
     }
 
     pub(crate) fn tell(&mut self, event: Event) {
@@ -263,11 +270,9 @@ impl<'w> Drive<'w> {
                 Step::Done => return Ok(()),
             }
             if self.told.elapsed() >= TOLD_EVERY {
-                self.told = Instant::now();
-                let (done, total) = (self.done + transfer.moved() + self.aside(), self.total);
-                let before = transfer.moved() == 0;
-                let method = most_used(if before { &self.ledger } else { transfer.ledger() });
-                (self.watcher)(Event::Progress { done, total, method });
+                let moved = transfer.moved();
+                let method = most_used(if moved == 0 { &self.ledger } else { transfer.ledger() });
+                self.tell_progress(moved, method);
             }
         }
     }
@@ -289,9 +294,7 @@ impl<'w> Drive<'w> {
             return Err(Stop::Signal(signal));
         }
         if self.told.elapsed() >= TOLD_EVERY {
-            self.told = Instant::now();
-            let (done, total) = (self.done, self.total);
-            (self.watcher)(Event::Progress { done, total, method: Method::Copy });
+            self.tell_progress(0, Method::Copy);
         }
         self.pause(moved)
     }

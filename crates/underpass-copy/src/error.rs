@@ -111,6 +111,14 @@ pub enum CopyError {
         /// The file to go on with.
         path: String,
     },
+    /// A part with gaps, for a source that cannot fill them.
+    #[error("{path} has gaps that several connections left, which {source_name} cannot fill")]
+    Pieces {
+        /// The file to go on with.
+        path: String,
+        /// The source.
+        source_name: String,
+    },
     /// More is there than the source has.
     #[error("{path} has {have} bytes and {source_name} only {len}")]
     Longer {
@@ -217,6 +225,7 @@ impl CopyError {
             | Self::Differs { .. }
             | Self::Longer { .. }
             | Self::NewVersion { .. }
+            | Self::Pieces { .. }
             | Self::Entries { .. } => None,
         }
     }
@@ -240,9 +249,10 @@ impl CopyError {
             Self::Status { status: 413, .. } => {
                 Some("the server limits what it takes; nginx calls it client_max_body_size")
             }
-            Self::Differs { .. } | Self::Longer { .. } | Self::NewVersion { .. } => {
-                Some("remove it, or copy without --resume")
-            }
+            Self::Differs { .. }
+            | Self::Longer { .. }
+            | Self::NewVersion { .. }
+            | Self::Pieces { .. } => Some("remove it, or copy without --resume"),
             Self::Call { .. }
             | Self::Interrupted { .. }
             | Self::Usage(_)

@@ -21,6 +21,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod again;
 mod carry;
 mod digest;
 mod drive;
@@ -34,6 +35,7 @@ mod movement;
 mod outlet;
 mod parallel;
 mod patient;
+mod pieces;
 mod range;
 mod report;
 mod request;

@@ -19,6 +19,7 @@ use crate::inlet::{Inlet, Stream};
 use crate::outlet::Outlet;
 use crate::parallel;
 use crate::patient::Patient;
+use crate::pieces::Pieces;
 use crate::report::Checksum;
 use crate::request::Request;
 
@@ -47,7 +48,10 @@ pub(crate) fn all(
         (_, Outlet::Target(..) | Outlet::Open(..)) => {
             let moved = bytes(request, drive, inlet, outlet, account, None)?;
             let (file, at, len) = match outlet {
-                Outlet::Target(target, at) => (target.file(), 0, *at + moved),
+                Outlet::Target(target, at) => {
+                    let len = target.pieces().map_or(*at + moved, |pieces| pieces.total);
+                    (target.file(), 0, len)
+                }
                 Outlet::Open(file, at) => (&*file, *at, moved),
                 Outlet::Stream(_) | Outlet::Put(_) => unreachable!("matched above"),
             };
@@ -137,11 +141,13 @@ fn bytes(
             }
         }
         Inlet::Http(body) => {
-            if let (2.., Endpoint::Url(url), Outlet::Target(target, at)) =
-                (request.parallel.get(), &request.source, &*outlet)
+            if let (Endpoint::Url(url), Outlet::Target(target, at)) = (&request.source, &*outlet)
+                && (request.parallel.get() > 1 || target.pieces().is_some())
             {
-                if body.is_range && body.len().is_some() {
-                    return parallel::fetch(request, drive, (url, body), (target.file(), *at));
+                if let (true, Some(len)) = (body.is_range, body.len()) {
+                    let beginning = Pieces::beginning(*at, *at + len);
+                    let pieces = target.pieces().unwrap_or(&beginning);
+                    return parallel::fetch(request, drive, (url, body), (target.file(), pieces));
                 }
                 drive.note(format!("{url} gives no ranges: it comes over one connection"));
             }

@@ -10,7 +10,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use rustix::net::Shutdown;
 
@@ -18,8 +19,11 @@ use crate::carry::{Place, carry};
 use crate::drive::{Drain, Drive, Event, Stop};
 use crate::http::url::Url;
 use crate::http::{self, Body};
+use crate::patient::Stretch;
+use crate::pieces::{Keeper, Pieces};
 use crate::range::Range;
 use crate::request::Request;
+use crate::resume::{self, OVERLAP_BYTES};
 
 /// A range below this is not worth a connection of its own.
 pub(crate) const SHARE_BYTES_MIN: u64 = 1 << 20;
@@ -32,6 +36,9 @@ pub(crate) struct Crew {
     /// Bytes in place, by connection.
     done: Arc<Vec<AtomicU64>>,
 }
+
+/// The list of what is there is written so often.
+const KEPT_EVERY: Duration = Duration::from_millis(500);
 
 impl Crew {
     pub(crate) fn new(connections: u64) -> Self {
@@ -55,25 +62,30 @@ impl Crew {
     }
 
     /// Runs the first share on this thread and the others on threads of their own, each with a
-    /// drive; the accounts become one.
+    /// drive; the accounts become one, and what has arrived is kept on the way.
     pub(crate) fn work(
         &self,
-        request: &Request,
+        (request, keeper): (&Request, Option<&Keeper<'_>>),
         drive: &mut Drive<'_>,
         first: impl FnOnce(&mut Drive<'_>) -> Result<(), Stop>,
         other: &(impl Fn(usize, &mut Drive<'_>) -> Result<(), Stop> + Sync),
     ) -> Result<(), Stop> {
-        drive.beside = Some(Arc::clone(&self.done));
+        let before = drive.done;
+        drive.beside = Some((Arc::clone(&self.done), before));
+        let (ended, ending) = mpsc::channel::<()>();
         let interrupt = drive.interrupt;
         let limit = request.limit_bytes_per_s.map(|limit| limit / self.done.len() as u64);
         drive.set_limit(limit);
         let others = std::thread::scope(|scope| {
             let mut threads = Vec::new();
+            if let Some(keeper) = keeper {
+                scope.spawn(|| self.keep(keeper, ending));
+            }
             for (index, counter) in self.done.iter().enumerate().skip(1) {
                 threads.push(scope.spawn(move || {
                     let mut watch = |event| {
                         if let Event::Progress { done, .. } = event {
-                            counter.store(done, Ordering::Relaxed);
+                            counter.store(done, Ordering::Release);
                         }
                     };
                     let Request { policy, stability, .. } = *request;
@@ -81,15 +93,20 @@ impl Crew {
                     if let Err(stop) = other(index, &mut own) {
                         self.fail(stop);
                     }
-                    counter.store(own.done, Ordering::Relaxed);
+                    counter.store(own.done, Ordering::Release);
                     (own.ledger, own.through_user_space, own.outside_calls, own.done)
                 }));
             }
             if let Err(stop) = first(drive) {
                 self.fail(stop);
             }
+            if let Some(own) = self.done.first() {
+                own.store(drive.done.saturating_sub(before), Ordering::Release);
+            }
             let ends = threads.into_iter().map(|thread| thread.join().expect("it does not panic"));
-            ends.collect::<Vec<_>>()
+            let ends = ends.collect::<Vec<_>>();
+            drop(ended);
+            ends
         });
         drive.beside = None;
         for (ledger, through_user_space, calls, done) in others {
@@ -98,48 +115,90 @@ impl Crew {
             drive.outside_calls += calls;
             drive.done += done;
         }
+        if let Some(keeper) = keeper
+            && let Err(errno) = keeper.note(&self.done)
+        {
+            self.fail(Stop::call("keeping the list of what has arrived", errno));
+        }
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         failed.map_or(Ok(()), Err)
     }
+
+    /// Keeps the list until all have ended.
+    fn keep(&self, keeper: &Keeper<'_>, ending: mpsc::Receiver<()>) {
+        while ending.recv_timeout(KEPT_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if let Err(errno) = keeper.note(&self.done) {
+                self.fail(Stop::call("keeping the list of what has arrived", errno));
+                return;
+            }
+        }
+    }
 }
 
-/// Brings what is left of `body`, and ranges of it that others ask for, to `at` of the file.
+/// The keeper of a part that is to be gone on with. One connection that brings the end of it
+/// needs none: its length says as much.
+pub(crate) fn keeper<'f>(
+    request: &Request,
+    part: &'f File,
+    before: &Pieces,
+    connections: usize,
+) -> Result<Option<Keeper<'f>>, Stop> {
+    if !request.resume {
+        return Ok(None);
+    }
+    match Keeper::new(part, before.clone(), connections) {
+        Ok(keeper) => Ok(Some(keeper)),
+        Err(_) if connections == 1 && before.is_prefix() => Ok(None),
+        Err(errno) => Err(Stop::call("keeping the list of what has arrived", errno)),
+    }
+}
+
+/// Brings what `pieces` of the file lacks: the first share by `body`, which stands at the first
+/// gap, and the others by asking for them. Returns how many bytes came.
 pub(crate) fn fetch(
     request: &Request,
     drive: &mut Drive<'_>,
     (url, body): (&Url, &mut Body<'_>),
-    (file, at): (&File, u64),
+    (file, pieces): (&File, &Pieces),
 ) -> Result<u64, Stop> {
-    let len = body.len().unwrap_or(0);
-    let connections = u64::from(request.parallel.get()).min(len / SHARE_BYTES_MIN).max(1);
-    let share = len.div_ceil(connections);
-    let begin = body.start;
+    let shares = pieces.shares(u64::from(request.parallel.get()));
+    // The file begins with this byte of the representation.
+    let base = match request.range {
+        Range::Whole => 0,
+        Range::From { first, .. } => first,
+        Range::Suffix(_) => body.start,
+    };
     let validator = body.validator.clone();
-    body.limit(share);
-    let crew = Crew::new(connections);
+    let (first, to) = shares[0];
+    body.limit(to - first);
+    let crew = Crew::new(shares.len() as u64);
     crew.join(body.socket())?;
-    let first = |drive: &mut Drive<'_>| {
-        let drain = Drain::File { file: file.as_fd(), at };
+    let keeper = keeper(request, file, pieces, shares.len())?;
+    for (index, (from, _)) in shares.iter().enumerate() {
+        keeper.iter().for_each(|keeper| keeper.begin(index, *from));
+    }
+    let before = drive.done;
+    let own = |drive: &mut Drive<'_>| {
+        let drain = Drain::File { file: file.as_fd(), at: first };
         carry(drive, body.content(), Place::Kernel(drain), None).map(|_| ())
     };
-    crew.work(request, drive, first, &|index, drive| {
-        let from = index as u64 * share;
-        let to = (from + share).min(len);
-        let drain = Drain::File { file: file.as_fd(), at: at + from };
-        let places = (begin + from, begin + to - 1);
-        ask_for(drive, &crew, (url, places, validator.as_deref()), drain)
+    crew.work((request, keeper.as_ref()), drive, own, &|index, drive| {
+        let share = shares[index];
+        let overlap = pieces.before(share.0).min(OVERLAP_BYTES);
+        ask_for(drive, &crew, (url, base, validator.as_deref()), (file, share, overlap))
     })?;
-    Ok(len)
+    Ok(drive.done - before)
 }
 
-/// One connection's range.
+/// One connection's share, behind some bytes that are there, to compare.
 fn ask_for(
     drive: &mut Drive<'_>,
     crew: &Crew,
-    (url, (first, last), validator): (&Url, (u64, u64), Option<&str>),
-    drain: Drain<'_>,
+    (url, base, validator): (&Url, u64, Option<&str>),
+    (file, (from, to), overlap): (&File, (u64, u64), u64),
 ) -> Result<(), Stop> {
     let wrong = |why| Stop::call("asking for a range", io::Error::other(why));
+    let (first, last) = (base + from - overlap, base + to - 1);
     let range = Range::From { first, last: Some(last) };
     let answer = http::get(url, range, validator, drive.interrupt)
         .map_err(|error| Stop::call("asking for a range", io::Error::other(error)))?;
@@ -148,5 +207,12 @@ fn ask_for(
         return Err(wrong("the server gave another range, or another version"));
     }
     crew.join(body.socket())?;
+    let mut there = Stretch { file, at: from - overlap, end: from };
+    let differs = resume::compare(drive, &mut there, &mut body)?;
+    if let Some(at) = differs {
+        let why = format!("what is there differs from the source at byte {at}");
+        return Err(Stop::call("asking for a range", io::Error::other(why)));
+    }
+    let drain = Drain::File { file: file.as_fd(), at: from };
     carry(drive, body.content(), Place::Kernel(drain), None).map(|_| ())
 }

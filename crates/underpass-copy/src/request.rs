@@ -151,10 +151,6 @@ fn check_ends(request: &Request) -> Result<(), CopyError> {
                    underpass over sockets";
         return Err(flag("--parallel", source, why));
     }
-    if request.parallel.get() > 1 && is_fetch && request.resume {
-        let why = "of a part that several connections made nobody knows what is there";
-        return Err(flag("--parallel --resume", source, why));
-    }
     if !verifies(request) {
         return Ok(());
     }
@@ -162,7 +158,7 @@ fn check_ends(request: &Request) -> Result<(), CopyError> {
     if source.is_socket() == sink.is_socket() {
         return flag("one end must be a socket, at whose other end is underpass copy --verify");
     }
-    if request.resume || matches!(sink, Endpoint::Url(_)) {
+    if matches!(sink, Endpoint::Url(_)) {
         return flag("what the other end confirms is a whole transfer into a file or stream");
     }
     if request.checksum.is_some() || request.range != Range::Whole && source.is_socket() {

@@ -20,12 +20,13 @@ use crate::http::{self, Body};
 use crate::inlet::{self, Inlet};
 use crate::interrupt::Interrupt;
 use crate::patient::Stretch;
+use crate::pieces::Pieces;
 use crate::range::Range;
 use crate::request::flag;
 use crate::target::part_name;
 
 /// So much of what is there is asked of a server again, to compare.
-const OVERLAP_BYTES: u64 = 64 * 1024;
+pub(crate) const OVERLAP_BYTES: u64 = 64 * 1024;
 
 /// The extended attribute of a part that holds the ETag it was begun with.
 const VALIDATOR: &str = "user.underpass.validator";
@@ -40,8 +41,10 @@ const BLOCK_BYTES: usize = 256 * 1024;
 pub(crate) struct Standing {
     /// Where it stands.
     pub(crate) path: PathBuf,
-    /// Its length in bytes.
+    /// Bytes that are there without a gap.
     pub(crate) have: u64,
+    /// What is there behind the first gap too, where several connections made it.
+    pub(crate) pieces: Option<Pieces>,
 }
 
 impl Standing {
@@ -52,10 +55,18 @@ impl Standing {
             let found = std::fs::metadata(path).ok()?;
             found.is_file().then_some(found.len())
         };
-        if !in_place && let Some(have) = there(&part) {
-            return Some(Self { path: part, have });
-        }
-        there(target).map(|have| Self { path: target.to_owned(), have })
+        let (path, len) = match there(&part).filter(|_| !in_place) {
+            Some(len) => (part, len),
+            None => (target.to_owned(), there(target)?),
+        };
+        let pieces = Pieces::of_part(&path);
+        let have = pieces.as_ref().map_or(len, Pieces::prefix).min(len);
+        Some(Self { path, have, pieces: pieces.filter(|pieces| !pieces.is_prefix()) })
+    }
+
+    /// Bytes that are there.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.pieces.as_ref().map_or(self.have, Pieces::bytes)
     }
 
     /// What [`keep_validator`] kept.
@@ -119,6 +130,9 @@ impl Standing {
     ) -> Result<(), CopyError> {
         let have = self.have;
         let path = self.path.display().to_string();
+        if self.pieces.is_some() && !matches!(inlet, Inlet::Http(_)) {
+            return Err(CopyError::Pieces { path, source_name: source.to_owned() });
+        }
         let longer = |len| {
             let (path, source_name) = (path.clone(), source.to_owned());
             CopyError::Longer { path, source_name, have, len }
@@ -135,6 +149,10 @@ impl Standing {
                 answer
             }
             Inlet::Http(body) => {
+                let total = body.len().map(|len| have - have.min(OVERLAP_BYTES) + len);
+                if self.pieces.as_ref().is_some_and(|pieces| Some(pieces.total) != total) {
+                    return Err(CopyError::NewVersion { url: source.to_owned(), path });
+                }
                 let from = have - have.min(OVERLAP_BYTES);
                 if body.len().is_some_and(|len| from + len < have) {
                     return Err(longer(from + body.len().unwrap_or(0)));
@@ -156,9 +174,7 @@ impl Standing {
         }
     }
 
-    /// Compares the bytes from `from` to its end with what `reader` yields.
-    ///
-    /// The outer error is of reading, the inner answer the first byte that differs.
+    /// Compares the bytes from `from` on with what `reader` yields.
     fn compare(
         &self,
         drive: &Drive<'_>,
@@ -166,24 +182,34 @@ impl Standing {
         reader: &mut dyn Read,
     ) -> Result<Option<u64>, Stop> {
         let file = File::open(&self.path).map_err(|e| Stop::call("opening what is there", e))?;
-        let mut ours = Stretch { file: &file, at: from, end: self.have };
-        let (mut one, mut other) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
-        loop {
-            let at = ours.at;
-            let n = ours.read(&mut one).map_err(|e| Stop::call("reading what is there", e))?;
-            if n == 0 {
-                return Ok(None);
-            }
-            reader
-                .read_exact(&mut other[..n])
-                .map_err(|error| failed(drive, "reading the source to compare", error))?;
-            if let Some(signal) = drive.interrupt.signal() {
-                return Err(Stop::Signal(signal));
-            }
-            let pairs = one[..n].iter().zip(&other[..n]);
-            if let Some(wrong) = pairs.into_iter().position(|(one, other)| one != other) {
-                return Ok(Some(at + wrong as u64));
-            }
+        compare(drive, &mut Stretch { file: &file, at: from, end: self.have }, reader)
+    }
+}
+
+/// Compares what is there with what `reader` yields.
+///
+/// The outer error is of reading, the inner answer the first byte that differs.
+pub(crate) fn compare(
+    drive: &Drive<'_>,
+    ours: &mut Stretch<'_>,
+    reader: &mut dyn Read,
+) -> Result<Option<u64>, Stop> {
+    let (mut one, mut other) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
+    loop {
+        let at = ours.at;
+        let n = ours.read(&mut one).map_err(|e| Stop::call("reading what is there", e))?;
+        if n == 0 {
+            return Ok(None);
+        }
+        reader
+            .read_exact(&mut other[..n])
+            .map_err(|error| failed(drive, "reading the source to compare", error))?;
+        if let Some(signal) = drive.interrupt.signal() {
+            return Err(Stop::Signal(signal));
+        }
+        let pairs = one[..n].iter().zip(&other[..n]);
+        if let Some(wrong) = pairs.into_iter().position(|(one, other)| one != other) {
+            return Ok(Some(at + wrong as u64));
         }
     }
 }

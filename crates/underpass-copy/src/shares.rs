@@ -2,7 +2,7 @@
 //!
 //! The sender says on every connection how many there are and which range comes over it; the
 //! receiver opens or accepts the others when it has heard the first. What came must be all of the
-//! file, each byte once, before it gets a name.
+//! file, together with what was there before, before it gets a name.
 //!
 //! ```text
 //! sender -> receiver   "underpass-ranges 1\n", connections u64, offset u64, total length u64,
@@ -18,8 +18,9 @@ use crate::carry::failed;
 use crate::digest::{self, Algorithm};
 use crate::drive::{Drain, Drive, Feed, Stop};
 use crate::inlet::FileInlet;
-use crate::parallel::{Crew, SHARE_BYTES_MIN};
+use crate::parallel::{self, Crew};
 use crate::patient::Patient;
+use crate::pieces::Pieces;
 use crate::request::Request;
 use crate::verify::{self, Hello, Sum};
 
@@ -37,32 +38,37 @@ pub(crate) struct Share {
 /// Opens one more connection to the peer.
 pub(crate) type More<'m> = &'m dyn Fn() -> io::Result<OwnedFd>;
 
-/// Sends a file over `first` and as many further connections as it is worth.
+/// Sends what `pieces` lacks of a file, over `first`, whose greetings are over, and as many further
+/// connections as it is worth.
 pub(crate) fn send(
     request: &Request,
     drive: &mut Drive<'_>,
-    inlet: &FileInlet,
+    (inlet, pieces): (&FileInlet, &Pieces),
     (first, more): (OwnedFd, More<'_>),
 ) -> Result<u64, Stop> {
-    let total = inlet.len;
-    let connections = u64::from(request.parallel.get()).min(total / SHARE_BYTES_MIN).max(1);
-    let len = total.div_ceil(connections);
+    let shares = pieces.shares(u64::from(request.parallel.get()));
+    let (connections, total) = (shares.len() as u64, inlet.len);
     let share_at = |index: usize| {
-        let offset = (index as u64 * len).min(total);
-        (Share { connections, offset, total }, len.min(total - offset))
+        let (offset, to) = shares[index];
+        (Share { connections, offset, total }, to - offset)
     };
     // A receiver that opens the connections opens the others when it has heard this.
     announce(drive, &first, share_at(0))?;
     let (crew, sockets) = gather(first, connections, more)?;
+    let interrupt = drive.interrupt;
     let one = |index: usize, drive: &mut Drive<'_>| {
         let (share, len) = share_at(index);
         if index > 0 {
+            let mut peer = Patient { fd: sockets[index].as_fd(), interrupt };
+            verify::greet(&mut peer, interrupt)
+                .map_err(|error| failed(drive, "agreeing with the other end", error))?;
             announce(drive, &sockets[index], (share, len))?;
         }
         send_share(drive, inlet, &sockets[index], (inlet.start + share.offset, len))
     };
-    crew.work(request, drive, |drive| one(0, drive), &one)?;
-    Ok(total)
+    let before = drive.done;
+    crew.work((request, None), drive, |drive| one(0, drive), &one)?;
+    Ok(drive.done - before)
 }
 
 fn gather(first: OwnedFd, connections: u64, more: More<'_>) -> Result<(Crew, Vec<OwnedFd>), Stop> {
@@ -77,7 +83,7 @@ fn gather(first: OwnedFd, connections: u64, more: More<'_>) -> Result<(Crew, Vec
     Ok((crew, sockets))
 }
 
-/// Hears the receiver's greeting and says what comes over this connection.
+/// Says what comes over this connection.
 fn announce(drive: &Drive<'_>, socket: &OwnedFd, (share, len): (Share, u64)) -> Result<(), Stop> {
     let interrupt = drive.interrupt;
     let mut peer = Patient { fd: socket.as_fd(), interrupt };
@@ -88,9 +94,7 @@ fn announce(drive: &Drive<'_>, socket: &OwnedFd, (share, len): (Share, u64)) -> 
     if len > 0 {
         head.extend_from_slice(&len.to_be_bytes());
     }
-    verify::greet(&mut peer, interrupt)
-        .and_then(|_| peer.write_all(&head))
-        .map_err(|error| failed(drive, "agreeing with the other end", error))
+    peer.write_all(&head).map_err(|error| failed(drive, "agreeing with the other end", error))
 }
 
 fn send_share(
@@ -112,22 +116,26 @@ fn send_share(
     verify::conclude(drive, &mut peer, &Sum { len, digest })
 }
 
-/// Receives the share whose greeting came over `first`, and the others.
+/// Receives the share whose greeting came over `first`, and the others; `there` is what the file
+/// has of them.
 pub(crate) fn receive(
     request: &Request,
     drive: &mut Drive<'_>,
     (first, more): (OwnedFd, More<'_>),
     (file, at): (&File, u64),
+    there: Pieces,
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
     let mut peer = Patient { fd: first.as_fd(), interrupt };
     let begun =
         read_share(&mut peer).map_err(|error| failed(drive, "hearing which range comes", error))?;
     let (crew, sockets) = gather(first, begun.connections, more)?;
-    let ranges = Mutex::new(Vec::new());
-    let keep = |offset: u64, len: u64| {
-        ranges.lock().unwrap_or_else(PoisonError::into_inner).push((offset, len));
-    };
+    let there = there.of_total(begun.total).ok_or_else(|| {
+        let why = format!("{} bytes are fewer than are there", begun.total);
+        Stop::call("hearing which range comes", io::Error::other(why))
+    })?;
+    let keeper = parallel::keeper(request, file, &there, sockets.len())?;
+    let arrived = Mutex::new(there);
     let one = |index: usize, drive: &mut Drive<'_>| {
         let mut peer = Patient { fd: sockets[index].as_fd(), interrupt };
         let share = if index == 0 {
@@ -145,17 +153,16 @@ pub(crate) fn receive(
         }
         let room = share.total - share.offset;
         let place = at + share.offset;
+        keeper.iter().for_each(|keeper| keeper.begin(index, share.offset));
         let len = verify::receive_file(drive, &mut peer, (file, place), room)?;
-        keep(share.offset, len);
+        let mut arrived = arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        arrived.add(share.offset, share.offset + len);
         Ok(())
     };
-    crew.work(request, drive, |drive| one(0, drive), &one)?;
-    let mut ranges = ranges.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ranges.sort_unstable();
-    let end =
-        ranges.iter().try_fold(0_u64, |end, &(offset, len)| (offset == end).then_some(end + len));
-    if end == Some(begun.total) {
-        return Ok(begun.total);
+    let before = drive.done;
+    crew.work((request, keeper.as_ref()), drive, |drive| one(0, drive), &one)?;
+    if arrived.into_inner().unwrap_or_else(PoisonError::into_inner).is_whole() {
+        return Ok(drive.done - before);
     }
     let why = format!("the shares do not add up to the {} bytes that were promised", begun.total);
     Err(Stop::call("receiving", io::Error::other(why)))

@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::pieces::Pieces;
+
 /// How a target comes into being.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Making {
@@ -39,6 +41,8 @@ pub(crate) struct Target {
     state: State,
     /// What the finished file's mode is to be, if it has another.
     mode: Option<u32>,
+    /// What is there of it, where that is more than a beginning.
+    pieces: Option<Pieces>,
 }
 
 #[derive(Debug)]
@@ -90,11 +94,28 @@ impl Target {
             None => mode.map(masked),
             Some(_) => mode,
         };
-        Ok(Self { file, path, state, mode })
+        Ok(Self { file, path, state, mode, pieces: None })
     }
 
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// What is there of it, where that is more than a beginning.
+    pub(crate) const fn pieces(&self) -> Option<&Pieces> {
+        self.pieces.as_ref()
+    }
+
+    /// Goes on with what is there: `have` bytes, or `pieces`. What lies behind is no part of it.
+    pub(crate) fn go_on(&mut self, have: u64, pieces: Option<Pieces>) -> io::Result<()> {
+        if pieces.is_none() {
+            if self.file.metadata()?.len() > have {
+                self.file.set_len(have)?;
+            }
+            Pieces::forget(&self.file)?;
+        }
+        self.pieces = pieces;
+        Ok(())
     }
 
     /// Sets the mode that the finished file gets.
@@ -116,7 +137,10 @@ impl Target {
         self.complete(sync)?;
         match self.state {
             State::InPlace => {}
-            State::Part(part) => std::fs::rename(part, &self.path)?,
+            State::Part(part) => {
+                Pieces::forget(&self.file)?;
+                std::fs::rename(part, &self.path)?;
+            }
             State::Hidden(hidden) => hidden.persist(&self.path).map_err(|error| error.error)?,
             State::Unnamed => name(&self.file, &self.path)?,
         }

@@ -11,6 +11,15 @@
 //! receiver -> sender   total length u64, BLAKE3 of what arrived [32]
 //! ```
 //!
+//! A receiver that goes on with a part says what it has instead. A sender that has the same sends
+//! the rest in shares, see [`shares`]; one that does not says so:
+//!
+//! ```text
+//! receiver -> sender   "underpass-resume 1\n", count u64 <= 65,
+//!                      { offset u64, length u64, BLAKE3 of so many bytes [32] }*
+//! sender -> receiver   "underpass-ranges 1\n", ... or "underpass-differ 1\n"
+//! ```
+//!
 //! Numbers are in network order. The receiver answers when the bytes are where they belong and
 //! before they get a name.
 
@@ -21,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
+use crate::again;
 use crate::carry::{Content, Place, carry, failed};
 use crate::digest::{self, Algorithm, Digest};
 use crate::drive::{Drain, Drive, Feed, Stop};
@@ -29,6 +39,7 @@ use crate::interrupt::{Interrupt, Woken};
 use crate::movement::{self, Account};
 use crate::outlet::Outlet;
 use crate::patient::Patient;
+use crate::pieces::Pieces;
 use crate::request::Request;
 use crate::shares::{self, More};
 use crate::socket;
@@ -40,7 +51,14 @@ pub(crate) enum Hello {
     Whole,
     /// A range of it does, see [`shares`].
     Ranges,
+    /// The receiver has some of it.
+    Resume,
+    /// The sender has something else.
+    Differs,
 }
+
+/// Ranges that a receiver may have.
+pub(crate) const PIECES_MAX: u64 = 65;
 
 const HELLO_BYTES: usize = 19;
 
@@ -49,6 +67,8 @@ impl Hello {
         match self {
             Self::Whole => b"underpass-verify 1\n",
             Self::Ranges => b"underpass-ranges 1\n",
+            Self::Resume => b"underpass-resume 1\n",
+            Self::Differs => b"underpass-differ 1\n",
         }
     }
 }
@@ -88,13 +108,24 @@ pub(crate) fn exchange(
     let moved = match (&*outlet, &*inlet) {
         (Outlet::Stream(stream), _) if request.sink.is_socket() => {
             let fd = stream.fd.try_clone().map_err(|e| Stop::call("sending", e))?;
-            match inlet {
-                Inlet::File(file) if request.parallel.get() > 1 => {
-                    shares::send(request, drive, file, (fd, more))
+            let mut peer = Patient { fd: fd.as_fd(), interrupt: drive.interrupt };
+            let hello = greet(&mut peer, drive.interrupt)
+                .map_err(|error| failed(drive, "agreeing with the other end", error))?;
+            match (hello, inlet) {
+                (Hello::Resume, inlet) => {
+                    let pieces = again::agree(drive, &mut peer, inlet)?;
+                    match inlet {
+                        Inlet::File(file) => {
+                            shares::send(request, drive, (file, &pieces), (fd, more))
+                        }
+                        Inlet::Stream(_) | Inlet::Http(_) => unreachable!("they do not agree"),
+                    }
                 }
-                Inlet::File(_) | Inlet::Stream(_) | Inlet::Http(_) => {
-                    send(request, drive, inlet, (fd.as_fd(), outlet), account)
+                (_, Inlet::File(file)) if request.parallel.get() > 1 => {
+                    let pieces = Pieces::beginning(0, file.len);
+                    shares::send(request, drive, (file, &pieces), (fd, more))
                 }
+                (_, inlet) => send(request, drive, inlet, (fd.as_fd(), outlet), account),
             }
         }
         (_, Inlet::Stream(stream)) => {
@@ -116,8 +147,8 @@ fn send(
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
     let mut peer = Patient { fd, interrupt };
-    let greeted = greet(&mut peer, interrupt).and_then(|_| peer.write_all(Hello::Whole.bytes()));
-    greeted.map_err(|error| failed(drive, "agreeing with the other end", error))?;
+    peer.write_all(Hello::Whole.bytes())
+        .map_err(|error| failed(drive, "agreeing with the other end", error))?;
     let is_file = matches!(inlet, Inlet::File(_));
     let moved = if is_file {
         let len = inlet.len().unwrap_or(0);
@@ -168,15 +199,37 @@ fn receive(
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
     let mut peer = Patient { fd: fd.as_fd(), interrupt };
-    let greeted = peer.write_all(Hello::Whole.bytes()).and_then(|()| greet(&mut peer, interrupt));
-    let hello = greeted.map_err(|error| failed(drive, "agreeing with the other end", error))?;
-    let file = match &*outlet {
-        Outlet::Target(target, at) => Some((target.file(), *at)),
-        Outlet::Open(file, at) => Some((file, *at)),
-        Outlet::Stream(_) | Outlet::Put(_) => None,
+    let (file, there) = match &*outlet {
+        Outlet::Target(target, have) => {
+            // The sender says how long the whole is.
+            let beginning = Pieces::beginning(*have, u64::MAX);
+            (Some((target.file(), 0)), target.pieces().cloned().unwrap_or(beginning))
+        }
+        Outlet::Open(file, at) => (Some((file, *at)), Pieces::beginning(0, u64::MAX)),
+        Outlet::Stream(_) | Outlet::Put(_) => (None, Pieces::beginning(0, u64::MAX)),
     };
+    let is_begun = there.bytes() > 0;
+    match file {
+        Some((file, _)) if is_begun => again::tell(drive, &mut peer, (file, &there))?,
+        Some(_) | None => peer
+            .write_all(Hello::Whole.bytes())
+            .map_err(|error| failed(drive, "agreeing with the other end", error))?,
+    }
+    let hello = greet(&mut peer, interrupt)
+        .map_err(|error| failed(drive, "agreeing with the other end", error))?;
     match (hello, file, &*outlet) {
-        (Hello::Ranges, Some(place), _) => shares::receive(request, drive, (fd, more), place),
+        (Hello::Differs, _, _) => Err(Stop::call("verifying", again::differs())),
+        (Hello::Resume, _, _) => {
+            let why = "the other end receives, too";
+            Err(Stop::call("receiving", io::Error::new(io::ErrorKind::InvalidData, why)))
+        }
+        (Hello::Ranges, Some(place), _) => {
+            shares::receive(request, drive, (fd, more), place, there)
+        }
+        (Hello::Whole, Some(_), _) if is_begun => {
+            let why = "the other end sends the whole again and not what is missing";
+            Err(Stop::call("receiving", io::Error::new(io::ErrorKind::InvalidData, why)))
+        }
         (Hello::Whole, Some(place), _) => receive_file(drive, &mut peer, place, u64::MAX),
         (Hello::Whole, None, Outlet::Stream(stream)) => {
             receive_stream(drive, &mut peer, stream.fd.as_fd(), account)
@@ -280,7 +333,7 @@ pub(crate) fn greet<F: AsFd>(
     }
     let mut bytes = [0; HELLO_BYTES];
     peer.read_exact(&mut bytes)?;
-    for hello in [Hello::Whole, Hello::Ranges] {
+    for hello in [Hello::Whole, Hello::Ranges, Hello::Resume, Hello::Differs] {
         if bytes == *hello.bytes() {
             return Ok(hello);
         }
@@ -295,14 +348,14 @@ pub(crate) fn read_number(from: &mut impl Read) -> io::Result<u64> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-fn read_sum(from: &mut impl Read) -> io::Result<Sum> {
+pub(crate) fn read_sum(from: &mut impl Read) -> io::Result<Sum> {
     let len = read_number(from)?;
     let mut bytes = [0; 32];
     from.read_exact(&mut bytes)?;
     Ok(Sum { len, digest: digest::hexadecimal(&bytes) })
 }
 
-fn write_sum(to: &mut impl Write, sum: &Sum) -> io::Result<()> {
+pub(crate) fn write_sum(to: &mut impl Write, sum: &Sum) -> io::Result<()> {
     let digits = sum.digest.as_bytes().chunks(2);
     let digest: Option<Vec<u8>> =
         digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();

@@ -58,8 +58,10 @@ pub(crate) struct CopyArguments {
 
     /// Go on where an earlier copy stopped, and keep what arrives as DST.part if this one fails.
     ///
-    /// What is there is compared with the source first: all of it with a file, its last 64 KiB
-    /// with a server. A stream cannot be compared with; then it says so and goes on.
+    /// What is there is compared with the source first: all of it with a file and with a sender
+    /// that verifies, the last 64 KiB before each gap with a server. A stream cannot be compared
+    /// with; then it says so and goes on. What --parallel has left is known from an extended attribute of
+    /// DST.part, also after the process was killed.
     #[arg(long)]
     resume: bool,
 

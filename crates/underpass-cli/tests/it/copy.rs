@@ -1,5 +1,6 @@
 //! `underpass copy` against real peers: netcat, socat, curl, nginx, Java, and failing disks.
 
+mod again;
 mod faults;
 mod files;
 mod folders;

@@ -57,8 +57,8 @@ impl Session {
         outcome: &mut Outcome,
     ) -> Result<Inlet<'_>, CopyError> {
         let Request { source, range, .. } = &self.request;
-        if let (Endpoint::Url(url), Range::Whole, 2..) =
-            (source, range, self.request.parallel.get())
+        if let (Endpoint::Url(url), Range::Whole, None, 2..) =
+            (source, range, standing, self.request.parallel.get())
         {
             // Whether it gives ranges shows when it is asked for one.
             let all = Range::From { first: 0, last: None };
@@ -100,10 +100,14 @@ impl Session {
                     (false, false) => Making::InPlace,
                     (false, true) => Making::InPlaceResumed,
                 };
-                if let (Making::Part, Some(standing)) = (making, standing) {
+                if let (Making::Part, Some(standing)) = (making, &standing) {
                     standing.become_part(&path)?;
                 }
-                let outlet = outlet::file(&path, making, mode, have)?;
+                let mut outlet = outlet::file(&path, making, mode, have)?;
+                if let (Outlet::Target(target, _), Some(standing)) = (&mut outlet, standing) {
+                    let gone_on = target.go_on(have, standing.pieces);
+                    gone_on.map_err(|error| CopyError::open("go on with", sink, error))?;
+                }
                 if let (Outlet::Target(target, _), Inlet::Http(body)) = (&outlet, inlet)
                     && let (Making::Part, Some(validator)) = (making, &body.validator)
                 {

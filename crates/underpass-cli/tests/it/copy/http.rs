@@ -16,7 +16,7 @@ use super::{assert_payload, command, failure, names, patterned, piped, report, u
 const LEN: u64 = 3_456_789;
 
 /// nginx that serves and takes files in `root`, by TLS with the certificate beside it.
-fn nginx(directory: &Path, is_tls: bool) -> Server {
+pub(super) fn nginx(directory: &Path, is_tls: bool) -> Server {
     let (address, root) = (free_address().unwrap(), directory.join("root"));
     if !root.exists() {
         std::fs::create_dir(&root).unwrap();

@@ -1,0 +1,268 @@
+//! Which ranges of a part have arrived, where several connections made it.
+//!
+//! Kept in an extended attribute of the part while it is made, and always behind the truth: bytes
+//! are in the file before they are in the list, so a process that is killed leaves a list to go on
+//! from. A part without the attribute has what is before its end.
+//!
+//! ```text
+//! user.underpass.pieces = TOTAL SP [ FIRST "-" LAST { "," FIRST "-" LAST } ]
+//! ```
+//!
+//! Source: xattr(7), on limits; RFC 9110 §14.1.2, on how ranges are spelled.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+use crate::parallel::SHARE_BYTES_MIN;
+
+const ATTRIBUTE: &str = "user.underpass.pieces";
+
+/// More than 65 ranges of a file of 2^63 bytes need.
+const ATTRIBUTE_BYTES_MAX: usize = 4096;
+
+/// What is there of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pieces {
+    /// The length of the whole.
+    pub(crate) total: u64,
+    /// First byte and the one behind the last; sorted, apart from each other, none empty.
+    have: Vec<(u64, u64)>,
+}
+
+impl Pieces {
+    /// Of a file whose first `have` bytes are there.
+    pub(crate) fn beginning(have: u64, total: u64) -> Self {
+        let mut this = Self { total, have: Vec::new() };
+        this.add(0, have);
+        this
+    }
+
+    /// What the attribute of a part says; nothing is there if that cannot be read, `None` without
+    /// one.
+    pub(crate) fn of_part(part: &Path) -> Option<Self> {
+        let mut value = vec![0; ATTRIBUTE_BYTES_MAX];
+        let len = match rustix::fs::getxattr(part, ATTRIBUTE, &mut value[..]) {
+            Ok(len) => len,
+            Err(Errno::RANGE) => 0,
+            Err(_) => return None,
+        };
+        let text = value.get(..len).and_then(|text| std::str::from_utf8(text).ok());
+        Some(text.and_then(Self::parse).unwrap_or_else(|| Self::beginning(0, 0)))
+    }
+
+    /// The same of a whole of `total` bytes; `None` if more is there.
+    pub(crate) fn of_total(self, total: u64) -> Option<Self> {
+        let end = self.have.last().map_or(0, |(_, to)| *to);
+        (end <= total).then_some(Self { total, ..self })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (total, ranges) = text.split_once(' ')?;
+        let mut this = Self { total: total.parse().ok()?, have: Vec::new() };
+        for range in ranges.split(',').filter(|range| !range.is_empty()) {
+            let (first, last) = range.split_once('-')?;
+            let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+            if first > last || last >= this.total {
+                return None;
+            }
+            this.add(first, last + 1);
+        }
+        Some(this)
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{} ", self.total);
+        for (index, (from, to)) in self.have.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(text, "{comma}{from}-{}", to - 1).expect("a String takes everything");
+        }
+        text
+    }
+
+    /// Writes the attribute.
+    pub(crate) fn keep(&self, part: &File) -> Result<(), Errno> {
+        rustix::fs::fsetxattr(part, ATTRIBUTE, self.text().as_bytes(), XattrFlags::empty())
+    }
+
+    /// Takes the attribute off a file that needs it no more.
+    pub(crate) fn forget(part: &File) -> io::Result<()> {
+        match rustix::fs::fremovexattr(part, ATTRIBUTE) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Adds bytes that have arrived.
+    pub(crate) fn add(&mut self, from: u64, to: u64) {
+        if from >= to {
+            return;
+        }
+        self.have.push((from, to));
+        self.have.sort_unstable();
+        let mut joined: Vec<(u64, u64)> = Vec::with_capacity(self.have.len());
+        for (from, to) in self.have.drain(..) {
+            match joined.last_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(to),
+                Some(_) | None => joined.push((from, to)),
+            }
+        }
+        self.have = joined;
+    }
+
+    pub(crate) fn have(&self) -> &[(u64, u64)] {
+        &self.have
+    }
+
+    /// Bytes that are there.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.have.iter().map(|(from, to)| to - from).sum()
+    }
+
+    /// Bytes that are there from the first on without a gap.
+    pub(crate) fn prefix(&self) -> u64 {
+        self.have.first().filter(|(from, _)| *from == 0).map_or(0, |(_, to)| *to)
+    }
+
+    /// Whether there is nothing behind the first gap.
+    pub(crate) fn is_prefix(&self) -> bool {
+        self.bytes() == self.prefix()
+    }
+
+    /// Bytes that are there right before `at`.
+    pub(crate) fn before(&self, at: u64) -> u64 {
+        let ending = self.have.iter().find(|(from, to)| (from + 1..=*to).contains(&at));
+        ending.map_or(0, |(from, _)| at - from)
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.prefix() == self.total
+    }
+
+    fn gaps(&self) -> Vec<(u64, u64)> {
+        let ends = std::iter::once(0).chain(self.have.iter().map(|(_, to)| *to));
+        let begins = self.have.iter().map(|(from, _)| *from).chain([self.total]);
+        ends.zip(begins).filter(|(from, to)| from < to).collect()
+    }
+
+    /// What is missing, as at least one and at most `most` ranges, none of them small without
+    /// need. Where there are more gaps, what lies between the nearest is had again.
+    pub(crate) fn shares(&self, most: u64) -> Vec<(u64, u64)> {
+        let mut gaps = self.gaps();
+        if gaps.is_empty() {
+            return vec![(self.total, self.total)];
+        }
+        let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
+        while gaps.len() > most {
+            let between = |index: &usize| gaps[index + 1].0 - gaps[*index].1;
+            let nearest = (0..gaps.len() - 1).min_by_key(between).unwrap_or(0);
+            gaps[nearest].1 = gaps[nearest + 1].1;
+            gaps.remove(nearest + 1);
+        }
+        let mut counts = vec![1; gaps.len()];
+        for _ in gaps.len()..most {
+            let divided = |index: &usize| (gaps[*index].1 - gaps[*index].0) / (counts[*index] + 1);
+            let largest = (0..gaps.len()).max_by_key(divided).unwrap_or(0);
+            if divided(&largest) < SHARE_BYTES_MIN {
+                break;
+            }
+            counts[largest] += 1;
+        }
+        let mut shares = Vec::new();
+        for ((from, to), count) in gaps.into_iter().zip(counts) {
+            let len = (to - from).div_ceil(count);
+            shares.extend((0..count).map(|i| (from + i * len, (from + (i + 1) * len).min(to))));
+        }
+        shares
+    }
+}
+
+/// Keeps the list of a part that several connections make.
+#[derive(Debug)]
+pub(crate) struct Keeper<'f> {
+    part: &'f File,
+    before: Pieces,
+    /// Where each connection's share begins; `u64::MAX` until that is known.
+    begins: Vec<AtomicU64>,
+}
+
+impl<'f> Keeper<'f> {
+    /// Writes the first list.
+    ///
+    /// # Errors
+    ///
+    /// Those of setxattr(2); `EOPNOTSUPP` on file systems that keep no attributes.
+    pub(crate) fn new(part: &'f File, before: Pieces, connections: usize) -> Result<Self, Errno> {
+        before.keep(part)?;
+        let begins = (0..connections).map(|_| AtomicU64::new(u64::MAX)).collect();
+        Ok(Self { part, before, begins })
+    }
+
+    /// Says where a connection's share begins.
+    pub(crate) fn begin(&self, connection: usize, at: u64) {
+        if let Some(begin) = self.begins.get(connection) {
+            begin.store(at, Ordering::Release);
+        }
+    }
+
+    /// Writes a list with what the connections have brought until now.
+    pub(crate) fn note(&self, done: &[AtomicU64]) -> Result<(), Errno> {
+        let mut now = self.before.clone();
+        for (begin, done) in self.begins.iter().zip(done) {
+            let (at, done) = (begin.load(Ordering::Acquire), done.load(Ordering::Acquire));
+            if at != u64::MAX {
+                now.add(at, (at + done).min(now.total));
+            }
+        }
+        now.keep(self.part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn ranges_are_joined_and_read_as_they_are_written() {
+        let mut pieces = Pieces::beginning(10, 100);
+        pieces.add(50, 60);
+        pieces.add(60, 70);
+        pieces.add(5, 12);
+        pieces.add(99, 100);
+        assert_eq!(pieces.text(), "100 0-11,50-69,99-99");
+        assert_eq!(Pieces::parse("100 0-11,50-69,99-99"), Some(pieces.clone()));
+        assert_eq!((pieces.bytes(), pieces.prefix(), pieces.is_prefix()), (33, 12, false));
+        assert_eq!(pieces.gaps(), [(12, 50), (70, 99)]);
+        pieces.add(0, 100);
+        assert!(pieces.is_whole() && pieces.is_prefix() && pieces.gaps().is_empty());
+        for text in ["", "5", "x ", "100 0-100", "100 5-4", "100 5", "100 0-1;3-4", "9 -1-3"] {
+            assert_eq!(Pieces::parse(text), None, "{text}");
+        }
+        assert_eq!(Pieces::parse("7 "), Some(Pieces::beginning(0, 7)));
+    }
+
+    #[test]
+    fn shares_are_what_is_missing_and_no_more_than_there_are_connections() {
+        let fresh = Pieces::beginning(0, 8 * MIB);
+        let share = |at: u64, to: u64| (at * MIB, to * MIB);
+        assert_eq!(fresh.shares(1), [share(0, 8)]);
+        assert_eq!(fresh.shares(4), [share(0, 2), share(2, 4), share(4, 6), share(6, 8)]);
+        assert_eq!(fresh.shares(64).len(), 8);
+        let mut pieces = Pieces::beginning(MIB, 8 * MIB);
+        pieces.add(2 * MIB, 3 * MIB);
+        pieces.add(4 * MIB, 6 * MIB);
+        assert_eq!(pieces.shares(3), [share(1, 2), share(3, 4), share(6, 8)]);
+        assert_eq!(pieces.shares(4), [share(1, 2), share(3, 4), share(6, 7), share(7, 8)]);
+        assert_eq!(pieces.shares(2), [share(1, 4), share(6, 8)]);
+        assert_eq!(pieces.shares(1), [share(1, 8)]);
+        assert_eq!(Pieces::beginning(9, 9).shares(4), [(9, 9)]);
+        assert_eq!(Pieces::beginning(0, 1).shares(4), [(0, 1)]);
+    }
+}
