@@ -108,7 +108,7 @@ pub(crate) struct ServeArguments {
     ///
     /// Lines are in the combined format. They are dropped, and counted, rather than hold up a
     /// response when the file cannot take them.
-    #[arg(long, value_name = "FILE", default_value = "off", value_parser = sink)]
+    #[arg(long, value_name = "FILE", default_value = "off")]
     pub(crate) access_log: Sink,
 
     /// What is done about a file that changes while it is sent: none, guard, lease or copy.
@@ -186,15 +186,6 @@ pub(crate) fn duration_or_off(text: &str) -> Result<OrOff, String> {
 /// Processors that this process may use.
 pub(crate) fn processors() -> NonZeroUsize {
     available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "the signature clap asks of a parser")]
-fn sink(text: &str) -> Result<Sink, String> {
-    Ok(match text {
-        "off" => Sink::Off,
-        "-" => Sink::Stdout,
-        path => Sink::File(path.into()),
-    })
 }
 
 fn stability() -> impl TypedValueParser<Value = Stability> {

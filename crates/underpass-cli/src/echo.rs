@@ -9,7 +9,7 @@ use underpass_relay::{Echo, EchoOptions, Endpoint, Sink};
 
 use crate::args::{OrOff, address, duration_or_off, processors, workers};
 use crate::exit::{say, with_remedy};
-use crate::relay::{remedy, sink};
+use crate::relay::remedy;
 
 /// Send back to each client what it sends, by splice.
 ///
@@ -52,7 +52,7 @@ pub(crate) struct EchoArguments {
     metrics: Option<SocketAddr>,
 
     /// Where a line for each connection goes: a file, '-' for standard output, or 'off'.
-    #[arg(long, value_name = "FILE", default_value = "off", value_parser = sink)]
+    #[arg(long, value_name = "FILE", default_value = "off")]
     log: Sink,
 }
 

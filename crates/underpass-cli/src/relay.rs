@@ -81,7 +81,7 @@ pub(crate) struct RelayArguments {
     /// Where a line for each connection goes: a file, '-' for standard output, or 'off'.
     ///
     /// SIGHUP opens the file anew, after somebody has renamed it.
-    #[arg(long, value_name = "FILE", default_value = "off", value_parser = sink)]
+    #[arg(long, value_name = "FILE", default_value = "off")]
     log: Sink,
 }
 
@@ -109,15 +109,6 @@ enum ProxyVersion {
 
 /// How often several targets are checked unless told otherwise.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
-
-#[expect(clippy::unnecessary_wraps, reason = "the signature clap asks of a parser")]
-pub(crate) fn sink(text: &str) -> Result<Sink, String> {
-    Ok(match text {
-        "off" => Sink::Off,
-        "-" => Sink::Stdout,
-        path => Sink::File(path.into()),
-    })
-}
 
 /// Relays until SIGINT or SIGTERM.
 ///

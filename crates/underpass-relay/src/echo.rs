@@ -18,11 +18,11 @@ use std::time::Duration;
 use rustix::pipe::{SpliceFlags, splice, tee};
 use tokio::time::{Instant, sleep};
 use underpass::{Method, Side};
+use underpass_daemon::log::Sink;
 
 use crate::connection::{End, OrDash};
 use crate::endpoint::Endpoint;
 use crate::flow::Flow;
-use crate::journal::Sink;
 use crate::pipe::{CAPACITY, Pipe};
 use crate::server::{BindError, Relay, RunError};
 use crate::socket::Socket;

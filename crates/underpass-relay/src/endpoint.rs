@@ -3,8 +3,7 @@
 //! A name is looked up when it is read and stays what it was then. A path may be left over from
 //! a server that is gone; it is taken over only if nobody answers there.
 //!
-//! Source: unix(7), "Pathname sockets" (a bound path outlives its socket); socket(7),
-//! `SO_REUSEPORT`.
+//! Source: unix(7), "Pathname sockets" (a bound path outlives its socket).
 
 use std::fmt;
 use std::fs;
@@ -16,10 +15,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use socket2::{Domain, Protocol, Socket, Type};
-
-/// Connections the kernel completes before they are accepted.
-const BACKLOG: i32 = 4096;
+use underpass_daemon::listen::{self, BACKLOG};
 
 /// One end that can be listened on or connected to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -102,32 +98,19 @@ impl Endpoint {
     /// Those of bind(2) and listen(2); `EADDRINUSE` also for a path where somebody answers.
     pub(crate) fn listen(&self, workers: NonZeroUsize) -> io::Result<Bound> {
         match self {
-            Self::Tcp(address) => listen_tcp(*address, workers.get()),
+            Self::Tcp(address) => listen_tcp(*address, workers),
             Self::Unix(path) => listen_unix(path, workers.get()),
         }
     }
 }
 
-/// TCP sockets share the port; the kernel spreads connections over them.
-fn listen_tcp(wanted: SocketAddr, workers: usize) -> io::Result<Bound> {
-    if wanted.port() != 0 {
-        // With SO_REUSEPORT alone a second relay of the same user would bind beside the first
-        // without a word and take half of its connections.
-        drop(TcpListener::bind(wanted)?);
-    }
-    let mut listeners = Vec::new();
+fn listen_tcp(wanted: SocketAddr, workers: NonZeroUsize) -> io::Result<Bound> {
+    let sockets = listen::listen(wanted, workers)?;
     let mut address = wanted;
-    while listeners.len() < workers {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        // What is accepted has the options of the socket that accepted it.
-        socket.set_tcp_nodelay(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        address = socket.local_addr()?.as_socket().unwrap_or(address);
-        listeners.push(Listener::Tcp(socket.into()));
+    let mut listeners = Vec::new();
+    for socket in sockets {
+        address = socket.local_addr()?;
+        listeners.push(Listener::Tcp(socket));
     }
     Ok(Bound { listeners, endpoint: Endpoint::Tcp(address), path: None })
 }

@@ -9,7 +9,6 @@ mod echo;
 mod endpoint;
 mod flow;
 mod health;
-mod journal;
 mod metrics;
 mod pipe;
 mod proxy;
@@ -22,6 +21,6 @@ mod worker;
 
 pub use echo::{Echo, EchoOptions};
 pub use endpoint::{Endpoint, EndpointError};
-pub use journal::Sink;
 pub use proxy::Version;
 pub use server::{BindError, Options, Relay, RunError, Targets, TargetsError};
+pub use underpass_daemon::log::Sink;

@@ -12,15 +12,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
+use underpass_daemon::limits::raise_open_files;
+use underpass_daemon::log::{Log, Sink};
 
 use crate::echo::EchoOptions;
 use crate::endpoint::{Bound, BoundPath, Endpoint, EndpointError, Listener};
 use crate::health;
-use crate::journal::{Journal, Sink};
 use crate::metrics::{self, Counters};
 use crate::proxy::Version;
 use crate::tally::Tally;
@@ -96,7 +96,7 @@ pub struct Relay {
     connections_max: usize,
     check_every: Option<Duration>,
     metrics: Option<std::net::TcpListener>,
-    journal: Journal,
+    log: Log,
     signals: Signals,
 }
 
@@ -268,6 +268,7 @@ impl Relay {
             send_proxy: options.send_proxy,
             pipes_max,
         };
+        let report = |error| tracing::error!("the log ends here: {error}");
         Ok(Self {
             listeners,
             endpoint,
@@ -278,7 +279,7 @@ impl Relay {
             connections_max: options.connections_max.map_or(connections_max, NonZeroUsize::get),
             check_every: options.check_every,
             metrics: metrics.transpose()?,
-            journal: Journal::open(&options.log).map_err(BindError::Log)?,
+            log: Log::open(&options.log, report).map_err(BindError::Log)?,
             signals,
         })
     }
@@ -308,7 +309,7 @@ impl Relay {
     ///
     /// [`RunError`].
     pub fn run(self) -> Result<(), RunError> {
-        let Self { listeners, targets, settings, journal, mut signals, .. } = self;
+        let Self { listeners, targets, settings, log, mut signals, .. } = self;
         let admission = Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS)));
         let (stop, stopping) = watch::channel(false);
         // Closed when the last worker has ended, in whatever way.
@@ -323,7 +324,7 @@ impl Relay {
                 settings: Arc::clone(&settings),
                 targets: targets.subscribe(),
                 ends: Arc::clone(&ends),
-                lines: journal.lines(),
+                lines: log.lines(),
                 tally,
                 admission: Arc::clone(&admission),
                 stop: stopping.clone(),
@@ -343,12 +344,12 @@ impl Relay {
             tokio::select! {
                 _ = all_ended.recv() => {}
                 () = stop_on(&mut signals.term, &mut signals.int, &stop, self.path) => {}
-                () = reload_on(&mut signals.hup, &self.from, &targets, &journal) => {}
+                () = reload_on(&mut signals.hup, &self.from, &targets, &log) => {}
                 () = health::check(watched, self.check_every, settings.connect_timeout) => {}
                 () = metrics::serve(self.metrics, counters) => {}
             }
         });
-        end(workers, journal)
+        end(workers, log)
     }
 }
 
@@ -377,10 +378,10 @@ async fn reload_on(
     hup: &mut Signal,
     from: &Targets,
     targets: &watch::Sender<Arc<TargetSet>>,
-    journal: &Journal,
+    log: &Log,
 ) {
     while hup.recv().await.is_some() {
-        journal.reopen();
+        log.reopen();
         if matches!(from, Targets::Fixed(_)) {
             continue;
         }
@@ -400,10 +401,7 @@ async fn reload_on(
     std::future::pending::<()>().await;
 }
 
-fn end(
-    workers: Vec<thread::JoinHandle<io::Result<usize>>>,
-    journal: Journal,
-) -> Result<(), RunError> {
+fn end(workers: Vec<thread::JoinHandle<io::Result<usize>>>, log: Log) -> Result<(), RunError> {
     let mut cut = 0;
     for worker in workers {
         cut += worker.join().map_err(|_| RunError::Panicked)?.map_err(RunError::Worker)?;
@@ -411,7 +409,7 @@ fn end(
     if cut > 0 {
         tracing::warn!("{cut} connections were cut");
     }
-    let lost = journal.close();
+    let lost = log.close();
     if lost > 0 {
         tracing::warn!("{lost} lines of the log were lost");
     }
@@ -421,10 +419,7 @@ fn end(
 /// Raises the limit on open files; gives how many connections there may be in all, and how many
 /// pipes a worker may have.
 fn shares(workers: usize) -> (usize, usize) {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    let limit = if raised.is_ok() { maximum } else { current };
-    let limit = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let limit = raise_open_files();
     // A pipe and a connection have two descriptors each.
     let pipes = (limit / workers / 8).min(PIPES_MAX);
     let rest = limit.saturating_sub(workers * (2 * pipes + OTHERS));

@@ -10,7 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use rustix::io::Errno;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use underpass_daemon::limits::pause_after;
+use underpass_daemon::log::Lines;
 
 use crate::connection::{self, End};
 use crate::echo;
 use crate::endpoint::Listener;
 use crate::flow::Means;
-use crate::journal::Lines;
 use crate::server::Settings;
 use crate::socket::{Acceptor, Socket};
 use crate::targets::TargetSet;
@@ -36,9 +36,6 @@ use crate::tee::Tee;
 
 /// How often the log is written out, and a stopping worker looks whether it is done.
 const TICK: Duration = Duration::from_millis(200);
-
-/// How long accepting pauses when the process has no descriptor left.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 /// Connections by how they ended, of all workers.
 #[derive(Debug, Default)]
@@ -104,7 +101,9 @@ impl Worker {
     /// Adds a line to the log, after the time.
     pub(crate) fn write_line(&self, line: fmt::Arguments<'_>) {
         let now = humantime::format_rfc3339_millis(SystemTime::now());
-        self.lines.borrow_mut().add(format_args!("time={now} {line}"));
+        self.lines.borrow_mut().add(|batch| {
+            write!(batch, "time={now} {line}").expect("writing to memory does not fail");
+        });
     }
 }
 
@@ -143,7 +142,9 @@ pub(crate) fn run(start: Start) -> io::Result<usize> {
                 _ = tick.tick(), if worker.is_logging() => worker.lines.borrow_mut().flush(),
                 accepted = accept(&acceptor, &admission) => match accepted {
                     Ok((socket, peer)) => start_one(socket, peer, &admission, &worker),
-                    Err(error) => pause_after(&error).await,
+                    Err(error) => if let Some(pause) = pause_after(&error) {
+                        sleep(pause).await;
+                    }
                 },
             }
         }
@@ -193,16 +194,6 @@ fn start_one(
     let mut nobody = Context::from_waker(Waker::noop());
     if connection.as_mut().poll(&mut nobody).is_pending() {
         spawn_local(connection);
-    }
-}
-
-/// accept(2) reports errors of the connection, which concern nobody else, and of limits, which
-/// pass when connections end.
-async fn pause_after(error: &io::Error) {
-    let errno = Errno::from_io_error(error);
-    if matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) {
-        tracing::warn!("accepting pauses for {OUT_OF_DESCRIPTORS:?}: {error}");
-        sleep(OUT_OF_DESCRIPTORS).await;
     }
 }
 

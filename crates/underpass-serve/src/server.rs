@@ -6,11 +6,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use underpass::Stability;
+use underpass_daemon::limits::raise_open_files;
+use underpass_daemon::listen::listen;
+use underpass_daemon::log::Log;
 
 use crate::access_log::{AccessLog, Sink};
 use crate::root::{Root, RootError};
@@ -41,7 +43,7 @@ pub struct Options {
 pub struct Server {
     sites: Vec<(TcpListener, Service)>,
     address: SocketAddr,
-    access_log: AccessLog,
+    access_log: Log,
     signals: Signals,
 }
 
@@ -107,19 +109,18 @@ impl Server {
     /// [`BindError`]: the directory is not one or may not be entered; the address is taken, or
     /// not this machine's, or its port needs a privilege.
     pub fn bind(options: Options) -> Result<Self, BindError> {
-        let Options { listen, workers, stability, .. } = options;
+        let Options { listen: mut address, workers, stability, .. } = options;
         let service =
             || Root::open(&options.root).map(|root| Service::new(root, FILES_MAX, stability));
-        let failed = |source| BindError::Listen { address: listen, source };
-        claim(listen).map_err(failed)?;
-        let first = worker::listen(listen).map_err(failed)?;
-        let address = first.local_addr().map_err(failed)?;
-        let mut sites = vec![(first, service()?)];
-        while sites.len() < workers.get() {
-            sites.push((worker::listen(address).map_err(failed)?, service()?));
+        let failed = |source| BindError::Listen { address: options.listen, source };
+        let listeners = listen(address, workers).map_err(failed)?;
+        let mut sites = Vec::new();
+        for listener in listeners {
+            address = listener.local_addr().map_err(failed)?;
+            sites.push((listener, service()?));
         }
         let report = |error| tracing::error!("the access log ends here: {error}");
-        let access_log = AccessLog::open(&options.access_log, report)
+        let access_log = Log::open(&options.access_log, report)
             .map_err(|source| BindError::AccessLog { sink: options.access_log.clone(), source })?;
         let signals = Signals::watch().map_err(BindError::Signals)?;
         Ok(Self { sites, address, access_log, signals })
@@ -149,7 +150,8 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let mut workers = Vec::new();
         for (listener, service) in self.sites {
-            let (site, stopping) = (Site::new(service, self.access_log.buffer()), stopping.clone());
+            let (site, stopping) =
+                (Site::new(service, AccessLog::new(self.access_log.lines())), stopping.clone());
             let serve = move || worker::run(listener, site, connections_max, stopping);
             let named = thread::Builder::new().name("underpass-serve".into()).spawn(serve);
             workers.push(named.map_err(RunError::Start)?);
@@ -167,24 +169,12 @@ impl Server {
     }
 }
 
-/// Finds out whether the address is free: with `SO_REUSEPORT` alone, a second server of the same
-/// user would bind beside the first without a word and take half of its connections.
-fn claim(address: SocketAddr) -> io::Result<()> {
-    if address.port() != 0 {
-        drop(TcpListener::bind(address)?);
-    }
-    Ok(())
-}
-
 /// Descriptors a worker needs besides: its runtime's, and files that are being looked up.
 const OTHERS_A_WORKER: usize = 64;
 
 /// Raises the limit on open files, and says how many of them a worker's connections may be.
 fn connections_a_worker(workers: usize) -> usize {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    let limit = if raised.is_ok() { maximum } else { current };
-    let share = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX) / workers;
+    let share = raise_open_files() / workers;
     // Under a small limit both give way: half for connections, half for the rest.
     share.saturating_sub(FILES_MAX.get() + OTHERS_A_WORKER).max(share / 2).max(1)
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 
-use crate::access_log::{Line, LogBuffer};
+use crate::access_log::{AccessLog, Line};
 use crate::answer::{Answer, Content};
 use crate::service::Service;
 
@@ -16,11 +16,11 @@ use crate::service::Service;
 #[derive(Debug)]
 pub(crate) struct Site {
     service: Service,
-    log: RefCell<LogBuffer>,
+    log: RefCell<AccessLog>,
 }
 
 impl Site {
-    pub(crate) fn new(service: Service, log: LogBuffer) -> Self {
+    pub(crate) fn new(service: Service, log: AccessLog) -> Self {
         Self { service, log: RefCell::new(log) }
     }
 

@@ -7,43 +7,24 @@
 //! Source: socket(7), `SO_REUSEPORT`; listen(2).
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use underpass_daemon::limits::pause_after;
 
 use crate::connection::{self, Shared};
 use crate::site::Site;
-
-/// Connections the kernel completes before they are accepted.
-const BACKLOG: i32 = 4096;
 
 /// How long a stopping worker lets responses go on.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How often a stopping worker looks whether it is done, and the access log is written out.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
-
-/// How long accepting pauses when the process has no descriptor left.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
-
-/// Binds a listening socket that others of the same user may share the address with.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
 
 /// Serves until `stop` changes.
 ///
@@ -84,24 +65,13 @@ async fn accept_until(
             _ = flush.tick(), if shared.site.has_log() => shared.site.flush_log(),
             accepted = listener.accept(), if !is_full => match accepted {
                 Ok((socket, peer)) => {
-                    // A peer that is gone already is met again by the first read.
-                    if socket.set_nodelay(true).is_ok() {
-                        spawn_local(connection::serve(socket, peer, Rc::clone(shared)));
-                    }
+                    spawn_local(connection::serve(socket, peer, Rc::clone(shared)));
                 }
-                Err(error) => pause_after(&error).await,
+                Err(error) => if let Some(pause) = pause_after(&error) {
+                    sleep(pause).await;
+                }
             },
         }
-    }
-}
-
-/// accept(2) reports errors of the connection, which concern nobody else, and of limits, which
-/// pass when connections end.
-async fn pause_after(error: &io::Error) {
-    let errno = Errno::from_io_error(error);
-    if matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) {
-        tracing::warn!("accepting pauses for {OUT_OF_DESCRIPTORS:?}: {error}");
-        sleep(OUT_OF_DESCRIPTORS).await;
     }
 }
 

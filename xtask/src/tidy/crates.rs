@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Finding, SourceFile};
 
 /// What each crate may depend on among its siblings. Dependencies point down this table only.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     (
         "underpass-cli",
         &[
@@ -21,12 +21,13 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "underpass",
         ],
     ),
-    ("underpass-serve", &["underpass"]),
+    ("underpass-serve", &["underpass", "underpass-daemon"]),
     ("underpass-copy", &["underpass", "underpass-sys"]),
-    ("underpass-relay", &["underpass"]),
+    ("underpass-relay", &["underpass", "underpass-daemon"]),
     ("underpass-log", &["underpass"]),
     ("underpass-tsdb", &["underpass", "underpass-sys"]),
     ("underpass-measure", &["underpass", "underpass-sys"]),
+    ("underpass-daemon", &[]),
     ("underpass", &["underpass-sys"]),
     ("underpass-sys", &[]),
     ("underpass-testkit", &[]),
