@@ -45,6 +45,8 @@ pub struct Request {
     pub recursive: bool,
     /// With it, the extended attributes too.
     pub xattrs: bool,
+    /// With it, owners and groups too, which takes CAP_CHOWN.
+    pub owners: bool,
     /// When an end that does nothing is given up.
     pub timeouts: Timeouts,
     /// Copy for each peer that comes, by [`Session::serve`](crate::Session::serve).
@@ -72,6 +74,7 @@ impl Request {
             atomic: true,
             recursive: false,
             xattrs: false,
+            owners: false,
             timeouts: Timeouts::default(),
             keep_listening: false,
             peers_max: None,

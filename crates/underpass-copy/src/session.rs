@@ -25,7 +25,7 @@ use crate::report::Report;
 use crate::request::{Request, check, is_numbered, verifies};
 use crate::resume::Standing;
 use crate::socket::{self, Listener};
-use crate::tree::{self, Walk};
+use crate::tree::{self, Kept, Walk};
 use crate::verify;
 
 use self::opening::{listen, refuse_same_file};
@@ -202,7 +202,8 @@ impl Session {
             return Err(CopyError::Usage(Usage::NotDirectory(source.to_string())));
         }
         let to = tree::destination(from, to)?;
-        let mut walk = Walk::new(drive, self.request.xattrs, self.request.fsync);
+        let Request { xattrs: attributes, owners, fsync, .. } = self.request;
+        let mut walk = Walk::new(drive, Kept { attributes, owners }, fsync);
         let walked = walk.entry(from, &to);
         let Walk { entries, failed, holes, .. } = walk;
         (outcome.account.holes, outcome.entries) = (holes, Some(entries));

@@ -1,16 +1,19 @@
 //! Folders: every file whole or not at all, with modes, times, links and holes.
 //!
 //! What cannot be copied is told, counted, and does not keep the rest from being copied; a signal
-//! ends everything. Folders get their mode and times last, since filling them changes both. Owners
-//! are not kept, and so set-user-ID bits only of one's own files. Sockets and devices are left out.
+//! ends everything. Folders get their mode and times last, since filling them changes both. Where
+//! owners are not asked for, set-user-ID bits are kept of one's own files only; where they are,
+//! they come first, because chown(2) takes these bits and capabilities off. Sockets and devices
+//! are left out.
 //!
-//! Source: inode(7); utimensat(2); link(2); xattr(7); cp(1) on where a folder is copied to.
+//! Source: inode(7); utimensat(2); chown(2), NOTES; link(2); xattr(7); cp(1) on where a folder is
+//! copied to.
 
 use std::collections::HashMap;
 use std::fs::{File, FileTimes, Metadata, Permissions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
@@ -24,10 +27,17 @@ use crate::target::{Making, Target};
 /// Names and values of attributes that are larger are told of as failures.
 const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
 
+/// What is kept besides modes, times and links.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept {
+    pub(crate) attributes: bool,
+    pub(crate) owners: bool,
+}
+
 /// A folder's copy under way.
 pub(crate) struct Walk<'d, 'w> {
     drive: &'d mut Drive<'w>,
-    with_attributes: bool,
+    wanted: Kept,
     with_sync: bool,
     /// Where the first of several names of a file went, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
@@ -58,9 +68,9 @@ pub(crate) fn destination(from: &Path, to: &Path) -> Result<PathBuf, CopyError> 
 }
 
 impl<'d, 'w> Walk<'d, 'w> {
-    pub(crate) fn new(drive: &'d mut Drive<'w>, with_attributes: bool, with_sync: bool) -> Self {
+    pub(crate) fn new(drive: &'d mut Drive<'w>, wanted: Kept, with_sync: bool) -> Self {
         let links = HashMap::new();
-        Self { drive, with_attributes, with_sync, links, entries: 0, failed: 0, holes: 0 }
+        Self { drive, wanted, with_sync, links, entries: 0, failed: 0, holes: 0 }
     }
 
     /// Copies one entry and what is in it. An error is a signal's; others are told and counted.
@@ -97,6 +107,7 @@ impl<'d, 'w> Walk<'d, 'w> {
             self.link(from, to, &found).map_err(|e| Stop::call("making the link", e))?;
         } else if kind.is_fifo() {
             replace(to, |to| make_fifo(to, &found))
+                .and_then(|()| self.own(to, &found))
                 .map_err(|e| Stop::call("making the FIFO", e))?;
         } else if kind.is_file() {
             self.file(from, to, &found)?;
@@ -122,14 +133,17 @@ impl<'d, 'w> Walk<'d, 'w> {
         }
         let finish = || {
             let made = File::open(to)?;
-            if self.with_attributes {
+            if self.wanted.owners {
+                fchown(&made, Some(found.uid()), Some(found.gid()))?;
+            }
+            if self.wanted.attributes {
                 copy_attributes(&File::open(from)?, &made)?;
             }
-            made.set_permissions(Permissions::from_mode(mode(found)))?;
+            made.set_permissions(Permissions::from_mode(self.mode(found)))?;
             made.set_times(times(found)?)?;
             if self.with_sync { made.sync_all() } else { Ok(()) }
         };
-        finish().map_err(|e| Stop::call("setting its mode and times", e))
+        finish().map_err(|e| Stop::call("setting its owner, mode and times", e))
     }
 
     fn file(&mut self, from: &Path, to: &Path, found: &Metadata) -> Result<(), Stop> {
@@ -141,11 +155,15 @@ impl<'d, 'w> Walk<'d, 'w> {
         let writing = |e| Stop::call("writing its copy", e);
         let mut target = Target::open(to, Making::Atomic, None).map_err(writing)?;
         self.holes += holes::copy(self.drive, (&source, 0), (target.file(), 0), found.len())?;
-        if self.with_attributes {
+        if self.wanted.owners {
+            fchown(target.file(), Some(found.uid()), Some(found.gid()))
+                .map_err(|e| Stop::call("setting its owner", e))?;
+        }
+        if self.wanted.attributes {
             copy_attributes(&source, target.file())
                 .map_err(|e| Stop::call("copying its attributes", e))?;
         }
-        target.set_mode(mode(found));
+        target.set_mode(self.mode(found));
         let times = times(found).map_err(writing)?;
         target.file().set_times(times).map_err(writing)?;
         target.finish(self.with_sync).map_err(writing)
@@ -154,12 +172,23 @@ impl<'d, 'w> Walk<'d, 'w> {
     fn link(&self, from: &Path, to: &Path, found: &Metadata) -> io::Result<()> {
         let pointed = std::fs::read_link(from)?;
         replace(to, |to| std::os::unix::fs::symlink(&pointed, to))?;
+        self.own(to, found)?;
         let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
         let times = Timestamps {
             last_access: time(found.atime(), found.atime_nsec()),
             last_modification: time(found.mtime(), found.mtime_nsec()),
         };
         Ok(rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Gives a link or FIFO its owner.
+    fn own(&self, to: &Path, found: &Metadata) -> io::Result<()> {
+        if self.wanted.owners { lchown(to, Some(found.uid()), Some(found.gid())) } else { Ok(()) }
+    }
+
+    fn mode(&self, found: &Metadata) -> u32 {
+        let is_own = found.uid() == rustix::process::geteuid().as_raw();
+        found.mode() & if is_own || self.wanted.owners { 0o7777 } else { 0o1777 }
     }
 }
 
@@ -177,11 +206,6 @@ fn replace(to: &Path, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> 
 fn make_fifo(to: &Path, found: &Metadata) -> io::Result<()> {
     let mode = Mode::from_raw_mode(found.mode() & 0o777);
     Ok(rustix::fs::mknodat(CWD, to, FileType::Fifo, mode, 0)?)
-}
-
-fn mode(found: &Metadata) -> u32 {
-    let is_own = found.uid() == rustix::process::geteuid().as_raw();
-    found.mode() & if is_own { 0o7777 } else { 0o1777 }
 }
 
 fn times(found: &Metadata) -> io::Result<FileTimes> {

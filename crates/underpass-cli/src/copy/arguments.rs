@@ -35,6 +35,10 @@ pub(crate) struct CopyArguments {
     #[arg(long, requires = "recursive")]
     xattrs: bool,
 
+    /// With -r, keep owners and groups too, and with them set-user-ID bits; root may.
+    #[arg(long, requires = "recursive")]
+    owners: bool,
+
     /// Use this method, or fail.
     #[arg(long, value_name = "METHOD", value_parser = method(), conflicts_with = "prefer")]
     method: Option<Method>,
@@ -184,6 +188,7 @@ impl CopyArguments {
         request.atomic = !self.no_atomic;
         request.recursive = self.recursive;
         request.xattrs = self.xattrs;
+        request.owners = self.owners;
         let (idle, connect) = (self.idle_timeout.0, self.connect_timeout.0);
         request.keep_listening = self.keep_listening;
         request.peers_max = self.max_connections;

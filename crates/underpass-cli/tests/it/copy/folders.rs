@@ -1,13 +1,15 @@
 //! `-r`: what is kept of a folder, and what a failing entry does to the rest.
 
 use std::fs::{File, FileTimes, Permissions};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::XattrFlags;
 use underpass_testkit::disk::disk_dir;
+use underpass_testkit::require;
+use underpass_testkit::skip::Capability;
 
 use super::{failure, names, patterned, report, utf8};
 
@@ -97,4 +99,60 @@ fn an_entry_that_cannot_be_copied_is_named_and_counted_and_the_rest_arrives() {
     assert!(lines.contains("/socket is not copied: looking at it: a socket or device"), "{lines}");
     assert!(lines.contains("1 of 3 entries of"), "{lines}");
     assert_eq!(names(&to), ["file"]);
+}
+
+#[test]
+fn owners_are_kept_on_request_with_the_bits_that_belong_to_them() {
+    require!(Capability::Root);
+    let dir = tempfile::tempdir_in(disk_dir().unwrap()).unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    std::fs::create_dir(&from).unwrap();
+    patterned(&from, "file", 10);
+    symlink("nowhere", from.join("link")).unwrap();
+    assert!(Command::new("mkfifo").arg(from.join("fifo")).status().unwrap().success());
+    for (name, uid) in [("", 1001), ("file", 1002), ("link", 1003), ("fifo", 1004)] {
+        lchown(from.join(name), Some(uid), Some(uid + 1000)).unwrap();
+    }
+    std::fs::set_permissions(from.join("file"), Permissions::from_mode(0o6755)).unwrap();
+    std::fs::set_permissions(&from, Permissions::from_mode(0o2755)).unwrap();
+    // Of a file with capabilities too, which a change of the owner would take off.
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let file = from.join("file");
+    rustix::fs::setxattr(&file, "security.capability", &capability, XattrFlags::empty()).unwrap();
+    let look = |root: &Path| {
+        ["", "file", "link", "fifo"].map(|name| {
+            let found = std::fs::symlink_metadata(root.join(name)).unwrap();
+            (found.uid(), found.gid(), found.mode())
+        })
+    };
+    report(&["-r", "--owners", "--xattrs", utf8(&from), utf8(&to)]);
+    assert_eq!(look(&to), look(&from));
+    let mut value = [0; 32];
+    let len = rustix::fs::getxattr(to.join("file"), "security.capability", &mut value[..]).unwrap();
+    assert_eq!(value[..len], capability);
+    let other = dir.path().join("other");
+    report(&["-r", utf8(&from), utf8(&other)]);
+    assert!(look(&other).iter().all(|(uid, gid, mode)| (*uid, *gid, mode & 0o6000) == (0, 0, 0)));
+}
+
+#[test]
+fn an_owner_that_cannot_be_kept_is_an_error_of_its_entry() {
+    require!(Capability::Root);
+    require!(Capability::Program("setpriv"));
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    std::fs::create_dir(&from).unwrap();
+    lchown(patterned(&from, "file", 10), Some(1001), Some(1001)).unwrap();
+    patterned(&from, "own", 10);
+    let copy = super::command(&["-r", "--owners", utf8(&from), utf8(&to)]);
+    let output = Command::new("setpriv")
+        .args(["--bounding-set=-chown", "--inh-caps=-chown"])
+        .arg(copy.get_program())
+        .args(copy.get_args())
+        .output()
+        .unwrap();
+    let lines = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{lines}");
+    assert!(lines.contains("/file is not copied: setting its owner: Operation not"), "{lines}");
+    assert_eq!(names(&to), ["own"]);
 }
