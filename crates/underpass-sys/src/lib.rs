@@ -17,6 +17,7 @@ pub mod perf;
 pub mod region;
 mod sigbus;
 mod slots;
+pub mod tls;
 #[cfg(feature = "uring")]
 pub mod uring;
 pub mod usage;

@@ -11,4 +11,6 @@ pub mod senders;
 pub mod server;
 pub mod skip;
 pub mod strace;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod wait;

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::kind::Kind;
 use crate::method::Method;
+use crate::tls_error::TlsError;
 
 /// A transfer that ended before its last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub enum ErrorKind {
     /// `Stability::Lease`, and the kernel gives no read lease on the file: `EAGAIN` if it is
     /// open for writing, `EACCES` if it is another user's.
     NoLease(Errno),
+    /// A TLS source ended in another way than by close_notify.
+    Tls(TlsError),
 }
 
 impl fmt::Display for Error {
@@ -73,6 +76,7 @@ impl fmt::Display for Error {
             ErrorKind::NoLease(errno) => {
                 write!(f, "no read lease on the source, after {progress}: {}", NamedErrno(*errno))
             }
+            ErrorKind::Tls(error) => write!(f, "{error}, after {progress}"),
         }
     }
 }
@@ -88,6 +92,7 @@ impl From<Error> for io::Error {
             ErrorKind::Truncated { .. } => io::ErrorKind::UnexpectedEof,
             ErrorKind::Changed => io::ErrorKind::Other,
             ErrorKind::Unsupported { .. } => io::ErrorKind::Unsupported,
+            ErrorKind::Tls(error) => error.io_kind(),
         };
         Self::new(kind, error)
     }
@@ -121,10 +126,11 @@ impl fmt::Display for NamedErrno {
 }
 
 /// The names of those errnos that the calls of the engine document.
-const NAMES: [(Errno, &str); 27] = [
+const NAMES: [(Errno, &str); 29] = [
     (Errno::ACCESS, "EACCES"),
     (Errno::AGAIN, "EAGAIN"),
     (Errno::BADF, "EBADF"),
+    (Errno::BADMSG, "EBADMSG"),
     (Errno::CONNRESET, "ECONNRESET"),
     (Errno::FAULT, "EFAULT"),
     (Errno::FBIG, "EFBIG"),
@@ -133,6 +139,7 @@ const NAMES: [(Errno, &str); 27] = [
     (Errno::IO, "EIO"),
     (Errno::ISDIR, "EISDIR"),
     (Errno::MFILE, "EMFILE"),
+    (Errno::MSGSIZE, "EMSGSIZE"),
     (Errno::NFILE, "ENFILE"),
     (Errno::NOBUFS, "ENOBUFS"),
     (Errno::NODEV, "ENODEV"),

@@ -39,9 +39,11 @@
 //! | `tokio` (default) | [`Transfer::drive`], [`Stream`], [`Listener`] |
 //! | `axum` | `Listener` for `axum::serve` |
 //! | `tonic` | `Listener::into_incoming` for tonic's server |
+//! | `ktls` | [`Handover`] of rustls' connections, [`TlsStream`], [`Source::tls`] |
 //! | `uring` | the methods `UringSendZc` and `UringSplice` |
 #![deny(unsafe_code)]
 
+mod between;
 mod blocking;
 mod blocking_stream;
 mod error;
@@ -49,6 +51,8 @@ mod file_bytes;
 mod file_bytes_mut;
 mod file_cache;
 mod kind;
+#[cfg(feature = "ktls")]
+mod ktls;
 mod ledger;
 mod method;
 mod methods;
@@ -65,6 +69,7 @@ mod sink;
 mod source;
 mod stability;
 mod stage;
+mod tls_error;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod transfer;
@@ -77,6 +82,8 @@ pub use file_bytes::{Broken, FileBytes, MapError};
 pub use file_bytes_mut::{FileBytesMut, StoreError};
 pub use file_cache::FileCache;
 pub use kind::Kind;
+#[cfg(feature = "ktls")]
+pub use ktls::{ByRecord, Handover, TlsStream, Unavailable};
 pub use ledger::{Fallback, Ledger, Side, Tally};
 pub use method::{Method, UnknownMethod};
 pub use outgoing::{COPY_MAX_BYTES, OutgoingError, Route};
@@ -85,6 +92,7 @@ pub use rope::Rope;
 pub use sink::Sink;
 pub use source::Source;
 pub use stability::{Stability, UnknownStability};
+pub use tls_error::TlsError;
 #[cfg(feature = "tonic")]
 pub use tokio::tonic::Incoming;
 #[cfg(feature = "tokio")]

@@ -65,6 +65,8 @@ struct Front {
     progress: Progress,
     /// Offset in the file of the next byte to take.
     at: Option<u64>,
+    /// A socket whose records the kernel decrypts.
+    is_tls: bool,
 }
 
 #[derive(Debug)]
@@ -155,6 +157,7 @@ impl Passage {
         if act == Act::Rescue {
             return self.rescued(answer);
         }
+        let answer = self.past_records(call, answer, ends).map_err(|kind| self.error(kind))?;
         self.account(call, answer, ends)
     }
 
@@ -283,10 +286,11 @@ impl Passage {
             Piece::Memory(_) => None,
             Piece::File { offset, progress, .. } => {
                 let at = Some(offset + progress.taken());
-                Some(Front { index, kind: Kind::File, progress: *progress, at })
+                Some(Front { index, kind: Kind::File, progress: *progress, at, is_tls: false })
             }
-            Piece::Stream { kind, progress } => {
-                Some(Front { index, kind: *kind, progress: *progress, at: None })
+            Piece::Stream { kind, progress, records } => {
+                let is_tls = records.is_some();
+                Some(Front { index, kind: *kind, progress: *progress, at: None, is_tls })
             }
         })
     }
@@ -311,7 +315,9 @@ impl Passage {
         if front.index > 0 && !read_first {
             return Some(Act::Gather);
         }
+        // Of a TLS record a pipe must have room for all: see `underpass_sys::tls`.
         let an_end_is_a_pipe = front.kind == Kind::Pipe || self.outlet.kind == Kind::Pipe;
+        let an_end_is_a_pipe = an_end_is_a_pipe && !front.is_tls;
         Some(match method {
             Method::Copy => Act::Fill,
             Method::Splice if !an_end_is_a_pipe => Act::Park,

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
+use underpass_sys::tls::PIPE_BYTES_MIN;
 
 /// Pipes kept for the next transfer, each with the ring of 256 buffers that it was sized to.
 const POOL_MAX: usize = 16;
@@ -38,6 +39,20 @@ impl Pipe {
             Ok(_) | Err(Errno::PERM | Errno::BUSY | Errno::NOMEM) => Ok(Self { read, write }),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// As [`Self::take`], with room for any TLS record.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` where the user's limit leaves only smaller ones.
+    pub(crate) fn take_for_records() -> Result<Self, Errno> {
+        let pipe = Self::take()?;
+        if rustix::pipe::fcntl_getpipe_size(&pipe.write)? < PIPE_BYTES_MIN {
+            pipe.give_back();
+            return Err(Errno::PERM);
+        }
+        Ok(pipe)
     }
 
     /// Puts the pipe back for others. The caller knows that it is empty.

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use bytes::Bytes;
 use rustix::fs::FileType;
 
+use crate::between::Records;
 use crate::kind::Kind;
 use crate::progress::Progress;
 use crate::stability::Stamp;
@@ -28,8 +29,8 @@ pub(crate) enum Piece {
     Memory(Bytes),
     /// A range that starts at `offset` of a regular file that had this stamp.
     File { offset: u64, progress: Progress, stamp: Stamp },
-    /// A stream of this kind.
-    Stream { kind: Kind, progress: Progress },
+    /// A stream of this kind; `records` of one that the kernel decrypts.
+    Stream { kind: Kind, progress: Progress, records: Option<Records> },
 }
 
 impl<'a> Source<'a> {
@@ -85,8 +86,19 @@ impl<'a> Source<'a> {
     #[must_use]
     pub fn stream(stream: &'a impl AsFd) -> Self {
         let fd = stream.as_fd();
-        let piece = Piece::Stream { kind: Kind::of_stream(fd), progress: Progress::new(None) };
-        Self { fd: Some(fd), piece }
+        Self { fd: Some(fd), piece: Piece::stream(fd, None) }
+    }
+
+    /// What a TLS connection yields until its peer's close_notify.
+    ///
+    /// Records that are no content are taken on the way. A connection that closes without
+    /// close_notify is an error, [`TlsError::CutShort`](crate::TlsError::CutShort), as is what else
+    /// its peer may say.
+    #[cfg(feature = "ktls")]
+    #[must_use]
+    pub fn tls<S: AsFd>(stream: &'a crate::TlsStream<S>) -> Self {
+        let fd = stream.socket().as_fd();
+        Self { fd: Some(fd), piece: Piece::stream(fd, Some(stream.records.clone())) }
     }
 
     /// Bytes in memory: a head, a trailer, a frame.
@@ -123,6 +135,10 @@ impl<'a> Source<'a> {
 }
 
 impl Piece {
+    fn stream(fd: BorrowedFd<'_>, records: Option<Records>) -> Self {
+        Self::Stream { kind: Kind::of_stream(fd), progress: Progress::new(None), records }
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Memory(_) => Kind::Memory,

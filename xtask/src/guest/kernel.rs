@@ -15,8 +15,8 @@ use anyhow::{Context, Result, ensure};
 use crate::process::output;
 
 /// What the guest loads. Kernel TLS asks the crypto layer for `gcm(aes)` by name, so its
-/// parts are depended on by no module.
-const WANTED: [&str; 18] = [
+/// parts are depended on by no module; nor are those of `rfc7539(chacha20,poly1305)`.
+const WANTED: [&str; 21] = [
     "virtio_pci",
     "virtio_blk",
     "ext4",
@@ -27,6 +27,9 @@ const WANTED: [&str; 18] = [
     "ctr",
     "gcm",
     "aesni-intel",
+    "chacha_generic",
+    "poly1305_generic",
+    "chacha20poly1305",
     "tls",
     "veth",
     "bridge",

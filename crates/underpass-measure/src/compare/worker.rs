@@ -210,6 +210,7 @@ fn refusal(error: &Error) -> Reply {
         | ErrorKind::Truncated { .. }
         | ErrorKind::Changed
         | ErrorKind::NoLease(_)
+        | ErrorKind::Tls(_)
         | _ => Reply::Failed { why },
     }
 }

@@ -122,7 +122,7 @@ mod tests {
     }
 
     fn stream(len: Option<u64>) -> Piece {
-        Piece::Stream { kind: Kind::Pipe, progress: Progress::new(len) }
+        Piece::Stream { kind: Kind::Pipe, progress: Progress::new(len), records: None }
     }
 
     fn sent(gathered: &Gathered<'_>) -> Vec<u8> {

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use underpass_sys::lease;
 
 use super::{Act, Ends, Front, Passage};
+use crate::between::Records;
 use crate::error::ErrorKind;
 use crate::kind::Kind;
 use crate::ledger::Side;
@@ -123,6 +124,7 @@ impl Passage {
         };
         let left = front.progress.left();
         let max = max.min(left);
+        let is_ended = self.records().is_some_and(Records::is_ended);
         match act {
             Act::Gather => self.send_memory(ends.sink),
             Act::Fill => {
@@ -130,7 +132,7 @@ impl Passage {
                 let from = front.at.or(to).unwrap_or(0);
                 let room = self.parked.room(from, to, max);
                 let own = room.len() as u64;
-                let answer = copy::fill(source, front.at, room);
+                let answer = if is_ended { Ok(0) } else { copy::fill(source, front.at, room) };
                 (call(Leg::Park, Side::Source, own), answer)
             }
             Act::Rescue => {
@@ -144,7 +146,8 @@ impl Passage {
                 (call(Leg::Release, Side::Sink, own), answer)
             }
             Act::Park => {
-                let answer = self.park(End(source, front.at), max);
+                let source = End(source, front.at);
+                let answer = if is_ended { Ok(0) } else { self.park(source, max, front.is_tls) };
                 (call(Leg::Park, Side::Source, max), answer)
             }
             Act::Release => {
@@ -259,10 +262,11 @@ impl Passage {
     }
 
     /// Fills the pipe, which is empty.
-    fn park(&mut self, source: End<'_>, max: u64) -> Result<u64, Errno> {
+    fn park(&mut self, source: End<'_>, max: u64, is_tls: bool) -> Result<u64, Errno> {
         let by_ring = self.method() == Method::UringSplice;
         let pipe = match &mut self.pipe {
             Some(pipe) => pipe,
+            none if is_tls => none.insert(Pipe::take_for_records()?),
             none => none.insert(Pipe::take()?),
         };
         let into = End(pipe.write.as_fd(), None);
@@ -282,6 +286,27 @@ impl Passage {
             open_ring(&mut self.ring)?.splice(from, sink, self.piped, more)
         } else {
             splice::splice(from, sink, self.piped, more)
+        }
+    }
+
+    /// What the TLS source in front has said beside content.
+    fn records(&self) -> Option<&Records> {
+        match self.pieces.get(self.front()?.index)? {
+            Piece::Stream { records, .. } => records.as_ref(),
+            Piece::Memory(_) | Piece::File { .. } => None,
+        }
+    }
+
+    /// The answer as a plain stream would have given it.
+    pub(super) fn past_records(
+        &self,
+        call: Call,
+        answer: Result<u64, Errno>,
+        ends: Ends<'_>,
+    ) -> Result<Result<u64, Errno>, ErrorKind> {
+        match (call.leg, self.records(), ends.source) {
+            (Leg::Park, Some(records), Some(source)) => records.past(source, answer),
+            _ => Ok(answer),
         }
     }
 

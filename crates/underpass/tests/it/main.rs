@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
 mod file_bytes;
+#[cfg(feature = "ktls")]
+mod ktls;
 #[cfg(feature = "tokio")]
 mod stream_faults;
 #[cfg(feature = "tokio")]

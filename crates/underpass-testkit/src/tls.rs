@@ -1,0 +1,85 @@
+//! Both ends of TLS connections by rustls, with a certificate made for them.
+//!
+//! Source: RFC 8446; RFC 5246; RFC 7468 (certificates as text).
+
+use std::io;
+use std::sync::Arc;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+/// The name in the certificate, beside 127.0.0.1.
+pub const NAME: &str = "localhost";
+
+/// Which connections are made: of one version of the protocol, by the cipher suites whose name
+/// ends so.
+pub type Kind = (&'static SupportedProtocolVersion, &'static str);
+
+/// A server's certificate, signed by itself, and its key.
+#[derive(Debug)]
+pub struct Identity {
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// A new one.
+    ///
+    /// # Errors
+    ///
+    /// Those of making keys.
+    pub fn new() -> io::Result<Self> {
+        let names = vec![NAME.to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der());
+        let key = key.map_err(io::Error::other)?;
+        Ok(Self { certificate: made.cert.der().clone(), key })
+    }
+
+    /// The certificate as SSL_CERT_FILE wants it.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        let text = BASE64_STANDARD.encode(&self.certificate);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    }
+
+    /// A server that shows it.
+    ///
+    /// # Errors
+    ///
+    /// If no suite is called that.
+    pub fn server(&self, (version, suites): Kind) -> io::Result<Arc<ServerConfig>> {
+        ServerConfig::builder_with_provider(provider(suites))
+            .with_protocol_versions(&[version])
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate.clone()], self.key.clone_key())
+            .map(Arc::new)
+            .map_err(io::Error::other)
+    }
+
+    /// A client that trusts it, and lets secrets be taken out of its connections.
+    ///
+    /// # Errors
+    ///
+    /// If no suite is called that.
+    pub fn client(&self, (version, suites): Kind) -> io::Result<Arc<ClientConfig>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).map_err(io::Error::other)?;
+        let mut client = ClientConfig::builder_with_provider(provider(suites))
+            .with_protocol_versions(&[version])
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.enable_secret_extraction = true;
+        Ok(Arc::new(client))
+    }
+}
+
+fn provider(suites: &str) -> Arc<CryptoProvider> {
+    let mut provider = ring::default_provider();
+    provider.cipher_suites.retain(|known| format!("{:?}", known.suite()).ends_with(suites));
+    Arc::new(provider)
+}
