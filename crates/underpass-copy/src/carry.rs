@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::digest::Digest;
 use crate::drive::{Drain, Drive, Feed, Stop};
+use crate::http::Records;
 
 /// Read so much at a time where bytes go through memory.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -93,6 +94,9 @@ fn through_memory(
             let mut stretch =
                 crate::patient::Stretch { file: &again, at: offset, end: offset + len };
             carry(drive, Content::Reader(&mut stretch, Some(len)), place, digest)
+        }
+        Feed::Tls { stream, len } => {
+            carry(drive, Content::Reader(&mut Records(stream), len), place, digest)
         }
         Feed::Stream { fd, len } => {
             let mut patient = crate::patient::Patient { fd, interrupt };

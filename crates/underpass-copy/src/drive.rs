@@ -13,9 +13,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use underpass::{ErrorKind, Ledger, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
+use underpass::{
+    ErrorKind, Ledger, Method, Policy, Side, Sink, Source, Stability, Step, TlsStream, Transfer,
+};
 
+use crate::http::Connection;
 use crate::interrupt::{Interrupt, Woken};
+use crate::patient::Patient;
 
 /// The watcher hears so often how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
@@ -64,6 +68,7 @@ impl Stop {
 pub(crate) enum Feed<'f> {
     File { file: BorrowedFd<'f>, offset: u64, len: u64 },
     Stream { fd: BorrowedFd<'f>, len: Option<u64> },
+    Tls { stream: &'f TlsStream<Patient<'f>>, len: Option<u64> },
 }
 
 /// Where they go.
@@ -101,6 +106,8 @@ pub(crate) struct Drive<'w> {
     pub(crate) through_user_space: u64,
     /// Calls that moved them.
     pub(crate) outside_calls: u64,
+    /// Why they did, where the ends could have been beneath it.
+    pub(crate) reasons: Vec<String>,
     /// Bytes in place, holes and resumed ones included.
     pub(crate) done: u64,
     pub(crate) total: Option<u64>,
@@ -132,12 +139,18 @@ impl<'w> Drive<'w> {
             ledger: Ledger::default(),
             through_user_space: 0,
             outside_calls: 0,
+            reasons: Vec::new(),
             done: 0,
             total: None,
             beside: None,
             limit: limit_bytes_per_s.map(Limit::new),
             told: Instant::now(),
         }
+    }
+
+    /// Keeps in mind why bytes of a connection pass through user space, if they do.
+    pub(crate) fn explain(&mut self, connection: &Connection<'_>) {
+        self.reasons.extend(connection.in_user_space().map(|why| why.to_string()));
     }
 
     /// How much may go at once without leaving the rate; `usual` without one.
@@ -220,24 +233,36 @@ impl<'w> Drive<'w> {
             }
             Feed::Stream { fd, len } => {
                 let left = len.map(|len| len - moved);
-                let n = match (left, max) {
-                    (Some(left), Some(max)) => Some(left.min(max)),
-                    (left, max) => left.or(max),
-                };
-                let source = Source::stream(&fd);
-                let source = match n {
-                    Some(n) => source.take(n),
-                    None => source,
-                };
-                let transfer = Transfer::new(source, sink(&drain)).policy(self.policy);
-                match self.run(transfer, Some(fd), drain.fd()) {
-                    Ok(moved) => Ok((moved, n == left)),
-                    Err(Stop::Engine(error)) if len.is_none() && is_end(&error) => {
-                        Ok((error.moved, true))
-                    }
-                    Err(stop) => Err(stop),
-                }
+                self.stream_slice((Source::stream(&fd), fd), drain, left, max)
             }
+            Feed::Tls { stream, len } => {
+                let left = len.map(|len| len - moved);
+                let fd = stream.socket().fd.as_fd();
+                self.stream_slice((Source::tls(stream), fd), drain, left, max)
+            }
+        }
+    }
+
+    fn stream_slice(
+        &mut self,
+        (source, fd): (Source<'_>, BorrowedFd<'_>),
+        drain: Drain<'_>,
+        left: Option<u64>,
+        max: Option<u64>,
+    ) -> Result<(u64, bool), Stop> {
+        let n = match (left, max) {
+            (Some(left), Some(max)) => Some(left.min(max)),
+            (left, max) => left.or(max),
+        };
+        let source = match n {
+            Some(n) => source.take(n),
+            None => source,
+        };
+        let transfer = Transfer::new(source, sink(&drain)).policy(self.policy);
+        match self.run(transfer, Some(fd), drain.fd()) {
+            Ok(moved) => Ok((moved, n == left)),
+            Err(Stop::Engine(error)) if left.is_none() && is_end(&error) => Ok((error.moved, true)),
+            Err(stop) => Err(stop),
         }
     }
 

@@ -172,6 +172,16 @@ pub enum Usage {
         /// The reason, and what can be used.
         why: &'static str,
     },
+    /// A method that works beneath TLS, which is above it.
+    #[error("{method} cannot be used with {end} ({why}); use --prefer, or no method")]
+    Beneath {
+        /// The method.
+        method: &'static str,
+        /// The end.
+        end: String,
+        /// Why TLS is in user space.
+        why: String,
+    },
     /// A range that the source does not have.
     #[error("the range {range} does not start within the {len} bytes of {end}")]
     Range {

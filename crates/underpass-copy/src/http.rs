@@ -1,8 +1,8 @@
 //! GET and PUT over HTTP/1.1, such that the content stays out of this program's memory.
 //!
 //! The head of a response is read and not one byte behind it (`MSG_PEEK`), so that content of a
-//! known length can be spliced from the socket, as a request's is sent into it by sendfile. TLS
-//! and chunked content pass through memory.
+//! known length can be spliced from the socket, as a request's is sent into it by sendfile; of
+//! TLS too where the kernel does it. Chunked content passes through memory.
 //!
 //! Source: RFC 9110 §9.3.1, §9.3.4, §14, §15; RFC 9112 §6.3, §7.1.
 
@@ -10,16 +10,20 @@ mod body;
 mod chunked;
 mod connection;
 mod head;
+mod tls;
 pub(crate) mod url;
 
 use std::io::Write;
 
 use rustix::io::Errno;
+use underpass::Policy;
 
 pub(crate) use self::body::Body;
 pub(crate) use self::chunked::{Chunked, ChunkedWriter};
 pub(crate) use self::connection::Connection;
 use self::head::Head;
+pub(crate) use self::tls::Records;
+use self::tls::Sending;
 use self::url::Url;
 use crate::error::{CopyError, Usage};
 use crate::interrupt::Interrupt;
@@ -68,7 +72,7 @@ pub(crate) fn get<'i>(
                 fields += &format!("If-Range: {validator}\r\n");
             }
         }
-        let mut connection = Connection::open(&url, interrupt)?;
+        let mut connection = Connection::open(&url, Sending::Request, interrupt)?;
         let request = request("GET", &url, &fields);
         connection
             .write_all(request.as_bytes())
@@ -121,13 +125,15 @@ pub(crate) struct Put<'i> {
 pub(crate) fn put<'i>(
     url: &Url,
     len: Option<u64>,
+    policy: Policy,
     interrupt: &'i Interrupt,
 ) -> Result<Put<'i>, CopyError> {
-    let fields = match len {
-        Some(len) => format!("Content-Length: {len}\r\n"),
-        None => "Transfer-Encoding: chunked\r\n".to_owned(),
+    let (fields, sending) = match len {
+        Some(len) => (format!("Content-Length: {len}\r\n"), Sending::Content(len)),
+        None => ("Transfer-Encoding: chunked\r\n".to_owned(), Sending::Chunks),
     };
-    let mut connection = Connection::open(url, interrupt)?;
+    let mut connection = Connection::open(url, sending, interrupt)?;
+    connection.permits(policy, url)?;
     connection
         .write_all(request("PUT", url, &fields).as_bytes())
         .map_err(|error| CopyError::open("send to", url, error))?;
@@ -139,7 +145,11 @@ impl Put<'_> {
     pub(crate) fn finish(&mut self) -> Result<(), CopyError> {
         self.connection.flush().map_err(|error| CopyError::open("send to", &self.url, error))?;
         let head = read_head(&mut self.connection, &self.url)?;
-        if (200..300).contains(&head.status) { Ok(()) } else { Err(refused(&self.url, head)) }
+        if !(200..300).contains(&head.status) {
+            return Err(refused(&self.url, head));
+        }
+        self.connection.close();
+        Ok(())
     }
 }
 

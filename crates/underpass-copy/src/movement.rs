@@ -206,7 +206,7 @@ fn into_put(
         writer.finish().map_err(|error| failed(drive, "ending the content", error))?;
         return Ok(moved);
     }
-    match put.connection.socket() {
+    match put.connection.sink() {
         Some(socket) => carry(drive, content, Place::Kernel(Drain::Stream(socket)), digest),
         None => carry(drive, content, Place::Writer(&mut put.connection), digest),
     }

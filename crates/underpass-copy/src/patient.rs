@@ -38,8 +38,9 @@ impl<F: AsFd> Read for Patient<'_, F> {
     }
 }
 
-impl<F: AsFd> Write for Patient<'_, F> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl<F: AsFd> Patient<'_, F> {
+    /// Writes some bytes, waiting until there is room for one.
+    pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match rustix::io::write(&self.fd, bytes) {
                 Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
@@ -47,6 +48,12 @@ impl<F: AsFd> Write for Patient<'_, F> {
                 answer => return Ok(answer?),
             }
         }
+    }
+}
+
+impl<F: AsFd> Write for Patient<'_, F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
-use underpass::{Ledger, Method};
+use underpass::{Method, Tally};
 
 use crate::drive::Drive;
 
@@ -37,7 +37,7 @@ pub struct Report {
     pub calls: u64,
     /// Bytes that passed through user space.
     pub through_user_space: u64,
-    /// Every change of method.
+    /// Every change of method, and why bytes passed through user space that need not have.
     pub fallbacks: Vec<String>,
     /// The digest of what was copied, if it was asked for.
     pub checksum: Option<Checksum>,
@@ -79,10 +79,10 @@ impl Report {
             resumed_at: 0,
             seconds: took.as_secs_f64(),
             bytes_per_second: 0.0,
-            methods: used(&drive.ledger),
+            methods: used(drive),
             calls: drive.ledger.calls() + drive.outside_calls,
             through_user_space: drive.ledger.of(Method::Copy).bytes + drive.through_user_space,
-            fallbacks: drive.ledger.fallbacks().iter().map(ToString::to_string).collect(),
+            fallbacks: fallbacks(drive),
             checksum: None,
             verified: false,
             entries: None,
@@ -101,10 +101,15 @@ impl Report {
     }
 }
 
-fn used(ledger: &Ledger) -> Vec<Used> {
+fn fallbacks(drive: &Drive<'_>) -> Vec<String> {
+    let changes = drive.ledger.fallbacks().iter().map(ToString::to_string);
+    drive.reasons.iter().cloned().chain(changes).collect()
+}
+
+fn used(drive: &Drive<'_>) -> Vec<Used> {
     let mut used: Vec<_> = Method::ALL
         .into_iter()
-        .map(|method| (method, ledger.of(method)))
+        .map(|method| (method, tally(drive, method)))
         .filter(|(_, tally)| tally.calls > 0)
         .map(|(method, tally)| Used {
             method: method.name(),
@@ -114,6 +119,15 @@ fn used(ledger: &Ledger) -> Vec<Used> {
         .collect();
     used.sort_by_key(|used| std::cmp::Reverse(used.bytes));
     used
+}
+
+/// What one method did, in the engine and beside it.
+fn tally(drive: &Drive<'_>, method: Method) -> Tally {
+    let Tally { bytes, calls } = drive.ledger.of(method);
+    if method != Method::Copy {
+        return Tally { bytes, calls };
+    }
+    Tally { bytes: bytes + drive.through_user_space, calls: calls + drive.outside_calls }
 }
 
 /// The line at the end of a copy.

@@ -244,6 +244,10 @@ impl Session {
             .filter(|_| self.request.resume)
             .and_then(|path| Standing::find(path, !self.request.atomic));
         let mut inlet = self.open_source(standing.as_ref(), peer, outcome)?;
+        if let (Inlet::Http(body), Endpoint::Url(url)) = (&inlet, source) {
+            body.connection().permits(self.request.policy, url)?;
+            drive.explain(body.connection());
+        }
         if let Some(standing) = &standing {
             let (from, to) = self.names(outcome);
             // The other end compares, where it is to verify.
@@ -257,6 +261,9 @@ impl Session {
         let there = standing.as_ref().map_or(0, |standing| standing.have);
         drive.total = content_len.map(|len| there + len);
         let mut outlet = self.open_sink((path, standing), &inlet, peer, outcome)?;
+        if let Outlet::Put(put) = &outlet {
+            drive.explain(&put.connection);
+        }
         outcome.begun = Instant::now();
         let moved = if verifies(&self.request) {
             let account = &mut outcome.account;

@@ -151,7 +151,8 @@ Ends:
   tcp://HOST:PORT           connects
   tcp-listen://ADDR:PORT    waits for a peer (a port alone: of 127.0.0.1)
   unix://PATH, unix-listen://PATH
-  http://..., https://...   GET as SRC, PUT as DST
+  http://..., https://...   GET as SRC, PUT as DST; TLS by the kernel where it
+                            has it (modprobe tls), elsewhere in user space
 
 Examples:
   underpass copy big.iso /mnt/backup/

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 
 use super::{Answer, Chunked, Connection, Framing};
 use crate::carry::Content;
-use crate::drive::Feed;
 
 /// Content under way.
 pub(crate) struct Body<'i> {
@@ -45,11 +44,15 @@ impl<'i> Body<'i> {
 
     /// Another descriptor of its socket.
     pub(crate) fn socket(&self) -> io::Result<OwnedFd> {
-        let connection = match &self.way {
+        self.connection().socket().fd.try_clone()
+    }
+
+    /// What it comes over.
+    pub(crate) fn connection(&self) -> &Connection<'i> {
+        match &self.way {
             Way::Raw(connection) => connection,
             Way::Chunks(chunks) => chunks.get_ref(),
-        };
-        connection.descriptor().try_clone_to_owned()
+        }
     }
 
     /// Leaves all but the first `len` bytes of what is left out.
@@ -61,15 +64,7 @@ impl<'i> Body<'i> {
     pub(crate) fn content(&mut self) -> Content<'_> {
         let len = self.left;
         match &mut self.way {
-            Way::Raw(connection) => {
-                if connection.socket().is_none() {
-                    return Content::Reader(connection, len);
-                }
-                match connection.socket() {
-                    Some(fd) => Content::Kernel(Feed::Stream { fd, len }),
-                    None => unreachable!("asked above"),
-                }
-            }
+            Way::Raw(connection) => connection.content(len),
             Way::Chunks(chunks) => Content::Reader(chunks, len),
         }
     }

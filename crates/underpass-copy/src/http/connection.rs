@@ -1,23 +1,23 @@
 //! A connection to a server, with or without TLS.
 //!
-//! Without TLS the descriptor is at hand for splice and sendfile, and reading a head leaves what
-//! follows it in the socket.
+//! Without TLS, or with the kernel's, the content is at hand for splice and sendfile, and reading
+//! a head leaves what follows it in the socket.
 //!
 //! Source: recv(2), `MSG_PEEK`; RFC 8446 §6.1 (an end without close_notify is a cut).
 
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, OnceLock};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use underpass::{Method, Policy};
 
+use super::tls::{self, InUserSpace, Records, Secured, Sending};
 use super::url::Url;
-use crate::error::CopyError;
+use crate::carry::Content;
+use crate::drive::Feed;
+use crate::error::{CopyError, Usage};
 use crate::interrupt::Interrupt;
 use crate::patient::Patient;
 use crate::socket;
@@ -31,38 +31,80 @@ const END: &[u8] = b"\r\n\r\n";
 pub(crate) enum Connection<'i> {
     Plain(Patient<'i>),
     Tls {
-        stream: Box<StreamOwned<ClientConnection, Patient<'i>>>,
-        /// Content that came with the head.
+        secured: Secured<'i>,
+        /// Content that came with the head, where rustls read it.
         ahead: Vec<u8>,
     },
 }
 
 impl<'i> Connection<'i> {
-    pub(crate) fn open(url: &Url, interrupt: &'i Interrupt) -> Result<Self, CopyError> {
+    pub(crate) fn open(
+        url: &Url,
+        sending: Sending,
+        interrupt: &'i Interrupt,
+    ) -> Result<Self, CopyError> {
         let fd = socket::connect_tcp(&url.address(), interrupt)
             .map_err(|error| CopyError::open("connect to", url, error))?;
         let patient = Patient { fd, interrupt };
         if !url.is_tls {
             return Ok(Self::Plain(patient));
         }
-        let tls = handshake(url.host(), patient)
+        let secured = tls::connect(url.host(), patient, sending)
             .map_err(|error| CopyError::open("make a TLS connection to", url, error))?;
-        Ok(Self::Tls { stream: Box::new(tls), ahead: Vec::new() })
+        Ok(Self::Tls { secured, ahead: Vec::new() })
     }
 
-    /// The socket, where bytes on it are the content's own.
-    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+    /// The socket, where what is written to it is content.
+    pub(crate) fn sink(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Plain(patient) => Some(patient.fd.as_fd()),
-            Self::Tls { .. } => None,
+            Self::Tls { secured: Secured::Kernel(stream), .. } => Some(stream.socket().as_fd()),
+            Self::Tls { secured: Secured::UserSpace(..), .. } => None,
+        }
+    }
+
+    /// What comes next, `len` bytes of it or up to its end.
+    pub(crate) fn content(&mut self, len: Option<u64>) -> Content<'_> {
+        match self {
+            Self::Plain(patient) => Content::Kernel(Feed::Stream { fd: patient.fd.as_fd(), len }),
+            Self::Tls { secured: Secured::Kernel(stream), .. } => {
+                Content::Kernel(Feed::Tls { stream, len })
+            }
+            this @ Self::Tls { secured: Secured::UserSpace(..), .. } => Content::Reader(this, len),
+        }
+    }
+
+    /// Why this process decrypts the content, if it does.
+    pub(crate) fn in_user_space(&self) -> Option<InUserSpace> {
+        match self {
+            Self::Tls { secured: Secured::UserSpace(_, why), .. } => Some(*why),
+            Self::Tls { secured: Secured::Kernel(_), .. } | Self::Plain(_) => None,
+        }
+    }
+
+    /// Refuses a demand for a method that sees only what is beneath TLS.
+    pub(crate) fn permits(&self, policy: Policy, url: &Url) -> Result<(), CopyError> {
+        match (policy, self.in_user_space()) {
+            (Policy::Only(method), Some(why)) if method != Method::Copy => {
+                let (method, end, why) = (method.name(), url.to_string(), why.to_string());
+                Err(CopyError::Usage(Usage::Beneath { method, end, why }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends this side; the server has answered.
+    pub(crate) fn close(&mut self) {
+        if let Self::Tls { secured, .. } = self {
+            secured.close_notify();
         }
     }
 
     /// The socket, whatever is spoken on it.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(crate) fn socket(&self) -> &Patient<'i> {
         match self {
-            Self::Plain(patient) => patient.fd.as_fd(),
-            Self::Tls { stream, .. } => stream.sock.fd.as_fd(),
+            Self::Plain(patient) => patient,
+            Self::Tls { secured, .. } => secured.socket(),
         }
     }
 
@@ -81,32 +123,43 @@ impl<'i> Connection<'i> {
     /// Whether the head is complete.
     fn read_some_head(&mut self, head: &mut Vec<u8>) -> io::Result<bool> {
         let old = head.len();
-        match self {
-            Self::Plain(patient) => {
-                let mut block = [0; 4096];
-                let n = peek(patient, &mut block)?;
-                if n == 0 {
-                    return Err(closed());
-                }
-                head.extend_from_slice(&block[..n]);
-                let end = head_end(head, old);
-                head.truncate(end.unwrap_or(head.len()));
-                // What was looked at is taken as far as it belongs to the head.
-                patient.read_exact(&mut block[..head.len() - old])?;
-                Ok(end.is_some())
+        let mut block = [0; 4096];
+        if let Self::Tls { secured: Secured::UserSpace(stream, _), ahead } = self {
+            let n = stream.read(&mut block)?;
+            if n == 0 {
+                return Err(closed());
             }
-            Self::Tls { stream, ahead } => {
-                let mut block = [0; 4096];
-                let n = stream.read(&mut block)?;
-                if n == 0 {
-                    return Err(closed());
-                }
-                head.extend_from_slice(&block[..n]);
-                let end = head_end(head, old);
-                if let Some(end) = end {
-                    *ahead = head.split_off(end);
-                }
-                Ok(end.is_some())
+            head.extend_from_slice(&block[..n]);
+            let end = head_end(head, old);
+            if let Some(end) = end {
+                *ahead = head.split_off(end);
+            }
+            return Ok(end.is_some());
+        }
+        let n = self.peek(&mut block)?;
+        if n == 0 {
+            return Err(closed());
+        }
+        head.extend_from_slice(&block[..n]);
+        let end = head_end(head, old);
+        head.truncate(end.unwrap_or(head.len()));
+        // What was looked at is taken as far as it belongs to the head.
+        self.read_exact(&mut block[..head.len() - old])?;
+        Ok(end.is_some())
+    }
+
+    /// Looks at what comes next, where that leaves it to the kernel.
+    fn peek(&self, block: &mut [u8]) -> io::Result<usize> {
+        if let Self::Tls { secured: Secured::Kernel(stream), .. } = self {
+            return Records(stream).peek(block);
+        }
+        let patient = self.socket();
+        loop {
+            match rustix::net::recv(&patient.fd, &mut *block, RecvFlags::PEEK) {
+                Ok((n, _)) => return Ok(n),
+                Err(Errno::AGAIN) => patient.wait(PollFlags::IN)?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
             }
         }
     }
@@ -119,17 +172,6 @@ fn head_end(head: &[u8], old: usize) -> Option<usize> {
     Some(from + at + END.len())
 }
 
-fn peek(patient: &Patient<'_>, block: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match rustix::net::recv(&patient.fd, &mut *block, RecvFlags::PEEK) {
-            Ok((n, _)) => return Ok(n),
-            Err(Errno::AGAIN) => patient.wait(PollFlags::IN)?,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
 fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "it closed without an answer")
 }
@@ -138,7 +180,10 @@ impl Read for Connection<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(patient) => patient.read(into),
-            Self::Tls { stream, ahead } if ahead.is_empty() => stream.read(into),
+            Self::Tls { secured: Secured::Kernel(stream), .. } => Records(stream).read(into),
+            Self::Tls { secured: Secured::UserSpace(stream, _), ahead } if ahead.is_empty() => {
+                stream.read(into)
+            }
             Self::Tls { ahead, .. } => {
                 let n = ahead.len().min(into.len());
                 into[..n].copy_from_slice(&ahead[..n]);
@@ -152,54 +197,18 @@ impl Read for Connection<'_> {
 impl Write for Connection<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(patient) => patient.write(bytes),
-            Self::Tls { stream, .. } => stream.write(bytes),
+            Self::Tls { secured: Secured::UserSpace(stream, _), .. } => stream.write(bytes),
+            // The kernel makes a record of it.
+            Self::Tls { secured: Secured::Kernel(_), .. } | Self::Plain(_) => {
+                self.socket().send(bytes)
+            }
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Plain(patient) => patient.flush(),
-            Self::Tls { stream, .. } => stream.flush(),
+            Self::Tls { secured: Secured::UserSpace(stream, _), .. } => stream.flush(),
+            Self::Tls { secured: Secured::Kernel(_), .. } | Self::Plain(_) => Ok(()),
         }
     }
-}
-
-fn handshake<'i>(
-    host: &str,
-    mut patient: Patient<'i>,
-) -> io::Result<StreamOwned<ClientConnection, Patient<'i>>> {
-    let name = match host.parse::<IpAddr>() {
-        Ok(address) => ServerName::IpAddress(address.into()),
-        Err(_) => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
-    };
-    let mut connection = ClientConnection::new(config()?, name).map_err(io::Error::other)?;
-    while connection.is_handshaking() {
-        connection.complete_io(&mut patient)?;
-    }
-    Ok(StreamOwned::new(connection, patient))
-}
-
-/// The configuration of every connection: this machine's authorities, or SSL_CERT_FILE's.
-fn config() -> io::Result<Arc<ClientConfig>> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(Arc::clone(config));
-    }
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _unusable) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        let why = "this machine has no certificates of authorities; name a file of them with \
-                   SSL_CERT_FILE";
-        return Err(io::Error::new(io::ErrorKind::NotFound, why));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
 }

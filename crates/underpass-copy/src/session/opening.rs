@@ -119,7 +119,9 @@ impl Session {
             (Endpoint::Standard, None) => outlet::descriptor(1, sink),
             (Endpoint::Descriptor(number), None) => outlet::descriptor(*number, sink),
             (Endpoint::Url(url), None) => {
-                http::put(url, inlet.len(), &self.interrupt).map(|put| Outlet::Put(Box::new(put)))
+                let policy = self.request.policy;
+                let put = http::put(url, inlet.len(), policy, &self.interrupt)?;
+                Ok(Outlet::Put(Box::new(put)))
             }
             (
                 Endpoint::Tcp(_)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use underpass_testkit::require;
 use underpass_testkit::server::{Server, free_address};
-use underpass_testkit::skip::Capability;
+use underpass_testkit::skip::{Capability, Requirement};
 use underpass_testkit::{payload, wait};
 
 use super::{assert_payload, command, failure, names, patterned, piped, report, utf8};
@@ -128,7 +128,16 @@ fn tls_is_spoken_with_servers_whose_authority_is_known_and_no_others() {
     assert_eq!(code, Some(0), "{line}");
     let (code, line) = run(&["--checksum", "blake3", &url, utf8(&to)], &cert);
     assert_eq!(code, Some(0), "{line}");
-    assert!(line.contains(&format!("{LEN} bytes through user space")), "{line}");
+    if Capability::KernelTls.meet().is_ok() {
+        assert!(line.contains("splice") && line.contains(", 0 bytes through"), "{line}");
+    } else {
+        assert!(line.contains(&format!("{LEN} bytes through user space")), "{line}");
+        assert!(line.contains("; TLS in user space: the kernel has no TLS"), "{line}");
+        let (code, line) = run(&["--method", "splice", &url, utf8(&to)], &cert);
+        assert_eq!(code, Some(1), "{line}");
+        let why = "splice cannot be used with https://127.0.0.1:";
+        assert!(line.contains(why) && line.contains("use --prefer"), "{line}");
+    }
     assert_payload(&to, 0, LEN);
     std::fs::remove_file(&to).unwrap();
     let other = Path::new("/etc/ssl/certs/ca-certificates.crt");
