@@ -10,13 +10,15 @@ mod streams;
 mod timeouts;
 mod verified;
 
-use std::io::{BufRead, BufReader, PipeReader, Read, Write};
+use std::io::{PipeReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use serde_json::Value;
 use underpass_testkit::payload;
+
+use crate::running::Running;
 
 /// `underpass copy` with these arguments, to be started.
 fn command(arguments: &[&str]) -> Command {
@@ -46,8 +48,7 @@ fn failure(arguments: &[&str]) -> (Option<i32>, String) {
 
 /// A copy that waits for a peer, and where it does.
 struct Waiting {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
+    running: Running,
     /// `tcp://127.0.0.1:PORT` or `unix://PATH`.
     address: String,
 }
@@ -59,12 +60,10 @@ impl Waiting {
     }
 
     fn of(command: &mut Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening at ").unwrap_or(&line).to_owned();
-        Self { child, stderr, address }
+        let running = Running::start(command);
+        let line = running.line.trim_end();
+        let address = line.strip_prefix("listening at ").unwrap_or(&running.line).to_owned();
+        Self { running, address }
     }
 
     /// `127.0.0.1:PORT` as its two words, for programs that want them so.
@@ -73,17 +72,12 @@ impl Waiting {
     }
 
     fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
+        self.running.signal(signal);
     }
 
     /// Waits for its end: exit code, standard output, the rest of standard error.
-    fn end(mut self) -> (Option<i32>, Vec<u8>, String) {
-        let (mut stdout, mut stderr) = (Vec::new(), String::new());
-        if let Some(mut pipe) = self.child.stdout.take() {
-            pipe.read_to_end(&mut stdout).unwrap();
-        }
-        self.stderr.read_to_string(&mut stderr).unwrap();
-        (self.child.wait().unwrap().code(), stdout, stderr)
+    fn end(self) -> (Option<i32>, Vec<u8>, String) {
+        self.running.end()
     }
 
     /// Its end, which must be a good one.
@@ -91,15 +85,6 @@ impl Waiting {
         let (code, stdout, stderr) = self.end();
         assert_eq!(code, Some(0), "{stderr}");
         stdout
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.child.kill().unwrap();
-            self.child.wait().unwrap();
-        }
     }
 }
 

@@ -1,81 +1,43 @@
 //! `underpass explain`: exit codes, JSON, commands, and what it says without privileges.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 use underpass_testkit::payload::pattern;
 use underpass_testkit::require;
 use underpass_testkit::skip::Capability::{Program, Root, Tracepoints};
 
 use crate::command::underpass;
+use crate::running::{Running, program};
 
 /// Neither a multiple of a page nor of a call.
 const LEN: u64 = 4_194_307;
 
-/// A child that says on standard error that it is ready.
-struct Ready {
-    child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-    line: String,
+/// Interrupts it and waits for its end.
+fn interrupt(watch: Running) -> (Option<i32>, String, String) {
+    watch.signal(Signal::INT);
+    watch.end_of_text()
 }
 
-impl Ready {
-    fn start(command: &mut Command) -> Self {
-        let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = spawned.unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        Self { child, stderr, line }
-    }
-
-    fn id(&self) -> String {
-        self.child.id().to_string()
-    }
-
-    /// Interrupts it and waits: the exit code, standard output, and the rest of standard error.
-    fn interrupt(mut self) -> (Option<i32>, String, String) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
-        let (mut stdout, mut stderr) = (String::new(), String::new());
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        self.stderr.read_to_string(&mut stderr).unwrap();
-        (self.child.wait().unwrap().code(), stdout, stderr)
-    }
-}
-
-impl Drop for Ready {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.child.kill().unwrap();
-            self.child.wait().unwrap();
-        }
-    }
-}
-
-fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_underpass"))
-}
-
-fn explain(arguments: &[&str]) -> Ready {
+fn explain(arguments: &[&str]) -> Running {
     // Expected bytes are those of everything, however busy the machine is with other tests.
-    let ready = Ready::start(program().args(["explain", "--budget", "100"]).args(arguments));
-    assert!(ready.line.starts_with("watching "), "{}", ready.line);
-    ready
+    let watch = Running::start(program().args(["explain", "--budget", "100"]).args(arguments));
+    assert!(watch.line.starts_with("watching "), "{}", watch.line);
+    watch
 }
 
 /// Serves a directory by `underpass serve`.
-fn serve(dir: &tempfile::TempDir) -> (Ready, SocketAddr) {
+fn serve(dir: &tempfile::TempDir) -> (Running, SocketAddr) {
     let mut command = program();
     command.arg("serve").arg(dir.path()).args(["--listen", "127.0.0.1:0"]);
-    let server = Ready::start(&mut command);
-    let after = server.line.split_once("http://").unwrap().1;
-    let address = after.split_once('/').unwrap().0.parse().unwrap();
+    let server = Running::start(&mut command);
+    let address = server.address();
     (server, address)
 }
 
@@ -101,9 +63,9 @@ fn our_own_server_lends_large_files_and_copies_small_ones_on_purpose() {
     for (len, by_reference, copied) in [(LEN, LEN, 0), (5_000, 0, 5_000)] {
         let dir = site(len);
         let (server, address) = serve(&dir);
-        let watch = explain(&[&server.id(), "--json", "--min-by-reference", "95"]);
+        let watch = explain(&[&server.id().to_string(), "--json", "--min-by-reference", "95"]);
         assert!(get(address, "a.bin").ends_with(&pattern(0..len)));
-        let (code, stdout, stderr) = watch.interrupt();
+        let (code, stdout, stderr) = interrupt(watch);
         let summary: Value = serde_json::from_str(&stdout).unwrap();
         let total = &summary["report"]["total"];
         assert_eq!(total["by_reference_bytes"], by_reference, "{stdout}");
@@ -131,7 +93,8 @@ fn a_watch_of_a_busy_server_keeps_to_its_budget_and_says_how_much_it_saw() {
                 assert!(get(address, "a.bin").ends_with(&pattern(LEN - 9..LEN)));
             }
         });
-        let arguments = ["explain", &server.id(), "--budget", "0.1", "--for", "2", "--json"];
+        let arguments =
+            ["explain", &server.id().to_string(), "--budget", "0.1", "--for", "2", "--json"];
         let output = underpass(&arguments);
         is_over.store(true, Ordering::Relaxed);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -215,8 +178,10 @@ fn without_privileges_it_says_its_tier_and_what_it_cannot_know() {
 
     let dir = site(LEN);
     let (server, _) = serve(&dir);
-    let output =
-        as_nobody(&[], &path).args(["explain", &server.id(), "--for", "0.2"]).output().unwrap();
+    let output = as_nobody(&[], &path)
+        .args(["explain", &server.id().to_string(), "--for", "0.2"])
+        .output()
+        .unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(stdout.starts_with(&format!("underpass ({}), ", server.id())), "{stdout}");
@@ -230,10 +195,11 @@ fn a_lesser_tier_that_is_asked_for_is_named_and_proves_no_share() {
     require!(Tracepoints);
     let dir = site(LEN);
     let (server, address) = serve(&dir);
-    let watch = explain(&[&server.id(), "--json", "--tier", "B", "--min-by-reference", "95"]);
+    let watch =
+        explain(&[&server.id().to_string(), "--json", "--tier", "B", "--min-by-reference", "95"]);
     assert!(watch.line.ends_with(" in tier B (tier B was asked for)\n"), "{}", watch.line);
     assert!(get(address, "a.bin").ends_with(&pattern(0..LEN)));
-    let (code, stdout, stderr) = watch.interrupt();
+    let (code, stdout, stderr) = interrupt(watch);
     let summary: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(
         (&summary["tier"], &summary["tier_why"]),
@@ -246,9 +212,9 @@ fn a_lesser_tier_that_is_asked_for_is_named_and_proves_no_share() {
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("100 % of 4,194,307 file bytes are likely to have left"), "{stderr}");
 
-    let watch = explain(&[&server.id(), "--tier", "b"]);
+    let watch = explain(&[&server.id().to_string(), "--tier", "b"]);
     assert!(get(address, "a.bin").ends_with(&pattern(0..LEN)));
-    let (code, stdout, _) = watch.interrupt();
+    let (code, stdout, _) = interrupt(watch);
     assert_eq!(code, Some(0));
     for part in [
         "tier B (tracepoints, without BPF): pages are not seen",
@@ -273,10 +239,17 @@ fn two_capabilities_suffice_for_nobody_to_see_pages() {
     let dir = site(LEN);
     let (server, address) = serve(&dir);
     let mut command = as_nobody(&capabilities, &path);
-    let watch = Ready::start(command.args(["explain", &server.id(), "--budget", "100", "--json"]));
+    command.stdout(Stdio::piped());
+    let watch = Running::start(command.args([
+        "explain",
+        &server.id().to_string(),
+        "--budget",
+        "100",
+        "--json",
+    ]));
     assert!(watch.line.ends_with("in tier A\n"), "{}", watch.line);
     assert!(get(address, "a.bin").ends_with(&pattern(0..LEN)));
-    let (code, stdout, stderr) = watch.interrupt();
+    let (code, stdout, stderr) = interrupt(watch);
     assert_eq!(code, Some(0), "{stderr}");
     let summary: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(summary["report"]["total"]["by_reference_bytes"], LEN, "{stdout}");

@@ -6,4 +6,5 @@ mod compare;
 mod copy;
 mod explain;
 mod relay;
+mod running;
 mod serve;

@@ -1,71 +1,32 @@
 //! `underpass relay` and `underpass echo`: how they start, reload, drain, and fail to start.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use underpass_testkit::disk::{Disk, FileSystem};
 use underpass_testkit::{require, wait};
 
 use crate::command::underpass;
+use crate::running::{Running, program};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A relay or an echo server on a free port, and the line it announced itself with.
-struct Running {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    line: String,
+/// A relay or an echo server on a free port.
+fn start(arguments: &[&str]) -> Running {
+    Running::start(program().args(arguments).args(["--workers", "1"]))
 }
 
-impl Running {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_underpass"))
-            .args(arguments)
-            .args(["--workers", "1"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        Self { child, stderr, line }
-    }
-
-    /// A client of the address in the line.
-    fn connect(&self) -> TcpStream {
-        let word = self.line.split(' ').find(|word| word.starts_with("127.0.0.1:")).unwrap();
-        let address: SocketAddr = word.parse().unwrap();
-        let client = TcpStream::connect(address).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
-        client
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Waits for its end: the exit code, standard output, and the rest of standard error.
-    fn end(mut self) -> (Option<i32>, String, String) {
-        let (mut stdout, mut stderr) = (String::new(), String::new());
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        self.stderr.read_to_string(&mut stderr).unwrap();
-        (self.child.wait().unwrap().code(), stdout, stderr)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.child.kill().unwrap();
-            self.child.wait().unwrap();
-        }
-    }
+/// A client of the address in the line.
+fn connect(server: &Running) -> TcpStream {
+    let word = server.line.split(' ').find(|word| word.starts_with("127.0.0.1:")).unwrap();
+    let address: SocketAddr = word.parse().unwrap();
+    let client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
 }
 
 fn listener() -> (TcpListener, String) {
@@ -103,10 +64,10 @@ fn utf8(path: &Path) -> &str {
 #[test]
 fn a_connection_that_is_open_ends_in_order_after_the_signal_and_is_logged() {
     let (target, address) = listener();
-    let relay = Running::start(&["relay", "0", &address, "--log", "-"]);
+    let relay = start(&["relay", "0", &address, "--log", "-"]);
     assert!(relay.line.starts_with("relaying 127.0.0.1:"), "{}", relay.line);
     assert!(relay.line.ends_with(&format!(" to {address} (1 worker)\n")), "{}", relay.line);
-    let (mut client, mut server) = (relay.connect(), accept(&target));
+    let (mut client, mut server) = (connect(&relay), accept(&target));
     client.write_all(b"before").unwrap();
     server.read_exact(&mut [0; 6]).unwrap();
     relay.signal(Signal::TERM);
@@ -115,7 +76,7 @@ fn a_connection_that_is_open_ends_in_order_after_the_signal_and_is_logged() {
     client.read_exact(&mut [0; 5]).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     drop(server);
-    let (code, stdout, stderr) = relay.end();
+    let (code, stdout, stderr) = relay.end_of_text();
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     let from = client.local_addr().unwrap().to_string();
     let line = stdout.lines().find(|line| line.contains(&from)).unwrap();
@@ -127,8 +88,8 @@ fn a_connection_that_is_open_ends_in_order_after_the_signal_and_is_logged() {
 fn a_second_signal_or_the_grace_cuts_what_is_still_open() {
     let (target, address) = listener();
     for (grace, signals) in [("off", 2), ("50ms", 1)] {
-        let relay = Running::start(&["relay", "0", &address, "--log", "-", "--grace", grace]);
-        let (mut client, mut server) = (relay.connect(), accept(&target));
+        let relay = start(&["relay", "0", &address, "--log", "-", "--grace", grace]);
+        let (mut client, mut server) = (connect(&relay), accept(&target));
         client.write_all(b"x").unwrap();
         server.read_exact(&mut [0]).unwrap();
         relay.signal(Signal::TERM);
@@ -139,7 +100,7 @@ fn a_second_signal_or_the_grace_cuts_what_is_still_open() {
         // A stream that is cut does not look complete.
         client.read(&mut [0]).unwrap_err();
         server.read(&mut [0]).unwrap_err();
-        let (code, stdout, stderr) = relay.end();
+        let (code, stdout, stderr) = relay.end_of_text();
         assert_eq!(code, Some(0));
         assert!(stderr.ends_with("1 connections were cut\n"), "{stderr}");
         assert!(stdout.contains(" end=cut "), "{stdout}");
@@ -152,21 +113,19 @@ fn a_reload_reads_the_targets_again_and_a_wrong_file_changes_nothing() {
     let file = dir.path().join("targets");
     let ((first, one), (second, two)) = (listener(), listener());
     fs::write(&file, &one).unwrap();
-    let mut relay =
-        Running::start(&["relay", "0", "--targets-file", utf8(&file), "--check", "off"]);
-    let (mut client, mut server) = (relay.connect(), accept(&first));
+    let mut relay = start(&["relay", "0", "--targets-file", utf8(&file), "--check", "off"]);
+    let (mut client, mut server) = (connect(&relay), accept(&first));
     fs::write(&file, "nonsense").unwrap();
     relay.signal(Signal::HUP);
-    let mut warning = String::new();
-    relay.stderr.read_line(&mut warning).unwrap();
+    let warning = relay.next_line();
     assert!(warning.contains("the targets stay what they were: "), "{warning}");
     assert!(warning.contains("targets, line 1: give ADDRESS:PORT"), "{warning}");
-    drop((relay.connect(), accept(&first)));
+    drop((connect(&relay), accept(&first)));
     fs::write(&file, &two).unwrap();
     relay.signal(Signal::HUP);
     second.set_nonblocking(true).unwrap();
     let reached = || {
-        let _client = relay.connect();
+        let _client = connect(&relay);
         second.accept().ok()
     };
     wait::until(PATIENCE, reached).expect("the second target is reached");
@@ -179,16 +138,16 @@ fn a_reload_reads_the_targets_again_and_a_wrong_file_changes_nothing() {
 fn an_echo_server_says_where_it_is_and_keeps_what_comes() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("kept");
-    let echo = Running::start(&["echo", "0", "--tee", utf8(&file), "--log", "-"]);
+    let echo = start(&["echo", "0", "--tee", utf8(&file), "--log", "-"]);
     assert!(echo.line.starts_with("echoing at 127.0.0.1:"), "{}", echo.line);
-    let mut client = echo.connect();
+    let mut client = connect(&echo);
     client.write_all(b"hello").unwrap();
     let mut back = [0; 5];
     client.read_exact(&mut back).unwrap();
     assert_eq!((&back, fs::read(&file).unwrap().as_slice()), (b"hello", &b"hello"[..]));
     drop(client);
     echo.signal(Signal::INT);
-    let (code, stdout, stderr) = echo.end();
+    let (code, stdout, stderr) = echo.end_of_text();
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert_eq!(fields(&stdout, &["end", "echoed", "spliced"]), ["closed", "5", "5"]);
 }
@@ -197,8 +156,8 @@ fn an_echo_server_says_where_it_is_and_keeps_what_comes() {
 fn an_echo_server_whose_disk_is_full_echoes_no_more_than_it_has_kept() {
     let disk = require!(Disk::new(FileSystem::Ext4, 16 << 20));
     let file = disk.path().join("kept");
-    let echo = Running::start(&["echo", "0", "--tee", utf8(&file), "--log", "-"]);
-    let mut client = echo.connect();
+    let echo = start(&["echo", "0", "--tee", utf8(&file), "--log", "-"]);
+    let mut client = connect(&echo);
     let mut sender = client.try_clone().unwrap();
     let sending = std::thread::spawn(move || sender.write_all(&vec![b'x'; 32 << 20]));
     let mut echoed = Vec::new();
@@ -207,7 +166,7 @@ fn an_echo_server_whose_disk_is_full_echoes_no_more_than_it_has_kept() {
     assert!(sending.join().unwrap().is_err() || received.is_err());
     assert!(echoed.len() <= fs::read(&file).unwrap().len(), "{} echoed", echoed.len());
     echo.signal(Signal::TERM);
-    let (code, stdout, stderr) = echo.end();
+    let (code, stdout, stderr) = echo.end_of_text();
     assert_eq!((code, fields(&stdout, &["end"])), (Some(1), vec!["cut"]));
     let line = "underpass echo: not everything that was echoed was kept: No space left on device";
     assert!(stderr.contains(line), "{stderr}");

@@ -1,74 +1,28 @@
 //! `underpass serve`: how it starts, how it fails to, and how it stops.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-
+use rustix::process::Signal;
 use underpass_testkit::wait;
 
 use crate::command::underpass;
+use crate::running::{Running, program};
 
-/// A server on a free port of its own choice, and the line it announced itself with.
-struct Running {
-    child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-    line: String,
+/// A server on a free port of its own choice.
+fn start(arguments: &[&str]) -> Running {
+    Running::start(program().arg("serve").args(arguments).args(["--listen", "127.0.0.1:0"]))
 }
 
-impl Running {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_underpass"))
-            .arg("serve")
-            .args(arguments)
-            .args(["--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        Self { child, stderr, line }
-    }
-
-    fn address(&self) -> SocketAddr {
-        let after = self.line.split_once("http://").unwrap().1;
-        after.split_once('/').unwrap().0.parse().unwrap()
-    }
-
-    /// The whole answer to a request that closes the connection.
-    fn get(&self, path: &str) -> String {
-        let mut peer = TcpStream::connect(self.address()).unwrap();
-        write!(peer, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        peer.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Waits for its end: the exit code, standard output, and the rest of standard error.
-    fn end(mut self) -> (Option<i32>, String, String) {
-        let (mut stdout, mut stderr) = (String::new(), String::new());
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        self.stderr.read_to_string(&mut stderr).unwrap();
-        (self.child.wait().unwrap().code(), stdout, stderr)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.child.kill().unwrap();
-            self.child.wait().unwrap();
-        }
-    }
+/// The whole answer to a request that closes the connection.
+fn get(server: &Running, path: &str) -> String {
+    let mut peer = TcpStream::connect(server.address()).unwrap();
+    write!(peer, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn utf8(path: &Path) -> &str {
@@ -79,7 +33,7 @@ fn utf8(path: &Path) -> &str {
 fn it_says_what_it_serves_where_and_by_how_many() {
     let dir = tempfile::tempdir().unwrap();
     for (workers, counted) in [("1", "1 worker"), ("3", "3 workers")] {
-        let server = Running::start(&[utf8(dir.path()), "--workers", workers]);
+        let server = start(&[utf8(dir.path()), "--workers", workers]);
         let line = format!(
             "serving {} at http://{}/ ({counted})\n",
             dir.path().display(),
@@ -94,28 +48,19 @@ fn it_says_what_it_serves_where_and_by_how_many() {
 fn it_serves_the_current_directory_by_default() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("here.txt"), "here").unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_underpass"))
-        .args(["serve", "--listen", "0"])
-        .current_dir(dir.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = child.unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    let server = Running { child, stderr, line };
-    assert!(server.get("/here.txt").ends_with("\r\n\r\nhere"));
+    let mut command = program();
+    let server = Running::start(command.args(["serve", "--listen", "0"]).current_dir(dir.path()));
+    assert!(get(&server, "/here.txt").ends_with("\r\n\r\nhere"));
 }
 
 #[test]
 fn both_signals_stop_it_with_0_and_not_a_word() {
     let dir = tempfile::tempdir().unwrap();
     for signal in [Signal::TERM, Signal::INT] {
-        let server = Running::start(&[utf8(dir.path())]);
+        let server = start(&[utf8(dir.path())]);
         let _idle = TcpStream::connect(server.address()).unwrap();
         server.signal(signal);
-        assert_eq!(server.end(), (Some(0), String::new(), String::new()), "{signal:?}");
+        assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()), "{signal:?}");
     }
 }
 
@@ -125,10 +70,10 @@ fn requests_are_logged_to_standard_output_or_a_file() {
     std::fs::write(dir.path().join("a"), "four").unwrap();
     let log = dir.path().join("log");
     for sink in ["-", utf8(&log)] {
-        let server = Running::start(&[utf8(dir.path()), "--access-log", sink]);
-        assert!(server.get("/a?b").starts_with("HTTP/1.1 200 OK\r\n"));
+        let server = start(&[utf8(dir.path()), "--access-log", sink]);
+        assert!(get(&server, "/a?b").starts_with("HTTP/1.1 200 OK\r\n"));
         server.signal(Signal::TERM);
-        let (code, stdout, stderr) = server.end();
+        let (code, stdout, stderr) = server.end_of_text();
         assert_eq!((code, stderr.as_str()), (Some(0), ""));
         let text = if sink == "-" { stdout } else { std::fs::read_to_string(&log).unwrap() };
         assert!(text.starts_with("127.0.0.1 - - ["), "{text}");
@@ -190,7 +135,7 @@ fn a_response_under_way_is_ended_after_the_signal_and_nobody_else_is_let_in() {
     const LEN_BYTES: u64 = 64 << 20;
     let dir = tempfile::tempdir().unwrap();
     std::fs::File::create(dir.path().join("sparse")).unwrap().set_len(LEN_BYTES).unwrap();
-    let server = Running::start(&[utf8(dir.path()), "--workers", "1"]);
+    let server = start(&[utf8(dir.path()), "--workers", "1"]);
     let mut peer = TcpStream::connect(server.address()).unwrap();
     peer.write_all(b"GET /sparse HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut reader = BufReader::new(peer);
@@ -204,5 +149,5 @@ fn a_response_under_way_is_ended_after_the_signal_and_nobody_else_is_let_in() {
     let mut content = std::io::sink();
     let read = std::io::copy(&mut reader.take(LEN_BYTES), &mut content).unwrap();
     assert_eq!(read, LEN_BYTES);
-    assert_eq!(server.end(), (Some(0), String::new(), String::new()));
+    assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()));
 }

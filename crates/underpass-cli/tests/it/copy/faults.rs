@@ -68,7 +68,7 @@ fn a_killed_copy_leaves_no_name_behind() {
     let (host, port) = waiting.host_and_port();
     let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
     peer.write_all(&payload::pattern(0..1_000_000)).unwrap();
-    wait_until_it_holds(waiting.child.id(), dir.path());
+    wait_until_it_holds(waiting.running.id(), dir.path());
     waiting.signal(Signal::KILL);
     assert_eq!(waiting.end().0, None);
     assert_eq!(names(dir.path()), ["to"]);

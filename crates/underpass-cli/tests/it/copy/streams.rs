@@ -13,6 +13,8 @@ use underpass_testkit::server::free_address;
 use underpass_testkit::skip::Capability;
 use underpass_testkit::{payload, wait};
 
+use crate::running::Running;
+
 use super::{Waiting, assert_payload, command, copy, patterned, piped, report, utf8};
 
 const LEN: u64 = 7_654_321;
@@ -108,13 +110,11 @@ fn any_stream_goes_to_any_stream() {
             let mut command = command(&["-q", source, sink]);
             command.stdout(Stdio::piped()).stdin(Stdio::piped());
             let mut waiting = if source == "-" {
-                let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-                let stderr = std::io::BufReader::new(child.stderr.take().unwrap());
-                Waiting { child, stderr, address: String::new() }
+                Waiting { running: Running::quiet(&mut command), address: String::new() }
             } else {
                 Waiting::of(&mut command)
             };
-            let stdin = waiting.child.stdin.take().unwrap();
+            let stdin = waiting.running.stdin();
             let mut feed: Box<dyn Write + Send> = match source {
                 "-" => Box::new(stdin),
                 "tcp-listen://0" => {
