@@ -5,6 +5,8 @@ mod command;
 mod compare;
 mod copy;
 mod explain;
+#[path = "../../../underpass-measure/tests/it/hidden.rs"]
+mod hidden;
 mod relay;
 mod running;
 mod serve;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
 mod explain;
+mod hidden;
 mod matrix;
 mod matrix_peers;
 mod matrix_sockets;

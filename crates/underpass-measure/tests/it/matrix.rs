@@ -7,9 +7,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::process::Command;
-use std::sync::LazyLock;
-use std::time::Duration;
 
 use linux_raw_sys::general as nr;
 use underpass_measure::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Pages, Socket};
@@ -19,8 +16,8 @@ use underpass_testkit::network::Link;
 use underpass_testkit::require;
 use underpass_testkit::senders::{Load, Program, Receiving, Sending, Sent};
 use underpass_testkit::skip::Capability;
-use underpass_testkit::wait;
 
+use crate::hidden::tried;
 use crate::matrix_peers::{Pair, patterned, program};
 
 /// Neither a multiple of a page nor of a call; larger than what a socket buffers.
@@ -57,28 +54,8 @@ impl Observed {
     }
 }
 
-/// Whether this machine lets no program of the probe run while its init process does, as a
-/// sandbox may do to the one that manages it.
-///
-/// A timer that fires then sends packets unseen: seen in tracefs, not by any tracing program. Of
-/// some hundred transfers over loopback one has such a packet.
-fn is_init_hidden() -> bool {
-    static HIDDEN: LazyLock<bool> = LazyLock::new(|| {
-        let probe = Probe::load().unwrap();
-        probe.follow(1).unwrap();
-        let is_seen = wait::until(Duration::from_millis(500), || {
-            // An orphan, whose end init is woken to hear of.
-            Command::new("sh").args(["-c", "true & exit"]).status().unwrap();
-            let evidence = probe.evidence().unwrap();
-            evidence.processes.iter().any(|process| process.process == 1).then_some(())
-        });
-        is_seen.is_none()
-    });
-    *HIDDEN
-}
-
 /// Sends the load in a fresh connection while sender and receiver are followed, from before they
-/// have sockets; again, up to twice, if this machine hid a packet.
+/// have sockets; again if this machine hid a packet.
 fn observe(
     link: &Link,
     program: &Program,
@@ -87,14 +64,7 @@ fn observe(
     load: &Load,
     how: Receiving,
 ) -> Observed {
-    let mut tries = if is_init_hidden() { 3 } else { 1 };
-    loop {
-        let seen = observe_once(link, program, way, file, load, how);
-        tries -= 1;
-        if tries == 0 || seen.is_whole(load) {
-            return seen;
-        }
-    }
+    tried(|| observe_once(link, program, way, file, load, how), |seen| seen.is_whole(load))
 }
 
 fn observe_once(

@@ -11,6 +11,9 @@ use underpass_measure::explain::watch::{Tier, Watch};
 use underpass_testkit::disk::disk_dir;
 use underpass_testkit::server::{Server, free_address};
 
+use crate::explain::made::totals;
+use crate::hidden::tried;
+
 /// A directory on a disk.
 pub(crate) struct Site {
     dir: tempfile::TempDir,
@@ -83,12 +86,16 @@ pub(crate) fn curl(scheme: &str, server: SocketAddr, path: &str, options: &[&str
     output.stdout
 }
 
-/// What is seen of a process and its children while something is asked of them.
-pub(crate) fn watched(process: u32, ask: impl FnOnce()) -> Report {
-    let mut watch = Watch::start(process).unwrap();
-    assert_eq!(watch.tier(), Tier::A, "{:?}", watch.tier_why());
-    ask();
-    report(&mut watch)
+/// What is seen of a process and its children while something is asked of them, which has them
+/// send `least` bytes.
+pub(crate) fn watched(process: u32, least: u64, ask: impl Fn()) -> Report {
+    let once = || {
+        let mut watch = Watch::start(process).unwrap();
+        assert_eq!(watch.tier(), Tier::A, "{:?}", watch.tier_why());
+        ask();
+        report(&mut watch)
+    };
+    tried(once, |report| totals(report).iter().sum::<u64>() >= least)
 }
 
 /// The report of a watch in tier A.
