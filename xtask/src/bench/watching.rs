@@ -1,9 +1,10 @@
 //! `bench watching`: what a server loses while `underpass explain` is attached to it.
 //!
-//! The same nginx serves bare and watched in turns. The watcher itself has the client's CPU, so
-//! what the server's CPU shows is the cost of the programs in the kernel.
+//! The same nginx serves bare, watched within the default budget, and watched without one, in
+//! turns. The watcher itself has the client's CPU, so what the server's CPU shows is the cost of
+//! the programs in the kernel.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -12,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use underpass_testkit::server::Server;
 
 use super::peers::{self, Peer};
-use super::report::Report;
+use super::report::{Better, Quantity, Report};
 use super::serve::{COST, Case, FLOW, PRICE, RATE, large, small};
 use super::{cpu, files, http};
 
@@ -43,6 +44,12 @@ impl Options {
 
 const BARE: &str = "bare";
 const WATCHED: &str = "watched";
+const WATCHED_WHOLE: &str = "watched, all of it";
+
+const LOOKED: Quantity = Quantity { name: "looked %", better: Better::Neither, decimals: 0 };
+
+/// Downloads of the large file in one round: a watch needs a moment to learn what it costs.
+const DOWNLOADS: u32 = 6;
 
 /// Runs the bench.
 pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Result<()> {
@@ -55,26 +62,31 @@ pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Res
         let (path, file) = files::patterned(&root, case.name(), case.len_bytes(is_smoke))?;
         http::verify(server.address(), &format!("/{}", case.name()), &file)?;
         for round in 0..options.rounds {
-            let order = if round.is_multiple_of(2) { [BARE, WATCHED] } else { [WATCHED, BARE] };
-            for who in order {
+            let whos = [BARE, WATCHED, WATCHED_WHOLE];
+            let first = usize::try_from(round)? % whos.len();
+            for who in whos.into_iter().cycle().skip(first).take(whos.len()) {
                 files::warm(&path)?;
-                let watcher = if who == WATCHED { Some(Watcher::attach(&server)?) } else { None };
+                let watcher = Watcher::of(who, &server)?;
                 let len_bytes = case.len_bytes(is_smoke);
                 if *case == Case::Large {
-                    large(who, &server, len_bytes, report)?;
+                    for _ in 0..DOWNLOADS {
+                        large(who, &server, len_bytes, report)?;
+                    }
                 } else {
                     let load = (options.connections, options.seconds);
                     small(*case, len_bytes, who, &server, load, report)?;
                 }
-                watcher.map_or(Ok(()), Watcher::detach)?;
+                let looked = watcher.map_or(Ok(0.0), Watcher::detach)?;
+                report.sample(case.name(), who, LOOKED, looked);
             }
         }
     }
     report.line(&format!("nginx with tcp_nopush, {} rounds, median (worst)", options.rounds));
     for case in &options.cases {
         report.line("");
-        let quantities = if *case == Case::Large { [FLOW, PRICE] } else { [RATE, COST] };
-        report.table(case.name(), case.name(), &[BARE, WATCHED], &quantities);
+        let [rate, cost] = if *case == Case::Large { [FLOW, PRICE] } else { [RATE, COST] };
+        let whos = [BARE, WATCHED, WATCHED_WHOLE];
+        report.table(case.name(), case.name(), &whos, &[rate, cost, LOOKED]);
     }
     Ok(())
 }
@@ -83,10 +95,18 @@ pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Res
 struct Watcher(Child);
 
 impl Watcher {
-    fn attach(server: &Server) -> Result<Self> {
+    fn of(who: &str, server: &Server) -> Result<Option<Self>> {
+        match who {
+            WATCHED => Self::attach(server, &[]).map(Some),
+            WATCHED_WHOLE => Self::attach(server, &["--budget", "100"]).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn attach(server: &Server, arguments: &[&str]) -> Result<Self> {
         let mut command = cpu::pinned(cpu::ASKING, peers::underpass()?)?;
-        command.args(["explain", &server.id().to_string()]);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        command.args(["explain", &server.id().to_string(), "--json"]).args(arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut watcher = Self(child);
         let errors = watcher.0.stderr.take().context("standard error is a pipe")?;
         let mut line = String::new();
@@ -95,11 +115,16 @@ impl Watcher {
         Ok(watcher)
     }
 
-    fn detach(mut self) -> Result<()> {
+    /// Ends the watch; the percentage of the time that it looked.
+    fn detach(mut self) -> Result<f64> {
         kill_process(Pid::from_child(&self.0), Signal::INT)?;
+        let mut said = String::new();
+        let mut stdout = self.0.stdout.take().context("standard output is a pipe")?;
+        stdout.read_to_string(&mut said)?;
         let status = self.0.wait()?;
         ensure!(status.success(), "explain ended with {status}");
-        Ok(())
+        let summary: serde_json::Value = serde_json::from_str(&said)?;
+        Ok(summary["looked_percent"].as_f64().unwrap_or(100.0))
     }
 }
 
