@@ -11,7 +11,7 @@ use crate::figure::float;
 use crate::probe::{Probe, ProbeError, Tolls};
 
 /// How long a look is, or the time between two accounts of one that goes on.
-const LOOK: Duration = Duration::from_millis(25);
+const LOOK: Duration = Duration::from_millis(15);
 
 /// No rest is longer, however costly a look.
 const REST_MAX: Duration = Duration::from_secs(2);
