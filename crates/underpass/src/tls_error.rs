@@ -27,6 +27,9 @@ pub enum TlsError {
     /// A record of this type where there can be none, or one without content.
     #[error("the peer sent a TLS record of type {0} out of place")]
     Record(u8),
+    /// More beside content than any peer has to say.
+    #[error("the peer sent more than {0} bytes of TLS messages beside content")]
+    Chatter(u32),
 }
 
 impl From<TlsError> for io::Error {
@@ -40,9 +43,11 @@ impl TlsError {
     pub(crate) const fn io_kind(self) -> io::ErrorKind {
         match self {
             Self::CutShort => io::ErrorKind::UnexpectedEof,
-            Self::Alert(_) | Self::KeyUpdate | Self::Handshake(_) | Self::Record(_) => {
-                io::ErrorKind::InvalidData
-            }
+            Self::Alert(_)
+            | Self::KeyUpdate
+            | Self::Handshake(_)
+            | Self::Record(_)
+            | Self::Chatter(_) => io::ErrorKind::InvalidData,
         }
     }
 }

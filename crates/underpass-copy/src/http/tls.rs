@@ -181,3 +181,24 @@ fn config() -> io::Result<Arc<ClientConfig>> {
     config.enable_secret_extraction = true;
     Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_key_may_not_encrypt_stays_where_keys_are_changed() {
+        let (max, over) = (1 << 37, (1 << 37) + 1);
+        for (sending, wanted) in [
+            (Sending::Request, None),
+            (Sending::Content(max), None),
+            (Sending::Content(over), Some(InUserSpace::Long(over))),
+            (Sending::Chunks, Some(InUserSpace::Endless)),
+        ] {
+            assert_eq!(sending.in_user_space(), wanted, "{sending:?}");
+        }
+        let why = InUserSpace::Long(over).to_string();
+        let wanted = "TLS in user space: 137438953473 bytes are more than one key may encrypt";
+        assert_eq!(why, wanted);
+    }
+}

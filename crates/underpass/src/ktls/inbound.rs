@@ -20,6 +20,9 @@ const HELLO_REQUEST: u8 = 0;
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
 
+/// What a peer may say beside content in a connection's life: a ticket has 64 KiB at most.
+const SAID_BYTES_MAX: u32 = 1 << 20;
+
 /// What the peer has said beside content.
 #[derive(Debug)]
 pub(super) struct Inbound {
@@ -32,15 +35,21 @@ pub(super) struct Inbound {
     header: Vec<u8>,
     /// Bytes of a handshake message that are passed over.
     skipped: u32,
+    /// Bytes of all of it.
+    said: u32,
 }
 
 impl Inbound {
     pub(super) const fn new(version: Version) -> Self {
-        Self { version, is_ended: false, level: None, header: Vec::new(), skipped: 0 }
+        Self { version, is_ended: false, level: None, header: Vec::new(), skipped: 0, said: 0 }
     }
 
     /// Takes bytes of a record that is no content, as many as came.
     pub(super) fn take(&mut self, kind: u8, bytes: &[u8]) -> Result<(), TlsError> {
+        self.said = self.said.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        if self.said > SAID_BYTES_MAX {
+            return Err(TlsError::Chatter(SAID_BYTES_MAX));
+        }
         match kind {
             // Both have content by their definitions (RFC 8446 §5.1).
             ALERT | HANDSHAKE if bytes.is_empty() => Err(TlsError::Record(kind)),
@@ -141,6 +150,21 @@ mod tests {
         for kind in [ALERT, HANDSHAKE] {
             assert_eq!(Inbound::new(Tls13).take(kind, &[]), Err(TlsError::Record(kind)));
         }
+    }
+
+    #[test]
+    fn a_peer_that_never_comes_to_content_is_given_up() {
+        let mut inbound = Inbound::new(Version::Tls13);
+        let tickets = [4, 0, 0, 0].repeat(1 << 8);
+        for _ in 0..1 << 10 {
+            assert_eq!(inbound.take(HANDSHAKE, &tickets), Ok(()));
+        }
+        assert_eq!(inbound.take(HANDSHAKE, &[4]), Err(TlsError::Chatter(1 << 20)));
+        // A ticket that claims to have 16 MiB.
+        let mut inbound = Inbound::new(Version::Tls13);
+        assert_eq!(inbound.take(HANDSHAKE, &[4, 255, 255, 255]), Ok(()));
+        let block = [0; 1 << 14];
+        assert!((0..64).any(|_| inbound.take(HANDSHAKE, &block).is_err()));
     }
 
     proptest! {

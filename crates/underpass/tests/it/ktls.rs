@@ -134,6 +134,42 @@ fn a_file_leaves_by_sendfile_and_comes_by_splice_in_every_version_and_cipher() {
     }
 }
 
+/// Sends everything back once it has come, and ends.
+fn echo(mut server: Server) {
+    let mut bytes = Vec::new();
+    server.read_to_end(&mut bytes).unwrap();
+    server.write_all(&bytes).unwrap();
+    server.conn.send_close_notify();
+    server.flush().unwrap();
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn tokio_drives_a_file_into_records_and_out_of_them() {
+    require!(KernelTls);
+    let file = patterned(LEN);
+    for kind in [KINDS[0], KINDS[3]] {
+        let Ends { mut client, socket, server, .. } = shaken(kind, echo);
+        let handover = Handover::prepare(&mut client, &socket).unwrap();
+        let socket = socket.into_inner();
+        socket.set_nonblocking(true).unwrap();
+        let socket = ByRecord::new(tokio::net::TcpStream::from_std(socket).unwrap());
+        let secrets = client.dangerous_extract_secrets().unwrap();
+        let stream = handover.finish(secrets, socket).unwrap();
+        let source = Source::file(&file, ..).unwrap();
+        let mut sent = Transfer::new(source, Sink::stream(stream.socket()));
+        assert_eq!(sent.drive(None, Some(stream.socket())).await, Ok(LEN), "{kind:?}");
+        stream.close_notify().unwrap();
+        let back = tempfile::NamedTempFile::new().unwrap();
+        let mut came = Transfer::new(Source::tls(&stream), Sink::file(&back, 0));
+        assert_eq!(came.drive(Some(stream.socket()), None).await, Ok(LEN), "{kind:?}");
+        assert_eq!(came.ledger().of(Method::Splice).bytes, LEN);
+        let back = std::fs::read(back.path()).unwrap();
+        assert_eq!(payload::difference(&back, 0, LEN), None, "{kind:?}");
+        server.join().unwrap();
+    }
+}
+
 #[test]
 fn every_method_there_is_puts_the_same_bytes_behind_a_head() {
     require!(KernelTls);
