@@ -124,10 +124,10 @@ fn contents(groups: &[Group<'_>], has_eyes: bool, has_claims: bool) -> Markup {
 fn legend() -> Markup {
     html! {
         p.legend {
-            span.swatch.reference {} "by reference "
-            span.swatch.mixed {} "partly "
-            span.swatch.copied {} "copied "
-            span.swatch.unknown {} "cannot be told "
+            span.key { span.swatch.reference {} "by reference" } " "
+            span.key { span.swatch.mixed {} "partly" } " "
+            span.key { span.swatch.copied {} "copied" } " "
+            span.key { span.swatch.unknown {} "cannot be told" }
         }
         p.legend {
             "A number without a mark was measured; " b { "~" } " was derived from measured ones; "

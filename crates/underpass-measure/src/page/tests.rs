@@ -271,3 +271,15 @@ fn a_report_without_rows_is_a_page_too() {
     let page = render(&report, None, None);
     assert!(page.contains("id=\"conditions\"") && !page.contains("id=\"eyes\""));
 }
+
+#[test]
+fn a_narrow_window_shows_plots_whole_and_keeps_a_key_with_its_colour() {
+    let page = render(&report(), Some(&eyes()), None);
+    let unknown = "<span class=\"key\"><span class=\"swatch unknown\"></span>cannot be told</span>";
+    assert!(page.contains(unknown));
+    let (_, narrow) = page.split_once("@media (max-width: 36rem)").unwrap();
+    let (narrow, _) = narrow.split_once("@media print").unwrap();
+    assert!(narrow.contains("svg.plot { overflow: visible; }"), "{narrow}");
+    // Wider than a window of 400 px leaves them.
+    assert!(!page.contains("svg { min-width"));
+}
