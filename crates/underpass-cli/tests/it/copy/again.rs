@@ -35,10 +35,15 @@ fn bytes_of(pieces: &[(u64, u64)]) -> u64 {
     pieces.iter().map(|(first, last)| last - first + 1).sum()
 }
 
-/// Kills a copy when its part has `ranges` ranges, and tells them.
-fn kill_when_it_has(ranges: usize, child: &mut Child, part: &Path) -> Vec<(u64, u64)> {
+/// Waits until a part has so many ranges.
+fn wait_until_it_has(ranges: usize, part: &Path) {
     let begun = || (pieces(part).len() == ranges).then_some(());
     wait::until(Duration::from_secs(20), begun).expect("all connections bring something");
+}
+
+/// Kills a copy when its part has `ranges` ranges, and tells them.
+fn kill_when_it_has(ranges: usize, child: &mut Child, part: &Path) -> Vec<(u64, u64)> {
+    wait_until_it_has(ranges, part);
     kill_process(Pid::from_child(child), Signal::KILL).unwrap();
     child.wait().unwrap();
     pieces(part)
@@ -123,21 +128,23 @@ fn a_verified_transfer_goes_on_where_it_was_killed_unless_the_source_has_changed
     std::fs::create_dir(&inside).unwrap();
     let (to, part) = (inside.join("to"), inside.join("to.part"));
     for (connections, is_changed) in [("1", false), ("4", false), ("1", true), ("4", true)] {
-        let mut waiting =
-            Waiting::start(&["-q", "--verify", "--resume", "tcp-listen://0", utf8(&to)]);
+        let waiting = Waiting::start(&["-q", "--verify", "--resume", "tcp-listen://0", utf8(&to)]);
         let slow = ["-q", "--limit-rate", "3M", "--parallel", connections, "--verify", utf8(&from)];
         let mut sender = command(&slow);
         let mut sender = sender.arg(&waiting.address).stderr(Stdio::null()).spawn().unwrap();
-        let have = if connections == "4" {
-            bytes_of(&kill_when_it_has(4, &mut waiting.child, &part))
+        if connections == "4" {
+            wait_until_it_has(4, &part);
         } else {
             let begun = || std::fs::metadata(&part).is_ok_and(|m| m.len() > 0).then_some(());
             wait::until(Duration::from_secs(20), begun).expect("it begins");
-            waiting.signal(Signal::KILL);
-            waiting.child.wait().unwrap();
+        }
+        waiting.signal(Signal::KILL);
+        waiting.end();
+        let have = if connections == "4" {
+            bytes_of(&pieces(&part))
+        } else {
             std::fs::metadata(&part).unwrap().len()
         };
-        drop(waiting);
         assert_eq!(sender.wait().unwrap().code(), Some(1));
         let change = |byte: &[u8]| {
             File::options().write(true).open(&from).unwrap().write_all_at(byte, 0).unwrap();
