@@ -1,4 +1,4 @@
-//! `cargo xtask guest`: tests of engine and probe on Debian's kernel, in a virtual machine.
+//! `cargo xtask guest`: tests of engine, probe and HTTPS on Debian's kernel, in a virtual machine.
 //!
 //! For what the machine at hand may lack: kernel TLS, a second kernel version, root's mounts and
 //! cgroups without touching the host. The kernel package is unpacked, never installed, and boots

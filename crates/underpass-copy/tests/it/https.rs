@@ -21,6 +21,9 @@ use underpass_testkit::tls::{Identity, Kind};
 
 const LEN: u64 = 1_234_567;
 
+/// Of content that several connections share.
+const LONG: u64 = 3 * LEN;
+
 const KINDS: [Kind; 3] = [
     (&TLS13, "AES_256_GCM_SHA384"),
     (&TLS13, "CHACHA20_POLY1305_SHA256"),
@@ -111,6 +114,7 @@ fn serve(mut stream: Stream, put: &Sender<Vec<u8>>) -> io::Result<()> {
             ("Content-Length: 0".to_owned(), Vec::new())
         }
         (_, Some("/length")) => (length, content),
+        (_, Some("/ranges")) => return range(&mut stream, &head),
         (_, Some("/short")) => (length, payload::pattern(0..LEN / 2)),
         (_, Some("/chunked")) => {
             let chunk = [b"12d687\r\n", content.as_slice(), b"\r\n0\r\n\r\n"].concat();
@@ -123,6 +127,24 @@ fn serve(mut stream: Stream, put: &Sender<Vec<u8>>) -> io::Result<()> {
     if !head.starts_with("GET /cut") {
         stream.conn.send_close_notify();
     }
+    stream.flush()
+}
+
+/// What a request with a range is answered, of content that is three times as long.
+fn range(stream: &mut Stream, head: &str) -> io::Result<()> {
+    let asked = head.split("Range: bytes=").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+    let (first, last) = asked.split_once('-').unwrap();
+    let first: u64 = first.parse().unwrap();
+    let end = last.parse().map_or(LONG, |last: u64| last + 1);
+    let len = end - first;
+    write!(
+        stream,
+        "HTTP/1.1 206 Part\r\nContent-Range: bytes {first}-{}/{LONG}\r\nETag: \"1\"\r\n\
+         Content-Length: {len}\r\n\r\n",
+        end - 1,
+    )?;
+    stream.write_all(&payload::pattern(first..end))?;
+    stream.conn.send_close_notify();
     stream.flush()
 }
 
@@ -158,6 +180,20 @@ fn copied(
 
 fn path(path: &Path) -> Endpoint {
     Endpoint::Path(path.to_owned())
+}
+
+#[test]
+fn ranges_over_several_connections_are_each_spliced() {
+    alone(test_name!(), |identity| {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("to");
+        let server = Server::start(identity.server(KINDS[0]).unwrap());
+        let several = |request: &mut Request| request.parallel = 3.try_into().unwrap();
+        let report = copied(server.url("ranges"), path(&to), several).unwrap();
+        assert_eq!(payload::difference(&std::fs::read(&to).unwrap(), 0, LONG), None);
+        let through = if kernel_has_tls() { 0 } else { LONG };
+        assert_eq!((report.bytes, report.through_user_space), (LONG, through), "{report}");
+    });
 }
 
 /// What the report must say of content that the kernel could move by `method`.
