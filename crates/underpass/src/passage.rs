@@ -25,7 +25,7 @@ use crate::parked::Parked;
 use crate::pipe::Pipe;
 use crate::plan::Plan;
 use crate::policy::Policy;
-use crate::progress::{Progress, QUANTUM};
+use crate::progress::{Progress, quantum};
 use crate::ring::Ring;
 use crate::sink::Outlet;
 use crate::source::Piece;
@@ -144,7 +144,7 @@ impl Passage {
         }
         let Some(act) = self.act() else { return Ok(Step::Done) };
         let front = self.front();
-        let mut max = QUANTUM;
+        let mut max = quantum(self.method());
         if let (Some(front), Some(source)) = (front, ends.source) {
             match self.warm(front, source, act) {
                 Ok(warm) => max = max.min(warm),

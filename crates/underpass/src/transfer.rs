@@ -115,7 +115,7 @@ impl<'a> Transfer<'a> {
     /// Calls that move none may precede it: fstat(2) or fcntl(2) for the stability policy, before
     /// the call that completes a file, and for `MmapWrite`; up to nine one-byte reads for the
     /// gate; pipe2(2), mmap(2) and poll(2) where the method needs them. At most 2 MiB moves,
-    /// except by `Clone`, which moves nothing.
+    /// 16 MiB by `CopyFileRange` unless gated; `Clone` moves nothing.
     ///
     /// Does not wait for peers if the streams are non-blocking. Waits for disks unless
     /// [`gated`](Self::gated).

@@ -44,7 +44,7 @@ impl Passage {
             Act::Gather => self.parked.len() == 0 && front.index > 0,
             Act::Release | Act::Rescue => false,
         };
-        let (true, Some(at)) = (self.gated && takes, front.at) else { return Ok(QUANTUM) };
+        let (true, Some(at)) = (self.gated && takes, front.at) else { return Ok(u64::MAX) };
         if at >= self.warm_until {
             let len = front.progress.left().min(QUANTUM);
             let hot = match warm::probe(source, at, len) {

@@ -12,6 +12,9 @@ use underpass_testkit::{require, test_name};
 
 const LEN: u64 = 5_000_000;
 
+/// Three calls from file to file, of 16 MiB each.
+const FILE_LEN: u64 = 40_000_000;
+
 /// One fault, and what the transfer says of it.
 struct Case {
     /// To a socket or to a file.
@@ -36,16 +39,16 @@ const fn only(method: Method, faults: &'static [&'static str], says: &'static st
 }
 
 const CASES: [Case; 14] = [
-    to_file(&["copy_file_range:error=EXDEV"], "5000000 copy-file-range>splice@0 EXDEV"),
+    to_file(&["copy_file_range:error=EXDEV"], "40000000 copy-file-range>splice@0 EXDEV"),
     to_file(
         &["copy_file_range:error=ENOSYS", "splice:error=EPERM"],
-        "5000000 copy-file-range>splice@0 ENOSYS splice>copy@0 EPERM",
+        "40000000 copy-file-range>splice@0 ENOSYS splice>copy@0 EPERM",
     ),
     // A first count of 0 is procfs speaking; a later one would be the end.
-    to_file(&["copy_file_range:retval=0:when=1"], "5000000 copy-file-range>splice@0 -"),
-    to_file(&["copy_file_range:error=EIO:when=3"], "4194304 copy-file-range EIO"),
-    to_file(&["copy_file_range:error=EINTR:when=2"], "5000000"),
-    to_file(&["copy_file_range:error=ENOSPC:when=2"], "2097152 copy-file-range ENOSPC"),
+    to_file(&["copy_file_range:retval=0:when=1"], "40000000 copy-file-range>splice@0 -"),
+    to_file(&["copy_file_range:error=EIO:when=3"], "33554432 copy-file-range EIO"),
+    to_file(&["copy_file_range:error=EINTR:when=2"], "40000000"),
+    to_file(&["copy_file_range:error=ENOSPC:when=2"], "16777216 copy-file-range ENOSPC"),
     to_socket(&["sendfile:error=EINVAL"], "5000000 sendfile>splice@0 EINVAL"),
     to_socket(
         &["sendfile:error=EPERM", "pipe2:error=EMFILE"],
@@ -99,7 +102,7 @@ fn faults_are_survived_or_reported_with_the_exact_count() {
 fn inside() {
     let number = |name| std::env::var(name).unwrap().parse::<u16>().unwrap();
     let case = &CASES[usize::from(number("CASE"))];
-    let file = patterned_file(LEN).unwrap();
+    let file = patterned_file(if case.to_file { FILE_LEN } else { LEN }).unwrap();
     let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, number("PORT"))).unwrap();
     let to = patterned_file(0).unwrap();
     let sink = if case.to_file { Sink::file(&to, 0) } else { Sink::stream(&socket) };
