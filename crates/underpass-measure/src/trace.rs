@@ -90,7 +90,8 @@ pub(crate) struct Packets {
     pub(crate) linear_bytes: u64,
 }
 
-/// All that was seen. The sockets of the evidence are one, which stands for all of TCP.
+/// All that was seen. The sockets of the evidence are one that stands for all of TCP, and one for
+/// those with kernel TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) evidence: Evidence,

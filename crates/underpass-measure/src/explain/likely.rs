@@ -74,6 +74,7 @@ pub(crate) fn ledger(
     let mut pieces = Vec::new();
     for (socket, of) in evidence.sockets.iter().enumerate() {
         let uses = uses(evidence, context, of.inode);
+        let is_encrypted = of.upper_layer.as_deref() == Some("tls");
         for pass in &uses.passed {
             match pass.source {
                 Source::File(file) => {
@@ -84,7 +85,11 @@ pub(crate) fn ledger(
                         way: if pass.is_direct { Way::Direct } else { Way::Reference },
                         bytes: pass.left,
                     };
-                    passed(whole, left, &mut parts);
+                    if is_encrypted {
+                        parts.push(Part { way: Way::Encrypted, ..whole });
+                    } else {
+                        passed(whole, left, &mut parts);
+                    }
                 }
                 Source::Socket | Source::Other => {
                     let (process, bytes) = (pass.process, pass.left);

@@ -167,8 +167,8 @@ impl Report {
             text,
             2,
             "Whose pages left, and to whom: a tracepoint tells a packet's length and no more. \
-             Whether the kernel copied within sendfile or splice (kernel TLS, a file system \
-             without a page cache). What left again.",
+             Whether the kernel copied within sendfile or splice (kernel TLS that began \
+             before the watch, a file system without a page cache). What left again.",
         );
     }
 

@@ -16,6 +16,8 @@ use crate::explain::context::FileKey;
 
 /// All TCP sockets together: no packet tells its socket.
 const TCP: FileId = FileId { kind: FileKind::Socket, major: 0, minor: 0, inode: 1 };
+/// All of those with an upper layer protocol.
+const TLS: FileId = FileId { kind: FileKind::Socket, major: 0, minor: 0, inode: 3 };
 /// All other sockets.
 const OTHER_SOCKETS: FileId = FileId { kind: FileKind::Socket, major: 0, minor: 0, inode: 2 };
 /// All pipes that a process splices through: which of their ends belong together is not seen.
@@ -237,7 +239,11 @@ impl Account {
         let rows = with_pipes_joined(rows);
         let mut calls: Vec<Calls> = rows.iter().map(|(key, sums)| calls(key, sums)).collect();
         calls.sort_by_key(|row| (row.process, row.number, row.source, row.target));
-        let user = calls.iter().find(|row| row.target == Some(TCP)).map(|row| row.process);
+        let socket = |id: FileId| {
+            let user = calls.iter().find(|row| row.target == Some(id))?.process;
+            Some(sockets(id, user))
+        };
+        let sockets = [TCP, TLS].into_iter().filter_map(socket).collect();
         let packets = self.packets.iter().map(|((process, interface), (paged, linear))| Packets {
             process: *process,
             interface: interface.clone(),
@@ -249,7 +255,7 @@ impl Account {
             connections: self.connections.clone(),
             evidence: Evidence {
                 calls,
-                sockets: user.map(sockets).into_iter().collect(),
+                sockets,
                 received: Vec::new(),
                 processes: self.processes.values().cloned().collect(),
                 lost: self.lost,
@@ -264,7 +270,7 @@ fn nameless(end: End) -> End {
     match end {
         End::Unknown(_) => End::Unknown(0),
         End::Opened(_) => End::Opened(0),
-        End::File(_) | End::Tcp | End::Socket | End::Pipe(_) => end,
+        End::File(_) | End::Tcp | End::Tls | End::Socket | End::Pipe(_) => end,
     }
 }
 
@@ -295,6 +301,7 @@ fn id_of(end: End) -> Option<FileId> {
         End::Opened(_) => Some(FileId { kind: FileKind::Regular, major, minor, inode }),
         End::File(id) => Some(id),
         End::Tcp => Some(TCP),
+        End::Tls => Some(TLS),
         End::Socket => Some(OTHER_SOCKETS),
         End::Pipe(inode) => Some(FileId { inode, ..PIPES }),
     }
@@ -316,13 +323,13 @@ fn calls(key: &RowKey, sums: &Sums) -> Calls {
     }
 }
 
-fn sockets(process: u32) -> Socket {
+fn sockets(id: FileId, process: u32) -> Socket {
     Socket {
-        inode: TCP.inode,
+        inode: id.inode,
         process,
         local: None,
         peer: None,
-        upper_layer: None,
+        upper_layer: (id == TLS).then(|| "tls".to_owned()),
         sent: Vec::new(),
         retransmitted_bytes: 0,
     }

@@ -18,6 +18,8 @@ const AF_INET6: u64 = 10;
 const SOCK_STREAM: u64 = 1;
 const SOCK_TYPE_MASK: u64 = 0xf;
 const IPPROTO_TCP: u64 = 6;
+/// linux/tcp.h: attach an upper layer protocol.
+const TCP_ULP: u64 = 31;
 const F_DUPFD: u64 = 0;
 const F_DUPFD_CLOEXEC: u64 = 1030;
 const CLOSE_RANGE_CLOEXEC: u64 = 4;
@@ -30,13 +32,14 @@ const NR_CREAT: u32 = 85;
 
 /// Calls that change what descriptors are; those that only make some of no interest here are
 /// left out, since every other end of a descriptor is seen.
-pub(crate) const CALLS: [u32; 14] = [
+pub(crate) const CALLS: [u32; 15] = [
     NR_OPEN,
     sys::__NR_openat,
     sys::__NR_openat2,
     NR_CREAT,
     sys::__NR_socket,
     sys::__NR_connect,
+    sys::__NR_setsockopt,
     sys::__NR_accept,
     sys::__NR_accept4,
     sys::__NR_dup,
@@ -58,6 +61,8 @@ pub(crate) enum End {
     File(FileId),
     /// A TCP socket.
     Tcp,
+    /// A TCP socket that was given an upper layer protocol, which is TLS.
+    Tls,
     /// Another socket.
     Socket,
     /// A pipe, by its inode; 0 if that was not seen.
@@ -175,6 +180,11 @@ impl Descriptors {
             }
             sys::__NR_fcntl if is_done && matches!(second, F_DUPFD | F_DUPFD_CLOEXEC) => {
                 self.duplicate((process, number(first)), returned);
+            }
+            sys::__NR_setsockopt if is_done && (second, third) == (IPPROTO_TCP, TCP_ULP) => {
+                let descriptor = (process, number(first));
+                let is_direct = self.at(descriptor).is_direct;
+                self.set(descriptor, Opening { end: End::Tls, is_direct });
             }
             // /proc does not tell a TCP socket that is not connected yet.
             sys::__NR_connect if self.known((process, number(first))) == Some(End::Socket) => {

@@ -204,3 +204,22 @@ fn lists_of_processors_are_numbers_and_ranges() {
     assert_eq!(numbers("0\n"), [0]);
     assert_eq!(numbers(""), [] as [i32; 0]);
 }
+
+#[test]
+fn what_is_passed_to_a_socket_with_an_upper_layer_is_apart_from_the_others() {
+    let mut events = connected();
+    events.push(call(sys::__NR_sendfile, 7, [4, 5, 0, 7]));
+    // Another option of TCP, and one that failed.
+    events.push(call(sys::__NR_setsockopt, 0, [4, 6, 1, 0]));
+    events.push(call(sys::__NR_setsockopt, -2, [4, 6, 31, 0]));
+    events.push(call(sys::__NR_sendfile, 20, [4, 5, 0, 20]));
+    events.push(call(sys::__NR_setsockopt, 0, [4, 6, 31, 0]));
+    events.push(call(sys::__NR_sendfile, 100, [4, 5, 0, 100]));
+    let seen = entered(events).seen().evidence;
+    let layers = seen.sockets.iter().map(|socket| {
+        let sent =
+            seen.calls.iter().filter(|row| row.target.is_some_and(|id| id.inode == socket.inode));
+        (socket.upper_layer.as_deref(), sent.map(|row| row.bytes).sum())
+    });
+    assert_eq!(layers.collect::<Vec<(_, u64)>>(), [(None, 27), (Some("tls"), 100)]);
+}

@@ -8,7 +8,7 @@ use underpass_testkit::network::Link;
 use underpass_testkit::payload::pattern;
 use underpass_testkit::require;
 use underpass_testkit::senders::{Load, Sending};
-use underpass_testkit::skip::Capability::{Program, Root, Tracepoints};
+use underpass_testkit::skip::Capability::{KernelTls, Program, Root, Tracepoints};
 
 use crate::explain::made::totals;
 use crate::explain::senders::sent_by;
@@ -108,6 +108,23 @@ fn calls_and_packets_tell_what_was_passed_from_what_was_written() {
         assert_eq!(report.lost_events, 0, "{way}");
         assert_likely(&report, expected[0]);
     }
+}
+
+#[test]
+fn what_the_kernel_encrypts_is_one_pass_of_the_cpu_and_no_reference() {
+    require!(Root);
+    require!(Tracepoints);
+    require!(KernelTls);
+    let (program, link) = (require!(program()), Link::loopback());
+    let mut pair = Pair::start(&program, &link);
+    let mut watch = watch(pair.sender.id());
+    pair.connect(&link);
+    pair.encrypt();
+    let (report, _) = sent_by(&mut pair, &mut watch, Sending::Sendfile, &Load::whole(LEN));
+    assert_eq!(totals(&report)[..3], [0, LEN, 0]);
+    let (reason, bytes, evidence, _) = only_finding(&report);
+    assert_eq!((reason, bytes), (Reason::R3, LEN));
+    assert!(evidence.contains("one pass of the CPU"), "{evidence}");
 }
 
 #[test]
