@@ -107,7 +107,7 @@ pub(crate) struct CopyArguments {
     ///
     /// Of a host with several addresses each has so long; 'off' leaves it to the kernel, which
     /// gives up after two minutes or so. A name server's answer is waited for as long as the
-    /// system's resolver does.
+    /// system's resolver does, and a TLS handshake by --idle-timeout.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_or_off)]
     connect_timeout: OrOff,
 
