@@ -3,27 +3,26 @@
 //! Everything but moving bytes happens on the thread that runs it: health checks, metrics,
 //! reloads.
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use underpass_daemon::limits::raise_open_files;
 use underpass_daemon::log::{Log, Sink};
 
 use crate::echo::EchoOptions;
-use crate::endpoint::{Bound, BoundPath, Endpoint, EndpointError, Listener};
+use crate::endpoint::{Bound, BoundPath, Endpoint, Listener};
 use crate::health;
 use crate::metrics::{self, Counters};
 use crate::proxy::Version;
+use crate::signals::{Signals, reload_on, stop_on};
 use crate::tally::Tally;
+use crate::target_list::{Targets, TargetsError};
 use crate::targets::TargetSet;
 use crate::tee::Tee;
 use crate::worker::{self, Ends, Service, Start};
@@ -63,15 +62,6 @@ pub struct Options {
     pub log: Sink,
 }
 
-/// Where the targets come from.
-#[derive(Debug, Clone)]
-pub enum Targets {
-    /// These.
-    Fixed(Vec<Endpoint>),
-    /// The lines of this file, which is read again on SIGHUP.
-    File(PathBuf),
-}
-
 /// What connections need to know of the options.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -98,15 +88,6 @@ pub struct Relay {
     metrics: Option<std::net::TcpListener>,
     log: Log,
     signals: Signals,
-}
-
-/// The signals, which from here on are waited for and end nothing by themselves.
-#[derive(Debug)]
-struct Signals {
-    runtime: Runtime,
-    term: Signal,
-    int: Signal,
-    hup: Signal,
 }
 
 /// Why there is no relay.
@@ -140,33 +121,6 @@ pub enum BindError {
     Signals(#[source] io::Error),
 }
 
-/// Why a file of targets is of no use.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TargetsError {
-    /// It cannot be read.
-    #[error("cannot read the targets in {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel answered.
-        source: io::Error,
-    },
-    /// A line is no endpoint.
-    #[error("{}, line {line}", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// What is wrong with it.
-        source: EndpointError,
-    },
-    /// There is none.
-    #[error("no target to relay to")]
-    None,
-}
-
 /// Why a relay ended other than by a signal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -183,32 +137,6 @@ pub enum RunError {
     /// A worker ended by a bug; its message went to standard error.
     #[error("a worker panicked")]
     Panicked,
-}
-
-impl Targets {
-    /// The endpoints, read anew if they are in a file.
-    fn read(&self) -> Result<Vec<Endpoint>, TargetsError> {
-        let endpoints = match self {
-            Self::Fixed(endpoints) => endpoints.clone(),
-            Self::File(path) => read_targets(path)?,
-        };
-        if endpoints.is_empty() { Err(TargetsError::None) } else { Ok(endpoints) }
-    }
-}
-
-/// One target a line; empty lines and what follows a `#` are not read.
-fn read_targets(path: &Path) -> Result<Vec<Endpoint>, TargetsError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| TargetsError::Read { path: path.into(), source })?;
-    let mut endpoints = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.split_once('#').map_or(line, |(before, _)| before).trim();
-        if !line.is_empty() {
-            let wrong = |source| TargetsError::Line { path: path.into(), line: index + 1, source };
-            endpoints.push(line.parse().map_err(wrong)?);
-        }
-    }
-    Ok(endpoints)
 }
 
 impl Relay {
@@ -353,54 +281,6 @@ impl Relay {
     }
 }
 
-/// Tells the workers to stop at the first signal, and to hurry at every further one.
-async fn stop_on(
-    term: &mut Signal,
-    int: &mut Signal,
-    stop: &watch::Sender<bool>,
-    path: Option<BoundPath>,
-) {
-    let mut path = path;
-    loop {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        // The next relay may bind it while this one lets its connections end.
-        drop(path.take());
-        stop.send_replace(true);
-    }
-}
-
-/// Reads the targets again and opens the log anew, at each SIGHUP. Connections that are open stay
-/// with the targets they have.
-async fn reload_on(
-    hup: &mut Signal,
-    from: &Targets,
-    targets: &watch::Sender<Arc<TargetSet>>,
-    log: &Log,
-) {
-    while hup.recv().await.is_some() {
-        log.reopen();
-        if matches!(from, Targets::Fixed(_)) {
-            continue;
-        }
-        match from.read() {
-            Ok(endpoints) => {
-                let set = TargetSet::new(endpoints, Some(&targets.borrow()));
-                tracing::info!("{} targets from now on", set.targets().len());
-                targets.send_replace(Arc::new(set));
-            }
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-                tracing::warn!("the targets stay what they were: {error}{cause}");
-            }
-        }
-    }
-    std::future::pending::<()>().await;
-}
-
 fn end(workers: Vec<thread::JoinHandle<io::Result<usize>>>, log: Log) -> Result<(), RunError> {
     let mut cut = 0;
     for worker in workers {
@@ -424,15 +304,4 @@ fn shares(workers: usize) -> (usize, usize) {
     let pipes = (limit / workers / 8).min(PIPES_MAX);
     let rest = limit.saturating_sub(workers * (2 * pipes + OTHERS));
     ((rest / 2).max(1), pipes)
-}
-
-impl Signals {
-    fn watch() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let context = runtime.enter();
-        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let hup = signal(SignalKind::hangup())?;
-        drop(context);
-        Ok(Self { runtime, term, int, hup })
-    }
 }
