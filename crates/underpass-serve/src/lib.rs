@@ -11,12 +11,14 @@ mod error_page;
 mod listing;
 pub mod media_type;
 pub mod range;
+mod refusal;
 pub mod representation;
 pub mod root;
 mod server;
 pub mod service;
 mod site;
 pub mod target;
+mod tree;
 mod wire;
 mod worker;
 

@@ -4,38 +4,23 @@
 //! the look-up is tried without waiting, on the worker, and only if the kernel's name cache
 //! lacks the answer on a thread that may wait; listings are always made there.
 //!
-//! Source: RFC 9110 §9.3.1, §9.3.2, §15.4.9 (308), §15.5; RFC 9112 §3.2 (Host).
+//! Source: RFC 9110 §9.3.1, §9.3.2, §15.4.9 (308).
 
-use std::error::Error;
-use std::ffi::OsStr;
-use std::fs::File;
-use std::iter::successors;
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header::{HOST, HeaderValue};
+use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri};
 use rustix::io::Errno;
-use underpass::{FileCache, MapError, Stability};
+use underpass::Stability;
 
 use crate::answer::Answer;
-use crate::conditional::sole;
 use crate::listing::Listing;
-use crate::representation::{Representation, RepresentationError};
-use crate::root::{Found, OpenError, Root, Wait};
-use crate::target::{Target, TargetError};
-
-/// What stands for a directory if it is there.
-const INDEX: &[u8] = b"index.html";
-
-/// How long a path may lead to a file that has been replaced; a file in demand is then looked
-/// up ten times a second, which costs nothing that shows.
-const FRESH_FOR: Duration = Duration::from_millis(100);
+use crate::refusal::{Refusal, admit, chain};
+use crate::root::{OpenError, Root, Wait};
+use crate::target::Target;
+use crate::tree::{Resource, Tree};
 
 /// Answers requests for what lies beneath one directory. Shared by all workers.
 #[derive(Debug)]
@@ -43,44 +28,11 @@ pub struct Service {
     tree: Arc<Tree>,
 }
 
-/// The part of the service that threads which may wait hold on to.
-#[derive(Debug)]
-struct Tree {
-    root: Root,
-    files: FileCache<Representation>,
-    stability: Stability,
-}
-
-/// What a target leads to.
-enum Resource {
-    File(Arc<Representation>),
-    /// A directory without an index, asked for with the slash.
-    Directory(OwnedFd),
-    /// A directory asked for without the slash.
-    Unslashed,
-}
-
-/// Why a request gets no file.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("the request has not exactly one Host field")]
-    Host,
-    #[error("the method is neither GET nor HEAD")]
-    Method,
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error(transparent)]
-    Represent(#[from] RepresentationError),
-}
-
 impl Service {
     /// A service for `root` that keeps up to `open_files_max` files open and mapped.
     #[must_use]
     pub fn new(root: Root, open_files_max: NonZeroUsize, stability: Stability) -> Self {
-        let files = FileCache::new(open_files_max, FRESH_FOR);
-        Self { tree: Arc::new(Tree { root, files, stability }) }
+        Self { tree: Arc::new(Tree::new(root, open_files_max, stability)) }
     }
 
     /// Answers a request that needs no look-up: its file is open, or its method is refused.
@@ -147,113 +99,6 @@ impl Service {
     }
 }
 
-impl Tree {
-    /// The file kept for a target, unless its path is due to be looked up again, or sending it
-    /// has found that it was changed in place.
-    fn kept(&self, target: &Target<'_>) -> Option<Arc<Representation>> {
-        let kept = self.files.fresh(target.as_bytes())?;
-        let is_as_described = kept.file().is_none_or(|file| !file.has_changed());
-        is_as_described.then_some(kept)
-    }
-
-    fn look_up(&self, path: &[u8], wait: Wait) -> Result<Resource, Refusal> {
-        if !(path.is_empty() || path.ends_with(b"/")) {
-            return match self.root.open_beneath(path, wait)? {
-                Found::File(file, _) => Ok(Resource::File(self.keep(path, file, path)?)),
-                Found::Directory(_) => Ok(Resource::Unslashed),
-            };
-        }
-        let index = [path, INDEX].concat();
-        match self.root.open_beneath(&index, wait) {
-            Ok(Found::File(file, _)) => {
-                return Ok(Resource::File(self.keep(path, file, INDEX)?));
-            }
-            Ok(Found::Directory(_)) | Err(OpenError::Absent) => {}
-            Err(error) => return Err(error.into()),
-        }
-        match self.root.open_beneath(path, wait)? {
-            Found::Directory(directory) => Ok(Resource::Directory(directory)),
-            Found::File(..) => Err(OpenError::Absent.into()),
-        }
-    }
-
-    /// The representation of a file just opened: the one kept for the path if the file is the
-    /// same, else a new one, which is kept once its validators are as good as they get.
-    fn keep(
-        &self,
-        path: &[u8],
-        file: File,
-        name: &[u8],
-    ) -> Result<Arc<Representation>, RepresentationError> {
-        let name = Path::new(OsStr::from_bytes(name));
-        let make = |file| Representation::of(file, name, self.stability);
-        if self.stability == Stability::Lease {
-            // Writers wait for as long as the lease is held: for one response, not for as long
-            // as a cache likes.
-            return make(file.into()).map(Arc::new);
-        }
-        let representation = self.files.refresh(path, file.into(), make)?;
-        if !representation.is_settled() {
-            self.files.forget(path);
-        }
-        Ok(representation)
-    }
-}
-
-impl Refusal {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Host => StatusCode::BAD_REQUEST,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Target(TargetError::Slash { .. }) | Self::Open(OpenError::Absent) => {
-                StatusCode::NOT_FOUND
-            }
-            Self::Target(_) => StatusCode::BAD_REQUEST,
-            Self::Open(OpenError::Denied) => StatusCode::FORBIDDEN,
-            Self::Open(OpenError::Exhausted(_) | OpenError::WouldWait) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Represent(RepresentationError::Map(error)) if will_pass(error) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Open(OpenError::Failed(_)) | Self::Represent(_) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
-        }
-    }
-}
-
-/// What a request must be before its target is looked at.
-fn admit(request: &Parts) -> Result<(), Refusal> {
-    // RFC 9112 §3.2: a server MUST answer 400 to an HTTP/1.1 request that lacks a Host field or
-    // has several.
-    if request.version == Version::HTTP_11 && sole(&request.headers, &HOST).is_none() {
-        return Err(Refusal::Host);
-    }
-    if !matches!(request.method, Method::GET | Method::HEAD) {
-        return Err(Refusal::Method);
-    }
-    Ok(())
-}
-
-/// Whether a later request may succeed: limits are reached, the file shrank just now, or
-/// somebody writes to a file that is to be leased.
-fn will_pass(error: &MapError) -> bool {
-    match error {
-        MapError::TooMany { .. } | MapError::Range { .. } => true,
-        MapError::Call { source, .. } => {
-            matches!(*source, Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM)
-        }
-        _ => false,
-    }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let causes = successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
-}
-
 /// The same target with a slash at its end, so that relative references of the directory's page
 /// resolve; the query is kept.
 fn redirect_to_slash(target: &Target<'_>, uri: &Uri) -> Answer {
@@ -271,8 +116,10 @@ fn redirect_to_slash(target: &Target<'_>, uri: &Uri) -> Answer {
 mod tests {
     use std::fs;
     use std::os::unix::fs::{OpenOptionsExt, symlink};
+    use std::path::Path;
 
     use http::Request;
+    use http::header::HOST;
     use rustix::fs::OFlags;
 
     use super::*;
