@@ -20,11 +20,14 @@ use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
 use super::{cpu, files, http};
 
-const KEPT: Quantity = Quantity { name: "KiB/connection", better: Better::Less, decimals: 2 };
-const TOTAL: Quantity = Quantity { name: "MiB in all", better: Better::Neither, decimals: 1 };
-const ALIVE: Quantity = Quantity { name: "answered", better: Better::Neither, decimals: 0 };
+pub(super) const KEPT: Quantity =
+    Quantity { name: "KiB/connection", better: Better::Less, decimals: 2 };
+pub(super) const TOTAL: Quantity =
+    Quantity { name: "MiB in all", better: Better::Neither, decimals: 1 };
+pub(super) const ALIVE: Quantity =
+    Quantity { name: "answered", better: Better::Neither, decimals: 0 };
 
-const CASE: &str = "idle";
+pub(super) const CASE: &str = "idle";
 
 /// The file that each connection has fetched once.
 const BODY_BYTES: u64 = 1024;
@@ -77,11 +80,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
             }
             let after = settled(server.id())?;
             let alive = open.iter_mut().filter_map(|client| fetch(client).ok()).count();
-            let kept = after.saturating_sub(before);
-            let (kept, count) = (f64::from(u32::try_from(kept)?), f64::from(*connections));
-            report.sample(CASE, peer.name(), KEPT, kept / count);
-            report.sample(CASE, peer.name(), TOTAL, kept / 1024.0);
-            report.sample(CASE, peer.name(), ALIVE, f64::from(u32::try_from(alive)?));
+            let kept_kib = after.saturating_sub(before);
+            sample(report, peer.name(), *connections, kept_kib, u32::try_from(alive)?)?;
             drop(open);
             server.stop()?;
         }
@@ -92,8 +92,23 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// Notes what connections have cost one server, and how many of them it still answered.
+pub(super) fn sample(
+    report: &mut Report,
+    who: &str,
+    connections: u32,
+    kept_kib: u64,
+    alive: u32,
+) -> Result<()> {
+    let kept = f64::from(u32::try_from(kept_kib)?);
+    report.sample(CASE, who, KEPT, kept / f64::from(connections));
+    report.sample(CASE, who, TOTAL, kept / 1024.0);
+    report.sample(CASE, who, ALIVE, f64::from(alive));
+    Ok(())
+}
+
 /// Raises the limit that the servers started from here inherit.
-fn allow_descriptors(wanted: u64) -> Result<()> {
+pub(super) fn allow_descriptors(wanted: u64) -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     let allowed = |limit: Option<u64>| limit.is_none_or(|limit| limit >= wanted);
     if !allowed(limit.current) {
@@ -125,7 +140,7 @@ fn fetch(client: &mut TcpStream) -> Result<()> {
 }
 
 /// Anonymous memory of a process and its descendants, in KiB.
-fn anonymous_kib(process: u32) -> Result<u64> {
+pub(super) fn anonymous_kib(process: u32) -> Result<u64> {
     let mut sum = 0;
     for id in cpu::family(process)? {
         let path = format!("/proc/{id}/smaps_rollup");
@@ -138,7 +153,7 @@ fn anonymous_kib(process: u32) -> Result<u64> {
 }
 
 /// Anonymous memory once it stands still.
-fn settled(process: u32) -> Result<u64> {
+pub(super) fn settled(process: u32) -> Result<u64> {
     let (mut last, mut looks) = (anonymous_kib(process)?, 0);
     let steady = wait::until(Duration::from_secs(30), || {
         let now = anonymous_kib(process);

@@ -16,6 +16,7 @@ mod idle;
 mod load;
 mod peers;
 mod relay;
+mod relay_idle;
 mod report;
 mod serve;
 mod stats;

@@ -1,4 +1,4 @@
-//! `bench relay`: TCP proxies side by side: bulk, small round trips, new connections.
+//! `bench relay`: TCP proxies side by side: bulk, small round trips, new connections, idle ones.
 //!
 //! Every relay has the same target, which runs here: it discards what a connection sends
 //! (`MSG_TRUNC`, so that the relay is what is measured) or echoes it, as the first byte says.
@@ -21,7 +21,7 @@ use underpass_testkit::server::{Server, free_address};
 
 use super::report::{Better, Quantity, Report};
 use super::serve::{FLOW, PRICE};
-use super::{cpu, files, peers};
+use super::{cpu, files, peers, relay_idle};
 use crate::workspace;
 
 const TRIPS: Quantity = Quantity { name: "trips/s", better: Better::More, decimals: 0 };
@@ -33,10 +33,13 @@ const OPENING: Quantity = Quantity { name: "CPU us/conn", better: Better::Less, 
 const DISCARD: u8 = b'd';
 
 /// Any other is echoed.
-const MESSAGE: [u8; 64] = [b'e'; 64];
+pub(super) const MESSAGE: [u8; 64] = [b'e'; 64];
 
 /// The file that is sent again and again; it stays in the page cache.
 const FILE_BYTES: u64 = 64 << 20;
+
+/// Connections that a relay has room for while it moves bytes.
+const ROOM: u32 = 2000;
 
 /// A proxy that takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,7 +53,7 @@ pub(crate) enum Relay {
 }
 
 impl Relay {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Haproxy => "haproxy",
             Self::SpliceLoop => "C splice loop",
@@ -58,7 +61,13 @@ impl Relay {
         }
     }
 
-    fn start(self, target: SocketAddr, scratch: &Path) -> Result<Server> {
+    /// Starts it, with room for `connections` at a time.
+    pub(super) fn start(
+        self,
+        target: SocketAddr,
+        scratch: &Path,
+        connections: u32,
+    ) -> Result<Server> {
         let address = free_address()?;
         let mut command = match self {
             Self::Haproxy => {
@@ -66,7 +75,8 @@ impl Relay {
                 let text = fs::read_to_string(&template)
                     .with_context(|| template.display().to_string())?
                     .replace("@LISTEN@", &address.to_string())
-                    .replace("@TARGET@", &target.to_string());
+                    .replace("@TARGET@", &target.to_string())
+                    .replace("@CONNECTIONS@", &connections.to_string());
                 let file = scratch.join("haproxy.cfg");
                 fs::write(&file, text)?;
                 let mut command = cpu::pinned(cpu::SERVING, "haproxy")?;
@@ -103,6 +113,10 @@ pub(crate) struct Options {
     /// How long small messages and new connections are counted, in seconds.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// Connections that are open while nothing moves on them, as far as the limit on open files
+    /// allows; 0 leaves the case out.
+    #[arg(long, default_value_t = 10_000)]
+    idle: u32,
     /// The relays; the first is what the others are compared with.
     #[arg(
         long,
@@ -116,7 +130,7 @@ pub(crate) struct Options {
 impl Options {
     /// Just enough to see that everything still works.
     pub(crate) fn smoke(mut self) -> Self {
-        (self.rounds, self.mib, self.seconds) = (1, 64, 0.05);
+        (self.rounds, self.mib, self.seconds, self.idle) = (1, 64, 0.05, 50);
         self
     }
 }
@@ -129,7 +143,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     let (path, file) = files::patterned(dir.path(), "bulk", FILE_BYTES)?;
     let mut running = Vec::new();
     for relay in &options.relays {
-        running.push((*relay, relay.start(target, dir.path())?));
+        running.push((*relay, relay.start(target, dir.path(), ROOM)?));
     }
     for round in 0..options.rounds as usize {
         for i in 0..running.len() {
@@ -151,6 +165,11 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     report.table("openings", "connections of one 64 B trip", &whole, &[OPENED, OPENING]);
     for (_, server) in running {
         server.stop()?;
+    }
+    if options.idle > 0 {
+        let mut relays = options.relays.clone();
+        relays.retain(|relay| *relay != Relay::SpliceLoop);
+        relay_idle::run(&relays, options.idle, dir.path(), report)?;
     }
     Ok(())
 }
@@ -183,7 +202,7 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn connect(server: &Server) -> Result<TcpStream> {
+pub(super) fn connect(server: &Server) -> Result<TcpStream> {
     let stream = TcpStream::connect(server.address())?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -214,7 +233,7 @@ fn bulk(who: &str, server: &Server, file: &File, bytes: u64, report: &mut Report
     Ok(())
 }
 
-fn trip(stream: &mut TcpStream) -> Result<()> {
+pub(super) fn trip(stream: &mut TcpStream) -> Result<()> {
     stream.write_all(&MESSAGE)?;
     let mut back = [0; MESSAGE.len()];
     stream.read_exact(&mut back)?;
