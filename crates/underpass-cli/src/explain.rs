@@ -26,8 +26,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// In tier B looks are at most so far apart: a ring holds some 40,000 calls.
 const PAUSE_TIER_B: Duration = Duration::from_millis(50);
 
-/// Between two looks passes so many times what a look takes.
+/// Between two looks passes so many times what a look takes: more where there is no time to spare.
 const PAUSE_LOOKS: u32 = 150;
+const PAUSE_LOOKS_BUSY: u32 = 600;
 
 /// The budget, in percent, with which there are no rests.
 const EVERYTHING: f64 = 100.0;
@@ -155,7 +156,8 @@ impl Session<'_> {
                 }
             }
             self.tell_of(watch)?;
-            let pause = (before.elapsed() * PAUSE_LOOKS).max(PAUSE_MIN).min(self.longest());
+            let times = if watch.is_partial() { PAUSE_LOOKS_BUSY } else { PAUSE_LOOKS };
+            let pause = (before.elapsed() * times).max(PAUSE_MIN).min(self.longest());
             due = Instant::now() + pause.min(hurry);
         }
     }

@@ -43,6 +43,8 @@ pub enum Capability {
     KernelTls,
     /// Tracepoints may be watched: tracefs is there and may be read.
     Tracepoints,
+    /// The processor is none that qemu makes up, which takes minutes for gigabytes.
+    RealProcessor,
     /// A program is on the `PATH`.
     Program(&'static str),
 }
@@ -71,6 +73,7 @@ impl Requirement for Capability {
             Self::Uring => uring_is_enabled(),
             Self::KernelTls => tls_is_available(),
             Self::Tracepoints => tracefs_is_readable(),
+            Self::RealProcessor => processor_is_real(),
             Self::Program(name) => on_the_path(name),
         }
     }
@@ -191,6 +194,15 @@ fn tls_is_available() -> Result<(), Missing> {
 fn tracefs_is_readable() -> Result<(), Missing> {
     let id = std::fs::read("/sys/kernel/tracing/events/raw_syscalls/sys_exit/id");
     id.map(drop).map_err(|error| Missing::new(format!("tracefs cannot be read: {error}")))
+}
+
+fn processor_is_real() -> Result<(), Missing> {
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    // The model's name, of its `max` too.
+    if processors.contains("QEMU TCG CPU") {
+        return Err(Missing::new("the processor is one that qemu makes up"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

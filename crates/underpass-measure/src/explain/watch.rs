@@ -195,6 +195,12 @@ impl Watch {
         }
     }
 
+    /// Whether the watch has had to rest, so that parts of the time went unseen.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.pace.as_ref().is_some_and(|pace| pace.looked().is_some())
+    }
+
     /// What this watch is privileged to know.
     #[must_use]
     pub const fn tier(&self) -> Tier {

@@ -12,7 +12,7 @@ use underpass_measure::explain::report::Report;
 use underpass_measure::explain::watch::Watch;
 use underpass_measure::probe::Probe;
 use underpass_testkit::payload::pattern;
-use underpass_testkit::skip::Capability::{Program, Root};
+use underpass_testkit::skip::Capability::{Program, RealProcessor, Root};
 use underpass_testkit::{require, wait};
 
 use crate::explain::made::*;
@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[test]
 fn what_leaves_during_a_rest_is_neither_counted_nor_taken_for_sent_again() {
     require!(Root);
+    require!(RealProcessor);
     let mut probe = Probe::load().unwrap();
     probe.follow(std::process::id()).unwrap();
     let file = tempfile::tempfile().unwrap();
