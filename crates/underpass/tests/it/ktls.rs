@@ -4,7 +4,7 @@
 use std::io::{ErrorKind as IoErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
 use rustls::version::{TLS12, TLS13};
@@ -52,7 +52,7 @@ impl Write for Recorded {
     }
 }
 
-/// A client after its handshake, and a server that does its part on a thread.
+/// A client and a server after their handshake; the server goes on upon a thread.
 struct Ends<T> {
     client: ClientConnection,
     socket: ByRecord<TcpStream>,
@@ -71,6 +71,7 @@ fn shaken<T: Send + 'static>(
     let address = listener.local_addr().unwrap();
     let wire = Arc::new(Mutex::new(Vec::new()));
     let recorded = Arc::clone(&wire);
+    let (shake, shook) = mpsc::channel();
     let server = std::thread::spawn(move || {
         let socket = Recorded(listener.accept().unwrap().0, recorded);
         let mut connection = ServerConnection::new(server).unwrap();
@@ -78,6 +79,7 @@ fn shaken<T: Send + 'static>(
         while connection.is_handshaking() {
             connection.complete_io(&mut socket).unwrap();
         }
+        shake.send(()).unwrap();
         serve(StreamOwned::new(connection, socket))
     });
     let mut client = ClientConnection::new(client, NAME.try_into().unwrap()).unwrap();
@@ -85,6 +87,8 @@ fn shaken<T: Send + 'static>(
     while client.is_handshaking() {
         client.complete_io(&mut socket).unwrap();
     }
+    // What a client of TLS 1.3 sends at once could be read by the server with its Finished.
+    shook.recv().unwrap();
     Ends { client, socket, server, wire }
 }
 
