@@ -13,6 +13,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::skip::{Capability, Missing, Requirement};
 
@@ -203,10 +205,14 @@ impl Throttle {
         if !controllers.split_whitespace().any(|controller| controller == "io") {
             return Ok(None);
         }
-        let home = cgroup_of_self(&root, "")?;
+        // Another test of the process may have moved it already.
+        static HOME: OnceLock<PathBuf> = OnceLock::new();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let now = cgroup_of_self(&root, "")?;
+        let home = HOME.get_or_init(|| now).clone();
         std::fs::write(root.join("cgroup.subtree_control"), "+io")?;
-        let own =
-            root.join(format!("underpass-{}-{}", std::process::id(), device.replace(':', "-")));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let own = root.join(format!("underpass-{}-{number}", std::process::id()));
         std::fs::create_dir(&own)?;
         let throttle = Self::V2 { own: own.clone(), home };
         std::fs::write(own.join("io.max"), format!("{device} rbps={bytes_per_s}"))?;
