@@ -55,10 +55,7 @@ impl Crew {
 
     fn fail(&self, stop: Stop) {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(stop);
-        for socket in &*self.sockets.lock().unwrap_or_else(PoisonError::into_inner) {
-            let closed = rustix::net::shutdown(socket, Shutdown::Both);
-            debug_assert_ne!(closed, Err(rustix::io::Errno::NOTSOCK), "they are sockets");
-        }
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(hang_up);
     }
 
     /// Runs the first share on this thread and the others on threads of their own, each with a
@@ -135,6 +132,11 @@ impl Crew {
     }
 }
 
+fn hang_up(socket: &OwnedFd) {
+    let closed = rustix::net::shutdown(socket, Shutdown::Both);
+    debug_assert_ne!(closed, Err(rustix::io::Errno::NOTSOCK), "they are sockets");
+}
+
 /// The keeper of a part that is to be gone on with. One connection that brings the end of it
 /// needs none: its length says as much.
 pub(crate) fn keeper<'f>(
@@ -180,7 +182,10 @@ pub(crate) fn fetch(
     let before = drive.done;
     let own = |drive: &mut Drive<'_>| {
         let drain = Drain::File { file: file.as_fd(), at: first };
-        carry(drive, body.content(), Place::Kernel(drain), None).map(|_| ())
+        carry(drive, body.content(), Place::Kernel(drain), None)?;
+        // The server has more to say on this connection, and may serve one at a time.
+        hang_up(&body.connection().socket().fd);
+        Ok(())
     };
     crew.work((request, keeper.as_ref()), drive, own, &|index, drive| {
         let share = shares[index];

@@ -21,8 +21,8 @@ use underpass_testkit::tls::{Identity, Kind};
 
 const LEN: u64 = 1_234_567;
 
-/// Of content that several connections share.
-const LONG: u64 = 3 * LEN;
+/// Of content that several connections share: more than the sockets between them hold.
+const LONG: u64 = 12 * LEN;
 
 const KINDS: [Kind; 3] = [
     (&TLS13, "AES_256_GCM_SHA384"),
@@ -130,7 +130,7 @@ fn serve(mut stream: Stream, put: &Sender<Vec<u8>>) -> io::Result<()> {
     stream.flush()
 }
 
-/// What a request with a range is answered, of content that is three times as long.
+/// What a request with a range is answered, of content that is longer.
 fn range(stream: &mut Stream, head: &str) -> io::Result<()> {
     let asked = head.split("Range: bytes=").nth(1).and_then(|rest| rest.lines().next()).unwrap();
     let (first, last) = asked.split_once('-').unwrap();
