@@ -177,21 +177,13 @@ fn onto(
     outlet: &mut Outlet<'_>,
     digest: Option<&mut Digest>,
 ) -> Result<u64, Stop> {
-    match outlet {
-        Outlet::Target(target, at) => {
-            let drain = Drain::File { file: target.file().as_fd(), at: *at };
-            carry(drive, content, Place::Kernel(drain), digest)
-        }
-        Outlet::Open(file, at) => {
-            let drain = Drain::File { file: file.as_fd(), at: *at };
-            carry(drive, content, Place::Kernel(drain), digest)
-        }
-        Outlet::Stream(stream) => {
-            let drain = Drain::Stream(stream.fd.as_fd());
-            carry(drive, content, Place::Kernel(drain), digest)
-        }
-        Outlet::Put(put) => into_put(drive, content, put, digest),
-    }
+    let drain = match outlet {
+        Outlet::Target(target, at) => Drain::File { file: target.file().as_fd(), at: *at },
+        Outlet::Open(file, at) => Drain::File { file: (*file).as_fd(), at: *at },
+        Outlet::Stream(stream) => Drain::Stream(stream.fd.as_fd()),
+        Outlet::Put(put) => return into_put(drive, content, put, digest),
+    };
+    carry(drive, content, Place::Kernel(drain), digest)
 }
 
 fn into_put(

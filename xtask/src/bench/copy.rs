@@ -18,11 +18,8 @@ use clap::{Args, ValueEnum};
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use super::report::{Better, Quantity, Report};
+use super::report::{FLOW, PRICE, Report};
 use super::{cpu, files, peers};
-
-const FLOW: Quantity = Quantity { name: "GB/s", better: Better::More, decimals: 2 };
-const PRICE: Quantity = Quantity { name: "CPU s/GB", better: Better::Less, decimals: 4 };
 
 /// How much, and how often.
 #[derive(Debug, Clone, Args)]

@@ -19,8 +19,7 @@ use clap::{Args, ValueEnum};
 use rustix::net::RecvFlags;
 use underpass_testkit::server::{Server, free_address};
 
-use super::report::{Better, Quantity, Report};
-use super::serve::{FLOW, PRICE};
+use super::report::{Better, FLOW, PRICE, Quantity, Report};
 use super::{cpu, files, peers, relay_idle};
 use crate::workspace;
 

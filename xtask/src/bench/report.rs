@@ -35,6 +35,11 @@ pub(crate) struct Quantity {
     pub decimals: usize,
 }
 
+/// 10^9 bytes a second.
+pub(crate) const FLOW: Quantity = Quantity { name: "GB/s", better: Better::More, decimals: 2 };
+/// Processor seconds for 10^9 bytes.
+pub(crate) const PRICE: Quantity = Quantity { name: "CPU s/GB", better: Better::Less, decimals: 4 };
+
 impl Quantity {
     fn width(self) -> usize {
         if self.better == Better::Neither { 16 } else { 26 }

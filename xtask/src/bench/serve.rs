@@ -13,14 +13,12 @@ use underpass_testkit::server::Server;
 
 use super::load::{Asking, Client, Load};
 use super::peers::Peer;
-use super::report::{Better, Quantity, Report};
+use super::report::{Better, FLOW, PRICE, Quantity, Report};
 use super::{cpu, files, http};
 
 pub(super) const RATE: Quantity = Quantity { name: "req/s", better: Better::More, decimals: 0 };
 pub(super) const COST: Quantity =
     Quantity { name: "CPU us/req", better: Better::Less, decimals: 2 };
-pub(super) const FLOW: Quantity = Quantity { name: "GB/s", better: Better::More, decimals: 2 };
-pub(super) const PRICE: Quantity = Quantity { name: "CPU s/GB", better: Better::Less, decimals: 4 };
 const BUSY: Quantity = Quantity { name: "busy", better: Better::Neither, decimals: 2 };
 const FAILED: Quantity = Quantity { name: "failed", better: Better::Neither, decimals: 0 };
 

@@ -24,13 +24,11 @@ use underpass::{Error, ErrorKind, Method, Policy, Sink, Source, Transfer};
 use underpass_testkit::disk::Disk;
 
 use super::drain::{self, Kind, Reader, Reading};
-use super::report::{Better, Quantity, Report};
+use super::report::{Better, FLOW, PRICE, Quantity, Report};
 use super::{cpu, files, peers};
 use crate::process::output;
 
-const PRICE: Quantity = Quantity { name: "CPU s/GB", better: Better::Less, decimals: 4 };
 const CALLS: Quantity = Quantity { name: "calls/MiB", better: Better::Neither, decimals: 1 };
-const FLOW: Quantity = Quantity { name: "GB/s", better: Better::More, decimals: 2 };
 
 /// Transfers between two looks at the clocks, where the file stays in the cache.
 const BATCH: u32 = 16;

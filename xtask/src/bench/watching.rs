@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use underpass_testkit::server::Server;
 
 use super::peers::{self, Peer};
-use super::report::{Better, Quantity, Report};
-use super::serve::{COST, Case, FLOW, PRICE, RATE, large, small};
+use super::report::{Better, FLOW, PRICE, Quantity, Report};
+use super::serve::{COST, Case, RATE, large, small};
 use super::{cpu, files, http};
 
 /// How long.

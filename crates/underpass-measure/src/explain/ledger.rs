@@ -116,16 +116,24 @@ impl Ledger {
             let uses = uses(evidence, context, socket.inode);
             split(place, socket, &uses, &mut parts, &mut pieces);
         }
-        let readers = readers(evidence, context);
+        Self::closed(parts, &pieces, readers(evidence, context), Basis::Pages)
+    }
+
+    /// Enters what was given from memory, by the files that its process read.
+    pub(crate) fn closed(
+        mut parts: Vec<Part>,
+        pieces: &[Piece],
+        readers: BTreeMap<u32, Reader>,
+        basis: Basis,
+    ) -> Self {
         for (process, reader) in &readers {
-            let own: Vec<Piece> =
-                pieces.iter().filter(|piece| piece.process == *process).cloned().collect();
+            let own = pieces.iter().filter(|piece| piece.process == *process).cloned().collect();
             reading::attribute(reader, own, &mut parts);
         }
         let without_reader = pieces.iter().filter(|piece| !readers.contains_key(&piece.process));
         parts.extend(without_reader.map(Piece::memory));
         parts.retain(|part| part.bytes > 0);
-        Self { parts, readers, basis: Basis::Pages }
+        Self { parts, readers, basis }
     }
 
     /// The sum of the parts that fit.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::evidence::Evidence;
 use crate::explain::context::Context;
 use crate::explain::ledger::{Ledger, Part, Way, readers, uses};
-use crate::explain::reading::{self, Piece};
+use crate::explain::reading::Piece;
 use crate::explain::report::Basis;
 use crate::explain::socket::Source;
 
@@ -112,13 +112,8 @@ pub(crate) fn ledger(
     let mut readers = readers(evidence, context);
     for (process, reader) in &mut readers {
         reader.connections = connections.get(process).copied().unwrap_or(0).max(1);
-        let own = pieces.iter().filter(|piece| piece.process == *process).cloned().collect();
-        reading::attribute(reader, own, &mut parts);
     }
-    let without_reader = pieces.iter().filter(|piece| !readers.contains_key(&piece.process));
-    parts.extend(without_reader.map(Piece::memory));
-    parts.retain(|part| part.bytes > 0);
-    Ledger { parts, readers, basis: Basis::Calls }
+    Ledger::closed(parts, &pieces, readers, Basis::Calls)
 }
 
 /// Enters bytes of a file that were passed, by how the process's packets left.

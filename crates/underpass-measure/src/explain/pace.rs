@@ -50,6 +50,7 @@ impl Pace {
         if passed < length {
             return Ok(length - passed);
         }
+        let tolls = probe.tolls()?;
         let rest = match &self.turn {
             Turn::Rest { .. } => {
                 self.rested += passed;
@@ -57,7 +58,7 @@ impl Pace {
                 None
             }
             Turn::Look { paid, .. } => {
-                let cost = probe.toll().as_secs_f64() * float(probe.tolls()?.most_since(paid));
+                let cost = probe.toll().as_secs_f64() * float(tolls.most_since(paid));
                 rest_after(passed, cost / passed.as_secs_f64(), self.budget)
             }
         };
@@ -66,7 +67,7 @@ impl Pace {
                 probe.rest();
                 Turn::Rest { since: now, length }
             }
-            None => Turn::Look { since: now, paid: probe.tolls()? },
+            None => Turn::Look { since: now, paid: tolls },
         };
         Ok(rest.unwrap_or(LOOK))
     }

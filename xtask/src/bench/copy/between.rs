@@ -12,9 +12,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use underpass_testkit::disk::{Disk, FileSystem};
 
-use super::super::report::{Better, Quantity, Report};
+use super::super::report::{Better, PRICE, Quantity, Report};
 use super::super::{cpu, files, peers};
-use super::{PRICE, end};
+use super::end;
 
 const TIME: Quantity = Quantity { name: "ms", better: Better::Less, decimals: 2 };
 

@@ -8,6 +8,7 @@ use underpass_testkit::network::Link;
 use underpass_testkit::payload::pattern;
 use underpass_testkit::require;
 use underpass_testkit::senders::{Load, Sending};
+use underpass_testkit::server::Server;
 use underpass_testkit::skip::Capability::{KernelTls, Program, Root, Tracepoints};
 
 use crate::explain::made::totals;
@@ -17,6 +18,15 @@ use crate::matrix_peers::{Pair, program};
 
 /// Neither a multiple of a page nor of a call; larger than what a socket buffers.
 const LEN: u64 = 8_388_611;
+
+/// nginx with these lines, watched, and the content of its `a.bin`.
+fn watched_nginx(lines: &str) -> (Vec<u8>, Site, Server, Watch) {
+    let content = pattern(0..LEN);
+    let site = Site::new(&[("a.bin", &content)]);
+    let nginx = site.nginx("", lines);
+    let watch = watch(nginx.id());
+    (content, site, nginx, watch)
+}
 
 fn watch(process: u32) -> Watch {
     let watch = Watch::start_within(process, Tier::B).unwrap();
@@ -42,10 +52,7 @@ fn nginx_with_sendfile_is_likely_to_have_lent_what_curl_got_and_that_is_no_proof
     require!(Tracepoints);
     require!(Program("nginx"));
     require!(Program("curl"));
-    let content = pattern(0..LEN);
-    let site = Site::new(&[("a.bin", &content)]);
-    let nginx = site.nginx("", "sendfile on;");
-    let mut watch = watch(nginx.id());
+    let (content, _site, nginx, mut watch) = watched_nginx("sendfile on;");
     assert!(curl("http", nginx.address(), "a.bin", &[]) == content);
     assert!(curl("http", nginx.address(), "a.bin", &[]) == content);
     let report = report(&mut watch);
@@ -66,10 +73,7 @@ fn nginx_without_sendfile_has_copied_for_certain() {
     require!(Tracepoints);
     require!(Program("nginx"));
     require!(Program("curl"));
-    let content = pattern(0..LEN);
-    let site = Site::new(&[("a.bin", &content)]);
-    let nginx = site.nginx("", "sendfile off;");
-    let mut watch = watch(nginx.id());
+    let (content, _site, nginx, mut watch) = watched_nginx("sendfile off;");
     assert!(curl("http", nginx.address(), "a.bin", &[]) == content);
     let report = report(&mut watch);
     assert_eq!(totals(&report)[..3], [0, LEN, 0]);
