@@ -6,11 +6,12 @@
 //!
 //! Source: RFC 9110 §13.1.5, §14.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use rustix::net::Shutdown;
@@ -30,7 +31,8 @@ pub(crate) const SHARE_BYTES_MIN: u64 = 1 << 20;
 
 /// What the connections share.
 pub(crate) struct Crew {
-    sockets: Mutex<Vec<OwnedFd>>,
+    /// Those that are open, by connection.
+    sockets: Mutex<BTreeMap<usize, OwnedFd>>,
     /// The first failure.
     failed: Mutex<Option<Stop>>,
     /// Bytes in place, by connection.
@@ -47,15 +49,22 @@ impl Crew {
     }
 
     /// Has a connection closed with the others.
-    pub(crate) fn join(&self, socket: io::Result<OwnedFd>) -> Result<(), Stop> {
+    pub(crate) fn join(&self, index: usize, socket: io::Result<OwnedFd>) -> Result<(), Stop> {
         let socket = socket.map_err(|e| Stop::call("connecting", e))?;
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+        self.sockets().insert(index, socket);
         Ok(())
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, BTreeMap<usize, OwnedFd>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fail(&self, stop: Stop) {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(stop);
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(hang_up);
+        for socket in self.sockets().values() {
+            let closed = rustix::net::shutdown(socket, Shutdown::Both);
+            debug_assert_ne!(closed, Err(rustix::io::Errno::NOTSOCK), "they are sockets");
+        }
     }
 
     /// Runs the first share on this thread and the others on threads of their own, each with a
@@ -90,6 +99,7 @@ impl Crew {
                     if let Err(stop) = other(index, &mut own) {
                         self.fail(stop);
                     }
+                    self.sockets().remove(&index);
                     counter.store(own.done, Ordering::Release);
                     (own.ledger, own.through_user_space, own.outside_calls, own.done)
                 }));
@@ -97,6 +107,7 @@ impl Crew {
             if let Err(stop) = first(drive) {
                 self.fail(stop);
             }
+            self.sockets().remove(&0);
             if let Some(own) = self.done.first() {
                 own.store(drive.done.saturating_sub(before), Ordering::Release);
             }
@@ -130,11 +141,6 @@ impl Crew {
             }
         }
     }
-}
-
-fn hang_up(socket: &OwnedFd) {
-    let closed = rustix::net::shutdown(socket, Shutdown::Both);
-    debug_assert_ne!(closed, Err(rustix::io::Errno::NOTSOCK), "they are sockets");
 }
 
 /// The keeper of a part that is to be gone on with. One connection that brings the end of it
@@ -174,7 +180,7 @@ pub(crate) fn fetch(
     let (first, to) = shares[0];
     body.limit(to - first);
     let crew = Crew::new(shares.len() as u64);
-    crew.join(body.socket())?;
+    crew.join(0, body.socket())?;
     let keeper = keeper(request, file, pieces, shares.len())?;
     for (index, (from, _)) in shares.iter().enumerate() {
         keeper.iter().for_each(|keeper| keeper.begin(index, *from));
@@ -183,14 +189,14 @@ pub(crate) fn fetch(
     let own = |drive: &mut Drive<'_>| {
         let drain = Drain::File { file: file.as_fd(), at: first };
         carry(drive, body.content(), Place::Kernel(drain), None)?;
-        // The server has more to say on this connection, and may serve one at a time.
-        hang_up(&body.connection().socket().fd);
+        // The server has more to say here, and may serve one connection at a time.
+        body.close();
         Ok(())
     };
     crew.work((request, keeper.as_ref()), drive, own, &|index, drive| {
         let share = shares[index];
         let overlap = pieces.before(share.0).min(OVERLAP_BYTES);
-        ask_for(drive, &crew, (url, base, validator.as_deref()), (file, share, overlap))
+        ask_for(drive, (&crew, index), (url, base, validator.as_deref()), (file, share, overlap))
     })?;
     Ok(drive.done - before)
 }
@@ -198,7 +204,7 @@ pub(crate) fn fetch(
 /// One connection's share, behind some bytes that are there, to compare.
 fn ask_for(
     drive: &mut Drive<'_>,
-    crew: &Crew,
+    (crew, index): (&Crew, usize),
     (url, base, validator): (&Url, u64, Option<&str>),
     (file, (from, to), overlap): (&File, (u64, u64), u64),
 ) -> Result<(), Stop> {
@@ -211,7 +217,7 @@ fn ask_for(
     if !body.is_range || body.start != first || body.len() != Some(last - first + 1) {
         return Err(wrong("the server gave another range, or another version"));
     }
-    crew.join(body.socket())?;
+    crew.join(index, body.socket())?;
     let mut there = Stretch { file, at: from - overlap, end: from };
     let differs = resume::compare(drive, &mut there, &mut body)?;
     if let Some(at) = differs {

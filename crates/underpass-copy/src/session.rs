@@ -244,9 +244,11 @@ impl Session {
             .filter(|_| self.request.resume)
             .and_then(|path| Standing::find(path, !self.request.atomic));
         let mut inlet = self.open_source(standing.as_ref(), peer, outcome)?;
-        if let (Inlet::Http(body), Endpoint::Url(url)) = (&inlet, source) {
-            body.connection().permits(self.request.policy, url)?;
-            drive.explain(body.connection());
+        if let (Inlet::Http(body), Endpoint::Url(url)) = (&inlet, source)
+            && let Some(connection) = body.connection()
+        {
+            connection.permits(self.request.policy, url)?;
+            drive.explain(connection);
         }
         if let Some(standing) = &standing {
             let (from, to) = self.names(outcome);

@@ -77,8 +77,8 @@ fn gather(first: OwnedFd, connections: u64, more: More<'_>) -> Result<(Crew, Vec
         sockets.push(more().map_err(|error| Stop::call("connecting once more", error))?);
     }
     let crew = Crew::new(connections);
-    for socket in &sockets {
-        crew.join(socket.try_clone())?;
+    for (index, socket) in sockets.iter().enumerate() {
+        crew.join(index, socket.try_clone())?;
     }
     Ok((crew, sockets))
 }

@@ -24,6 +24,17 @@ pub(crate) struct Body<'i> {
 enum Way<'i> {
     Raw(Connection<'i>),
     Chunks(Box<Chunked<Connection<'i>>>),
+    Closed,
+}
+
+impl Read for Way<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Raw(connection) => connection.read(into),
+            Self::Chunks(chunks) => chunks.read(into),
+            Self::Closed => Ok(0),
+        }
+    }
 }
 
 impl<'i> Body<'i> {
@@ -44,15 +55,24 @@ impl<'i> Body<'i> {
 
     /// Another descriptor of its socket.
     pub(crate) fn socket(&self) -> io::Result<OwnedFd> {
-        self.connection().socket().fd.try_clone()
+        match self.connection() {
+            Some(connection) => connection.socket().fd.try_clone(),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// What it comes over.
-    pub(crate) fn connection(&self) -> &Connection<'i> {
+    pub(crate) fn connection(&self) -> Option<&Connection<'i>> {
         match &self.way {
-            Way::Raw(connection) => connection,
-            Way::Chunks(chunks) => chunks.get_ref(),
+            Way::Raw(connection) => Some(connection),
+            Way::Chunks(chunks) => Some(chunks.get_ref()),
+            Way::Closed => None,
         }
+    }
+
+    /// Closes the connection, whatever is still to come over it.
+    pub(crate) fn close(&mut self) {
+        (self.way, self.left) = (Way::Closed, Some(0));
     }
 
     /// Leaves all but the first `len` bytes of what is left out.
@@ -65,7 +85,7 @@ impl<'i> Body<'i> {
         let len = self.left;
         match &mut self.way {
             Way::Raw(connection) => connection.content(len),
-            Way::Chunks(chunks) => Content::Reader(chunks, len),
+            way @ (Way::Chunks(_) | Way::Closed) => Content::Reader(way, len),
         }
     }
 }
@@ -77,10 +97,7 @@ impl Read for Body<'_> {
         if max == 0 {
             return Ok(0);
         }
-        let n = match &mut self.way {
-            Way::Raw(connection) => connection.read(&mut into[..max])?,
-            Way::Chunks(chunks) => chunks.read(&mut into[..max])?,
-        };
+        let n = self.way.read(&mut into[..max])?;
         self.left = self.left.map(|left| left - n as u64);
         Ok(n)
     }
