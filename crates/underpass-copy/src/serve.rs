@@ -32,7 +32,7 @@ pub(crate) fn one_at_a_time(request: &Request) -> Option<&'static str> {
     if source.is_listening() && sink.is_listening() {
         return Some("both ends wait for a peer");
     }
-    if verifies(request) && (source.is_listening() || request.parallel.get() > 1) {
+    if verifies(request) && request.parallel.get() > 1 {
         return Some("further connections of one peer cannot be told from other peers");
     }
     let other = if source.is_listening() { sink } else { source };
@@ -48,6 +48,12 @@ pub(crate) fn one_at_a_time(request: &Request) -> Option<&'static str> {
         | Endpoint::TcpListen(_)
         | Endpoint::UnixListen(_) => None,
     }
+}
+
+/// Whether a peer that verifies is to send all over one connection, since a further one of its
+/// could not be told from another peer's.
+pub(crate) fn takes_one_connection(request: &Request) -> bool {
+    request.keep_listening && request.source.is_listening() && one_at_a_time(request).is_none()
 }
 
 impl Session {

@@ -11,6 +11,9 @@
 //! receiver -> sender   total length u64, BLAKE3 of what arrived [32]
 //! ```
 //!
+//! A receiver that takes one connection a peer, because it serves several at once or writes a
+//! stream, says "underpass-single 1\n" in the place of that; the sender does as above.
+//!
 //! A receiver that goes on with a part says what it has instead. A sender that has the same sends
 //! the rest in shares, see [`shares`]; one that does not says so:
 //!
@@ -41,6 +44,7 @@ use crate::outlet::Outlet;
 use crate::patient::Patient;
 use crate::pieces::Pieces;
 use crate::request::Request;
+use crate::serve;
 use crate::shares::{self, More};
 use crate::socket;
 
@@ -49,6 +53,8 @@ use crate::socket;
 pub(crate) enum Hello {
     /// The whole comes over this connection. The receiver's greeting too.
     Whole,
+    /// The receiver takes no further connections.
+    Single,
     /// A range of it does, see [`shares`].
     Ranges,
     /// The receiver has some of it.
@@ -63,9 +69,12 @@ pub(crate) const PIECES_MAX: u64 = 65;
 const HELLO_BYTES: usize = 19;
 
 impl Hello {
+    const ALL: [Self; 5] = [Self::Whole, Self::Single, Self::Ranges, Self::Resume, Self::Differs];
+
     pub(crate) const fn bytes(self) -> &'static [u8; HELLO_BYTES] {
         match self {
             Self::Whole => b"underpass-verify 1\n",
+            Self::Single => b"underpass-single 1\n",
             Self::Ranges => b"underpass-ranges 1\n",
             Self::Resume => b"underpass-resume 1\n",
             Self::Differs => b"underpass-differ 1\n",
@@ -121,11 +130,16 @@ pub(crate) fn exchange(
                         Inlet::Stream(_) | Inlet::Http(_) => unreachable!("they do not agree"),
                     }
                 }
-                (_, Inlet::File(file)) if request.parallel.get() > 1 => {
+                (Hello::Whole, Inlet::File(file)) if request.parallel.get() > 1 => {
                     let pieces = Pieces::beginning(0, file.len);
                     shares::send(request, drive, (file, &pieces), (fd, more))
                 }
-                (_, inlet) => send(request, drive, inlet, (fd.as_fd(), outlet), account),
+                (hello, inlet) => {
+                    if hello == Hello::Single && request.parallel.get() > 1 {
+                        drive.note("the other end takes one connection a peer");
+                    }
+                    send(request, drive, inlet, (fd.as_fd(), outlet), account)
+                }
             }
         }
         (_, Inlet::Stream(stream)) => {
@@ -209,21 +223,22 @@ fn receive(
         Outlet::Stream(_) | Outlet::Put(_) => (None, Pieces::beginning(0, u64::MAX)),
     };
     let is_begun = there.bytes() > 0;
+    let is_single = file.is_none() || serve::takes_one_connection(request);
     match file {
         Some((file, _)) if is_begun => again::tell(drive, &mut peer, (file, &there))?,
         Some(_) | None => peer
-            .write_all(Hello::Whole.bytes())
+            .write_all(if is_single { Hello::Single } else { Hello::Whole }.bytes())
             .map_err(|error| failed(drive, "agreeing with the other end", error))?,
     }
     let hello = greet(&mut peer, interrupt)
         .map_err(|error| failed(drive, "agreeing with the other end", error))?;
     match (hello, file, &*outlet) {
         (Hello::Differs, _, _) => Err(Stop::call("verifying", again::differs())),
-        (Hello::Resume, _, _) => {
+        (Hello::Resume | Hello::Single, _, _) => {
             let why = "the other end receives, too";
             Err(Stop::call("receiving", io::Error::new(io::ErrorKind::InvalidData, why)))
         }
-        (Hello::Ranges, Some(place), _) => {
+        (Hello::Ranges, Some(place), _) if !is_single => {
             shares::receive(request, drive, (fd, more), place, there)
         }
         (Hello::Whole, Some(_), _) if is_begun => {
@@ -234,9 +249,9 @@ fn receive(
         (Hello::Whole, None, Outlet::Stream(stream)) => {
             receive_stream(drive, &mut peer, stream.fd.as_fd(), account)
         }
-        (_, None, _) => {
-            let why = "ranges that come at once need a file to go to";
-            Err(Stop::call("receiving", io::Error::new(io::ErrorKind::InvalidInput, why)))
+        (Hello::Ranges, _, _) | (_, None, _) => {
+            let why = "ranges come where one connection was asked for";
+            Err(Stop::call("receiving", io::Error::new(io::ErrorKind::InvalidData, why)))
         }
     }
 }
@@ -333,7 +348,7 @@ pub(crate) fn greet<F: AsFd>(
     }
     let mut bytes = [0; HELLO_BYTES];
     peer.read_exact(&mut bytes)?;
-    for hello in [Hello::Whole, Hello::Ranges, Hello::Resume, Hello::Differs] {
+    for hello in Hello::ALL {
         if bytes == *hello.bytes() {
             return Ok(hello);
         }

@@ -3,6 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use underpass_testkit::wait;
 
 use super::{Waiting, assert_payload, command, failure, names, patterned, utf8};
 
@@ -128,6 +132,59 @@ fn one_file_goes_over_several_connections_whoever_listens() {
     }
 }
 
+/// What a sender says behind "123456789": no further frame, 9 bytes, and their digest.
+fn end_of_nine() -> Vec<u8> {
+    // BLAKE3 of "123456789", by Python's blake3.
+    let digest = "b7d65b48420d1033cb2595293263b6f72eabee20d55e699d0df1973b3c9deed1";
+    let digits = digest.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let numbers = [0, 9].into_iter().flat_map(u64::to_be_bytes);
+    numbers.chain(digits.map(byte)).collect()
+}
+
+#[test]
+fn a_sender_that_stalls_holds_up_no_other_that_verifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, inbox) = (patterned(dir.path(), "from", LEN), dir.path().join("inbox"));
+    std::fs::create_dir(&inbox).unwrap();
+    let arguments = ["--keep-listening", "--verify", "tcp-listen://0", utf8(&inbox)];
+    let waiting = Waiting::start(&arguments);
+    let (host, port) = waiting.host_and_port();
+    let mut stalled = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    let mut hello = [0; 19];
+    stalled.read_exact(&mut hello).unwrap();
+    assert_eq!(&hello, b"underpass-single 1\n");
+    stalled.write_all(b"underpass-verify 1\n").unwrap();
+    stalled.write_all(&9_u64.to_be_bytes()).unwrap();
+    stalled.write_all(b"1234").unwrap();
+    for (connections, is_told) in [("1", false), ("4", true)] {
+        let arguments = ["--verify", "--parallel", connections, utf8(&from), &waiting.address];
+        let (code, lines) = failure(&arguments);
+        assert_eq!(code, Some(0), "{lines}");
+        assert!(lines.contains("confirmed by the other end"), "{lines}");
+        assert_eq!(lines.contains("the other end takes one connection a peer"), is_told);
+    }
+    let end = end_of_nine();
+    stalled.write_all(b"56789").unwrap();
+    stalled.write_all(&end).unwrap();
+    let mut answer = [0; 40];
+    stalled.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, end[8..]);
+    let arrived = || (names(&inbox).len() == 3).then_some(());
+    wait::until(Duration::from_secs(10), arrived).expect("all have arrived");
+    // Who sends ranges nevertheless is refused.
+    let mut deaf = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    deaf.write_all(b"underpass-ranges 1\n").unwrap();
+    drop(deaf.read_to_end(&mut Vec::new()));
+    waiting.signal(Signal::TERM);
+    let (code, _, lines) = waiting.end();
+    assert_eq!(code, Some(0), "{lines}");
+    assert!(lines.contains("ranges come where one connection was asked for"), "{lines}");
+    assert_payload(&inbox.join("peer-1"), 0, LEN);
+    assert_payload(&inbox.join("peer-2"), 0, LEN);
+    assert_eq!(std::fs::read(inbox.join("peer-3")).unwrap(), b"123456789");
+}
+
 #[test]
 fn shares_that_do_not_make_a_file_are_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -145,13 +202,7 @@ fn shares_that_do_not_make_a_file_are_refused() {
             wire.extend_from_slice(&number.to_be_bytes());
         }
         wire.extend_from_slice(b"123456789");
-        wire.extend_from_slice(&[0; 8]);
-        wire.extend_from_slice(&9_u64.to_be_bytes());
-        // BLAKE3 of "123456789", by Python's blake3.
-        let digest = "b7d65b48420d1033cb2595293263b6f72eabee20d55e699d0df1973b3c9deed1";
-        let digits = digest.as_bytes().chunks(2);
-        let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-        wire.extend(digits.map(byte));
+        wire.extend(end_of_nine());
         peer.write_all(&wire).unwrap();
         let (code, _, line) = waiting.end();
         assert_eq!(code, Some(1), "{line}");
