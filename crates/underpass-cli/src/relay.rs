@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use underpass_relay::{BindError, Endpoint, Options, Relay, Sink, Targets, Version};
+use underpass_relay::{
+    AcceptProxy, BindError, Endpoint, Network, Options, Relay, Sink, Targets, Version,
+};
 
 use crate::args::{OrOff, address, duration, duration_or_off, processors, workers};
 use crate::exit::{remedy_of_listening, say, with_remedy};
@@ -66,9 +68,19 @@ pub(crate) struct RelayArguments {
     #[arg(long, value_name = "TIME", value_parser = duration_or_off)]
     check: Option<OrOff>,
 
-    /// Take who the client is from a PROXY header, version 1 or 2, that each one must send.
+    /// Take who the client is from a PROXY header, version 1 or 2, that everybody must send.
+    ///
+    /// Whoever reaches LISTEN may then claim to be anybody; see --accept-proxy-from.
     #[arg(long)]
     accept_proxy: bool,
+
+    /// The same of connections from these networks alone: 10.0.0.0/8, ::1, 'unix'; repeatable.
+    ///
+    /// A connection from there must begin with a header. One from elsewhere is taken for the
+    /// client that it is, and all its bytes go to the target, a PROXY header among them. 'unix'
+    /// is whoever connects to a LISTEN that is a path.
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',', conflicts_with = "accept_proxy")]
+    accept_proxy_from: Vec<Network>,
 
     /// Tell the target who the client is, in a PROXY header of this version.
     #[arg(long, value_name = "VERSION", value_enum)]
@@ -93,11 +105,16 @@ Examples:
       Let the network reach a Unix socket.
   underpass relay 0.0.0.0:443 --targets-file targets --send-proxy v2 --log relay.log
       Tell the targets who the clients are; kill -HUP reads their list again.
+  underpass relay 0.0.0.0:443 10.0.0.7:443 --accept-proxy-from 10.1.0.0/16,10.2.0.7
+      Believe the load balancers who the clients are, and nobody else.
 
 The log has a line for each connection, when it ends:
   time=… client=ADDR target=ADDR end=HOW seconds=S up=BYTES down=BYTES spliced=BYTES copied=BYTES
+    proxy=WHO
 HOW is closed, client-failed, target-failed, idle, no-target, bad-header or cut. A peer's reset
-is passed on as a reset, so that a stream that was cut short does not look complete.";
+is passed on as a reset, so that a stream that was cut short does not look complete. WHO is the
+address that sent a PROXY header, 'unix', 'stranger' for one from outside of --accept-proxy-from,
+or '-' where none is asked for.";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ProxyVersion {
@@ -129,7 +146,11 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
         idle_timeout: wanted.idle_timeout.0,
         grace: wanted.grace.0,
         connections_max: wanted.max_connections,
-        accept_proxy: wanted.accept_proxy,
+        accept_proxy: match (wanted.accept_proxy, wanted.accept_proxy_from) {
+            (true, _) => AcceptProxy::FromEverybody,
+            (false, networks) if networks.is_empty() => AcceptProxy::FromNobody,
+            (false, networks) => AcceptProxy::From(networks),
+        },
         send_proxy: wanted.send_proxy.map(|version| match version {
             ProxyVersion::V1 => Version::V1,
             ProxyVersion::V2 => Version::V2,

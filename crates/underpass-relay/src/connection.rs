@@ -25,6 +25,7 @@ use crate::proxy::{self, Addresses};
 use crate::socket::Socket;
 use crate::tally::Direction;
 use crate::targets::{Failure, Lease, Target};
+use crate::trust::Opening;
 use crate::worker::Worker;
 
 /// How long a client may take for its PROXY header; HAProxy's advice is 3 s or more.
@@ -91,7 +92,12 @@ struct Connection {
     client: Socket,
     target: Option<Socket>,
     worker: Rc<Worker>,
+    /// Who connected; `None` for the client of a Unix socket.
     peer: Option<SocketAddr>,
+    /// What was expected of it.
+    opening: Opening,
+    /// Who the client is by the peer's word.
+    announced: Option<SocketAddr>,
     lease: Option<Lease>,
     since: Instant,
     /// When bytes moved last.
@@ -106,12 +112,15 @@ struct Connection {
 impl Connection {
     fn new(client: Socket, peer: Option<SocketAddr>, worker: Rc<Worker>) -> Self {
         worker.count_accepted();
+        let opening = worker.settings.accept_proxy.opening(peer);
         let now = Instant::now();
         Self {
             client,
             target: None,
             worker,
             peer,
+            opening,
+            announced: None,
             lease: None,
             since: now,
             active: now,
@@ -126,14 +135,16 @@ impl Connection {
     async fn open(&mut self) -> Result<(), End> {
         let settings = Arc::clone(&self.worker.settings);
         let (mut announced, mut early) = (None, Vec::new());
-        if settings.accept_proxy {
-            let header = timeout(HEADER_LIMIT, read_header(&self.client)).await;
-            let Ok(Ok(header)) = header else { return Err(End::BadHeader) };
-            (announced, early) = header;
+        match self.opening {
+            Opening::Header => {
+                let header = timeout(HEADER_LIMIT, read_header(&self.client)).await;
+                let Ok(Ok(header)) = header else { return Err(End::BadHeader) };
+                (announced, early) = header;
+            }
+            Opening::Stranger => self.worker.count_stranger(),
+            Opening::Plain => {}
         }
-        if let Some(Addresses { source, .. }) = announced {
-            self.peer = Some(source);
-        }
+        self.announced = announced.map(|addresses| addresses.source);
         self.target = Some(self.connect(settings.connect_timeout).await?);
         let mut head = Vec::new();
         if let Some(version) = settings.send_proxy {
@@ -251,8 +262,8 @@ impl Connection {
         let target = self.lease.as_ref().map(|lease| &lease.target().endpoint);
         let sum = |count: fn(&Flow) -> u64| count(&self.up) + count(&self.down);
         self.worker.write_line(format_args!(
-            "client={} target={} end={} seconds={:.3} up={} down={} spliced={} copied={}",
-            OrDash(self.peer),
+            "client={} target={} end={} seconds={:.3} up={} down={} spliced={} copied={} proxy={}",
+            OrDash(self.announced.or(self.peer)),
             OrDash(target),
             self.end.name(),
             self.since.elapsed().as_secs_f64(),
@@ -260,6 +271,7 @@ impl Connection {
             self.down.delivered(),
             sum(Flow::spliced),
             sum(Flow::copied),
+            Announcer { opening: self.opening, peer: self.peer },
         ));
     }
 }
@@ -285,6 +297,23 @@ impl<T: fmt::Display> fmt::Display for OrDash<T> {
         match &self.0 {
             Some(value) => value.fmt(f),
             None => f.write_str("-"),
+        }
+    }
+}
+
+/// Whose word it is who the client is.
+struct Announcer {
+    opening: Opening,
+    peer: Option<SocketAddr>,
+}
+
+impl fmt::Display for Announcer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.opening, self.peer) {
+            (Opening::Header, Some(peer)) => peer.fmt(f),
+            (Opening::Header, None) => f.write_str("unix"),
+            (Opening::Stranger, _) => f.write_str("stranger"),
+            (Opening::Plain, _) => f.write_str("-"),
         }
     }
 }

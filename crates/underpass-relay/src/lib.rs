@@ -19,6 +19,7 @@ mod tally;
 mod target_list;
 mod targets;
 mod tee;
+mod trust;
 mod worker;
 
 pub use echo::{Echo, EchoOptions};
@@ -26,4 +27,5 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use proxy::Version;
 pub use server::{BindError, Options, Relay, RunError};
 pub use target_list::{Targets, TargetsError};
+pub use trust::{AcceptProxy, Network, NetworkError};
 pub use underpass_daemon::log::Sink;

@@ -130,6 +130,10 @@ impl Counters {
         let help = "Connections accepted";
         let family = encoder.encode_descriptor("accepted", help, None, MetricType::Counter)?;
         accepted.encode(family)?;
+        let strangers = ConstCounter::new(self.ends.strangers());
+        let help = "Connections from outside of the trusted networks, without a PROXY header";
+        let family = encoder.encode_descriptor("strangers", help, None, MetricType::Counter)?;
+        strangers.encode(family)?;
         let help = "Connections that have ended, and how";
         let mut family = encoder.encode_descriptor("ended", help, None, MetricType::Counter)?;
         let mut all = 0;

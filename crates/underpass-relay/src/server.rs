@@ -25,6 +25,7 @@ use crate::tally::Tally;
 use crate::target_list::{Targets, TargetsError};
 use crate::targets::TargetSet;
 use crate::tee::Tee;
+use crate::trust::AcceptProxy;
 use crate::worker::{self, Ends, Service, Start};
 
 /// Pipes that one worker's connections may hold at a time, where descriptors allow.
@@ -50,8 +51,8 @@ pub struct Options {
     pub grace: Option<Duration>,
     /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
     pub connections_max: Option<NonZeroUsize>,
-    /// Whether each client begins with a PROXY header.
-    pub accept_proxy: bool,
+    /// Who begins with a PROXY header.
+    pub accept_proxy: AcceptProxy,
     /// The PROXY header each target gets.
     pub send_proxy: Option<Version>,
     /// How often each target is checked; `None` for never.
@@ -69,7 +70,7 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) grace: Option<Duration>,
-    pub(crate) accept_proxy: bool,
+    pub(crate) accept_proxy: AcceptProxy,
     pub(crate) send_proxy: Option<Version>,
     pub(crate) pipes_max: usize,
 }
@@ -165,7 +166,7 @@ impl Relay {
             idle_timeout,
             grace,
             connections_max,
-            accept_proxy: false,
+            accept_proxy: AcceptProxy::FromNobody,
             send_proxy: None,
             check_every: None,
             metrics,

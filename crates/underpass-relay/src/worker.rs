@@ -41,12 +41,18 @@ const TICK: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     accepted: AtomicU64,
+    strangers: AtomicU64,
     by_end: [AtomicU64; End::ALL.len()],
 }
 
 impl Ends {
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections of which no PROXY header was expected although others have to send one.
+    pub(crate) fn strangers(&self) -> u64 {
+        self.strangers.load(Ordering::Relaxed)
     }
 
     pub(crate) fn ended(&self, end: End) -> u64 {
@@ -88,6 +94,10 @@ impl Worker {
 
     pub(crate) fn count_accepted(&self) {
         self.ends.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_stranger(&self) {
+        self.ends.strangers.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_end(&self, end: End) {

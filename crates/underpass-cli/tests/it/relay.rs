@@ -135,6 +135,31 @@ fn a_reload_reads_the_targets_again_and_a_wrong_file_changes_nothing() {
 }
 
 #[test]
+fn the_log_says_by_whose_word_a_client_is_who_it_is() {
+    let (target, address) = listener();
+    for (networks, client_is, proxy_is) in
+        [("10.0.0.0/8,127.0.0.0/8", "192.0.2.1:9", "self"), ("10.0.0.0/8", "self", "stranger")]
+    {
+        let flags = ["relay", "0", &address, "--log", "-", "--accept-proxy-from", networks];
+        let relay = start(&flags);
+        let mut client = connect(&relay);
+        let from = client.local_addr().unwrap().to_string();
+        client.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 9 80\r\nx").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        drop(accept(&target));
+        client.read_to_end(&mut Vec::new()).unwrap_or_default();
+        relay.signal(Signal::TERM);
+        let (code, stdout, _) = relay.end_of_text();
+        let or_self = |word: &'static str| if word == "self" { from.clone() } else { word.into() };
+        assert_eq!(code, Some(0));
+        assert_eq!(
+            fields(stdout.trim_end(), &["client", "proxy"]),
+            [or_self(client_is), or_self(proxy_is)]
+        );
+    }
+}
+
+#[test]
 fn an_echo_server_says_where_it_is_and_keeps_what_comes() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("kept");
@@ -202,5 +227,21 @@ fn a_start_that_fails_ends_with_1_and_one_line_with_the_remedy() {
     }
     for arguments in [&["relay", "0"][..], &["relay", "0", "nonsense"], &["echo"]] {
         assert_eq!(underpass(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    for (networks, line) in [
+        (
+            "10.0.0.0/8,10.0.0.0/33",
+            "error: invalid value '10.0.0.0/33' for '--accept-proxy-from <NETWORK>': give a \
+             network such as 10.0.0.0/8 or 2001:db8::/32, an address, or 'unix'",
+        ),
+        (
+            "10.1.2.3/8",
+            "error: invalid value '10.1.2.3/8' for '--accept-proxy-from <NETWORK>': the address \
+             has more bits than the network; give 10.0.0.0/8, or the address alone",
+        ),
+    ] {
+        let output = underpass(&["relay", "0", "1", "--accept-proxy-from", networks]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.lines().next()), (Some(2), Some(line)));
     }
 }

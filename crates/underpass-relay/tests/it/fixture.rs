@@ -8,7 +8,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use underpass_relay::{Endpoint, Options, Relay, Sink, Targets};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use underpass_relay::{AcceptProxy, Endpoint, Options, Relay, Sink, Targets};
 use underpass_testkit::wait;
 
 /// Longer than anything here takes, so that what hangs fails.
@@ -24,7 +25,7 @@ pub(crate) fn options(targets: &[Endpoint]) -> Options {
         idle_timeout: None,
         grace: None,
         connections_max: None,
-        accept_proxy: false,
+        accept_proxy: AcceptProxy::FromNobody,
         send_proxy: None,
         check_every: None,
         metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
@@ -96,6 +97,8 @@ pub(crate) fn unix(path: &Path) -> Endpoint {
 /// A listening socket on a free port, and its endpoint.
 pub(crate) fn listener() -> (TcpListener, Endpoint) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    // socket(7): it holds for accept(2) too.
+    set_socket_timeout(&listener, Timeout::Recv, Some(PATIENCE)).unwrap();
     let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
     (listener, endpoint)
 }

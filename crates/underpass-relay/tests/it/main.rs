@@ -10,3 +10,4 @@ mod peers;
 mod proxy;
 mod streams;
 mod targets;
+mod trust;

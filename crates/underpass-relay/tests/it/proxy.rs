@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 
-use underpass_relay::Version;
+use underpass_relay::{AcceptProxy, Version};
 use underpass_testkit::require;
 use underpass_testkit::server::free_address;
 use underpass_testkit::skip::Capability::Program;
@@ -53,7 +53,7 @@ fn a_target_is_told_who_the_client_is() {
 fn a_header_that_comes_in_is_passed_on_in_the_other_version() {
     let (target, endpoint) = listener();
     let mut wanted = options(&[endpoint]);
-    (wanted.accept_proxy, wanted.send_proxy) = (true, Some(Version::V1));
+    (wanted.accept_proxy, wanted.send_proxy) = (AcceptProxy::FromEverybody, Some(Version::V1));
     let relay = Running::start(wanted);
     let header =
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\0\x51ext";
@@ -75,7 +75,7 @@ fn a_header_that_comes_in_is_passed_on_in_the_other_version() {
 fn a_client_without_a_header_is_closed_and_reaches_nobody() {
     let (target, endpoint) = listener();
     let mut wanted = options(&[endpoint]);
-    wanted.accept_proxy = true;
+    wanted.accept_proxy = AcceptProxy::FromEverybody;
     let relay = Running::start(wanted);
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 1.2.3.4\r\n", b"PROXY", b""] {
         let mut client = relay.connect();
@@ -98,7 +98,7 @@ fn haproxy_understands_both_versions_and_is_understood() {
         let (target, endpoint) = listener();
         let (front, back) = (free_address().unwrap(), free_address().unwrap());
         let mut wanted = options(&[back.to_string().parse().unwrap()]);
-        (wanted.accept_proxy, wanted.send_proxy) = (true, Some(version));
+        (wanted.accept_proxy, wanted.send_proxy) = (AcceptProxy::FromEverybody, Some(version));
         let relay = Running::start(wanted);
         let timeouts = "timeout connect 5s\n timeout client 20s\n timeout server 20s";
         let configuration = format!(
