@@ -163,7 +163,7 @@ pub struct Evidence {
     pub sockets: Vec<Socket>,
     /// Bytes copied out of socket buffers, TCP and Unix.
     pub received: Vec<Received>,
-    /// The processes.
+    /// The processes that were seen to run, or to be born.
     pub processes: Vec<Process>,
     /// Events that found a table full: if not zero, the counts are lower bounds.
     pub lost: u64,

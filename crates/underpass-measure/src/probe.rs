@@ -98,6 +98,15 @@ pub struct Probe {
     toll: Duration,
 }
 
+/// What a probe looks at: each tracepoint costs those who pass it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Calls, and what leaves; nothing is received, and no process has faults or switches.
+    Sending,
+    /// All that [`Evidence`] has room for.
+    Everything,
+}
+
 /// A program that the kernel took, and its tracepoint.
 type Loaded = (OwnedFd, &'static CStr);
 
@@ -111,14 +120,17 @@ const LASTING: [Tracepoint; 3] = [
     (c"tcp_destroy_sock", |program| program.write_forget()),
 ];
 
+/// The first [`SENDING`] of them see what leaves.
 const LOOKING: [Tracepoint; 6] = [
     (c"net_dev_start_xmit", |program| program.write_transmit()),
+    (c"sys_exit", |program| program.write_calls()),
     (c"skb_copy_datagram_iovec", |program| program.write_receive()),
     (c"page_fault_user", |program| program.write_user_fault()),
     (c"page_fault_kernel", |program| program.write_kernel_fault()),
     (c"sched_switch", |program| program.write_switch()),
-    (c"sys_exit", |program| program.write_calls()),
 ];
+
+const SENDING: usize = 2;
 
 /// What the verifier says of a program that it refuses can be this long.
 const LOG_LEN: usize = 1 << 20;
@@ -136,16 +148,20 @@ impl Probe {
     ///
     /// [`ProbeError::Forbidden`] without the capabilities; [`ProbeError::Types`] without type
     /// information; the others where this kernel differs from those known.
-    pub fn load() -> Result<Self, ProbeError> {
+    pub fn load(sight: Sight) -> Result<Self, ProbeError> {
         let architecture = std::env::consts::ARCH;
         if architecture != "x86_64" {
             return Err(ProbeError::Architecture { architecture });
         }
         let maps = Maps::new().map_err(|source| failed("making a map", source))?;
         let mut offsets = offsets_of_kernel()?.clone();
-        let programs = match load_all(&LOOKING, &offsets, &maps) {
+        let tracepoints = match sight {
+            Sight::Sending => &LOOKING[..SENDING],
+            Sight::Everything => &LOOKING,
+        };
+        let programs = match load_all(tracepoints, &offsets, &maps) {
             Err(ProbeError::Refused { .. }) if offsets.cast.take().is_some() => {
-                load_all(&LOOKING, &offsets, &maps)?
+                load_all(tracepoints, &offsets, &maps)?
             }
             loaded => loaded?,
         };

@@ -21,7 +21,7 @@ use super::report::{Absent, Cache, Conditions, Link, Pair, Report};
 use super::seen::Seen;
 use super::specimen::Specimen;
 use crate::eyes::cache;
-use crate::probe::Probe;
+use crate::probe::{Probe, Sight};
 
 /// What is to be compared.
 #[derive(Debug, Clone)]
@@ -142,7 +142,7 @@ pub fn run(
         group.retain(|row| !row.timed.is_empty());
     }
     let mut measured: Vec<Measured> = measured.into_iter().flatten().collect();
-    let (tier, tier_reason) = match Probe::load() {
+    let (tier, tier_reason) = match Probe::load(Sight::Everything) {
         Ok(probe) => {
             for row in &mut measured {
                 comparison.watch(&probe, row)?;

@@ -15,7 +15,7 @@ use crate::explain::outside::{Counted, Counters};
 use crate::explain::pace::Pace;
 use crate::explain::proc;
 use crate::explain::report::{Report, Shortfall};
-use crate::probe::{Probe, ProbeError};
+use crate::probe::{Probe, ProbeError, Sight};
 use crate::trace::{Seen, Trace, TraceError};
 use crate::words::of;
 
@@ -106,7 +106,7 @@ impl Eyes {
     fn of(process: u32, most: Tier) -> Self {
         let wanted = format!("tier {most:?} was asked for");
         let mut why = match most {
-            Tier::A => match Probe::load() {
+            Tier::A => match Probe::load(Sight::Sending) {
                 Ok(probe) => return Self::Pages(Box::new(probe)),
                 Err(error) => error.to_string(),
             },

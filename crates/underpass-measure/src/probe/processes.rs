@@ -27,6 +27,7 @@ impl Program<'_> {
         self.asm.store(Width::Eight, R10, CHILD, R8);
         self.asm.store(Width::Eight, R10, ONE, 1);
         self.set(self.maps.followed.as_fd(), CHILD, ONE);
+        self.entry(self.maps.processes.as_fd(), CHILD, end);
     }
 
     /// The whole program for `sched_process_exit(task)`: its number may be given to another.

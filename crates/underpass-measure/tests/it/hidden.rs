@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use underpass_measure::probe::Probe;
+use underpass_measure::probe::{Probe, Sight};
 use underpass_testkit::wait;
 
 /// Whether this machine lets no program of the probe run while its init process does, as a
@@ -16,7 +16,7 @@ use underpass_testkit::wait;
 /// some hundred transfers over loopback one has such a packet.
 fn is_init_hidden() -> bool {
     static HIDDEN: LazyLock<bool> = LazyLock::new(|| {
-        let probe = Probe::load().unwrap();
+        let probe = Probe::load(Sight::Everything).unwrap();
         probe.follow(1).unwrap();
         let is_seen = wait::until(Duration::from_millis(500), || {
             // An orphan, whose end init is woken to hear of.

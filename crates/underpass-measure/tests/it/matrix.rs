@@ -10,7 +10,7 @@ use std::path::Path;
 
 use linux_raw_sys::general as nr;
 use underpass_measure::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Pages, Socket};
-use underpass_measure::probe::Probe;
+use underpass_measure::probe::{Probe, Sight};
 use underpass_testkit::kernel::is_slow;
 use underpass_testkit::network::Link;
 use underpass_testkit::require;
@@ -76,7 +76,7 @@ fn observe_once(
     how: Receiving,
 ) -> Observed {
     let mut pair = Pair::start(program, link);
-    let probe = Probe::load().unwrap();
+    let probe = Probe::load(Sight::Everything).unwrap();
     let (sender, receiver) = (pair.sender.id(), pair.receiver.id());
     probe.follow(sender).unwrap();
     probe.follow(receiver).unwrap();

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use underpass_measure::evidence::{Evidence, Lent, Origin};
-use underpass_measure::probe::Probe;
+use underpass_measure::probe::{Probe, Sight};
 use underpass_testkit::network::Link;
 use underpass_testkit::require;
 use underpass_testkit::senders::{Load, Peer, Program, Receiving, Sending};
@@ -40,7 +40,7 @@ fn a_socket_that_was_open_before_it_was_followed_is_counted_from_then_on() {
         let mut pair = Pair::start(&program, &link);
         let (socket, _) = pair.connect(&link);
         pair.transfer(Sending::ReadWrite, file.path(), &Load::whole(SECOND), Receiving::Copy);
-        let probe = Probe::load().unwrap();
+        let probe = Probe::load(Sight::Everything).unwrap();
         probe.follow(pair.sender.id()).unwrap();
         pair.transfer(way, file.path(), &Load::whole(FIRST), Receiving::Copy);
         pair.close();
@@ -96,7 +96,7 @@ fn two_processes_on_one_socket_are_told_apart_by_their_calls_and_pages() {
     let program = require!(program());
     let file = patterned(FIRST);
     let mut shared = Shared::connect(&program);
-    let probe = Probe::load().unwrap();
+    let probe = Probe::load(Sight::Everything).unwrap();
     let (first, second) = (shared.first.id(), shared.second.id());
     probe.follow(first).unwrap();
     probe.follow(second).unwrap();
@@ -117,7 +117,7 @@ fn a_socket_shared_with_a_stranger_shows_all_its_bytes_and_only_the_followed_cal
     let program = require!(program());
     let file = patterned(FIRST);
     let mut shared = Shared::connect(&program);
-    let probe = Probe::load().unwrap();
+    let probe = Probe::load(Sight::Everything).unwrap();
     let (first, second) = (shared.first.id(), shared.second.id());
     probe.follow(first).unwrap();
     shared.transfer(file.path());
@@ -135,7 +135,7 @@ fn a_neighbour_on_the_same_link_and_file_is_not_counted() {
     let (link, file) = (Link::loopback(), patterned(FIRST));
     let mut followed = Pair::start(&program, &link);
     let mut neighbour = Pair::start(&program, &link);
-    let probe = Probe::load().unwrap();
+    let probe = Probe::load(Sight::Everything).unwrap();
     probe.follow(followed.sender.id()).unwrap();
     let (socket, _) = followed.connect(&link);
     neighbour.connect(&link);
@@ -163,7 +163,7 @@ fn a_stranger_at_the_address_of_a_closed_socket_is_not_charged_to_its_owner() {
     let program = require!(program());
     let (link, file) = (Link::loopback(), patterned(100_000));
     let (mut owner, mut stranger) = (Pair::start(&program, &link), Pair::start(&program, &link));
-    let probe = Probe::load().unwrap();
+    let probe = Probe::load(Sight::Everything).unwrap();
     probe.follow(owner.sender.id()).unwrap();
     let load = Load::whole(100_000);
     let addresses = [&mut owner, &mut stranger].map(|pair| pair.receiver.listen(link.far()));

@@ -6,7 +6,7 @@
 //! Source: Documentation/networking/tls.rst; RFC 8446 section 5.2 (what a record adds).
 
 use underpass_measure::evidence::Origin;
-use underpass_measure::probe::Probe;
+use underpass_measure::probe::{Probe, Sight};
 use underpass_testkit::network::Link;
 use underpass_testkit::require;
 use underpass_testkit::senders::{Load, Receiving, Sending};
@@ -29,7 +29,7 @@ fn over_kernel_tls_every_byte_leaves_from_pages_of_the_kernels_own() {
     let (link, file) = (Link::loopback(), patterned(LEN));
     for way in [Sending::ReadWrite, Sending::Sendfile, Sending::Splice] {
         let mut pair = Pair::start(&program, &link);
-        let probe = Probe::load().unwrap();
+        let probe = Probe::load(Sight::Everything).unwrap();
         probe.follow(pair.sender.id()).unwrap();
         let (socket, _) = pair.connect(&link);
         pair.encrypt();

@@ -10,7 +10,7 @@ use rustix::fs::{fstat, ftruncate, sendfile};
 use rustix::net::RecvFlags;
 use underpass_measure::explain::report::Report;
 use underpass_measure::explain::watch::Watch;
-use underpass_measure::probe::Probe;
+use underpass_measure::probe::{Probe, Sight};
 use underpass_testkit::payload::pattern;
 use underpass_testkit::skip::Capability::{Program, RealProcessor, Root};
 use underpass_testkit::{require, wait};
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn what_leaves_during_a_rest_is_neither_counted_nor_taken_for_sent_again() {
     require!(Root);
     require!(RealProcessor);
-    let mut probe = Probe::load().unwrap();
+    let mut probe = Probe::load(Sight::Everything).unwrap();
     probe.follow(std::process::id()).unwrap();
     let file = tempfile::tempfile().unwrap();
     ftruncate(&file, 16 * MIB).unwrap();
