@@ -99,7 +99,7 @@ fn through_memory(
             carry(drive, Content::Reader(&mut Records(stream), len), place, digest)
         }
         Feed::Stream { fd, len } => {
-            let mut patient = crate::patient::Patient { fd, interrupt };
+            let mut patient = crate::patient::Patient::new(fd, interrupt);
             carry(drive, Content::Reader(&mut patient, len), place, digest)
         }
     }

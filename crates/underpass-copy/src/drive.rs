@@ -328,7 +328,7 @@ impl<'w> Drive<'w> {
     fn pause(&mut self, moved: u64) -> Result<(), Stop> {
         let Some(limit) = &mut self.limit else { return Ok(()) };
         let until = limit.due(moved);
-        match self.interrupt.wait(None, Some(until)) {
+        match self.interrupt.wait(&[], Some(until)) {
             Ok(Woken::Signal) => Err(Stop::Signal(self.interrupt.signal().unwrap_or(2))),
             Ok(Woken::Ready | Woken::Due) => Ok(()),
             Err(errno) => Err(Stop::call("waiting", errno)),

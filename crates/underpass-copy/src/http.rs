@@ -12,8 +12,9 @@ mod connection;
 mod head;
 mod tls;
 pub(crate) mod url;
+mod validator;
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use rustix::io::Errno;
 use underpass::Policy;
@@ -25,12 +26,16 @@ use self::head::Head;
 pub(crate) use self::tls::Records;
 use self::tls::Sending;
 use self::url::Url;
+pub(crate) use self::validator::Validator;
 use crate::error::{CopyError, Usage};
 use crate::interrupt::Interrupt;
 use crate::range::Range;
 
 /// Redirects that are followed.
 const REDIRECTS_MAX: u32 = 10;
+
+/// Heads (1xx) that may come before the final one.
+const INTERIM_MAX: u32 = 100;
 
 const AGENT: &str = concat!("underpass/", env!("CARGO_PKG_VERSION"));
 
@@ -50,8 +55,8 @@ pub(crate) struct Answer<'i> {
     pub(crate) start: u64,
     /// The representation's length.
     pub(crate) total: Option<u64>,
-    /// A strong validator, for If-Range.
-    pub(crate) validator: Option<String>,
+    /// What tells this version from others.
+    pub(crate) validator: Option<Validator>,
     /// 206.
     pub(crate) is_range: bool,
 }
@@ -60,22 +65,33 @@ pub(crate) struct Answer<'i> {
 pub(crate) fn get<'i>(
     url: &Url,
     range: Range,
-    if_range: Option<&str>,
+    if_range: Option<&Validator>,
     interrupt: &'i Interrupt,
+) -> Result<Answer<'i>, CopyError> {
+    ask(url, range, if_range, interrupt, &|_| Ok(()))
+}
+
+/// The same; `met` hears of each connection before it is waited at.
+pub(crate) fn ask<'i>(
+    url: &Url,
+    range: Range,
+    if_range: Option<&Validator>,
+    interrupt: &'i Interrupt,
+    met: &dyn Fn(&Connection<'i>) -> io::Result<()>,
 ) -> Result<Answer<'i>, CopyError> {
     let mut url = url.clone();
     for _ in 0..=REDIRECTS_MAX {
         let mut fields = String::new();
         if range != Range::Whole {
             fields = format!("Range: bytes={range}\r\n");
-            if let Some(validator) = if_range {
+            if let Some(validator) = if_range.and_then(Validator::if_range) {
                 fields += &format!("If-Range: {validator}\r\n");
             }
         }
         let mut connection = Connection::open(&url, Sending::Request, interrupt)?;
         let request = request("GET", &url, &fields);
-        connection
-            .write_all(request.as_bytes())
+        met(&connection)
+            .and_then(|()| connection.write_all(request.as_bytes()))
             .and_then(|()| connection.flush())
             .map_err(|error| CopyError::open("ask", &url, error))?;
         let head = read_head(&mut connection, &url)?;
@@ -109,7 +125,7 @@ fn answer<'i>(connection: Connection<'i>, head: &Head, url: &Url) -> Result<Answ
         let total = if let Framing::Length(len) = framing { Some(len) } else { None };
         (0, total)
     };
-    let validator = head.validator();
+    let validator = Validator::of(head);
     let is_range = head.status == 206;
     Ok(Answer { connection, framing, start, total, validator, is_range })
 }
@@ -163,7 +179,7 @@ fn request(method: &str, url: &Url, fields: &str) -> String {
 
 /// The final head; interim ones (1xx) are passed over.
 fn read_head(connection: &mut Connection<'_>, url: &Url) -> Result<Head, CopyError> {
-    loop {
+    for _ in 0..=INTERIM_MAX {
         let bytes = connection
             .read_head()
             .map_err(|error| CopyError::open("read the answer of", url, error))?;
@@ -173,6 +189,8 @@ fn read_head(connection: &mut Connection<'_>, url: &Url) -> Result<Head, CopyErr
             return Ok(head);
         }
     }
+    let what = format!("more than {INTERIM_MAX} interim answers");
+    Err(CopyError::Protocol { end: url.to_string(), what })
 }
 
 fn refused(url: &Url, head: Head) -> CopyError {

@@ -146,7 +146,7 @@ pub(crate) fn connect(
     interrupt: &Interrupt,
 ) -> Result<OwnedFd, CopyError> {
     let (verb, fd) = match (endpoint, listener) {
-        (_, Some(listener)) => ("accept a peer at", listener.accept(interrupt)),
+        (_, Some(listener)) => ("accept a peer at", listener.accept(None, interrupt)),
         (Endpoint::Tcp(address), None) => ("connect to", socket::connect_tcp(address, interrupt)),
         (Endpoint::Unix(path), None) => ("connect to", socket::connect_unix(path, interrupt)),
         (_, None) => ("use", Err(io::Error::from(io::ErrorKind::InvalidInput))),
@@ -168,7 +168,7 @@ fn of_path<'i>(
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| cannot(e.into()))?;
         // Without a writer a FIFO reads as ended; poll(2) waits for the first.
-        let patient = Patient { fd, interrupt };
+        let patient = Patient::new(fd, interrupt);
         patient.wait(PollFlags::IN).map_err(cannot)?;
         let fd = patient.fd;
         return Ok(Inlet::Stream(Stream { fd, restore: false, is_socket: false }));

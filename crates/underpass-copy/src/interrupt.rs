@@ -49,6 +49,16 @@ enum Silent {
     Sink(Duration),
     #[error("no answer for {0:?}")]
     Address(Duration),
+    #[error("{0} was not over after {1:?}")]
+    Late(&'static str, Duration),
+}
+
+/// When something must be over, whatever comes until then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) what: &'static str,
+    pub(crate) time: Duration,
+    pub(crate) until: Instant,
 }
 
 /// What ended a wait.
@@ -112,8 +122,38 @@ impl Interrupt {
     /// [`socket::interrupted`] after a signal; `ETIMEDOUT`'s kind if nothing can be moved for the
     /// idle timeout.
     pub(crate) fn wait_to_move(&self, fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
+        self.wait_to_move_by(fd, events, None)
+    }
+
+    /// The same, and at the most until the deadline; past it, even if bytes can be moved.
+    pub(crate) fn wait_to_move_by(
+        &self,
+        fd: BorrowedFd<'_>,
+        events: PollFlags,
+        deadline: Option<Deadline>,
+    ) -> io::Result<()> {
         let silent = if events.contains(PollFlags::IN) { Silent::Source } else { Silent::Sink };
-        self.wait_or_give_up((fd, events), self.timeouts.idle, silent)
+        let idle = self.timeouts.idle;
+        let Some(Deadline { what, time, until }) = deadline else {
+            return self.wait_or_give_up((fd, events), idle, silent);
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(given_up(Silent::Late(what, time)));
+        }
+        if idle.is_some_and(|idle| idle <= left) {
+            return self.wait_or_give_up((fd, events), idle, silent);
+        }
+        match self.wait(&[(fd, events)], Some(until))? {
+            Woken::Signal => Err(socket::interrupted()),
+            Woken::Due => Err(given_up(Silent::Late(what, time))),
+            Woken::Ready => Ok(()),
+        }
+    }
+
+    /// How long a connection may take to stand, a handshake to end, a head to be whole.
+    pub(crate) const fn connect_timeout(&self) -> Option<Duration> {
+        self.timeouts.connect
     }
 
     /// Waits until a connection stands, as [`Self::wait_to_move`] by the connect timeout.
@@ -129,7 +169,7 @@ impl Interrupt {
         {
             return Err(given_up(Silent::Address(time)));
         }
-        match self.wait(None, Some(Instant::now() + pause))? {
+        match self.wait(&[], Some(Instant::now() + pause))? {
             Woken::Signal => Err(socket::interrupted()),
             Woken::Ready | Woken::Due => Ok(()),
         }
@@ -143,17 +183,17 @@ impl Interrupt {
     ) -> io::Result<()> {
         // A time beyond what the clock holds is none.
         let until = time.and_then(|time| Some((time, Instant::now().checked_add(time)?)));
-        match (self.wait(Some(fd), until.map(|(_, until)| until))?, until) {
+        match (self.wait(&[fd], until.map(|(_, until)| until))?, until) {
             (Woken::Signal, _) => Err(socket::interrupted()),
             (Woken::Due, Some((time, _))) => Err(given_up(silent(time))),
             (Woken::Ready | Woken::Due, _) => Ok(()),
         }
     }
 
-    /// Waits until `fd` is ready, a signal comes, or it is `until`.
+    /// Waits until one of at most two `fds` is ready, a signal comes, or it is `until`.
     pub(crate) fn wait(
         &self,
-        fd: Option<(BorrowedFd<'_>, PollFlags)>,
+        fds: &[(BorrowedFd<'_>, PollFlags)],
         until: Option<Instant>,
     ) -> Result<Woken, Errno> {
         loop {
@@ -163,14 +203,11 @@ impl Interrupt {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             // A pause beyond what a timespec holds is no limit.
             let left = left.and_then(|left| Timespec::try_from(left).ok());
-            let wake = PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN);
-            let answer = match fd {
-                None => rustix::event::poll(&mut [wake], left.as_ref()).map(|_| false),
-                Some((fd, events)) => {
-                    let mut fds = [wake, PollFd::from_borrowed_fd(fd, events)];
-                    rustix::event::poll(&mut fds, left.as_ref())
-                        .map(|_| !fds[1].revents().is_empty())
-                }
+            let wake = (self.wake.as_fd(), PollFlags::IN);
+            let answer = match *fds {
+                [] => poll([wake], left.as_ref()),
+                [one] => poll([wake, one], left.as_ref()),
+                [one, other, ..] => poll([wake, one, other], left.as_ref()),
             };
             match answer {
                 Ok(true) => return Ok(Woken::Ready),
@@ -182,6 +219,16 @@ impl Interrupt {
             }
         }
     }
+}
+
+/// Whether one of them is ready, the first apart.
+fn poll<const N: usize>(
+    fds: [(BorrowedFd<'_>, PollFlags); N],
+    left: Option<&Timespec>,
+) -> Result<bool, Errno> {
+    let mut fds = fds.map(|(fd, events)| PollFd::from_borrowed_fd(fd, events));
+    rustix::event::poll(&mut fds, left)?;
+    Ok(fds.iter().skip(1).any(|fd| !fd.revents().is_empty()))
 }
 
 fn given_up(silent: Silent) -> io::Error {

@@ -77,7 +77,7 @@ pub(crate) fn special<'i>(path: &Path, interrupt: &Interrupt) -> Result<Outlet<'
             }
             Err(Errno::NXIO) if is_fifo => {
                 let soon = Instant::now() + READER_PAUSE;
-                let woken = interrupt.wait(None, Some(soon)).map_err(|e| cannot(e.into()))?;
+                let woken = interrupt.wait(&[], Some(soon)).map_err(|e| cannot(e.into()))?;
                 if woken == Woken::Signal {
                     return Err(cannot(socket::interrupted()));
                 }

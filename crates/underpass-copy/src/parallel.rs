@@ -1,10 +1,10 @@
 //! Several connections that move ranges of one file at once, each into its place.
 //!
 //! The first failure closes the others' connections; its reason is the one that is told. Of a
-//! server every further connection must be given the same version (If-Range, or the same length
-//! where the server has no strong validator).
+//! server every further connection must be given the same version, which If-Range and a strong
+//! validator make sure of; without one there is one connection.
 //!
-//! Source: RFC 9110 §13.1.5, §14.
+//! Source: RFC 9110 §13.1.5, §14, §15.3.7.3.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,7 +19,7 @@ use rustix::net::Shutdown;
 use crate::carry::{Place, carry};
 use crate::drive::{Drain, Drive, Event, Stop};
 use crate::http::url::Url;
-use crate::http::{self, Body};
+use crate::http::{self, Body, Connection, Validator};
 use crate::patient::Stretch;
 use crate::pieces::{Keeper, Pieces};
 use crate::range::Range;
@@ -49,9 +49,16 @@ impl Crew {
     }
 
     /// Has a connection closed with the others.
-    pub(crate) fn join(&self, index: usize, socket: io::Result<OwnedFd>) -> Result<(), Stop> {
-        let socket = socket.map_err(|e| Stop::call("connecting", e))?;
-        self.sockets().insert(index, socket);
+    ///
+    /// # Errors
+    ///
+    /// The socket's, and one of its own if another connection has failed already.
+    pub(crate) fn join(&self, index: usize, socket: io::Result<OwnedFd>) -> io::Result<()> {
+        let mut sockets = self.sockets();
+        if self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Err(io::Error::other("another connection has failed"));
+        }
+        sockets.insert(index, socket?);
         Ok(())
     }
 
@@ -161,6 +168,11 @@ pub(crate) fn keeper<'f>(
     }
 }
 
+/// Whether ranges of what this is the first answer of can be put together.
+pub(crate) fn may_divide(body: &Body<'_>) -> bool {
+    body.validator.as_ref().is_some_and(Validator::is_strong)
+}
+
 /// Brings what `pieces` of the file lacks: the first share by `body`, which stands at the first
 /// gap, and the others by asking for them. Returns how many bytes came.
 pub(crate) fn fetch(
@@ -169,7 +181,8 @@ pub(crate) fn fetch(
     (url, body): (&Url, &mut Body<'_>),
     (file, pieces): (&File, &Pieces),
 ) -> Result<u64, Stop> {
-    let shares = pieces.shares(u64::from(request.parallel.get()));
+    let most = if may_divide(body) { u64::from(request.parallel.get()) } else { 1 };
+    let shares = pieces.shares(most);
     // The file begins with this byte of the representation.
     let base = match request.range {
         Range::Whole => 0,
@@ -180,7 +193,7 @@ pub(crate) fn fetch(
     let (first, to) = shares[0];
     body.limit(to - first);
     let crew = Crew::new(shares.len() as u64);
-    crew.join(0, body.socket())?;
+    crew.join(0, body.socket()).map_err(|e| Stop::call("connecting", e))?;
     let keeper = keeper(request, file, pieces, shares.len())?;
     for (index, (from, _)) in shares.iter().enumerate() {
         keeper.iter().for_each(|keeper| keeper.begin(index, *from));
@@ -196,7 +209,7 @@ pub(crate) fn fetch(
     crew.work((request, keeper.as_ref()), drive, own, &|index, drive| {
         let share = shares[index];
         let overlap = pieces.before(share.0).min(OVERLAP_BYTES);
-        ask_for(drive, (&crew, index), (url, base, validator.as_deref()), (file, share, overlap))
+        ask_for(drive, (&crew, index), (url, base, validator.as_ref()), (file, share, overlap))
     })?;
     Ok(drive.done - before)
 }
@@ -205,19 +218,21 @@ pub(crate) fn fetch(
 fn ask_for(
     drive: &mut Drive<'_>,
     (crew, index): (&Crew, usize),
-    (url, base, validator): (&Url, u64, Option<&str>),
+    (url, base, validator): (&Url, u64, Option<&Validator>),
     (file, (from, to), overlap): (&File, (u64, u64), u64),
 ) -> Result<(), Stop> {
     let wrong = |why| Stop::call("asking for a range", io::Error::other(why));
     let (first, last) = (base + from - overlap, base + to - 1);
     let range = Range::From { first, last: Some(last) };
-    let answer = http::get(url, range, validator, drive.interrupt)
+    // A server that does not answer must not outlast the others' failure.
+    let met = |connection: &Connection<'_>| crew.join(index, connection.socket().fd.try_clone());
+    let answer = http::ask(url, range, validator, drive.interrupt, &met)
         .map_err(|error| Stop::call("asking for a range", io::Error::other(error)))?;
     let mut body = Body::new(answer);
-    if !body.is_range || body.start != first || body.len() != Some(last - first + 1) {
+    let is_it = body.is_range && body.start == first && body.len() == Some(last - first + 1);
+    if !is_it || body.validator.as_ref() != validator {
         return Err(wrong("the server gave another range, or another version"));
     }
-    crew.join(index, body.socket())?;
     let mut there = Stretch { file, at: from - overlap, end: from };
     let differs = resume::compare(drive, &mut there, &mut body)?;
     if let Some(at) = differs {

@@ -3,26 +3,68 @@
 //!
 //! For what must see the bytes: TLS, chunked framing, digests of streams.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Deadline, Interrupt};
 
 /// A descriptor that is waited for.
 #[derive(Debug)]
 pub(crate) struct Patient<'i, F = OwnedFd> {
     pub(crate) fd: F,
     pub(crate) interrupt: &'i Interrupt,
+    term: Cell<Option<Term>>,
+}
+
+/// What must come to an end although something comes now and then.
+#[derive(Debug, Clone, Copy)]
+struct Term {
+    what: &'static str,
+    time: Duration,
+    /// Unknown before the first of it has come.
+    until: Option<Instant>,
+}
+
+impl<'i, F> Patient<'i, F> {
+    pub(crate) const fn new(fd: F, interrupt: &'i Interrupt) -> Self {
+        Self { fd, interrupt, term: Cell::new(None) }
+    }
+
+    /// Gives what follows so much time in all, from now on.
+    pub(crate) fn must_end(&self, what: &'static str, time: Option<Duration>) {
+        let term = |time| Term { what, time, until: Instant::now().checked_add(time) };
+        self.term.set(time.map(term));
+    }
+
+    /// The same, from when something of it has come.
+    pub(crate) fn must_end_once_begun(&self, what: &'static str, time: Option<Duration>) {
+        self.term.set(time.map(|time| Term { what, time, until: None }));
+    }
+
+    /// Gives what follows all the time it takes.
+    pub(crate) fn may_last(&self) {
+        self.term.set(None);
+    }
 }
 
 impl<F: AsFd> Patient<'_, F> {
     pub(crate) fn wait(&self, events: PollFlags) -> io::Result<()> {
-        self.interrupt.wait_to_move(self.fd.as_fd(), events)
+        let term = self.term.get();
+        let deadline = term.and_then(|Term { what, time, until }| {
+            until.map(|until| Deadline { what, time, until })
+        });
+        self.interrupt.wait_to_move_by(self.fd.as_fd(), events, deadline)?;
+        if let Some(Term { what, time, until: None }) = term {
+            self.must_end(what, Some(time));
+        }
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::drive::{Drive, Stop};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
 use crate::http::url::Url;
-use crate::http::{self, Body};
+use crate::http::{self, Body, Validator};
 use crate::inlet::{self, Inlet};
 use crate::interrupt::Interrupt;
 use crate::patient::Stretch;
@@ -28,7 +28,7 @@ use crate::target::part_name;
 /// So much of what is there is asked of a server again, to compare.
 pub(crate) const OVERLAP_BYTES: u64 = 64 * 1024;
 
-/// The extended attribute of a part that holds the ETag it was begun with.
+/// The extended attribute of a part that holds the validator it was begun with.
 const VALIDATOR: &str = "user.underpass.validator";
 
 /// Longer validators are not kept.
@@ -70,11 +70,14 @@ impl Standing {
     }
 
     /// What [`keep_validator`] kept.
-    fn validator(&self) -> Option<String> {
+    fn validator(&self) -> Option<Validator> {
+        if self.bytes() == 0 {
+            return None;
+        }
         let mut value = vec![0; VALIDATOR_BYTES_MAX];
         let len = rustix::fs::getxattr(&self.path, VALIDATOR, &mut value[..]).ok()?;
         value.truncate(len);
-        String::from_utf8(value).ok()
+        Some(Validator::read(std::str::from_utf8(&value).ok()?))
     }
 
     /// Makes a target that is a part one by name, so that it can be gone on with.
@@ -107,14 +110,15 @@ impl Standing {
         let stored = self.validator();
         let (have, path) = (self.have, self.path.display().to_string());
         let source_name = url.to_string();
-        let body = match http::get(url, rest, stored.as_deref(), interrupt) {
+        let body = match http::get(url, rest, stored.as_ref(), interrupt) {
             Ok(answer) => Body::new(answer),
             Err(CopyError::Usage(Usage::Range { len, .. })) => {
                 return Err(CopyError::Longer { path, source_name, have, len });
             }
             Err(error) => return Err(error),
         };
-        if stored.is_some() && body.validator != stored {
+        let is_same = |stored| body.validator.as_ref().is_some_and(|now| now.matches(stored));
+        if !stored.as_ref().is_none_or(is_same) {
             return Err(CopyError::NewVersion { url: source_name, path });
         }
         inlet::cut(body, url, rest)
@@ -156,6 +160,13 @@ impl Standing {
                 let from = have - have.min(OVERLAP_BYTES);
                 if body.len().is_some_and(|len| from + len < have) {
                     return Err(longer(from + body.len().unwrap_or(0)));
+                }
+                let is_sure = self.validator().is_some_and(|stored| stored.is_strong());
+                if from > 0 && !is_sure {
+                    drive.note(format!(
+                        "no strong validator tells which version of {source} {path} was begun \
+                         with: the bytes before {from} are taken for the same"
+                    ));
                 }
                 self.compare(drive, from, body)
             }
@@ -217,7 +228,8 @@ pub(crate) fn compare(
 /// Keeps a server's validator with a part, to be compared when it is gone on with.
 ///
 /// A file system without extended attributes keeps none; then the overlap alone is compared.
-pub(crate) fn keep_validator(part: &File, validator: &str) {
+pub(crate) fn keep_validator(part: &File, validator: &Validator) {
+    let validator = validator.write();
     if validator.len() > VALIDATOR_BYTES_MAX {
         return;
     }

@@ -93,7 +93,7 @@ impl Session {
                 let cannot = |error: CopyError| {
                     tell(Err(self.without_peer(error)));
                     // A signal ends the wait, and the next round the loop.
-                    self.interrupt().wait(None, Some(Instant::now() + PAUSE))
+                    self.interrupt().wait(&[], Some(Instant::now() + PAUSE))
                 };
                 let serve = move |peer| {
                     let answer = self.once(Some(peer), &mut |event| watcher(event));

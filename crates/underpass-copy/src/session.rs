@@ -6,7 +6,7 @@
 
 mod opening;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -269,7 +269,7 @@ impl Session {
         outcome.begun = Instant::now();
         let moved = if verifies(&self.request) {
             let account = &mut outcome.account;
-            let more = || self.connect_again();
+            let more = |first: BorrowedFd<'_>| self.connect_again(first);
             verify::exchange(&self.request, drive, &mut inlet, &mut outlet, account, &more)
         } else {
             let checksum = self.request.checksum;

@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 use crate::carry::failed;
@@ -35,8 +35,8 @@ pub(crate) struct Share {
     total: u64,
 }
 
-/// Opens one more connection to the peer.
-pub(crate) type More<'m> = &'m dyn Fn() -> io::Result<OwnedFd>;
+/// Opens one more connection to the peer at the other end of this one.
+pub(crate) type More<'m> = &'m dyn Fn(BorrowedFd<'_>) -> io::Result<OwnedFd>;
 
 /// Sends what `pieces` lacks of a file, over `first`, whose greetings are over, and as many further
 /// connections as it is worth.
@@ -59,7 +59,7 @@ pub(crate) fn send(
     let one = |index: usize, drive: &mut Drive<'_>| {
         let (share, len) = share_at(index);
         if index > 0 {
-            let mut peer = Patient { fd: sockets[index].as_fd(), interrupt };
+            let mut peer = Patient::new(sockets[index].as_fd(), interrupt);
             verify::greet(&mut peer, interrupt)
                 .map_err(|error| failed(drive, "agreeing with the other end", error))?;
             announce(drive, &sockets[index], (share, len))?;
@@ -74,11 +74,12 @@ pub(crate) fn send(
 fn gather(first: OwnedFd, connections: u64, more: More<'_>) -> Result<(Crew, Vec<OwnedFd>), Stop> {
     let mut sockets = vec![first];
     for _ in 1..connections {
-        sockets.push(more().map_err(|error| Stop::call("connecting once more", error))?);
+        let socket = more(sockets[0].as_fd());
+        sockets.push(socket.map_err(|error| Stop::call("connecting once more", error))?);
     }
     let crew = Crew::new(connections);
     for (index, socket) in sockets.iter().enumerate() {
-        crew.join(index, socket.try_clone())?;
+        crew.join(index, socket.try_clone()).map_err(|e| Stop::call("connecting", e))?;
     }
     Ok((crew, sockets))
 }
@@ -86,7 +87,7 @@ fn gather(first: OwnedFd, connections: u64, more: More<'_>) -> Result<(Crew, Vec
 /// Says what comes over this connection.
 fn announce(drive: &Drive<'_>, socket: &OwnedFd, (share, len): (Share, u64)) -> Result<(), Stop> {
     let interrupt = drive.interrupt;
-    let mut peer = Patient { fd: socket.as_fd(), interrupt };
+    let mut peer = Patient::new(socket.as_fd(), interrupt);
     let mut head = Hello::Ranges.bytes().to_vec();
     for number in [share.connections, share.offset, share.total] {
         head.extend_from_slice(&number.to_be_bytes());
@@ -112,7 +113,7 @@ fn send_share(
     let digest = digest::of_file(Algorithm::Blake3, &inlet.file, offset, len, &ended)
         .map_err(|error| failed(drive, "computing the digest", error))?
         .digest;
-    let mut peer = Patient { fd: socket.as_fd(), interrupt };
+    let mut peer = Patient::new(socket.as_fd(), interrupt);
     verify::conclude(drive, &mut peer, &Sum { len, digest })
 }
 
@@ -126,7 +127,7 @@ pub(crate) fn receive(
     there: Pieces,
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
-    let mut peer = Patient { fd: first.as_fd(), interrupt };
+    let mut peer = Patient::new(first.as_fd(), interrupt);
     let begun =
         read_share(&mut peer).map_err(|error| failed(drive, "hearing which range comes", error))?;
     let (crew, sockets) = gather(first, begun.connections, more)?;
@@ -137,7 +138,7 @@ pub(crate) fn receive(
     let keeper = parallel::keeper(request, file, &there, sockets.len())?;
     let arrived = Mutex::new(there);
     let one = |index: usize, drive: &mut Drive<'_>| {
-        let mut peer = Patient { fd: sockets[index].as_fd(), interrupt };
+        let mut peer = Patient::new(sockets[index].as_fd(), interrupt);
         let share = if index == 0 {
             begun
         } else {

@@ -83,7 +83,7 @@ impl Hello {
 }
 
 /// The other end may take so long to say hello.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What one end says of the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ pub(crate) fn exchange(
     let moved = match (&*outlet, &*inlet) {
         (Outlet::Stream(stream), _) if request.sink.is_socket() => {
             let fd = stream.fd.try_clone().map_err(|e| Stop::call("sending", e))?;
-            let mut peer = Patient { fd: fd.as_fd(), interrupt: drive.interrupt };
+            let mut peer = Patient::new(fd.as_fd(), drive.interrupt);
             let hello = greet(&mut peer, drive.interrupt)
                 .map_err(|error| failed(drive, "agreeing with the other end", error))?;
             match (hello, inlet) {
@@ -160,7 +160,7 @@ fn send(
     account: &mut Account,
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
-    let mut peer = Patient { fd, interrupt };
+    let mut peer = Patient::new(fd, interrupt);
     peer.write_all(Hello::Whole.bytes())
         .map_err(|error| failed(drive, "agreeing with the other end", error))?;
     let is_file = matches!(inlet, Inlet::File(_));
@@ -212,7 +212,7 @@ fn receive(
     account: &mut Account,
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
-    let mut peer = Patient { fd: fd.as_fd(), interrupt };
+    let mut peer = Patient::new(fd.as_fd(), interrupt);
     let (file, there) = match &*outlet {
         Outlet::Target(target, have) => {
             // The sender says how long the whole is.
@@ -338,7 +338,7 @@ pub(crate) fn greet<F: AsFd>(
     interrupt: &Interrupt,
 ) -> io::Result<Hello> {
     let until = Some(Instant::now() + PATIENCE);
-    match interrupt.wait(Some((peer.fd.as_fd(), PollFlags::IN)), until)? {
+    match interrupt.wait(&[(peer.fd.as_fd(), PollFlags::IN)], until)? {
         Woken::Ready => {}
         Woken::Signal => return Err(socket::interrupted()),
         Woken::Due => {
@@ -347,7 +347,9 @@ pub(crate) fn greet<F: AsFd>(
         }
     }
     let mut bytes = [0; HELLO_BYTES];
+    peer.must_end("the greeting", Some(PATIENCE));
     peer.read_exact(&mut bytes)?;
+    peer.may_last();
     for hello in Hello::ALL {
         if bytes == *hello.bytes() {
             return Ok(hello);

@@ -63,8 +63,9 @@ pub(crate) struct CopyArguments {
     /// Go on where an earlier copy stopped, and keep what arrives as DST.part if this one fails.
     ///
     /// What is there is compared with the source first: all of it with a file and with a sender
-    /// that verifies, the last 64 KiB before each gap with a server. A stream cannot be compared
-    /// with; then it says so and goes on. What --parallel has left is known from an extended
+    /// that verifies, the last 64 KiB before each gap with a server, and its ETag or Last-Modified
+    /// with the one that was kept in an extended attribute; it says so where they do not tell the
+    /// version. A stream cannot be compared with; then it says so and goes on. What --parallel has left is known from an extended
     /// attribute of DST.part, also after the process was killed.
     #[arg(long)]
     resume: bool,
@@ -79,8 +80,9 @@ pub(crate) struct CopyArguments {
 
     /// Move ranges of one file over so many connections.
     ///
-    /// From a server that gives ranges into a file; or from a file to underpass copy --verify at
-    /// the other end of a socket, which confirms each range.
+    /// From a server that gives ranges and a strong ETag, or a Last-Modified of a minute ago or
+    /// more, into a file; or from a file to underpass copy --verify at the other end of a socket,
+    /// which confirms each range.
     #[arg(
         long,
         value_name = "N",
@@ -107,7 +109,9 @@ pub(crate) struct CopyArguments {
     ///
     /// Of a host with several addresses each has so long; 'off' leaves it to the kernel, which
     /// gives up after two minutes or so. A name server's answer is waited for as long as the
-    /// system's resolver does, and a TLS handshake by --idle-timeout.
+    /// system's resolver does. A TLS handshake may take as long again from its beginning to its
+    /// end, and the head of an answer from its first byte on; how long the server may think before
+    /// that is up to --idle-timeout.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_or_off)]
     connect_timeout: OrOff,
 

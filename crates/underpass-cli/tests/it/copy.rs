@@ -9,6 +9,7 @@ mod peers;
 mod streams;
 mod timeouts;
 mod verified;
+mod versions;
 
 use std::io::{PipeReader, Write};
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
-use super::{Answer, Chunked, Connection, Framing};
+use super::{Answer, Chunked, Connection, Framing, Validator};
 use crate::carry::Content;
 
 /// Content under way.
@@ -13,7 +13,7 @@ pub(crate) struct Body<'i> {
     /// The representation's length.
     pub(crate) total: Option<u64>,
     /// What tells this version of the representation from others.
-    pub(crate) validator: Option<String>,
+    pub(crate) validator: Option<Validator>,
     /// Whether the server took a range out of it.
     pub(crate) is_range: bool,
     way: Way<'i>,

@@ -10,6 +10,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 /// A chunk's first line, and a trailer field.
 const LINE_BYTES_MAX: u64 = 8 * 1024;
 
+/// Fields behind the last chunk.
+const TRAILERS_MAX: u32 = 128;
+
 /// Reads content out of chunks.
 pub(crate) struct Chunked<R> {
     inner: BufReader<R>,
@@ -50,8 +53,13 @@ impl<R: Read> Chunked<R> {
         }
         self.left = u64::from_str_radix(size, 16).map_err(|_| wrong("a chunk without a size"))?;
         if self.left == 0 {
-            while !self.line()?.is_empty() {}
-            self.is_over = true;
+            for _ in 0..=TRAILERS_MAX {
+                if self.line()?.is_empty() {
+                    self.is_over = true;
+                    return Ok(());
+                }
+            }
+            return Err(wrong("more fields than anybody needs behind the last chunk"));
         }
         Ok(())
     }

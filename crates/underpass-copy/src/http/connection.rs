@@ -45,12 +45,13 @@ impl<'i> Connection<'i> {
     ) -> Result<Self, CopyError> {
         let fd = socket::connect_tcp(&url.address(), interrupt)
             .map_err(|error| CopyError::open("connect to", url, error))?;
-        let patient = Patient { fd, interrupt };
+        let patient = Patient::new(fd, interrupt);
         if !url.is_tls {
             return Ok(Self::Plain(patient));
         }
         let secured = tls::connect(url.host(), patient, sending)
             .map_err(|error| CopyError::open("make a TLS connection to", url, error))?;
+        secured.socket().may_last();
         Ok(Self::Tls { secured, ahead: Vec::new() })
     }
 
@@ -108,11 +109,15 @@ impl<'i> Connection<'i> {
         }
     }
 
-    /// Reads up to the empty line that ends a head.
+    /// Reads up to the empty line that ends a head. A server may think for long, but not send a
+    /// byte now and then.
     pub(crate) fn read_head(&mut self) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();
+        let patient = self.socket();
+        patient.must_end_once_begun("the answer's head", patient.interrupt.connect_timeout());
         while head.len() < HEAD_BYTES_MAX {
             if self.read_some_head(&mut head)? {
+                self.socket().may_last();
                 return Ok(head);
             }
         }

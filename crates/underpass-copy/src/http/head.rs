@@ -75,11 +75,6 @@ impl Head {
     pub(crate) fn complete_length(&self) -> Option<u64> {
         self.field("content-range")?.strip_prefix("bytes */")?.parse().ok()
     }
-
-    /// The ETag if it is strong: If-Range takes no other.
-    pub(crate) fn validator(&self) -> Option<String> {
-        self.field("etag").filter(|tag| tag.starts_with('"')).map(ToOwned::to_owned)
-    }
 }
 
 #[cfg(test)]
@@ -111,12 +106,10 @@ mod tests {
     }
 
     #[test]
-    fn ranges_and_validators_are_read() {
-        let part = head("Content-Range: bytes 5-9/100\r\nETag: \"a\"\r\n");
+    fn ranges_are_read() {
+        let part = head("Content-Range: bytes 5-9/100\r\n");
         assert_eq!(part.content_range(), Some((5, Some(100))));
-        assert_eq!(part.validator().as_deref(), Some("\"a\""));
-        let part = head("Content-Range: bytes 5-9/*\r\nETag: W/\"a\"\r\n");
-        assert_eq!((part.content_range(), part.validator()), (Some((5, None)), None));
+        assert_eq!(head("Content-Range: bytes 5-9/*\r\n").content_range(), Some((5, None)));
         assert_eq!(head("Content-Range: bytes */7\r\n").complete_length(), Some(7));
         assert_eq!(head("Content-Range: items 5-9/100\r\n").content_range(), None);
         assert_eq!((part.status, part.reason.as_str()), (206, "Part"));

@@ -80,6 +80,7 @@ pub(crate) fn connect<'i>(
         Err(_) => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
     };
     let mut connection = ClientConnection::new(config()?, name).map_err(io::Error::other)?;
+    patient.must_end("the TLS handshake", patient.interrupt.connect_timeout());
     let mut socket = ByRecord::new(patient);
     while connection.is_handshaking() {
         connection.complete_io(&mut socket)?;

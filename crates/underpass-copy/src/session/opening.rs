@@ -3,9 +3,10 @@
 //! A connection is one that a peer made to an end that listens, or one that is made here; which of
 //! them is no matter to the copy.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use super::{Outcome, Session};
 use crate::drive::Event;
@@ -19,17 +20,21 @@ use crate::request::Request;
 use crate::resume::{self, Standing};
 use crate::socket::{self, Listener};
 use crate::target::Making;
+use crate::verify::PATIENCE;
 
 impl Session {
-    /// One more connection of the end that is a socket.
-    pub(super) fn connect_again(&self) -> std::io::Result<OwnedFd> {
+    /// One more connection with the peer at the other end of `first`.
+    pub(super) fn connect_again(&self, first: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
         let Request { source, sink, .. } = &self.request;
         let (end, listener) = if sink.is_socket() {
             (sink, &self.sink_listener)
         } else {
             (source, &self.source_listener)
         };
-        let socket = inlet::connect(end, listener.as_ref(), &self.interrupt);
+        if let Some(listener) = listener {
+            return listener.accept(Some((first, Instant::now() + PATIENCE)), &self.interrupt);
+        }
+        let socket = inlet::connect(end, None, &self.interrupt);
         socket.map_err(std::io::Error::other)
     }
 
@@ -94,6 +99,7 @@ impl Session {
             (_, Some(path)) => {
                 let mode = if let Inlet::File(file) = inlet { Some(file.mode) } else { None };
                 let have = standing.as_ref().map_or(0, |standing| standing.have);
+                let is_begun = standing.as_ref().is_some_and(|standing| standing.bytes() > 0);
                 let making = match (atomic, resume) {
                     (true, false) => Making::Atomic,
                     (true, true) => Making::Part,
@@ -109,7 +115,8 @@ impl Session {
                     gone_on.map_err(|error| CopyError::open("go on with", sink, error))?;
                 }
                 if let (Outlet::Target(target, _), Inlet::Http(body)) = (&outlet, inlet)
-                    && let (Making::Part, Some(validator)) = (making, &body.validator)
+                    && let (Making::Part, Some(validator), false) =
+                        (making, &body.validator, is_begun)
                 {
                     resume::keep_validator(target.file(), validator);
                 }

@@ -42,11 +42,19 @@ fn wait_until_it_has(ranges: usize, part: &Path) {
 }
 
 /// Kills a copy when its part has `ranges` ranges, and tells them.
-fn kill_when_it_has(ranges: usize, child: &mut Child, part: &Path) -> Vec<(u64, u64)> {
+pub(super) fn kill_when_it_has(ranges: usize, child: &mut Child, part: &Path) -> Vec<(u64, u64)> {
     wait_until_it_has(ranges, part);
     kill_process(Pid::from_child(child), Signal::KILL).unwrap();
     child.wait().unwrap();
     pieces(part)
+}
+
+/// Kills a copy when its part holds so many bytes.
+pub(super) fn kill_when_it_holds(bytes: u64, child: &mut Child, part: &Path) {
+    let begun = || std::fs::metadata(part).is_ok_and(|m| m.len() >= bytes).then_some(());
+    wait::until(Duration::from_secs(20), begun).expect("it begins");
+    kill_process(Pid::from_child(child), Signal::KILL).unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

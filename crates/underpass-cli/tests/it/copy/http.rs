@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub(super) fn nginx(directory: &Path, is_tls: bool) -> Server {
          location / {{ dav_methods PUT; }}\n\
          location /small/ {{ client_max_body_size 1k; dav_methods PUT; }}\n\
          location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}\n\
+         location /dated/ {{ alias {d}/root/; etag off; }}\n\
          location /plain/ {{ alias {d}/root/; max_ranges 0; }} }} }}\n",
         d = utf8(directory),
     );
@@ -103,12 +104,9 @@ fn files_and_streams_are_put_where_curl_finds_them() {
     assert!(line.contains("the server answered 413"), "{line}");
 }
 
-#[test]
-fn tls_is_spoken_with_servers_whose_authority_is_known_and_no_others() {
-    require!(Capability::Program("nginx"));
-    require!(Capability::Program("openssl"));
-    let dir = tempfile::tempdir().unwrap();
-    let (key, cert) = (dir.path().join("key.pem"), dir.path().join("cert.pem"));
+/// A certificate for this machine and its key, as cert.pem and key.pem in `directory`.
+pub(super) fn certificate(directory: &Path) -> PathBuf {
+    let (key, cert) = (directory.join("key.pem"), directory.join("cert.pem"));
     let openssl = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
         .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
@@ -117,6 +115,15 @@ fn tls_is_spoken_with_servers_whose_authority_is_known_and_no_others() {
         .stderr(Stdio::null())
         .status();
     assert!(openssl.unwrap().success());
+    cert
+}
+
+#[test]
+fn tls_is_spoken_with_servers_whose_authority_is_known_and_no_others() {
+    require!(Capability::Program("nginx"));
+    require!(Capability::Program("openssl"));
+    let dir = tempfile::tempdir().unwrap();
+    let cert = certificate(dir.path());
     let server = nginx(dir.path(), true);
     let url = format!("https://{}/file", server.address());
     let (from, to) = (patterned(dir.path(), "from", LEN), dir.path().join("to"));

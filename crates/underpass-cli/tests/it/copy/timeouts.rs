@@ -11,7 +11,8 @@ use underpass_testkit::payload;
 use underpass_testkit::require;
 use underpass_testkit::skip::Capability;
 
-use super::{Waiting, assert_payload, failure, names, patterned, utf8};
+use super::http::certificate;
+use super::{Waiting, assert_payload, command, failure, names, patterned, utf8};
 
 #[test]
 fn a_source_that_falls_silent_is_given_up_and_gone_on_with_later() {
@@ -72,6 +73,52 @@ fn a_server_that_does_not_answer_is_given_up() {
     assert_eq!(code, Some(1));
     assert!(line.contains(&format!("cannot read the answer of {url}: nothing came for")), "{line}");
     assert!(line.contains("--idle-timeout") && !line.contains("--connect-timeout"), "{line}");
+}
+
+/// A server that says `beginning` and then one byte again and again, until nobody listens.
+fn trickling(beginning: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut peer = listener.accept().unwrap().0;
+        let mut next = beginning;
+        while peer.write_all(next).is_ok() {
+            underpass_testkit::wait::until(Duration::from_millis(20), || None::<()>);
+            next = b"x";
+        }
+    });
+    address
+}
+
+#[test]
+fn a_handshake_or_a_head_that_does_not_end_is_given_up_though_something_comes() {
+    require!(Capability::Program("openssl"));
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (patterned(dir.path(), "from", 10), dir.path().join("to"));
+    let cert = certificate(dir.path());
+    // It accepts, and nobody is there.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("https://{}/x", nobody.local_addr().unwrap());
+    // A record of a handshake, of 16 KiB; a status line.
+    let shaking = format!("https://{}/x", trickling(&[22, 3, 3, 64, 0]));
+    let heads = [(); 2].map(|()| format!("http://{}/x", trickling(b"HTTP/1.1 200 OK\r\nX-")));
+    let handshake = "cannot make a TLS connection to";
+    let head = "cannot read the answer of";
+    for (ends, doing, what) in [
+        ([&*silent, utf8(&to)], handshake, "the TLS handshake"),
+        ([&*shaking, utf8(&to)], handshake, "the TLS handshake"),
+        ([&*heads[0], utf8(&to)], head, "the answer's head"),
+        ([utf8(&from), &*heads[1]], head, "the answer's head"),
+    ] {
+        let mut command = command(&["--connect-timeout", "300ms", "--idle-timeout", "5s"]);
+        let output = command.args(ends).env("SSL_CERT_FILE", &cert).output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        let url = if ends[0].starts_with("http") { ends[0] } else { ends[1] };
+        let why = format!("{doing} {url}: {what} was not over after 300ms; ");
+        assert!(line.contains(&why) && line.contains("--connect-timeout"), "{line}");
+        assert!(!to.exists());
+    }
 }
 
 #[test]

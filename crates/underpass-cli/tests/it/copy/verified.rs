@@ -186,6 +186,24 @@ fn a_sender_that_stalls_holds_up_no_other_that_verifies() {
 }
 
 #[test]
+fn a_sender_that_goes_before_all_its_connections_have_come_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("to");
+    let waiting = Waiting::start(&["--verify", "tcp-listen://0", utf8(&to)]);
+    let (host, port) = waiting.host_and_port();
+    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    peer.read_exact(&mut [0; 19]).unwrap();
+    let mut wire = b"underpass-ranges 1\n".to_vec();
+    wire.extend([2_u64, 0, 10, 5].into_iter().flat_map(u64::to_be_bytes));
+    peer.write_all(&wire).unwrap();
+    drop(peer);
+    let (code, _, line) = waiting.end();
+    assert_eq!(code, Some(1), "{line}");
+    assert!(line.contains("it closed before all of its connections had come"), "{line}");
+    assert!(!to.exists());
+}
+
+#[test]
 fn shares_that_do_not_make_a_file_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("to");
