@@ -65,8 +65,8 @@ pub(crate) struct CopyArguments {
     /// What is there is compared with the source first: all of it with a file and with a sender
     /// that verifies, the last 64 KiB before each gap with a server, and its ETag or Last-Modified
     /// with the one that was kept in an extended attribute; it says so where they do not tell the
-    /// version. A stream cannot be compared with; then it says so and goes on. What --parallel has left is known from an extended
-    /// attribute of DST.part, also after the process was killed.
+    /// version. A stream cannot be compared with; then it says so and goes on. What --parallel has
+    /// left is known from an extended attribute of DST.part, also after the process was killed.
     #[arg(long)]
     resume: bool,
 
