@@ -1,13 +1,16 @@
 //! A watch that looks only part of the time.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{fstat, ftruncate, sendfile};
 use rustix::net::RecvFlags;
+use rustix::process::{Pid, Signal, kill_process};
 use underpass_measure::explain::report::Report;
 use underpass_measure::explain::watch::Watch;
 use underpass_measure::probe::{Probe, Sight};
@@ -137,4 +140,29 @@ fn with_gaps_pages_need_no_call_and_trifles_are_no_reason() {
     let report = Report::new(&seen, &context());
     assert_eq!(totals(&report), [10 * MIB, 98 * MIB + 250, 0, 2 * MIB]);
     assert_eq!(reasons(&report), expected(&[("R1", 98 * MIB)]));
+}
+
+#[test]
+fn a_child_that_was_born_during_a_rest_is_followed() {
+    require!(Root);
+    require!(RealProcessor);
+    let mut shell = Command::new("sh")
+        .args(["-c", "read start; sleep 1000 & echo $!; wait"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut watch = Watch::start(shell.id()).unwrap();
+    watch.limit(0.0).unwrap();
+    let rests = || watch.turn().map(|_| watch.is_partial().then_some(())).unwrap();
+    wait::until(PATIENCE, rests).expect("nothing is cheap enough");
+    shell.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let mut born = String::new();
+    BufReader::new(shell.stdout.take().unwrap()).read_line(&mut born).unwrap();
+    let born: u32 = born.trim().parse().unwrap();
+    let followed = watch.summary().unwrap().followed;
+    let child = Pid::from_raw(born.try_into().unwrap()).unwrap();
+    kill_process(child, Signal::KILL).unwrap();
+    shell.wait().unwrap();
+    assert!(followed.iter().any(|(process, _)| *process == born), "{born} in {followed:?}");
 }
