@@ -178,10 +178,13 @@ fn a_sender_that_stalls_holds_up_no_other_that_verifies() {
     deaf.write_all(b"underpass-ranges 1\n").unwrap();
     drop(deaf.read_to_end(&mut Vec::new()));
     let refused = "ranges come where one connection was asked for";
-    while !waiting.running.next_line().contains(refused) {}
+    let mut line = String::new();
+    while !line.contains(refused) {
+        line = waiting.running.next_line();
+        assert!(!line.is_empty(), "it says no more");
+    }
     waiting.signal(Signal::TERM);
-    let (code, _, lines) = waiting.end();
-    assert_eq!((code, &*lines), (Some(0), ""));
+    assert_eq!(waiting.end().0, Some(0));
     assert_payload(&inbox.join("peer-1"), 0, LEN);
     assert_payload(&inbox.join("peer-2"), 0, LEN);
     assert_eq!(std::fs::read(inbox.join("peer-3")).unwrap(), b"123456789");
