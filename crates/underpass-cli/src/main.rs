@@ -22,11 +22,9 @@ use crate::args::{Arguments, Command};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
-        .with_target(false)
-        .init();
+    if matches!(arguments.command, Command::Serve(_) | Command::Relay(_) | Command::Echo(_)) {
+        show_events();
+    }
     let (name, outcome) = match arguments.command {
         Command::Serve(wanted) => ("serve", serve::run(wanted)),
         Command::Copy(wanted) => ("copy", copy::run(wanted)),
@@ -41,4 +39,13 @@ fn main() -> ExitCode {
         Command::Man { command } => ("man", generate::man(command.as_deref())),
     };
     exit::code(name, outcome)
+}
+
+/// Has what a server reports while it runs written to standard error.
+fn show_events() {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_target(false)
+        .init();
 }
