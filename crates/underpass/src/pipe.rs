@@ -25,6 +25,8 @@ static POOL: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
 pub(crate) struct Pipe {
     pub(crate) read: OwnedFd,
     pub(crate) write: OwnedFd,
+    /// Whether it is as large as was asked for.
+    is_full_size: bool,
 }
 
 impl Pipe {
@@ -36,8 +38,8 @@ impl Pipe {
         let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         match rustix::pipe::fcntl_setpipe_size(&write, CAPACITY) {
             // pipe(7): beyond pipe-user-pages-soft only small pipes are to be had; they serve.
-            Ok(_) | Err(Errno::PERM | Errno::BUSY | Errno::NOMEM) => Ok(Self { read, write }),
-            Err(errno) => Err(errno),
+            Err(errno) if ![Errno::PERM, Errno::BUSY, Errno::NOMEM].contains(&errno) => Err(errno),
+            sized => Ok(Self { read, write, is_full_size: sized.is_ok() }),
         }
     }
 
@@ -56,10 +58,24 @@ impl Pipe {
     }
 
     /// Puts the pipe back for others. The caller knows that it is empty.
+    ///
+    /// A small one is closed: the limit that made it so may have passed.
     pub(crate) fn give_back(self) {
         let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-        if pool.len() < POOL_MAX {
+        if self.is_full_size && pool.len() < POOL_MAX {
             pool.push(self);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_came_out_small_is_no_one_s_next() {
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+        Pipe { read, write, is_full_size: false }.give_back();
+        assert!(POOL.lock().unwrap().iter().all(|pipe| pipe.is_full_size));
     }
 }
