@@ -16,22 +16,19 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rustix::pipe::{SpliceFlags, splice, tee};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use underpass::{Method, Side};
 use underpass_daemon::log::Sink;
 
 use crate::connection::{End, OrDash};
 use crate::endpoint::Endpoint;
-use crate::flow::Flow;
+use crate::flow::{BUFFER_BYTES, Flow, Taken, is_refusal};
 use crate::pipe::{CAPACITY, Pipe};
 use crate::server::{BindError, Relay, RunError};
 use crate::socket::Socket;
 use crate::tally::Direction;
 use crate::tee::Tee;
 use crate::worker::Worker;
-
-/// How long a connection waits where all pipes are in use.
-const OUT_OF_PIPES: Duration = Duration::from_millis(5);
 
 /// What to echo, and where.
 #[derive(Debug)]
@@ -117,16 +114,12 @@ pub(crate) async fn echo(
         peer,
         since: Instant::now(),
         flow: Flow::new(Direction::Up),
+        is_short: false,
         end: End::Cut,
     };
     echo.end = match tee {
         None => echo.move_bytes().await,
-        Some(tee) => match echo.move_and_keep(&tee).await {
-            Ok(end) => end,
-            // The file, and not the client, took no more.
-            Err(_) if tee.failure().is_some() => End::Cut,
-            Err(_) => End::ClientFailed,
-        },
+        Some(tee) => echo.move_and_keep(&tee).await.unwrap_or_else(|end| end),
     };
 }
 
@@ -137,6 +130,8 @@ struct Echoed {
     peer: Option<SocketAddr>,
     since: Instant,
     flow: Flow,
+    /// Whether bytes were taken that the client has not got back.
+    is_short: bool,
     end: End,
 }
 
@@ -171,77 +166,127 @@ impl Echoed {
     }
 
     /// As [`Echoed::move_bytes`], with everything that comes kept in a file before it is echoed.
-    async fn move_and_keep(&mut self, tee: &Arc<Tee>) -> io::Result<End> {
-        let limit = self.worker.settings.idle_timeout.unwrap_or(Duration::MAX);
+    async fn move_and_keep(&mut self, tee: &Arc<Tee>) -> Result<End, End> {
         loop {
             let readable = poll_fn(|cx| self.client.poll_read_ready(cx));
-            let Ok(readable) = tokio::time::timeout(limit, readable).await else {
-                return Ok(End::Idle);
+            self.in_time(readable).await?;
+            let pool = &self.worker.means.pool;
+            let taken = match (pool.take(), pool.take()) {
+                (Some(pipe), Some(copy)) => self.keep_by_pipe(pipe, copy, tee).await,
+                (first, second) => {
+                    first.into_iter().chain(second).for_each(|pipe| pool.give_back(pipe));
+                    Ok(None)
+                }
             };
-            readable?;
-            let [Some(mut pipe), Some(copy)] = [(); 2].map(|()| self.worker.means.pool.take())
-            else {
-                sleep(OUT_OF_PIPES).await;
-                continue;
+            let taken = match taken {
+                Ok(None) => self.keep_by_copy(tee).await,
+                Ok(Some(taken)) => Ok(taken),
+                Err(end) => Err(end),
             };
-            let filled = self.client.try_take(|fd| {
-                splice(fd, None, &pipe.write, None, CAPACITY, SpliceFlags::NONBLOCK)
-            });
-            match filled {
-                Ok(0) => {
-                    self.client.end_sending()?;
+            match taken {
+                Ok(Taken::End) => {
+                    self.client.end_sending().map_err(failed)?;
                     return Ok(End::Closed);
                 }
-                Ok(n) => {
-                    pipe.held = n;
-                    self.keep_and_return(&mut pipe, copy, tee).await?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.worker.means.pool.give_back(copy);
-                }
-                Err(error) => return Err(error),
+                Ok(Taken::Bytes | Taken::Nothing) => {}
+                // The file, and not the client, took no more.
+                Err(End::ClientFailed) if tee.failure().is_some() => return Err(End::Cut),
+                Err(end) => return Err(end),
             }
-            self.worker.means.pool.give_back(pipe);
         }
     }
 
-    async fn keep_and_return(
+    /// Waits for the client, for the idle timeout at most.
+    async fn in_time(&self, ready: impl Future<Output = io::Result<()>>) -> Result<(), End> {
+        let limit = self.worker.settings.idle_timeout.unwrap_or(Duration::MAX);
+        timeout(limit, ready).await.map_err(|_| End::Idle)?.map_err(failed)
+    }
+
+    /// Takes, keeps and echoes what is there. `None` if splice(2) is refused: nothing has moved,
+    /// and bytes have to be copied.
+    async fn keep_by_pipe(
         &mut self,
-        pipe: &mut Pipe,
+        mut pipe: Pipe,
         mut copy: Pipe,
         file: &Arc<Tee>,
-    ) -> io::Result<()> {
-        while pipe.held > 0 {
-            let n = tee(&pipe.read, &copy.write, pipe.held, SpliceFlags::NONBLOCK)?;
-            copy.held = n;
-            let read = copy.read.try_clone()?;
-            file.keep(read, n).await?;
-            copy.held = 0;
-            let mut left = n;
-            while left > 0 {
-                poll_fn(|cx| self.client.poll_write_ready(cx)).await?;
-                let given = self
-                    .client
-                    .try_give(|fd| splice(&pipe.read, None, fd, None, left, SpliceFlags::NONBLOCK));
-                match given {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(n) => {
-                        (left, pipe.held) = (left - n, pipe.held - n);
-                        self.flow.count(Method::Splice, n, &self.worker.means);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
+    ) -> Result<Option<Taken>, End> {
+        let filled = self
+            .client
+            .try_take(|fd| splice(fd, None, &pipe.write, None, CAPACITY, SpliceFlags::NONBLOCK));
+        let taken = match filled {
+            Ok(0) => Some(Taken::End),
+            Ok(n) => {
+                pipe.held = n;
+                Some(Taken::Bytes)
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(Taken::Nothing),
+            Err(error) if is_refusal(&error) => None,
+            Err(error) => return Err(failed(error)),
+        };
+        while pipe.held > 0 {
+            self.is_short = true;
+            let n = tee(&pipe.read, &copy.write, pipe.held, SpliceFlags::NONBLOCK);
+            copy.held = n.map_err(|errno| failed(errno.into()))?;
+            let read = copy.read.try_clone().map_err(failed)?;
+            file.keep(read, copy.held).await.map_err(failed)?;
+            let mut left = std::mem::take(&mut copy.held);
+            while left > 0 {
+                self.in_time(poll_fn(|cx| self.client.poll_write_ready(cx))).await?;
+                let n = given(self.client.try_give(|fd| {
+                    splice(&pipe.read, None, fd, None, left, SpliceFlags::NONBLOCK)
+                }))?;
+                (left, pipe.held) = (left - n, pipe.held - n);
+                self.flow.count(Method::Splice, n, &self.worker.means);
+            }
+            self.is_short = false;
         }
-        self.worker.means.pool.give_back(copy);
-        Ok(())
+        for pipe in [pipe, copy] {
+            self.worker.means.pool.give_back(pipe);
+        }
+        Ok(taken)
     }
+
+    /// As [`Echoed::keep_by_pipe`], through memory.
+    async fn keep_by_copy(&mut self, file: &Arc<Tee>) -> Result<Taken, End> {
+        let mut bytes = vec![0; BUFFER_BYTES];
+        let taken = match self.client.try_receive(&mut bytes) {
+            Ok(0) => return Ok(Taken::End),
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Taken::Nothing),
+            Err(error) => return Err(failed(error)),
+        };
+        bytes.truncate(taken);
+        self.is_short = true;
+        let bytes = file.keep_bytes(bytes).await.map_err(failed)?;
+        let mut sent = 0;
+        while sent < taken {
+            self.in_time(poll_fn(|cx| self.client.poll_write_ready(cx))).await?;
+            let n = given(self.client.try_send(bytes.get(sent..).unwrap_or_default()))?;
+            sent += n;
+            self.flow.count(Method::Copy, n, &self.worker.means);
+        }
+        self.is_short = false;
+        Ok(Taken::Bytes)
+    }
+}
+
+/// How many bytes the client took, none if it has no room now.
+fn given(answer: io::Result<usize>) -> Result<usize, End> {
+    match answer {
+        Ok(0) => Err(End::ClientFailed),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        answer => answer.map_err(failed),
+    }
+}
+
+fn failed(_: io::Error) -> End {
+    End::ClientFailed
 }
 
 impl Drop for Echoed {
     fn drop(&mut self) {
-        let is_well = self.end == End::Closed || self.end == End::Idle && !self.flow.is_holding();
+        let is_short = self.is_short || self.flow.is_holding();
+        let is_well = self.end == End::Closed || self.end == End::Idle && !is_short;
         if !is_well {
             self.client.cut_when_closed();
         }

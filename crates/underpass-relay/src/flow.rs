@@ -27,7 +27,7 @@ use crate::tally::{Direction, Tally};
 const SMALL_MAX: usize = 16 << 10;
 
 /// The buffer for copies where no pipe is to be had.
-const BUFFER_BYTES: usize = 64 << 10;
+pub(crate) const BUFFER_BYTES: usize = 64 << 10;
 
 /// Bytes moved before other connections get their turn: half a millisecond at 8 GB/s.
 const TURN_BYTES: u64 = 4 << 20;
@@ -43,7 +43,7 @@ pub(crate) struct Means {
 impl Means {
     pub(crate) fn new(pipes_max: usize, tally: Tally) -> Self {
         let buffer = RefCell::new(vec![0; BUFFER_BYTES].into_boxed_slice());
-        Self { pool: Pool::new(pipes_max), buffer, tally }
+        Self { pool: Pool::new(pipes_max, tally.clone()), buffer, tally }
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct Flow {
 }
 
 /// What a look at the source brought.
-enum Taken {
+pub(crate) enum Taken {
     Bytes,
     End,
     /// Nothing now.
@@ -334,7 +334,7 @@ impl Flow {
 }
 
 /// Whether splice(2) is refused as such, by the kernel or by a profile that forbids it.
-fn is_refusal(error: &io::Error) -> bool {
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
     let refusals = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::ACCESS];
     Errno::from_io_error(error).is_some_and(|errno| refusals.contains(&errno))
 }

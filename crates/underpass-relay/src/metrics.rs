@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::connection::End;
-use crate::tally::{Direction, METHODS, Tally};
+use crate::tally::{Direction, Got, METHODS, Tally};
 use crate::targets::{Failure, TargetSet};
 use crate::worker::Ends;
 
@@ -121,6 +121,13 @@ impl Counters {
                 let labels = [("direction", direction.name()), ("method", method.name())];
                 ConstCounter::<u64>::new(bytes).encode(family.encode_family(&labels)?)?;
             }
+        }
+        let help = "Pipes asked of the kernel, and whether they came out as large as asked for";
+        let mut family = encoder.encode_descriptor("pipes", help, None, MetricType::Counter)?;
+        for got in Got::ALL {
+            let pipes = self.tallies.iter().map(|tally| tally.pipes(got)).sum();
+            let labels = [("size", got.name())];
+            ConstCounter::<u64>::new(pipes).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -43,9 +44,25 @@ impl Tee {
 
     /// Writes the first `len` bytes of a pipe.
     pub(crate) async fn keep(self: &Arc<Self>, pipe: OwnedFd, len: usize) -> io::Result<()> {
+        self.keep_by(move |tee| tee.write(&pipe, len)).await
+    }
+
+    /// Writes bytes, and gives them back.
+    pub(crate) async fn keep_bytes(self: &Arc<Self>, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+        self.keep_by(move |tee| {
+            let at = tee.end.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            tee.file.write_all_at(&bytes, at).map(|()| bytes)
+        })
+        .await
+    }
+
+    async fn keep_by<T: Send + 'static>(
+        self: &Arc<Self>,
+        write: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let tee = Arc::clone(self);
         let written = spawn_blocking(move || {
-            let written = tee.write(&pipe, len);
+            let written = write(&tee);
             if let Err(error) = &written {
                 let copy = io::Error::new(error.kind(), error.to_string());
                 if tee.failed.set(copy).is_ok() {

@@ -2,9 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
@@ -15,7 +13,7 @@ use underpass_testkit::skip::Capability::{Program, Root, Tracepoints};
 
 use crate::command::underpass;
 use crate::hidden::tried;
-use crate::running::{Running, program};
+use crate::running::{Running, as_nobody, for_everybody, program};
 
 /// Neither a multiple of a page nor of a call.
 const LEN: u64 = 4_194_307;
@@ -153,22 +151,6 @@ fn a_watch_of_no_process_or_of_two_things_is_refused() {
     for arguments in [&["explain"][..], &["explain", "1", "--", "true"], &["explain", "nginx"]] {
         assert_eq!(underpass(arguments).status.code(), Some(2), "{arguments:?}");
     }
-}
-
-/// The program where every user may run it.
-fn for_everybody() -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir_in("/tmp").unwrap();
-    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let path = dir.path().join("underpass");
-    std::fs::copy(env!("CARGO_BIN_EXE_underpass"), &path).unwrap();
-    (dir, path)
-}
-
-/// A command as uid 65534, with these options of setpriv(1).
-fn as_nobody(options: &[&str], path: &PathBuf) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(options).arg(path);
-    command
 }
 
 #[test]

@@ -13,6 +13,8 @@ use underpass_testkit::{require, wait};
 use crate::command::underpass;
 use crate::running::{Running, program};
 
+mod unprivileged;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A relay or an echo server on a free port.

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,6 +12,22 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_underpass"));
     command.stdout(Stdio::piped());
+    command
+}
+
+/// The program where every user may run it.
+pub(crate) fn for_everybody() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let path = dir.path().join("underpass");
+    std::fs::copy(env!("CARGO_BIN_EXE_underpass"), &path).unwrap();
+    (dir, path)
+}
+
+/// A command as uid 65534, with these options of setpriv(1).
+pub(crate) fn as_nobody(options: &[&str], path: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(options).arg(path);
     command
 }
 

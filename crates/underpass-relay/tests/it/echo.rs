@@ -7,17 +7,21 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{AddressFamily, SocketType};
 use underpass_relay::{BindError, Echo, EchoOptions, Endpoint, Sink};
 use underpass_testkit::payload::{difference, pattern};
-use underpass_testkit::require;
 use underpass_testkit::skip::Capability::Program;
+use underpass_testkit::{require, wait};
 
 use crate::fixture::{PATIENCE, unix};
 
 const LEN: u64 = 16_777_217;
 
-fn options(tee: Option<PathBuf>) -> EchoOptions {
+pub(crate) fn options(tee: Option<PathBuf>) -> EchoOptions {
     EchoOptions {
         listen: "0".parse().unwrap(),
         workers: NonZeroUsize::MIN,
@@ -31,19 +35,19 @@ fn options(tee: Option<PathBuf>) -> EchoOptions {
 }
 
 /// An echo server that runs until the process ends.
-fn start(options: EchoOptions) -> Endpoint {
+pub(crate) fn start(options: EchoOptions) -> Endpoint {
     let echo = Echo::bind(options).unwrap();
     let endpoint = echo.endpoint().clone();
     thread::spawn(move || echo.run().unwrap());
     endpoint
 }
 
-fn address(endpoint: &Endpoint) -> SocketAddr {
+pub(crate) fn address(endpoint: &Endpoint) -> SocketAddr {
     let Endpoint::Tcp(address) = endpoint else { panic!("{endpoint} is TCP") };
     *address
 }
 
-fn round_trip(endpoint: &Endpoint, bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn round_trip(endpoint: &Endpoint, bytes: Vec<u8>) -> Vec<u8> {
     let mut client = TcpStream::connect(address(endpoint)).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut sender = client.try_clone().unwrap();
@@ -97,6 +101,46 @@ fn what_two_clients_send_at_once_is_kept_and_nothing_else() {
     let kept = fs::read(&file).unwrap();
     let count = |wanted: u8| kept.iter().filter(|&&byte| byte == wanted).count();
     assert_eq!((count(b'a'), count(b'b'), kept.len()), (4_000_001, 4_000_001, 8_000_002));
+}
+
+/// A connection that takes little before it is read, and does not block.
+fn with_little_room(to: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    set_socket_recv_buffer_size(&socket, 1 << 16).unwrap();
+    rustix::net::connect(&socket, &to).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_nonblocking(true).unwrap();
+    stream
+}
+
+/// Each that reads nothing holds pipes, and would hold them for ever.
+#[test]
+fn clients_that_read_nothing_are_given_up_and_keep_no_other_from_being_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kept");
+    let mut wanted = options(Some(file));
+    wanted.idle_timeout = Some(Duration::from_millis(500));
+    let endpoint = start(wanted);
+    // Two pipes each of the 256 that a worker has.
+    let greedy: Vec<TcpStream> = (0..129).map(|_| with_little_room(address(&endpoint))).collect();
+    // The server moves on while they write, so one refusal is not the end.
+    let mut refused = 0;
+    let stuck = wait::until(PATIENCE, || {
+        let more = |mut client: &TcpStream| client.write(&[b'!'; 65_536]).is_ok();
+        let is_any = greedy.iter().filter(|client| more(client)).count() > 0;
+        refused = if is_any { 0 } else { refused + 1 };
+        (refused == 20).then_some(())
+    });
+    stuck.expect("a client that reads nothing is stopped");
+    let got = round_trip(&endpoint, pattern(0..LEN));
+    assert_eq!(difference(&got, 0, LEN), None);
+    for client in greedy {
+        // Both directions are over by a reset alone, as long as the client ends none.
+        let limit = Timespec::try_from(PATIENCE).unwrap();
+        let mut ended = [PollFd::new(&client, PollFlags::empty())];
+        assert_eq!(rustix::event::poll(&mut ended, Some(&limit)), Ok(1));
+        assert!(ended[0].revents().contains(PollFlags::HUP));
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What is left where the kernel, or a profile, gives no pipes or no splice: copies, all whole.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::thread;
@@ -9,6 +10,7 @@ use underpass_testkit::skip::Capability::Strace as CanTrace;
 use underpass_testkit::strace::{self, Strace};
 use underpass_testkit::{require, test_name};
 
+use crate::echo;
 use crate::fixture::{Running, accept, listener};
 
 const LEN: u64 = 16_777_217;
@@ -60,6 +62,36 @@ fn without_pipes_everything_is_copied() {
     }
     require!(CanTrace);
     under_fault(test_name!(), "pipe2", "pipe2:error=EMFILE");
+}
+
+/// Sends bytes to an echo server that keeps them.
+fn kept_and_echoed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kept");
+    let endpoint = echo::start(echo::options(Some(file.clone())));
+    let got = echo::round_trip(&endpoint, pattern(0..LEN));
+    assert_eq!(difference(&got, 0, LEN), None);
+    assert_eq!(difference(&fs::read(&file).unwrap(), 0, LEN), None);
+}
+
+#[test]
+fn an_echo_server_without_splice_keeps_by_copying() {
+    if strace::is_inside() {
+        kept_and_echoed();
+        return;
+    }
+    require!(CanTrace);
+    under_fault(test_name!(), "splice", "splice:error=EPERM");
+}
+
+#[test]
+fn an_echo_server_without_pipes_keeps_by_copying() {
+    if strace::is_inside() {
+        kept_and_echoed();
+        return;
+    }
+    require!(CanTrace);
+    under_fault(test_name!(), "pipe2", "pipe2:error=ENFILE");
 }
 
 /// A socket that a pipe fills and does not drain into: every other call is a drain.

@@ -5,6 +5,7 @@ mod echo;
 mod ends;
 mod faults;
 mod fixture;
+mod java;
 mod opening;
 mod peers;
 mod proxy;
