@@ -48,7 +48,7 @@ pub(crate) fn run(wanted: CompareArguments) -> anyhow::Result<()> {
         false => None,
     };
     let claims = match wanted.claims {
-        true => Some(judge(&specimen, &report, eyes.as_ref(), &bar)?),
+        true => Some(judge(&wanted, &specimen, &report, eyes.as_ref(), &bar)?),
         false => None,
     };
     bar.finish_and_clear();
@@ -78,7 +78,8 @@ fn specimen(wanted: &CompareArguments) -> anyhow::Result<Specimen> {
         Some(path) => {
             Specimen::open(path).with_context(|| format!("{} cannot be compared", path.display()))
         }
-        None => Specimen::make(wanted.size).context("no file can be made to compare with"),
+        None => Specimen::make(wanted.size)
+            .context("no file can be made to compare with; name one, or give a smaller --size"),
     }
 }
 
@@ -95,6 +96,7 @@ fn report(
         cold: wanted.cold,
         transfers: wanted.transfers.clone(),
         repeats: wanted.repeats,
+        most: wanted.tier.into(),
         program: Program::default(),
     };
     compare::run(specimen, &request, &mut |progress| {
@@ -124,12 +126,13 @@ fn look(
 }
 
 fn judge(
+    wanted: &CompareArguments,
     specimen: &Specimen,
     report: &Report,
     eyes: Option<&Eyes>,
     bar: &ProgressBar,
 ) -> anyhow::Result<Vec<Claim>> {
-    let devices = over_devices(report, specimen, bar);
+    let devices = over_devices(wanted, report, specimen, bar);
     let again = || {
         let mut command = Command::new("/proc/self/exe");
         command.arg("measure-claim");
@@ -149,7 +152,12 @@ fn judge(
 
 /// sendfile over devices with and without scatter-gather, unless that was compared already or
 /// they cannot be made here.
-fn over_devices(report: &Report, specimen: &Specimen, bar: &ProgressBar) -> Option<Report> {
+fn over_devices(
+    wanted: &CompareArguments,
+    report: &Report,
+    specimen: &Specimen,
+    bar: &ProgressBar,
+) -> Option<Report> {
     let links = [Link::Veth, Link::VethWithoutScatterGather];
     let has = |link| report.rows.iter().any(|row| row.link == Some(link));
     if links.into_iter().all(has) {
@@ -163,6 +171,7 @@ fn over_devices(report: &Report, specimen: &Specimen, bar: &ProgressBar) -> Opti
         cold: false,
         transfers: Vec::new(),
         repeats: 3,
+        most: wanted.tier.into(),
         program: Program::default(),
     };
     let compared = compare::run(specimen, &request, &mut |progress| {

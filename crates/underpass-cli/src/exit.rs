@@ -9,6 +9,8 @@ use std::io::{ErrorKind, Write};
 use std::iter::successors;
 use std::process::ExitCode;
 
+use underpass_measure::printable;
+
 /// A command that a signal ended, which a shell tells by the exit code.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -59,8 +61,9 @@ pub(crate) fn remedy_of_listening(kind: ErrorKind) -> Option<&'static str> {
     .find_map(|(found, remedy)| (kind == found).then_some(remedy))
 }
 
-/// Prints a line to standard error.
+/// Prints a line to standard error. Names in it, of files and from peers, do nothing to a terminal.
 pub(crate) fn say(line: &str) {
+    let lines: Vec<String> = line.lines().map(printable).collect();
     // If standard error takes nothing, there is nowhere left to say so.
-    writeln!(std::io::stderr().lock(), "{line}").unwrap_or_default();
+    writeln!(std::io::stderr().lock(), "{}", lines.join("\n")).unwrap_or_default();
 }

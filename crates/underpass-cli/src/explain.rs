@@ -13,8 +13,9 @@ use anyhow::Context;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use underpass_measure::explain::watch::{Summary, Tier, Watch};
+use underpass_measure::printable;
 
-pub(crate) use arguments::ExplainArguments;
+pub(crate) use arguments::{ExplainArguments, MostTier};
 pub(crate) use child::become_command;
 
 use crate::exit::say;
@@ -78,7 +79,7 @@ async fn watch(wanted: ExplainArguments) -> anyhow::Result<()> {
 fn announce(watch: &Watch, child: Option<&Child>) {
     let names = child.map_or_else(|| watch.names(), |child| child.name().to_owned());
     let why = watch.tier_why().map_or_else(String::new, |why| format!(" ({why})"));
-    say(&format!("watching {names} in tier {:?}{why}", watch.tier()));
+    say(&format!("watching {} in tier {:?}{why}", printable(&names), watch.tier()));
 }
 
 fn final_text(summary: &Summary, is_json: bool) -> anyhow::Result<String> {

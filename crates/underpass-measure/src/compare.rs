@@ -20,6 +20,7 @@ mod specimen;
 pub mod table;
 mod textbook;
 mod toll;
+mod watcher;
 mod worker;
 
 pub use crew::Program;

@@ -12,6 +12,7 @@ mod from_pages;
 mod learning;
 mod ledger;
 mod likely;
+mod networks;
 pub mod outside;
 mod pace;
 mod proc;

@@ -18,3 +18,5 @@ pub mod page;
 pub mod probe;
 pub mod trace;
 mod words;
+
+pub use words::printable;

@@ -25,6 +25,7 @@ use underpass_sys::perf::{self, Ring};
 use crate::call;
 use crate::evidence::Evidence;
 use account::Account;
+pub(crate) use account::UPPER_LAYER;
 use record::{Formats, Record};
 
 /// Pages of a processor's ring at most: some 40,000 calls.
@@ -90,8 +91,8 @@ pub(crate) struct Packets {
     pub(crate) linear_bytes: u64,
 }
 
-/// All that was seen. The sockets of the evidence are one that stands for all of TCP, and one for
-/// those with kernel TLS.
+/// All that was seen. Among the sockets of the evidence is one without a peer, which stands for
+/// all connections that were over before /proc was asked, and one for those with kernel TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) evidence: Evidence,
@@ -174,9 +175,10 @@ impl Trace {
                 }
             }
         }
-        for (number, end) in look::descriptors(process) {
-            let opening = descriptors::Opening { end, is_direct: false };
+        for (number, found) in look::descriptors(process) {
+            let opening = descriptors::Opening { end: found.end, is_direct: false };
             self.account.descriptors.set((process, number), opening);
+            self.account.note_addresses(found);
         }
         Ok(())
     }
@@ -222,9 +224,10 @@ impl Trace {
         let questions = self.account.descriptors.open_questions();
         let answers = look::answers(&questions);
         self.drain(now());
-        for (descriptor, end, answer) in answers {
+        for (descriptor, end, found) in answers {
             if self.account.descriptors.known(descriptor) == Some(end) {
-                self.account.name(descriptor, end, answer);
+                self.account.name(descriptor, end, found.end);
+                self.account.note_addresses(found);
             }
         }
     }

@@ -10,7 +10,6 @@ pub(crate) fn count(number: u64) -> String {
 }
 
 /// A whole number of a figure, as [`count`] writes it.
-#[cfg(feature = "html")]
 pub(crate) fn whole(value: f64) -> String {
     grouped(&format!("{value:.0}"))
 }
@@ -65,12 +64,30 @@ pub(crate) fn scaled(value: f64, step: f64, units: &[&str]) -> String {
     }
 }
 
+/// What may be written to a terminal of a name that somebody else chose: control characters, and
+/// those that turn the direction of writing, stand as `\u{1b}`.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let is_hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+            || matches!(c, '\u{2028}'..='\u{2029}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
+        match is_hidden(c) {
+            true => text.extend(c.escape_unicode()),
+            false => text.push(c),
+        }
+        text
+    })
+}
+
 /// Appends a paragraph broken at spaces into lines of `columns` at most, where words allow. The
 /// first line begins with `start` and the others with `indent`.
 pub(crate) fn paragraph(text: &mut String, start: &str, indent: &str, words: &str, columns: usize) {
     text.push_str(start);
     let (mut column, mut is_first) = (start.chars().count(), true);
-    for word in words.split_whitespace() {
+    for word in words.split_whitespace().map(printable) {
         let len = word.chars().count();
         if !is_first && column + 1 + len > columns {
             text.push('\n');
@@ -80,7 +97,7 @@ pub(crate) fn paragraph(text: &mut String, start: &str, indent: &str, words: &st
             text.push(' ');
             column += 1;
         }
-        text.push_str(word);
+        text.push_str(&word);
         (column, is_first) = (column + len, false);
     }
     text.push('\n');
@@ -126,6 +143,17 @@ mod tests {
         text.clear();
         paragraph(&mut text, "", "", "extraordinarily a", 5);
         assert_eq!(text, "extraordinarily\na\n");
+    }
+
+    #[test]
+    fn what_a_name_would_have_a_terminal_do_is_written_out() {
+        assert_eq!(
+            printable("a\u{1b}[2J\nb\u{202e}\u{9b}é"),
+            "a\\u{1b}[2J\\u{a}b\\u{202e}\\u{9b}é"
+        );
+        let mut text = String::new();
+        paragraph(&mut text, "", "", "of /srv/\u{7}\u{1b}]0;x", 80);
+        assert_eq!(text, "of /srv/\\u{7}\\u{1b}]0;x\n");
     }
 
     #[test]

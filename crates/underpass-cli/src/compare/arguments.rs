@@ -8,6 +8,8 @@ use underpass::Method;
 use underpass_measure::compare::Specimen;
 use underpass_measure::compare::report::{Link, Pair};
 
+use crate::explain::MostTier;
+
 /// Runs of a row beyond this show nothing new.
 const REPEATS_MAX: u32 = 1000;
 
@@ -70,6 +72,10 @@ pub(crate) struct CompareArguments {
     #[arg(long)]
     pub(crate) claims: bool,
 
+    /// Watch as if no more than this tier were permitted.
+    #[arg(long, value_name = "TIER", value_enum, default_value = "A", ignore_case = true)]
+    pub(crate) tier: MostTier,
+
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -114,9 +120,11 @@ Examples:
       For scripts: every figure with how it is known.
 
 What it needs:
-  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Without them copies are only known where
-  the calls themselves say so, and the table says what is not known. '--over veth' needs root,
-  and the packages iproute2 and ethtool.";
+  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Where BPF is locked, root or CAP_PERFMON
+  with a readable tracefs (tier B): calls, and whether packets had pages at all, tell what is likely
+  by reference and what was copied for certain. Without either (tier C) copies are only known where
+  the calls themselves say so. The table says which tier it was and what is not known.
+  '--over veth' needs root, and the packages iproute2 and ethtool.";
 
 impl CompareArguments {
     /// Bytes that a run moves.

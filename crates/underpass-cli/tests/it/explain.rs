@@ -214,7 +214,7 @@ fn a_lesser_tier_that_is_asked_for_is_named_and_proves_no_share() {
         "tier B (tracepoints, without BPF): pages are not seen",
         "100 % of 4.0 MiB by reference, likely",
         "~4,194,307 bytes left by reference, likely",
-        "Whose pages left, and to whom",
+        "Whose pages left, and by which connection",
     ] {
         assert!(stdout.contains(part), "{part} in {stdout}");
     }
@@ -222,6 +222,52 @@ fn a_lesser_tier_that_is_asked_for_is_named_and_proves_no_share() {
     let output = underpass(&["explain", "--tier", "C", "--", "true"]);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.starts_with("watching true in tier C (tier C was asked for)"), "{stderr}");
+}
+
+#[test]
+fn tier_b_tells_the_peer_of_an_open_connection_and_sees_the_bytes_of_one_that_is_over() {
+    require!(Root);
+    require!(Tracepoints);
+    let dir = site(LEN);
+    let (server, address) = serve(&dir);
+    let watch = explain(&[&server.id().to_string(), "--json", "--tier", "B"]);
+    assert!(get(address, "a.bin").ends_with(&pattern(0..LEN)));
+    let mut peer = TcpStream::connect(address).unwrap();
+    peer.write_all(b"GET /a.bin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let (mut answer, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
+    while !answer.ends_with(&pattern(0..LEN)) {
+        let n = peer.read(&mut buffer).unwrap();
+        assert_ne!(n, 0, "{} bytes", answer.len());
+        answer.extend_from_slice(&buffer[..n]);
+    }
+    let (_, stdout, _) = interrupt(watch);
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    let peers = summary["report"]["peers"].as_array().unwrap();
+    let bytes = peers.iter().map(|peer| peer["by_reference_bytes"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(bytes, 2 * LEN, "{peers:?}");
+    let told = peers.iter().find(|peer| peer["name"] == "127.0.0.1").expect(&stdout);
+    // Of the connection that is over it may have asked in time.
+    let connections = told["connections"].as_u64().unwrap();
+    assert!((1..=2).contains(&connections), "{peers:?}");
+    assert_eq!(told["by_reference_bytes"], connections * LEN, "{peers:?}");
+    let others: Vec<_> = peers.iter().filter(|peer| peer["name"] != "127.0.0.1").collect();
+    let is_unseen =
+        |peer: &&Value| peer["name"] == "a peer not seen" && peer.get("connections").is_none();
+    assert!(others.iter().all(is_unseen), "{peers:?}");
+}
+
+#[test]
+fn a_programs_name_does_nothing_to_the_terminal() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let path = dir.path().join("\u{1b}]0;x\u{7}\nfix: y");
+    std::fs::copy("/bin/true", &path).unwrap();
+    let output = underpass(&["explain", "--tier", "C", "--", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    for text in [output.stdout, output.stderr] {
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        assert!(text.lines().all(|line| !line.starts_with("fix:")), "{text}");
+    }
 }
 
 #[test]

@@ -2,10 +2,12 @@
 //!
 //! How it is known differs by what the bytes went to: of TCP the packets' pages tell, of a Unix
 //! socket the pages that the receiver copied from, of a pipe only the calls, of a file the
-//! extents. Without a probe the calls alone remain, and what they leave open is said to be open.
+//! extents. Without BPF there are calls and whether packets had pages, which make it likely, or
+//! the calls alone, and what these leave open is said to be open.
 
 mod by_calls;
 mod by_extents;
+mod by_packets;
 mod by_pages;
 
 use underpass::Method;
@@ -58,13 +60,7 @@ const NEARLY_ALL: f64 = 0.999;
 pub(super) fn row(known: &Known<'_>) -> Row {
     let Known { case, checked, .. } = known;
     let middle = median(known.timed, throughput);
-    let fate = match (case.pair, known.seen) {
-        (Pair::FileToFile, _) => by_extents::fate(known),
-        (Pair::FileToTcp | Pair::SocketToSocket, Ok(seen)) => by_pages::of_packets(known, seen),
-        (Pair::FileToUnix, Ok(seen)) => by_pages::of_receipts(known, seen),
-        (Pair::FileToPipe, _) => by_calls::of_pipes(known),
-        (_, Err(why)) => by_calls::of_sockets(known, why),
-    };
+    let fate = fate(known);
     let missing = || Figure::Unavailable("memory in use was not looked at".into());
     let peak = checked.sender.peak.as_ref();
     let mapped = |unit: u64| {
@@ -103,12 +99,35 @@ pub(super) fn row(known: &Known<'_>) -> Row {
         peak_file_mapped_bytes: mapped(1),
         besides: besides(known),
         verdict: fate.verdict,
-        textbook: textbook::row(case.method, case.pair, case.link),
+        textbook: textbook::row(case.method, case.pair, case.link, case.cache),
+    }
+}
+
+fn fate(known: &Known<'_>) -> Fate {
+    let packets = known.seen.ok().and_then(|seen| seen.packets.as_ref());
+    match (known.case.pair, known.seen, packets) {
+        (Pair::FileToFile, ..) => by_extents::fate(known),
+        (Pair::FileToPipe, ..) => by_calls::of_pipes(known),
+        (Pair::FileToTcp | Pair::SocketToSocket, Ok(seen), Some(packets)) => {
+            by_packets::of_tcp(known, seen, packets)
+        }
+        (Pair::FileToTcp | Pair::SocketToSocket, Ok(seen), None) => {
+            by_pages::of_packets(known, seen)
+        }
+        (Pair::FileToUnix, Ok(seen), None) => by_pages::of_receipts(known, seen),
+        (Pair::FileToUnix, Ok(_), Some(packets)) => {
+            let why = format!("no packet of a Unix socket passes a device; {}", packets.why);
+            by_calls::of_sockets(known, &why)
+        }
+        (_, Err(why), _) => by_calls::of_sockets(known, why),
     }
 }
 
 fn besides(known: &Known<'_>) -> Besides {
-    let why = known.seen.err().unwrap_or_default();
+    let why = match known.seen {
+        Ok(seen) => seen.packets.as_ref().map_or("", |packets| &packets.why),
+        Err(why) => why,
+    };
     let not_watched = || Figure::Unavailable(why.to_owned());
     let copies = known.seen_discarding.map_or_else(not_watched, |seen| {
         Figure::Measured(float(seen.received_bytes()) / float(known.case.bytes))
@@ -160,8 +179,15 @@ fn crossings(known: &Known<'_>) -> Figure {
             let calls: u64 = seen.calls.iter().map(|(_, calls, _)| calls).sum();
             Figure::Derived {
                 value: float(2 * (calls + seen.user_faults)),
-                from: "2 x (data-moving system calls + page faults in user mode); interrupts are \
-                       not counted",
+                from: match seen.packets {
+                    None => {
+                        "2 x (data-moving system calls + page faults in user mode); interrupts \
+                         are not counted"
+                    }
+                    Some(_) => {
+                        "2 x data-moving system calls; page faults and interrupts are not counted"
+                    }
+                },
             }
         }
         None => {

@@ -18,12 +18,39 @@ pub(super) struct Seen {
     pub(super) calls: Vec<(String, u64, u64)>,
     /// Bytes that it read into its memory from the source.
     pub(super) taken_bytes: u64,
+    /// Bytes that it gave to the sink from its memory.
+    pub(super) given_bytes: u64,
     /// Where the payload lay when it left.
     pub(super) sent: Vec<Pages>,
     /// Where the payload lay when the receiver copied it.
     pub(super) received: Vec<Pages>,
     /// Faults that the sender took in user mode.
     pub(super) user_faults: u64,
+    /// What is known of packets in place of pages and faults, which are not seen then.
+    pub(super) packets: Option<Packets>,
+}
+
+/// Payload of packets that left in calls of the sender's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Packets {
+    /// In pages.
+    pub(super) paged_bytes: u64,
+    /// Of packets without any.
+    pub(super) linear_bytes: u64,
+    /// Why no more is known.
+    pub(super) why: String,
+}
+
+impl Packets {
+    /// How many of `bytes` left without pages; `None` if no packet was seen.
+    pub(super) fn linear_of(&self, bytes: u64) -> Option<u64> {
+        match (self.paged_bytes, self.linear_bytes) {
+            (0, 0) => None,
+            (0, _) => Some(bytes),
+            // They left by one device; where it takes pages, what has none is no payload.
+            (1.., _) => Some(0),
+        }
+    }
 }
 
 impl Seen {
@@ -32,7 +59,7 @@ impl Seen {
         let ends = [run.source_inode, run.sink_inode];
         let own = evidence.calls.iter().filter(|calls| calls.process == run.sender_process);
         let mut by_name: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        let mut taken_bytes = 0;
+        let (mut taken_bytes, mut given_bytes) = (0, 0);
         for calls in own {
             let Some(role) = call::role(calls.number) else { continue };
             // What io_uring is told names no descriptor.
@@ -44,6 +71,10 @@ impl Seen {
             let is_from_source = calls.source.is_some_and(|file| file.inode == run.source_inode);
             if role == Role::Take && is_from_source {
                 taken_bytes += calls.bytes;
+            }
+            let is_to_sink = calls.target.is_some_and(|file| file.inode == run.sink_inode);
+            if role == Role::Give && is_to_sink {
+                given_bytes += calls.bytes;
             }
             let sum = by_name.entry(call::name(calls.number)).or_default();
             *sum = (sum.0 + calls.calls, sum.1 + calls.bytes);
@@ -57,9 +88,11 @@ impl Seen {
         Self {
             calls: by_name.into_iter().map(|(name, (calls, bytes))| (name, calls, bytes)).collect(),
             taken_bytes,
+            given_bytes,
             sent: sockets.flat_map(|socket| socket.sent.iter().cloned()).collect(),
             received: received.map(|received| received.pages.clone()).collect(),
             user_faults: own.map_or(0, |process| process.user_faults),
+            packets: None,
         }
     }
 

@@ -6,10 +6,15 @@
 
 use underpass::Method;
 
-use super::report::{Link, Pair, Textbook};
+use super::report::{Cache, Link, Pair, Textbook};
 
 /// What the book says of a method, if it speaks of it.
-pub(super) fn row(method: Method, pair: Pair, link: Option<Link>) -> Option<Textbook> {
+pub(super) fn row(
+    method: Method,
+    pair: Pair,
+    link: Option<Link>,
+    cache: Cache,
+) -> Option<Textbook> {
     if pair != Pair::FileToTcp {
         return None;
     }
@@ -20,9 +25,20 @@ pub(super) fn row(method: Method, pair: Pair, link: Option<Link>) -> Option<Text
             switches: 4,
             cpu_copies: 2,
             dma_copies: 2,
-            why: "its 4 switches are of one read and one write, and a file takes many of either, \
-                  so they grow with the file. A cached page needs no disk and a virtual link has \
-                  no card, so devices copy nothing; the receiver's own copy is not in the book",
+            why: match cache {
+                Cache::Warm => {
+                    "its 4 switches are of one read and one write, and a file takes many of \
+                     either, so they grow with the file. A cached page needs no disk and a \
+                     virtual link has no card, so devices copy nothing; the receiver's own copy \
+                     is not in the book"
+                }
+                Cache::Cold => {
+                    "its 4 switches are of one read and one write, and a file takes many of \
+                     either, so they grow with the file. The disk's device copies, as the book \
+                     says; a virtual link has no card that would copy again. The receiver's own \
+                     copy is not in the book"
+                }
+            },
         }),
         Method::MmapWrite => Some(Textbook {
             name: "mmap+write",
@@ -68,14 +84,21 @@ mod tests {
     #[test]
     fn the_four_rows_are_those_of_the_book() {
         let numbers = |method, link| {
-            let book = row(method, Pair::FileToTcp, Some(link)).unwrap();
+            let book = row(method, Pair::FileToTcp, Some(link), Cache::Warm).unwrap();
             (book.switches, book.cpu_copies, book.dma_copies)
         };
         assert_eq!(numbers(Method::Copy, Link::Veth), (4, 2, 2));
         assert_eq!(numbers(Method::MmapWrite, Link::Loopback), (4, 1, 2));
         assert_eq!(numbers(Method::Sendfile, Link::VethWithoutScatterGather), (2, 1, 2));
         assert_eq!(numbers(Method::Sendfile, Link::Loopback), (2, 0, 2));
-        assert_eq!(row(Method::Splice, Pair::FileToTcp, Some(Link::Veth)), None);
-        assert_eq!(row(Method::Copy, Pair::FileToPipe, None), None);
+        assert_eq!(row(Method::Splice, Pair::FileToTcp, Some(Link::Veth), Cache::Warm), None);
+        assert_eq!(row(Method::Copy, Pair::FileToPipe, None, Cache::Warm), None);
+    }
+
+    #[test]
+    fn why_devices_differ_from_the_book_depends_on_the_cache() {
+        let why = |cache| row(Method::Copy, Pair::FileToTcp, None, cache).unwrap().why;
+        assert!(why(Cache::Warm).contains("devices copy nothing"));
+        assert!(why(Cache::Cold).contains("The disk's device copies"));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin};
 use crate::explain::context::Context;
-use crate::explain::ledger::{Class, Ledger, Way};
+use crate::explain::ledger::{Class, Ledger, Way, tcp_inodes};
 use crate::explain::reasons::{Finding, Reason};
 use crate::explain::report::Basis;
 use crate::explain::seen_calls::SeenCalls;
@@ -176,12 +176,12 @@ fn not_accounted(ledger: &Ledger) -> Option<Finding> {
 }
 
 fn other_sockets(evidence: &Evidence) -> Option<Finding> {
+    let is_tcp = tcp_inodes(evidence);
     let is_elsewhere = |row: &Calls| {
         let moves = matches!(call::role(row.number), Some(Role::Give | Role::Pass));
         moves
             && row.target.is_some_and(|target| {
-                target.kind == FileKind::Socket
-                    && evidence.sockets.iter().all(|socket| socket.inode != target.inode)
+                target.kind == FileKind::Socket && !is_tcp.contains(&target.inode)
             })
     };
     let seen = SeenCalls::of(evidence, is_elsewhere);

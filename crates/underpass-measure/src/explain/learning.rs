@@ -4,38 +4,31 @@
 //! What was seen once stays known. A mapping is forgotten when its addresses hold something
 //! else. Looking costs the watcher, never the watched.
 //!
-//! Source: proc_pid_fd(5), proc_pid_maps(5), namespaces(7).
+//! Source: proc_pid_fd(5), proc_pid_maps(5).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::{File, Metadata};
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::Metadata;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::thread;
-
-use rustix::net::{AddressFamily, SocketType};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::call::{self, Role};
 use crate::evidence::{Evidence, FileKind};
-use crate::explain::context::{Context, FileKey, Interface, Program};
-use crate::explain::ethtool;
+use crate::explain::context::{Context, FileKey, Program};
+use crate::explain::ledger::tcp_inodes;
+use crate::explain::networks::Networks;
 use crate::explain::proc::{self, Area};
-
-/// linux/include/net/flow.h: `LOOPBACK_IFINDEX`.
-const LOOPBACK_INDEX: u32 = 1;
 
 /// Directory entries looked at for the names of files that were never seen open.
 const ENTRIES_MAX: usize = 50_000;
+
+/// From so many processes on it is asked first which of them are still there.
+const MANY: usize = 32;
 
 /// What is known so far.
 #[derive(Debug, Default)]
 pub(crate) struct Learning {
     pub(crate) context: Context,
-    /// The network each process was first seen in.
-    networks: BTreeMap<u32, File>,
-    /// Indices of interfaces that were asked for by name.
-    indices: BTreeMap<(u32, String), u32>,
+    networks: Networks,
     /// Directories that processes work in or hold open.
     directories: BTreeSet<PathBuf>,
     /// Processes that have sent.
@@ -47,20 +40,24 @@ pub(crate) struct Learning {
 impl Learning {
     /// Looks at processes; those that are gone keep what is known of them.
     pub(crate) fn look_at(&mut self, processes: &BTreeSet<u32>) {
+        // Most of many have ended, and each would be asked for in vain.
+        let there = (processes.len() > MANY).then(proc::all);
         for process in processes {
-            self.look_at_one(*process);
+            if there.as_ref().is_none_or(|there| there.contains(process)) {
+                self.look_at_one(*process);
+            }
         }
     }
 
     fn look_at_one(&mut self, process: u32) {
         let base = PathBuf::from(format!("/proc/{process}"));
         let Ok(executable) = std::fs::read_link(base.join("exe")) else {
-            return self.look_from_afar(process, &base);
+            return self.look_from_afar(process);
         };
-        if !self.networks.contains_key(&process) {
+        if !self.networks.knows(process) {
             self.look_once(process, &base);
         }
-        let maps = std::fs::read_to_string(base.join("maps")).unwrap_or_default();
+        let maps = proc::text(process, "maps").unwrap_or_default();
         let areas = proc::areas(&maps);
         let paths = areas.iter().filter_map(|area| area.file.clone());
         self.context.paths.extend(paths);
@@ -74,8 +71,8 @@ impl Learning {
     }
 
     /// What another user's process shows: its name.
-    fn look_from_afar(&mut self, process: u32, base: &Path) {
-        if let Ok(name) = std::fs::read_to_string(base.join("comm")) {
+    fn look_from_afar(&mut self, process: u32) {
+        if let Some(name) = proc::text(process, "comm") {
             let program = self.context.programs.entry(process).or_default();
             if program.name.is_empty() {
                 name.trim_end().clone_into(&mut program.name);
@@ -84,11 +81,9 @@ impl Learning {
     }
 
     fn look_once(&mut self, process: u32, base: &Path) {
-        let mounts = std::fs::read_to_string(base.join("mountinfo")).unwrap_or_default();
+        let mounts = proc::text(process, "mountinfo").unwrap_or_default();
         self.context.file_systems.extend(proc::file_systems(&mounts));
-        if let Ok(network) = File::open(base.join("ns/net")) {
-            self.networks.insert(process, network);
-        }
+        self.networks.learn(process, &base.join("ns/net"));
         if let Ok(directory) = std::fs::read_link(base.join("cwd")) {
             self.directories.insert(directory);
         }
@@ -116,14 +111,13 @@ impl Learning {
 
     /// Notes what processes read that have not sent yet.
     pub(crate) fn note_reads(&mut self, evidence: &Evidence) {
+        let is_tcp = tcp_inodes(evidence);
         for row in &evidence.calls {
-            let is_to_socket = row.target.is_some_and(|id| id.kind == FileKind::Socket);
+            let is_to_tcp = row
+                .target
+                .is_some_and(|id| id.kind == FileKind::Socket && is_tcp.contains(&id.inode));
             let sends = matches!(call::role(row.number), Some(Role::Give | Role::Pass));
-            let is_tcp = evidence
-                .sockets
-                .iter()
-                .any(|socket| row.target.is_some_and(|id| id.inode == socket.inode));
-            if is_to_socket && is_tcp && sends && row.bytes > 0 {
+            if is_to_tcp && sends && row.bytes > 0 {
                 self.senders.insert(row.process);
             }
         }
@@ -151,8 +145,7 @@ impl Learning {
             for pages in &socket.sent {
                 let index = pages.interface;
                 if index != 0 && !self.context.interfaces.contains_key(&index) {
-                    let network = self.networks.get(&socket.process);
-                    let interface = interface(network, index);
+                    let interface = self.networks.interface(socket.process, index);
                     self.context.interfaces.insert(index, interface);
                 }
             }
@@ -162,23 +155,10 @@ impl Learning {
     /// The index of an interface by its name in a process's network, once asked for; 0 if there
     /// is none.
     pub(crate) fn index_of(&mut self, process: u32, name: &str) -> u32 {
-        let key = (process, name.to_owned());
-        if let Some(index) = self.indices.get(&key) {
-            return *index;
-        }
-        let network = self.networks.get(&process);
-        let wanted = name.to_owned();
-        let answer = in_network(network, move || {
-            let index = rustix::net::netdevice::name_to_index(socket()?, &wanted)?;
-            Ok((index, ethtool::has_scatter_gather(index).ok()))
-        });
-        let index = answer.map_or(0, |(index, has_scatter_gather)| {
-            let is_loopback = index == LOOPBACK_INDEX;
-            let interface = Interface { name: name.to_owned(), is_loopback, has_scatter_gather };
+        let (index, interface) = self.networks.index_of(process, name);
+        if let Some(interface) = interface {
             self.context.interfaces.insert(index, interface);
-            index
-        });
-        self.indices.insert(key, index);
+        }
         index
     }
 
@@ -262,44 +242,6 @@ fn keep_mappings(program: &mut Program, areas: &[Area]) {
     program.mappings.extend(proc::payload(areas));
 }
 
-fn interface(network: Option<&File>, index: u32) -> Interface {
-    let answer = in_network(network, move || {
-        let name = rustix::net::netdevice::index_to_name(socket()?, index)?;
-        Ok((name, ethtool::has_scatter_gather(index).ok()))
-    });
-    let (name, has_scatter_gather) = answer.unwrap_or_else(|| (format!("interface {index}"), None));
-    Interface { name, is_loopback: index == LOOPBACK_INDEX, has_scatter_gather }
-}
-
-fn socket() -> rustix::io::Result<OwnedFd> {
-    rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)
-}
-
-/// Asks in the network of a process, from a thread of its own, which then is in that network.
-fn in_network<T: Send + 'static>(
-    network: Option<&File>,
-    ask: impl FnOnce() -> rustix::io::Result<T> + Send + 'static,
-) -> Option<T> {
-    let network = network.and_then(|network| network.try_clone().ok());
-    let asking = thread::spawn(move || {
-        if let Some(network) = network
-            && !is_ours(&network)
-        {
-            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
-        }
-        ask()
-    });
-    match asking.join() {
-        Ok(Ok(answer)) => Some(answer),
-        Ok(Err(_)) | Err(_) => None,
-    }
-}
-
-fn is_ours(network: &File) -> bool {
-    let inode = |metadata: std::io::Result<Metadata>| metadata.ok().map(|it| it.ino());
-    inode(network.metadata()) == inode(std::fs::metadata("/proc/thread-self/ns/net"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,6 +258,17 @@ mod tests {
         let name = learning.context.program_of(own);
         assert!(name.starts_with("underpass_measure"), "{name}");
         assert!(!learning.context.file_systems.is_empty());
+    }
+
+    #[test]
+    fn one_that_is_there_is_looked_at_among_many_that_have_ended() {
+        let own = std::process::id();
+        // Beyond what pid_max may be.
+        let mut processes: BTreeSet<u32> = (1 << 23..(1 << 23) + 2 * 32).collect();
+        processes.insert(own);
+        let mut learning = Learning::default();
+        learning.look_at(&processes);
+        assert_eq!(learning.context.programs.keys().collect::<Vec<_>>(), [&own]);
     }
 
     #[test]

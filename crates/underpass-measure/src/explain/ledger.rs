@@ -5,10 +5,10 @@
 //! with no more bytes of a socket than its own calls on it account for, and a file with no more
 //! than was read of it. The parts of a socket always add up to what left it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::call::{self, Role};
-use crate::evidence::{Evidence, FileId, FileKind};
+use crate::evidence::{Calls, Evidence, FileId, FileKind};
 use crate::explain::apportion::apportion;
 use crate::explain::context::{Context, FileKey};
 use crate::explain::reading::{self, Piece, Reader};
@@ -112,8 +112,9 @@ impl Ledger {
     pub(crate) fn new(evidence: &Evidence, context: &Context) -> Self {
         let mut parts = Vec::new();
         let mut pieces = Vec::new();
+        let rows = Rows::of(evidence);
         for (place, socket) in evidence.sockets.iter().enumerate() {
-            let uses = uses(evidence, context, socket.inode);
+            let uses = rows.uses(context, socket.inode);
             split(place, socket, &uses, &mut parts, &mut pieces);
         }
         Self::closed(parts, &pieces, readers(evidence, context), Basis::Pages)
@@ -142,68 +143,87 @@ impl Ledger {
     }
 }
 
-/// What watched processes did to the socket of an inode.
-pub(crate) fn uses(evidence: &Evidence, context: &Context, inode: u64) -> Uses {
-    let mut uses = Uses { has_gaps: evidence.has_gaps, ..Uses::default() };
-    for row in &evidence.calls {
-        let is_of_ring = call::is_uring(row.number);
-        let target = row.target.filter(|target| is_socket(*target, inode));
-        match call::role(row.number) {
-            Some(Role::Give) if target.is_some() => uses.given.push(Giving {
-                process: row.process,
-                mapped: context.mapped(row.process, row.buffer),
-                is_lent: row.is_zero_copy,
-                is_tls: is_tls_record(row.head),
-                bytes: row.bytes,
-            }),
-            Some(Role::Pass) if target.is_some() => {
-                for (source, bytes) in sources(evidence, row.process, row.source, row.bytes) {
-                    uses.passed.push(Passing {
-                        process: row.process,
-                        source,
-                        is_direct: row.is_direct,
-                        left: bytes,
-                    });
+/// The calls by what they reached: there may be as many sockets as calls.
+#[derive(Debug)]
+pub(crate) struct Rows<'e> {
+    to_sockets: HashMap<u64, Vec<&'e Calls>>,
+    /// By process and pipe.
+    to_pipes: HashMap<(u32, FileId), Vec<&'e Calls>>,
+    has_ring: bool,
+    has_gaps: bool,
+}
+
+impl<'e> Rows<'e> {
+    pub(crate) fn of(evidence: &'e Evidence) -> Self {
+        let mut rows = Self {
+            to_sockets: HashMap::new(),
+            to_pipes: HashMap::new(),
+            has_ring: evidence.calls.iter().any(|row| call::is_uring(row.number)),
+            has_gaps: evidence.has_gaps,
+        };
+        for row in &evidence.calls {
+            match row.target {
+                Some(id) if id.kind == FileKind::Socket => {
+                    rows.to_sockets.entry(id.inode).or_default().push(row);
                 }
+                Some(id) if id.kind == FileKind::Pipe => {
+                    rows.to_pipes.entry((row.process, id)).or_default().push(row);
+                }
+                Some(_) | None => {}
             }
-            Some(Role::Unmeasured) if target.is_some() => uses.is_incomplete = true,
-            Some(Role::Unmeasured) if is_of_ring => uses.is_of_ring = true,
-            Some(Role::Give | Role::Pass | Role::Take | Role::Unmeasured) | None => {}
         }
+        rows
     }
-    uses.is_of_ring |= context.programs.values().any(|program| program.uses_uring);
-    uses
-}
 
-fn is_socket(id: FileId, inode: u64) -> bool {
-    id.kind == FileKind::Socket && id.inode == inode
-}
-
-/// Where bytes passed from a descriptor come from: of a pipe, what was put into it.
-fn sources(
-    evidence: &Evidence,
-    process: u32,
-    source: Option<FileId>,
-    bytes: u64,
-) -> Vec<(Source, u64)> {
-    match source {
-        Some(id) if id.kind == FileKind::Regular => vec![(Source::File(id.into()), bytes)],
-        Some(id) if id.kind == FileKind::Socket => vec![(Source::Socket, bytes)],
-        Some(pipe) if pipe.kind == FileKind::Pipe => {
-            let fed: Vec<(Source, u64)> = evidence
-                .calls
-                .iter()
-                .filter(|row| row.process == process && row.target == Some(pipe))
-                .map(|row| (Source::of(row.source), row.bytes))
-                .collect();
-            let weights: Vec<u64> = fed.iter().map(|(_, bytes)| *bytes).collect();
-            if weights.iter().sum::<u64>() == 0 {
-                return vec![(Source::Other, bytes)];
+    /// What watched processes did to the socket of an inode.
+    pub(crate) fn uses(&self, context: &Context, inode: u64) -> Uses {
+        let mut uses = Uses { has_gaps: self.has_gaps, ..Uses::default() };
+        for row in self.to_sockets.get(&inode).into_iter().flatten() {
+            match call::role(row.number) {
+                Some(Role::Give) => uses.given.push(Giving {
+                    process: row.process,
+                    mapped: context.mapped(row.process, row.buffer),
+                    is_lent: row.is_zero_copy,
+                    is_tls: is_tls_record(row.head),
+                    bytes: row.bytes,
+                }),
+                Some(Role::Pass) => {
+                    for (source, bytes) in self.sources(row.process, row.source, row.bytes) {
+                        uses.passed.push(Passing {
+                            process: row.process,
+                            source,
+                            is_direct: row.is_direct,
+                            left: bytes,
+                        });
+                    }
+                }
+                Some(Role::Unmeasured) => uses.is_incomplete = true,
+                Some(Role::Take) | None => {}
             }
-            let shares = apportion(bytes, &weights);
-            fed.into_iter().zip(shares).map(|((source, _), share)| (source, share)).collect()
         }
-        Some(_) | None => vec![(Source::Other, bytes)],
+        uses.is_of_ring =
+            self.has_ring || context.programs.values().any(|program| program.uses_uring);
+        uses
+    }
+
+    /// Where bytes passed from a descriptor come from: of a pipe, what was put into it.
+    fn sources(&self, process: u32, source: Option<FileId>, bytes: u64) -> Vec<(Source, u64)> {
+        match source {
+            Some(id) if id.kind == FileKind::Regular => vec![(Source::File(id.into()), bytes)],
+            Some(id) if id.kind == FileKind::Socket => vec![(Source::Socket, bytes)],
+            Some(pipe) if pipe.kind == FileKind::Pipe => {
+                let fed = self.to_pipes.get(&(process, pipe)).into_iter().flatten();
+                let fed: Vec<(Source, u64)> =
+                    fed.map(|row| (Source::of(row.source), row.bytes)).collect();
+                let weights: Vec<u64> = fed.iter().map(|(_, bytes)| *bytes).collect();
+                if weights.iter().sum::<u64>() == 0 {
+                    return vec![(Source::Other, bytes)];
+                }
+                let shares = apportion(bytes, &weights);
+                fed.into_iter().zip(shares).map(|((source, _), share)| (source, share)).collect()
+            }
+            Some(_) | None => vec![(Source::Other, bytes)],
+        }
     }
 }
 
@@ -212,9 +232,15 @@ fn is_tls_record(head: [u8; 8]) -> bool {
     matches!(head, [20..=24, 3, 1..=4, ..])
 }
 
+/// The inodes of the TCP sockets.
+pub(crate) fn tcp_inodes(evidence: &Evidence) -> HashSet<u64> {
+    evidence.sockets.iter().map(|socket| socket.inode).collect()
+}
+
 /// What each process read of files, less what it read before it sent anything, and what it gave
 /// to TCP sockets from memory that is not a mapping.
 pub(crate) fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
+    let is_tcp = tcp_inodes(evidence);
     let mut sockets: BTreeSet<(u32, u64)> = BTreeSet::new();
     let mut readers: BTreeMap<u32, Reader> = BTreeMap::new();
     for row in &evidence.calls {
@@ -228,7 +254,8 @@ pub(crate) fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, R
                 *reader.files.entry(source.into()).or_default() += row.bytes;
             }
             (Some(Role::Give), _, Some(target))
-                if evidence.sockets.iter().any(|socket| is_socket(target, socket.inode))
+                if target.kind == FileKind::Socket
+                    && is_tcp.contains(&target.inode)
                     && context.mapped(row.process, row.buffer).is_none() =>
             {
                 let reader = readers.entry(row.process).or_default();

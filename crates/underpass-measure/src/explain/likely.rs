@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evidence::Evidence;
 use crate::explain::context::Context;
-use crate::explain::ledger::{Ledger, Part, Way, readers, uses};
+use crate::explain::ledger::{Ledger, Part, Rows, Way, readers};
 use crate::explain::reading::Piece;
 use crate::explain::report::Basis;
 use crate::explain::socket::Source;
@@ -72,8 +72,9 @@ pub(crate) fn ledger(
 ) -> Ledger {
     let mut parts = Vec::new();
     let mut pieces = Vec::new();
+    let rows = Rows::of(evidence);
     for (socket, of) in evidence.sockets.iter().enumerate() {
-        let uses = uses(evidence, context, of.inode);
+        let uses = rows.uses(context, of.inode);
         let is_encrypted = of.upper_layer.as_deref() == Some("tls");
         for pass in &uses.passed {
             match pass.source {

@@ -24,15 +24,23 @@ pub(crate) struct Area {
     pub(crate) file: Option<(FileKey, PathBuf)>,
 }
 
+/// A file of a process, if it can be read. A program's name, and a path, may be of any bytes.
+pub(crate) fn text(process: u32, name: &str) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/{process}/{name}")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Every process there is.
+pub(crate) fn all() -> BTreeSet<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return BTreeSet::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// Every process's parent, by process.
 pub(crate) fn parents() -> BTreeMap<u32, u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return BTreeMap::new() };
-    let processes = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let parent = |process: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        Some((process, parent_of(&stat)?))
-    };
-    processes.filter_map(parent).collect()
+    let processes = all();
+    let parent = |process: u32| Some((process, parent_of(&text(process, "stat")?)?));
+    processes.into_iter().filter_map(parent).collect()
 }
 
 /// The parent in a `stat`: the second field after the name, which may hold blanks and brackets.
@@ -57,7 +65,7 @@ pub(crate) fn family(process: u32, parents: &BTreeMap<u32, u32>) -> BTreeSet<u32
 
 /// Whether a process exists and is more than a status that its parent has not asked for.
 pub(crate) fn is_running(process: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let stat = text(process, "stat").unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, after)| after.chars().next());
     state.is_some_and(|state| state != 'Z' && state != 'X')
 }
@@ -144,6 +152,26 @@ mod tests {
 7f0020000000-7f0020001000 r-xp 00000000 08:01 77                         /lib/libssl.so.3
 7ffd00000000-7ffd00001000 r-xp 00000000 00:00 0                          [vdso]
 ";
+
+    #[test]
+    fn a_process_is_there_whatever_bytes_its_name_has() {
+        use std::process::{Command, Stdio};
+        let name = "printf '\\377) Z' > /proc/$$/comm; echo; read end";
+        let mut child = Command::new("sh")
+            .args(["-c", name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = [0];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+        let process = child.id();
+        assert!(is_running(process), "{:?}", text(process, "stat"));
+        assert_eq!(parents().get(&process), Some(&std::process::id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!is_running(process));
+    }
 
     #[test]
     fn payload_is_what_is_mapped_and_not_executed() {

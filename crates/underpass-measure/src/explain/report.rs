@@ -17,6 +17,7 @@ use crate::explain::likely::{self, Left};
 use crate::explain::reasons::{self, Finding};
 use crate::explain::watch::Tier;
 use crate::figure::{Figure, float};
+use crate::trace::UPPER_LAYER;
 use crate::words;
 
 /// How copied bytes are derived.
@@ -274,11 +275,15 @@ fn by_file(ledger: &Ledger, context: &Context) -> Vec<Share> {
 
 fn by_peer(ledger: &Ledger, evidence: &Evidence) -> Vec<Share> {
     let mut shares = BTreeMap::new();
-    let mut connections: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    let mut connections: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for part in &ledger.parts {
-        let peer = evidence.sockets.get(part.socket).and_then(|socket| socket.peer);
+        let socket = evidence.sockets.get(part.socket);
+        let peer = socket.and_then(|socket| socket.peer);
         let name = peer.map_or_else(|| "a peer not seen".into(), |peer| peer.ip().to_string());
-        connections.entry(name.clone()).or_default().insert(part.socket);
+        // Without pages, one socket stands for all whose peer was not seen.
+        if let Some(socket) = socket.filter(|_| peer.is_some() || ledger.basis == Basis::Pages) {
+            connections.entry(name.clone()).or_default().insert(socket.inode & !UPPER_LAYER);
+        }
         add(&mut shares, name, part);
     }
     for (name, share) in &mut shares {

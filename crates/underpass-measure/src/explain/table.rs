@@ -6,13 +6,16 @@ use std::fmt::Write;
 use crate::explain::report::{Basis, Report, Share};
 use crate::explain::watch::{Summary, Tier, names};
 use crate::figure::Figure;
-use crate::words::{count, of, paragraph, share, size};
+use crate::words::{count, of, paragraph, printable, share, size};
 
 /// Rows shown of a list.
 const ROWS_MAX: usize = 10;
 
 /// Cells of the bar.
 const BAR_CELLS: u64 = 40;
+
+/// Columns of a name; four numbers stand beside it.
+const NAME_COLUMNS_MAX: usize = TEXT_COLUMNS - 44;
 
 /// Columns a line of text has at most.
 const TEXT_COLUMNS: usize = 78;
@@ -21,8 +24,9 @@ impl Summary {
     /// The whole text, with a line feed at its end.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text =
-            format!("{}, {:.1} s\n{}\n", names(&self.followed), self.seconds, self.tier_text());
+        let names = printable(&names(&self.followed));
+        let mut text = format!("{names}, {:.1} s\n", self.seconds);
+        line(&mut text, 0, &self.tier_text());
         if let (Some(looked), Some(budget)) = (self.looked_percent, self.budget_percent) {
             let gaps = format!(
                 "looked at {looked:.1} % of the time, so that it takes at most {budget} % of a \
@@ -110,7 +114,7 @@ impl Report {
     fn append(&self, text: &mut String) {
         self.append_total(text);
         append_rows(text, "file", &self.files, false);
-        if self.total.file_bytes() > 0 && self.basis == Basis::Pages {
+        if self.total.file_bytes() > 0 {
             append_rows(text, "peer", &self.peers, true);
         }
         if self.processes.len() > 1 {
@@ -166,9 +170,11 @@ impl Report {
         line(
             text,
             2,
-            "Whose pages left, and to whom: a tracepoint tells a packet's length and no more. \
-             Whether the kernel copied within sendfile or splice (kernel TLS that began \
-             before the watch, a file system without a page cache). What left again.",
+            "Whose pages left, and by which connection: a tracepoint tells a packet's length and \
+             no more, so that a peer's shares are those of the whole process. The peer of a \
+             connection that was over before /proc was asked. Whether the kernel copied within \
+             sendfile or splice (kernel TLS that began before the watch, a file system without a \
+             page cache). What left again.",
         );
     }
 
@@ -224,11 +230,13 @@ fn append_rows(text: &mut String, what: &str, rows: &[Share], has_connections: b
         return;
     }
     let name = |row: &Share| match row.connections.filter(|_| has_connections) {
-        Some(connections) => format!("{} ({})", row.name, of(connections, "connection")),
-        None => row.name.clone(),
+        Some(connections) => {
+            format!("{} ({})", printable(&row.name), of(connections, "connection"))
+        }
+        None => printable(&row.name),
     };
     let width = rows.iter().take(ROWS_MAX).map(|row| name(row).chars().count()).max().unwrap_or(0);
-    let width = width.clamp(20, 60);
+    let width = width.clamp(20, NAME_COLUMNS_MAX);
     push(
         text,
         format_args!(
@@ -281,6 +289,15 @@ mod tests {
         assert_eq!(bar(999, 1000).chars().filter(|cell| *cell == '█').count(), 39);
         assert_eq!(bar(1000, 1000), "█".repeat(40));
         assert_eq!(bar(0, 0), "░".repeat(40));
+    }
+
+    #[test]
+    fn a_name_is_one_line_and_does_nothing_to_a_terminal() {
+        let row = Share { name: "/srv/\u{1b}[2J\nfix: x".into(), ..Share::default() };
+        let mut text = String::new();
+        append_rows(&mut text, "file", &[row], false);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.contains("/srv/\\u{1b}[2J\\u{a}fix: x  "), "{text}");
     }
 
     #[test]

@@ -7,19 +7,21 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use linux_raw_sys::general as sys;
 
-use super::descriptors::{Descriptors, End, Opening};
+use super::descriptors::{Connection, Descriptor, Descriptors, End, Opening};
+use super::look::{Addresses, Found};
 use super::record::{Call, Event, Packet, Record};
 use super::{Packets, Seen};
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Process, Socket};
 use crate::explain::context::FileKey;
 
-/// All TCP sockets together: no packet tells its socket.
-const TCP: FileId = FileId { kind: FileKind::Socket, major: 0, minor: 0, inode: 1 };
-/// All of those with an upper layer protocol.
-const TLS: FileId = FileId { kind: FileKind::Socket, major: 0, minor: 0, inode: 3 };
-/// All other sockets.
-const OTHER_SOCKETS: FileId = FileId { kind: FileKind::Socket, major: 0, minor: 0, inode: 2 };
+/// Set in the number of a socket that was given an upper layer protocol: what it sent before is
+/// apart from what it sent after.
+pub(crate) const UPPER_LAYER: u64 = 1 << 63;
+/// All TCP sockets that were closed before /proc named them. No inode is so large.
+const NAMELESS_TCP: u64 = 1 << 62;
+/// All other such sockets.
+const NAMELESS_SOCKETS: u64 = 1 << 61;
 /// All pipes that a process splices through: which of their ends belong together is not seen.
 const PIPES: FileId = FileId { kind: FileKind::Pipe, major: 0, minor: 0, inode: 0 };
 
@@ -71,6 +73,8 @@ pub(crate) struct Account {
     rows: HashMap<RowKey, Sums>,
     /// Names that openings were found to have.
     names: HashMap<End, End>,
+    /// The addresses of connections, by the socket's inode.
+    addresses: HashMap<u64, Addresses>,
     packets: BTreeMap<(u32, String), (u64, u64)>,
     connections: BTreeMap<u32, u64>,
     /// Threads that began in the watch, and are recorded by inheritance.
@@ -128,9 +132,32 @@ impl Account {
         self.rows.len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn address_count(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// A connection was found, with its addresses.
+    pub(crate) fn note_addresses(&mut self, found: Found) {
+        if let (End::Tcp(Connection::Inode(inode)), Some(addresses)) = (found.end, found.addresses)
+        {
+            self.addresses.insert(inode, addresses);
+        }
+    }
+
     /// An opening was found to be this.
-    pub(crate) fn name(&mut self, descriptor: (u32, u64), end: End, is: End) {
+    pub(crate) fn name(&mut self, descriptor: Descriptor, end: End, is: End) {
+        let is = match (end, is) {
+            (End::Tls(_), End::Tcp(connection)) => End::Tls(connection),
+            // /proc does not tell a TCP socket that is not connected, or not any more.
+            (End::Tcp(_) | End::Tls(_), _) if !matches!(is, End::Tcp(_)) => return,
+            _ => is,
+        };
         self.names.insert(end, is);
+        // What it was before it had an upper layer is the same connection.
+        if let (End::Tls(new), End::Tls(connection)) = (end, is) {
+            self.names.insert(End::Tcp(new), End::Tcp(connection));
+        }
         let is_direct = self.descriptors.at(descriptor).is_direct;
         self.descriptors.set(descriptor, Opening { end: is, is_direct });
     }
@@ -205,15 +232,15 @@ impl Account {
         }
     }
 
-    /// Openings that can get no name any more become one.
+    /// Openings that can get no name any more become one, and so do connections that are over:
+    /// there is no end to those.
     fn put_together(&mut self) {
         let open = self.descriptors.open_ends();
         let names = std::mem::take(&mut self.names);
         let settled = |end: Option<End>| {
-            end.map(|end| match names.get(&end) {
-                Some(name) => *name,
-                None if open.contains(&end) => end,
-                None => nameless(end),
+            end.map(|end| match *names.get(&end).unwrap_or(&end) {
+                end if open.contains(&end) => end,
+                end => nameless(end),
             })
         };
         let mut rows: HashMap<RowKey, Sums> = HashMap::new();
@@ -222,6 +249,24 @@ impl Account {
             rows.entry(RowKey { source, target, ..key }).or_default().add(sums);
         }
         self.rows = rows;
+        let is_open = |inode: &u64| {
+            let connection = Connection::Inode(*inode);
+            open.contains(&End::Tcp(connection)) || open.contains(&End::Tls(connection))
+        };
+        self.addresses.retain(|inode, _| is_open(inode));
+    }
+
+    fn socket(&self, end: End, id: FileId) -> Socket {
+        let addresses = self.addresses.get(&(id.inode & !UPPER_LAYER));
+        Socket {
+            inode: id.inode,
+            process: u32::MAX,
+            local: addresses.map(|addresses| addresses.local),
+            peer: addresses.map(|addresses| addresses.peer),
+            upper_layer: matches!(end, End::Tls(_)).then(|| "tls".to_owned()),
+            sent: Vec::new(),
+            retransmitted_bytes: 0,
+        }
     }
 
     /// All of it.
@@ -239,11 +284,16 @@ impl Account {
         let rows = with_pipes_joined(rows);
         let mut calls: Vec<Calls> = rows.iter().map(|(key, sums)| calls(key, sums)).collect();
         calls.sort_by_key(|row| (row.process, row.number, row.source, row.target));
-        let socket = |id: FileId| {
-            let user = calls.iter().find(|row| row.target == Some(id))?.process;
-            Some(sockets(id, user))
-        };
-        let sockets = [TCP, TLS].into_iter().filter_map(socket).collect();
+        let mut sockets: BTreeMap<u64, Socket> = BTreeMap::new();
+        for key in self.rows.keys() {
+            let end = key.target.map(|end| self.names.get(&end).copied().unwrap_or(end));
+            let (Some(end @ (End::Tcp(_) | End::Tls(_))), Some(id)) = (end, id(end)) else {
+                continue;
+            };
+            let socket = sockets.entry(id.inode).or_insert_with(|| self.socket(end, id));
+            socket.process = socket.process.min(key.process);
+        }
+        let sockets = sockets.into_values().collect();
         let packets = self.packets.iter().map(|((process, interface), (paged, linear))| Packets {
             process: *process,
             interface: interface.clone(),
@@ -265,12 +315,14 @@ impl Account {
     }
 }
 
-/// What an opening is that was closed before it could be named.
+/// What stays of what was closed: files keep a name that they have, connections do not.
 fn nameless(end: End) -> End {
     match end {
         End::Unknown(_) => End::Unknown(0),
         End::Opened(_) => End::Opened(0),
-        End::File(_) | End::Tcp | End::Tls | End::Socket | End::Pipe(_) => end,
+        End::Tcp(_) => End::Tcp(Connection::New(0)),
+        End::Tls(_) => End::Tls(Connection::New(0)),
+        End::File(_) | End::Socket(_) | End::Pipe(_) => end,
     }
 }
 
@@ -300,10 +352,22 @@ fn id_of(end: End) -> Option<FileId> {
         End::Unknown(_) => None,
         End::Opened(_) => Some(FileId { kind: FileKind::Regular, major, minor, inode }),
         End::File(id) => Some(id),
-        End::Tcp => Some(TCP),
-        End::Tls => Some(TLS),
-        End::Socket => Some(OTHER_SOCKETS),
+        End::Tcp(connection) => Some(socket_id(number_of(connection))),
+        End::Tls(connection) => Some(socket_id(number_of(connection) | UPPER_LAYER)),
+        End::Socket(0) => Some(socket_id(NAMELESS_SOCKETS)),
+        End::Socket(inode) => Some(socket_id(inode)),
         End::Pipe(inode) => Some(FileId { inode, ..PIPES }),
+    }
+}
+
+const fn socket_id(inode: u64) -> FileId {
+    FileId { kind: FileKind::Socket, major: 0, minor: 0, inode }
+}
+
+const fn number_of(connection: Connection) -> u64 {
+    match connection {
+        Connection::New(_) => NAMELESS_TCP,
+        Connection::Inode(inode) => inode,
     }
 }
 
@@ -320,17 +384,5 @@ fn calls(key: &RowKey, sums: &Sums) -> Calls {
         bytes: sums.bytes,
         buffer: sums.buffer,
         head: [0; 8],
-    }
-}
-
-fn sockets(id: FileId, process: u32) -> Socket {
-    Socket {
-        inode: id.inode,
-        process,
-        local: None,
-        peer: None,
-        upper_layer: (id == TLS).then(|| "tls".to_owned()),
-        sent: Vec::new(),
-        retransmitted_bytes: 0,
     }
 }

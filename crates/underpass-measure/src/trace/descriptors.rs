@@ -60,19 +60,34 @@ pub(crate) enum End {
     /// /proc named it.
     File(FileId),
     /// A TCP socket.
-    Tcp,
+    Tcp(Connection),
     /// A TCP socket that was given an upper layer protocol, which is TLS.
-    Tls,
-    /// Another socket.
-    Socket,
+    Tls(Connection),
+    /// Another socket, by its inode; 0 if that was not seen.
+    Socket(u64),
     /// A pipe, by its inode; 0 if that was not seen.
     Pipe(u64),
+}
+
+/// Which connection a TCP socket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Connection {
+    /// /proc has not named it; 0 stands for all that it will never name.
+    New(u64),
+    /// By the socket's inode.
+    Inode(u64),
 }
 
 impl End {
     /// Whether /proc could tell more.
     pub(crate) const fn is_open_question(self) -> bool {
-        matches!(self, Self::Unknown(_) | Self::Opened(_))
+        matches!(
+            self,
+            Self::Unknown(_)
+                | Self::Opened(_)
+                | Self::Tcp(Connection::New(_))
+                | Self::Tls(Connection::New(_))
+        )
     }
 }
 
@@ -121,9 +136,9 @@ impl Descriptors {
         self.tables.iter().flat_map(of_table).collect()
     }
 
-    /// Serials that may still get a name.
+    /// What is behind every open descriptor.
     pub(crate) fn open_ends(&self) -> HashSet<End> {
-        self.open_questions().into_iter().map(|(_, end)| end).collect()
+        self.tables.values().flat_map(BTreeMap::values).map(|opening| opening.end).collect()
     }
 
     /// A process began as a copy of another.
@@ -160,20 +175,22 @@ impl Descriptors {
                 let is_stream = second & SOCK_TYPE_MASK == SOCK_STREAM;
                 let is_tcp = is_stream && matches!(third, 0 | IPPROTO_TCP);
                 let end = match first {
-                    AF_INET | AF_INET6 if is_tcp => End::Tcp,
-                    _ => End::Socket,
+                    AF_INET | AF_INET6 if is_tcp => self.new_connection(),
+                    _ => End::Socket(0),
                 };
                 self.set(returned, Opening { end, is_direct: false });
             }
             sys::__NR_accept | sys::__NR_accept4 if is_done => {
-                let listener = self.known((process, number(first)));
-                match listener {
-                    Some(end @ (End::Tcp | End::Socket)) => {
-                        self.set(returned, Opening { end, is_direct: false });
-                    }
-                    Some(_) | None => self.close(process, returned.1, returned.1),
+                let accepted = match self.known((process, number(first))) {
+                    Some(End::Tcp(_)) => Some(self.new_connection()),
+                    Some(End::Socket(_)) => Some(End::Socket(0)),
+                    Some(_) | None => None,
+                };
+                match accepted {
+                    Some(end) => self.set(returned, Opening { end, is_direct: false }),
+                    None => self.close(process, returned.1, returned.1),
                 }
-                return listener == Some(End::Tcp);
+                return matches!(accepted, Some(End::Tcp(_)));
             }
             sys::__NR_dup | NR_DUP2 | sys::__NR_dup3 if is_done => {
                 self.duplicate((process, number(first)), returned);
@@ -183,12 +200,22 @@ impl Descriptors {
             }
             sys::__NR_setsockopt if is_done && (second, third) == (IPPROTO_TCP, TCP_ULP) => {
                 let descriptor = (process, number(first));
-                let is_direct = self.at(descriptor).is_direct;
-                self.set(descriptor, Opening { end: End::Tls, is_direct });
+                let Opening { end, is_direct } = self.at(descriptor);
+                let end = match end {
+                    End::Tcp(connection) | End::Tls(connection) => End::Tls(connection),
+                    End::Unknown(_)
+                    | End::Opened(_)
+                    | End::File(_)
+                    | End::Socket(_)
+                    | End::Pipe(_) => End::Tls(self.serial()),
+                };
+                self.set(descriptor, Opening { end, is_direct });
             }
             // /proc does not tell a TCP socket that is not connected yet.
-            sys::__NR_connect if self.known((process, number(first))) == Some(End::Socket) => {
-                self.close(process, number(first), number(first));
+            sys::__NR_connect => {
+                if let Some(End::Socket(_)) = self.known((process, number(first))) {
+                    self.close(process, number(first), number(first));
+                }
             }
             _ => {}
         }
@@ -198,6 +225,15 @@ impl Descriptors {
     fn open(&mut self, descriptor: Descriptor, is_direct: bool) {
         self.serials += 1;
         self.set(descriptor, Opening { end: End::Opened(self.serials), is_direct });
+    }
+
+    fn new_connection(&mut self) -> End {
+        End::Tcp(self.serial())
+    }
+
+    fn serial(&mut self) -> Connection {
+        self.serials += 1;
+        Connection::New(self.serials)
     }
 
     fn duplicate(&mut self, from: Descriptor, to: Descriptor) {

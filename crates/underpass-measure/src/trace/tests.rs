@@ -1,7 +1,7 @@
 use linux_raw_sys::general as sys;
 
 use super::account::Account;
-use super::descriptors::End;
+use super::descriptors::{Connection, End};
 use super::record::{Call, Event, Packet, Record};
 use super::*;
 use crate::evidence::{Calls, FileId, FileKind};
@@ -151,7 +151,8 @@ fn a_name_that_is_learned_later_is_that_of_the_calls_before() {
     let file = FileId { kind: FileKind::Regular, major: 8, minor: 1, inode: 7 };
     account.name(descriptor, end, End::File(file));
     assert_eq!(account.seen().evidence.calls[0].source, Some(file));
-    assert_eq!(account.descriptors.open_questions(), []);
+    let questions = account.descriptors.open_questions();
+    assert!(questions.iter().all(|(of, _)| *of != descriptor), "{questions:?}");
 }
 
 #[test]
@@ -222,4 +223,59 @@ fn what_is_passed_to_a_socket_with_an_upper_layer_is_apart_from_the_others() {
         (socket.upper_layer.as_deref(), sent.map(|row| row.bytes).sum())
     });
     assert_eq!(layers.collect::<Vec<(_, u64)>>(), [(None, 27), (Some("tls"), 100)]);
+}
+
+#[test]
+fn a_connection_has_the_peer_that_proc_tells_while_it_is_open_and_the_others_have_none() {
+    let mut events = connected();
+    events.push(call(sys::__NR_accept4, 6, [3, 0, 0, 0]));
+    events.push(call(sys::__NR_write, 10, [4, 0x5000, 10, 0]));
+    events.push(call(sys::__NR_write, 500, [6, 0x5000, 500, 0]));
+    let mut account = entered(events);
+    let descriptor = (SERVER, 4);
+    let end = account.descriptors.known(descriptor).unwrap();
+    assert!(end.is_open_question());
+    // A socket that is not connected any more stands in no table.
+    account.name(descriptor, end, End::Socket(77));
+    assert_eq!(account.descriptors.known(descriptor), Some(end));
+    let (local, peer) = ("192.0.2.1:80".parse().unwrap(), "192.0.2.9:5000".parse().unwrap());
+    let addresses = Some(look::Addresses { local, peer });
+    let found = look::Found { end: End::Tcp(Connection::Inode(77)), addresses };
+    account.name(descriptor, end, found.end);
+    account.note_addresses(found);
+    account.enter(&at(0, SERVER, call(sys::__NR_setsockopt, 0, [4, 6, 31, 0])));
+    account.enter(&at(0, SERVER, call(sys::__NR_write, 20, [4, 0x5000, 20, 0])));
+    account.enter(&at(0, SERVER, call(sys::__NR_close, 0, [4, 0, 0, 0])));
+    let seen = account.seen().evidence;
+    let sent = |inode| {
+        let rows = seen.calls.iter().filter(|row| row.target.is_some_and(|id| id.inode == inode));
+        rows.map(|row| row.bytes).sum::<u64>()
+    };
+    let mut sockets: Vec<_> = seen
+        .sockets
+        .iter()
+        .map(|socket| (sent(socket.inode), socket.peer, socket.upper_layer.is_some()))
+        .collect();
+    sockets.sort_unstable();
+    assert_eq!(sockets, [(10, Some(peer), false), (20, Some(peer), true), (500, None, false)]);
+}
+
+#[test]
+fn connections_that_are_over_are_put_together_before_they_fill_memory() {
+    let mut account = entered(connected());
+    let peer = "192.0.2.9:5000".parse().unwrap();
+    for inode in 1..=200_000 {
+        account.enter(&at(0, SERVER, call(sys::__NR_accept4, 6, [3, 0, 0, 0])));
+        account.enter(&at(0, SERVER, call(sys::__NR_write, 5, [6, 0x5000, 5, 0])));
+        let end = account.descriptors.known((SERVER, 6)).unwrap();
+        let addresses = Some(look::Addresses { local: peer, peer });
+        let found = look::Found { end: End::Tcp(Connection::Inode(inode)), addresses };
+        account.name((SERVER, 6), end, found.end);
+        account.note_addresses(found);
+        account.enter(&at(0, SERVER, call(sys::__NR_close, 0, [6, 0, 0, 0])));
+    }
+    assert!(account.row_count() < 100_000, "{}", account.row_count());
+    assert!(account.address_count() < 100_000, "{}", account.address_count());
+    let calls = account.seen().evidence.calls;
+    assert_eq!(calls.iter().map(|row| row.bytes).sum::<u64>(), 1_000_000);
 }

@@ -8,7 +8,8 @@
 //! Source: pipe(7); splice(2), NOTES; `Documentation/networking/msg_zerocopy.rst`.
 
 use super::{Copying, Fate, Known, copying};
-use crate::compare::report::{Pair, Verdict};
+use crate::compare::order::Account;
+use crate::compare::report::Verdict;
 use crate::figure::{Figure, float};
 
 /// Of a pipe.
@@ -43,10 +44,7 @@ pub(super) fn of_sockets(known: &Known<'_>, why: &str) -> Fate {
     let account = &known.checked.sender;
     let missing = || Figure::Unavailable(why.to_owned());
     let verdict = if account.zero_copy_copied > 0 {
-        let (copied, done) = (account.zero_copy_copied, account.zero_copy_done);
-        Verdict::Copied {
-            why: format!("the kernel reports that it copied {copied} of {done} lent bytes"),
-        }
+        Verdict::Copied { why: told(account) }
     } else {
         Verdict::Unknown { why: why.to_owned() }
     };
@@ -71,8 +69,14 @@ fn of_copying(known: &Known<'_>) -> Option<Fate> {
     })
 }
 
-fn received(known: &Known<'_>) -> Figure {
-    debug_assert!(known.case.pair != Pair::FileToFile, "a file has no receiver");
+/// What the kernel says of memory that was lent to it.
+pub(super) fn told(account: &Account) -> String {
+    let (copied, done) = (account.zero_copy_copied, account.zero_copy_done);
+    format!("the kernel reports that it copied {copied} of {done} lent bytes")
+}
+
+/// What the receiver counted.
+pub(super) fn received(known: &Known<'_>) -> Figure {
     let received = known.checked.receiver.as_ref().map_or(0, |receiver| receiver.bytes);
     Figure::Derived {
         value: float(received) / float(known.case.bytes),

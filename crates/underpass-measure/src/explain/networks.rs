@@ -1,0 +1,143 @@
+//! The networks that watched processes are in, and what they say of their interfaces.
+//!
+//! A network is held by one descriptor, however many processes are in it: a server that forks for
+//! each request would take them all.
+//!
+//! Source: network_namespaces(7), setns(2), netdevice(7).
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::thread;
+
+use rustix::net::{AddressFamily, SocketType};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::explain::context::Interface;
+use crate::explain::ethtool;
+
+/// linux/include/net/flow.h: `LOOPBACK_IFINDEX`.
+const LOOPBACK_INDEX: u32 = 1;
+
+/// Networks whose interfaces can be asked for; each takes a descriptor.
+const NETWORKS_MAX: usize = 128;
+
+/// A namespace, by device and inode.
+type Key = (u64, u64);
+
+/// What is known so far.
+#[derive(Debug, Default)]
+pub(crate) struct Networks {
+    /// The network each process was first seen in.
+    of: BTreeMap<u32, Key>,
+    files: BTreeMap<Key, File>,
+    /// Indices of interfaces that were asked for by name.
+    indices: BTreeMap<(Option<Key>, String), u32>,
+}
+
+impl Networks {
+    /// Whether the network of a process is known.
+    pub(crate) fn knows(&self, process: u32) -> bool {
+        self.of.contains_key(&process)
+    }
+
+    /// Notes the network of a process, whose `ns/net` this is.
+    pub(crate) fn learn(&mut self, process: u32, path: &Path) {
+        let Ok(metadata) = std::fs::metadata(path) else { return };
+        let key = (metadata.dev(), metadata.ino());
+        if !self.files.contains_key(&key) {
+            if self.files.len() >= NETWORKS_MAX {
+                return;
+            }
+            let Ok(file) = File::open(path) else { return };
+            self.files.insert(key, file);
+        }
+        self.of.insert(process, key);
+    }
+
+    /// An interface of the network of a process.
+    pub(crate) fn interface(&self, process: u32, index: u32) -> Interface {
+        let answer = in_network(self.file(process), move || {
+            let name = rustix::net::netdevice::index_to_name(socket()?, index)?;
+            Ok((name, ethtool::has_scatter_gather(index).ok()))
+        });
+        let unknown = || (format!("interface {index}"), None);
+        let (name, has_scatter_gather) = answer.unwrap_or_else(unknown);
+        Interface { name, is_loopback: index == LOOPBACK_INDEX, has_scatter_gather }
+    }
+
+    /// The index of an interface by its name in a process's network, 0 if there is none; and,
+    /// where it was not asked for before, the interface.
+    pub(crate) fn index_of(&mut self, process: u32, name: &str) -> (u32, Option<Interface>) {
+        let key = (self.of.get(&process).copied(), name.to_owned());
+        if let Some(index) = self.indices.get(&key) {
+            return (*index, None);
+        }
+        let wanted = name.to_owned();
+        let answer = in_network(self.file(process), move || {
+            let index = rustix::net::netdevice::name_to_index(socket()?, &wanted)?;
+            Ok((index, ethtool::has_scatter_gather(index).ok()))
+        });
+        let (index, interface) = answer.map_or((0, None), |(index, has_scatter_gather)| {
+            let is_loopback = index == LOOPBACK_INDEX;
+            let name = name.to_owned();
+            (index, Some(Interface { name, is_loopback, has_scatter_gather }))
+        });
+        self.indices.insert(key, index);
+        (index, interface)
+    }
+
+    fn file(&self, process: u32) -> Option<&File> {
+        self.files.get(self.of.get(&process)?)
+    }
+}
+
+fn socket() -> rustix::io::Result<OwnedFd> {
+    rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)
+}
+
+/// Asks in the network of a process, from a thread of its own, which then is in that network.
+fn in_network<T: Send + 'static>(
+    network: Option<&File>,
+    ask: impl FnOnce() -> rustix::io::Result<T> + Send + 'static,
+) -> Option<T> {
+    let network = network.and_then(|network| network.try_clone().ok());
+    let asking = thread::spawn(move || {
+        if let Some(network) = network
+            && !is_ours(&network)
+        {
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+        }
+        ask()
+    });
+    match asking.join() {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(_)) | Err(_) => None,
+    }
+}
+
+fn is_ours(network: &File) -> bool {
+    let inode = |metadata: std::io::Result<Metadata>| metadata.ok().map(|it| it.ino());
+    inode(network.metadata()) == inode(std::fs::metadata("/proc/thread-self/ns/net"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_one_network_take_one_descriptor() {
+        let mut networks = Networks::default();
+        for process in 0..1_000 {
+            networks.learn(process, Path::new("/proc/self/ns/net"));
+        }
+        assert_eq!((networks.of.len(), networks.files.len()), (1_000, 1));
+        let (index, loopback) = networks.index_of(7, "lo");
+        assert_eq!((index, loopback.map(|it| it.is_loopback)), (LOOPBACK_INDEX, Some(true)));
+        // What was asked in one process's name holds for all who are there.
+        assert_eq!(networks.index_of(8, "lo"), (LOOPBACK_INDEX, None));
+        assert_eq!(networks.interface(9, LOOPBACK_INDEX).name, "lo");
+    }
+}
