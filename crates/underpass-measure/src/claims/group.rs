@@ -67,8 +67,9 @@ impl Group {
         if version == Version::Two {
             std::fs::write(parent.join("cgroup.subtree_control"), "+memory")?;
         }
+        sweep(parent);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("underpass-claims-{}-{count}", std::process::id()));
+        let path = parent.join(format!("{NAME}{}-{count}", std::process::id()));
         let keeper = Keeper::of(given, &path)?;
         std::fs::create_dir(&path)?;
         let group = Self { path, version, _keeper: keeper };
@@ -116,6 +117,22 @@ impl Group {
         match self.version {
             Version::One => one,
             Version::Two => two,
+        }
+    }
+}
+
+/// How groups are named, before the number of their maker.
+const NAME: &str = "underpass-claims-";
+
+/// Removes groups whose maker and whose keeper were both killed. One that somebody is in stays.
+fn sweep(parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let maker = name.to_str().and_then(|name| name.strip_prefix(NAME)?.split_once('-'));
+        let maker = maker.and_then(|(maker, _)| maker.parse::<u32>().ok());
+        if maker.is_some_and(|maker| !Path::new(&format!("/proc/{maker}")).exists()) {
+            std::fs::remove_dir(entry.path()).unwrap_or_default();
         }
     }
 }
@@ -219,6 +236,22 @@ pub(super) mod tests {
 
     /// Held by those who count groups.
     pub(in crate::claims) static ALONE: Mutex<()> = Mutex::new(());
+
+    #[test]
+    fn a_group_whose_maker_is_gone_is_removed_and_others_are_left() {
+        let parent = tempfile::tempdir().unwrap();
+        let own = format!("underpass-claims-{}-0", std::process::id());
+        // The first number is beyond what pid_max may be.
+        for name in ["underpass-claims-9999999-3", &own, "underpass-claims-x-1", "9999999-1"] {
+            std::fs::create_dir(parent.path().join(name)).unwrap();
+        }
+        sweep(parent.path());
+        let entries = std::fs::read_dir(parent.path()).unwrap();
+        let mut left: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["9999999-1", &own, "underpass-claims-x-1"]);
+    }
 
     #[test]
     fn version_1_groups_are_made_in_ones_own_and_version_2_groups_in_the_root() {

@@ -67,7 +67,8 @@ fn every_sentence_gets_its_measurement_and_its_verdict() {
     for claim in &claims {
         let is_told = matches!(claim.verdict, Verdict::Unavailable(_));
         assert!(is_told != claim.lines.iter().any(|line| !line.what.is_empty()), "{claim:?}");
-        assert!(text.contains(claim.sentence), "{text}");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(claim.sentence), "{text}");
     }
     assert_eq!(verdict("mmap-copy"), &Verdict::Holds, "{text}");
     assert_eq!(verdict("sendfile-switches"), &Verdict::Holds, "{text}");

@@ -8,21 +8,22 @@ use crate::figure::Figure;
 use crate::words;
 
 /// Columns that the text keeps to.
-const WIDTH: usize = 96;
+const WIDTH: usize = 80;
 
 /// Columns of measurements' names at most, before dots and the figure.
-const NAME_WIDTH_MAX: usize = 72;
+const NAME_WIDTH_MAX: usize = 60;
 
-/// The claims, each with its measurements, as lines of at most 96 columns where words allow.
+/// The claims, each with its measurements, as lines of at most 80 columns where words allow.
 #[must_use]
 pub fn render(claims: &[Claim]) -> String {
     let mut text = String::new();
     for claim in claims {
-        text.push_str(&format!("{}: {}\n", claim.verdict.name().to_uppercase(), claim.sentence));
+        let verdict = claim.verdict.name().to_uppercase();
+        words::paragraph(&mut text, &format!("{verdict}: "), "  ", claim.sentence, WIDTH);
         let widths = claim.lines.iter().map(|line| line.what.chars().count());
         let width = widths.max().unwrap_or(0).min(NAME_WIDTH_MAX);
         for line in &claim.lines {
-            text.push_str(&measurement(line, width));
+            measurement(&mut text, line, width);
         }
         if let Some(detail) = claim.verdict.detail() {
             let word = match &claim.verdict {
@@ -41,14 +42,21 @@ pub fn render(claims: &[Claim]) -> String {
     text
 }
 
-fn measurement(line: &Line, width: usize) -> String {
+/// A name, dots and the figure; that on a line of its own where there is no room beside.
+fn measurement(text: &mut String, line: &Line, width: usize) {
     let name = &line.what;
     let dots = ".".repeat(width.saturating_sub(name.chars().count()) + 3);
-    match &line.found {
-        Found::Answer(answer) => format!("  {name} {dots} {answer}\n"),
-        Found::Figure { figure, unit } => {
-            format!("  {name} {dots} {}\n", figure_text(figure, *unit))
-        }
+    let found = match &line.found {
+        Found::Answer(answer) => words::printable(answer),
+        Found::Figure { figure, unit } => figure_text(figure, *unit),
+    };
+    let whole = format!("  {name} {dots} {found}");
+    if whole.chars().count() <= WIDTH {
+        text.push_str(&whole);
+        text.push('\n');
+    } else {
+        words::paragraph(text, "  ", "    ", name, WIDTH);
+        words::paragraph(text, "      ... ", "          ", &found, WIDTH);
     }
 }
 
@@ -98,6 +106,7 @@ mod tests {
                 Line::new("derived", Figure::Derived { value: 2.0, from: "a / b" }, Unit::Copies),
                 Line::new("missing", Figure::Unavailable("no disk".into()), Unit::Faults),
                 Line::answer("asked", "EINVAL"),
+                Line::new("name ".repeat(15).trim_end(), Figure::Measured(2.0), Unit::GbPerS),
             ],
             verdict: Verdict::HoldsIf("it is dark".into()),
             explanation: "word ".repeat(30),
@@ -108,6 +117,7 @@ mod tests {
         {
             assert!(text.contains(wanted), "{wanted} in {text}");
         }
+        assert!(text.contains("name\n      ... 2.00 GB/s\n"), "{text}");
         assert!(text.contains("\n  => holds if it is dark\n     word word"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
     }

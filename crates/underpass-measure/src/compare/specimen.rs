@@ -11,6 +11,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::words;
+
 /// `f_type` of file systems in memory (statfs(2)).
 const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 
@@ -37,10 +39,12 @@ impl Specimen {
     ///
     /// Those of open(2); `InvalidInput` if it is empty or no regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        // To open a FIFO is to wait for its writer, and to open a device may do something.
+        let is_file = std::fs::metadata(path)?.is_file();
+        let file = if is_file { File::open(path)? } else { return Err(not_regular()) };
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+            return Err(not_regular());
         }
         if metadata.len() == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is empty"));
@@ -67,9 +71,15 @@ impl Specimen {
         places.sort_by_key(|place| !is_on_disk(place));
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for place in places {
-            match tempfile::tempfile_in(&place) {
+            let made = tempfile::tempfile_in(&place)
+                .and_then(|file| fill(&file, bytes).map(|()| file))
+                .map_err(|error| {
+                    let (size, place) = (words::size(bytes), place.display());
+                    let why = format!("{size} cannot be written in {place}: {error}");
+                    io::Error::new(error.kind(), why)
+                });
+            match made {
                 Ok(file) => {
-                    fill(&file, bytes)?;
                     let name = format!("a temporary file in {}", place.display());
                     return Self::over(file, name, place);
                 }
@@ -111,6 +121,10 @@ impl Specimen {
             io::Error::new(error.kind(), why)
         })
     }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
 }
 
 fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
@@ -168,6 +182,12 @@ mod tests {
     fn what_cannot_be_compared_is_refused_with_why() {
         let why = |path: &Path| Specimen::open(path).unwrap_err().to_string();
         assert_eq!(why(Path::new("/")), "it is not a regular file");
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+        // It has no writer that an open could wait for.
+        assert_eq!(why(&fifo), "it is not a regular file");
         let empty = tempfile::NamedTempFile::new().unwrap();
         assert_eq!(why(empty.path()), "it is empty");
     }

@@ -1,4 +1,4 @@
-//! The report as text for a terminal of 100 columns: a block for each pair of ends, with the
+//! The report as text for a terminal of 80 columns: a block for each pair of ends, with the
 //! textbook's figures beside the measured ones.
 //!
 //! No mark means measured, `~` derived. `?1` is not to be had here: the note of that number at
@@ -9,13 +9,18 @@ mod eyes;
 
 use std::fmt::Write;
 
+use underpass::Method;
+
 use super::report::{Report, Row, Textbook};
 use crate::eyes::Eyes;
 use crate::figure::Figure;
 use crate::words;
 
 /// Columns that lines keep to.
-const WIDTH: usize = 100;
+const WIDTH: usize = 80;
+
+/// Sizes of transfers that stand side by side.
+const SIZES_MAX: usize = 4;
 
 /// The report, and what the program's own eyes were measured to see.
 #[must_use]
@@ -90,30 +95,38 @@ impl Table {
         let has_book = group.iter().any(|row| row.textbook.is_some());
         self.what_happened(&group, has_book);
         self.what_it_cost(&group);
-        self.what_else(&group);
+        self.what_it_took(&group);
+        self.with_a_receiver_that_discards(&group);
         for row in &group {
-            let start = format!("  {:<16}", row.method.name());
-            let bytes = match row.by_reference_bytes.value() {
-                Some(bytes) if bytes > 0.0 => {
-                    format!(", {}{bytes:.0} bytes", row.by_reference_bytes.mark())
-                }
-                Some(_) | None => String::new(),
-            };
-            let unlike = row.besides.unlike.as_ref();
-            let unlike = unlike.map_or_else(String::new, |unlike| format!("; {unlike}"));
-            self.words(&start, &" ".repeat(18), &format!("{}{bytes}{unlike}", row.verdict));
+            self.row_in_words(row);
         }
         if has_book {
             self.books(&group);
         }
     }
 
+    /// Its calls, its verdict and what there is to say of how it was seen.
+    fn row_in_words(&mut self, row: &Row) {
+        let start = format!("  {:<16}", row.method.name());
+        let bytes = match row.by_reference_bytes.value() {
+            Some(bytes) if bytes > 0.0 => {
+                format!(", {}{} bytes", row.by_reference_bytes.mark(), words::whole(bytes))
+            }
+            Some(_) | None => String::new(),
+        };
+        let unlike = row.besides.unlike.as_ref();
+        let unlike = unlike.map_or_else(String::new, |unlike| format!("; {unlike}"));
+        let calls = calls(row);
+        let all = format!("{calls}; {}{bytes}{unlike}", row.verdict);
+        self.words(&start, &" ".repeat(18), all.trim_start_matches("; "));
+    }
+
     fn what_happened(&mut self, group: &[&Row], has_book: bool) {
         let book = |word: &'static str| if has_book { word } else { "" };
-        let line = format!(
-            "  {:<16}{:<31}{:>9}{:>5}{:>8}{:>5}{:>9}{:>8}{:>5}",
+        self.line(&format!("  {:<16}{:>14}{:>22}{:>13}", "", "", "CPU copies a byte", ""));
+        self.line(&format!(
+            "  {:<16}{:>9}{:>5}{:>8}{:>5}{:>9}{:>8}{:>5}",
             "",
-            "system calls",
             "crossings",
             book("book"),
             "sender",
@@ -121,21 +134,14 @@ impl Table {
             "receiver",
             "devices",
             book("book"),
-        );
-        self.line(&format!(
-            "  {:<16}{:<31}{:>14}{:>22}{:>13}",
-            "", "", "", "CPU copies a byte", ""
         ));
-        self.line(&line);
         for row in group {
-            let calls = calls(row);
             let book = |of: fn(&Textbook) -> u32| {
                 row.textbook.as_ref().map_or_else(String::new, |book| of(book).to_string())
             };
             let line = format!(
-                "  {:<16}{:<31}{:>9}{:>5}{:>8}{:>5}{:>9}{:>8}{:>5}",
+                "  {:<16}{:>9}{:>5}{:>8}{:>5}{:>9}{:>8}{:>5}",
                 row.method.name(),
-                calls,
                 self.whole(&row.crossings),
                 book(|book| book.switches),
                 self.decimal(&row.sender_copies, 2),
@@ -149,33 +155,37 @@ impl Table {
     }
 
     fn what_it_cost(&mut self, group: &[&Row]) {
+        self.line(&format!("  {:<16}{:>25}{:>24}", "", "CPU s/GB", "GB/s"));
         self.line(&format!(
-            "  {:<16}{:>15}{:>20}{:>17}{:>9}{:>21}",
-            "", "CPU s/GB", "GB/s", "faults", "", "memory at most",
-        ));
-        self.line(&format!(
-            "  {:<16}{:>7}{:>8}{:>8}{:>6}{:>6}{:>9}{:>8}{:>9}{:>11}{:>10}",
-            "",
-            "sender",
-            "receiv",
-            "median",
-            "min",
-            "max",
-            "minor",
-            "major",
-            "switches",
-            "anonymous",
-            "mapped",
+            "  {:<16}{:>8}{:>8}{:>9}{:>10}{:>7}{:>7}{:>10}",
+            "", "sender", "receiv", "softirq", "median", "min", "max", "watched",
         ));
         for row in group {
             let line = format!(
-                "  {:<16}{:>7}{:>8}{:>8}{:>6}{:>6}{:>9}{:>8}{:>9}{:>11}{:>10}",
+                "  {:<16}{:>8}{:>8}{:>9}{:>10}{:>7}{:>7}{:>10}",
                 row.method.name(),
                 self.decimal(&row.sender_cpu_s_per_gb, 3),
                 self.decimal(&row.receiver_cpu_s_per_gb, 3),
+                self.decimal(&row.besides.softirq_s_per_gb, 3),
                 self.decimal(&row.gb_per_s.median, 2),
                 self.decimal(&row.gb_per_s.min, 2),
                 self.decimal(&row.gb_per_s.max, 2),
+                self.decimal(&row.besides.watched_gb_per_s, 2),
+            );
+            self.line(&line);
+        }
+    }
+
+    fn what_it_took(&mut self, group: &[&Row]) {
+        self.line(&format!("  {:<16}{:>16}{:>10}{:>22}", "", "faults", "", "memory at most"));
+        self.line(&format!(
+            "  {:<16}{:>8}{:>8}{:>10}{:>12}{:>10}",
+            "", "minor", "major", "switches", "anonymous", "mapped",
+        ));
+        for row in group {
+            let line = format!(
+                "  {:<16}{:>8}{:>8}{:>10}{:>12}{:>10}",
+                row.method.name(),
                 self.whole(&row.minor_faults),
                 self.whole(&row.major_faults),
                 self.whole(&row.context_switches),
@@ -213,29 +223,32 @@ impl Table {
             let Some(first) = rows.first() else { continue };
             self.line("");
             self.line(&format!("{} by size of transfer: GB/s, CPU s/GB", title(first)));
-            let heads = sizes.iter().map(|&size| format!("{:>18}", words::size(size)));
-            self.line(&format!("  {:<16}{}", "", heads.collect::<String>()));
-            let mut methods: Vec<_> = rows.iter().map(|row| row.method).collect();
-            methods.sort_unstable_by_key(|method| {
-                underpass::Method::ALL.iter().position(|known| known == method)
-            });
-            methods.dedup();
-            for method in methods {
-                let mut line = format!("  {:<16}", method.name());
-                for size in &sizes {
-                    let is_it = |row: &&&Row| row.method == method && row.transfer_bytes == *size;
-                    let cell = rows.iter().find(is_it).map_or_else(
-                        || "–".to_owned(),
-                        |row| {
-                            let speed = self.decimal(&row.gb_per_s.median, 2);
-                            let cost = self.decimal(&row.sender_cpu_s_per_gb, 3);
-                            format!("{speed} {cost:>7}")
-                        },
-                    );
-                    write!(line, "{cell:>18}").unwrap_or_default();
-                }
-                self.line(&line);
+            for sizes in sizes.chunks(SIZES_MAX) {
+                self.sweep(&rows, sizes);
             }
+        }
+    }
+
+    /// Methods by some sizes.
+    fn sweep(&mut self, rows: &[&Row], sizes: &[u64]) {
+        let heads = sizes.iter().map(|&size| format!("{:>15}", words::size(size)));
+        self.line(&format!("  {:<15}{}", "", heads.collect::<String>()));
+        let has = |method: &Method| rows.iter().any(|row| row.method == *method);
+        for method in Method::ALL.into_iter().filter(has) {
+            let mut line = format!("  {:<15}", method.name());
+            for size in sizes {
+                let is_it = |row: &&&Row| row.method == method && row.transfer_bytes == *size;
+                let cell = rows.iter().find(is_it).map_or_else(
+                    || "–".to_owned(),
+                    |row| {
+                        let speed = self.decimal(&row.gb_per_s.median, 2);
+                        let cost = self.decimal(&row.sender_cpu_s_per_gb, 3);
+                        format!("{speed} {cost:>7}")
+                    },
+                );
+                write!(line, "{cell:>15}").unwrap_or_default();
+            }
+            self.line(&line);
         }
     }
 

@@ -205,7 +205,10 @@ const MEMORY_PAUSE: Duration = Duration::from_millis(1);
 fn refusal(error: &Error) -> Reply {
     let why = error.to_string();
     match error.kind {
-        ErrorKind::Unsupported { .. } => Reply::Refused { why },
+        // What there is no room for here says nothing against the other rows.
+        ErrorKind::Unsupported { .. } | ErrorKind::Io(Errno::NOSPC | Errno::DQUOT) => {
+            Reply::Refused { why }
+        }
         ErrorKind::Io(_)
         | ErrorKind::Truncated { .. }
         | ErrorKind::Changed

@@ -15,24 +15,24 @@ impl Table {
             words::size(eyes.bytes)
         ));
         self.line(&format!(
-            "  {:<26}{:<9}{:>8}{:>7}{:>7}{:>10}{:>11}{:>8}{:>7}{:>7}",
-            "", "", "GB/s", "min", "max", "CPU s/GB", "a piece", "faults", "major", "disk",
+            "    {:<9}{:>8}{:>7}{:>7}{:>10}{:>11}{:>8}{:>7}{:>7}",
+            "", "GB/s", "min", "max", "CPU s/GB", "a piece", "faults", "major", "disk",
         ));
         for cache in [Cache::Warm, Cache::Cold] {
             for (task, order) in TASKS {
                 let Some((read, mapping)) = eyes.pair(task, order, cache) else { continue };
-                let name = format!("{} {}, {cache}", order.name(), task.name());
-                self.look(&name, read);
-                self.look("", mapping);
+                self.line(&format!("  {} {}, {cache}", order.name(), task.name()));
+                self.look(read);
+                self.look(mapping);
             }
         }
     }
 
-    fn look(&mut self, name: &str, look: &Look) {
+    fn look(&mut self, look: &Look) {
         let piece = self
             .cell(&look.piece_ns, |value| words::scaled(value, 1000.0, &["ns", "µs", "ms", "s"]));
         let line = format!(
-            "  {name:<26}{:<9}{:>8}{:>7}{:>7}{:>10}{piece:>11}{:>8}{:>7}{:>7}",
+            "    {:<9}{:>8}{:>7}{:>7}{:>10}{piece:>11}{:>8}{:>7}{:>7}",
             look.way.name(),
             self.decimal(&look.gb_per_s.median, 2),
             self.decimal(&look.gb_per_s.min, 2),
