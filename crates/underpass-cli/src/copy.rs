@@ -12,6 +12,7 @@ use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use underpass_copy::{Event, Failure, Interrupt, Report, Session};
+use underpass_measure::printable;
 
 pub(crate) use arguments::CopyArguments;
 
@@ -25,6 +26,10 @@ use crate::exit::{Ended, say, with_remedy};
 pub(crate) fn run(wanted: CopyArguments) -> anyhow::Result<()> {
     if wanted.keep_listening && !wanted.is_listening() {
         bail!("--keep-listening needs an end that listens: tcp-listen://… or unix-listen://…");
+    }
+    // Before anything else is opened, which would get a number that is free.
+    if let Some(number) = wanted.closed_descriptor() {
+        bail!("fd:{number} is not open; open it for the program, as a shell does by {number}<FILE");
     }
     let interrupt = Interrupt::catch()?;
     let mut screen = Screen { bar: None, is_quiet: wanted.quiet };
@@ -97,7 +102,8 @@ fn tell_failure(wanted: &CopyArguments, failure: &Failure) -> anyhow::Result<any
     let error = with_remedy(&failure.error, failure.error.remedy());
     let error = match &failure.kept {
         Some(kept) => {
-            anyhow::anyhow!("{error:#}; what arrived is in {}", kept.display())
+            let kept = printable(&kept.display().to_string());
+            anyhow::anyhow!("{error:#}; what arrived is in {kept}")
         }
         None => error,
     };
@@ -138,7 +144,7 @@ impl Screen {
         match event {
             // Not quiet: without it nobody would know where to connect.
             Event::Listening(address) => say(&format!("listening at {address}")),
-            Event::Note(note) => self.say(&note),
+            Event::Note(note) => self.say(&printable(&note)),
             Event::Progress { done, total, method } if !self.is_quiet => {
                 let bar = self.bar.get_or_insert_with(|| bar(total));
                 bar.set_position(done);

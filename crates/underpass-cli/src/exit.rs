@@ -47,7 +47,8 @@ pub(crate) fn with_remedy(error: &dyn Error, remedy: Option<&'static str>) -> an
     if let Some(remedy) = remedy {
         line = format!("{line}; {remedy}");
     }
-    anyhow::anyhow!(line)
+    // A line end in a name would make two of it.
+    anyhow::anyhow!(printable(&line))
 }
 
 /// What to do where an address cannot be listened at.

@@ -111,6 +111,24 @@ impl Endpoint {
         matches!(self, Self::Tcp(_) | Self::TcpListen(_) | Self::Unix(_) | Self::UnixListen(_))
     }
 
+    /// Its number, if it is a descriptor that is not open. To be asked before the program opens
+    /// anything, which gets a number that is free.
+    #[must_use]
+    pub fn closed_descriptor(&self) -> Option<RawFd> {
+        match self {
+            Self::Descriptor(number) => {
+                underpass_sys::descriptor::duplicate(*number).is_err().then_some(*number)
+            }
+            Self::Path(_)
+            | Self::Standard
+            | Self::Tcp(_)
+            | Self::TcpListen(_)
+            | Self::Unix(_)
+            | Self::UnixListen(_)
+            | Self::Url(_) => None,
+        }
+    }
+
     /// The last part of its name, for a sink that is a directory.
     #[must_use]
     pub fn file_name(&self) -> Option<&OsStr> {

@@ -278,7 +278,8 @@ fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
     [
         (ErrorKind::ConnectionRefused, "nothing listens there; start the other end first"),
         (ErrorKind::TimedOut, "check the address, or allow more time with --connect-timeout"),
-        (ErrorKind::AddrInUse, "choose another port, or 0 for any free one"),
+        (ErrorKind::AddrInUse, "choose another port or path, or port 0 for any free one"),
+        (ErrorKind::NotFound, "check the path; directories on the way to it are not made"),
         (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),
         (ErrorKind::PermissionDenied, "check the permissions of it and of its directory"),
         (ErrorKind::ReadOnlyFilesystem, "choose a sink on a file system that can be written"),

@@ -8,6 +8,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,7 +28,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    /// With its name and that name's device and inode.
+    Unix(UnixListener, PathBuf, (u64, u64)),
 }
 
 /// Stands for a signal within an [`io::Error`].
@@ -90,25 +92,24 @@ impl Listener {
     pub(crate) fn unix(path: &Path) -> io::Result<Self> {
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                match UnixStream::connect(path) {
-                    Err(nobody) if nobody.kind() == io::ErrorKind::ConnectionRefused => {
-                        std::fs::remove_file(path)?;
-                        UnixListener::bind(path)?
-                    }
-                    Ok(_) | Err(_) => return Err(error),
+                if !is_abandoned(path) {
+                    return Err(error);
                 }
+                std::fs::remove_file(path)?;
+                UnixListener::bind(path)?
             }
             bound => bound?,
         };
         listener.set_nonblocking(true)?;
-        Ok(Self::Unix(listener, path.to_owned()))
+        let found = std::fs::symlink_metadata(path)?;
+        Ok(Self::Unix(listener, path.to_owned(), (found.dev(), found.ino())))
     }
 
     /// Where peers find it.
     pub(crate) fn name(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => Ok(format!("tcp://{}", listener.local_addr()?)),
-            Self::Unix(_, path) => Ok(format!("unix://{}", path.display())),
+            Self::Unix(_, path, _) => Ok(format!("unix://{}", path.display())),
         }
     }
 
@@ -121,7 +122,7 @@ impl Listener {
     ) -> io::Result<OwnedFd> {
         let fd = match self {
             Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener, _) => listener.as_fd(),
+            Self::Unix(listener, ..) => listener.as_fd(),
         };
         let door = (fd, PollFlags::IN);
         let mut is_gone = false;
@@ -159,9 +160,19 @@ impl Listener {
     }
 }
 
+/// Whether a socket has this name that nobody listens at. connect(2) to a file of another kind is
+/// refused, too.
+fn is_abandoned(path: &Path) -> bool {
+    let is_socket = |found: std::fs::Metadata| found.file_type().is_socket();
+    let is_refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    std::fs::symlink_metadata(path).is_ok_and(is_socket)
+        && UnixStream::connect(path).is_err_and(is_refused)
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self
+        if let Self::Unix(_, path, own) = self
+            && std::fs::symlink_metadata(&*path).is_ok_and(|it| (it.dev(), it.ino()) == *own)
             && let Err(error) = std::fs::remove_file(&*path)
         {
             debug_assert_eq!(error.kind(), io::ErrorKind::NotFound, "{}", path.display());

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::os::fd::RawFd;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
@@ -205,6 +206,11 @@ impl CopyArguments {
     /// Whether standard output is for the bytes themselves.
     pub(crate) fn is_to_stdout(&self) -> bool {
         matches!(self.sink, Endpoint::Standard | Endpoint::Descriptor(1))
+    }
+
+    /// An `fd:N` that there is nothing for.
+    pub(crate) fn closed_descriptor(&self) -> Option<RawFd> {
+        [&self.source, &self.sink].into_iter().find_map(Endpoint::closed_descriptor)
     }
 
     /// Whether an end listens.

@@ -139,6 +139,7 @@ fn what_is_no_copy_is_refused_before_anything_is_touched() {
     let from = patterned(dir.path(), "from", 10);
     let link = dir.path().join("link");
     std::fs::hard_link(&from, &link).unwrap();
+    let listening = format!("unix-listen://{}", utf8(&from));
     for (arguments, code, part) in [
         (vec![utf8(&from), utf8(&link)], 1, "are the same file"),
         (vec![utf8(dir.path()), "x"], 1, "is a directory; copy it with -r"),
@@ -148,13 +149,30 @@ fn what_is_no_copy_is_refused_before_anything_is_touched() {
         (vec!["ftp://x/y", "z"], 2, "the scheme 'ftp' is not known"),
         (vec!["--limit-rate", "fast", "a", "b"], 2, "give bytes a second"),
         (vec!["--keep-listening", "a", "b"], 1, "needs an end that listens"),
-        (vec!["fd:99", "b"], 1, "cannot read from fd:99: Bad file descriptor"),
+        (vec!["fd:99", "b"], 1, "fd:99 is not open; open it for the program"),
+        (vec!["new\nline\x1b[m", "x"], 1, "cannot open new\\u{a}line\\u{1b}[m: No such file"),
+        (vec![utf8(&from), "none/x"], 1, "directories on the way to it are not made"),
+        (vec![&*listening, "x"], 1, "Address already in use (os error 98); choose another"),
     ] {
         let (status, line) = failure(&arguments);
         assert_eq!(status, Some(code), "{arguments:?}: {line}");
         assert!(line.contains(part), "{arguments:?}: {line}");
+        assert!(code == 2 || line.lines().count() == 1, "{line}");
     }
     assert_payload(&from, 0, 10);
+}
+
+#[test]
+fn a_number_that_a_descriptor_of_the_program_would_get_is_not_taken_for_the_users() {
+    for ends in ["fd:3 x", "/dev/null fd:5"] {
+        // The test may have been given some.
+        let script = format!("exec \"$0\" copy {ends} 3<&- 4<&- 5<&- 6<&-");
+        let program = env!("CARGO_BIN_EXE_underpass");
+        let shell = Command::new("sh").args(["-c", &script, program]).output().unwrap();
+        let line = String::from_utf8(shell.stderr).unwrap();
+        assert_eq!(shell.status.code(), Some(1), "{ends}: {line}");
+        assert!(line.contains(" is not open; open it for the program"), "{line}");
+    }
 }
 
 #[test]

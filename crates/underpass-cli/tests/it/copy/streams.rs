@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -82,6 +82,8 @@ fn what_netcat_and_socat_send_is_spliced_into_the_file() {
     assert_payload(&to, 0, LEN);
 
     let socket = dir.path().join("socket");
+    // One that was left behind is in nobody's way.
+    drop(UnixListener::bind(&socket).unwrap());
     let listen = format!("unix-listen://{}", utf8(&socket));
     let waiting = Waiting::start(&["-q", &listen, utf8(&to)]);
     let connect = format!("UNIX-CONNECT:{}", utf8(&socket));
