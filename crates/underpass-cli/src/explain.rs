@@ -7,6 +7,7 @@ mod arguments;
 mod child;
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -65,7 +66,10 @@ async fn watch(wanted: ExplainArguments) -> anyhow::Result<()> {
     }
     let mut session = Session { wanted: &wanted, begun: Instant::now(), told: Instant::now() };
     session.until_the_end(&mut watch, child.as_mut()).await?;
-    let summary = watch.summary()?;
+    let mut summary = watch.summary()?;
+    if let Some(child) = &child {
+        name_command(&mut summary, child);
+    }
     tell(&final_text(&summary, wanted.json)?)?;
     if let Some(child) = &mut child {
         child.check()?;
@@ -73,6 +77,18 @@ async fn watch(wanted: ExplainArguments) -> anyhow::Result<()> {
     match wanted.min_by_reference {
         Some(min) => Ok(summary.check(min)?),
         None => Ok(()),
+    }
+}
+
+/// A command that was over before it could be looked at was seen as this program alone.
+fn name_command(summary: &mut Summary, child: &Child) {
+    let own = std::env::current_exe().ok();
+    let own = own.as_deref().and_then(Path::file_name);
+    if let Some((_, program)) = summary.followed.first_mut()
+        && own.is_some_and(|own| own.to_string_lossy() == program.as_str())
+        && let Some(name) = Path::new(child.name()).file_name()
+    {
+        *program = name.to_string_lossy().into_owned();
     }
 }
 

@@ -26,10 +26,16 @@ use crate::call;
 use crate::evidence::Evidence;
 use account::Account;
 pub(crate) use account::UPPER_LAYER;
+use descriptors::{Descriptor, End};
+use look::Sockets;
 use record::{Formats, Record};
 
 /// Pages of a processor's ring at most: some 40,000 calls.
 const PAGES_MAX: usize = 1024;
+
+/// Questions to /proc in a look, and between two looks at the rings, which fill meanwhile.
+const QUESTIONS_MAX: usize = 1024;
+const QUESTIONS_AT_ONCE: usize = 128;
 
 /// Why there is no trace.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +115,8 @@ pub(crate) struct Trace {
     processors: Vec<Processor>,
     followed: BTreeSet<u32>,
     account: Account,
+    /// Questions to /proc so far.
+    asked: usize,
     /// Records that are younger than those of another ring which was read before it.
     later: Vec<Record>,
 }
@@ -140,6 +148,7 @@ impl Trace {
             processors: numbers(&online).into_iter().map(processor).collect(),
             followed: BTreeSet::new(),
             account: Account::default(),
+            asked: 0,
             later: Vec::new(),
             formats,
         };
@@ -221,8 +230,29 @@ impl Trace {
     /// closed or opened anew between the question and the answer.
     pub(crate) fn look(&mut self) {
         self.drain(now());
-        let questions = self.account.descriptors.open_questions();
-        let answers = look::answers(&questions);
+        // Files and what is not known first: connections wait for the next look if need be.
+        let mut questions = self.account.descriptors.open_questions();
+        let is_connection = |end: &End| matches!(end, End::Tcp(_) | End::Tls(_));
+        // Some have no answer, and must not stand before the others each time.
+        let first = self.asked.checked_rem(questions.len()).unwrap_or(0);
+        self.asked = self.asked.wrapping_add(QUESTIONS_MAX);
+        questions.rotate_left(first);
+        questions.sort_by_key(|(_, end)| is_connection(end));
+        questions.truncate(QUESTIONS_MAX);
+        let (others, connections) =
+            questions.split_at(questions.partition_point(|(_, end)| !is_connection(end)));
+        for questions in others.chunks(QUESTIONS_AT_ONCE) {
+            self.ask(questions, &mut Sockets::default());
+        }
+        let mut sockets = Sockets::default();
+        for questions in connections.chunks(QUESTIONS_AT_ONCE) {
+            self.ask(questions, &mut sockets);
+        }
+    }
+
+    /// Asks, with a look at the rings on either side.
+    fn ask(&mut self, questions: &[(Descriptor, End)], sockets: &mut Sockets) {
+        let answers = look::answers(questions, sockets);
         self.drain(now());
         for (descriptor, end, found) in answers {
             if self.account.descriptors.known(descriptor) == Some(end) {

@@ -136,6 +136,10 @@ fn a_command_is_watched_from_its_start_and_its_failure_is_ours() {
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.starts_with(b"said\n"));
     assert!(stderr.ends_with("underpass explain: sh ended with exit status: 3\n"), "{stderr}");
+    // It is over before anybody looks.
+    let output = underpass(&["explain", "--", "true"]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.starts_with("true ("), "{stdout}");
     let output = underpass(&["explain", "--", "/no/such/program"]);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -79,11 +79,20 @@ impl Table {
                 pinned,
             ),
         );
-        self.words("", "  ", &format!(
-            "{}: {} on {}, inode {}; TCP with {}, the receiver reads {} a call; figures of {} runs",
-            here.file, words::size(here.file_bytes), here.file_system, here.inode,
-            here.congestion_control, words::size(here.receiver_call_bytes as u64), here.repeats,
-        ));
+        self.words(
+            "",
+            "  ",
+            &format!(
+                "{}: {} on {}, inode {}; TCP with {}, the receiver reads {} a call; figures of {}",
+                here.file,
+                words::size(here.file_bytes),
+                here.file_system,
+                here.inode,
+                here.congestion_control,
+                words::size(here.receiver_call_bytes as u64),
+                words::of(here.repeats.into(), "run"),
+            ),
+        );
         self.words("", "  ", &format!("tier {}: {}", machine.tier, machine.tier_reason));
         self.line("No mark: measured; ~ derived; ? not to be had here, see the notes.");
     }
@@ -110,7 +119,7 @@ impl Table {
         let start = format!("  {:<16}", row.method.name());
         let bytes = match row.by_reference_bytes.value() {
             Some(bytes) if bytes > 0.0 => {
-                format!(", {}{} bytes", row.by_reference_bytes.mark(), words::whole(bytes))
+                format!("; {}{} bytes", row.by_reference_bytes.mark(), words::whole(bytes))
             }
             Some(_) | None => String::new(),
         };

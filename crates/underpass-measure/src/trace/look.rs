@@ -3,7 +3,7 @@
 //! Source: proc_pid_fd(5), proc_pid_task(5), proc_pid_net(5);
 //! `Documentation/networking/proc_net_tcp.rst`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -40,19 +40,22 @@ pub(crate) fn descriptors(process: u32) -> Vec<(u64, Found)> {
     numbers.filter_map(|number| Some((number, sockets.found((process, number))?))).collect()
 }
 
-/// What is behind descriptors now, as far as /proc tells.
-pub(crate) fn answers(questions: &[(Descriptor, End)]) -> Vec<(Descriptor, End, Found)> {
-    let mut sockets = Sockets::default();
-    let answer = |(descriptor, end): &(Descriptor, End)| {
+/// What is behind descriptors now, as far as /proc tells. The table of sockets may be older than
+/// a question for a connection, which then is asked again.
+pub(crate) fn answers(
+    questions: &[(Descriptor, End)],
+    sockets: &mut Sockets,
+) -> Vec<(Descriptor, End, Found)> {
+    let mut answer = |(descriptor, end): &(Descriptor, End)| {
         Some((*descriptor, *end, sockets.found(*descriptor)?))
     };
-    questions.iter().filter_map(answer).collect()
+    questions.iter().filter_map(&mut answer).collect()
 }
 
-/// TCP sockets, by the network of a process: read at the first socket that is asked for.
+/// TCP sockets, by the network that processes are in: read at the first socket that is asked for.
 #[derive(Debug, Default)]
-struct Sockets {
-    tcp: BTreeMap<u32, HashMap<u64, Addresses>>,
+pub(crate) struct Sockets {
+    tcp: HashMap<Option<(u64, u64)>, HashMap<u64, Addresses>>,
 }
 
 impl Sockets {
@@ -70,7 +73,8 @@ impl Sockets {
         let mut addresses = None;
         let end = match () {
             () if kind.is_socket() => {
-                let tcp = self.tcp.entry(process).or_insert_with(|| tcp_sockets(process));
+                let tcp = self.tcp.entry(network(process));
+                let tcp = tcp.or_insert_with(|| tcp_sockets(process));
                 addresses = tcp.get(&inode).copied();
                 match addresses {
                     Some(_) => End::Tcp(Connection::Inode(inode)),
@@ -86,6 +90,12 @@ impl Sockets {
         };
         Some(Found { end, addresses })
     }
+}
+
+/// The network a process is in.
+fn network(process: u32) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(format!("/proc/{process}/ns/net")).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 /// The TCP sockets in the network of a process, by inode.

@@ -11,6 +11,7 @@ use super::{Copying, Fate, Known, copying};
 use crate::compare::order::Account;
 use crate::compare::report::Verdict;
 use crate::figure::{Figure, float};
+use crate::words::count;
 
 /// Of a pipe.
 pub(super) fn of_pipes(known: &Known<'_>) -> Fate {
@@ -71,7 +72,7 @@ fn of_copying(known: &Known<'_>) -> Option<Fate> {
 
 /// What the kernel says of memory that was lent to it.
 pub(super) fn told(account: &Account) -> String {
-    let (copied, done) = (account.zero_copy_copied, account.zero_copy_done);
+    let (copied, done) = (count(account.zero_copy_copied), count(account.zero_copy_done));
     format!("the kernel reports that it copied {copied} of {done} lent bytes")
 }
 

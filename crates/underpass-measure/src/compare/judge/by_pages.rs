@@ -11,13 +11,15 @@ use crate::compare::report::{Link, Pair, Verdict};
 use crate::compare::seen::{Seen, inode_of, is_reference};
 use crate::evidence::{Origin, Pages};
 use crate::figure::{Figure, float};
+use crate::words::count;
 
 /// Of TCP.
 pub(super) fn of_packets(known: &Known<'_>, seen: &Seen) -> Fate {
     let payload = known.case.bytes;
     let sent = seen.sent_bytes();
     if !is_nearly(sent, payload) {
-        let why = format!("{sent} of {payload} bytes were seen to leave the socket");
+        let why =
+            format!("{} of {} bytes were seen to leave the socket", count(sent), count(payload));
         return unknown(known, seen, why);
     }
     let passes_kernel_pages = known.case.pair == Pair::SocketToSocket;
@@ -46,7 +48,8 @@ pub(super) fn of_receipts(known: &Known<'_>, seen: &Seen) -> Fate {
     let payload = known.case.bytes;
     let received = seen.received_bytes();
     if !is_nearly(received, payload) {
-        let why = format!("{received} of {payload} bytes were seen to be received");
+        let why =
+            format!("{} of {} bytes were seen to be received", count(received), count(payload));
         return unknown(known, seen, why);
     }
     let by_reference = lent_bytes(&seen.received, false);

@@ -123,7 +123,7 @@ fn bytes_that_were_not_seen_are_not_judged() {
     let half = vec![pages(FILE, Lent::Shared, PAYLOAD / 2)];
     let seen = Seen { sent: half.clone(), received: half, ..Seen::default() };
     let row = tcp(Link::Loopback, Method::Sendfile, &seen);
-    let why = "500000 of 1000000 bytes were seen to leave the socket";
+    let why = "500,000 of 1,000,000 bytes were seen to leave the socket";
     assert_eq!(row.verdict, Verdict::Unknown { why: why.into() });
     assert_eq!(row.sender_copies, Figure::Unavailable(why.into()));
 }
@@ -159,7 +159,7 @@ fn without_a_probe_copying_calls_are_known_and_sendfile_is_not() {
     (told.sender.zero_copy_done, told.sender.zero_copy_copied) = (PAYLOAD, 600_000);
     assert_eq!(
         tcp(Method::ZeroCopySend, &told).verdict.to_string(),
-        "copied: the kernel reports that it copied 600000 of 1000000 lent bytes"
+        "copied: the kernel reports that it copied 600,000 of 1,000,000 lent bytes"
     );
 }
 
@@ -202,7 +202,7 @@ fn of_lent_memory_the_kernels_own_word_stands_above_packets_with_pages() {
     let row = traced(Method::ZeroCopySend, &told, PAYLOAD, 0);
     assert_eq!(
         row.verdict.to_string(),
-        "copied: the kernel reports that it copied 1000000 of 1000000 lent bytes"
+        "copied: the kernel reports that it copied 1,000,000 of 1,000,000 lent bytes"
     );
     assert_eq!((row.sender_copies.value(), row.by_reference_bytes.value()), (Some(1.0), Some(0.0)));
     // It had told of a tenth when the last call returned, and had copied all of that.

@@ -11,13 +11,13 @@ impl Table {
         let title = "to a receiver that discards (MSG_TRUNC)";
         self.line(&format!("  {:<16}{title:>44}", ""));
         self.line(&format!(
-            "  {:<16}{:>10}{:>10}{:>10}{:>14}",
-            "", "GB/s", "sender", "receiv", "its copies"
+            "  {:<16}{:>10}{:>13}{:>13}{:>14}",
+            "", "GB/s", "sender s/GB", "receiv s/GB", "its copies"
         ));
         for row in group {
             let Some(discarded) = &row.besides.discarded else { continue };
             let line = format!(
-                "  {:<16}{:>10}{:>10}{:>10}{:>14}",
+                "  {:<16}{:>10}{:>13}{:>13}{:>14}",
                 row.method.name(),
                 self.decimal(&discarded.gb_per_s.median, 2),
                 self.decimal(&discarded.sender_cpu_s_per_gb, 3),
