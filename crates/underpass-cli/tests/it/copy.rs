@@ -5,6 +5,7 @@ mod faults;
 mod files;
 mod folders;
 mod http;
+mod pairs;
 mod peers;
 mod streams;
 mod timeouts;
