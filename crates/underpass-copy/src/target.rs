@@ -5,7 +5,7 @@
 //! the process's error paths; with `--resume` the name `TARGET.part`, which stays. Renaming
 //! replaces the target in one step and breaks its hard links, as editors and package managers do.
 //!
-//! Source: open(2), `O_TMPFILE`; linkat(2); rename(2); fsync(2), NOTES, on directories.
+//! Source: open(2), `O_TMPFILE`; linkat(2); flock(2); rename(2); fsync(2), NOTES, on directories.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,7 +15,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::pieces::Pieces;
@@ -89,6 +89,9 @@ impl Target {
                 (options.open(&part)?, State::Part(part))
             }
         };
+        if matches!(making, Making::Part | Making::InPlaceResumed) {
+            hold(&file)?;
+        }
         let mode = match there {
             None if is_made_so => None,
             None => mode.map(masked),
@@ -108,8 +111,13 @@ impl Target {
 
     /// Goes on with what is there: `have` bytes, or `pieces`. What lies behind is no part of it.
     pub(crate) fn go_on(&mut self, have: u64, pieces: Option<Pieces>) -> io::Result<()> {
+        let len = self.file.metadata()?.len();
+        if len < have {
+            let why = format!("{have} bytes were there a moment ago, and {len} are now");
+            return Err(io::Error::other(why));
+        }
         if pieces.is_none() {
-            if self.file.metadata()?.len() > have {
+            if len > have {
                 self.file.set_len(have)?;
             }
             Pieces::forget(&self.file)?;
@@ -136,8 +144,9 @@ impl Target {
     pub(crate) fn finish(self, sync: bool) -> io::Result<()> {
         self.complete(sync)?;
         match self.state {
-            State::InPlace => {}
+            State::InPlace => check_name(&self.file, &self.path)?,
             State::Part(part) => {
+                check_name(&self.file, &part)?;
                 Pieces::forget(&self.file)?;
                 std::fs::rename(part, &self.path)?;
             }
@@ -181,6 +190,29 @@ impl Target {
         }
         if sync { self.file.sync_all() } else { Ok(()) }
     }
+}
+
+/// Keeps other copies from going on with the same file: what two write would be neither's.
+fn hold(file: &File) -> io::Result<()> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::AGAIN) => {
+            let why = "another copy is making it; wait for its end, or stop it";
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, why))
+        }
+        // Not every file system has locks.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// What was written must still have the name it was written under.
+fn check_name(file: &File, path: &Path) -> io::Result<()> {
+    let written = file.metadata()?;
+    let is_it = |it: &std::fs::Metadata| (it.dev(), it.ino()) == (written.dev(), written.ino());
+    if std::fs::metadata(path).as_ref().is_ok_and(is_it) {
+        return Ok(());
+    }
+    let why = format!("{} was removed or replaced meanwhile", path.display());
+    Err(io::Error::other(why))
 }
 
 fn sync_name(path: &Path, sync: bool) -> io::Result<()> {
@@ -322,6 +354,17 @@ mod tests {
         assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+    }
+
+    #[test]
+    fn a_part_that_is_shorter_than_it_was_is_not_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut target = Target::open(&dir.path().join("a"), Making::Part, None).unwrap();
+        target.file().write_all(b"new").unwrap();
+        let error = target.go_on(4, None).unwrap_err();
+        assert_eq!(error.to_string(), "4 bytes were there a moment ago, and 3 are now");
+        target.go_on(2, None).unwrap();
+        assert_eq!(target.file().metadata().unwrap().len(), 2);
     }
 
     #[test]

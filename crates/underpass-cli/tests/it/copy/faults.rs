@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use underpass_testkit::disk::{Disk, FileSystem};
 use underpass_testkit::require;
 use underpass_testkit::{payload, wait};
 
-use super::{Waiting, assert_payload, command, failure, names, patterned, piped, utf8};
+use super::{Waiting, assert_payload, command, failure, names, patterned, piped, report, utf8};
 
 #[test]
 fn a_signal_in_mid_copy_leaves_nothing_and_tells_how_far_it_came() {
@@ -170,6 +171,64 @@ fn a_source_that_is_cut_in_mid_copy_is_an_error() {
 }
 
 #[test]
+fn a_target_that_is_taken_away_meanwhile_is_an_error_and_nothing_half_written_is_named() {
+    type Meddling = fn(&Path, &Path);
+    let occupied: Meddling = |to, _| std::fs::create_dir(to).unwrap();
+    let gone: Meddling = |to, _| std::fs::remove_dir_all(to.parent().unwrap()).unwrap();
+    let unlinked: Meddling = |_, written| std::fs::remove_file(written).unwrap();
+    let replaced: Meddling = |_, written| {
+        std::fs::remove_file(written).unwrap();
+        std::fs::write(written, "else").unwrap();
+    };
+    for (flags, written, meddling, why, left) in [
+        (&[][..], "", occupied, "Is a directory", Some(vec!["to"])),
+        (&[], "", gone, "No such file or directory", None),
+        (&["--no-atomic"], "to", unlinked, "to was removed or replaced meanwhile", Some(vec![])),
+        (&["--no-atomic"], "to", replaced, "was removed or replaced", Some(vec!["to"])),
+        (&["--resume"], "to.part", unlinked, "to.part was removed or replaced", Some(vec![])),
+        (&["--resume"], "to.part", replaced, "was removed or replaced", Some(vec!["to.part"])),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("in");
+        std::fs::create_dir(&inside).unwrap();
+        let to = inside.join("to");
+        let waiting = Waiting::start(&[flags, &["tcp-listen://0", utf8(&to)]].concat());
+        let (host, port) = waiting.host_and_port();
+        let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+        peer.write_all(&payload::pattern(0..100_000)).unwrap();
+        wait_until_it_holds(waiting.running.id(), &inside);
+        meddling(&to, &inside.join(written));
+        drop(peer);
+        let (code, _, line) = waiting.end();
+        assert_eq!(code, Some(1), "{flags:?} {why}: {line}");
+        assert!(line.contains("cannot finish ") && line.contains(why), "{flags:?}: {line}");
+        let names = left.as_ref().map(|_| names(&inside));
+        assert_eq!(names, left.map(|left| left.into_iter().map(String::from).collect()));
+    }
+}
+
+#[test]
+fn two_copies_do_not_go_on_with_the_same_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (patterned(dir.path(), "from", 200_000), dir.path().join("to"));
+    let waiting = Waiting::start(&["--resume", "tcp-listen://0", utf8(&to)]);
+    let (host, port) = waiting.host_and_port();
+    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    peer.write_all(&payload::pattern(0..100_000)).unwrap();
+    let part = dir.path().join("to.part");
+    let begun = || std::fs::metadata(&part).is_ok_and(|m| m.len() == 100_000).then_some(());
+    wait::until(Duration::from_secs(10), begun).expect("the first begins");
+    let (code, line) = failure(&["--resume", utf8(&from), utf8(&to)]);
+    assert_eq!(code, Some(1), "{line}");
+    assert!(line.contains("another copy is making it; wait for its end"), "{line}");
+    drop(peer);
+    waiting.succeed();
+    assert_payload(&to, 0, 100_000);
+    report(&["--resume", utf8(&from), utf8(&to)]);
+    assert_payload(&to, 0, 200_000);
+}
+
+#[test]
 fn a_sink_that_nobody_reads_does_not_hold_up_a_signal() {
     let dir = tempfile::tempdir().unwrap();
     let from = patterned(dir.path(), "from", 5_000_000);
@@ -186,7 +245,7 @@ fn a_sink_that_nobody_reads_does_not_hold_up_a_signal() {
 }
 
 /// Waits until a copy has the file open, or one in that directory: then it has its length.
-fn wait_until_it_holds(process: u32, path: &std::path::Path) {
+fn wait_until_it_holds(process: u32, path: &Path) {
     let opened = format!("/proc/{process}/fd");
     let path = path.canonicalize().unwrap();
     let is_open = || {
