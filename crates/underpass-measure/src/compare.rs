@@ -8,6 +8,7 @@
 pub mod besides;
 mod channel;
 mod crew;
+mod failure;
 mod judge;
 mod machine;
 mod network;
@@ -24,7 +25,8 @@ mod watcher;
 mod worker;
 
 pub use crew::Program;
+pub use failure::CompareError;
 pub use network::NetworkError;
-pub use run::{CompareError, Progress, Request, run};
+pub use run::{Progress, Request, run};
 pub use specimen::Specimen;
 pub use worker::serve;

@@ -239,6 +239,27 @@ fn what_cannot_be_compared_is_said_in_one_line_before_anything_is_measured() {
 }
 
 #[test]
+fn a_file_that_somebody_shortens_is_told_as_that() {
+    let directory = directory();
+    let arguments = ["data", "--pairs", "file-tcp", "--repeats", "1000"];
+    let child = compare(directory.path())
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let runs =
+        wait::until(Duration::from_secs(60), || (descendants(child.id()).len() >= 2).then_some(()));
+    assert!(runs.is_some());
+    std::fs::write(directory.path().join("data"), "short").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let expected = "underpass compare: the file had 4,194,307 bytes that were to be moved and has \
+                    5 now; compare one that stays as it is\n";
+    assert_eq!((output.status.code(), stderr.as_str()), (Some(1), expected));
+}
+
+#[test]
 fn a_full_disk_takes_one_row_and_a_file_that_cannot_be_made_is_told_with_its_place() {
     require!(Root);
     let directory = directory();

@@ -13,9 +13,10 @@ use underpass::Method;
 
 use super::besides;
 use super::crew::{Program, Purpose, Run, RunError, Setting};
+use super::failure::CompareError;
 use super::judge::{self, Known};
 use super::machine;
-use super::network::{self, Network, NetworkError};
+use super::network::{self, Network};
 use super::plan::{self, Case, Wish};
 use super::report::{Absent, Cache, Conditions, Link, Pair, Report};
 use super::seen::Seen;
@@ -56,26 +57,6 @@ pub struct Progress<'p> {
     pub total: usize,
     /// What is being run.
     pub label: &'p str,
-}
-
-/// Why there is no report.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CompareError {
-    /// There is no such network.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
-    /// None of the methods moves bytes between any of the ends.
-    #[error("none of these methods moves bytes between these ends")]
-    Nothing,
-    /// A run failed.
-    #[error("{label} failed")]
-    Run {
-        /// Which.
-        label: String,
-        /// What went wrong.
-        source: io::Error,
-    },
 }
 
 /// Times that a run is made again because the page cache did not stay as it was.
@@ -317,7 +298,16 @@ impl Comparison<'_> {
                     self.absent.push(Absent { pair, link, method, why });
                     return Ok(None);
                 }
-                Err(RunError::Failed(source)) => return Err(failed(source)),
+                Err(RunError::Failed(source)) => {
+                    let left = self.setting.specimen.file.metadata().map_err(failed)?.len();
+                    let wanted = self.bytes;
+                    let is_shorter = left < wanted;
+                    return Err(if is_shorter {
+                        CompareError::Shortened { wanted, left }
+                    } else {
+                        failed(source)
+                    });
+                }
             };
             if !is_as_wanted || self.is_still_warm(case).map_err(failed)? {
                 return Ok(Some(run));

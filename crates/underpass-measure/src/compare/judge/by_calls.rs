@@ -13,6 +13,10 @@ use crate::compare::report::Verdict;
 use crate::figure::{Figure, float};
 use crate::words::count;
 
+/// Why calls leave it open.
+const NOT_TOLD: &str = "the calls return the same whether the kernel copies or lends, and no page \
+                        is seen";
+
 /// Of a pipe.
 pub(super) fn of_pipes(known: &Known<'_>) -> Fate {
     let receiver_copies = received(known);
@@ -36,7 +40,7 @@ pub(super) fn of_pipes(known: &Known<'_>) -> Fate {
     }
 }
 
-/// Of a socket, without a probe; `why` there is none.
+/// Of a socket, of whose packets nothing is seen; `why` not.
 pub(super) fn of_sockets(known: &Known<'_>, why: &str) -> Fate {
     let receiver_copies = received(known);
     if let Some(fate) = of_copying(known) {
@@ -47,7 +51,7 @@ pub(super) fn of_sockets(known: &Known<'_>, why: &str) -> Fate {
     let verdict = if account.zero_copy_copied > 0 {
         Verdict::Copied { why: told(account) }
     } else {
-        Verdict::Unknown { why: why.to_owned() }
+        Verdict::Unknown { why: NOT_TOLD.into() }
     };
     Fate {
         sender_copies: missing(),
