@@ -150,8 +150,9 @@ impl Connection {
         if let Some(version) = settings.send_proxy {
             head = proxy::encode(version, announced.or_else(|| self.own_addresses()));
         }
+        let own = head.len();
         head.extend_from_slice(&early);
-        self.up.begin_with(head, early.len(), &self.worker.means);
+        self.up.begin_with(head, own);
         Ok(())
     }
 
@@ -255,7 +256,7 @@ impl Connection {
     }
 
     fn moved(&self) -> u64 {
-        self.up.moved() + self.down.moved()
+        self.up.delivered() + self.down.delivered()
     }
 
     fn write_line(&self) {

@@ -23,12 +23,15 @@ use underpass_daemon::log::Sink;
 use crate::connection::{End, OrDash};
 use crate::endpoint::Endpoint;
 use crate::flow::{BUFFER_BYTES, Flow, Taken, is_refusal};
-use crate::pipe::{CAPACITY, Pipe};
+use crate::pipe::Pipe;
 use crate::server::{BindError, Relay, RunError};
-use crate::socket::Socket;
+use crate::socket::{Brought, Socket};
 use crate::tally::Direction;
 use crate::tee::Tee;
 use crate::worker::Worker;
+
+/// Bytes taken at once past an urgent one.
+const URGENT_BYTES: usize = 4 << 10;
 
 /// What to echo, and where.
 #[derive(Debug)]
@@ -142,7 +145,7 @@ impl Echoed {
         let Self { client, worker, flow, .. } = self;
         let mut active = Instant::now();
         poll_fn(|cx| {
-            let moved = flow.moved();
+            let moved = flow.delivered();
             match flow.poll(cx, client, client, &worker.means, true) {
                 Poll::Ready(Ok(())) => return Poll::Ready(End::Closed),
                 Poll::Ready(Err(Side::Source | Side::Sink)) => {
@@ -151,7 +154,7 @@ impl Echoed {
                 Poll::Pending => {}
             }
             let Some(limit) = limit else { return Poll::Pending };
-            if flow.moved() != moved {
+            if flow.delivered() != moved {
                 active = Instant::now();
             }
             while alarm.as_mut().poll(cx).is_ready() {
@@ -210,13 +213,16 @@ impl Echoed {
         mut copy: Pipe,
         file: &Arc<Tee>,
     ) -> Result<Option<Taken>, End> {
-        let filled = self
-            .client
-            .try_take(|fd| splice(fd, None, &pipe.write, None, CAPACITY, SpliceFlags::NONBLOCK));
-        let taken = match filled {
-            Ok(0) => Some(Taken::End),
-            Ok(n) => {
+        let mut urgent = vec![0; URGENT_BYTES];
+        let taken = match self.client.try_splice(&pipe.write, &mut urgent) {
+            Ok(Brought::InPipe(0) | Brought::InMemory(0)) => Some(Taken::End),
+            Ok(Brought::InPipe(n)) => {
                 pipe.held = n;
+                Some(Taken::Bytes)
+            }
+            Ok(Brought::InMemory(n)) => {
+                urgent.truncate(n);
+                self.keep_and_return(urgent, file).await?;
                 Some(Taken::Bytes)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(Taken::Nothing),
@@ -256,17 +262,22 @@ impl Echoed {
             Err(error) => return Err(failed(error)),
         };
         bytes.truncate(taken);
+        self.keep_and_return(bytes, file).await?;
+        Ok(Taken::Bytes)
+    }
+
+    async fn keep_and_return(&mut self, bytes: Vec<u8>, file: &Arc<Tee>) -> Result<(), End> {
         self.is_short = true;
         let bytes = file.keep_bytes(bytes).await.map_err(failed)?;
         let mut sent = 0;
-        while sent < taken {
+        while sent < bytes.len() {
             self.in_time(poll_fn(|cx| self.client.poll_write_ready(cx))).await?;
             let n = given(self.client.try_send(bytes.get(sent..).unwrap_or_default()))?;
             sent += n;
             self.flow.count(Method::Copy, n, &self.worker.means);
         }
         self.is_short = false;
-        Ok(Taken::Bytes)
+        Ok(())
     }
 }
 

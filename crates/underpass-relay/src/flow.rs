@@ -19,8 +19,8 @@ use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice};
 use underpass::{Method, Side};
 
-use crate::pipe::{CAPACITY, Pipe, Pool};
-use crate::socket::Socket;
+use crate::pipe::{Pipe, Pool};
+use crate::socket::{Brought, Socket};
 use crate::tally::{Direction, Tally};
 
 /// A read that brings this much says that bytes come in bulk.
@@ -51,7 +51,12 @@ impl Means {
 #[derive(Debug)]
 enum Held {
     Nothing,
-    Memory { bytes: Box<[u8]>, sent: usize },
+    /// The first `own` bytes did not come from the source.
+    Memory {
+        bytes: Box<[u8]>,
+        sent: usize,
+        own: usize,
+    },
     Pipe(Pipe),
 }
 
@@ -71,7 +76,7 @@ pub(crate) struct Flow {
     stage: Stage,
     direction: Direction,
     is_bulk: bool,
-    /// Bytes copied on their way through memory, those that are held there included.
+    /// Bytes that the sink took from memory.
     copied: u64,
     /// Bytes that the sink took from a pipe.
     spliced: u64,
@@ -92,22 +97,17 @@ impl Flow {
         Self { held, stage, direction, is_bulk: false, copied: 0, spliced: 0 }
     }
 
-    /// Delivers `bytes` before anything else; the last `counted` of them came from the source.
-    pub(crate) fn begin_with(&mut self, bytes: Vec<u8>, counted: usize, means: &Means) {
+    /// Delivers `bytes` before anything else; the first `own` of them did not come from the
+    /// source, and are not counted.
+    pub(crate) fn begin_with(&mut self, bytes: Vec<u8>, own: usize) {
         if !bytes.is_empty() {
-            self.held = Held::Memory { bytes: bytes.into(), sent: 0 };
+            self.held = Held::Memory { bytes: bytes.into(), sent: 0, own };
         }
-        self.count(Method::Copy, counted, means);
-    }
-
-    /// Bytes so far, apart from those in a pipe.
-    pub(crate) const fn moved(&self) -> u64 {
-        self.copied + self.spliced
     }
 
     /// Bytes that the sink took.
     pub(crate) const fn delivered(&self) -> u64 {
-        self.spliced() + self.copied()
+        self.copied + self.spliced
     }
 
     /// Whether the direction has ended, well or not.
@@ -122,12 +122,7 @@ impl Flow {
 
     /// Bytes that the sink took from memory.
     pub(crate) const fn copied(&self) -> u64 {
-        match &self.held {
-            Held::Memory { bytes, sent } => {
-                self.copied.saturating_sub((bytes.len() - *sent) as u64)
-            }
-            Held::Nothing | Held::Pipe(_) => self.copied,
-        }
+        self.copied
     }
 
     /// Whether bytes have been taken that the sink does not have.
@@ -168,13 +163,13 @@ impl Flow {
         to: &Socket,
         means: &Means,
     ) -> Poll<Result<(), Side>> {
-        let start = self.moved();
+        let start = self.delivered();
         loop {
             ready!(self.poll_deliver(cx, to, means)).map_err(|_| Side::Sink)?;
             if self.stage != Stage::Open {
                 return Poll::Ready(Ok(()));
             }
-            if self.moved() - start >= TURN_BYTES {
+            if self.delivered() - start >= TURN_BYTES {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -194,14 +189,18 @@ impl Flow {
         let Some(mut pipe) = means.pool.take() else {
             return self.copy(from, to, means, BUFFER_BYTES);
         };
-        let filled = from
-            .try_take(|fd| splice(fd, None, &pipe.write, None, CAPACITY, SpliceFlags::NONBLOCK));
-        match filled {
-            Ok(0) => {
+        let mut buffer = means.buffer.borrow_mut();
+        let (small, _) = buffer.split_at_mut(SMALL_MAX);
+        match from.try_splice(&pipe.write, small) {
+            Ok(Brought::InPipe(0) | Brought::InMemory(0)) => {
                 means.pool.give_back(pipe);
                 Ok(Taken::End)
             }
-            Ok(n) => {
+            Ok(Brought::InMemory(n)) => {
+                means.pool.give_back(pipe);
+                self.give_on(small.get(..n).unwrap_or_default(), to, means)
+            }
+            Ok(Brought::InPipe(n)) => {
                 self.is_bulk = n >= SMALL_MAX;
                 pipe.held = n;
                 self.held = Held::Pipe(pipe);
@@ -212,6 +211,7 @@ impl Flow {
                 if error.kind() == io::ErrorKind::WouldBlock {
                     Ok(Taken::Nothing)
                 } else if is_refusal(&error) {
+                    drop(buffer);
                     self.copy(from, to, means, BUFFER_BYTES)
                 } else {
                     Err(Side::Source)
@@ -238,14 +238,20 @@ impl Flow {
             Err(_) => return Err(Side::Source),
         };
         self.is_bulk = n >= SMALL_MAX;
-        self.count(Method::Copy, n, means);
-        let sent = match to.try_send(&buffer[..n]) {
+        self.give_on(buffer.get(..n).unwrap_or_default(), to, means)
+    }
+
+    /// Gives the sink bytes from the shared buffer, and holds what it does not take.
+    fn give_on(&mut self, bytes: &[u8], to: &Socket, means: &Means) -> Result<Taken, Side> {
+        let sent = match to.try_send(bytes) {
             Ok(sent) => sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => return Err(Side::Sink),
         };
-        if sent < n {
-            self.held = Held::Memory { bytes: buffer[sent..n].into(), sent: 0 };
+        self.count(Method::Copy, sent, means);
+        let rest = bytes.get(sent..).unwrap_or_default();
+        if !rest.is_empty() {
+            self.held = Held::Memory { bytes: rest.into(), sent: 0, own: 0 };
         }
         Ok(Taken::Bytes)
     }
@@ -282,9 +288,13 @@ impl Flow {
     fn deliver(&mut self, to: &Socket, means: &Means) -> io::Result<()> {
         match &mut self.held {
             Held::Nothing => return Ok(()),
-            Held::Memory { bytes, sent } => {
-                *sent += to.try_send(bytes.get(*sent..).unwrap_or_default())?;
-                if *sent < bytes.len() {
+            Held::Memory { bytes, sent, own } => {
+                let n = to.try_send(bytes.get(*sent..).unwrap_or_default())?;
+                let of_others = (*own).min(n);
+                (*sent, *own) = (*sent + n, *own - of_others);
+                let is_more = *sent < bytes.len();
+                self.count(Method::Copy, n - of_others, means);
+                if is_more {
                     return Ok(());
                 }
             }
@@ -324,8 +334,7 @@ impl Flow {
             }
         }
         pipe.held = 0;
-        self.count(Method::Copy, bytes.len(), means);
-        let memory = Held::Memory { bytes, sent: 0 };
+        let memory = Held::Memory { bytes, sent: 0, own: 0 };
         if let Held::Pipe(pipe) = std::mem::replace(&mut self.held, memory) {
             means.pool.give_back(pipe);
         }

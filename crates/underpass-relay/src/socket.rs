@@ -4,12 +4,13 @@
 //! that if the call would block. Only the first bytes are given to a socket without asking: it
 //! has room once it is connected, and epoll(7) would say so a turn later.
 //!
-//! Source: tokio::net::TcpStream::try_io; connect(2), `EINPROGRESS`; socket(7), `SO_LINGER`.
+//! Source: tokio::net::TcpStream::try_io; connect(2), `EINPROGRESS`; socket(7), `SO_LINGER`;
+//! tcp(7), "Sockets API", urgent data; tcp_read_sock() of Linux, which stops before it.
 
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,11 +19,13 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
 };
+use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
 use crate::endpoint::Listener;
+use crate::pipe::CAPACITY;
 
 /// How long a full queue of a Unix listener is left alone: connect(2) does not tell when it has
 /// room again.
@@ -57,6 +60,13 @@ impl Acceptor {
         };
         Poll::Ready(Ok((Socket::new(stream), peer)))
     }
+}
+
+/// Where bytes went that were taken, and how many; 0 is the end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Brought {
+    InPipe(usize),
+    InMemory(usize),
 }
 
 /// A connected stream socket.
@@ -163,6 +173,23 @@ impl Socket {
             Stream::Tcp(stream) => stream.try_io(side, call),
             Stream::Unix(stream) => stream.try_io(side, call),
         }
+    }
+
+    /// Takes bytes into an empty pipe; into memory where splice(2) does not go on. In front of an
+    /// urgent byte it answers as if nothing were there, `EAGAIN` or even 0 once the peer has sent
+    /// its end; recv(2) steps over it.
+    pub(crate) fn try_splice(&self, pipe: &OwnedFd, memory: &mut [u8]) -> io::Result<Brought> {
+        let mut is_in_memory = false;
+        let taken = self.try_take(|fd| {
+            match splice(fd, None, pipe, None, CAPACITY, SpliceFlags::NONBLOCK) {
+                Ok(0) | Err(Errno::AGAIN) => {
+                    is_in_memory = true;
+                    Ok(rustix::net::recv(fd, &mut *memory, RecvFlags::empty())?.0)
+                }
+                answer => answer,
+            }
+        })?;
+        Ok(if is_in_memory { Brought::InMemory(taken) } else { Brought::InPipe(taken) })
     }
 
     /// Takes bytes into memory; 0 is the end.

@@ -12,3 +12,4 @@ mod proxy;
 mod streams;
 mod targets;
 mod trust;
+mod urgent;

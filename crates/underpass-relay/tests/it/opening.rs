@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixListener;
+use std::time::Duration;
 
 use underpass_testkit::skip::Capability::Strace as CanTrace;
 use underpass_testkit::strace::{self, Strace};
@@ -12,6 +13,9 @@ use underpass_testkit::{require, test_name, wait};
 use crate::fixture::{PATIENCE, Running, accept, listener, unix};
 
 const CONNECTIONS: usize = 10;
+
+/// A message that has not left the relay by then has no room.
+const STUCK: Duration = Duration::from_millis(500);
 
 /// One message each, one connection after the other.
 fn exchange() {
@@ -93,6 +97,31 @@ fn a_target_that_is_slow_to_accept_gets_everything_from_the_start() {
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "late");
+}
+
+/// What the relay holds when the target ends was taken from the client and given to nobody.
+#[test]
+fn bytes_that_the_target_never_got_are_not_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("target");
+    let target = UnixListener::bind(&path).unwrap();
+    let relay = Running::to(&[unix(&path)]);
+    let mut client = relay.connect();
+    let (mut server, _) = target.accept().unwrap();
+    let counted = || relay.metric("relayed_bytes_total{direction=\"up\",method=\"copy\"}");
+    // One message at a time, until one is not delivered.
+    let mut sent = 0;
+    let is_taken = |sent| wait::until(STUCK, || (counted() == sent).then_some(())).is_some();
+    while is_taken(sent) && sent < 1 << 20 {
+        client.write_all(&[0; 64]).unwrap();
+        sent += 64;
+    }
+    server.shutdown(Shutdown::Read).unwrap();
+    let mut got = Vec::new();
+    server.read_to_end(&mut got).unwrap();
+    drop(server);
+    relay.until("ended_total{end=\"target-failed\"}", 1);
+    assert_eq!(counted(), got.len() as u64);
 }
 
 /// Closing the client's socket with bytes unread would reset it.
