@@ -57,7 +57,8 @@ pub(crate) struct RelayArguments {
 
     /// The most connections at a time [default: what the limit on open files allows].
     ///
-    /// Those past it wait to be accepted; the kernel keeps up to 4096 for each thread.
+    /// Those past it wait to be accepted; the kernel keeps up to 4096 for each thread. There are
+    /// never more than the limit on open files allows.
     #[arg(long, value_name = "N")]
     max_connections: Option<NonZeroUsize>,
 

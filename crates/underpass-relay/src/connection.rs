@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use underpass::Side;
 
@@ -326,8 +327,17 @@ pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Socket> {
     }
 }
 
+/// Whether this process, or this machine, had no room for a connection: that says nothing of the
+/// other end.
+pub(crate) fn is_own_limit(error: &io::Error) -> bool {
+    let limits = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| limits.contains(&errno))
+}
+
 fn failure_of(error: &io::Error) -> Failure {
-    if error.kind() == io::ErrorKind::ConnectionRefused {
+    if is_own_limit(error) {
+        Failure::OwnLimit
+    } else if error.kind() == io::ErrorKind::ConnectionRefused {
         Failure::Refused
     } else if error.kind() == io::ErrorKind::TimedOut {
         Failure::TimedOut

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::connection::connect;
+use crate::connection::{connect, is_own_limit};
 use crate::targets::{Target, TargetSet};
 
 /// Checks in a row that must fail before a target is down.
@@ -42,10 +42,20 @@ pub(crate) async fn check(
 async fn check_one(target: Arc<Target>, every: Duration, limit: Duration) {
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut opposed = 0;
+    let (mut opposed, mut is_blind) = (0, false);
     loop {
         tick.tick().await;
         let connected = timeout(limit, connect(&target.endpoint)).await;
+        if let Ok(Err(error)) = &connected
+            && is_own_limit(error)
+        {
+            if !is_blind {
+                tracing::warn!("{}: checks tell nothing: {error}", target.endpoint);
+            }
+            is_blind = true;
+            continue;
+        }
+        is_blind = false;
         let is_up = matches!(connected, Ok(Ok(_)));
         opposed = if is_up == target.is_up() { 0 } else { opposed + 1 };
         if opposed < if is_up { RISE } else { FALL } {

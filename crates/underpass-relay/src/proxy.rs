@@ -109,7 +109,9 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         return Err(Malformed::Length { len });
     }
     // Version 2; LOCAL or PROXY; an address family and a transport that there are.
-    if !matches!(command, 0x20 | 0x21) || family >> 4 > 3 || family & 0xf > 2 {
+    // LOCAL says nothing of its family.
+    let is_known = command == 0x20 || command == 0x21 && family >> 4 <= 3 && family & 0xf <= 2;
+    if !is_known {
         return Err(Malformed::Kind);
     }
     let Some(rest) = rest.get(..rest_len) else { return Ok(None) };
@@ -265,6 +267,9 @@ mod tests {
             (binary(0x21, 0x11, &with_extension), addresses("1.2.3.4:1", "5.6.7.8:65535")),
             (binary(0x20, 0x11, &v4), None),
             (binary(0x20, 0x00, &[]), None),
+            // LOCAL: "discard the protocol block including the family".
+            (binary(0x20, 0x41, &[9]), None),
+            (binary(0x20, 0x13, &[]), None),
             (binary(0x21, 0x31, &[0; 216]), None),
         ] {
             let header = Header { len: bytes.len(), addresses: want };

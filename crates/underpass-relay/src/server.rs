@@ -34,6 +34,9 @@ const PIPES_MAX: usize = 256;
 /// Descriptors a worker needs besides its connections and pipes.
 const OTHERS: usize = 64;
 
+/// No clock goes further: a time past it could not be added to now.
+const FOREVER: Duration = Duration::from_hours(24 * 365 * 30);
+
 /// What to relay, and where to.
 #[derive(Debug)]
 pub struct Options {
@@ -191,8 +194,8 @@ impl Relay {
         let settings = Settings {
             service,
             connect_timeout: options.connect_timeout,
-            idle_timeout: options.idle_timeout,
-            grace: options.grace,
+            idle_timeout: options.idle_timeout.map(|limit| limit.min(FOREVER)),
+            grace: options.grace.map(|limit| limit.min(FOREVER)),
             accept_proxy: options.accept_proxy,
             send_proxy: options.send_proxy,
             pipes_max,
@@ -205,8 +208,8 @@ impl Relay {
             from: options.targets,
             targets: watch::Sender::new(Arc::new(targets)),
             settings: Arc::new(settings),
-            connections_max: options.connections_max.map_or(connections_max, NonZeroUsize::get),
-            check_every: options.check_every,
+            connections_max: at_most(options.connections_max, connections_max),
+            check_every: options.check_every.map(|every| every.min(FOREVER)),
             metrics: metrics.transpose()?,
             log: Log::open(&options.log, report).map_err(BindError::Log)?,
             signals,
@@ -238,7 +241,8 @@ impl Relay {
     ///
     /// [`RunError`].
     pub fn run(self) -> Result<(), RunError> {
-        let Self { listeners, targets, settings, log, mut signals, .. } = self;
+        let Self { listeners, targets, settings, log, signals, .. } = self;
+        let Signals { runtime, mut term, mut int, mut hup } = signals;
         let admission = Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS)));
         let (stop, stopping) = watch::channel(false);
         // Closed when the last worker has ended, in whatever way.
@@ -269,15 +273,17 @@ impl Relay {
         drop(alive);
         let counters = Counters { ends, tallies, targets: targets.subscribe() };
         let watched = targets.subscribe();
-        signals.runtime.block_on(async {
+        runtime.block_on(async {
             tokio::select! {
                 _ = all_ended.recv() => {}
-                () = stop_on(&mut signals.term, &mut signals.int, &stop, self.path) => {}
-                () = reload_on(&mut signals.hup, &self.from, &targets, &log) => {}
+                () = stop_on(&mut term, &mut int, &stop, self.path) => {}
+                () = reload_on(&mut hup, &self.from, &targets, &log) => {}
                 () = health::check(watched, self.check_every, settings.connect_timeout) => {}
                 () = metrics::serve(self.metrics, counters) => {}
             }
         });
+        // A file of targets that is still being read holds nobody.
+        runtime.shutdown_background();
         end(workers, log)
     }
 }
@@ -295,6 +301,18 @@ fn end(workers: Vec<thread::JoinHandle<io::Result<usize>>>, log: Log) -> Result<
         tracing::warn!("{lost} lines of the log were lost");
     }
     Ok(())
+}
+
+/// How many connections there may be: as many as wanted, where open files allow them.
+fn at_most(wanted: Option<NonZeroUsize>, allowed: usize) -> usize {
+    let wanted = wanted.map_or(allowed, NonZeroUsize::get);
+    if wanted > allowed {
+        tracing::warn!(
+            "open files allow {allowed} connections at a time, and not {wanted}; raise the limit \
+             on them (ulimit -n)"
+        );
+    }
+    wanted.min(allowed)
 }
 
 /// Raises the limit on open files; gives how many connections there may be in all, and how many

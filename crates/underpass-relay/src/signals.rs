@@ -3,11 +3,13 @@
 //! Source: signal(7); tokio::signal::unix.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use underpass_daemon::log::Log;
 
 use crate::endpoint::BoundPath;
@@ -66,7 +68,10 @@ pub(crate) async fn reload_on(
         if matches!(from, Targets::Fixed(_)) {
             continue;
         }
-        match from.read() {
+        let from = from.clone();
+        // Names are looked up, and the file may lie anywhere: meanwhile all else goes on.
+        let read = spawn_blocking(move || from.read()).await;
+        match read.unwrap_or_else(|panic| resume_unwind(panic.into_panic())) {
             Ok(endpoints) => {
                 let set = TargetSet::new(endpoints, Some(&targets.borrow()));
                 tracing::info!("{} targets from now on", set.targets().len());

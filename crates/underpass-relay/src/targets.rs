@@ -19,12 +19,14 @@ pub(crate) enum Failure {
     Unreachable,
     /// It reset a connection that was made.
     Reset,
+    /// Not its fault: there was no descriptor or memory for a connection to it.
+    OwnLimit,
 }
 
 impl Failure {
     /// Every reason.
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Refused, Self::TimedOut, Self::Unreachable, Self::Reset];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Refused, Self::TimedOut, Self::Unreachable, Self::Reset, Self::OwnLimit];
 
     /// The word for it in metrics and log lines.
     #[must_use]
@@ -34,6 +36,7 @@ impl Failure {
             Self::TimedOut => "timed-out",
             Self::Unreachable => "unreachable",
             Self::Reset => "reset",
+            Self::OwnLimit => "own-limit",
         }
     }
 }

@@ -20,9 +20,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, unconstrained};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use underpass_daemon::limits::pause_after;
+use underpass_daemon::listen::BACKLOG;
 use underpass_daemon::log::Lines;
 
 use crate::connection::{self, End};
@@ -158,14 +159,7 @@ pub(crate) fn run(start: Start) -> io::Result<usize> {
                 },
             }
         }
-        // What the kernel has accepted already would be reset with the listener.
-        poll_fn(|cx| {
-            while let Poll::Ready(Ok((socket, peer))) = acceptor.poll_accept(cx) {
-                start_one(socket, peer, &admission, &worker);
-            }
-            Poll::Ready(())
-        })
-        .await;
+        accept_queued(&acceptor, &admission, &worker).await;
         drop(acceptor);
         Ok(drain(&worker, stop).await)
     })
@@ -178,6 +172,22 @@ async fn accept(
 ) -> io::Result<(Socket, Option<SocketAddr>)> {
     drop(admission.acquire().await.map_err(io::Error::other)?);
     poll_fn(|cx| acceptor.poll_accept(cx)).await
+}
+
+/// Accepts what the kernel has already: it would be reset with the listener.
+async fn accept_queued(acceptor: &Acceptor, admission: &Arc<Semaphore>, worker: &Rc<Worker>) {
+    // However many there are: tokio would end the task's turn, and the queue with it.
+    let accepting = unconstrained(poll_fn(|cx| {
+        for _ in 0..BACKLOG {
+            match acceptor.poll_accept(cx) {
+                Poll::Ready(Ok((socket, peer))) => start_one(socket, peer, admission, worker),
+                Poll::Ready(Err(error)) if pause_after(&error).is_none() => {}
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(())
+    }));
+    accepting.await;
 }
 
 /// Starts to relay a connection, as soon as one more may be open.

@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::Signal;
 use underpass_testkit::disk::{Disk, FileSystem};
 use underpass_testkit::{require, wait};
@@ -13,6 +14,7 @@ use underpass_testkit::{require, wait};
 use crate::command::underpass;
 use crate::running::{Running, program};
 
+mod limits;
 mod unprivileged;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,6 +35,8 @@ fn connect(server: &Running) -> TcpStream {
 
 fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // socket(7): it holds for accept(2) too.
+    set_socket_timeout(&listener, Timeout::Recv, Some(PATIENCE)).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     (listener, address)
 }
