@@ -3,15 +3,20 @@
 //! Each look is paid for by whoever is watched: some hundred nanoseconds for a call, and about a
 //! microsecond for a packet, which a busy server makes many of. As long as that stays below the
 //! budget, nothing is missed. Past it, looks of a fixed length are followed by rests that are long
-//! enough; while it rests, nothing of it is left in the kernel's way.
+//! enough; while it rests, nothing of it is left in the kernel's way. To go from one to the other
+//! stops every processor some dozens of times for as long as the kernel changes its own code
+//! there, which no toll counts: what it takes of this thread's time is added.
+//!
+//! Source: `Documentation/trace/tracepoints.rst`; clock_gettime(2) (`CLOCK_THREAD_CPUTIME_ID`).
 
 use std::time::{Duration, Instant};
 
+use crate::eyes::spent::own_time;
 use crate::figure::float;
 use crate::probe::{Probe, ProbeError, Tolls};
 
 /// How long a look is, or the time between two accounts of one that goes on.
-const LOOK: Duration = Duration::from_millis(15);
+const LOOK: Duration = Duration::from_millis(30);
 
 /// No rest is longer, however costly a look.
 const REST_MAX: Duration = Duration::from_secs(2);
@@ -27,15 +32,23 @@ pub(crate) struct Pace {
 
 #[derive(Debug)]
 enum Turn {
-    Look { since: Instant, paid: Tolls },
-    Rest { since: Instant, length: Duration },
+    /// `begun` is what it took to begin.
+    Look {
+        since: Instant,
+        paid: Tolls,
+        begun: Duration,
+    },
+    Rest {
+        since: Instant,
+        length: Duration,
+    },
 }
 
 impl Pace {
     /// Looks may take this share of one processor's time. The first has begun.
     pub(crate) fn new(budget: f64, probe: &Probe) -> Result<Self, ProbeError> {
         let begun = Instant::now();
-        let turn = Turn::Look { since: begun, paid: probe.tolls()? };
+        let turn = Turn::Look { since: begun, paid: probe.tolls()?, begun: Duration::ZERO };
         Ok(Self { budget, turn, begun, rested: Duration::ZERO })
     }
 
@@ -51,25 +64,30 @@ impl Pace {
             return Ok(length - passed);
         }
         let tolls = probe.tolls()?;
-        let rest = match &self.turn {
+        let (next, length) = match &self.turn {
             Turn::Rest { .. } => {
                 self.rested += passed;
+                let before = own_time();
                 probe.look()?;
-                None
+                let begun = own_time().saturating_sub(before);
+                (Turn::Look { since: now, paid: tolls, begun }, LOOK)
             }
-            Turn::Look { paid, .. } => {
-                let cost = probe.toll().as_secs_f64() * float(tolls.most_since(paid));
-                rest_after(passed, cost / passed.as_secs_f64(), self.budget)
+            Turn::Look { paid, begun, .. } => {
+                let cost = probe.toll().mul_f64(float(tolls.most_since(paid)));
+                if cost.div_duration_f64(passed) <= self.budget {
+                    let begun = Duration::ZERO;
+                    (Turn::Look { since: now, paid: tolls, begun }, LOOK)
+                } else {
+                    let before = own_time();
+                    probe.rest();
+                    let ended = own_time().saturating_sub(before);
+                    let length = rest_after(passed, cost + *begun + ended, self.budget);
+                    (Turn::Rest { since: now, length }, length)
+                }
             }
         };
-        self.turn = match rest {
-            Some(length) => {
-                probe.rest();
-                Turn::Rest { since: now, length }
-            }
-            None => Turn::Look { since: now, paid: tolls },
-        };
-        Ok(rest.unwrap_or(LOOK))
+        self.turn = next;
+        Ok(length)
     }
 
     /// The share of the time, from 0 to 1, that was looked at; nothing if that was all of it.
@@ -88,32 +106,30 @@ impl Pace {
     }
 }
 
-/// How long to rest after a look of that length, which took a share of a processor.
-fn rest_after(look: Duration, share: f64, budget: f64) -> Option<Duration> {
-    if share <= budget {
-        return None;
-    }
-    let rest = look.as_secs_f64() * (share / budget - 1.0);
-    Some(Duration::try_from_secs_f64(rest).map_or(REST_MAX, |rest| rest.min(REST_MAX)))
+/// How long to rest after a look of that length, which took so much of a processor's time.
+fn rest_after(look: Duration, cost: Duration, budget: f64) -> Duration {
+    let turn = Duration::try_from_secs_f64(cost.as_secs_f64() / budget);
+    turn.map_or(REST_MAX, |turn| turn.saturating_sub(look).min(REST_MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_look_that_is_ten_times_too_dear_is_followed_by_a_rest_of_nine() {
-        let look = Duration::from_millis(20);
-        assert_eq!(rest_after(look, 0.3, 0.03), Some(Duration::from_millis(180)));
-        assert_eq!(rest_after(look, 0.06, 0.03), Some(Duration::from_millis(20)));
+    const fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
     }
 
     #[test]
-    fn there_is_no_rest_within_the_budget_and_none_without_end() {
-        let look = Duration::from_millis(20);
-        assert_eq!(rest_after(look, 0.03, 0.03), None);
-        assert_eq!(rest_after(look, 0.0, 0.0), None);
-        assert_eq!(rest_after(look, 0.3, 0.0), Some(REST_MAX));
-        assert_eq!(rest_after(look, 50.0, 0.001), Some(REST_MAX));
+    fn a_look_that_is_ten_times_too_dear_is_followed_by_a_rest_of_nine() {
+        assert_eq!(rest_after(millis(20), millis(6), 0.03), millis(180));
+        assert_eq!(rest_after(millis(20), Duration::from_micros(1_200), 0.03), millis(20));
+    }
+
+    #[test]
+    fn there_is_no_rest_without_end() {
+        assert_eq!(rest_after(millis(20), millis(6), 0.0), REST_MAX);
+        assert_eq!(rest_after(millis(20), millis(1_000), 0.001), REST_MAX);
+        assert_eq!(rest_after(millis(20), Duration::ZERO, 0.5), Duration::ZERO);
     }
 }

@@ -74,9 +74,9 @@ pub(crate) fn measured<T, E: From<io::Error>>(
     let before = Counted::now()?;
     let transferred_before = Transferred::now();
     let start = Instant::now();
-    let cpu = cpu_time();
+    let cpu = own_time();
     let answer = work()?;
-    let cpu = cpu_time().saturating_sub(cpu);
+    let cpu = own_time().saturating_sub(cpu);
     let elapsed = start.elapsed();
     let transferred = Transferred::now().zip(transferred_before);
     let after = Counted::now()?;
@@ -143,7 +143,8 @@ impl Transferred {
     }
 }
 
-fn cpu_time() -> Duration {
+/// The time that this thread has had of a processor.
+pub(crate) fn own_time() -> Duration {
     Duration::try_from(rustix::time::clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
