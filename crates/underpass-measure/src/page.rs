@@ -200,8 +200,8 @@ fn seen(eyes: &Eyes, notes: &mut Notes) -> Markup {
     html! {
         section id="eyes" {
             h2 { "To the program's own eyes: read(2) against a mapping" }
-            p { (words::size(eyes.bytes)) " of " (eyes.file.display()) ", " (eyes.repeats)
-                " runs of each." }
+            p { (words::size(eyes.bytes)) " of " (eyes.file.display()) ", "
+                (words::of(eyes.repeats.into(), "run")) " of each." }
             div.plots { (plot::eyes(eyes)) }
             (table::of_eyes(eyes, notes))
         }

@@ -11,8 +11,9 @@ use crate::words::{count, of, paragraph, printable, share, size};
 /// Rows shown of a list.
 const ROWS_MAX: usize = 10;
 
-/// Cells of the bar.
+/// Cells of the bar, and of that in a line of a live watch, which keeps to 80 columns.
 const BAR_CELLS: u64 = 40;
+const LIVE_CELLS: u64 = 7;
 
 /// Columns of a name; four numbers stand beside it.
 const NAME_COLUMNS_MAX: usize = TEXT_COLUMNS - 44;
@@ -56,9 +57,9 @@ impl Summary {
         let part = |bytes| share(bytes, all);
         let likely = report.mark_of_likely();
         format!(
-            "{seconds:7.1} s  {:>10} of files  {} {:>7} by reference{likely}  {:>7} copied",
+            "{seconds:6.1} s  {:>8} of files  {} {:>6} by reference{likely}  {:>6} copied",
             size(all),
-            bar(total.by_reference_bytes, all),
+            bar(total.by_reference_bytes, all, LIVE_CELLS),
             part(total.by_reference_bytes),
             part(total.copied_bytes),
         )
@@ -185,7 +186,7 @@ impl Report {
             text.push_str("\n  No file bytes were seen to leave a TCP socket.\n");
         } else {
             let part = |bytes: u64| share(bytes, all);
-            let bar = bar(total.by_reference_bytes, all);
+            let bar = bar(total.by_reference_bytes, all, BAR_CELLS);
             let reference = part(total.by_reference_bytes);
             let (whole, likely) = (size(all), self.mark_of_likely());
             push(text, format_args!("\n  {bar}  {reference} of {whole} by reference{likely}\n"));
@@ -219,10 +220,10 @@ fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments).expect("a string takes everything");
 }
 
-fn bar(part: u64, whole: u64) -> String {
-    let cells = u128::from(part) * u128::from(BAR_CELLS);
-    let full = cells.checked_div(u128::from(whole)).unwrap_or(0);
-    (0..u128::from(BAR_CELLS)).map(|cell| if cell < full { '█' } else { '░' }).collect()
+fn bar(part: u64, whole: u64, cells: u64) -> String {
+    let filled = u128::from(part) * u128::from(cells);
+    let full = filled.checked_div(u128::from(whole)).unwrap_or(0);
+    (0..u128::from(cells)).map(|cell| if cell < full { '█' } else { '░' }).collect()
 }
 
 fn append_rows(text: &mut String, what: &str, rows: &[Share], has_connections: bool) {
@@ -282,13 +283,37 @@ fn line(text: &mut String, indent: usize, words: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
     fn a_bar_is_full_only_for_the_whole() {
+        let bar = |part, whole| bar(part, whole, 40);
         assert_eq!(bar(999, 1000).chars().filter(|cell| *cell == '█').count(), 39);
         assert_eq!(bar(1000, 1000), "█".repeat(40));
         assert_eq!(bar(0, 0), "░".repeat(40));
+    }
+
+    #[test]
+    fn a_line_of_a_live_watch_fits_80_columns_where_it_says_likely_too() {
+        let context = crate::explain::context::Context::default();
+        let evidence = crate::evidence::Evidence::default();
+        let mut report = Report::likely(&evidence, &[], &BTreeMap::new(), &context);
+        (report.total.by_reference_bytes, report.total.copied_bytes) = (999_000 << 10, 1 << 20);
+        let summary = Summary {
+            tier: Tier::B,
+            tier_why: None,
+            seconds: 3600.0,
+            looked_percent: None,
+            budget_percent: None,
+            followed: Vec::new(),
+            report: Some(report),
+            counted: Vec::new(),
+        };
+        let line = summary.line();
+        assert!(line.contains("99.8 % by reference, likely"), "{line}");
+        assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
     }
 
     #[test]
