@@ -17,6 +17,7 @@ use underpass::{
     ErrorKind, Ledger, Method, Policy, Side, Sink, Source, Stability, Step, TlsStream, Transfer,
 };
 
+use crate::carry::short;
 use crate::http::Connection;
 use crate::interrupt::{Interrupt, Woken};
 use crate::patient::Patient;
@@ -223,8 +224,13 @@ impl<'w> Drive<'w> {
                 let left = len - moved;
                 let n = max.map_or(left, |max| max.min(left));
                 let start = offset + moved;
-                let source = Source::file(&file, start..start + n)
-                    .map_err(|error| Stop::call("reading the source", error))?;
+                let source = Source::file(&file, start..start + n).map_err(|error| {
+                    let there = rustix::fs::fstat(file).map_or(0, |found| found.st_size);
+                    if u64::try_from(there).is_ok_and(|there| there < start) {
+                        return short(moved, len);
+                    }
+                    Stop::call("reading the source", error)
+                })?;
                 let transfer = Transfer::new(source, sink(&drain))
                     .policy(self.policy)
                     .stability(self.stability);

@@ -15,7 +15,10 @@ pub(crate) mod url;
 mod validator;
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::time::Instant;
 
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use underpass::Policy;
 
@@ -28,7 +31,8 @@ use self::tls::Sending;
 use self::url::Url;
 pub(crate) use self::validator::Validator;
 use crate::error::{CopyError, Usage};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Woken};
+use crate::patient::Patient;
 use crate::range::Range;
 
 /// Redirects that are followed.
@@ -157,6 +161,13 @@ pub(crate) fn put<'i>(
 }
 
 impl Put<'_> {
+    /// Whether the server has said something, or gone, before it had everything.
+    pub(crate) fn has_answered(&self) -> bool {
+        let Patient { fd, interrupt, .. } = self.connection.socket();
+        let now = Some(Instant::now());
+        interrupt.wait(&[(fd.as_fd(), PollFlags::IN)], now) == Ok(Woken::Ready)
+    }
+
     /// Reads the server's verdict.
     pub(crate) fn finish(&mut self) -> Result<(), CopyError> {
         self.connection.flush().map_err(|error| CopyError::open("send to", &self.url, error))?;

@@ -306,6 +306,8 @@ impl Session {
         if let (Outlet::Put(put), Stop::Engine(error)) = (outlet, &stop)
             && let underpass::ErrorKind::Io(errno) = error.kind
             && http::is_closed(errno)
+            // It may be the source that was reset, and the server waits for the rest.
+            && put.has_answered()
             && let Err(status @ CopyError::Status { .. }) = put.finish()
         {
             return Err(status);

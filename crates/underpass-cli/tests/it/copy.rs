@@ -1,6 +1,7 @@
 //! `underpass copy` against real peers: netcat, socat, curl, nginx, Java, and failing disks.
 
 mod again;
+mod cut;
 mod faults;
 mod files;
 mod folders;
