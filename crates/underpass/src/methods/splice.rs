@@ -5,7 +5,8 @@
 //! the sink. Where an end is itself a pipe and no second one is used, poll(2) is asked.
 //!
 //! Source: splice(2). SPLICE_F_MOVE does nothing since 2.6.21, so it is not set. A length above
-//! 2^63 - 1 is `EINVAL` since 6.8; steps are far smaller.
+//! 2^63 - 1 is `EINVAL` since 6.8; steps are far smaller. tcp_read_sock() of Linux stops before
+//! an urgent byte.
 
 use std::os::fd::BorrowedFd;
 
@@ -33,6 +34,18 @@ pub(crate) fn splice(
         .map(|n| n as u64)
 }
 
+/// What a splice answered; `EINVAL`, a refusal, where an urgent byte of TCP stopped it.
+///
+/// In front of one it answers as if nothing were there, `EAGAIN` or even 0 once the peer has sent
+/// its end. Only a read steps over it. poll(2): `POLLPRI` until then.
+pub(crate) fn unless_urgent(
+    source: BorrowedFd<'_>,
+    answer: Result<u64, Errno>,
+) -> Result<u64, Errno> {
+    let is_nothing = matches!(answer, Ok(0) | Err(Errno::AGAIN));
+    if is_nothing && has(source, PollFlags::PRI) { Err(Errno::INVAL) } else { answer }
+}
+
 /// Which of two streams kept a splice from moving anything: the source if it has nothing now.
 ///
 /// Nobody else takes from the source, so if it has something the call found the sink full,
@@ -51,4 +64,12 @@ pub(crate) fn is_ready(fd: BorrowedFd<'_>, side: Side) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     // An interrupted poll counts as ready: the call that follows finds out.
     rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, events)], Some(&now)) != Ok(0)
+}
+
+/// Whether poll(2) says just this of a descriptor, without waiting.
+fn has(fd: BorrowedFd<'_>, event: PollFlags) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut asked = [PollFd::from_borrowed_fd(fd, event)];
+    rustix::event::poll(&mut asked, Some(&now)).is_ok()
+        && asked.iter().any(|answer| answer.revents().contains(event))
 }

@@ -182,7 +182,9 @@ impl Passage {
         match self.method() {
             Method::Sendfile => sendfile::through(source, at, sink, max),
             Method::Splice => {
-                splice::splice(End(source, front.at), End(sink, self.sink_at()), max, more)
+                let sink = End(sink, self.sink_at());
+                let answer = splice::splice(End(source, front.at), sink, max, more);
+                splice::unless_urgent(source, answer)
             }
             Method::CopyFileRange => {
                 copy_file_range::through(source, at, sink, self.outlet.at, max)
@@ -270,11 +272,12 @@ impl Passage {
             none => none.insert(Pipe::take()?),
         };
         let into = End(pipe.write.as_fd(), None);
-        if by_ring {
+        let answer = if by_ring {
             open_ring(&mut self.ring)?.splice(source, into, max, false)
         } else {
             splice::splice(source, into, max, false)
-        }
+        };
+        splice::unless_urgent(source.0, answer)
     }
 
     /// Drains the pipe.

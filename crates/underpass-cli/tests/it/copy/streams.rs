@@ -227,6 +227,22 @@ fn java_programs_send_by_transfer_to_and_receive_by_transfer_from() {
     assert_payload(&again, 0, LEN);
 }
 
+/// splice(2) stops before one as if nothing were there, or no more came.
+#[test]
+fn what_follows_an_urgent_byte_arrives_and_is_not_taken_for_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("to");
+    let waiting = Waiting::start(&["-q", "tcp-listen://0", utf8(&to)]);
+    let (host, port) = waiting.host_and_port();
+    let mut client = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    client.write_all(&payload::pattern(0..LEN / 2)).unwrap();
+    rustix::net::send(&client, b"!", rustix::net::SendFlags::OOB).unwrap();
+    client.write_all(&payload::pattern(LEN / 2..LEN)).unwrap();
+    drop(client);
+    waiting.succeed();
+    assert_payload(&to, 0, LEN);
+}
+
 #[test]
 fn a_socket_that_was_inherited_is_given_back_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
