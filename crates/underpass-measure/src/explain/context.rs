@@ -77,6 +77,10 @@ pub struct Interface {
     pub has_scatter_gather: Option<bool>,
 }
 
+/// Stands for processes that ended, of which there were too many to tell apart. The kernel's idle
+/// task has it, which nobody watches.
+pub(crate) const ENDED: u32 = 0;
+
 /// All that is known beside the evidence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
@@ -129,6 +133,7 @@ impl Context {
     #[must_use]
     pub fn program_of(&self, process: u32) -> String {
         match self.programs.get(&process) {
+            _ if process == ENDED => "processes that have ended".to_owned(),
             Some(program) if !program.name.is_empty() => program.name.clone(),
             Some(_) | None => format!("process {process}"),
         }

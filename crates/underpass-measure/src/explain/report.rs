@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::call;
 use crate::evidence::Evidence;
-use crate::explain::context::Context;
+use crate::explain::context::{Context, ENDED};
 use crate::explain::ledger::{Class, Ledger, Part};
 use crate::explain::likely::{self, Left};
 use crate::explain::reasons::{self, Finding};
@@ -296,6 +296,7 @@ fn by_process(ledger: &Ledger, context: &Context) -> Vec<Share> {
     let mut shares = BTreeMap::new();
     for part in &ledger.parts {
         let name = match context.program_of(part.process) {
+            name if part.process == ENDED => name,
             name if name.ends_with(&format!(" {}", part.process)) => name,
             name => format!("{name} {}", part.process),
         };

@@ -3,6 +3,8 @@
 //! Records come in the order of their times. What a descriptor was is settled when a call on it
 //! is entered, but for the name of an opened file, which is put in when the sums are asked for.
 
+mod together;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use linux_raw_sys::general as sys;
@@ -80,6 +82,8 @@ pub(crate) struct Account {
     /// Threads that began in the watch, and are recorded by inheritance.
     pub(crate) begun: HashSet<u32>,
     processes: BTreeMap<u32, Process>,
+    /// Processes that ended and still have rows of their own.
+    ended: HashSet<u32>,
     lost: u64,
     /// What rows and names there were when they were put together last.
     put_together: usize,
@@ -99,12 +103,14 @@ impl Account {
             Event::Packet(packet) => self.packet(process, packet),
             Event::Begun { parent } => {
                 self.begun.insert(record.thread);
+                self.ended.remove(&process);
                 self.descriptors.fork(*parent, process);
                 self.known(process);
             }
             Event::Ended => {
                 self.begun.remove(&record.thread);
                 if record.thread == process {
+                    self.ended.insert(process);
                     self.descriptors.forget(process);
                 }
             }
@@ -113,6 +119,9 @@ impl Account {
         }
         if self.rows.len() + self.names.len() > ROWS_MAX.max(2 * self.put_together) {
             self.put_together();
+            if self.rows.len() > ROWS_MAX {
+                self.put_ended_together();
+            }
             self.put_together = self.rows.len();
         }
     }
@@ -232,30 +241,6 @@ impl Account {
         }
     }
 
-    /// Openings that can get no name any more become one, and so do connections that are over:
-    /// there is no end to those.
-    fn put_together(&mut self) {
-        let open = self.descriptors.open_ends();
-        let names = std::mem::take(&mut self.names);
-        let settled = |end: Option<End>| {
-            end.map(|end| match *names.get(&end).unwrap_or(&end) {
-                end if open.contains(&end) => end,
-                end => nameless(end),
-            })
-        };
-        let mut rows: HashMap<RowKey, Sums> = HashMap::new();
-        for (key, sums) in self.rows.drain() {
-            let (source, target) = (settled(key.source), settled(key.target));
-            rows.entry(RowKey { source, target, ..key }).or_default().add(sums);
-        }
-        self.rows = rows;
-        let is_open = |inode: &u64| {
-            let connection = Connection::Inode(*inode);
-            open.contains(&End::Tcp(connection)) || open.contains(&End::Tls(connection))
-        };
-        self.addresses.retain(|inode, _| is_open(inode));
-    }
-
     fn socket(&self, end: End, id: FileId) -> Socket {
         let addresses = self.addresses.get(&(id.inode & !UPPER_LAYER));
         Socket {
@@ -312,17 +297,6 @@ impl Account {
                 has_gaps: false,
             },
         }
-    }
-}
-
-/// What stays of what was closed: files keep a name that they have, connections do not.
-fn nameless(end: End) -> End {
-    match end {
-        End::Unknown(_) => End::Unknown(0),
-        End::Opened(_) => End::Opened(0),
-        End::Tcp(_) => End::Tcp(Connection::New(0)),
-        End::Tls(_) => End::Tls(Connection::New(0)),
-        End::File(_) | End::Socket(_) | End::Pipe(_) => end,
     }
 }
 

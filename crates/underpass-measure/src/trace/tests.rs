@@ -279,3 +279,25 @@ fn connections_that_are_over_are_put_together_before_they_fill_memory() {
     let calls = account.seen().evidence.calls;
     assert_eq!(calls.iter().map(|row| row.bytes).sum::<u64>(), 1_000_000);
 }
+
+#[test]
+fn processes_that_ended_are_put_together_before_they_fill_memory() {
+    let mut account = entered(connected());
+    for process in 1_000..101_000 {
+        account.enter(&at(0, process, Event::Begun { parent: SERVER }));
+        account.enter(&at(0, process, call(sys::__NR_read, 9, [5, 0x5000, 9, 0])));
+        account.enter(&at(0, process, call(sys::__NR_write, 7, [4, 0x5000, 7, 0])));
+        account.enter(&at(0, process, packet(true, 1_514, 0)));
+        account.enter(&at(0, process, Event::Ended));
+    }
+    assert!(account.row_count() < 100_000, "{}", account.row_count());
+    let seen = account.seen();
+    let sum = |name: &str| {
+        let rows = seen.evidence.calls.iter().filter(|row| call::name(row.number) == name);
+        rows.map(|row| row.bytes).sum::<u64>()
+    };
+    assert_eq!((sum("read"), sum("write")), (900_000, 700_000));
+    assert_eq!(seen.packets.iter().map(|of| of.linear_bytes).sum::<u64>(), 144_800_000);
+    let of_all: Vec<_> = seen.evidence.calls.iter().filter(|row| row.process == 0).collect();
+    assert_eq!(of_all.len(), 2, "a file read and a socket written to");
+}
