@@ -190,6 +190,15 @@ async fn accept_queued(acceptor: &Acceptor, admission: &Arc<Semaphore>, worker: 
     accepting.await;
 }
 
+/// A client that waits for its turn. An end in order would tell it that its answer is empty.
+struct Waiting(Option<Socket>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Socket::cut_when_closed);
+    }
+}
+
 /// Starts to relay a connection, as soon as one more may be open.
 fn start_one(
     socket: Socket,
@@ -200,11 +209,14 @@ fn start_one(
     let (admission, worker) = (Arc::clone(admission), Rc::clone(worker));
     worker.open.set(worker.open.get() + 1);
     let mut connection = Box::pin(async move {
+        let mut waiting = Waiting(Some(socket));
         // Never closed, so there is always a permit in the end.
         let admitted = admission.acquire_owned().await;
-        match worker.settings.service.clone() {
-            Service::Relay => connection::relay(socket, peer, Rc::clone(&worker)).await,
-            Service::Echo(tee) => echo::echo(socket, peer, tee, Rc::clone(&worker)).await,
+        if let Some(socket) = waiting.0.take() {
+            match worker.settings.service.clone() {
+                Service::Relay => connection::relay(socket, peer, Rc::clone(&worker)).await,
+                Service::Echo(tee) => echo::echo(socket, peer, tee, Rc::clone(&worker)).await,
+            }
         }
         worker.open.set(worker.open.get() - 1);
         drop(admitted);

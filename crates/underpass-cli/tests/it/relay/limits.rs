@@ -45,6 +45,20 @@ fn clients_that_wait_to_be_accepted_when_it_is_told_to_stop_are_served() {
 }
 
 #[test]
+fn a_client_whose_turn_never_came_is_reset() {
+    let (target, address) = listener();
+    let relay = start(&["relay", "0", &address, "--max-connections", "1", "--grace", "50ms"]);
+    let (_first, _server) = (connect(&relay), accept(&target));
+    let mut waiting = connect(&relay);
+    relay.signal(Signal::TERM);
+    let error = waiting.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    let (code, _, stderr) = relay.end();
+    assert_eq!(code, Some(0));
+    assert!(stderr.ends_with("2 connections were cut\n"), "{stderr}");
+}
+
+#[test]
 fn a_relay_without_descriptors_does_not_take_its_targets_for_down() {
     let (target, address) = listener();
     let mut relay = start(&["relay", "0", &address, "--check", "10ms"]);
