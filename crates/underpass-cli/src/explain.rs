@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use underpass_measure::explain::watch::{Summary, Tier, Watch};
 use underpass_measure::printable;
 
@@ -50,6 +50,8 @@ pub(crate) fn run(wanted: ExplainArguments) -> anyhow::Result<()> {
 }
 
 async fn watch(wanted: ExplainArguments) -> anyhow::Result<()> {
+    // Whoever reads that the watch has begun may end it at once.
+    let mut endings = Endings::new()?;
     let mut child = match wanted.command.as_slice() {
         [] => None,
         command => Some(Child::start(command, wanted.json)?),
@@ -65,7 +67,7 @@ async fn watch(wanted: ExplainArguments) -> anyhow::Result<()> {
         child.resume()?;
     }
     let mut session = Session { wanted: &wanted, begun: Instant::now(), told: Instant::now() };
-    session.until_the_end(&mut watch, child.as_mut()).await?;
+    session.until_the_end(&mut watch, child.as_mut(), &mut endings).await?;
     let mut summary = watch.summary()?;
     if let Some(child) = &child {
         name_command(&mut summary, child);
@@ -114,6 +116,23 @@ struct Session<'a> {
     told: Instant,
 }
 
+/// The signals that can end a watch.
+struct Endings {
+    interrupt: Signals,
+    terminate: Signals,
+    child: Signals,
+}
+
+impl Endings {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            child: signal(SignalKind::child())?,
+        })
+    }
+}
+
 /// What ends a pause.
 enum Event {
     Turn,
@@ -127,10 +146,8 @@ impl Session<'_> {
         &mut self,
         watch: &mut Watch,
         mut child: Option<&mut Child>,
+        endings: &mut Endings,
     ) -> anyhow::Result<()> {
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let mut ended = signal(SignalKind::child())?;
         // Rings fill up between two looks.
         let hurry = if watch.tier() == Tier::B { PAUSE_TIER_B } else { Duration::MAX };
         let mut due = Instant::now() + PAUSE_MIN;
@@ -139,9 +156,9 @@ impl Session<'_> {
             let pause = due.saturating_duration_since(Instant::now());
             let turn = watch.turn()?.filter(|turn| *turn < pause);
             let event = tokio::select! {
-                _ = interrupt.recv() => Event::Interrupt,
-                _ = terminate.recv() => Event::Terminate,
-                _ = ended.recv() => Event::Look,
+                _ = endings.interrupt.recv() => Event::Interrupt,
+                _ = endings.terminate.recv() => Event::Terminate,
+                _ = endings.child.recv() => Event::Look,
                 () = tokio::time::sleep(turn.unwrap_or(pause)) => {
                     if turn.is_some() { Event::Turn } else { Event::Look }
                 }
