@@ -37,7 +37,7 @@ pub enum Tier {
 #[non_exhaustive]
 pub enum WatchError {
     /// The process does not exist.
-    #[error("there is no process {process}; 'pgrep -a NAME' finds one")]
+    #[error("there is no process {process} that this user may see; 'pgrep -a NAME' finds one")]
     NoProcess {
         /// Its number.
         process: u32,
