@@ -46,7 +46,7 @@ pub(crate) struct ExplainArguments {
     /// Looking costs the watched program some hundred nanoseconds a system call and about a
     /// microsecond a packet. Where that would come to more than this, the watch looks only part of
     /// the time, and says what part: shares are then those of a sample. For tier A.
-    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = budget)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = budget)]
     pub(crate) budget: f64,
 
     /// Print JSON, an object a line; the command's standard output then goes to standard error.
