@@ -29,7 +29,7 @@ while read -r test arguments; do
     echo "GUEST begin $test"
     # One that stands still is not to take the others' time.
     # shellcheck disable=SC2086 # Several words, none of which holds a space.
-    cd "/tests/$test" && timeout 300 "./${test##*.}" $arguments </dev/null
+    cd "/tests/$test" && timeout 500 "./${test##*.}" $arguments </dev/null
     echo "GUEST end $test $?"
 done < /tests/order
 while read -r skip; do echo "GUEST skip $skip"; done < /tmp/skips

@@ -24,7 +24,7 @@ use crate::outcome::{Expectation, Tally};
 use crate::workspace;
 
 /// From power-on to the last test. Translation is some ten times slower than the machine.
-const TIME_MAX: Duration = Duration::from_secs(12 * 60);
+const TIME_MAX: Duration = Duration::from_secs(20 * 60);
 
 /// A package whose tests run in the guest.
 #[derive(Debug, Clone, Copy)]
