@@ -25,11 +25,12 @@ export UNDERPASS_DISK_DIR=/disk UNDERPASS_SKIPS=/tmp/skips UNDERPASS_COMPILED_DI
 export UNDERPASS_SLOW_MACHINE=1
 : > /tmp/skips
 echo "GUEST kernel $(uname -r)"
+while sleep 15; do echo "GUEST lives"; done &
 while read -r test arguments; do
     echo "GUEST begin $test"
     # One that stands still is not to take the others' time.
     # shellcheck disable=SC2086 # Several words, none of which holds a space.
-    cd "/tests/$test" && timeout 500 "./${test##*.}" $arguments </dev/null
+    cd "/tests/$test" && timeout -s KILL 500 "./${test##*.}" $arguments </dev/null
     echo "GUEST end $test $?"
 done < /tests/order
 while read -r skip; do echo "GUEST skip $skip"; done < /tmp/skips

@@ -9,22 +9,19 @@
 //! few programs it is given. Everything is kept under the target directory.
 
 mod kernel;
+mod machine;
 mod tree;
 
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::outcome::{Expectation, Tally};
 use crate::workspace;
-
-/// From power-on to the last test. Translation is some ten times slower than the machine.
-const TIME_MAX: Duration = Duration::from_secs(20 * 60);
 
 /// A package whose tests run in the guest.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +83,7 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
     let archive = tree::archive(&dir, &kernel, &tests)?;
     let disk = tree::disk(&dir)?;
     let start = Instant::now();
-    let said = boot(&kernel.image, &archive, &disk)?;
+    let said = machine::run(&kernel.image, &archive, &disk)?;
     println!("guest: {} s", start.elapsed().as_secs());
     judge(&said, &tests, &packages)
 }
@@ -132,59 +129,6 @@ fn build(dir: &Path, packages: &[Package]) -> Result<Vec<TestBinary>> {
     ensure!(!tests.is_empty(), "cargo built no test binary");
     tests.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(tests)
-}
-
-/// A virtual machine that does not outlive this value.
-struct Machine(Child);
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // Both fail only if it has ended by itself.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// Runs the guest to its end and returns what it wrote to its console.
-fn boot(kernel: &Path, archive: &Path, disk: &Path) -> Result<Vec<String>> {
-    let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-accel", "tcg", "-cpu", "max", "-m", "2048", "-smp", "2", "-no-reboot"]);
-    qemu.args(["-machine", "pc,hpet=off"]);
-    qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
-    qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(archive);
-    // Where the host is busy the kernel finds the processor's clock unsteady, and falls back to
-    // one whose every reading leaves the translated code; and each tracepoint that is attached
-    // waits for a grace period.
-    let options = "console=ttyS0 loglevel=4 panic=-1 rdinit=/init tsc=reliable \
-                   rcupdate.rcu_expedited=1";
-    qemu.args(["-append", options]);
-    qemu.arg("-drive").arg(format!("file={},if=virtio,format=raw,cache=unsafe", disk.display()));
-    qemu.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut machine =
-        Machine(qemu.spawn().context("qemu-system-x86_64, of package qemu-system-x86")?);
-    let console = machine.0.stdout.take().context("the console is a pipe")?;
-    let (sender, lines) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    let (end, mut said) = (Instant::now() + TIME_MAX, Vec::new());
-    loop {
-        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(line) => {
-                writeln!(std::io::stdout(), "{line}")?;
-                said.push(line);
-            }
-            Err(RecvTimeoutError::Disconnected) => return Ok(said),
-            Err(RecvTimeoutError::Timeout) => {
-                bail!("the guest was not done after {} s", TIME_MAX.as_secs())
-            }
-        }
-    }
 }
 
 /// Decides from the console what came of it.
