@@ -14,6 +14,7 @@ mod verified;
 mod versions;
 
 use std::io::{PipeReader, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -72,6 +73,12 @@ impl Waiting {
     /// `127.0.0.1:PORT` as its two words, for programs that want them so.
     fn host_and_port(&self) -> (&str, &str) {
         self.address.strip_prefix("tcp://").unwrap().rsplit_once(':').unwrap()
+    }
+
+    /// A peer that is connected to it.
+    fn connect(&self) -> TcpStream {
+        let (host, port) = self.host_and_port();
+        TcpStream::connect(format!("{host}:{port}")).unwrap()
     }
 
     fn signal(&self, signal: Signal) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use underpass_testkit::skip::Capability::Strace as CanTrace;
@@ -99,15 +99,21 @@ fn a_target_that_is_slow_to_accept_gets_everything_from_the_start() {
     assert_eq!(answer, "late");
 }
 
-/// What the relay holds when the target ends was taken from the client and given to nobody.
-#[test]
-fn bytes_that_the_target_never_got_are_not_counted() {
+/// A connection to a target at a path that is gone again.
+fn through_a_unix_target() -> (Running, TcpStream, UnixStream) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("target");
     let target = UnixListener::bind(&path).unwrap();
     let relay = Running::to(&[unix(&path)]);
-    let mut client = relay.connect();
-    let (mut server, _) = target.accept().unwrap();
+    let client = relay.connect();
+    let (server, _) = target.accept().unwrap();
+    (relay, client, server)
+}
+
+/// What the relay holds when the target ends was taken from the client and given to nobody.
+#[test]
+fn bytes_that_the_target_never_got_are_not_counted() {
+    let (relay, mut client, mut server) = through_a_unix_target();
     let counted = || relay.metric("relayed_bytes_total{direction=\"up\",method=\"copy\"}");
     // One message at a time, until one is not delivered.
     let mut sent = 0;
@@ -127,12 +133,7 @@ fn bytes_that_the_target_never_got_are_not_counted() {
 /// Closing the client's socket with bytes unread would reset it.
 #[test]
 fn a_client_whose_bytes_nobody_takes_gets_the_answer_and_its_end() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("target");
-    let target = UnixListener::bind(&path).unwrap();
-    let relay = Running::to(&[unix(&path)]);
-    let mut client = relay.connect();
-    let (mut server, _) = target.accept().unwrap();
+    let (relay, mut client, mut server) = through_a_unix_target();
     client.set_nonblocking(true).unwrap();
     while client.write(&[0; 1 << 16]).is_ok() {}
     client.set_nonblocking(false).unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -20,8 +20,7 @@ fn a_signal_in_mid_copy_leaves_nothing_and_tells_how_far_it_came() {
         let dir = tempfile::tempdir().unwrap();
         let to = dir.path().join("to");
         let waiting = Waiting::start(&["tcp-listen://0", utf8(&to)]);
-        let (host, port) = waiting.host_and_port();
-        let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+        let mut peer = waiting.connect();
         peer.write_all(&payload::pattern(0..100_000)).unwrap();
         waiting.signal(signal);
         let (status, _, stderr) = waiting.end();
@@ -37,8 +36,7 @@ fn what_arrived_before_a_signal_is_gone_on_with() {
     let dir = tempfile::tempdir().unwrap();
     let (to, part) = (dir.path().join("to"), dir.path().join("to.part"));
     let waiting = Waiting::start(&["--resume", "tcp-listen://0", utf8(&to)]);
-    let (host, port) = waiting.host_and_port();
-    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    let mut peer = waiting.connect();
     peer.write_all(&payload::pattern(0..100_000)).unwrap();
     let arrived = || std::fs::metadata(&part).is_ok_and(|m| m.len() == 100_000).then_some(());
     wait::until(Duration::from_secs(10), arrived).expect("the bytes arrive");
@@ -49,8 +47,7 @@ fn what_arrived_before_a_signal_is_gone_on_with() {
     assert_eq!(names(dir.path()), ["to.part"]);
 
     let waiting = Waiting::start(&["--resume", "tcp-listen://0", utf8(&to)]);
-    let (host, port) = waiting.host_and_port();
-    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    let mut peer = waiting.connect();
     peer.write_all(&payload::pattern(100_000..150_000)).unwrap();
     drop(peer);
     let (code, _, stderr) = waiting.end();
@@ -66,8 +63,7 @@ fn a_killed_copy_leaves_no_name_behind() {
     let to = dir.path().join("to");
     std::fs::write(&to, "old").unwrap();
     let waiting = Waiting::start(&["tcp-listen://0", utf8(&to)]);
-    let (host, port) = waiting.host_and_port();
-    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    let mut peer = waiting.connect();
     peer.write_all(&payload::pattern(0..1_000_000)).unwrap();
     wait_until_it_holds(waiting.running.id(), dir.path());
     waiting.signal(Signal::KILL);
@@ -196,8 +192,7 @@ fn a_target_that_is_taken_away_meanwhile_is_an_error_and_nothing_half_written_is
         std::fs::create_dir(&inside).unwrap();
         let to = inside.join("to");
         let waiting = Waiting::start(&[flags, &["tcp-listen://0", utf8(&to)]].concat());
-        let (host, port) = waiting.host_and_port();
-        let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+        let mut peer = waiting.connect();
         peer.write_all(&payload::pattern(0..100_000)).unwrap();
         wait_until_it_holds(waiting.running.id(), &inside);
         meddling(&to, &inside.join(written));
@@ -215,8 +210,7 @@ fn two_copies_do_not_go_on_with_the_same_part() {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (patterned(dir.path(), "from", 200_000), dir.path().join("to"));
     let waiting = Waiting::start(&["--resume", "tcp-listen://0", utf8(&to)]);
-    let (host, port) = waiting.host_and_port();
-    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    let mut peer = waiting.connect();
     peer.write_all(&payload::pattern(0..100_000)).unwrap();
     let part = dir.path().join("to.part");
     let begun = || std::fs::metadata(&part).is_ok_and(|m| m.len() == 100_000).then_some(());

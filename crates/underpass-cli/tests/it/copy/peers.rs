@@ -14,11 +14,6 @@ use super::{Waiting, assert_payload, failure, names, patterned, report, utf8};
 /// More than the buffers of a socket hold.
 const LEN: u64 = 30_000_000;
 
-fn connect(waiting: &Waiting) -> TcpStream {
-    let (host, port) = waiting.host_and_port();
-    TcpStream::connect(format!("{host}:{port}")).unwrap()
-}
-
 fn assert_gets_all(mut peer: TcpStream) {
     let mut got = Vec::new();
     peer.read_to_end(&mut got).unwrap();
@@ -31,8 +26,8 @@ fn a_peer_that_takes_nothing_holds_up_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let from = patterned(dir.path(), "from", LEN);
     let waiting = Waiting::start(&["--keep-listening", utf8(&from), "tcp-listen://0"]);
-    let silent = connect(&waiting);
-    assert_gets_all(connect(&waiting));
+    let silent = waiting.connect();
+    assert_gets_all(waiting.connect());
     let (host, port) = waiting.host_and_port();
     let nc = Command::new("nc").args(["-d", host, port]).output().unwrap();
     assert_eq!(payload::difference(&nc.stdout, 0, LEN), None);
@@ -52,11 +47,11 @@ fn peers_past_the_most_wait_until_one_has_left() {
     let arguments =
         ["-q", "--keep-listening", "--max-connections", "2", utf8(&from), "tcp-listen://0"];
     let waiting = Waiting::start(&arguments);
-    let mut begun = [connect(&waiting), connect(&waiting)];
+    let mut begun = [waiting.connect(), waiting.connect()];
     for peer in &mut begun {
         peer.read_exact(&mut [0; 1]).unwrap();
     }
-    let mut third = connect(&waiting);
+    let mut third = waiting.connect();
     third.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert_eq!(third.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
     third.set_read_timeout(None).unwrap();
@@ -75,7 +70,7 @@ fn in_a_directory_each_peer_gets_a_file_and_replaces_none() {
     let arguments = ["--json", "--keep-listening", "tcp-listen://0", utf8(&inbox)];
     let waiting = Waiting::start(&arguments);
     let (host, port) = waiting.host_and_port();
-    let mut slow = connect(&waiting);
+    let mut slow = waiting.connect();
     slow.write_all(&payload::pattern(0..1_000)).unwrap();
     let ncs: Vec<_> = (0..3)
         .map(|_| {
@@ -137,9 +132,9 @@ fn peers_of_one_file_come_one_after_the_other() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("to");
     let waiting = Waiting::start(&["-q", "--keep-listening", "tcp-listen://0", utf8(&to)]);
-    let mut first = connect(&waiting);
+    let mut first = waiting.connect();
     first.write_all(&payload::pattern(0..1_000)).unwrap();
-    let mut second = connect(&waiting);
+    let mut second = waiting.connect();
     second.write_all(&payload::pattern(0..500)).unwrap();
     second.shutdown(std::net::Shutdown::Write).unwrap();
     second.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
@@ -155,8 +150,8 @@ fn a_failure_is_one_peers_and_a_signal_everybodys() {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (patterned(dir.path(), "from", LEN), dir.path().join("to"));
     let waiting = Waiting::start(&["--verify", "--keep-listening", utf8(&from), "tcp-listen://0"]);
-    let silent = connect(&waiting);
-    let mut wrong = connect(&waiting);
+    let silent = waiting.connect();
+    let mut wrong = waiting.connect();
     wrong.write_all(b"GET /file HTTP/1.1\r\n\r\n").unwrap();
     // What it had sent is not read, so that it may be reset.
     drop(wrong.read_to_end(&mut Vec::new()));
@@ -182,9 +177,9 @@ fn a_source_that_is_missing_is_each_peers_error_and_does_not_end_the_service() {
     let dir = tempfile::tempdir().unwrap();
     let from = dir.path().join("from");
     let waiting = Waiting::start(&["--keep-listening", utf8(&from), "tcp-listen://0"]);
-    assert_eq!(connect(&waiting).read(&mut [0; 1]).unwrap(), 0);
+    assert_eq!(waiting.connect().read(&mut [0; 1]).unwrap(), 0);
     patterned(dir.path(), "from", LEN);
-    assert_gets_all(connect(&waiting));
+    assert_gets_all(waiting.connect());
     waiting.signal(Signal::TERM);
     let (code, _, lines) = waiting.end();
     assert_eq!(code, Some(0), "{lines}");

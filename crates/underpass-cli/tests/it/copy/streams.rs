@@ -233,8 +233,7 @@ fn what_follows_an_urgent_byte_arrives_and_is_not_taken_for_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("to");
     let waiting = Waiting::start(&["-q", "tcp-listen://0", utf8(&to)]);
-    let (host, port) = waiting.host_and_port();
-    let mut client = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    let mut client = waiting.connect();
     client.write_all(&payload::pattern(0..LEN / 2)).unwrap();
     rustix::net::send(&client, b"!", rustix::net::SendFlags::OOB).unwrap();
     client.write_all(&payload::pattern(LEN / 2..LEN)).unwrap();

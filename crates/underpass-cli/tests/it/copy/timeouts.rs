@@ -20,8 +20,7 @@ fn a_source_that_falls_silent_is_given_up_and_gone_on_with_later() {
     let to = dir.path().join("to");
     let arguments = ["--resume", "--idle-timeout", "300ms", "tcp-listen://0", utf8(&to)];
     let waiting = Waiting::start(&arguments);
-    let (host, port) = waiting.host_and_port();
-    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    let mut peer = waiting.connect();
     peer.write_all(&payload::pattern(0..100_000)).unwrap();
     let (code, _, line) = waiting.end();
     assert_eq!(code, Some(1), "{line}");
@@ -30,8 +29,7 @@ fn a_source_that_falls_silent_is_given_up_and_gone_on_with_later() {
     assert!(line.contains("nothing came for 300ms; see why the other end"), "{line}");
     assert_eq!(names(dir.path()), ["to.part"]);
     let waiting = Waiting::start(&arguments);
-    let (host, port) = waiting.host_and_port();
-    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    let mut peer = waiting.connect();
     peer.write_all(&payload::pattern(100_000..150_000)).unwrap();
     drop(peer);
     assert_eq!(waiting.end().0, Some(0));
@@ -129,8 +127,7 @@ fn pauses_below_the_time_and_a_limited_rate_are_no_silence() {
     let arguments = ["-q", "--idle-timeout", "20ms", "--limit-rate", "1M", utf8(&from), utf8(&to)];
     assert_eq!(failure(&arguments), (Some(0), String::new()));
     let waiting = Waiting::start(&["--idle-timeout", "2s", "tcp-listen://0", utf8(&to)]);
-    let (host, port) = waiting.host_and_port();
-    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    let mut peer = waiting.connect();
     let begun = Instant::now();
     let mut sent = 0;
     while begun.elapsed() < Duration::from_millis(2_500) {

@@ -195,8 +195,7 @@ fn a_sender_that_goes_before_all_its_connections_have_come_is_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("to");
     let waiting = Waiting::start(&["--verify", "tcp-listen://0", utf8(&to)]);
-    let (host, port) = waiting.host_and_port();
-    let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    let mut peer = waiting.connect();
     peer.read_exact(&mut [0; 19]).unwrap();
     let mut wire = b"underpass-ranges 1\n".to_vec();
     wire.extend([2_u64, 0, 10, 5].into_iter().flat_map(u64::to_be_bytes));
@@ -215,8 +214,7 @@ fn shares_that_do_not_make_a_file_are_refused() {
     // One connection of one, with a range that begins at 1 of 10.
     for (connections, why) in [(1_u64, "do not add up to the 10 bytes"), (65, "65 connections")] {
         let waiting = Waiting::start(&["--verify", "tcp-listen://0", utf8(&to)]);
-        let (host, port) = waiting.host_and_port();
-        let mut peer = TcpStream::connect(format!("{host}:{port}")).unwrap();
+        let mut peer = waiting.connect();
         let mut hello = [0; 19];
         peer.read_exact(&mut hello).unwrap();
         assert_eq!(&hello, b"underpass-verify 1\n");
