@@ -144,11 +144,7 @@ impl Interrupt {
         if idle.is_some_and(|idle| idle <= left) {
             return self.wait_or_give_up((fd, events), idle, silent);
         }
-        match self.wait(&[(fd, events)], Some(until))? {
-            Woken::Signal => Err(socket::interrupted()),
-            Woken::Due => Err(given_up(Silent::Late(what, time))),
-            Woken::Ready => Ok(()),
-        }
+        self.wait_or_give_up((fd, events), Some(left), |_| Silent::Late(what, time))
     }
 
     /// How long a connection may take to stand, a handshake to end, a head to be whole.
@@ -179,7 +175,7 @@ impl Interrupt {
         &self,
         fd: (BorrowedFd<'_>, PollFlags),
         time: Option<Duration>,
-        silent: fn(Duration) -> Silent,
+        silent: impl FnOnce(Duration) -> Silent,
     ) -> io::Result<()> {
         // A time beyond what the clock holds is none.
         let until = time.and_then(|time| Some((time, Instant::now().checked_add(time)?)));

@@ -145,12 +145,6 @@ fn bytes(
                 && (request.parallel.get() > 1 || target.pieces().is_some())
             {
                 if let (true, Some(len)) = (body.is_range, body.len()) {
-                    if request.parallel.get() > 1 && !parallel::may_divide(body) {
-                        drive.note(format!(
-                            "{url} has no strong validator, which would tell that ranges are of \
-                             one version: it comes over one connection"
-                        ));
-                    }
                     let beginning = Pieces::beginning(*at, *at + len);
                     let pieces = target.pieces().unwrap_or(&beginning);
                     return parallel::fetch(request, drive, (url, body), (target.file(), pieces));

@@ -169,7 +169,7 @@ pub(crate) fn keeper<'f>(
 }
 
 /// Whether ranges of what this is the first answer of can be put together.
-pub(crate) fn may_divide(body: &Body<'_>) -> bool {
+fn may_divide(body: &Body<'_>) -> bool {
     body.validator.as_ref().is_some_and(Validator::is_strong)
 }
 
@@ -181,7 +181,14 @@ pub(crate) fn fetch(
     (url, body): (&Url, &mut Body<'_>),
     (file, pieces): (&File, &Pieces),
 ) -> Result<u64, Stop> {
-    let most = if may_divide(body) { u64::from(request.parallel.get()) } else { 1 };
+    let mut most = u64::from(request.parallel.get());
+    if most > 1 && !may_divide(body) {
+        drive.note(format!(
+            "{url} has no strong validator, which would tell that ranges are of one version: it \
+             comes over one connection"
+        ));
+        most = 1;
+    }
     let shares = pieces.shares(most);
     // The file begins with this byte of the representation.
     let base = match request.range {

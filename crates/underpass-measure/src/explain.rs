@@ -15,7 +15,7 @@ mod likely;
 mod networks;
 pub mod outside;
 mod pace;
-mod proc;
+pub(crate) mod proc;
 mod reading;
 pub mod reasons;
 pub mod report;

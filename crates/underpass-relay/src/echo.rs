@@ -213,15 +213,23 @@ impl Echoed {
         mut copy: Pipe,
         file: &Arc<Tee>,
     ) -> Result<Option<Taken>, End> {
-        let mut urgent = vec![0; URGENT_BYTES];
-        let taken = match self.client.try_splice(&pipe.write, &mut urgent) {
+        let mut urgent = Vec::new();
+        let brought = {
+            let mut buffer = self.worker.means.buffer.borrow_mut();
+            let (room, _) = buffer.split_at_mut(URGENT_BYTES);
+            let brought = self.client.try_splice(&pipe.write, room);
+            if let Ok(Brought::InMemory(n)) = brought {
+                urgent.extend_from_slice(room.get(..n).unwrap_or_default());
+            }
+            brought
+        };
+        let taken = match brought {
             Ok(Brought::InPipe(0) | Brought::InMemory(0)) => Some(Taken::End),
             Ok(Brought::InPipe(n)) => {
                 pipe.held = n;
                 Some(Taken::Bytes)
             }
-            Ok(Brought::InMemory(n)) => {
-                urgent.truncate(n);
+            Ok(Brought::InMemory(_)) => {
                 self.keep_and_return(urgent, file).await?;
                 Some(Taken::Bytes)
             }

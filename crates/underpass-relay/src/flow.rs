@@ -36,7 +36,7 @@ const TURN_BYTES: u64 = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Means {
     pub(crate) pool: Pool,
-    buffer: RefCell<Box<[u8]>>,
+    pub(crate) buffer: RefCell<Box<[u8]>>,
     pub(crate) tally: Tally,
 }
 

@@ -8,6 +8,7 @@ use std::io;
 use super::crew::Run;
 use super::seen::{Packets, Seen};
 use crate::explain::watch::Tier;
+use crate::permitted::Permitted;
 use crate::probe::{Probe, Sight};
 use crate::trace::Trace;
 
@@ -36,20 +37,11 @@ pub(super) enum Watch<'w> {
 impl Watcher {
     /// The best that is permitted, and not better than `most`.
     pub(super) fn of(most: Tier) -> Self {
-        let mut why = match most {
-            Tier::A => match Probe::load(Sight::Everything) {
-                Ok(probe) => return Self::Pages(Box::new(probe)),
-                Err(error) => error.to_string(),
-            },
-            Tier::B | Tier::C | Tier::D => format!("tier {most:?} was asked for"),
-        };
-        if most <= Tier::B {
-            match Trace::open() {
-                Ok(_) => return Self::Calls(why),
-                Err(error) => why = format!("{why}; {error}"),
-            }
+        match Permitted::best(most, Sight::Everything) {
+            Permitted::Pages(probe) => Self::Pages(probe),
+            Permitted::Calls { why, .. } => Self::Calls(why),
+            Permitted::Neither { why } => Self::Nobody(why),
         }
-        Self::Nobody(why)
     }
 
     /// Its tier, and what that can know.

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use crate::explain::context::{FileKey, Mapping};
 
@@ -30,10 +31,15 @@ pub(crate) fn text(process: u32, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The numbers among the names in a directory; none if it cannot be read.
+pub(crate) fn numbers<N: FromStr>(directory: &str) -> impl Iterator<Item = N> + use<N> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// Every process there is.
 pub(crate) fn all() -> BTreeSet<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return BTreeSet::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    numbers("/proc").collect()
 }
 
 /// Every process's parent, by process.

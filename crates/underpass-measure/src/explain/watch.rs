@@ -15,6 +15,7 @@ use crate::explain::outside::{Counted, Counters};
 use crate::explain::pace::Pace;
 use crate::explain::proc;
 use crate::explain::report::{Report, Shortfall};
+use crate::permitted::Permitted;
 use crate::probe::{Probe, ProbeError, Sight};
 use crate::trace::{Seen, Trace, TraceError};
 use crate::words::of;
@@ -104,23 +105,15 @@ enum Eyes {
 impl Eyes {
     /// The best that is permitted, and not better than `most`.
     fn of(process: u32, most: Tier) -> Self {
-        let wanted = format!("tier {most:?} was asked for");
-        let mut why = match most {
-            Tier::A => match Probe::load(Sight::Sending) {
-                Ok(probe) => return Self::Pages(Box::new(probe)),
-                Err(error) => error.to_string(),
-            },
-            Tier::B | Tier::C | Tier::D => wanted,
-        };
-        if most <= Tier::B {
-            match Trace::open() {
-                Ok(trace) => return Self::Calls { trace: Box::new(trace), why },
-                Err(error) => why = format!("{why}; {error}"),
+        match Permitted::best(most, Sight::Sending) {
+            Permitted::Pages(probe) => Self::Pages(probe),
+            Permitted::Calls { trace, why } => Self::Calls { trace, why },
+            Permitted::Neither { why } => {
+                let may_count = most <= Tier::C && Counters::may_read(process);
+                let tier = if may_count { Tier::C } else { Tier::D };
+                Self::Counters { counters: Counters::default(), tier, why }
             }
         }
-        let may_count = most <= Tier::C && Counters::may_read(process);
-        let tier = if may_count { Tier::C } else { Tier::D };
-        Self::Counters { counters: Counters::default(), tier, why }
     }
 }
 

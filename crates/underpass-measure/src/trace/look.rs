@@ -10,11 +10,11 @@ use std::path::Path;
 
 use super::descriptors::{Connection, Descriptor, End};
 use crate::evidence::{FileId, FileKind};
+use crate::explain::proc;
 
 /// The threads of a process; none if it is gone.
 pub(crate) fn threads(process: u32) -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    proc::numbers(&format!("/proc/{process}/task")).collect()
 }
 
 /// Both ends of a TCP connection.
@@ -34,8 +34,7 @@ pub(crate) struct Found {
 
 /// The descriptors of a process.
 pub(crate) fn descriptors(process: u32) -> Vec<(u64, Found)> {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return Vec::new() };
-    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let numbers = proc::numbers(&format!("/proc/{process}/fd"));
     let mut sockets = Sockets::default();
     numbers.filter_map(|number| Some((number, sockets.found((process, number))?))).collect()
 }
