@@ -27,7 +27,7 @@ use crate::socket::Socket;
 use crate::tally::Direction;
 use crate::targets::{Failure, Lease, Target};
 use crate::trust::Opening;
-use crate::worker::Worker;
+use crate::worker::{Ending, Worker};
 
 /// How long a client may take for its PROXY header; HAProxy's advice is 3 s or more.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ impl End {
 pub(crate) async fn relay(client: Socket, peer: Option<SocketAddr>, worker: Rc<Worker>) {
     let mut connection = Connection::new(client, peer, worker);
     // In a box of its own, so that a connection that is open does not keep room for it.
-    connection.end = match Box::pin(connection.open()).await {
+    connection.ending.end = match Box::pin(connection.open()).await {
         Ok(()) => connection.move_bytes().await,
         Err(end) => end,
     };
@@ -107,13 +107,14 @@ struct Connection {
     down: Flow,
     /// Whether the peers are to learn that their streams were cut short.
     is_cut: bool,
-    end: End,
+    ending: Ending,
 }
 
 impl Connection {
     fn new(client: Socket, peer: Option<SocketAddr>, worker: Rc<Worker>) -> Self {
         worker.count_accepted();
         let opening = worker.settings.accept_proxy.opening(peer);
+        let ending = Ending::new(&worker);
         let now = Instant::now();
         Self {
             client,
@@ -128,7 +129,7 @@ impl Connection {
             up: Flow::new(Direction::Up),
             down: Flow::new(Direction::Down),
             is_cut: true,
-            end: End::Cut,
+            ending,
         }
     }
 
@@ -207,7 +208,7 @@ impl Connection {
 
     /// Ready when both directions are over, or a peer has cut its stream short.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let Self { client, target, worker, up, down, end, .. } = self;
+        let Self { client, target, worker, up, down, ending: Ending { end, .. }, .. } = self;
         let Some(target) = target else { return Poll::Ready(End::NoTarget) };
         let (client_failed, target_failed) = (End::ClientFailed, End::TargetFailed);
         for direction in Direction::ALL {
@@ -231,7 +232,7 @@ impl Connection {
         if !self.is_over() {
             return Poll::Pending;
         }
-        Poll::Ready(if self.end == End::Cut { End::Closed } else { self.end })
+        Poll::Ready(if self.ending.end == End::Cut { End::Closed } else { self.ending.end })
     }
 
     fn poll_or_idle(
@@ -267,7 +268,7 @@ impl Connection {
             "client={} target={} end={} seconds={:.3} up={} down={} spliced={} copied={} proxy={}",
             OrDash(self.announced.or(self.peer)),
             OrDash(target),
-            self.end.name(),
+            self.ending.end.name(),
             self.since.elapsed().as_secs_f64(),
             self.up.delivered(),
             self.down.delivered(),
@@ -284,7 +285,6 @@ impl Drop for Connection {
             self.client.cut_when_closed();
             self.target.iter().for_each(Socket::cut_when_closed);
         }
-        self.worker.count_end(self.end);
         if self.worker.is_logging() {
             self.write_line();
         }

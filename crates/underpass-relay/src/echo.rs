@@ -28,7 +28,7 @@ use crate::server::{BindError, Relay, RunError};
 use crate::socket::{Brought, Socket};
 use crate::tally::Direction;
 use crate::tee::Tee;
-use crate::worker::Worker;
+use crate::worker::{Ending, Worker};
 
 /// Bytes taken at once past an urgent one.
 const URGENT_BYTES: usize = 4 << 10;
@@ -111,6 +111,7 @@ pub(crate) async fn echo(
     worker: Rc<Worker>,
 ) {
     worker.count_accepted();
+    let ending = Ending::new(&worker);
     let mut echo = Echoed {
         client,
         worker,
@@ -118,9 +119,9 @@ pub(crate) async fn echo(
         since: Instant::now(),
         flow: Flow::new(Direction::Up),
         is_short: false,
-        end: End::Cut,
+        ending,
     };
-    echo.end = match tee {
+    echo.ending.end = match tee {
         None => echo.move_bytes().await,
         Some(tee) => echo.move_and_keep(&tee).await.unwrap_or_else(|end| end),
     };
@@ -135,7 +136,7 @@ struct Echoed {
     flow: Flow,
     /// Whether bytes were taken that the client has not got back.
     is_short: bool,
-    end: End,
+    ending: Ending,
 }
 
 impl Echoed {
@@ -305,16 +306,15 @@ fn failed(_: io::Error) -> End {
 impl Drop for Echoed {
     fn drop(&mut self) {
         let is_short = self.is_short || self.flow.is_holding();
-        let is_well = self.end == End::Closed || self.end == End::Idle && !is_short;
+        let is_well = self.ending.end == End::Closed || self.ending.end == End::Idle && !is_short;
         if !is_well {
             self.client.cut_when_closed();
         }
-        self.worker.count_end(self.end);
         if self.worker.is_logging() {
             self.worker.write_line(format_args!(
                 "client={} end={} seconds={:.3} echoed={} spliced={} copied={}",
                 OrDash(self.peer),
-                self.end.name(),
+                self.ending.end.name(),
                 self.since.elapsed().as_secs_f64(),
                 self.flow.delivered(),
                 self.flow.spliced(),

@@ -101,10 +101,6 @@ impl Worker {
         self.ends.strangers.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_end(&self, end: End) {
-        self.ends.by_end[end as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
     pub(crate) fn is_logging(&self) -> bool {
         self.lines.borrow().is_on()
     }
@@ -115,6 +111,26 @@ impl Worker {
         self.lines.borrow_mut().add(|batch| {
             write!(batch, "time={now} {line}").expect("writing to memory does not fail");
         });
+    }
+}
+
+/// How a connection ends. Counted when dropped: as the last field of a connection, once its
+/// sockets are closed.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) end: End,
+    ends: Arc<Ends>,
+}
+
+impl Ending {
+    pub(crate) fn new(worker: &Worker) -> Self {
+        Self { end: End::Cut, ends: Arc::clone(&worker.ends) }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.ends.by_end[self.end as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 
