@@ -10,10 +10,11 @@ use std::os::fd::AsFd;
 use crate::carry::failed;
 use crate::digest::{self, Algorithm};
 use crate::drive::{Drive, Stop};
+use crate::greeting::{Word, unheard};
 use crate::inlet::Inlet;
 use crate::patient::Patient;
 use crate::pieces::Pieces;
-use crate::verify::{Hello, PIECES_MAX, Sum, read_number, read_sum, write_sum};
+use crate::verify::{PIECES_MAX, Sum, read_number, read_sum, write_sum};
 
 /// What both ends fail with.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +34,7 @@ pub(crate) fn tell<F: AsFd>(
     peer: &mut Patient<'_, F>,
     (file, there): (&File, &Pieces),
 ) -> Result<(), Stop> {
-    let mut words = Hello::Resume.bytes().to_vec();
+    let mut words = Word::Resume.bytes().to_vec();
     words.extend_from_slice(&(there.have().len() as u64).to_be_bytes());
     for &(from, to) in there.have() {
         words.extend_from_slice(&from.to_be_bytes());
@@ -81,8 +82,8 @@ pub(crate) fn agree<F: AsFd>(
     if let Some(pieces) = same {
         return Ok(pieces);
     }
-    let told = peer.write_all(Hello::Differs.bytes());
-    told.map_err(|error| failed(drive, "agreeing with the other end", error))?;
+    let told = peer.write_all(Word::Differs.bytes());
+    told.map_err(|error| unheard(drive, error))?;
     Err(Stop::call("verifying", differs()))
 }
 

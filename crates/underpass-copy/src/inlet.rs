@@ -146,7 +146,7 @@ pub(crate) fn connect(
     interrupt: &Interrupt,
 ) -> Result<OwnedFd, CopyError> {
     let (verb, fd) = match (endpoint, listener) {
-        (_, Some(listener)) => ("accept a peer at", listener.accept(None, interrupt)),
+        (_, Some(listener)) => ("accept a peer at", listener.accept(interrupt)),
         (Endpoint::Tcp(address), None) => ("connect to", socket::connect_tcp(address, interrupt)),
         (Endpoint::Unix(path), None) => ("connect to", socket::connect_unix(path, interrupt)),
         (_, None) => ("use", Err(io::Error::from(io::ErrorKind::InvalidInput))),

@@ -27,7 +27,7 @@ pub struct Interrupt {
     signal: Arc<AtomicUsize>,
     wake: Arc<UnixStream>,
     /// Keeps `wake` from reading as closed where no signal is caught.
-    _peer: Arc<UnixStream>,
+    waker: Arc<UnixStream>,
     timeouts: Timeouts,
 }
 
@@ -83,7 +83,7 @@ impl Interrupt {
             signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(&again))?;
             signal_hook::flag::register(signal, Arc::clone(&again))?;
             signal_hook::flag::register_usize(signal, Arc::clone(&this.signal), number)?;
-            signal_hook::low_level::pipe::register(signal, this._peer.try_clone()?)?;
+            signal_hook::low_level::pipe::register(signal, this.waker.try_clone()?)?;
         }
         Ok(this)
     }
@@ -94,11 +94,11 @@ impl Interrupt {
     ///
     /// Those of socketpair(2).
     pub fn never() -> io::Result<Self> {
-        let (wake, peer) = UnixStream::pair()?;
+        let (wake, waker) = UnixStream::pair()?;
         Ok(Self {
             signal: Arc::new(AtomicUsize::new(0)),
             wake: Arc::new(wake),
-            _peer: Arc::new(peer),
+            waker: Arc::new(waker),
             timeouts: Timeouts::default(),
         })
     }
@@ -108,6 +108,14 @@ impl Interrupt {
     pub fn signal(&self) -> Option<i32> {
         let number = self.signal.load(Ordering::Relaxed);
         i32::try_from(number).ok().filter(|&number| number > 0)
+    }
+
+    /// Ends the waits of this one, and of no other.
+    pub(crate) fn end(&self) {
+        self.signal.store(15, Ordering::Relaxed);
+        // A full pipe wakes as well.
+        let woken = rustix::io::write(&*self.waker, b"x");
+        debug_assert!(matches!(woken, Ok(_) | Err(Errno::AGAIN)), "{woken:?}");
     }
 
     /// The same, with times after which its waits are given up.

@@ -23,10 +23,12 @@
 
 mod again;
 mod carry;
+mod company;
 mod digest;
 mod drive;
 mod endpoint;
 mod error;
+mod greeting;
 mod holes;
 mod http;
 mod inlet;

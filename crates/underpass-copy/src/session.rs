@@ -6,24 +6,27 @@
 
 mod opening;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use rustix::fs::SeekFrom;
 
+use crate::company::{Companies, Company, Visitor};
 use crate::drive::{Drive, Event, Stop};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Failure, Usage};
 use crate::http;
-use crate::inlet::{self, FileInlet, Inlet};
+use crate::inlet::{FileInlet, Inlet};
 use crate::interrupt::Interrupt;
 use crate::movement::{self, Account};
 use crate::outlet::{self, Outlet};
 use crate::report::Report;
 use crate::request::{Request, check, is_numbered, verifies};
 use crate::resume::Standing;
+use crate::shares::More;
 use crate::socket::{self, Listener};
 use crate::tree::{self, Kept, Walk};
 use crate::verify;
@@ -40,13 +43,14 @@ pub struct Session {
     interrupt: Interrupt,
     source_listener: Option<Listener>,
     sink_listener: Option<Listener>,
+    companies: Companies,
     /// Where the search for a peer's file name begins.
     next_number: AtomicU64,
 }
 
 /// What a copy finds out about itself on the way.
 #[derive(Debug)]
-struct Outcome {
+pub(crate) struct Outcome {
     begun: Instant,
     account: Account,
     resumed_at: u64,
@@ -54,12 +58,14 @@ struct Outcome {
     entries: Option<u64>,
     /// Who came to the end that listens.
     peer: Option<String>,
+    /// The transfer that it named, if it verifies.
+    company: Option<Arc<Company>>,
     /// The file that a peer got.
     made: Option<PathBuf>,
 }
 
 impl Outcome {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             begun: Instant::now(),
             account: Account::default(),
@@ -67,6 +73,7 @@ impl Outcome {
             kept: None,
             entries: None,
             peer: None,
+            company: None,
             made: None,
         }
     }
@@ -87,8 +94,8 @@ impl Session {
         let source_listener = listen(&request.source, watcher)?;
         let sink_listener = listen(&request.sink, watcher)?;
         let interrupt = interrupt.with(request.timeouts);
-        let next_number = AtomicU64::new(1);
-        Ok(Self { request, interrupt, source_listener, sink_listener, next_number })
+        let (companies, next_number) = (Companies::default(), AtomicU64::new(1));
+        Ok(Self { request, interrupt, source_listener, sink_listener, companies, next_number })
     }
 
     /// Copies once, from opening the ends to the sink's name. Waits for peers, and may be called
@@ -115,17 +122,12 @@ impl Session {
         if self.source_listener.is_some() { source } else { sink }
     }
 
-    /// Waits for the next peer.
-    pub(crate) fn accept(&self) -> Result<OwnedFd, CopyError> {
-        let listener = self.source_listener.as_ref().or(self.sink_listener.as_ref());
-        inlet::connect(self.door(), listener, &self.interrupt)
-    }
-
-    /// A copy that failed before its peer came.
-    pub(crate) fn without_peer(&self, error: CopyError) -> Box<Failure> {
+    /// A copy that failed before it had begun.
+    pub(crate) fn without_copy(&self, error: CopyError, outcome: &Outcome) -> Box<Failure> {
         let mut nobody = |_| {};
         let drive = self.drive(&mut nobody);
-        let report = self.report(&drive, &Outcome::new());
+        let report = self.report(&drive, outcome);
+        let error = self.named_by_signal(error, 0, outcome);
         Box::new(Failure { error, report, kept: None })
     }
 
@@ -137,7 +139,7 @@ impl Session {
     /// Copies once, for the peer that came or for the one who comes.
     pub(crate) fn once(
         &self,
-        mut peer: Option<OwnedFd>,
+        mut peer: Option<Visitor>,
         watcher: &mut dyn FnMut(Event),
     ) -> Result<Report, Box<Failure>> {
         let mut drive = self.drive(watcher);
@@ -219,7 +221,7 @@ impl Session {
         &self,
         drive: &mut Drive<'_>,
         outcome: &mut Outcome,
-        peer: &mut Option<OwnedFd>,
+        peer: &mut Option<Visitor>,
     ) -> Result<(), CopyError> {
         let Request { source, sink, .. } = &self.request;
         let path = match sink {
@@ -268,9 +270,7 @@ impl Session {
         }
         outcome.begun = Instant::now();
         let moved = if verifies(&self.request) {
-            let account = &mut outcome.account;
-            let more = |first: BorrowedFd<'_>| self.connect_again(first);
-            verify::exchange(&self.request, drive, &mut inlet, &mut outlet, account, &more)
+            self.exchange(drive, &mut inlet, &mut outlet, outcome)?
         } else {
             let checksum = self.request.checksum;
             movement::all(
@@ -289,6 +289,26 @@ impl Session {
         self.settle(&inlet, outlet, moved, outcome)?;
         outcome.kept = None;
         Ok(())
+    }
+
+    /// Copies as the two ends agree on; the inner answer is of that.
+    fn exchange(
+        &self,
+        drive: &mut Drive<'_>,
+        inlet: &mut Inlet<'_>,
+        outlet: &mut Outlet<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<Result<u64, Stop>, CopyError> {
+        let connect = || self.connect_again();
+        let more = outcome.company.as_deref().map_or(More::Made(&connect), More::Come);
+        let is_alone = matches!(more, More::Come(_)) && !self.request.keep_listening;
+        let account = &mut outcome.account;
+        let mut exchange = || verify::exchange(&self.request, drive, inlet, outlet, account, more);
+        if is_alone {
+            let attended = self.attended(exchange);
+            return attended.map_err(|error| CopyError::open("wait at", self.door(), error));
+        }
+        Ok(exchange())
     }
 
     /// What a server says about a PUT that failed tells more than the failed call.
@@ -328,7 +348,7 @@ impl Session {
             rustix::fs::seek(file, SeekFrom::Start(start + moved))
                 .map_err(|error| CopyError::open("set the offset of", source, error))?;
         }
-        let cannot = |error: std::io::Error| CopyError::open("finish", sink, error);
+        let cannot = |error: io::Error| CopyError::open("finish", sink, error);
         match outlet {
             Outlet::Target(target, _) if is_numbered(&self.request) => {
                 let made = target.finish_numbered(*fsync, &self.next_number).map_err(cannot)?;

@@ -5,7 +5,9 @@
 //! file, together with what was there before, before it gets a name.
 //!
 //! ```text
-//! sender -> receiver   "underpass-ranges 1\n", connections u64, offset u64, total length u64,
+//! receiver -> sender   on further connections a greeting that joins
+//! sender -> receiver   the same, on further ones; on all of them:
+//!                      "underpass-ranges 2\n", connections u64, offset u64, total length u64,
 //!                      then as in an exchange of one connection
 //! ```
 
@@ -15,17 +17,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 use crate::carry::failed;
+use crate::company::Company;
 use crate::digest::{self, Algorithm};
 use crate::drive::{Drain, Drive, Feed, Stop};
+use crate::greeting::{TransferId, Word, greet, hear_echo, hear_greeting, hear_in_turn, unheard};
 use crate::inlet::FileInlet;
+use crate::interrupt::Interrupt;
 use crate::parallel::{self, Crew};
 use crate::patient::Patient;
 use crate::pieces::Pieces;
 use crate::request::Request;
-use crate::verify::{self, Hello, Sum};
+use crate::verify::{self, Sum};
 
 /// Connections that a receiver opens because a sender says so.
-const CONNECTIONS_MAX: u64 = 64;
+pub(crate) const CONNECTIONS_MAX: u64 = 64;
 
 /// What the sender says of a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +40,40 @@ pub(crate) struct Share {
     total: u64,
 }
 
-/// Opens one more connection to the peer at the other end of this one.
-pub(crate) type More<'m> = &'m dyn Fn(BorrowedFd<'_>) -> io::Result<OwnedFd>;
+/// How further connections with the peer come about.
+#[derive(Clone, Copy)]
+pub(crate) enum More<'m> {
+    /// They come to this end, and have been greeted.
+    Come(&'m Company),
+    /// This end connects once more.
+    Made(&'m dyn Fn() -> io::Result<OwnedFd>),
+}
+
+impl More<'_> {
+    /// One more beside `first`.
+    fn connection(self, first: BorrowedFd<'_>, interrupt: &Interrupt) -> io::Result<OwnedFd> {
+        match self {
+            Self::Come(company) => company.next(first, interrupt),
+            Self::Made(connect) => connect(),
+        }
+    }
+}
+
+/// The sender's greetings over its first connection: the transfer's name.
+pub(crate) fn name_as_sender<F: AsFd>(
+    peer: &mut Patient<'_, F>,
+    more: More<'_>,
+) -> io::Result<TransferId> {
+    let id = match more {
+        More::Come(company) => company.id,
+        More::Made(_) => match hear_greeting(peer)? {
+            (_, Some(id)) => id,
+            (_, None) => TransferId::random()?,
+        },
+    };
+    greet(peer, Word::Begins, Some(id))?;
+    Ok(id)
+}
 
 /// Sends what `pieces` lacks of a file, over `first`, whose greetings are over, and as many further
 /// connections as it is worth.
@@ -44,7 +81,7 @@ pub(crate) fn send(
     request: &Request,
     drive: &mut Drive<'_>,
     (inlet, pieces): (&FileInlet, &Pieces),
-    (first, more): (OwnedFd, More<'_>),
+    (first, id, more): (OwnedFd, TransferId, More<'_>),
 ) -> Result<u64, Stop> {
     let shares = pieces.shares(u64::from(request.parallel.get()));
     let (connections, total) = (shares.len() as u64, inlet.len);
@@ -54,14 +91,17 @@ pub(crate) fn send(
     };
     // A receiver that opens the connections opens the others when it has heard this.
     announce(drive, &first, share_at(0))?;
-    let (crew, sockets) = gather(first, connections, more)?;
     let interrupt = drive.interrupt;
+    let (crew, sockets) = gather((first, more), connections, interrupt)?;
+    let is_made = matches!(more, More::Made(_));
     let one = |index: usize, drive: &mut Drive<'_>| {
         let (share, len) = share_at(index);
         if index > 0 {
             let mut peer = Patient::new(sockets[index].as_fd(), interrupt);
-            verify::greet(&mut peer, interrupt)
-                .map_err(|error| failed(drive, "agreeing with the other end", error))?;
+            let heard = if is_made { hear_greeting(&mut peer).map(|_| ()) } else { Ok(()) };
+            heard
+                .and_then(|()| greet(&mut peer, Word::Joins, Some(id)))
+                .map_err(|error| unheard(drive, error))?;
             announce(drive, &sockets[index], (share, len))?;
         }
         send_share(drive, inlet, &sockets[index], (inlet.start + share.offset, len))
@@ -71,10 +111,14 @@ pub(crate) fn send(
     Ok(drive.done - before)
 }
 
-fn gather(first: OwnedFd, connections: u64, more: More<'_>) -> Result<(Crew, Vec<OwnedFd>), Stop> {
+fn gather(
+    (first, more): (OwnedFd, More<'_>),
+    connections: u64,
+    interrupt: &Interrupt,
+) -> Result<(Crew, Vec<OwnedFd>), Stop> {
     let mut sockets = vec![first];
     for _ in 1..connections {
-        let socket = more(sockets[0].as_fd());
+        let socket = more.connection(sockets[0].as_fd(), interrupt);
         sockets.push(socket.map_err(|error| Stop::call("connecting once more", error))?);
     }
     let crew = Crew::new(connections);
@@ -88,14 +132,14 @@ fn gather(first: OwnedFd, connections: u64, more: More<'_>) -> Result<(Crew, Vec
 fn announce(drive: &Drive<'_>, socket: &OwnedFd, (share, len): (Share, u64)) -> Result<(), Stop> {
     let interrupt = drive.interrupt;
     let mut peer = Patient::new(socket.as_fd(), interrupt);
-    let mut head = Hello::Ranges.bytes().to_vec();
+    let mut head = Word::Ranges.bytes().to_vec();
     for number in [share.connections, share.offset, share.total] {
         head.extend_from_slice(&number.to_be_bytes());
     }
     if len > 0 {
         head.extend_from_slice(&len.to_be_bytes());
     }
-    peer.write_all(&head).map_err(|error| failed(drive, "agreeing with the other end", error))
+    peer.write_all(&head).map_err(|error| unheard(drive, error))
 }
 
 fn send_share(
@@ -122,7 +166,7 @@ fn send_share(
 pub(crate) fn receive(
     request: &Request,
     drive: &mut Drive<'_>,
-    (first, more): (OwnedFd, More<'_>),
+    (first, id, more): (OwnedFd, TransferId, More<'_>),
     (file, at): (&File, u64),
     there: Pieces,
 ) -> Result<u64, Stop> {
@@ -130,7 +174,8 @@ pub(crate) fn receive(
     let mut peer = Patient::new(first.as_fd(), interrupt);
     let begun =
         read_share(&mut peer).map_err(|error| failed(drive, "hearing which range comes", error))?;
-    let (crew, sockets) = gather(first, begun.connections, more)?;
+    let (crew, sockets) = gather((first, more), begun.connections, interrupt)?;
+    let is_made = matches!(more, More::Made(_));
     let there = there.of_total(begun.total).ok_or_else(|| {
         let why = format!("{} bytes are fewer than are there", begun.total);
         Stop::call("hearing which range comes", io::Error::other(why))
@@ -142,9 +187,14 @@ pub(crate) fn receive(
         let share = if index == 0 {
             begun
         } else {
-            peer.write_all(Hello::Whole.bytes())
-                .and_then(|()| verify::greet(&mut peer, interrupt))
-                .and_then(|_| read_share(&mut peer))
+            if is_made {
+                greet(&mut peer, Word::Joins, Some(id)).map_err(|error| unheard(drive, error))?;
+                hear_echo(drive, &mut peer, id)?;
+            }
+            if hear_in_turn(drive, &mut peer)? != Word::Ranges {
+                return Err(unheard(drive, io::Error::other("it sends no range")));
+            }
+            read_share(&mut peer)
                 .map_err(|error| failed(drive, "hearing which range comes", error))?
         };
         let is_of_it = (share.connections, share.total) == (begun.connections, begun.total);

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -113,48 +113,22 @@ impl Listener {
         }
     }
 
-    /// The next peer's connection; or one that the peer at the other end of a first has promised,
-    /// until then and for as long as that stands.
-    pub(crate) fn accept(
-        &self,
-        promised: Option<(BorrowedFd<'_>, Instant)>,
-        interrupt: &Interrupt,
-    ) -> io::Result<OwnedFd> {
+    /// The next peer's connection.
+    pub(crate) fn accept(&self, interrupt: &Interrupt) -> io::Result<OwnedFd> {
         let fd = match self {
             Self::Tcp(listener) => listener.as_fd(),
             Self::Unix(listener, ..) => listener.as_fd(),
         };
-        let door = (fd, PollFlags::IN);
-        let mut is_gone = false;
         loop {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match rustix::net::accept_with(fd, flags) {
-                Err(Errno::AGAIN) if is_gone => {
-                    let why = "it closed before all of its connections had come";
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
-                }
                 Err(Errno::AGAIN) => {}
                 // accept(2): the peer was gone before it was its turn.
                 Err(Errno::CONNABORTED | Errno::INTR) => continue,
                 answer => return Ok(answer?),
             }
-            let woken = match promised {
-                None => interrupt.wait(&[door], None)?,
-                Some((first, until)) => {
-                    interrupt.wait(&[door, (first, PollFlags::RDHUP)], Some(until))?
-                }
-            };
-            match woken {
-                Woken::Signal => return Err(interrupted()),
-                Woken::Due => {
-                    let why = "no further connection came, which it had promised";
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, why));
-                }
-                // Whatever came before its end is in the queue.
-                Woken::Ready => {
-                    let is_there = interrupt.wait(&[door], Some(Instant::now()))?;
-                    is_gone = is_there == Woken::Due;
-                }
+            if interrupt.wait(&[(fd, PollFlags::IN)], None)? == Woken::Signal {
+                return Err(interrupted());
             }
         }
     }

@@ -1,26 +1,25 @@
 //! Length and digest exchanged between two ends, so that a cut or altered transfer fails at both.
 //!
-//! The receiver speaks first: a sender that hears nothing has sent nothing either, so a peer that
-//! knows no such exchange gets no byte that it would take for content.
-//!
 //! ```text
-//! receiver -> sender   "underpass-verify 1\n"
-//! sender -> receiver   "underpass-verify 1\n"
+//! receiver -> sender   a greeting, see [`greeting`](crate::greeting)
+//! sender -> receiver   a greeting
+//! receiver -> sender   "underpass-entire 2\n"
+//! sender -> receiver   "underpass-entire 2\n"
 //!                      { length u64 > 0, so many bytes }*
 //!                      0 u64, total length u64, BLAKE3 of all bytes [32]
 //! receiver -> sender   total length u64, BLAKE3 of what arrived [32]
 //! ```
 //!
-//! A receiver that takes one connection a peer, because it serves several at once or writes a
-//! stream, says "underpass-single 1\n" in the place of that; the sender does as above.
+//! A receiver that takes one connection a peer, because it writes a stream, says
+//! "underpass-single 2\n" in the place of that; the sender does as above.
 //!
 //! A receiver that goes on with a part says what it has instead. A sender that has the same sends
 //! the rest in shares, see [`shares`]; one that does not says so:
 //!
 //! ```text
-//! receiver -> sender   "underpass-resume 1\n", count u64 <= 65,
+//! receiver -> sender   "underpass-resume 2\n", count u64 <= 65,
 //!                      { offset u64, length u64, BLAKE3 of so many bytes [32] }*
-//! sender -> receiver   "underpass-ranges 1\n", ... or "underpass-differ 1\n"
+//! sender -> receiver   "underpass-ranges 2\n", ... or "underpass-differ 2\n"
 //! ```
 //!
 //! Numbers are in network order. The receiver answers when the bytes are where they belong and
@@ -29,61 +28,22 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
-
-use rustix::event::PollFlags;
 
 use crate::again;
 use crate::carry::{Content, Place, carry, failed};
 use crate::digest::{self, Algorithm, Digest};
 use crate::drive::{Drain, Drive, Feed, Stop};
+use crate::greeting::{TransferId, Word, greet, hear_echo, hear_in_turn, unheard};
 use crate::inlet::Inlet;
-use crate::interrupt::{Interrupt, Woken};
 use crate::movement::{self, Account};
 use crate::outlet::Outlet;
 use crate::patient::Patient;
 use crate::pieces::Pieces;
 use crate::request::Request;
-use crate::serve;
 use crate::shares::{self, More};
-use crate::socket;
-
-/// What an exchange begins with; all have one length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hello {
-    /// The whole comes over this connection. The receiver's greeting too.
-    Whole,
-    /// The receiver takes no further connections.
-    Single,
-    /// A range of it does, see [`shares`].
-    Ranges,
-    /// The receiver has some of it.
-    Resume,
-    /// The sender has something else.
-    Differs,
-}
 
 /// Ranges that a receiver may have.
 pub(crate) const PIECES_MAX: u64 = 65;
-
-const HELLO_BYTES: usize = 19;
-
-impl Hello {
-    const ALL: [Self; 5] = [Self::Whole, Self::Single, Self::Ranges, Self::Resume, Self::Differs];
-
-    pub(crate) const fn bytes(self) -> &'static [u8; HELLO_BYTES] {
-        match self {
-            Self::Whole => b"underpass-verify 1\n",
-            Self::Single => b"underpass-single 1\n",
-            Self::Ranges => b"underpass-ranges 1\n",
-            Self::Resume => b"underpass-resume 1\n",
-            Self::Differs => b"underpass-differ 1\n",
-        }
-    }
-}
-
-/// The other end may take so long to say hello.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What one end says of the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,28 +78,28 @@ pub(crate) fn exchange(
         (Outlet::Stream(stream), _) if request.sink.is_socket() => {
             let fd = stream.fd.try_clone().map_err(|e| Stop::call("sending", e))?;
             let mut peer = Patient::new(fd.as_fd(), drive.interrupt);
-            let hello = greet(&mut peer, drive.interrupt)
-                .map_err(|error| failed(drive, "agreeing with the other end", error))?;
-            match (hello, inlet) {
-                (Hello::Resume, inlet) => {
+            let id = shares::name_as_sender(&mut peer, more).map_err(|e| unheard(drive, e))?;
+            match (hear_in_turn(drive, &mut peer)?, inlet) {
+                (Word::Resume, inlet) => {
                     let pieces = again::agree(drive, &mut peer, inlet)?;
                     match inlet {
                         Inlet::File(file) => {
-                            shares::send(request, drive, (file, &pieces), (fd, more))
+                            shares::send(request, drive, (file, &pieces), (fd, id, more))
                         }
                         Inlet::Stream(_) | Inlet::Http(_) => unreachable!("they do not agree"),
                     }
                 }
-                (Hello::Whole, Inlet::File(file)) if request.parallel.get() > 1 => {
+                (Word::Whole, Inlet::File(file)) if request.parallel.get() > 1 => {
                     let pieces = Pieces::beginning(0, file.len);
-                    shares::send(request, drive, (file, &pieces), (fd, more))
+                    shares::send(request, drive, (file, &pieces), (fd, id, more))
                 }
-                (hello, inlet) => {
-                    if hello == Hello::Single && request.parallel.get() > 1 {
-                        drive.note("the other end takes one connection a peer");
+                (state @ (Word::Whole | Word::Single), inlet) => {
+                    if state == Word::Single && request.parallel.get() > 1 {
+                        drive.note("the other end writes a stream, which takes one connection");
                     }
                     send(request, drive, inlet, (fd.as_fd(), outlet), account)
                 }
+                (_, _) => Err(unlike("the other end does not receive, or in another way")),
             }
         }
         (_, Inlet::Stream(stream)) => {
@@ -152,6 +112,11 @@ pub(crate) fn exchange(
     Ok(moved)
 }
 
+/// The other end's way of the exchange is none that goes with this end's.
+fn unlike(why: &'static str) -> Stop {
+    Stop::call("agreeing with the other end", io::Error::new(io::ErrorKind::InvalidData, why))
+}
+
 fn send(
     request: &Request,
     drive: &mut Drive<'_>,
@@ -161,8 +126,7 @@ fn send(
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
     let mut peer = Patient::new(fd, interrupt);
-    peer.write_all(Hello::Whole.bytes())
-        .map_err(|error| failed(drive, "agreeing with the other end", error))?;
+    peer.write_all(Word::Whole.bytes()).map_err(|error| unheard(drive, error))?;
     let is_file = matches!(inlet, Inlet::File(_));
     let moved = if is_file {
         let len = inlet.len().unwrap_or(0);
@@ -223,36 +187,38 @@ fn receive(
         Outlet::Stream(_) | Outlet::Put(_) => (None, Pieces::beginning(0, u64::MAX)),
     };
     let is_begun = there.bytes() > 0;
-    let is_single = file.is_none() || serve::takes_one_connection(request);
+    let id = match more {
+        More::Come(company) => company.id,
+        More::Made(_) => {
+            let named = TransferId::random();
+            let greeted =
+                named.and_then(|id| greet(&mut peer, Word::Begins, Some(id)).map(|()| id));
+            greeted.map_err(|error| unheard(drive, error))?
+        }
+    };
     match file {
         Some((file, _)) if is_begun => again::tell(drive, &mut peer, (file, &there))?,
         Some(_) | None => peer
-            .write_all(if is_single { Hello::Single } else { Hello::Whole }.bytes())
-            .map_err(|error| failed(drive, "agreeing with the other end", error))?,
+            .write_all(if file.is_none() { Word::Single } else { Word::Whole }.bytes())
+            .map_err(|error| unheard(drive, error))?,
     }
-    let hello = greet(&mut peer, interrupt)
-        .map_err(|error| failed(drive, "agreeing with the other end", error))?;
-    match (hello, file, &*outlet) {
-        (Hello::Differs, _, _) => Err(Stop::call("verifying", again::differs())),
-        (Hello::Resume | Hello::Single, _, _) => {
-            let why = "the other end receives, too";
-            Err(Stop::call("receiving", io::Error::new(io::ErrorKind::InvalidData, why)))
+    if let More::Made(_) = more {
+        hear_echo(drive, &mut peer, id)?;
+    }
+    match (hear_in_turn(drive, &mut peer)?, file, &*outlet) {
+        (Word::Differs, _, _) => Err(Stop::call("verifying", again::differs())),
+        (Word::Ranges, Some(place), _) => {
+            shares::receive(request, drive, (fd, id, more), place, there)
         }
-        (Hello::Ranges, Some(place), _) if !is_single => {
-            shares::receive(request, drive, (fd, more), place, there)
+        (Word::Ranges, None, _) => Err(unlike("ranges come where one connection was asked for")),
+        (Word::Whole, Some(_), _) if is_begun => {
+            Err(unlike("the other end sends the whole again and not what is missing"))
         }
-        (Hello::Whole, Some(_), _) if is_begun => {
-            let why = "the other end sends the whole again and not what is missing";
-            Err(Stop::call("receiving", io::Error::new(io::ErrorKind::InvalidData, why)))
-        }
-        (Hello::Whole, Some(place), _) => receive_file(drive, &mut peer, place, u64::MAX),
-        (Hello::Whole, None, Outlet::Stream(stream)) => {
+        (Word::Whole, Some(place), _) => receive_file(drive, &mut peer, place, u64::MAX),
+        (Word::Whole, None, Outlet::Stream(stream)) => {
             receive_stream(drive, &mut peer, stream.fd.as_fd(), account)
         }
-        (Hello::Ranges, _, _) | (_, None, _) => {
-            let why = "ranges come where one connection was asked for";
-            Err(Stop::call("receiving", io::Error::new(io::ErrorKind::InvalidData, why)))
-        }
+        (_, _, _) => Err(unlike("the other end receives, too")),
     }
 }
 
@@ -330,33 +296,6 @@ fn agree(sent: &Sum, got: &Sum) -> Result<(), Stop> {
         got_digest: got.digest.clone(),
     };
     Err(Stop::call("verifying", io::Error::new(io::ErrorKind::InvalidData, altered)))
-}
-
-/// Reads the other end's greeting.
-pub(crate) fn greet<F: AsFd>(
-    peer: &mut Patient<'_, F>,
-    interrupt: &Interrupt,
-) -> io::Result<Hello> {
-    let until = Some(Instant::now() + PATIENCE);
-    match interrupt.wait(&[(peer.fd.as_fd(), PollFlags::IN)], until)? {
-        Woken::Ready => {}
-        Woken::Signal => return Err(socket::interrupted()),
-        Woken::Due => {
-            let why = "it says nothing; is it underpass copy --verify?";
-            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
-        }
-    }
-    let mut bytes = [0; HELLO_BYTES];
-    peer.must_end("the greeting", Some(PATIENCE));
-    peer.read_exact(&mut bytes)?;
-    peer.may_last();
-    for hello in Hello::ALL {
-        if bytes == *hello.bytes() {
-            return Ok(hello);
-        }
-    }
-    let why = "it says something else; is it underpass copy --verify?";
-    Err(io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
 pub(crate) fn read_number(from: &mut impl Read) -> io::Result<u64> {

@@ -129,8 +129,7 @@ pub(crate) struct CopyArguments {
     /// A file as SRC goes whole to each, several at once. With a directory as DST each peer's
     /// bytes become a file of their own in it, peer-1, peer-2 and so on, and none that is there is
     /// replaced. What one at a time can read or write only (a stream, a single file as DST, both
-    /// ends listening, --parallel) is for one peer after the other. A sender that verifies gets by
-    /// with one connection where several are served at once.
+    /// ends listening) is for one peer after the other; those who verify are told that they wait.
     #[arg(long)]
     pub(crate) keep_listening: bool,
 

@@ -10,6 +10,7 @@ mod pairs;
 mod peers;
 mod streams;
 mod timeouts;
+mod transfers;
 mod verified;
 mod versions;
 

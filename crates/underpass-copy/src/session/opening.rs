@@ -3,62 +3,96 @@
 //! A connection is one that a peer made to an end that listens, or one that is made here; which of
 //! them is no matter to the copy.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use super::{Outcome, Session};
-use crate::drive::Event;
+use crate::company::Visitor;
+use crate::drive::{Event, Stop};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
 use crate::http::{self, Body};
 use crate::inlet::{self, Inlet, Stream};
+use crate::interrupt::Interrupt;
 use crate::outlet::{self, Outlet};
 use crate::range::Range;
-use crate::request::Request;
+use crate::request::{Request, verifies};
 use crate::resume::{self, Standing};
 use crate::socket::{self, Listener};
 use crate::target::Making;
-use crate::verify::PATIENCE;
 
 impl Session {
-    /// One more connection with the peer at the other end of `first`.
-    pub(super) fn connect_again(&self, first: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
+    /// Waits for the next peer.
+    pub(crate) fn accept(&self, interrupt: &Interrupt) -> Result<OwnedFd, CopyError> {
+        let listener = self.source_listener.as_ref().or(self.sink_listener.as_ref());
+        inlet::connect(self.door(), listener, interrupt)
+    }
+
+    /// Greets a peer; `None` if its connection belongs to a transfer under way.
+    pub(crate) fn meet_visitor(
+        &self,
+        fd: OwnedFd,
+        interrupt: &Interrupt,
+    ) -> io::Result<Option<Visitor>> {
+        self.companies.meet(fd, self.request.source.is_listening(), interrupt)
+    }
+
+    /// The same, for one who is to be served.
+    pub(crate) fn greeted(
+        &self,
+        fd: OwnedFd,
+        outcome: &mut Outcome,
+    ) -> Result<Option<Visitor>, CopyError> {
+        outcome.peer = Some(socket::peer_name(&fd));
+        let met = self.meet_visitor(fd, &self.interrupt);
+        met.map_err(|error| self.unmet(error, outcome))
+    }
+
+    /// The failure of greetings.
+    pub(crate) fn unmet(&self, error: io::Error, outcome: &Outcome) -> CopyError {
+        let (from, to) = self.names(outcome);
+        CopyError::stopped(Stop::call("agreeing with the other end", error), (&from, &to), 0, None)
+    }
+
+    /// One more connection to the peer's end.
+    pub(super) fn connect_again(&self) -> io::Result<OwnedFd> {
         let Request { source, sink, .. } = &self.request;
-        let (end, listener) = if sink.is_socket() {
-            (sink, &self.sink_listener)
-        } else {
-            (source, &self.source_listener)
-        };
-        if let Some(listener) = listener {
-            return listener.accept(Some((first, Instant::now() + PATIENCE)), &self.interrupt);
-        }
-        let socket = inlet::connect(end, None, &self.interrupt);
-        socket.map_err(std::io::Error::other)
+        let end = if sink.is_socket() { sink } else { source };
+        inlet::connect(end, None, &self.interrupt).map_err(io::Error::other)
     }
 
     /// The connection of an end that is a socket: the peer's who came, or a new one.
     fn meet(
         &self,
         (end, listener): (&Endpoint, Option<&Listener>),
-        peer: &mut Option<OwnedFd>,
+        peer: &mut Option<Visitor>,
         outcome: &mut Outcome,
     ) -> Result<Stream, CopyError> {
-        let fd = match peer.take_if(|_| end.is_listening()) {
-            Some(fd) => fd,
-            None => inlet::connect(end, listener, &self.interrupt)?,
+        let visitor = match peer.take_if(|_| end.is_listening()) {
+            Some(visitor) => visitor,
+            None => {
+                let fd = inlet::connect(end, listener, &self.interrupt)?;
+                if end.is_listening() && verifies(&self.request) {
+                    let early = || io::Error::other("it joins what has not begun");
+                    self.greeted(fd, outcome)?.ok_or_else(|| self.unmet(early(), outcome))?
+                } else {
+                    Visitor { fd, company: None }
+                }
+            }
         };
         if end.is_listening() {
-            outcome.peer.get_or_insert_with(|| socket::peer_name(&fd));
+            outcome.peer.get_or_insert_with(|| socket::peer_name(&visitor.fd));
         }
-        Ok(Stream::socket(fd))
+        outcome.company = outcome.company.take().or(visitor.company);
+        Ok(Stream::socket(visitor.fd))
     }
 
     pub(super) fn open_source(
         &self,
         standing: Option<&Standing>,
-        peer: &mut Option<OwnedFd>,
+        peer: &mut Option<Visitor>,
         outcome: &mut Outcome,
     ) -> Result<Inlet<'_>, CopyError> {
         let Request { source, range, .. } = &self.request;
@@ -91,7 +125,7 @@ impl Session {
         &self,
         (path, standing): (Option<PathBuf>, Option<Standing>),
         inlet: &Inlet<'_>,
-        peer: &mut Option<OwnedFd>,
+        peer: &mut Option<Visitor>,
         outcome: &mut Outcome,
     ) -> Result<Outlet<'_>, CopyError> {
         let Request { sink, atomic, resume, .. } = &self.request;

@@ -109,14 +109,14 @@ fn in_a_directory_each_peer_gets_a_file_and_replaces_none() {
 #[test]
 fn what_one_at_a_time_can_use_is_refused_to_several() {
     let dir = tempfile::tempdir().unwrap();
-    let (from, to) = (patterned(dir.path(), "from", 10), dir.path().join("to"));
+    patterned(dir.path(), "from", 10);
+    let to = dir.path().join("to");
     for (arguments, why) in [
         (vec!["tcp-listen://0", utf8(&to)], "a file has one writer at a time"),
         (vec!["tcp-listen://0", "-"], "a stream is for one at a time"),
         (vec!["-", "tcp-listen://0"], "a stream is for one at a time"),
         (vec!["/dev/zero", "tcp-listen://0"], "it can be read once only"),
         (vec!["tcp-listen://0", "tcp-listen://0"], "both ends wait for a peer"),
-        (vec!["--parallel", "2", utf8(&from), "tcp-listen://0"], "further connections of one peer"),
         (vec!["--resume", "tcp-listen://0", utf8(dir.path())], "become a new file"),
     ] {
         let several = ["--keep-listening", "--max-connections", "2"];
