@@ -234,7 +234,7 @@ fn zero_copy_sends_are_accounted_and_give_up_where_the_kernel_copies() {
 fn a_ring_gives_up_lending_too_where_the_kernel_copies() {
     require!(Capability::Uring);
     require!(kernel::at_least(6, 2));
-    let (sink, end) = Way::Tcp.connect().unwrap();
+    let (sink, end) = Way::Tcp.connect_small().unwrap();
     let got = collect(end);
     let payload = Bytes::from(pattern(0..40 << 20));
     let mut transfer = Transfer::new(Source::bytes(payload), Sink::stream(&sink))

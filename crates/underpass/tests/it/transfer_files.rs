@@ -30,7 +30,7 @@ fn changed(
     change: impl Fn(&File),
 ) -> (Result<u64, ErrorKind>, Vec<u8>) {
     let file = patterned_file(LEN).unwrap();
-    let (sink, end) = Way::Tcp.connect().unwrap();
+    let (sink, end) = Way::Tcp.connect_small().unwrap();
     set_nonblocking(&sink, true).unwrap();
     let mut transfer = Transfer::new(Source::file(&file, ..).unwrap(), Sink::stream(&sink))
         .policy(Policy::Only(method))
@@ -122,7 +122,7 @@ fn a_lease_fails_the_transfer_when_a_writer_comes_and_is_given_back() {
     let path = tempfile::NamedTempFile::new_in(disk_dir().unwrap()).unwrap().into_temp_path();
     std::fs::write(&path, pattern(0..LEN)).unwrap();
     let file = File::open(&path).unwrap();
-    let (sink, end) = Way::Tcp.connect().unwrap();
+    let (sink, end) = Way::Tcp.connect_small().unwrap();
     set_nonblocking(&sink, true).unwrap();
     let start = || {
         Transfer::new(Source::file(&file, ..).unwrap(), Sink::stream(&sink))

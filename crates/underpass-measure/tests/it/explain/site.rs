@@ -4,15 +4,27 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use underpass_measure::explain::reasons::{Finding, Reason};
 use underpass_measure::explain::report::{Report, Share};
 use underpass_measure::explain::watch::{Tier, Watch};
 use underpass_testkit::disk::disk_dir;
 use underpass_testkit::server::{Server, free_address};
+use underpass_testkit::wait;
 
 use crate::explain::made::totals;
 use crate::hidden::tried;
+
+/// How many children of a process with one thread wait in epoll_wait(2), which compilers know as
+/// ep_poll, do_epoll_wait or so.
+fn waiting_children(process: u32) -> usize {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let waits = |child: &&str| {
+        std::fs::read_to_string(format!("/proc/{child}/wchan")).is_ok_and(|at| at.contains("poll"))
+    };
+    children.map_or(0, |children| children.split_whitespace().filter(waits).count())
+}
 
 /// A directory on a disk.
 pub(crate) struct Site {
@@ -43,7 +55,7 @@ impl Site {
         self.path("www").join(file).display().to_string()
     }
 
-    /// nginx with two workers; `lines` are those of the server.
+    /// nginx with two workers, which wait for a client; `lines` are those of the server.
     pub(crate) fn nginx(&self, listen: &str, lines: &str) -> Server {
         let (address, dir) = (free_address().unwrap(), self.dir.path().display());
         let config = format!(
@@ -57,7 +69,13 @@ impl Site {
         std::fs::write(self.path("conf"), config).unwrap();
         let mut command = Command::new("nginx");
         command.arg("-e").arg(self.path("log")).arg("-c").arg(self.path("conf"));
-        Server::start(self.started_here(&mut command), address).unwrap()
+        let nginx = Server::start(self.started_here(&mut command), address).unwrap();
+        // The first of all processes listens before there are workers, and they read files first.
+        let workers = wait::until(Duration::from_secs(30), || {
+            (waiting_children(nginx.id()) == 2).then_some(())
+        });
+        workers.expect("nginx's workers wait for clients");
+        nginx
     }
 
     /// `python3 -m http.server`.
