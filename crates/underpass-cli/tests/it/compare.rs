@@ -340,14 +340,6 @@ fn has_ended(process: u32) -> bool {
     stat.map_or(true, |stat| stat.contains(") Z "))
 }
 
-/// Stops a process, so that what is found of it is still true afterwards.
-fn stop(process: u32) {
-    kill_process(Pid::from_raw(process.cast_signed()).unwrap(), Signal::STOP).unwrap();
-    let stat = || std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let stands = || (stat().contains(") T ") || stat().contains(") Z ")).then_some(());
-    wait::until(Duration::from_secs(60), stands).expect("a process stops when told to");
-}
-
 /// Network devices: the near end of a pair is one of them, and goes with the far end's namespace.
 fn devices() -> Vec<String> {
     names(Path::new("/sys/class/net"))
@@ -362,23 +354,10 @@ fn interrupted(arguments: &[&str], signal: Signal, is_under_way: &dyn Fn(&Child)
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let process = Pid::from_child(&child);
-    let begun = wait::until(Duration::from_secs(60), || {
-        if !is_under_way(&child) {
-            return None;
-        }
-        // It may have gone on while it was looked at, to its end even.
-        stop(child.id());
-        if is_under_way(&child) {
-            return Some(());
-        }
-        kill_process(process, Signal::CONT).unwrap();
-        None
-    });
+    let begun = wait::until(Duration::from_secs(60), || is_under_way(&child).then_some(()));
     assert!(begun.is_some(), "{arguments:?} never came so far");
     let workers = descendants(child.id());
-    kill_process(process, signal).unwrap();
-    kill_process(process, Signal::CONT).unwrap();
+    kill_process(Pid::from_child(&child), signal).unwrap();
     let status = child.wait().unwrap();
     assert!(!status.success(), "{status}");
     let gone = wait::until(Duration::from_secs(20), || {
