@@ -25,10 +25,13 @@ fn start(arguments: &[&str]) -> Running {
 }
 
 /// A client of the address in the line.
-fn connect(server: &Running) -> TcpStream {
+fn address(server: &Running) -> SocketAddr {
     let word = server.line.split(' ').find(|word| word.starts_with("127.0.0.1:")).unwrap();
-    let address: SocketAddr = word.parse().unwrap();
-    let client = TcpStream::connect(address).unwrap();
+    word.parse().unwrap()
+}
+
+fn connect(server: &Running) -> TcpStream {
+    let client = TcpStream::connect(address(server)).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client
 }
@@ -47,9 +50,9 @@ fn accept(listener: &TcpListener) -> TcpStream {
     stream
 }
 
-/// Whether somebody still listens where this client connected to.
-fn is_listening(client: &TcpStream) -> bool {
-    let port = client.peer_addr().unwrap().port();
+/// Whether a server still listens.
+fn is_listening(server: &Running) -> bool {
+    let port = address(server).port();
     let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
     sockets.contains(&format!(" 0100007F:{port:04X} 00000000:0000 0A "))
 }
@@ -77,7 +80,7 @@ fn a_connection_that_is_open_ends_in_order_after_the_signal_and_is_logged() {
     client.write_all(b"before").unwrap();
     server.read_exact(&mut [0; 6]).unwrap();
     relay.signal(Signal::TERM);
-    wait::until(PATIENCE, || (!is_listening(&client)).then_some(())).expect("no others are let in");
+    wait::until(PATIENCE, || (!is_listening(&relay)).then_some(())).expect("no others are let in");
     server.write_all(b"after").unwrap();
     client.read_exact(&mut [0; 5]).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -99,7 +102,7 @@ fn a_second_signal_or_the_grace_cuts_what_is_still_open() {
         client.write_all(b"x").unwrap();
         server.read_exact(&mut [0]).unwrap();
         relay.signal(Signal::TERM);
-        wait::until(PATIENCE, || (!is_listening(&client)).then_some(())).unwrap();
+        wait::until(PATIENCE, || (!is_listening(&relay)).then_some(())).unwrap();
         if signals == 2 {
             relay.signal(Signal::TERM);
         }

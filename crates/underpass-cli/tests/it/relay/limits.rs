@@ -23,7 +23,7 @@ fn clients_that_wait_to_be_accepted_when_it_is_told_to_stop_are_served() {
     let (first, first_server) = (connect(&relay), accept(&target));
     let clients: Vec<_> = (0..QUEUED).map(|_| connect(&relay)).collect();
     relay.signal(Signal::TERM);
-    wait::until(PATIENCE, || (!is_listening(&first)).then_some(())).expect("it stops");
+    wait::until(PATIENCE, || (!is_listening(&relay)).then_some(())).expect("it stops");
     thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..QUEUED {
@@ -106,7 +106,7 @@ fn times_past_all_time_are_as_good_as_none() {
     client.write_all(b"x").unwrap();
     server.read_exact(&mut [0]).unwrap();
     relay.signal(Signal::TERM);
-    wait::until(PATIENCE, || (!is_listening(&client)).then_some(())).expect("it stops");
+    wait::until(PATIENCE, || (!is_listening(&relay)).then_some(())).expect("it stops");
     server.write_all(b"y").unwrap();
     client.read_exact(&mut [0]).unwrap();
     drop((client, server));
@@ -131,7 +131,7 @@ fn a_file_of_targets_that_takes_long_to_read_keeps_nobody_from_stopping_it() {
     let reading = wait::until(PATIENCE, || rustix::fs::open(&file, flags, Mode::empty()).ok());
     let _reading = reading.expect("the file is read");
     relay.signal(Signal::TERM);
-    wait::until(PATIENCE, || (!is_listening(&client)).then_some(())).expect("it stops");
+    wait::until(PATIENCE, || (!is_listening(&relay)).then_some(())).expect("it stops");
     drop((client, server));
     assert_eq!(relay.end().0, Some(0));
 }
