@@ -71,7 +71,8 @@ pub(crate) struct RelayArguments {
 
     /// Take who the client is from a PROXY header, version 1 or 2, that everybody must send.
     ///
-    /// Whoever reaches LISTEN may then claim to be anybody; see --accept-proxy-from.
+    /// Whoever reaches LISTEN may then claim to be anybody; see --accept-proxy-from. One that was
+    /// cut, or has another's CRC32C, is none.
     #[arg(long)]
     accept_proxy: bool,
 
@@ -84,6 +85,8 @@ pub(crate) struct RelayArguments {
     accept_proxy_from: Vec<Network>,
 
     /// Tell the target who the client is, in a PROXY header of this version.
+    ///
+    /// Checks send one as well, which says that there is no client.
     #[arg(long, value_name = "VERSION", value_enum)]
     send_proxy: Option<ProxyVersion>,
 

@@ -1,10 +1,13 @@
 //! Active checks: a target that does not accept connections gets none, until it does again.
 //!
-//! A check is a connection that is made and closed. One that fails may be an accident, so it
-//! takes several in a row either way.
+//! A check is a connection that is made and closed; a target that gets PROXY headers gets one of
+//! it, too, which says that there is no client. One that fails may be an accident, so it takes
+//! several in a row either way.
 //!
-//! Source: HAProxy, configuration manual, `fall` (3), `rise` (2), `inter` (2 s).
+//! Source: HAProxy, configuration manual, `fall` (3), `rise` (2), `inter` (2 s); its
+//! doc/proxy-protocol.txt §2.2 (LOCAL: "such as health checks").
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::connection::{connect, is_own_limit};
+use crate::endpoint::Endpoint;
+use crate::proxy::{self, Version};
 use crate::targets::{Target, TargetSet};
 
 /// Checks in a row that must fail before a target is down.
@@ -26,12 +31,14 @@ pub(crate) async fn check(
     mut targets: watch::Receiver<Arc<TargetSet>>,
     every: Option<Duration>,
     limit: Duration,
+    header: Option<Version>,
 ) {
+    let header: Arc<[u8]> = header.map_or_else(Vec::new, proxy::encode_local).into();
     let Some(every) = every else { return std::future::pending().await };
     loop {
         let mut checks = JoinSet::new();
         for target in targets.borrow_and_update().targets() {
-            checks.spawn(check_one(Arc::clone(target), every, limit));
+            checks.spawn(check_one(Arc::clone(target), every, limit, Arc::clone(&header)));
         }
         if targets.changed().await.is_err() {
             return std::future::pending().await;
@@ -39,13 +46,13 @@ pub(crate) async fn check(
     }
 }
 
-async fn check_one(target: Arc<Target>, every: Duration, limit: Duration) {
+async fn check_one(target: Arc<Target>, every: Duration, limit: Duration, header: Arc<[u8]>) {
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut opposed, mut is_blind) = (0, false);
     loop {
         tick.tick().await;
-        let connected = timeout(limit, connect(&target.endpoint)).await;
+        let connected = timeout(limit, look(&target.endpoint, &header)).await;
         if let Ok(Err(error)) = &connected
             && is_own_limit(error)
         {
@@ -69,4 +76,11 @@ async fn check_one(target: Arc<Target>, every: Duration, limit: Duration) {
             Err(_) => tracing::warn!("{} is down: no answer in {limit:?}", target.endpoint),
         }
     }
+}
+
+/// One check.
+async fn look(endpoint: &Endpoint, header: &[u8]) -> io::Result<()> {
+    let socket = connect(endpoint).await?;
+    // A new socket has room for all of it.
+    if header.is_empty() { Ok(()) } else { socket.try_send(header).map(|_| ()) }
 }

@@ -7,6 +7,7 @@
 mod connection;
 mod echo;
 mod endpoint;
+mod extensions;
 mod flow;
 mod health;
 mod metrics;

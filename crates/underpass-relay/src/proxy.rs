@@ -2,11 +2,13 @@
 //!
 //! A header that is announced must be there and be whole: whatever is not one ends the
 //! connection, since a client that could leave it out could claim to be anybody. Extensions
-//! (TLVs) are skipped and not passed on.
+//! (TLVs) are looked at no further than [`extensions`] does, and not passed on.
 //!
 //! Source: HAProxy, doc/proxy-protocol.txt §2.1 (version 1, at most 107 bytes), §2.2 (version 2).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::extensions;
 
 /// The longest line of version 1, its end included.
 const LINE_MAX: usize = 107;
@@ -55,6 +57,10 @@ pub(crate) enum Malformed {
     Kind,
     #[error("a PROXY header of {len} bytes")]
     Length { len: usize },
+    #[error("a PROXY header whose extension at byte {at} is not whole")]
+    Extension { at: usize },
+    #[error("a PROXY header whose checksum is of another one")]
+    Checksum,
 }
 
 /// Reads a header from the start of a stream; `None` if more of it has to come.
@@ -115,13 +121,23 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         return Err(Malformed::Kind);
     }
     let Some(rest) = rest.get(..rest_len) else { return Ok(None) };
-    let addresses = match (command, family) {
-        (0x21, 0x11) => Some(binary_v4(rest)),
-        (0x21, 0x21) => Some(binary_v6(rest)),
-        _ => return Ok(Some(Header { len, addresses: None })),
+    let header = |addresses| Ok(Some(Header { len, addresses }));
+    // LOCAL is discarded as a block; of an unspecified family the addresses' length is not known.
+    let addresses_len = match (command, family >> 4) {
+        (0x21, 1) => 12,
+        (0x21, 2) => 36,
+        (0x21, 3) => 216,
+        _ => return header(None),
     };
-    let addresses = addresses.flatten().ok_or(Malformed::Length { len })?;
-    Ok(Some(Header { len, addresses: Some(addresses) }))
+    if rest_len < addresses_len {
+        return Err(Malformed::Length { len });
+    }
+    extensions::check(bytes.get(..len).unwrap_or(bytes), FIXED + addresses_len)?;
+    header(match family {
+        0x11 => binary_v4(rest),
+        0x21 => binary_v6(rest),
+        _ => None,
+    })
 }
 
 fn binary_v4(bytes: &[u8]) -> Option<Addresses> {
@@ -142,6 +158,15 @@ fn binary_ports(source: IpAddr, destination: IpAddr, bytes: &[u8]) -> Option<Add
         source: (source, u16::from_be_bytes([a, b])).into(),
         destination: (destination, u16::from_be_bytes([c, d])).into(),
     })
+}
+
+/// The header for a connection that is the relay's own.
+pub(crate) fn encode_local(version: Version) -> Vec<u8> {
+    let mut header = encode(version, None);
+    if let (Version::V2, Some(command)) = (version, header.get_mut(SIGNATURE.len())) {
+        *command = 0x20;
+    }
+    header
 }
 
 /// The header for a connection; without addresses it says that they are not known.
@@ -259,12 +284,18 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_version_2_are_read_with_their_extensions_skipped() {
+    fn headers_of_version_2_are_read_with_their_extensions() {
         let v4 = [1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 0xff, 0xff];
         let with_extension = [&v4[..], &[4, 0, 1, 9]].concat();
+        let with_checksum = [&v4[..], b"\x03\0\x04\x7f\x6e\x70\x7f"].concat();
+        let behind_another = [&v4[..], b"\x04\0\x02\0\0\x03\0\x04\xf1\x91\x3f\x04"].concat();
         for (bytes, want) in [
             (binary(0x21, 0x11, &v4), addresses("1.2.3.4:1", "5.6.7.8:65535")),
             (binary(0x21, 0x11, &with_extension), addresses("1.2.3.4:1", "5.6.7.8:65535")),
+            (binary(0x21, 0x11, &with_checksum), addresses("1.2.3.4:1", "5.6.7.8:65535")),
+            (binary(0x21, 0x11, &behind_another), addresses("1.2.3.4:1", "5.6.7.8:65535")),
+            (binary(0x21, 0x12, &with_extension), None),
+            (binary(0x21, 0x00, &[4, 0]), None),
             (binary(0x20, 0x11, &v4), None),
             (binary(0x20, 0x00, &[]), None),
             // LOCAL: "discard the protocol block including the family".
@@ -288,8 +319,33 @@ mod tests {
         }
         assert_eq!(parse(&binary(0x21, 0x11, &[0; 11])), Err(Malformed::Length { len: 27 }));
         assert_eq!(parse(&binary(0x21, 0x21, &[0; 35])), Err(Malformed::Length { len: 51 }));
+        assert_eq!(parse(&binary(0x21, 0x31, &[0; 215])), Err(Malformed::Length { len: 231 }));
         let long = binary(0x21, 0x11, &[0; 4081]);
         assert_eq!(parse(&long[..16]), Err(Malformed::Length { len: 4097 }));
+    }
+
+    #[test]
+    fn extensions_that_are_cut_or_have_another_headers_checksum_are_refused() {
+        let v4 = [1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 0xff, 0xff];
+        for (extension, at) in [
+            (&b"\x04"[..], 28),
+            (b"\x04\0", 28),
+            (b"\x04\0\x01", 28),
+            (b"\x04\0\0\x05\0\x02x", 31),
+            (b"\x03\0\0", 28),
+            (b"\x03\0\x05\x7f\x6e\x70\x7f\0", 28),
+        ] {
+            let header = binary(0x21, 0x11, &[&v4, extension].concat());
+            assert_eq!(parse(&header), Err(Malformed::Extension { at }), "{extension:?}");
+            assert_eq!(parse(&header[..header.len() - 1]), Ok(None));
+        }
+        let with_checksum = [&v4[..], b"\x03\0\x04\x7f\x6e\x70\x7f"].concat();
+        // A bit of an address, of a port, of the checksum.
+        for at in [0, 11, 15, 18] {
+            let mut altered = with_checksum.clone();
+            altered[at] ^= 0x80;
+            assert_eq!(parse(&binary(0x21, 0x11, &altered)), Err(Malformed::Checksum), "{at}");
+        }
     }
 
     #[test]
@@ -300,6 +356,8 @@ mod tests {
         let rest = [1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 0xff, 0xff];
         assert_eq!(encode(Version::V2, v4), binary(0x21, 0x11, &rest));
         assert_eq!(encode(Version::V2, None), binary(0x21, 0x00, &[]));
+        assert_eq!(encode_local(Version::V1), b"PROXY UNKNOWN\r\n");
+        assert_eq!(encode_local(Version::V2), binary(0x20, 0x00, &[]));
         let mixed = addresses("1.2.3.4:1", "[::1]:2");
         assert_eq!(encode(Version::V1, mixed), b"PROXY TCP6 ::ffff:1.2.3.4 ::1 1 2\r\n");
     }

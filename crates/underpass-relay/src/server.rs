@@ -278,7 +278,12 @@ impl Relay {
                 _ = all_ended.recv() => {}
                 () = stop_on(&mut term, &mut int, &stop, self.path) => {}
                 () = reload_on(&mut hup, &self.from, &targets, &log) => {}
-                () = health::check(watched, self.check_every, settings.connect_timeout) => {}
+                () = health::check(
+                    watched,
+                    self.check_every,
+                    settings.connect_timeout,
+                    settings.send_proxy,
+                ) => {}
                 () = metrics::serve(self.metrics, counters) => {}
             }
         });

@@ -1,8 +1,10 @@
 //! The PROXY protocol on the wire: between the relay and the test, and with HAProxy.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use underpass_relay::{AcceptProxy, Version};
 use underpass_testkit::require;
@@ -10,6 +12,29 @@ use underpass_testkit::server::free_address;
 use underpass_testkit::skip::Capability::Program;
 
 use crate::fixture::{Running, accept, listener, options};
+
+const CHECK_EVERY: Duration = Duration::from_millis(20);
+
+/// HAProxy, for as long as the test lasts.
+struct HaProxy(Child);
+
+impl HaProxy {
+    fn start(directory: &Path, configuration: &str) -> Self {
+        let path = directory.join("configuration");
+        std::fs::write(&path, configuration).unwrap();
+        let mut haproxy = Command::new("haproxy");
+        // With -q it would close its standard output.
+        haproxy.args(["-db", "-f"]).arg(&path).stdout(Stdio::piped()).stderr(Stdio::null());
+        Self(haproxy.spawn().unwrap())
+    }
+}
+
+impl Drop for HaProxy {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
 
 fn read_all(mut stream: TcpStream) -> Vec<u8> {
     let mut got = Vec::new();
@@ -56,7 +81,7 @@ fn a_header_that_comes_in_is_passed_on_in_the_other_version() {
     (wanted.accept_proxy, wanted.send_proxy) = (AcceptProxy::FromEverybody, Some(Version::V1));
     let relay = Running::start(wanted);
     let header =
-        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\0\x51ext";
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\0\x51\x04\0\0";
     let stream = [&header[..], b"hello"].concat();
     let want = b"PROXY TCP4 1.2.3.4 5.6.7.8 80 81\r\nhello";
     // In one piece, and byte by byte.
@@ -77,14 +102,27 @@ fn a_client_without_a_header_is_closed_and_reaches_nobody() {
     let mut wanted = options(&[endpoint]);
     wanted.accept_proxy = AcceptProxy::FromEverybody;
     let relay = Running::start(wanted);
-    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 1.2.3.4\r\n", b"PROXY", b""] {
+    let binary = |rest: &[u8]| {
+        let len = u8::try_from(rest.len()).unwrap();
+        [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0", &[len][..], rest].concat()
+    };
+    let addresses = b"\x01\x02\x03\x04\x05\x06\x07\x08\0\x01\xff\xff";
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"PROXY TCP4 1.2.3.4\r\n",
+        b"PROXY",
+        b"",
+        // An extension that goes on behind the header; a checksum of another header.
+        &[binary(&[addresses, &b"\x04\0\x02x"[..]].concat()), b"x".to_vec()].concat(),
+        &binary(&[addresses, &b"\x03\0\x04\x7f\x6e\x70\x7e"[..]].concat()),
+    ] {
         let mut client = relay.connect();
         client.write_all(bytes).unwrap();
         // It may be closed already.
         client.shutdown(Shutdown::Write).unwrap_or_default();
         client.read(&mut [0]).unwrap_err();
     }
-    relay.until("ended_total{end=\"bad-header\"}", 4);
+    relay.until("ended_total{end=\"bad-header\"}", 6);
     target.set_nonblocking(true).unwrap();
     target.accept().unwrap_err();
 }
@@ -94,7 +132,11 @@ fn a_client_without_a_header_is_closed_and_reaches_nobody() {
 fn haproxy_understands_both_versions_and_is_understood() {
     require!(Program("haproxy"));
     let dir = tempfile::tempdir().unwrap();
-    for (version, word) in [(Version::V1, "send-proxy"), (Version::V2, "send-proxy-v2")] {
+    for (version, word) in [
+        (Version::V1, "send-proxy"),
+        (Version::V2, "send-proxy-v2"),
+        (Version::V2, "send-proxy-v2 proxy-v2-options crc32c"),
+    ] {
         let (target, endpoint) = listener();
         let (front, back) = (free_address().unwrap(), free_address().unwrap());
         let mut wanted = options(&[back.to_string().parse().unwrap()]);
@@ -107,10 +149,7 @@ fn haproxy_understands_both_versions_and_is_understood() {
              listen back\n bind {back} accept-proxy\n server target {endpoint} send-proxy\n",
             relay.endpoint,
         );
-        let path = dir.path().join(word);
-        std::fs::write(&path, configuration).unwrap();
-        let haproxy = Command::new("haproxy").arg("-db").arg("-q").arg("-f").arg(&path).spawn();
-        let mut haproxy = haproxy.unwrap();
+        let _haproxy = HaProxy::start(dir.path(), &configuration);
         let stream = underpass_testkit::wait::until(crate::fixture::PATIENCE, || {
             TcpStream::connect(front).ok()
         });
@@ -120,8 +159,38 @@ fn haproxy_understands_both_versions_and_is_understood() {
         let from = client.local_addr().unwrap().port();
         let header = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} {}\r\n", front.port());
         let got = read_all(accept(&target));
-        haproxy.kill().unwrap();
-        haproxy.wait().unwrap();
         assert_eq!(String::from_utf8(got).unwrap(), format!("{header}hello"));
+    }
+}
+
+/// A target that wants headers sees a client that breaks off in every check without one.
+#[test]
+fn a_check_of_a_target_that_wants_headers_is_no_error_there() {
+    require!(Program("haproxy"));
+    let dir = tempfile::tempdir().unwrap();
+    for version in [Version::V1, Version::V2] {
+        let (target, endpoint) = listener();
+        let back = free_address().unwrap();
+        let configuration = format!(
+            "global\n log stdout format raw local0\n\
+             defaults\n mode tcp\n log global\n option tcplog\n\
+             timeout connect 5s\n timeout client 20s\n timeout server 20s\n\
+             listen back\n bind {back} accept-proxy\n server target {endpoint}\n",
+        );
+        let mut haproxy = HaProxy::start(dir.path(), &configuration);
+        let mut wanted = options(&[back.to_string().parse().unwrap()]);
+        (wanted.send_proxy, wanted.check_every) = (Some(version), Some(CHECK_EVERY));
+        let relay = Running::start(wanted);
+        // A check goes through to what stands behind; three of them do before it is up again.
+        for _ in 0..5 {
+            drop(accept(&target));
+        }
+        relay.until(&format!("target_up{{target=\"{back}\"}}"), 1);
+        let mut log = BufReader::new(haproxy.0.stdout.take().unwrap());
+        let mut lines = String::new();
+        while lines.matches(" back back/target ").count() < 5 {
+            assert!(log.read_line(&mut lines).unwrap() > 0, "{lines}");
+        }
+        assert!(!lines.contains("PROXY"), "{lines}");
     }
 }
