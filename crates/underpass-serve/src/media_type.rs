@@ -6,9 +6,14 @@
 //!
 //! Source: RFC 9110 §8.3; RFC 9239 (text/javascript); WHATWG Fetch, "X-Content-Type-Options".
 
+use std::cmp::Ordering;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use http::HeaderValue;
+
+/// Lines of an extension in lower case, a space and its media type, sorted; all of it ASCII.
+const TABLE: &str = include_str!(concat!(env!("OUT_DIR"), "/media_types.txt"));
 
 /// What a name says nothing about (RFC 2046 §4.5.1).
 const UNKNOWN: &str = "application/octet-stream";
@@ -16,7 +21,8 @@ const UNKNOWN: &str = "application/octet-stream";
 /// The `Content-Type` of a file of this name, by its extension in any letter case.
 #[must_use]
 pub(crate) fn of(name: &Path) -> HeaderValue {
-    let known = match new_mime_guess::from_path(name).first_raw() {
+    let extension = name.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+    let known = match extension.and_then(|extension| look_up(&extension)) {
         // RFC 9239 §6.1: an obsolete alias.
         Some("application/javascript") => "text/javascript",
         Some(known) => known,
@@ -27,6 +33,21 @@ pub(crate) fn of(name: &Path) -> HeaderValue {
     }
     HeaderValue::try_from(format!("{known}; charset=utf-8"))
         .expect("registered media types are visible ASCII")
+}
+
+/// Halves the table until the line is found.
+fn look_up(extension: &str) -> Option<&'static str> {
+    let mut lines = TABLE;
+    loop {
+        let middle = lines[..lines.len() / 2].rfind('\n').map_or(0, |at| at + 1);
+        let (line, after) = lines[middle..].split_once('\n')?;
+        let (found, media_type) = line.split_once(' ')?;
+        match found.cmp(extension) {
+            Ordering::Equal => return Some(media_type),
+            Ordering::Less => lines = after,
+            Ordering::Greater => lines = &lines[..middle],
+        }
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +79,17 @@ mod tests {
         ] {
             assert_eq!(of(Path::new(name)), media_type, "{name}");
         }
+    }
+
+    #[test]
+    fn every_line_of_the_table_is_found_and_nothing_else() {
+        assert!(TABLE.is_ascii() && TABLE.lines().count() > 1000);
+        for line in TABLE.lines() {
+            let (extension, media_type) = line.split_once(' ').unwrap();
+            assert_eq!(look_up(extension), Some(media_type), "{extension}");
+            assert_eq!(look_up(&format!("{extension}~")), None);
+        }
+        assert_eq!((look_up(""), look_up("!")), (None, None));
     }
 
     #[test]

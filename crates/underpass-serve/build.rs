@@ -1,0 +1,24 @@
+//! Writes the table of media types as text, which a program searches where it lies.
+//!
+//! As the slices of slices that it comes as, the loader would write to each of its 28 pages at
+//! every start of a program that serves nothing.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+fn main() {
+    let extensions = new_mime_guess::get_extensions("*", "*").expect("there are extensions");
+    let types: BTreeMap<String, &str> = extensions
+        .iter()
+        .filter_map(|extension| {
+            let media_type = new_mime_guess::from_ext(extension).first_raw()?;
+            Some((extension.to_ascii_lowercase(), media_type))
+        })
+        .collect();
+    let lines = types.iter().map(|(extension, media_type)| format!("{extension} {media_type}\n"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    fs::write(out.join("media_types.txt"), lines.collect::<String>()).expect("it can be written");
+    println!("cargo::rerun-if-changed=build.rs");
+}
