@@ -17,6 +17,7 @@ use underpass_serve::access_log::Sink;
 
 use crate::compare::CompareArguments;
 use crate::copy::CopyArguments;
+use crate::deferred::Deferred;
 use crate::echo::EchoArguments;
 use crate::explain::ExplainArguments;
 use crate::relay::RelayArguments;
@@ -40,15 +41,15 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve a directory over HTTP.
-    Serve(ServeArguments),
+    Serve(Deferred<ServeArguments>),
     /// Copy bytes between files, streams, sockets and URLs.
-    Copy(CopyArguments),
+    Copy(Deferred<CopyArguments>),
     /// Relay connections to one of several targets, by splice.
-    Relay(RelayArguments),
+    Relay(Deferred<RelayArguments>),
     /// Send back to each client what it sends, by splice.
-    Echo(EchoArguments),
+    Echo(Deferred<EchoArguments>),
     /// Compare every way of moving a file's bytes, measured on this machine.
-    Compare(CompareArguments),
+    Compare(Deferred<CompareArguments>),
     /// Carry out one order of a comparison, which comes over standard input.
     #[command(hide = true)]
     MeasureEnd,
@@ -56,7 +57,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     MeasureClaim,
     /// Explain what share of a program's file bytes left by reference, and why not all.
-    Explain(ExplainArguments),
+    Explain(Deferred<ExplainArguments>),
     /// Stop, and become a command when continued; explain starts commands so.
     #[command(hide = true)]
     Become {
@@ -212,6 +213,18 @@ mod tests {
     }
 
     #[test]
+    fn a_command_says_of_itself_what_the_list_says_of_it() {
+        let listed = Arguments::command();
+        let mut defined = listed.clone();
+        defined.build();
+        for command in listed.get_subcommands() {
+            let itself = defined.find_subcommand(command.get_name()).unwrap();
+            let about = |command: &clap::Command| command.get_about().unwrap().to_string();
+            assert_eq!(about(itself), about(command));
+        }
+    }
+
+    #[test]
     fn an_address_may_be_a_port_alone() {
         for (text, address_text) in [
             ("8080", "127.0.0.1:8080"),
@@ -253,7 +266,7 @@ mod tests {
             let Command::Serve(wanted) = Arguments::try_parse_from(words).unwrap().command else {
                 panic!("the command is serve");
             };
-            assert_eq!(wanted.stability, policy);
+            assert_eq!(wanted.0.stability, policy);
         }
     }
 }

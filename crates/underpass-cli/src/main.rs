@@ -7,6 +7,7 @@
 mod args;
 mod compare;
 mod copy;
+mod deferred;
 mod echo;
 mod exit;
 mod explain;
@@ -26,14 +27,14 @@ fn main() -> ExitCode {
         show_events();
     }
     let (name, outcome) = match arguments.command {
-        Command::Serve(wanted) => ("serve", serve::run(wanted)),
-        Command::Copy(wanted) => ("copy", copy::run(wanted)),
-        Command::Relay(wanted) => ("relay", relay::run(wanted)),
-        Command::Echo(wanted) => ("echo", echo::run(wanted)),
-        Command::Compare(wanted) => ("compare", compare::run(wanted)),
+        Command::Serve(wanted) => ("serve", serve::run(wanted.0)),
+        Command::Copy(wanted) => ("copy", copy::run(wanted.0)),
+        Command::Relay(wanted) => ("relay", relay::run(wanted.0)),
+        Command::Echo(wanted) => ("echo", echo::run(wanted.0)),
+        Command::Compare(wanted) => ("compare", compare::run(wanted.0)),
         Command::MeasureEnd => ("measure-end", compare::serve()),
         Command::MeasureClaim => ("measure-claim", compare::serve_claim()),
-        Command::Explain(wanted) => ("explain", explain::run(wanted)),
+        Command::Explain(wanted) => ("explain", explain::run(wanted.0)),
         Command::Become { command } => ("explain", explain::become_command(&command)),
         Command::Completions { shell } => ("completions", generate::completions(shell)),
         Command::Man { command } => ("man", generate::man(command.as_deref())),

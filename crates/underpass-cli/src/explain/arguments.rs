@@ -9,7 +9,7 @@ use underpass_measure::explain::watch::Tier;
 /// A week: longer than any watch, and short enough for every clock.
 const SECONDS_MAX: f64 = 604_800.0;
 
-/// Explain how a program's file bytes leave: by reference or copied, and why.
+/// Explain what share of a program's file bytes left by reference, and why not all.
 ///
 /// Watches a running process with its children, or runs a command, and says what share of the
 /// bytes that went from files to TCP sockets left by reference and what share the processor

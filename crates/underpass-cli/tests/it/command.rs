@@ -41,6 +41,7 @@ fn help_shows_examples_and_what_is_not_copied() {
     let help = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0));
     for part in [
+        "Nothing outside of DIR is ever reached",
         "[default: 127.0.0.1:8080]",
         "[default: guard]",
         "one for each processor",
