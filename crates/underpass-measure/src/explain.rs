@@ -18,6 +18,7 @@ mod pace;
 pub(crate) mod proc;
 mod reading;
 pub mod reasons;
+mod refusal;
 pub mod report;
 mod seen_calls;
 mod socket;

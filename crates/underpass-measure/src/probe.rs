@@ -24,9 +24,10 @@ mod sockets;
 mod toll;
 mod transmit;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -55,6 +56,12 @@ pub enum ProbeError {
     /// The kernel does not tell its types, or lacks one.
     #[error(transparent)]
     Types(#[from] BtfError),
+    /// The kernel's programs see other numbers of processes than this one.
+    #[error(
+        "processes have other numbers here than outside, in a PID namespace, and BPF sees those; \
+         run it outside the container"
+    )]
+    Namespace,
     /// bpf(2) is not permitted.
     #[error("bpf is not permitted; it takes root, or CAP_BPF and CAP_PERFMON")]
     Forbidden,
@@ -146,12 +153,16 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Forbidden`] without the capabilities; [`ProbeError::Types`] without type
+    /// [`ProbeError::Forbidden`] without the capabilities; [`ProbeError::Namespace`] in a
+    /// container that numbers its processes itself; [`ProbeError::Types`] without type
     /// information; the others where this kernel differs from those known.
     pub fn load(sight: Sight) -> Result<Self, ProbeError> {
         let architecture = std::env::consts::ARCH;
         if architecture != "x86_64" {
             return Err(ProbeError::Architecture { architecture });
+        }
+        if is_in_pid_namespace() {
+            return Err(ProbeError::Namespace);
         }
         let maps = Maps::new().map_err(|source| failed("making a map", source))?;
         let mut offsets = offsets_of_kernel()?.clone();
@@ -227,6 +238,28 @@ impl Probe {
         set.map_err(|source| failed("following a process", source))
     }
 
+    /// Forgets a process that ended before it was followed, of whose end the kernel does not tell:
+    /// its number would be believed of the next one to have it.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Call`] if the map cannot be written.
+    pub fn unfollow(&self, process: u32) -> Result<(), ProbeError> {
+        let removed = self.maps.followed.remove(&process.to_ne_bytes());
+        removed.map_err(|source| failed("forgetting a process", source))
+    }
+
+    /// Who is followed: of those that were, all that have not ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Call`] if the map cannot be read.
+    pub fn followed(&self) -> Result<BTreeSet<u32>, ProbeError> {
+        let entries = self.maps.followed.entries();
+        let entries = entries.map_err(|source| failed("reading a map", source))?;
+        Ok(entries.iter().map(|(key, _)| layout::process_in(key)).collect())
+    }
+
     /// What was seen since the probe was loaded. Counts are those of one moment only if the
     /// processes are quiet.
     ///
@@ -292,6 +325,13 @@ fn offsets_of_kernel() -> Result<&'static Offsets, BtfError> {
     }
     let offsets = Offsets::of(&Btf::of_kernel()?)?;
     Ok(OFFSETS.get_or_init(|| offsets))
+}
+
+/// Whether this process is in another PID namespace than the first, as in a container. Source:
+/// linux/proc_ns.h, `PROC_PID_INIT_INO`; pid_namespaces(7).
+fn is_in_pid_namespace() -> bool {
+    const FIRST: u64 = 0xEFFF_FFFC;
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() != FIRST)
 }
 
 fn named(inode: u64, process: u32, value: &[u8]) -> Socket {

@@ -24,6 +24,7 @@ use underpass_sys::perf::{self, Ring};
 
 use crate::call;
 use crate::evidence::Evidence;
+use crate::explain::proc;
 use account::Account;
 pub(crate) use account::UPPER_LAYER;
 use descriptors::{Descriptor, End};
@@ -113,7 +114,6 @@ pub(crate) struct Trace {
     formats: Formats,
     filter: CString,
     processors: Vec<Processor>,
-    followed: BTreeSet<u32>,
     account: Account,
     /// Questions to /proc so far.
     asked: usize,
@@ -146,7 +146,6 @@ impl Trace {
         let trace = Self {
             filter: filter(),
             processors: numbers(&online).into_iter().map(processor).collect(),
-            followed: BTreeSet::new(),
             account: Account::default(),
             asked: 0,
             later: Vec::new(),
@@ -164,22 +163,22 @@ impl Trace {
     ///
     /// Those of perf_event_open(2); not that it has ended meanwhile.
     pub(crate) fn follow(&mut self, process: u32) -> Result<(), TraceError> {
-        self.account.known(process);
+        let mut tried = BTreeSet::new();
         loop {
             // Threads that began since are recorded already.
             self.drain(now());
-            let threads = look::threads(process);
-            let is_new = |thread: &u32| {
-                !self.followed.contains(thread) && !self.account.begun.contains(thread)
-            };
-            let news: Vec<u32> = threads.into_iter().filter(is_new).collect();
+            let is_known =
+                |thread: u32| tried.contains(&thread) || self.account.follows(process, thread);
+            let threads = proc::threads(process);
+            let news: Vec<u32> = threads.filter(|thread| !is_known(*thread)).collect();
             if news.is_empty() {
                 break;
             }
             for thread in news {
-                self.followed.insert(thread);
+                tried.insert(thread);
                 match self.follow_thread(thread) {
-                    Ok(()) | Err(TraceError::Call { source: Errno::SRCH, .. }) => {}
+                    Ok(()) => self.account.follow(process, thread),
+                    Err(TraceError::Call { source: Errno::SRCH, .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -279,6 +278,11 @@ impl Trace {
         for record in &records {
             self.account.enter(record);
         }
+    }
+
+    /// Who was followed and has not ended, up to the last look.
+    pub(crate) fn living(&self) -> BTreeSet<u32> {
+        self.account.living()
     }
 
     /// What was seen up to the last look.

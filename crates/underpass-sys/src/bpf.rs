@@ -18,6 +18,7 @@ enum Command {
     MapCreate = 0,
     MapLookup = 1,
     MapUpdate = 2,
+    MapDelete = 3,
     MapNextKey = 4,
     ProgramLoad = 5,
     RawTracepointOpen = 17,
@@ -130,6 +131,18 @@ pub fn update(map: BorrowedFd<'_>, lens: MapLens, key: &[u8], value: &[u8]) -> R
     let attributes = element(map, key, value.as_ptr().addr() as u64);
     // SAFETY: bpf(2), `BPF_MAP_UPDATE_ELEM`: reads a key and a value of the map's lengths.
     unsafe { call(Command::MapUpdate, &attributes) }.map(|_| ())
+}
+
+/// Takes a key and its value out of a map.
+///
+/// # Errors
+///
+/// `ENOENT` if there is no such key; `EINVAL` for a length that differs from the map's.
+pub fn delete(map: BorrowedFd<'_>, lens: MapLens, key: &[u8]) -> Result<(), Errno> {
+    lens.check(key, None)?;
+    let attributes = element(map, key, 0);
+    // SAFETY: bpf(2), `BPF_MAP_DELETE_ELEM`: reads a key of the map's length.
+    unsafe { call(Command::MapDelete, &attributes) }.map(|_| ())
 }
 
 /// Replaces `key` by the key after it; by the first one if the map lacks `key`.
@@ -257,6 +270,9 @@ mod tests {
         assert_eq!(next_key(map.as_fd(), LENS, &mut key), Err(Errno::NOENT));
         assert_eq!(lookup(map.as_fd(), LENS, &8_u32.to_ne_bytes(), &mut value), Err(Errno::NOENT));
         assert_eq!(lookup(map.as_fd(), LENS, &[0; 3], &mut value), Err(Errno::INVAL));
+        delete(map.as_fd(), LENS, &7_u32.to_ne_bytes()).unwrap();
+        assert_eq!(delete(map.as_fd(), LENS, &7_u32.to_ne_bytes()), Err(Errno::NOENT));
+        assert_eq!(lookup(map.as_fd(), LENS, &7_u32.to_ne_bytes(), &mut value), Err(Errno::NOENT));
     }
 
     #[test]

@@ -93,8 +93,9 @@ What it needs:
   To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Where BPF is locked, root or
   CAP_PERFMON with a readable tracefs (tier B): calls, and whether packets had pages at all, tell
   what was copied for certain and what left by reference likely; --min-by-reference then never
-  passes. Without either the same user's processes can be watched by their counters alone
-  (tier C), which say nothing of copies; it says so.";
+  passes. So it is in a container that numbers its processes itself. Without either the same
+  user's processes can be watched by their counters alone (tier C), which say nothing of copies;
+  it says so.";
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: Option<f64> = text.parse().ok();

@@ -158,6 +158,69 @@ fn a_watch_of_no_process_or_of_two_things_is_refused() {
 }
 
 #[test]
+fn in_a_pid_namespace_it_sees_what_calls_tell_and_says_why_not_more() {
+    require!(Root);
+    require!(Tracepoints);
+    require!(Program("unshare"));
+    require!(Program("python3"));
+    let dir = site(LEN);
+    let program = "
+import os, socket, threading
+listener = socket.create_server(('127.0.0.1', 0))
+peer = socket.create_connection(listener.getsockname())
+sink = listener.accept()[0]
+file, at = os.open('a.bin', os.O_RDONLY), 0
+size = os.fstat(file).st_size
+threading.Thread(target=lambda: sink.recv(size, socket.MSG_WAITALL)).start()
+while at < size:
+    at += os.sendfile(peer.fileno(), file, at, size - at)
+";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_underpass")]);
+    command.args(["explain", "--json", "--", "python3", "-c", program]).current_dir(dir.path());
+    let output = command.output().unwrap();
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let why = "watching python3 in tier B (processes have other numbers here than outside";
+    assert!(stderr.starts_with(why), "{stderr}");
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(summary["report"]["total"]["by_reference_bytes"], LEN, "{stdout}");
+}
+
+#[test]
+fn what_is_no_process_to_watch_is_named() {
+    // kthreadd, where the first PID namespace is seen.
+    let comm = std::fs::read_to_string("/proc/2/comm").unwrap_or_default();
+    if comm == "kthreadd\n" {
+        refused(2, "process 2 (kthreadd) is a thread of the kernel");
+    }
+    let (end, begin) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel());
+    let other = std::thread::spawn(move || {
+        begin.0.send(rustix::thread::gettid().as_raw_pid().cast_unsigned()).unwrap();
+        end.1.recv().unwrap_err();
+    });
+    let thread = begin.1.recv().unwrap();
+    refused(thread, &format!("{thread} is a thread of process {} (it-", std::process::id()));
+    drop(end.0);
+    other.join().unwrap();
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let process = child.id();
+    let state = || std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let patience = std::time::Duration::from_secs(10);
+    underpass_testkit::wait::until(patience, || state().contains(") Z ").then_some(())).unwrap();
+    refused(process, &format!("process {process} (true) has ended, and only its parent"));
+    child.wait().unwrap();
+}
+
+fn refused(process: u32, why: &str) {
+    let output = underpass(&["explain", &process.to_string()]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.starts_with(&format!("underpass explain: {why}")), "{stderr}");
+}
+
+#[test]
 fn without_privileges_it_says_its_tier_and_what_it_cannot_know() {
     require!(Root);
     require!(Program("setpriv"));

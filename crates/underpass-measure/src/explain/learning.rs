@@ -21,9 +21,6 @@ use crate::explain::proc::{self, Area};
 /// Directory entries looked at for the names of files that were never seen open.
 const ENTRIES_MAX: usize = 50_000;
 
-/// From so many processes on it is asked first which of them are still there.
-const MANY: usize = 32;
-
 /// What is known so far.
 #[derive(Debug, Default)]
 pub(crate) struct Learning {
@@ -38,14 +35,10 @@ pub(crate) struct Learning {
 }
 
 impl Learning {
-    /// Looks at processes; those that are gone keep what is known of them.
-    pub(crate) fn look_at(&mut self, processes: &BTreeSet<u32>) {
-        // Most of many have ended, and each would be asked for in vain.
-        let there = (processes.len() > MANY).then(proc::all);
+    /// Looks at processes that are there; of those that are gone stays known what was.
+    pub(crate) fn look_at(&mut self, processes: impl IntoIterator<Item = u32>) {
         for process in processes {
-            if there.as_ref().is_none_or(|there| there.contains(process)) {
-                self.look_at_one(*process);
-            }
+            self.look_at_one(process);
         }
     }
 
@@ -252,23 +245,12 @@ mod tests {
         std::fs::write(file.path(), "a").unwrap();
         let mut learning = Learning::default();
         let own = std::process::id();
-        learning.look_at(&[own].into());
+        learning.look_at([own]);
         let key = key_of(&file.as_file().metadata().unwrap());
         assert_eq!(learning.context.paths.get(&key).map(PathBuf::as_path), Some(file.path()));
         let name = learning.context.program_of(own);
         assert!(name.starts_with("underpass_measure"), "{name}");
         assert!(!learning.context.file_systems.is_empty());
-    }
-
-    #[test]
-    fn one_that_is_there_is_looked_at_among_many_that_have_ended() {
-        let own = std::process::id();
-        // Beyond what pid_max may be.
-        let mut processes: BTreeSet<u32> = (1 << 23..(1 << 23) + 2 * 32).collect();
-        processes.insert(own);
-        let mut learning = Learning::default();
-        learning.look_at(&processes);
-        assert_eq!(learning.context.programs.keys().collect::<Vec<_>>(), [&own]);
     }
 
     #[test]

@@ -48,14 +48,14 @@ impl Counters {
     }
 
     /// Looks at processes.
-    pub(crate) fn look_at(&mut self, processes: &BTreeSet<u32>) {
+    pub(crate) fn look_at(&mut self, processes: impl IntoIterator<Item = u32>) {
         for process in processes {
             let base = format!("/proc/{process}");
             let Ok(io) = std::fs::read_to_string(format!("{base}/io")) else { continue };
             let counters = proc::counters(&io);
-            self.first.entry(*process).or_insert_with(|| counters.clone());
-            self.last.insert(*process, counters);
-            self.look_at_descriptors(*process, Path::new(&base));
+            self.first.entry(process).or_insert_with(|| counters.clone());
+            self.last.insert(process, counters);
+            self.look_at_descriptors(process, Path::new(&base));
         }
     }
 
@@ -108,10 +108,10 @@ mod tests {
     fn what_this_process_reads_between_two_looks_is_counted() {
         let own = std::process::id();
         let mut counters = Counters::default();
-        counters.look_at(&[own].into());
+        counters.look_at([own]);
         let mut zeros = vec![0; 1 << 20];
         std::fs::File::open("/dev/zero").unwrap().read_exact(&mut zeros).unwrap();
-        counters.look_at(&[own].into());
+        counters.look_at([own]);
         let counted = counters.counted(|_| "it".into());
         assert_eq!((counted.len(), counted[0].program.as_str()), (1, "it"));
         assert!(counted[0].read_bytes >= 1 << 20, "{counted:?}");

@@ -3,7 +3,8 @@
 //! Reading is pure here: text in, values out; a line that cannot be read is left out, since a
 //! later kernel may add some.
 //!
-//! Source: proc_pid_stat(5), proc_pid_maps(5), proc_pid_mountinfo(5), proc_pid_io(5).
+//! Source: proc_pid_stat(5), proc_pid_status(5), proc_pid_task(5), proc_pid_maps(5),
+//! proc_pid_mountinfo(5), proc_pid_io(5).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,6 +15,9 @@ use crate::explain::context::{FileKey, Mapping};
 /// Libraries that encrypt in user space.
 const TLS_LIBRARIES: [&str; 5] =
     ["libssl.so", "libssl3.so", "libgnutls.so", "libmbedtls.so", "_rustls"];
+
+/// linux/sched.h.
+const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// A line of `maps`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,29 +41,46 @@ pub(crate) fn numbers<N: FromStr>(directory: &str) -> impl Iterator<Item = N> + 
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Every process there is.
-pub(crate) fn all() -> BTreeSet<u32> {
-    numbers("/proc").collect()
+/// What `stat` says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) parent: u32,
+    /// Whether it is of the kernel's own, without files.
+    pub(crate) is_of_kernel: bool,
+    /// When it began, in ticks since the machine did: with the number, it is that of one process.
+    pub(crate) began: u64,
+    /// Whether its first thread has ended.
+    has_ended: bool,
 }
 
-/// Every process's parent, by process.
-pub(crate) fn parents() -> BTreeMap<u32, u32> {
-    let processes = all();
-    let parent = |process: u32| Some((process, parent_of(&text(process, "stat")?)?));
-    processes.into_iter().filter_map(parent).collect()
+/// Every process, by number.
+pub(crate) fn all() -> BTreeMap<u32, Status> {
+    let process = |process: u32| Some((process, status(process)?));
+    numbers("/proc").filter_map(process).collect()
 }
 
-/// The parent in a `stat`: the second field after the name, which may hold blanks and brackets.
-fn parent_of(stat: &str) -> Option<u32> {
+/// The status of a process.
+pub(crate) fn status(process: u32) -> Option<Status> {
+    status_in(&text(process, "stat")?)
+}
+
+/// Reads `stat` from behind the name, which may hold blanks and brackets.
+fn status_in(stat: &str) -> Option<Status> {
     let (_, after) = stat.rsplit_once(") ")?;
-    after.split_whitespace().nth(1)?.parse().ok()
+    let mut fields = after.split_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let flags: u32 = fields.nth(4)?.parse().ok()?;
+    let began = fields.nth(12)?.parse().ok()?;
+    let has_ended = matches!(state, "Z" | "X");
+    Some(Status { parent, is_of_kernel: flags & PF_KTHREAD != 0, began, has_ended })
 }
 
 /// A process and all that descend from it.
-pub(crate) fn family(process: u32, parents: &BTreeMap<u32, u32>) -> BTreeSet<u32> {
+pub(crate) fn family(process: u32, all: &BTreeMap<u32, Status>) -> BTreeSet<u32> {
     let mut family = BTreeSet::from([process]);
     loop {
-        let children = parents.iter().filter(|(_, parent)| family.contains(parent));
+        let children = all.iter().filter(|(_, status)| family.contains(&status.parent));
         let more: Vec<u32> =
             children.map(|(child, _)| *child).filter(|child| !family.contains(child)).collect();
         if more.is_empty() {
@@ -71,9 +92,30 @@ pub(crate) fn family(process: u32, parents: &BTreeMap<u32, u32>) -> BTreeSet<u32
 
 /// Whether a process exists and is more than a status that its parent has not asked for.
 pub(crate) fn is_running(process: u32) -> bool {
-    let stat = text(process, "stat").unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, after)| after.chars().next());
-    state.is_some_and(|state| state != 'Z' && state != 'X')
+    status(process).is_some_and(|status| is_there(process, status))
+}
+
+/// The same of one whose status is known.
+pub(crate) fn is_there(process: u32, status: Status) -> bool {
+    // The others of its threads may outlive the first.
+    !status.has_ended || threads(process).any(|thread| is_thread_running(process, thread))
+}
+
+/// The threads of a process; none if it is gone.
+pub(crate) fn threads(process: u32) -> impl Iterator<Item = u32> {
+    numbers(&format!("/proc/{process}/task"))
+}
+
+fn is_thread_running(process: u32, thread: u32) -> bool {
+    let stat = text(process, &format!("task/{thread}/stat"));
+    stat.as_deref().and_then(status_in).is_some_and(|status| !status.has_ended)
+}
+
+/// The process that a number is of: itself, or that of which it is a thread.
+pub(crate) fn process_of(number: u32) -> Option<u32> {
+    let status = text(number, "status")?;
+    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    process.trim().parse().ok()
 }
 
 /// Reads `maps`.
@@ -173,7 +215,7 @@ mod tests {
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
         let process = child.id();
         assert!(is_running(process), "{:?}", text(process, "stat"));
-        assert_eq!(parents().get(&process), Some(&std::process::id()));
+        assert_eq!(all()[&process].parent, std::process::id());
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!is_running(process));
@@ -192,17 +234,23 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_is_found_behind_a_name_with_blanks_and_brackets() {
-        assert_eq!(parent_of("12 (a) S 1 (b c) S 34 12 12 0 -1"), Some(34));
-        assert_eq!(parent_of("12 (x) Z 7 0"), Some(7));
-        assert_eq!(parent_of("nonsense"), None);
+    fn a_status_is_read_behind_a_name_with_blanks_and_brackets() {
+        let after = "34 12 12 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2";
+        let status = Status { parent: 34, is_of_kernel: false, began: 98_765, has_ended: false };
+        assert_eq!(status_in(&format!("12 (a) S 1 (b c) S {after}")), Some(status));
+        let ended = Status { has_ended: true, ..status };
+        assert_eq!(status_in(&format!("12 (x) Z {after}")), Some(ended));
+        assert_eq!(status_in("12 (x) S 34"), None);
+        assert_eq!(status_in("nonsense"), None);
     }
 
     #[test]
     fn a_family_is_all_generations_and_nobody_else() {
-        let parents = [(2, 1), (3, 2), (4, 3), (9, 1), (10, 9)].into();
-        assert_eq!(family(2, &parents), [2, 3, 4].into());
-        assert_eq!(family(77, &parents), [77].into());
+        let child = |parent| Status { parent, is_of_kernel: false, began: 0, has_ended: false };
+        let all = [(2, 1), (3, 2), (4, 3), (9, 1), (10, 9)];
+        let all = all.map(|(process, parent)| (process, child(parent))).into();
+        assert_eq!(family(2, &all), [2, 3, 4].into());
+        assert_eq!(family(77, &all), [77].into());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Children that exist already are followed one by one, and since one may fork between two
 //! looks, until a look finds nobody new.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -13,11 +13,13 @@ use crate::explain::learning::Learning;
 use crate::explain::likely::Left;
 use crate::explain::outside::{Counted, Counters};
 use crate::explain::pace::Pace;
-use crate::explain::proc;
+use crate::explain::proc::{self, Status};
+pub use crate::explain::refusal::WatchError;
+use crate::explain::refusal::require_watchable;
 use crate::explain::report::{Report, Shortfall};
 use crate::permitted::Permitted;
-use crate::probe::{Probe, ProbeError, Sight};
-use crate::trace::{Seen, Trace, TraceError};
+use crate::probe::{Probe, Sight};
+use crate::trace::{Seen, Trace};
 use crate::words::of;
 
 /// What the watcher is privileged to know.
@@ -31,24 +33,6 @@ pub enum Tier {
     C,
     /// Neither: names only.
     D,
-}
-
-/// Why there is no watch.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WatchError {
-    /// The process does not exist.
-    #[error("there is no process {process} that this user may see; 'pgrep -a NAME' finds one")]
-    NoProcess {
-        /// Its number.
-        process: u32,
-    },
-    /// The probe failed while it watched.
-    #[error(transparent)]
-    Probe(#[from] ProbeError),
-    /// The trace failed while it watched.
-    #[error(transparent)]
-    Trace(#[from] TraceError),
 }
 
 /// What was seen, for a reader.
@@ -124,7 +108,11 @@ pub struct Watch {
     learning: Learning,
     pace: Option<Pace>,
     root: u32,
+    /// All that were ever followed.
     followed: BTreeSet<u32>,
+    /// Those of them that were there at the last look, and when they began. The number of one that
+    /// has ended may be a stranger's, and is not believed.
+    there: BTreeMap<u32, u64>,
     start: Instant,
 }
 
@@ -147,18 +135,20 @@ impl Watch {
     ///
     /// Those of [`start`](Self::start).
     pub fn start_within(process: u32, most: Tier) -> Result<Self, WatchError> {
-        if std::fs::metadata(format!("/proc/{process}")).is_err() {
-            return Err(WatchError::NoProcess { process });
-        }
+        require_watchable(process)?;
         let mut watch = Self {
             eyes: Eyes::of(process, most),
             learning: Learning::default(),
             pace: None,
             root: process,
             followed: BTreeSet::new(),
+            there: BTreeMap::new(),
             start: Instant::now(),
         };
         watch.look()?;
+        if watch.there.is_empty() {
+            return Err(WatchError::NoProcess { process });
+        }
         Ok(watch)
     }
 
@@ -235,21 +225,27 @@ impl Watch {
         let is_first = self.followed.is_empty();
         let seen = match &mut self.eyes {
             // What is forked from now on is followed by the kernel itself.
-            Eyes::Pages(probe) if !is_first => Some(probe.evidence()?),
+            Eyes::Pages(probe) if !is_first => {
+                let seen = probe.evidence()?;
+                self.there = began(probe.followed()?);
+                Some(seen)
+            }
             Eyes::Calls { trace, .. } if !is_first => {
                 trace.look();
+                self.there = began(trace.living());
                 Some(trace.seen().evidence)
             }
             Eyes::Pages(_) | Eyes::Calls { .. } | Eyes::Counters { .. } => {
-                self.follow_family()?;
+                self.follow_family(is_first)?;
                 None
             }
         };
-        let news = seen.iter().flat_map(|seen| &seen.processes);
-        self.followed.extend(news.map(|process| process.process));
-        self.learning.look_at(&self.followed);
+        let news = seen.iter().flat_map(|seen| &seen.processes).map(|process| process.process);
+        self.followed.extend(news.chain(self.there.keys().copied()));
+        let there = || self.there.keys().copied();
+        self.learning.look_at(there());
         if let Eyes::Counters { counters, .. } = &mut self.eyes {
-            counters.look_at(&self.followed);
+            counters.look_at(there());
         }
         if let Some(seen) = seen {
             self.learning.note_reads(&seen);
@@ -257,30 +253,50 @@ impl Watch {
         Ok(())
     }
 
-    fn follow_family(&mut self) -> Result<(), WatchError> {
+    /// Follows all that descend from those who are there, and forgets who is not.
+    fn follow_family(&mut self, is_first: bool) -> Result<(), WatchError> {
         loop {
-            let family = self.family();
-            let news: Vec<u32> = family.difference(&self.followed).copied().collect();
-            for process in &news {
-                match &mut self.eyes {
-                    Eyes::Pages(probe) => probe.follow(*process)?,
-                    Eyes::Calls { trace, .. } => trace.follow(*process)?,
-                    Eyes::Counters { .. } => {}
-                }
-                self.followed.insert(*process);
-            }
+            let all = proc::all();
+            self.there.retain(|process, began| {
+                let now = all.get(process);
+                now.is_some_and(|now| now.began == *began && proc::is_there(*process, *now))
+            });
+            let family = self.family(is_first, &all);
+            let is_new = |process: &u32| !self.there.contains_key(process);
+            let there = |process| Some((process, *all.get(&process)?));
+            let is_there = |(process, status): &(u32, Status)| proc::is_there(*process, *status);
+            let news = family.into_iter().filter(is_new).filter_map(there).filter(is_there);
+            let news: Vec<(u32, Status)> = news.collect();
             if news.is_empty() {
                 return Ok(());
+            }
+            for (process, status) in news {
+                self.follow(process, status.began)?;
             }
         }
     }
 
-    /// The descendants of all that were ever followed: a child outlives its parent.
-    fn family(&self) -> BTreeSet<u32> {
-        let parents = proc::parents();
-        let roots = self.followed.iter().chain([&self.root]);
+    fn follow(&mut self, process: u32, began: u64) -> Result<(), WatchError> {
+        match &mut self.eyes {
+            Eyes::Pages(probe) => {
+                probe.follow(process)?;
+                let is_same = |now: Status| now.began == began && proc::is_there(process, now);
+                if !proc::status(process).is_some_and(is_same) {
+                    probe.unfollow(process)?;
+                }
+            }
+            Eyes::Calls { trace, .. } => trace.follow(process)?,
+            Eyes::Counters { .. } => {}
+        }
+        self.there.insert(process, began);
+        Ok(())
+    }
+
+    /// The descendants of all that are there.
+    fn family(&self, is_first: bool, all: &BTreeMap<u32, Status>) -> BTreeSet<u32> {
+        let roots = self.there.keys().copied().chain(is_first.then_some(self.root));
         let mut family: BTreeSet<u32> =
-            roots.flat_map(|process| proc::family(*process, &parents)).collect();
+            roots.flat_map(|process| proc::family(process, all)).collect();
         // The watcher may descend from the watched, such as a shell.
         if self.root != std::process::id() {
             family.remove(&std::process::id());
@@ -288,10 +304,10 @@ impl Watch {
         family
     }
 
-    /// Whether every process that was followed has ended.
+    /// Whether every process that was followed has ended, up to the last look.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        !self.followed.iter().any(|process| proc::is_running(*process))
+        !self.there.keys().any(|process| proc::is_running(*process))
     }
 
     /// What was seen so far.
@@ -351,6 +367,15 @@ impl Watch {
             .collect();
         Report::likely(&seen.evidence, &left, &seen.connections, &self.learning.context)
     }
+}
+
+/// Those of some processes that are there, and when they began.
+fn began(processes: BTreeSet<u32>) -> BTreeMap<u32, u64> {
+    let began = |process| {
+        let status = proc::status(process)?;
+        proc::is_there(process, status).then_some((process, status.began))
+    };
+    processes.into_iter().filter_map(began).collect()
 }
 
 /// `nginx (100) and 2 more processes`.

@@ -214,10 +214,15 @@ pub(crate) fn upper_layer(value: &[u8]) -> Option<String> {
     (len > 0).then(|| String::from_utf8_lossy(&name[..len]).into_owned())
 }
 
+/// The process that is a key.
+pub(crate) fn process_in(key: &[u8]) -> u32 {
+    u32_at(key, 0)
+}
+
 /// An entry of the processes' map.
 pub(crate) fn process(key: &[u8], value: &[u8]) -> Process {
     Process {
-        process: u32_at(key, 0),
+        process: process_in(key),
         user_faults: u64_at(value, process::USER_FAULTS),
         kernel_faults: u64_at(value, process::KERNEL_FAULTS),
         switches: u64_at(value, process::SWITCHES),

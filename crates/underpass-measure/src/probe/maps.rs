@@ -43,6 +43,14 @@ impl Map {
         bpf::update(self.as_fd(), self.lens, key, value)
     }
 
+    /// Takes a key out, if it is there.
+    pub(crate) fn remove(&self, key: &[u8]) -> Result<(), Errno> {
+        match bpf::delete(self.as_fd(), self.lens, key) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed,
+        }
+    }
+
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
         let mut value = vec![0; self.lens.value];
         match bpf::lookup(self.as_fd(), self.lens, key, &mut value) {

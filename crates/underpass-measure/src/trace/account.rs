@@ -5,7 +5,7 @@
 
 mod together;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use linux_raw_sys::general as sys;
 
@@ -79,8 +79,8 @@ pub(crate) struct Account {
     addresses: HashMap<u64, Addresses>,
     packets: BTreeMap<(u32, String), (u64, u64)>,
     connections: BTreeMap<u32, u64>,
-    /// Threads that began in the watch, and are recorded by inheritance.
-    pub(crate) begun: HashSet<u32>,
+    /// The threads of each process that are recorded.
+    threads: HashMap<u32, HashSet<u32>>,
     processes: BTreeMap<u32, Process>,
     /// Processes that ended and still have rows of their own.
     ended: HashSet<u32>,
@@ -102,19 +102,20 @@ impl Account {
             }
             Event::Packet(packet) => self.packet(process, packet),
             Event::Begun { parent } => {
-                self.begun.insert(record.thread);
-                self.ended.remove(&process);
-                self.descriptors.fork(*parent, process);
+                if process != *parent {
+                    // Its number may be that of one whose end was lost.
+                    self.threads.remove(&process);
+                    self.descriptors.fork(*parent, process);
+                }
+                self.follow(process, record.thread);
+            }
+            Event::Ended => self.end(process, record.thread),
+            Event::Executed => {
+                // Of several threads the one that executes takes the number of the first.
+                self.threads.insert(process, HashSet::from([process]));
+                self.descriptors.forget(process);
                 self.known(process);
             }
-            Event::Ended => {
-                self.begun.remove(&record.thread);
-                if record.thread == process {
-                    self.ended.insert(process);
-                    self.descriptors.forget(process);
-                }
-            }
-            Event::Executed => self.descriptors.forget(process),
             Event::Lost(count) => self.lost += count,
         }
         if self.rows.len() + self.names.len() > ROWS_MAX.max(2 * self.put_together) {
@@ -126,14 +127,43 @@ impl Account {
         }
     }
 
-    /// A process is followed.
-    pub(crate) fn known(&mut self, process: u32) {
+    /// A thread is recorded.
+    pub(crate) fn follow(&mut self, process: u32, thread: u32) {
+        self.threads.entry(process).or_default().insert(thread);
+        self.known(process);
+    }
+
+    /// Whether a thread is recorded.
+    pub(crate) fn follows(&self, process: u32, thread: u32) -> bool {
+        self.threads.get(&process).is_some_and(|threads| threads.contains(&thread))
+    }
+
+    /// A thread has ended, and with the last of them their process: the first may end before.
+    fn end(&mut self, process: u32, thread: u32) {
+        let threads = self.threads.entry(process).or_default();
+        threads.remove(&thread);
+        if threads.is_empty() {
+            self.threads.remove(&process);
+            self.ended.insert(process);
+            self.descriptors.forget(process);
+        }
+    }
+
+    /// A process is followed, and is there.
+    fn known(&mut self, process: u32) {
+        self.ended.remove(&process);
         self.processes.entry(process).or_insert(Process {
             process,
             user_faults: 0,
             kernel_faults: 0,
             switches: 0,
         });
+    }
+
+    /// Processes that are known and have not ended.
+    pub(crate) fn living(&self) -> BTreeSet<u32> {
+        let living = self.processes.keys().filter(|process| !self.ended.contains(process));
+        living.copied().collect()
     }
 
     #[cfg(test)]

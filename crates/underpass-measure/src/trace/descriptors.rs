@@ -143,11 +143,8 @@ impl Descriptors {
 
     /// A process began as a copy of another.
     pub(crate) fn fork(&mut self, parent: u32, process: u32) {
-        if parent != process
-            && let Some(table) = self.tables.get(&parent)
-        {
-            self.tables.insert(process, table.clone());
-        }
+        let table = self.tables.get(&parent).cloned().unwrap_or_default();
+        self.tables.insert(process, table);
     }
 
     /// A process ended, or became another program: which of its descriptors it kept is looked up.

@@ -12,11 +12,6 @@ use super::descriptors::{Connection, Descriptor, End};
 use crate::evidence::{FileId, FileKind};
 use crate::explain::proc;
 
-/// The threads of a process; none if it is gone.
-pub(crate) fn threads(process: u32) -> Vec<u32> {
-    proc::numbers(&format!("/proc/{process}/task")).collect()
-}
-
 /// Both ends of a TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Addresses {

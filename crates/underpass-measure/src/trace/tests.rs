@@ -301,3 +301,21 @@ fn processes_that_ended_are_put_together_before_they_fill_memory() {
     let of_all: Vec<_> = seen.evidence.calls.iter().filter(|row| row.process == 0).collect();
     assert_eq!(of_all.len(), 2, "a file read and a socket written to");
 }
+
+#[test]
+fn a_process_has_ended_with_the_last_of_its_threads() {
+    let of = |thread, event| Record { time: 0, process: SERVER, thread, event };
+    let mut account = entered(connected());
+    account.follow(SERVER, SERVER);
+    account.enter(&of(101, Event::Begun { parent: SERVER }));
+    account.enter(&of(102, Event::Begun { parent: SERVER }));
+    account.enter(&of(SERVER, Event::Ended));
+    assert_eq!((account.living(), account.follows(SERVER, SERVER)), ([SERVER].into(), false));
+    assert!(account.descriptors.known((SERVER, 4)).is_some());
+    account.enter(&of(101, Event::Ended));
+    // The last of them has the number of the first when it becomes another program.
+    account.enter(&of(SERVER, Event::Executed));
+    assert_eq!(account.descriptors.known((SERVER, 4)), None);
+    account.enter(&of(SERVER, Event::Ended));
+    assert_eq!(account.living(), [].into());
+}

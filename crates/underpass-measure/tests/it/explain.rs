@@ -2,6 +2,7 @@
 
 mod accounts;
 mod made;
+mod numbers;
 mod reasons;
 mod rests;
 mod senders;

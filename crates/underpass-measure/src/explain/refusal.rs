@@ -1,0 +1,78 @@
+//! Why there is no watch: what a number may be of instead of a process that can be watched.
+//!
+//! Source: proc_pid_stat(5), proc_pid_status(5).
+
+use crate::explain::proc;
+use crate::probe::ProbeError;
+use crate::trace::TraceError;
+use crate::words::printable;
+
+/// Why there is no watch.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// The process does not exist.
+    #[error("there is no process {process} that this user may see; 'pgrep -a NAME' finds one")]
+    NoProcess {
+        /// Its number.
+        process: u32,
+    },
+    /// It is there in name only.
+    #[error(
+        "process {process} ({program}) has ended, and only its parent, process {parent}, has not \
+         asked for its status yet; watch the parent, or start it anew"
+    )]
+    Ended {
+        /// Its number.
+        process: u32,
+        /// Its name.
+        program: String,
+        /// Its parent's number.
+        parent: u32,
+    },
+    /// The number is not of a process.
+    #[error("{thread} is a thread of process {process} ({program}); give the process's number")]
+    Thread {
+        /// The number.
+        thread: u32,
+        /// Whose thread it is.
+        process: u32,
+        /// The name of that.
+        program: String,
+    },
+    /// The kernel's own threads make no calls.
+    #[error(
+        "process {process} ({program}) is a thread of the kernel, which makes no system calls: \
+         nothing of it can be explained; 'pgrep -a NAME' finds a program"
+    )]
+    OfKernel {
+        /// Its number.
+        process: u32,
+        /// Its name.
+        program: String,
+    },
+    /// The probe failed while it watched.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The trace failed while it watched.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+}
+
+/// That a number is of a process which makes calls, or will.
+pub(crate) fn require_watchable(process: u32) -> Result<(), WatchError> {
+    let status = proc::status(process).ok_or(WatchError::NoProcess { process })?;
+    let thread = process;
+    let process = proc::process_of(thread).unwrap_or(process);
+    let program = printable(proc::text(process, "comm").unwrap_or_default().trim_end());
+    if process != thread {
+        return Err(WatchError::Thread { thread, process, program });
+    }
+    if status.is_of_kernel {
+        return Err(WatchError::OfKernel { process, program });
+    }
+    if !proc::is_there(process, status) {
+        return Err(WatchError::Ended { process, program, parent: status.parent });
+    }
+    Ok(())
+}
