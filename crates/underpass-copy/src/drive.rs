@@ -17,16 +17,14 @@ use underpass::{
     ErrorKind, Ledger, Method, Policy, Side, Sink, Source, Stability, Step, TlsStream, Transfer,
 };
 
-use crate::carry::short;
+use crate::carry::{failed, short};
 use crate::http::Connection;
 use crate::interrupt::{Interrupt, Woken};
+use crate::limit::Limit;
 use crate::patient::Patient;
 
 /// The watcher hears so often how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
-
-/// A limited transfer pauses about so often a second.
-const SLICES_A_SECOND: u64 = 20;
 
 /// What happens while bytes move.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +73,13 @@ pub(crate) enum Feed<'f> {
 /// Where they go.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Drain<'f> {
-    File { file: BorrowedFd<'f>, at: u64 },
+    File {
+        file: BorrowedFd<'f>,
+        at: u64,
+    },
     Stream(BorrowedFd<'f>),
+    /// A server, which may answer before it has everything.
+    Server(&'f Connection<'f>),
 }
 
 impl Drain<'_> {
@@ -84,6 +87,7 @@ impl Drain<'_> {
         match self {
             Self::File { file, .. } => *file,
             Self::Stream(fd) => *fd,
+            Self::Server(connection) => connection.socket().fd.as_fd(),
         }
     }
 
@@ -91,7 +95,7 @@ impl Drain<'_> {
     pub(crate) fn after(self, bytes: u64) -> Self {
         match self {
             Self::File { file, at } => Self::File { file, at: at + bytes },
-            Self::Stream(fd) => Self::Stream(fd),
+            Self::Stream(_) | Self::Server(_) => self,
         }
     }
 }
@@ -204,7 +208,7 @@ impl<'w> Drive<'w> {
     pub(crate) fn send(&mut self, bytes: Bytes, drain: Drain<'_>) -> Result<u64, Stop> {
         let len = bytes.len() as u64;
         let transfer = Transfer::new(Source::bytes(bytes), sink(&drain));
-        let moved = self.run(transfer, None, drain.fd())?;
+        let moved = self.run(transfer, None, &drain)?;
         debug_assert_eq!(moved, len, "a transfer of memory ends with its last byte");
         self.pause(moved)?;
         Ok(moved)
@@ -234,7 +238,7 @@ impl<'w> Drive<'w> {
                 let transfer = Transfer::new(source, sink(&drain))
                     .policy(self.policy)
                     .stability(self.stability);
-                let moved = self.run(transfer, Some(file), drain.fd())?;
+                let moved = self.run(transfer, Some(file), &drain)?;
                 Ok((moved, n == left))
             }
             Feed::Stream { fd, len } => {
@@ -265,7 +269,7 @@ impl<'w> Drive<'w> {
             None => source,
         };
         let transfer = Transfer::new(source, sink(&drain)).policy(self.policy);
-        match self.run(transfer, Some(fd), drain.fd()) {
+        match self.run(transfer, Some(fd), &drain) {
             Ok(moved) => Ok((moved, n == left)),
             Err(Stop::Engine(error)) if left.is_none() && is_end(&error) => Ok((error.moved, true)),
             Err(stop) => Err(stop),
@@ -276,9 +280,9 @@ impl<'w> Drive<'w> {
         &mut self,
         mut transfer: Transfer<'_>,
         source: Option<BorrowedFd<'_>>,
-        sink: BorrowedFd<'_>,
+        drain: &Drain<'_>,
     ) -> Result<u64, Stop> {
-        let answer = self.steps(&mut transfer, source, sink);
+        let answer = self.steps(&mut transfer, source, drain);
         self.ledger += transfer.ledger();
         self.done += transfer.moved();
         answer.map(|()| transfer.moved())
@@ -288,7 +292,7 @@ impl<'w> Drive<'w> {
         &mut self,
         transfer: &mut Transfer<'_>,
         source: Option<BorrowedFd<'_>>,
-        sink: BorrowedFd<'_>,
+        drain: &Drain<'_>,
     ) -> Result<(), Stop> {
         loop {
             if let Some(signal) = self.interrupt.signal() {
@@ -296,8 +300,20 @@ impl<'w> Drive<'w> {
             }
             match transfer.step().map_err(Stop::Engine)? {
                 Step::Moved(_) | Step::Parked(_) | Step::Cold { .. } => {}
-                Step::Wait(Side::Source) => self.wait(source.unwrap_or(sink), PollFlags::IN)?,
-                Step::Wait(Side::Sink) => self.wait(sink, PollFlags::OUT)?,
+                Step::Wait(Side::Source) => {
+                    let fd = source.unwrap_or_else(|| drain.fd());
+                    let waited = self.interrupt.wait_to_move(fd, PollFlags::IN);
+                    waited.map_err(|error| failed(self, "reading the source", error))?;
+                }
+                Step::Wait(Side::Sink) => {
+                    let waited = match drain {
+                        Drain::Server(connection) => connection.wait_for_room(),
+                        Drain::File { .. } | Drain::Stream(_) => {
+                            self.interrupt.wait_to_move(drain.fd(), PollFlags::OUT)
+                        }
+                    };
+                    waited.map_err(|error| failed(self, "writing to the sink", error))?;
+                }
                 Step::Done => return Ok(()),
             }
             if self.told.elapsed() >= TOLD_EVERY {
@@ -306,15 +322,6 @@ impl<'w> Drive<'w> {
                 self.tell_progress(moved, method);
             }
         }
-    }
-
-    fn wait(&self, fd: BorrowedFd<'_>, events: PollFlags) -> Result<(), Stop> {
-        let is_source = events.contains(PollFlags::IN);
-        self.interrupt.wait_to_move(fd, events).map_err(|error| match self.interrupt.signal() {
-            Some(signal) => Stop::Signal(signal),
-            None if is_source => Stop::call("reading the source", error),
-            None => Stop::call("writing to the sink", error),
-        })
     }
 
     /// Books bytes that moved outside of the engine, and holds the rate.
@@ -351,6 +358,7 @@ fn sink<'d>(drain: &'d Drain<'_>) -> Sink<'d> {
     match drain {
         Drain::File { file, at } => Sink::file(file, *at),
         Drain::Stream(fd) => Sink::stream(fd),
+        Drain::Server(connection) => Sink::stream(&connection.socket().fd),
     }
 }
 
@@ -358,32 +366,6 @@ fn sink<'d>(drain: &'d Drain<'_>) -> Sink<'d> {
 pub(crate) fn most_used(ledger: &Ledger) -> Method {
     let bytes = |method: &Method| ledger.of(*method).bytes;
     Method::ALL.into_iter().rev().max_by_key(bytes).unwrap_or(Method::Copy)
-}
-
-/// A rate that is not exceeded over the time since it began.
-#[derive(Debug)]
-struct Limit {
-    bytes_per_s: u64,
-    begun: Option<Instant>,
-    moved: u64,
-}
-
-impl Limit {
-    fn new(bytes_per_s: u64) -> Self {
-        Self { bytes_per_s: bytes_per_s.max(1), begun: None, moved: 0 }
-    }
-
-    fn slice(&self) -> u64 {
-        (self.bytes_per_s / SLICES_A_SECOND).clamp(1, 2 << 20)
-    }
-
-    /// When `moved` more bytes are within the limit.
-    fn due(&mut self, moved: u64) -> Instant {
-        let begun = *self.begun.get_or_insert_with(Instant::now);
-        self.moved += moved;
-        let nanos = u128::from(self.moved) * 1_000_000_000 / u128::from(self.bytes_per_s);
-        begun + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX / 2))
-    }
 }
 
 /// Sets `O_NONBLOCK` on a stream, so that steps answer instead of waiting.

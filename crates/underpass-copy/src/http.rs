@@ -9,6 +9,7 @@
 mod body;
 mod chunked;
 mod connection;
+mod early;
 mod head;
 mod tls;
 pub(crate) mod url;
@@ -25,6 +26,7 @@ use underpass::Policy;
 pub(crate) use self::body::Body;
 pub(crate) use self::chunked::{Chunked, ChunkedWriter};
 pub(crate) use self::connection::Connection;
+pub(crate) use self::early::is_answer;
 use self::head::Head;
 pub(crate) use self::tls::Records;
 use self::tls::Sending;
@@ -168,15 +170,35 @@ impl Put<'_> {
         interrupt.wait(&[(fd.as_fd(), PollFlags::IN)], now) == Ok(Woken::Ready)
     }
 
-    /// Reads the server's verdict.
+    /// Ends the content, and reads the server's verdict.
     pub(crate) fn finish(&mut self) -> Result<(), CopyError> {
-        self.connection.flush().map_err(|error| CopyError::open("send to", &self.url, error))?;
-        let head = read_head(&mut self.connection, &self.url)?;
-        if !(200..300).contains(&head.status) {
-            return Err(refused(&self.url, head));
+        match self.connection.flush() {
+            Err(error) if is_answer(&error) => {}
+            flushed => flushed.map_err(|error| CopyError::open("send to", &self.url, error))?,
         }
+        self.verdict()?;
         self.connection.close();
         Ok(())
+    }
+
+    /// Reads the server's verdict on content that it did not take.
+    pub(crate) fn refusal(&mut self) -> CopyError {
+        match self.verdict() {
+            Err(error) => error,
+            Ok(status) => {
+                let what = format!("the server answered {status} before it had everything");
+                CopyError::Protocol { end: self.url.to_string(), what }
+            }
+        }
+    }
+
+    fn verdict(&mut self) -> Result<u16, CopyError> {
+        let head = read_head(&mut self.connection, &self.url)?;
+        if (200..300).contains(&head.status) {
+            Ok(head.status)
+        } else {
+            Err(refused(&self.url, head))
+        }
     }
 }
 

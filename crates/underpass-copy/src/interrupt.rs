@@ -140,7 +140,7 @@ impl Interrupt {
         events: PollFlags,
         deadline: Option<Deadline>,
     ) -> io::Result<()> {
-        let silent = if events.contains(PollFlags::IN) { Silent::Source } else { Silent::Sink };
+        let silent = if events.contains(PollFlags::OUT) { Silent::Sink } else { Silent::Source };
         let idle = self.timeouts.idle;
         let Some(Deadline { what, time, until }) = deadline else {
             return self.wait_or_give_up((fd, events), idle, silent);

@@ -33,6 +33,7 @@ mod holes;
 mod http;
 mod inlet;
 mod interrupt;
+mod limit;
 mod movement;
 mod outlet;
 mod parallel;

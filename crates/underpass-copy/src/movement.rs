@@ -198,10 +198,12 @@ fn into_put(
         writer.finish().map_err(|error| failed(drive, "ending the content", error))?;
         return Ok(moved);
     }
-    match put.connection.sink() {
-        Some(socket) => carry(drive, content, Place::Kernel(Drain::Stream(socket)), digest),
-        None => carry(drive, content, Place::Writer(&mut put.connection), digest),
-    }
+    let place = if put.connection.in_user_space().is_none() {
+        Place::Kernel(Drain::Server(&put.connection))
+    } else {
+        Place::Writer(&mut put.connection)
+    };
+    carry(drive, content, place, digest)
 }
 
 /// Takes bytes out of a stream that nobody wants.

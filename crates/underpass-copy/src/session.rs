@@ -13,6 +13,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+use underpass::ErrorKind;
 
 use crate::company::{Companies, Company, Visitor};
 use crate::drive::{Drive, Event, Stop};
@@ -323,12 +325,17 @@ impl Session {
             Ok(moved) => return Ok(moved),
             Err(stop) => stop,
         };
-        if let (Outlet::Put(put), Stop::Engine(error)) = (outlet, &stop)
-            && let underpass::ErrorKind::Io(errno) = error.kind
-            && http::is_closed(errno)
+        let Outlet::Put(put) = outlet else { return Err(self.stopped(stop, drive, outcome)) };
+        let errno = match &stop {
+            Stop::Call(_, error) if http::is_answer(error) => return Err(put.refusal()),
+            Stop::Call(_, error) => Errno::from_io_error(error),
+            Stop::Engine(underpass::Error { kind: ErrorKind::Io(errno), .. }) => Some(*errno),
+            Stop::Engine(_) | Stop::Signal(_) => None,
+        };
+        if errno.is_some_and(http::is_closed)
             // It may be the source that was reset, and the server waits for the rest.
             && put.has_answered()
-            && let Err(status @ CopyError::Status { .. }) = put.finish()
+            && let status @ CopyError::Status { .. } = put.refusal()
         {
             return Err(status);
         }

@@ -2,6 +2,7 @@
 
 mod again;
 mod cut;
+mod early;
 mod faults;
 mod files;
 mod folders;

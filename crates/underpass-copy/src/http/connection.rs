@@ -6,11 +6,12 @@
 //! Source: recv(2), `MSG_PEEK`; RFC 8446 §6.1 (an end without close_notify is a cut).
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
+use rustls::StreamOwned;
 use underpass::{Method, Policy};
 
 use super::tls::{self, InUserSpace, Records, Secured, Sending};
@@ -37,6 +38,12 @@ pub(crate) enum Connection<'i> {
     },
 }
 
+impl std::fmt::Debug for Connection<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Connection").field(&self.socket().fd).finish()
+    }
+}
+
 impl<'i> Connection<'i> {
     pub(crate) fn open(
         url: &Url,
@@ -53,15 +60,6 @@ impl<'i> Connection<'i> {
             .map_err(|error| CopyError::open("make a TLS connection to", url, error))?;
         secured.socket().may_last();
         Ok(Self::Tls { secured, ahead: Vec::new() })
-    }
-
-    /// The socket, where what is written to it is content.
-    pub(crate) fn sink(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Plain(patient) => Some(patient.fd.as_fd()),
-            Self::Tls { secured: Secured::Kernel(stream), .. } => Some(stream.socket().as_fd()),
-            Self::Tls { secured: Secured::UserSpace(..), .. } => None,
-        }
     }
 
     /// What comes next, `len` bytes of it or up to its end.
@@ -129,15 +127,15 @@ impl<'i> Connection<'i> {
     fn read_some_head(&mut self, head: &mut Vec<u8>) -> io::Result<bool> {
         let old = head.len();
         let mut block = [0; 4096];
-        if let Self::Tls { secured: Secured::UserSpace(stream, _), ahead } = self {
-            let n = stream.read(&mut block)?;
+        if self.in_user_space().is_some() {
+            let n = self.read(&mut block)?;
             if n == 0 {
                 return Err(closed());
             }
             head.extend_from_slice(&block[..n]);
             let end = head_end(head, old);
-            if let Some(end) = end {
-                *ahead = head.split_off(end);
+            if let (Some(end), Self::Tls { ahead, .. }) = (end, self) {
+                ahead.splice(..0, head.drain(end..));
             }
             return Ok(end.is_some());
         }
@@ -171,7 +169,7 @@ impl<'i> Connection<'i> {
 }
 
 /// Where the head ends, if the end is not all within the `old` first bytes.
-fn head_end(head: &[u8], old: usize) -> Option<usize> {
+pub(super) fn head_end(head: &[u8], old: usize) -> Option<usize> {
     let from = old.saturating_sub(END.len() - 1);
     let at = head[from..].windows(END.len()).position(|window| window == END)?;
     Some(from + at + END.len())
@@ -199,21 +197,42 @@ impl Read for Connection<'_> {
     }
 }
 
-impl Write for Connection<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tls { secured: Secured::UserSpace(stream, _), .. } => stream.write(bytes),
-            // The kernel makes a record of it.
-            Self::Tls { secured: Secured::Kernel(_), .. } | Self::Plain(_) => {
-                self.socket().send(bytes)
+impl Connection<'_> {
+    /// Makes a call that sends, when there is room for it.
+    fn sending<T>(&mut self, mut call: impl FnMut(&mut Self) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match call(self) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_for_room_within()?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                answer => return answer,
             }
         }
     }
+}
+
+impl Write for Connection<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Self::Tls { secured: Secured::UserSpace(stream, _), .. } = self {
+            let n = stream.conn.writer().write(bytes)?;
+            self.flush()?;
+            return Ok(n);
+        }
+        // The kernel makes a record of it.
+        self.sending(|this| Ok(rustix::io::write(&this.socket().fd, bytes)?))
+    }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tls { secured: Secured::UserSpace(stream, _), .. } => stream.flush(),
-            Self::Tls { secured: Secured::Kernel(_), .. } | Self::Plain(_) => Ok(()),
-        }
+        self.sending(|this| {
+            let Self::Tls { secured: Secured::UserSpace(stream, _), .. } = this else {
+                return Ok(());
+            };
+            let StreamOwned { conn, sock } = &mut **stream;
+            while conn.wants_write() {
+                sock.promptly(|sock| conn.write_tls(sock))?;
+            }
+            Ok(())
+        })
     }
 }

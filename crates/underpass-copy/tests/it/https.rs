@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -101,6 +102,12 @@ fn serve(mut stream: Stream, put: &Sender<Vec<u8>>) -> io::Result<()> {
             stream.write_all(b"HTTP/1.1 413 Too Much\r\n\r\n")?;
             // Content that nobody has read would reset the connection, and the answer with it.
             return io::copy(&mut stream, &mut io::sink()).map(drop);
+        }
+        (Some("PUT"), Some("/early")) => {
+            stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 403 No\r\n\r\n")?;
+            // It stays open, and nobody reads.
+            std::mem::forget(stream);
+            return Ok(());
         }
         (Some("PUT"), _) => {
             let mut body = Vec::new();
@@ -243,6 +250,28 @@ fn a_file_is_put_by_sendfile_into_the_kernels_tls_or_said_to_have_passed_through
         let server = Server::start(identity.server(KINDS[0]).unwrap());
         let failure = copied(path(&from), server.url("refused"), |_| {}).unwrap_err();
         assert!(matches!(failure.error, CopyError::Status { status: 413, .. }), "{failure:?}");
+    });
+}
+
+#[test]
+fn an_answer_ends_a_put_that_nobody_reads_or_closes_beneath_tls_and_above() {
+    alone(test_name!(), |identity| {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("from");
+        std::fs::File::create(&from).unwrap().set_len(1 << 30).unwrap();
+        for kind in KINDS {
+            for source in [&from, Path::new("/dev/zero")] {
+                let server = Server::start(identity.server(kind).unwrap());
+                let failure = copied(path(source), server.url("early"), |request| {
+                    request.timeouts.idle = Some(Duration::from_secs(10));
+                });
+                let failure = failure.unwrap_err();
+                assert!(
+                    matches!(failure.error, CopyError::Status { status: 403, .. }),
+                    "{kind:?}: {failure:?}"
+                );
+            }
+        }
     });
 }
 

@@ -44,7 +44,7 @@ fn resetting(head: Option<String>) -> SocketAddr {
 }
 
 /// Whether the socket at this end has nothing more to read (proc(5): `tx_queue:rx_queue`).
-fn has_read_all(end: SocketAddr) -> bool {
+pub(super) fn has_read_all(end: SocketAddr) -> bool {
     let local = format!(":{:04X} ", end.port());
     let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let mut fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
