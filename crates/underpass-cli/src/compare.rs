@@ -17,7 +17,7 @@ use underpass::Method;
 use underpass_measure::claims::{self, Claim, Given};
 use underpass_measure::compare::report::{Link, Pair, Report};
 use underpass_measure::compare::{self, CompareError, Program, Request, Specimen};
-use underpass_measure::eyes::{self, Eyes, Wanted};
+use underpass_measure::eyes::{self, Eyes, PAGE_BYTES, Wanted};
 
 pub(crate) use arguments::CompareArguments;
 use arguments::Ends;
@@ -41,6 +41,7 @@ const SHARE_STEPS: u64 = 1000;
 pub(crate) fn run(wanted: CompareArguments) -> anyhow::Result<()> {
     let form = Form::of(&wanted)?;
     let specimen = specimen(&wanted)?;
+    require_a_page(&wanted, &specimen)?;
     let bar = bar();
     let report = report(&wanted, &specimen, &bar)?;
     let eyes = match wanted.pairs.contains(&Ends::Eyes) {
@@ -81,6 +82,18 @@ fn specimen(wanted: &CompareArguments) -> anyhow::Result<Specimen> {
         None => Specimen::make(wanted.size)
             .context("no file can be made to compare with; name one, or give a smaller --size"),
     }
+}
+
+/// What is looked at through a mapping has a page at least.
+fn require_a_page(wanted: &CompareArguments, specimen: &Specimen) -> anyhow::Result<()> {
+    let bytes = wanted.bytes(specimen);
+    let is_seen = wanted.pairs.contains(&Ends::Eyes);
+    anyhow::ensure!(
+        !is_seen || bytes >= PAGE_BYTES,
+        "looking through a mapping takes {PAGE_BYTES} bytes at least, and there are {bytes}: give \
+         a larger file or --size, or --pairs without file-eyes"
+    );
+    Ok(())
 }
 
 fn report(

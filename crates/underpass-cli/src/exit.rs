@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::iter::successors;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use underpass_measure::printable;
 
 /// A command that a signal ended, which a shell tells by the exit code.
@@ -32,7 +33,7 @@ impl Error for Ended {}
 pub(crate) fn code(command: &str, outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     // Whoever closed standard output has what they wanted.
-    if error.downcast_ref().is_some_and(|e: &std::io::Error| e.kind() == ErrorKind::BrokenPipe) {
+    if is_unread(&error) {
         return ExitCode::SUCCESS;
     }
     say(&format!("underpass {command}: {error:#}"));
@@ -60,6 +61,22 @@ pub(crate) fn remedy_of_listening(kind: ErrorKind) -> Option<&'static str> {
     ]
     .into_iter()
     .find_map(|(found, remedy)| (kind == found).then_some(remedy))
+}
+
+/// Writes to standard output.
+///
+/// # Errors
+///
+/// If it takes nothing.
+pub(crate) fn print(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    written.context("standard output cannot be written")
+}
+
+/// Whether standard output is a pipe that nobody reads any more.
+pub(crate) fn is_unread(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(|e: &std::io::Error| e.kind() == ErrorKind::BrokenPipe)
 }
 
 /// Prints a line to standard error. Names in it, of files and from peers, do nothing to a terminal.

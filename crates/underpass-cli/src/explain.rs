@@ -6,7 +6,6 @@
 mod arguments;
 mod child;
 
-use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use underpass_measure::printable;
 pub(crate) use arguments::{ExplainArguments, MostTier};
 pub(crate) use child::become_command;
 
-use crate::exit::say;
+use crate::exit::{is_unread, print, say};
 use child::Child;
 
 /// Looks are at least so far apart.
@@ -66,20 +65,22 @@ async fn watch(wanted: ExplainArguments) -> anyhow::Result<()> {
     if let Some(child) = &child {
         child.resume()?;
     }
-    let mut session = Session { wanted: &wanted, begun: Instant::now(), told: Instant::now() };
+    let now = Instant::now();
+    let mut session = Session { wanted: &wanted, begun: now, told: now, is_read: true };
     session.until_the_end(&mut watch, child.as_mut(), &mut endings).await?;
     let mut summary = watch.summary()?;
     if let Some(child) = &child {
         name_command(&mut summary, child);
     }
-    tell(&final_text(&summary, wanted.json)?)?;
+    // What is checked holds whether anybody reads the report or not.
+    let told = print(final_text(&summary, wanted.json)?.as_bytes());
     if let Some(child) = &mut child {
         child.check()?;
     }
-    match wanted.min_by_reference {
-        Some(min) => Ok(summary.check(min)?),
-        None => Ok(()),
+    if let Some(min) = wanted.min_by_reference {
+        summary.check(min)?;
     }
+    told
 }
 
 /// A command that was over before it could be looked at was seen as this program alone.
@@ -104,16 +105,12 @@ fn final_text(summary: &Summary, is_json: bool) -> anyhow::Result<String> {
     if is_json { Ok(serde_json::to_string(summary)? + "\n") } else { Ok(summary.text()) }
 }
 
-fn tell(text: &str) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
-}
-
 struct Session<'a> {
     wanted: &'a ExplainArguments,
     begun: Instant,
     told: Instant,
+    /// Whether somebody reads how it stands.
+    is_read: bool,
 }
 
 /// The signals that can end a watch.
@@ -205,7 +202,7 @@ impl Session<'_> {
 
     /// Says how it stands, if it is time.
     fn tell_of(&mut self, watch: &mut Watch) -> anyhow::Result<()> {
-        let Some(every) = self.wanted.every else { return Ok(()) };
+        let Some(every) = self.wanted.every.filter(|_| self.is_read) else { return Ok(()) };
         if self.told.elapsed() < every {
             return Ok(());
         }
@@ -216,6 +213,12 @@ impl Session<'_> {
         } else {
             summary.line() + "\n"
         };
-        Ok(tell(&text)?)
+        match print(text.as_bytes()) {
+            Err(error) if self.wanted.min_by_reference.is_some() && is_unread(&error) => {
+                self.is_read = false;
+                Ok(())
+            }
+            told => told,
+        }
     }
 }

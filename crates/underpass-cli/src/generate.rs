@@ -1,13 +1,12 @@
 //! Completions and manual pages, for packagers; both come from the definition of the flags.
 
-use std::io::Write;
-
 use anyhow::Context;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::args::Arguments;
+use crate::exit::print;
 
 /// Prints the completions for a shell.
 ///
@@ -17,7 +16,7 @@ use crate::args::Arguments;
 pub(crate) fn completions(shell: Shell) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "underpass", &mut script);
-    Ok(std::io::stdout().lock().write_all(&script)?)
+    print(&script)
 }
 
 /// Prints the manual page of a command, or of the program.
@@ -37,5 +36,5 @@ pub(crate) fn man(command: Option<&str>) -> anyhow::Result<()> {
     };
     let mut roff = Vec::new();
     Man::new(page.clone()).render(&mut roff)?;
-    Ok(std::io::stdout().lock().write_all(&roff)?)
+    print(&roff)
 }

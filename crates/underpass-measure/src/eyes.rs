@@ -194,7 +194,7 @@ pub const TASKS: [(Task, Order); 4] = [
 ];
 
 /// Smallest unit in which the page cache holds a file.
-const PAGE_BYTES: u64 = 4096;
+pub const PAGE_BYTES: u64 = 4096;
 
 /// Looks at the file in every way. `progress` is told the share that is done, 0 to 1, and may ask
 /// for an end.

@@ -3,6 +3,7 @@
 //! Whether a page can be written is tried before anything is measured, and it appears under its
 //! name when it is whole.
 
+#[cfg(feature = "html")]
 use std::io::{self, Write};
 #[cfg(feature = "html")]
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use underpass_measure::compare::table;
 use underpass_measure::eyes::Eyes;
 
 use super::CompareArguments;
+use crate::exit::print;
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -43,8 +45,17 @@ impl Form {
     pub(super) fn of(wanted: &CompareArguments) -> anyhow::Result<Self> {
         #[cfg(feature = "html")]
         if let Some(path) = &wanted.html {
+            use std::os::unix::fs::MetadataExt;
+
             let refused = || format!("{} cannot be written", path.display());
-            anyhow::ensure!(!path.is_dir(), "{}: it is a directory", refused());
+            if let Ok(there) = path.metadata() {
+                anyhow::ensure!(!there.is_dir(), "{}: it is a directory", refused());
+                anyhow::ensure!(there.is_file(), "{}: it is not a regular file", refused());
+                let compared = wanted.file.as_ref().and_then(|file| file.metadata().ok());
+                let is_compared =
+                    compared.is_some_and(|it| (it.dev(), it.ino()) == (there.dev(), there.ino()));
+                anyhow::ensure!(!is_compared, "{}: it is the file to compare", refused());
+            }
             tempfile::tempfile_in(directory(path)).with_context(refused)?;
             return Ok(Self::Page(path.clone()));
         }
@@ -58,8 +69,8 @@ impl Form {
     /// Those of writing.
     pub(super) fn write(&self, findings: &Findings) -> anyhow::Result<()> {
         match self {
-            Self::Text => print(&text(findings)),
-            Self::Json => print(&format!("{}\n", serde_json::to_string_pretty(findings)?)),
+            Self::Text => print(text(findings).as_bytes()),
+            Self::Json => print((serde_json::to_string_pretty(findings)? + "\n").as_bytes()),
             #[cfg(feature = "html")]
             Self::Page(path) => write_page(path, findings)
                 .with_context(|| format!("{} cannot be written", path.display())),
@@ -75,10 +86,6 @@ fn text(findings: &Findings) -> String {
         text.push_str(&claims::render(claims));
     }
     text
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    Ok(io::stdout().lock().write_all(text.as_bytes())?)
 }
 
 #[cfg(feature = "html")]

@@ -19,7 +19,7 @@ const SECONDS_MAX: f64 = 604_800.0;
 /// An attached watch ends with Ctrl-C, after --for SECONDS, or with the process; that of a
 /// command ends with the command.
 #[derive(Debug, Args)]
-#[command(after_long_help = HELP)]
+#[command(after_long_help = HELP, override_usage = USAGE)]
 pub(crate) struct ExplainArguments {
     /// The process to watch, with its threads and children (of nginx: the master).
     #[arg(value_name = "PID", required_unless_present = "command", conflicts_with = "command")]
@@ -79,6 +79,10 @@ impl From<MostTier> for Tier {
         }
     }
 }
+
+const USAGE: &str = "\
+underpass explain [OPTIONS] <PID>
+       underpass explain [OPTIONS] -- <COMMAND>...";
 
 const HELP: &str = "\
 Examples:

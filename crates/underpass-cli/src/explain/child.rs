@@ -5,12 +5,15 @@
 //!
 //! Source: waitpid(2) (`WUNTRACED`), prctl(2) (`PR_SET_PDEATHSIG`).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, bail, ensure};
+use rustix::fs::{Access, access};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, waitpid,
 };
@@ -33,6 +36,29 @@ pub(crate) fn become_command(command: &[OsString]) -> anyhow::Result<()> {
     Err(error).with_context(|| format!("cannot run {}", program.to_string_lossy()))
 }
 
+/// That there is a program of this name, as execvp(3) looks for it.
+fn require_program(name: &OsStr) -> anyhow::Result<()> {
+    let shown = name.to_string_lossy();
+    let is_program = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    if name.as_bytes().contains(&b'/') {
+        let path = Path::new(name);
+        let metadata = path.metadata().with_context(|| format!("cannot run {shown}"))?;
+        ensure!(metadata.is_file(), "cannot run {shown}: it is not a file");
+        ensure!(
+            is_program(path),
+            "cannot run {shown}: it is not executable; 'chmod +x' makes it so"
+        );
+        return Ok(());
+    }
+    let places = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let is_there = std::env::split_paths(&places).any(|place| is_program(&place.join(name)));
+    ensure!(
+        is_there && !name.is_empty(),
+        "cannot run '{shown}': no directory of PATH has such a program; give its path"
+    );
+    Ok(())
+}
+
 /// A command that was started and has not begun.
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -47,6 +73,7 @@ impl Child {
     ///
     /// Those of starting it.
     pub(crate) fn start(command: &[OsString], is_output_ours: bool) -> anyhow::Result<Self> {
+        require_program(command.first().context("there is no command")?)?;
         let own = std::env::current_exe().context("cannot find this program")?;
         let mut starting = Command::new(own);
         starting.arg(STOPPED).arg("--").args(command);

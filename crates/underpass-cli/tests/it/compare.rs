@@ -207,12 +207,16 @@ fn a_page_appears_whole_and_alone_and_text_has_claims_when_asked() {
 fn what_cannot_be_compared_is_said_in_one_line_before_anything_is_measured() {
     let directory = directory();
     std::fs::write(directory.path().join("empty"), "").unwrap();
+    std::os::unix::fs::symlink("data", directory.path().join("link")).unwrap();
     for (arguments, code, part) in [
         (&["missing"][..], 1, "missing cannot be compared: No such file or directory"),
         (&["empty"], 1, "empty cannot be compared: it is empty"),
         (&["."], 1, ". cannot be compared: it is not a regular file"),
         (&["data", "--html", "no/page.html"], 1, "no/page.html cannot be written"),
         (&["data", "--html", "."], 1, ". cannot be written: it is a directory"),
+        (&["data", "--html", "link"], 1, "link cannot be written: it is the file to compare"),
+        (&["data", "--html", "/dev/null"], 1, "/dev/null cannot be written: it is not a regular"),
+        (&["data", "--size", "4095"], 1, "takes 4096 bytes at least, and there are 4095"),
         (&["data", "--methods", "clone", "--pairs", "file-tcp"], 1, "none of these methods moves"),
         (&["data", "--methods", "copyy"], 2, "[possible values: copy,"),
         (&["data", "--pairs", "file"], 2, "file-eyes]"),
@@ -230,7 +234,7 @@ fn what_cannot_be_compared_is_said_in_one_line_before_anything_is_measured() {
         }
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
-    assert_eq!(names(directory.path()), ["data", "empty"]);
+    assert_eq!(names(directory.path()), ["data", "empty", "link"]);
     let help = String::from_utf8(underpass(&["compare", "--help"]).stdout).unwrap();
     for part in ["--claims", "--html <FILE>", "underpass compare --over veth,veth-no-sg", "tier A"]
     {

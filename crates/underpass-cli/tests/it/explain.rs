@@ -140,10 +140,46 @@ fn a_command_is_watched_from_its_start_and_its_failure_is_ours() {
     let output = underpass(&["explain", "--", "true"]);
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(stdout.starts_with("true ("), "{stdout}");
-    let output = underpass(&["explain", "--", "/no/such/program"]);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr.contains("cannot run /no/such/program: No such file"), "{stderr}");
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_told_in_one_line_and_nothing_is_watched() {
+    for (command, why) in [
+        ("/no/such/program", "cannot run /no/such/program: No such file"),
+        ("no-such-program", "cannot run 'no-such-program': no directory of PATH has such"),
+        ("/etc/passwd", "cannot run /etc/passwd: it is not executable; 'chmod +x' makes it so"),
+        ("/tmp", "cannot run /tmp: it is not a file"),
+        ("", "cannot run '': no directory of PATH"),
+    ] {
+        let output = underpass(&["explain", "--", command]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+        assert!(stderr.starts_with(&format!("underpass explain: {why}")), "{stderr}");
+        assert!(output.stdout.is_empty(), "{command}");
+    }
+}
+
+/// Runs `explain` with this standard output.
+fn explained_to(stdout: impl Into<Stdio>, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = program().arg("explain").args(arguments).stdout(stdout).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_check_fails_whether_its_report_is_read_or_not() {
+    let unread = || std::io::pipe().unwrap().1;
+    let (code, stderr) = explained_to(unread(), &["--tier", "C", "--", "true"]);
+    assert_eq!((code, stderr.lines().count()), (Some(0), 1), "{stderr}");
+    let check = ["--tier", "C", "--min-by-reference", "95", "--every", "0.1", "--", "sleep", "1"];
+    let (code, stderr) = explained_to(unread(), &check);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("the share by reference is not known in tier C"), "{stderr}");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let (code, stderr) = explained_to(full, &["--tier", "C", "--", "true"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    let said = stderr.lines().nth(1).unwrap();
+    let why = "underpass explain: standard output cannot be written: No space left on device";
+    assert!(said.starts_with(why), "{stderr}");
 }
 
 #[test]
