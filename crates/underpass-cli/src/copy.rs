@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use underpass_copy::{Event, Failure, Interrupt, Report, Session};
@@ -129,8 +129,8 @@ fn print_json(wanted: &CopyArguments, value: &Value) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut stdout = io::stdout().lock();
-    stdout.write_all(line.as_bytes())?;
-    Ok(stdout.flush()?)
+    let printed = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
+    printed.context("cannot print the account to standard output")
 }
 
 /// Standard error, with a bar if it is a terminal.

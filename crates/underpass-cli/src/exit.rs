@@ -57,6 +57,7 @@ pub(crate) fn remedy_of_listening(kind: ErrorKind) -> Option<&'static str> {
     [
         (ErrorKind::AddrInUse, "choose another port or path, or port 0 for any free one"),
         (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),
+        (ErrorKind::NotFound, "make the directory of the path first"),
         (ErrorKind::PermissionDenied, "ports below 1024 need root or CAP_NET_BIND_SERVICE"),
     ]
     .into_iter()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use underpass_relay::{
-    AcceptProxy, BindError, Endpoint, Network, Options, Relay, Sink, Targets, Version,
+    AcceptProxy, BindError, Endpoint, Network, Options, Relay, Sink, Targets, TargetsError, Version,
 };
 
 use crate::args::{OrOff, address, duration, duration_or_off, processors, workers};
@@ -128,6 +128,9 @@ enum ProxyVersion {
     V2,
 }
 
+/// So many targets are named at the start.
+const NAMED_MAX: usize = 16;
+
 /// How often several targets are checked unless told otherwise.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
@@ -171,7 +174,11 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
     options.check_every =
         wanted.check.map_or_else(|| several.then_some(CHECK_EVERY), |check| check.0);
     let relay = Relay::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
-    let targets: Vec<String> = relay.targets().iter().map(ToString::to_string).collect();
+    let all = relay.targets();
+    let mut targets: Vec<String> = all.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    if let more @ 1.. = all.len() - targets.len() {
+        targets.push(format!("{more} more"));
+    }
     say(&format!(
         "relaying {} to {} ({workers} {})",
         relay.endpoint(),
@@ -188,9 +195,12 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
 pub(crate) fn remedy(error: &BindError) -> Option<&'static str> {
     match error {
         BindError::Listen { source, .. } => remedy_of_listening(source.kind()),
+        BindError::Targets(TargetsError::Itself(_)) => {
+            Some("each connection would make another; name another port or path")
+        }
         BindError::Targets(_) => Some("give one target a line: ADDRESS:PORT or unix:PATH"),
         BindError::Tee { .. } => Some("give a file that can be written"),
-        BindError::Log(_) => Some("give a file that can be written, '-' or 'off'"),
+        BindError::Log { .. } => Some("give a file that can be written, '-' or 'off'"),
         BindError::Signals(_) | _ => None,
     }
 }

@@ -6,10 +6,14 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::net::SocketAddrV6;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use crate::http::url::Url;
+
+/// What an end that is no path begins with, before `://`.
+const SCHEMES: [&str; 6] = ["tcp", "tcp-listen", "unix", "unix-listen", "http", "https"];
 
 /// One end of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +56,14 @@ pub enum EndpointError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A scheme without what it takes to be one.
+    #[error("'{word}' is a path; write {scheme}://… for that end, or ./{word} for a path")]
+    Slashes {
+        /// The word.
+        word: String,
+        /// What it begins with.
+        scheme: &'static str,
+    },
     /// A scheme that there is nothing for.
     #[error(
         "the scheme '{0}' is not known; known are tcp, tcp-listen, unix, unix-listen, http, \
@@ -83,7 +95,13 @@ impl Endpoint {
             return Ok(Self::Descriptor(number));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Ok(Self::Path(text.into()));
+            let begun = |scheme: &&str| {
+                text.strip_prefix(*scheme).is_some_and(|rest| rest.starts_with(':'))
+            };
+            return match SCHEMES.into_iter().find(begun) {
+                Some(scheme) => Err(EndpointError::Slashes { word: text.to_owned(), scheme }),
+                None => Ok(Self::Path(text.into())),
+            };
         };
         match scheme {
             "tcp" => Ok(Self::Tcp(address(rest)?)),
@@ -163,8 +181,9 @@ impl fmt::Display for Endpoint {
 fn address(text: &str) -> Result<String, EndpointError> {
     let wrong = || EndpointError::Address(text.to_owned());
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let is_bare_v6 = host.contains(':') && !host.starts_with('[');
-    if host.is_empty() || is_bare_v6 || port.parse::<u16>().is_err() {
+    let is_v6 = host.contains([':', '[', ']']);
+    let is_wrong = is_v6 && text.parse::<SocketAddrV6>().is_err();
+    if host.is_empty() || is_wrong || port.parse::<u16>().is_err() {
         return Err(wrong());
     }
     Ok(text.to_owned())
@@ -212,6 +231,14 @@ mod tests {
             ("tcp://a:65536", "'a:65536' is not host:port"),
             ("tcp://::1:9", "is not host:port"),
             ("tcp://:9", "is not host:port"),
+            ("tcp://[::1:9", "is not host:port"),
+            ("tcp://[zz]:9", "is not host:port"),
+            ("tcp-listen://[::1]", "is not host:port"),
+            ("http://[::1/x", "its address is not one of IPv6 in brackets"),
+            ("http://::1:80/x", "its address is not one of IPv6 in brackets"),
+            ("unix:/run/x", "write unix://… for that end, or ./unix:/run/x for a path"),
+            ("tcp:a:9", "write tcp://…"),
+            ("https:/a/b", "write https://…"),
             ("fd:-1", "'fd:-1' is not the number of a descriptor"),
             ("fd:x", "is not the number"),
             ("ftp://a/b", "the scheme 'ftp' is not known"),

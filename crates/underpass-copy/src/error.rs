@@ -156,6 +156,12 @@ pub enum Usage {
     /// `-r` and no folder.
     #[error("-r copies a directory to a path, and {0} is none")]
     NotDirectory(String),
+    /// A folder, for a path where something else is.
+    #[error("{0} is there and is no directory; name one, or a path where nothing is")]
+    Taken(String),
+    /// A path that can only be a folder's, and is none.
+    #[error("{0} is no directory; make it first, or leave the '/' at the end out")]
+    NoDirectory(String),
     /// A folder that would hold its own copy.
     #[error("{0} cannot be copied to {1}, which is in it")]
     IntoItself(String, String),
@@ -279,6 +285,8 @@ fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
         (ErrorKind::ConnectionRefused, "nothing listens there; start the other end first"),
         (ErrorKind::TimedOut, "check the address, or allow more time with --connect-timeout"),
         (ErrorKind::AddrInUse, "choose another port or path, or port 0 for any free one"),
+        (ErrorKind::NotADirectory, "check the path; a file is where it needs a directory"),
+        (ErrorKind::InvalidFilename, "choose a shorter name"),
         (ErrorKind::NotFound, "check the path; directories on the way to it are not made"),
         (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),
         (ErrorKind::PermissionDenied, "check the permissions of it and of its directory"),

@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,6 +42,8 @@ pub(crate) fn path_of(sink: &Path, source: &Endpoint) -> Result<PathBuf, CopyErr
     let path = if sink.is_dir() {
         let nameless = || CopyError::Usage(Usage::Nameless(sink.display().to_string()));
         sink.join(source.file_name().ok_or_else(nameless)?)
+    } else if sink.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(CopyError::Usage(Usage::NoDirectory(sink.display().to_string())));
     } else {
         sink.to_owned()
     };

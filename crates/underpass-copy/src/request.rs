@@ -96,6 +96,11 @@ pub(crate) fn check(request: &Request) -> Result<(), CopyError> {
     check_ends(request)?;
     check_peers(request)?;
     let is_partial = *resume || *range != Range::Whole || request.checksum.is_some();
+    if request.recursive
+        && let Some(end) = [source, sink].into_iter().find(|end| !matches!(end, Endpoint::Path(_)))
+    {
+        return Err(CopyError::Usage(Usage::NotDirectory(end.to_string())));
+    }
     if request.recursive && is_partial {
         let why = "ranges, resuming and digests are of one file";
         return Err(flag("-r", source, why));

@@ -37,10 +37,19 @@ pub(crate) fn interrupted() -> io::Error {
     io::Error::other("ended by a signal")
 }
 
+/// A name that leads nowhere; travels inside an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("the host is not found ({0}); check its name, or give its address")]
+struct Unknown(io::Error);
+
+fn look_up(address: &str) -> io::Result<impl Iterator<Item = SocketAddr>> {
+    address.to_socket_addrs().map_err(|error| io::Error::other(Unknown(error)))
+}
+
 /// Connects to the first of a name's addresses that answers.
 pub(crate) fn connect_tcp(address: &str, interrupt: &Interrupt) -> io::Result<OwnedFd> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in address.to_socket_addrs()? {
+    for address in look_up(address)? {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         match connect(family, &SocketAddrAny::from(address), interrupt) {
             Ok(fd) => return Ok(fd),
@@ -83,7 +92,7 @@ fn connect(
 
 impl Listener {
     pub(crate) fn tcp(address: &str) -> io::Result<Self> {
-        let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+        let addresses: Vec<SocketAddr> = look_up(address)?.collect();
         let listener = TcpListener::bind(addresses.as_slice())?;
         listener.set_nonblocking(true)?;
         Ok(Self::Tcp(listener))

@@ -54,6 +54,8 @@ pub(crate) fn destination(from: &Path, to: &Path) -> Result<PathBuf, CopyError> 
             Some(name) => to.join(name),
             None => to.to_owned(),
         }
+    } else if to.symlink_metadata().is_ok() {
+        return Err(CopyError::Usage(Usage::Taken(to.display().to_string())));
     } else {
         to.to_owned()
     };

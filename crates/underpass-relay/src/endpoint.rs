@@ -31,7 +31,9 @@ pub enum Endpoint {
 #[non_exhaustive]
 pub enum EndpointError {
     /// It is neither an address nor a path.
-    #[error("give ADDRESS:PORT, PORT, tcp://HOST:PORT or unix:PATH")]
+    #[error(
+        "give ADDRESS:PORT, PORT, tcp://HOST:PORT or unix:PATH, such as [::1]:80 or unix:/run/a"
+    )]
     Form,
     /// It names a host that is not found.
     #[error("the host is not found; give ADDRESS:PORT, or a name that resolves")]
@@ -55,6 +57,10 @@ impl FromStr for Endpoint {
         }
         if let Ok(address) = text.parse() {
             return Ok(Self::Tcp(address));
+        }
+        // Of IPv6 without brackets nobody can tell which of the numbers is the port.
+        if text.rsplit_once(':').is_none_or(|(host, _)| host.contains([':', '/', '[', ']'])) {
+            return Err(EndpointError::Form);
         }
         match text.to_socket_addrs() {
             Ok(mut found) => found.next().map(Self::Tcp).ok_or(EndpointError::Form),
@@ -91,6 +97,19 @@ pub(crate) struct Bound {
 }
 
 impl Endpoint {
+    /// Whether who connects here comes to whoever listens at `other`, as far as addresses tell.
+    pub(crate) fn leads_to(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(to), Self::Tcp(at)) => {
+                // A socket of all IPv6 addresses takes those of IPv4, too (ipv6(7)).
+                let is_all = at.ip().is_unspecified() && (at.is_ipv6() || to.is_ipv4());
+                let is_here = to.ip().is_loopback() || to.ip().is_unspecified();
+                to == at || to.port() == at.port() && is_all && is_here
+            }
+            _ => self == other,
+        }
+    }
+
     /// Listens, with a socket for each of `workers`.
     ///
     /// # Errors
@@ -185,7 +204,18 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap(), endpoint, "{text}");
         }
-        for text in ["", "65536", "127.0.0.1", "unix:", "unix://", "1.2.3.4:65536", "/run/a"] {
+        for text in [
+            "",
+            "65536",
+            "127.0.0.1",
+            "unix:",
+            "unix://",
+            "1.2.3.4:65536",
+            "/run/a",
+            "::1:80",
+            "[::1:80",
+            "tpc://127.0.0.1:80",
+        ] {
             let error = text.parse::<Endpoint>().unwrap_err();
             assert!(error.to_string().contains("ADDRESS:PORT"), "{text}: {error}");
         }

@@ -118,8 +118,13 @@ pub enum BindError {
         source: io::Error,
     },
     /// The log cannot be opened.
-    #[error("cannot open the log")]
-    Log(#[source] io::Error),
+    #[error("cannot open the log {log}")]
+    Log {
+        /// Where it was to be.
+        log: Sink,
+        /// What the kernel answered.
+        source: io::Error,
+    },
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -153,7 +158,7 @@ impl Relay {
     ///
     /// [`BindError`].
     pub fn bind(options: Options) -> Result<Self, BindError> {
-        let targets = TargetSet::new(options.targets.read()?, None);
+        let targets = TargetSet::new(options.targets.read(&options.listen)?, None);
         Self::new(options, targets, Service::Relay)
     }
 
@@ -211,7 +216,8 @@ impl Relay {
             connections_max: at_most(options.connections_max, connections_max),
             check_every: options.check_every.map(|every| every.min(FOREVER)),
             metrics: metrics.transpose()?,
-            log: Log::open(&options.log, report).map_err(BindError::Log)?,
+            log: Log::open(&options.log, report)
+                .map_err(|source| BindError::Log { log: options.log, source })?,
             signals,
         })
     }
@@ -277,7 +283,7 @@ impl Relay {
             tokio::select! {
                 _ = all_ended.recv() => {}
                 () = stop_on(&mut term, &mut int, &stop, self.path) => {}
-                () = reload_on(&mut hup, &self.from, &targets, &log) => {}
+                () = reload_on(&mut hup, (&self.from, &self.endpoint), &targets, &log) => {}
                 () = health::check(
                     watched,
                     self.check_every,

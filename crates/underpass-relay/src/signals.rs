@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use underpass_daemon::log::Log;
 
-use crate::endpoint::BoundPath;
+use crate::endpoint::{BoundPath, Endpoint};
 use crate::target_list::Targets;
 use crate::targets::TargetSet;
 
@@ -59,7 +59,7 @@ pub(crate) async fn stop_on(
 /// with the targets they have.
 pub(crate) async fn reload_on(
     hup: &mut Signal,
-    from: &Targets,
+    (from, listen): (&Targets, &Endpoint),
     targets: &watch::Sender<Arc<TargetSet>>,
     log: &Log,
 ) {
@@ -68,9 +68,9 @@ pub(crate) async fn reload_on(
         if matches!(from, Targets::Fixed(_)) {
             continue;
         }
-        let from = from.clone();
+        let (from, listen) = (from.clone(), listen.clone());
         // Names are looked up, and the file may lie anywhere: meanwhile all else goes on.
-        let read = spawn_blocking(move || from.read()).await;
+        let read = spawn_blocking(move || from.read(&listen)).await;
         match read.unwrap_or_else(|panic| resume_unwind(panic.into_panic())) {
             Ok(endpoints) => {
                 let set = TargetSet::new(endpoints, Some(&targets.borrow()));

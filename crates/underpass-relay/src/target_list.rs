@@ -40,15 +40,21 @@ pub enum TargetsError {
     /// There is none.
     #[error("no target to relay to")]
     None,
+    /// It is the relay itself, and each connection would make another.
+    #[error("the target {0} is where the relay listens itself")]
+    Itself(Endpoint),
 }
 
 impl Targets {
-    /// The endpoints, read anew if they are in a file.
-    pub(crate) fn read(&self) -> Result<Vec<Endpoint>, TargetsError> {
+    /// The endpoints of a relay that listens at `listen`, read anew if they are in a file.
+    pub(crate) fn read(&self, listen: &Endpoint) -> Result<Vec<Endpoint>, TargetsError> {
         let endpoints = match self {
             Self::Fixed(endpoints) => endpoints.clone(),
             Self::File(path) => read_targets(path)?,
         };
+        if let Some(target) = endpoints.iter().find(|target| target.leads_to(listen)) {
+            return Err(TargetsError::Itself(target.clone()));
+        }
         if endpoints.is_empty() { Err(TargetsError::None) } else { Ok(endpoints) }
     }
 }

@@ -14,6 +14,7 @@ mod timeouts;
 mod transfers;
 mod verified;
 mod versions;
+mod wrong;
 
 use std::io::{PipeReader, Write};
 use std::net::TcpStream;

@@ -218,6 +218,38 @@ fn a_start_that_fails_ends_with_1_and_one_line_with_the_remedy() {
             ),
         ),
         (
+            vec!["relay", "0", "1", "--metrics", &address],
+            format!(
+                "underpass relay: cannot listen on {address}: Address already in use (os error \
+                 98); choose another port or path, or port 0 for any free one\n"
+            ),
+        ),
+        (
+            vec!["relay", &address, &address],
+            format!(
+                "underpass relay: the target {address} is where the relay listens itself; each \
+                 connection would make another; name another port or path\n"
+            ),
+        ),
+        (
+            vec!["relay", "[::]:9", "127.0.0.1:9"],
+            "underpass relay: the target 127.0.0.1:9 is where the relay listens itself; each \
+             connection would make another; name another port or path\n"
+                .into(),
+        ),
+        (
+            vec!["relay", "unix:/no/such", "1"],
+            "underpass relay: cannot listen on unix:/no/such: No such file or directory (os error \
+             2); make the directory of the path first\n"
+                .into(),
+        ),
+        (
+            vec!["relay", "0", "1", "--log", "/no/such"],
+            "underpass relay: cannot open the log /no/such: No such file or directory (os error \
+             2); give a file that can be written, '-' or 'off'\n"
+                .into(),
+        ),
+        (
             vec!["relay", "0", "--targets-file", "/no/such"],
             "underpass relay: cannot read the targets in /no/such: No such file or directory (os \
              error 2); give one target a line: ADDRESS:PORT or unix:PATH\n"
@@ -234,7 +266,9 @@ fn a_start_that_fails_ends_with_1_and_one_line_with_the_remedy() {
         assert_eq!(String::from_utf8(output.stderr).unwrap(), line);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     }
-    for arguments in [&["relay", "0"][..], &["relay", "0", "nonsense"], &["echo"]] {
+    for arguments in
+        [&["relay", "0"][..], &["relay", "0", "nonsense"], &["echo"], &["relay", "0", "::1:80"]]
+    {
         assert_eq!(underpass(arguments).status.code(), Some(2), "{arguments:?}");
     }
     for (networks, line) in [

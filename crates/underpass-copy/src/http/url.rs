@@ -5,6 +5,7 @@
 //! Source: RFC 3986 §3, §5.2 (references); RFC 9110 §4.2; RFC 9112 §3.2.1 (origin form).
 
 use std::fmt;
+use std::net::SocketAddrV6;
 
 /// An `http` or `https` URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,13 @@ impl Url {
         let this = Self { is_tls, authority: authority.to_owned(), target };
         if this.host().is_empty() {
             return Err("it has no host");
+        }
+        let address = this.address();
+        if this.authority.contains(['[', ']']) || this.host().contains(':') {
+            let is_whole = address.parse::<SocketAddrV6>().is_ok();
+            if !is_whole || !this.authority.starts_with('[') || !this.authority.contains(']') {
+                return Err("its address is not one of IPv6 in brackets with a port up to 65535");
+            }
         }
         match this.port_text().map(str::parse::<u16>) {
             Some(Err(_)) => Err("its port is not a number up to 65535"),
