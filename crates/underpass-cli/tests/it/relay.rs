@@ -266,6 +266,10 @@ fn a_start_that_fails_ends_with_1_and_one_line_with_the_remedy() {
         assert_eq!(String::from_utf8(output.stderr).unwrap(), line);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     }
+}
+
+#[test]
+fn what_cannot_be_read_ends_with_2() {
     for arguments in
         [&["relay", "0"][..], &["relay", "0", "nonsense"], &["echo"], &["relay", "0", "::1:80"]]
     {
