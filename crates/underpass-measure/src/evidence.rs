@@ -103,7 +103,7 @@ pub enum Lent {
 /// Bytes of one socket that left, or were taken in, by where they lay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pages {
-    /// Interface by which they left; 0 for bytes received.
+    /// Index, in the socket's network, of the interface by which they left; 0 for bytes received.
     pub interface: u32,
     /// Where they lay.
     pub origin: Origin,
@@ -120,6 +120,8 @@ pub struct Socket {
     pub inode: u64,
     /// The first followed process that used it.
     pub process: u32,
+    /// The inode of the network namespace it is in; 0 if that was not seen.
+    pub network: u64,
     /// Its own address.
     pub local: Option<SocketAddr>,
     /// The address of the other end.

@@ -342,6 +342,7 @@ fn named(inode: u64, process: u32, value: &[u8]) -> Socket {
             0 => process,
             first => first,
         },
+        network: layout::network(value),
         local,
         peer,
         upper_layer: layout::upper_layer(value),

@@ -212,6 +212,13 @@ impl End {
         index.ok_or_else(|| io::Error::other(format!("no index in {shown}")))
     }
 
+    /// The path of its namespace, for setns(2).
+    #[must_use]
+    pub fn network(&self) -> String {
+        let of = self.holder.as_ref().map_or_else(std::process::id, |holder| holder.child.id());
+        format!("/proc/{of}/ns/net")
+    }
+
     /// A command that runs the program in this end's namespace, as the process that
     /// [`Command::spawn`] returns.
     #[must_use]

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::call::{self, Role};
-use crate::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin};
-use crate::explain::context::Context;
+use crate::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Socket};
+use crate::explain::context::{Context, InterfaceKey};
 use crate::explain::ledger::{Class, Ledger, Way, tcp_inodes};
 use crate::explain::reasons::{Finding, Reason};
 use crate::explain::report::Basis;
@@ -48,16 +48,18 @@ fn programs(evidence: &Evidence, context: &Context, fits: impl Fn(&Calls) -> boo
 }
 
 fn looped(evidence: &Evidence, context: &Context) -> Option<Finding> {
-    let is_loopback =
-        |index: u32| context.interfaces.get(&index).is_some_and(|interface| interface.is_loopback);
-    let bytes: u64 = evidence
-        .sockets
-        .iter()
-        .flat_map(|socket| &socket.sent)
-        .filter(|pages| pages.lent == Lent::ZeroCopy && is_loopback(pages.interface))
-        .filter(|pages| pages.origin != Origin::Kernel)
-        .map(|pages| pages.bytes)
-        .sum();
+    let is_loopback = |network: u64, index: u32| {
+        let interface = context.interfaces.get(&InterfaceKey { network, index });
+        interface.is_some_and(|interface| interface.is_loopback)
+    };
+    let looped = |socket: &Socket| -> u64 {
+        let lent = socket.sent.iter().filter(|pages| pages.lent == Lent::ZeroCopy);
+        lent.filter(|pages| is_loopback(socket.network, pages.interface))
+            .filter(|pages| pages.origin != Origin::Kernel)
+            .map(|pages| pages.bytes)
+            .sum()
+    };
+    let bytes: u64 = evidence.sockets.iter().map(looped).sum();
     (bytes > 0).then(|| Finding {
         reason: Reason::R6,
         bytes,

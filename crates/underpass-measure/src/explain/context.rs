@@ -66,6 +66,15 @@ pub struct Program {
     pub uses_uring: bool,
 }
 
+/// What an interface is told by: an index is of one network alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InterfaceKey {
+    /// The inode of its network namespace; 0 if that was not seen.
+    pub network: u64,
+    /// Its index there.
+    pub index: u32,
+}
+
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Interface {
@@ -86,8 +95,8 @@ pub(crate) const ENDED: u32 = 0;
 pub struct Context {
     /// The processes, by number.
     pub programs: BTreeMap<u32, Program>,
-    /// The interfaces, by index.
-    pub interfaces: BTreeMap<u32, Interface>,
+    /// The interfaces.
+    pub interfaces: BTreeMap<InterfaceKey, Interface>,
     /// Where files lie.
     pub paths: BTreeMap<FileKey, PathBuf>,
     /// Types of mounted file systems, by device.
@@ -149,10 +158,9 @@ impl Context {
 
     /// The name of an interface, or its index.
     #[must_use]
-    pub fn interface_name(&self, index: u32) -> String {
-        self.interfaces
-            .get(&index)
-            .map_or_else(|| format!("interface {index}"), |interface| interface.name.clone())
+    pub fn interface_name(&self, key: InterfaceKey) -> String {
+        let known = self.interfaces.get(&key);
+        known.map_or_else(|| format!("interface {}", key.index), |known| known.name.clone())
     }
 
     /// Names of the programs of some processes, each once, with the count of processes.

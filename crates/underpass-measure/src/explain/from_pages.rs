@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileKind};
-use crate::explain::context::{Context, FileKey};
+use crate::explain::context::{Context, FileKey, InterfaceKey};
 use crate::explain::fixes;
 use crate::explain::ledger::{Ledger, Part, Way};
 use crate::explain::reasons::{Finding, Reason};
@@ -186,9 +186,9 @@ impl Group<'_> {
         self.because(Reason::R2, evidence, fix)
     }
 
-    fn linear(&self, index: u32) -> Finding {
-        let interface = self.context.interfaces.get(&index);
-        let name = self.context.interface_name(index);
+    fn linear(&self, key: InterfaceKey) -> Finding {
+        let interface = self.context.interfaces.get(&key);
+        let name = self.context.interface_name(key);
         let passed = self.reaching(Role::Pass);
         let (says, fix) = match interface.and_then(|interface| interface.has_scatter_gather) {
             Some(false) => (", whose tx-scatter-gather is off", format!("ethtool -K {name} sg on")),

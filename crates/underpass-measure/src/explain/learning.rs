@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::call::{self, Role};
 use crate::evidence::{Evidence, FileKind};
-use crate::explain::context::{Context, FileKey, Program};
+use crate::explain::context::{Context, FileKey, InterfaceKey, Program};
 use crate::explain::ledger::tcp_inodes;
 use crate::explain::networks::Networks;
 use crate::explain::proc::{self, Area};
@@ -47,9 +47,11 @@ impl Learning {
         let Ok(executable) = std::fs::read_link(base.join("exe")) else {
             return self.look_from_afar(process);
         };
-        if !self.networks.knows(process) {
+        if !self.context.programs.contains_key(&process) {
             self.look_once(process, &base);
         }
+        // It may go to another, as what ip-netns(8) executes does.
+        self.networks.learn(process, &base.join("ns/net"));
         let maps = proc::text(process, "maps").unwrap_or_default();
         let areas = proc::areas(&maps);
         let paths = areas.iter().filter_map(|area| area.file.clone());
@@ -76,7 +78,6 @@ impl Learning {
     fn look_once(&mut self, process: u32, base: &Path) {
         let mounts = proc::text(process, "mountinfo").unwrap_or_default();
         self.context.file_systems.extend(proc::file_systems(&mounts));
-        self.networks.learn(process, &base.join("ns/net"));
         if let Ok(directory) = std::fs::read_link(base.join("cwd")) {
             self.directories.insert(directory);
         }
@@ -136,23 +137,22 @@ impl Learning {
     pub(crate) fn learn_interfaces(&mut self, evidence: &Evidence) {
         for socket in &evidence.sockets {
             for pages in &socket.sent {
-                let index = pages.interface;
-                if index != 0 && !self.context.interfaces.contains_key(&index) {
-                    let interface = self.networks.interface(socket.process, index);
-                    self.context.interfaces.insert(index, interface);
+                let key = InterfaceKey { network: socket.network, index: pages.interface };
+                if key.index != 0 && !self.context.interfaces.contains_key(&key) {
+                    self.context.interfaces.insert(key, self.networks.interface(key));
                 }
             }
         }
     }
 
-    /// The index of an interface by its name in a process's network, once asked for; 0 if there
-    /// is none.
-    pub(crate) fn index_of(&mut self, process: u32, name: &str) -> u32 {
-        let (index, interface) = self.networks.index_of(process, name);
+    /// An interface by its name in a process's network, once asked for; of index 0 if there is
+    /// none.
+    pub(crate) fn interface_of(&mut self, process: u32, name: &str) -> InterfaceKey {
+        let (key, interface) = self.networks.interface_of(process, name);
         if let Some(interface) = interface {
-            self.context.interfaces.insert(index, interface);
+            self.context.interfaces.insert(key, interface);
         }
-        index
+        key
     }
 
     /// Looks for the names of files that left and were never seen open: beside those that were,
@@ -275,6 +275,7 @@ mod tests {
         let socket = Socket {
             inode: 31,
             process: 5,
+            network: 0,
             local: None,
             peer: None,
             upper_layer: None,

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind};
 use crate::explain::apportion::apportion;
-use crate::explain::context::{Context, FileKey};
+use crate::explain::context::{Context, FileKey, InterfaceKey};
 use crate::explain::reading::{self, Piece, Reader};
 use crate::explain::report::Basis;
 use crate::explain::socket::{Giving, Passing, Source, Uses, split};
@@ -24,8 +24,8 @@ pub(crate) enum Way {
     Direct,
     /// Passed by reference, then copied beside the headers for an interface.
     Linear {
-        /// The interface's index.
-        interface: u32,
+        /// Which.
+        interface: InterfaceKey,
     },
     /// Passed by reference, then encrypted by the kernel into pages of its own.
     Encrypted,

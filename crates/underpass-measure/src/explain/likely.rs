@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evidence::Evidence;
-use crate::explain::context::Context;
+use crate::explain::context::{Context, InterfaceKey};
 use crate::explain::ledger::{Ledger, Part, Rows, Way, readers};
 use crate::explain::reading::Piece;
 use crate::explain::report::Basis;
@@ -21,8 +21,7 @@ use crate::explain::socket::Source;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Left {
     pub(crate) process: u32,
-    /// The interface's index.
-    pub(crate) interface: u32,
+    pub(crate) interface: InterfaceKey,
     pub(crate) paged_bytes: u64,
     pub(crate) linear_bytes: u64,
 }
@@ -34,14 +33,14 @@ struct Shares {
     /// Of interfaces that take no pages.
     linear: u64,
     /// The one with most of these.
-    interface: u32,
+    interface: InterfaceKey,
 }
 
 impl Shares {
     fn of(left: &[Left], process: u32) -> Self {
-        let takes_pages: BTreeSet<u32> =
+        let takes_pages: BTreeSet<InterfaceKey> =
             left.iter().filter(|left| left.paged_bytes > 0).map(|left| left.interface).collect();
-        let mut shares = Self { paged: 0, linear: 0, interface: 0 };
+        let mut shares = Self { paged: 0, linear: 0, interface: InterfaceKey::default() };
         let mut most = 0;
         for left in left.iter().filter(|left| left.process == process) {
             shares.paged += left.paged_bytes;
@@ -135,12 +134,14 @@ mod tests {
     use crate::explain::context::FileKey;
 
     const SERVER: u32 = 5;
-    const LO: u32 = 1;
-    const VETH: u32 = 2;
+    const LO: InterfaceKey = InterfaceKey { network: 8, index: 1 };
+    const VETH: InterfaceKey = InterfaceKey { network: 8, index: 2 };
+    /// Another network's.
+    const OTHER: InterfaceKey = InterfaceKey { network: 9, index: 2 };
     const FILE: FileKey = FileKey { major: 8, minor: 1, inode: 7 };
 
-    const fn left(process: u32, interface: u32, paged_bytes: u64, linear_bytes: u64) -> Left {
-        Left { process, interface, paged_bytes, linear_bytes }
+    const fn left(process: u32, interface: InterfaceKey, paged: u64, linear: u64) -> Left {
+        Left { process, interface, paged_bytes: paged, linear_bytes: linear }
     }
 
     /// What becomes of 1000 passed bytes.
@@ -160,6 +161,8 @@ mod tests {
         assert_eq!(ways(&[left(SERVER, VETH, 0, 77)]), [(linear, 1000)]);
         let both = [left(SERVER, LO, 3_000, 0), left(SERVER, VETH, 0, 1_000)];
         assert_eq!(ways(&both), [(linear, 250), (Way::Reference, 750)]);
+        let both = [left(6, OTHER, 3_000, 0), left(SERVER, VETH, 0, 1_000)];
+        assert_eq!(ways(&both), [(linear, 1000)]);
         // Another process's say nothing of this one's.
         assert_eq!(ways(&[left(6, LO, 77, 0)]), [(Way::NoPacket, 1000)]);
     }

@@ -6,7 +6,7 @@
 //! Source: network_namespaces(7), setns(2), netdevice(7).
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,7 +15,7 @@ use std::thread;
 use rustix::net::{AddressFamily, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::explain::context::Interface;
+use crate::explain::context::{Interface, InterfaceKey};
 use crate::explain::ethtool;
 
 /// linux/include/net/flow.h: `LOOPBACK_IFINDEX`.
@@ -30,7 +30,7 @@ type Key = (u64, u64);
 /// What is known so far.
 #[derive(Debug, Default)]
 pub(crate) struct Networks {
-    /// The network each process was first seen in.
+    /// The network each process was last seen in.
     of: BTreeMap<u32, Key>,
     files: BTreeMap<Key, File>,
     /// Indices of interfaces that were asked for by name.
@@ -38,11 +38,6 @@ pub(crate) struct Networks {
 }
 
 impl Networks {
-    /// Whether the network of a process is known.
-    pub(crate) fn knows(&self, process: u32) -> bool {
-        self.of.contains_key(&process)
-    }
-
     /// Notes the network of a process, whose `ns/net` this is.
     pub(crate) fn learn(&mut self, process: u32, path: &Path) {
         let Ok(metadata) = std::fs::metadata(path) else { return };
@@ -57,26 +52,40 @@ impl Networks {
         self.of.insert(process, key);
     }
 
-    /// An interface of the network of a process.
-    pub(crate) fn interface(&self, process: u32, index: u32) -> Interface {
-        let answer = in_network(self.file(process), move || {
+    /// An interface. Of a network that no process was seen in, its index is all there is.
+    pub(crate) fn interface(&self, key: InterfaceKey) -> Interface {
+        let index = key.index;
+        let ask = move || {
             let name = rustix::net::netdevice::index_to_name(socket()?, index)?;
             Ok((name, ethtool::has_scatter_gather(index).ok()))
-        });
+        };
+        let known = self.files.iter().find(|((_, inode), _)| *inode == key.network);
+        let answer = match known {
+            Some((_, file)) => in_network(Some(file), ask),
+            None if own_inode() == Some(key.network) => in_network(None, ask),
+            None => None,
+        };
         let unknown = || (format!("interface {index}"), None);
         let (name, has_scatter_gather) = answer.unwrap_or_else(unknown);
         Interface { name, is_loopback: index == LOOPBACK_INDEX, has_scatter_gather }
     }
 
-    /// The index of an interface by its name in a process's network, 0 if there is none; and,
-    /// where it was not asked for before, the interface.
-    pub(crate) fn index_of(&mut self, process: u32, name: &str) -> (u32, Option<Interface>) {
-        let key = (self.of.get(&process).copied(), name.to_owned());
+    /// An interface by its name in a process's network, of index 0 if there is none; and, where
+    /// it was not asked for before, what it is.
+    pub(crate) fn interface_of(
+        &mut self,
+        process: u32,
+        name: &str,
+    ) -> (InterfaceKey, Option<Interface>) {
+        let of = self.of.get(&process).copied();
+        let network = of.map_or(0, |(_, inode)| inode);
+        let key = (of, name.to_owned());
         if let Some(index) = self.indices.get(&key) {
-            return (*index, None);
+            return (InterfaceKey { network, index: *index }, None);
         }
         let wanted = name.to_owned();
-        let answer = in_network(self.file(process), move || {
+        let file = of.and_then(|of| self.files.get(&of));
+        let answer = in_network(file, move || {
             let index = rustix::net::netdevice::name_to_index(socket()?, &wanted)?;
             Ok((index, ethtool::has_scatter_gather(index).ok()))
         });
@@ -86,11 +95,7 @@ impl Networks {
             (index, Some(Interface { name, is_loopback, has_scatter_gather }))
         });
         self.indices.insert(key, index);
-        (index, interface)
-    }
-
-    fn file(&self, process: u32) -> Option<&File> {
-        self.files.get(self.of.get(&process)?)
+        (InterfaceKey { network, index }, interface)
     }
 }
 
@@ -119,8 +124,11 @@ fn in_network<T: Send + 'static>(
 }
 
 fn is_ours(network: &File) -> bool {
-    let inode = |metadata: std::io::Result<Metadata>| metadata.ok().map(|it| it.ino());
-    inode(network.metadata()) == inode(std::fs::metadata("/proc/thread-self/ns/net"))
+    network.metadata().is_ok_and(|network| Some(network.ino()) == own_inode())
+}
+
+fn own_inode() -> Option<u64> {
+    std::fs::metadata("/proc/thread-self/ns/net").ok().map(|network| network.ino())
 }
 
 #[cfg(test)]
@@ -134,10 +142,13 @@ mod tests {
             networks.learn(process, Path::new("/proc/self/ns/net"));
         }
         assert_eq!((networks.of.len(), networks.files.len()), (1_000, 1));
-        let (index, loopback) = networks.index_of(7, "lo");
-        assert_eq!((index, loopback.map(|it| it.is_loopback)), (LOOPBACK_INDEX, Some(true)));
+        let (key, loopback) = networks.interface_of(7, "lo");
+        assert_eq!((key.index, loopback.map(|it| it.is_loopback)), (LOOPBACK_INDEX, Some(true)));
         // What was asked in one process's name holds for all who are there.
-        assert_eq!(networks.index_of(8, "lo"), (LOOPBACK_INDEX, None));
-        assert_eq!(networks.interface(9, LOOPBACK_INDEX).name, "lo");
+        assert_eq!(networks.interface_of(8, "lo"), (key, None));
+        assert_eq!(networks.interface(key).name, "lo");
+        // Nobody is asked of another network.
+        let elsewhere = InterfaceKey { network: key.network + 1, ..key };
+        assert_eq!(networks.interface(elsewhere).name, "interface 1");
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::evidence::{FileId, FileKind, Lent, Origin, Socket};
 use crate::explain::apportion::take;
-use crate::explain::context::FileKey;
+use crate::explain::context::{FileKey, InterfaceKey};
 use crate::explain::ledger::{Part, Way};
 use crate::explain::reading::Piece;
 
@@ -94,7 +94,7 @@ struct Lay {
     shared_kernel: u64,
     linear: u64,
     anonymous: u64,
-    interface: u32,
+    interface: InterfaceKey,
 }
 
 impl Lay {
@@ -116,7 +116,9 @@ impl Lay {
                 (Origin::Linear, _) => {
                     lay.linear += bytes;
                     if bytes > most_linear {
-                        (most_linear, lay.interface) = (bytes, pages.interface);
+                        most_linear = bytes;
+                        lay.interface =
+                            InterfaceKey { network: socket.network, index: pages.interface };
                     }
                 }
                 (Origin::Anonymous, _) => lay.anonymous += bytes,

@@ -360,7 +360,7 @@ impl Watch {
             .iter()
             .map(|packets| Left {
                 process: packets.process,
-                interface: self.learning.index_of(packets.process, &packets.interface),
+                interface: self.learning.interface_of(packets.process, &packets.interface),
                 paged_bytes: packets.paged_bytes,
                 linear_bytes: packets.linear_bytes,
             })

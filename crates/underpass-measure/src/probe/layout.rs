@@ -82,6 +82,8 @@ pub(crate) mod name {
     pub(crate) const LOCAL_PORT: i16 = 6;
     /// In network order, as the kernel keeps it.
     pub(crate) const PEER_PORT: i16 = 8;
+    /// The inode of the network it is in.
+    pub(crate) const NETWORK: i16 = 12;
     pub(crate) const PEER: i16 = 16;
     pub(crate) const LOCAL: i16 = 32;
     pub(crate) const UPPER: i16 = 48;
@@ -205,6 +207,11 @@ pub(crate) fn addresses(value: &[u8]) -> (Option<SocketAddr>, Option<SocketAddr>
 /// The first followed process that used a socket.
 pub(crate) fn user(value: &[u8]) -> u32 {
     u32_at(value, name::PROCESS)
+}
+
+/// The network namespace that a socket is in.
+pub(crate) fn network(value: &[u8]) -> u64 {
+    u32_at(value, name::NETWORK).into()
 }
 
 /// Name of the protocol above TCP.

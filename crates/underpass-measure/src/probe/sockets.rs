@@ -52,6 +52,7 @@ impl Program<'_> {
         self.clear(NAME, name::VALUE);
         self.asm.load(Width::Four, R1, R10, PROCESS);
         self.asm.store(Width::Four, R10, NAME + name::PROCESS, R1);
+        self.find_network();
         self.read(NAME + name::FAMILY, 2, R7, self.offsets.sk_family);
         self.read(NAME + name::LOCAL_PORT, 2, R7, self.offsets.sk_local_port);
         self.read(NAME + name::PEER_PORT, 2, R7, self.offsets.sk_peer_port);
@@ -65,6 +66,15 @@ impl Program<'_> {
         self.read(NAME + name::LOCAL, 16, R7, self.offsets.sk_local6);
         self.asm.here(done);
         self.set(self.maps.names.as_fd(), INODE, NAME);
+    }
+
+    /// Of the socket at R7: two networks have interfaces of the same index. R8 is lost.
+    fn find_network(&mut self) {
+        let none = self.asm.label();
+        self.follow(R8, R7, self.offsets.sk_network, none);
+        let inode = self.offsets.network_names + self.offsets.names_inode;
+        self.read(NAME + name::NETWORK, 4, R8, inode);
+        self.asm.here(none);
     }
 
     /// Of the socket at R7, whose value is at R0: a protocol may be put above TCP at any time.

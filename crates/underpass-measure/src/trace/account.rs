@@ -276,6 +276,7 @@ impl Account {
         Socket {
             inode: id.inode,
             process: u32::MAX,
+            network: 0,
             local: addresses.map(|addresses| addresses.local),
             peer: addresses.map(|addresses| addresses.peer),
             upper_layer: matches!(end, End::Tls(_)).then(|| "tls".to_owned()),

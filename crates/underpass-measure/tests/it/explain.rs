@@ -2,6 +2,7 @@
 
 mod accounts;
 mod made;
+mod networks;
 mod numbers;
 mod reasons;
 mod rests;

@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 
 use linux_raw_sys::general as sys;
 use underpass_measure::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Pages, Socket};
-use underpass_measure::explain::context::{Context, FileKey, Interface, Mapping, Program};
+use underpass_measure::explain::context::{
+    Context, FileKey, Interface, InterfaceKey, Mapping, Program,
+};
 use underpass_measure::explain::reasons::Finding;
 use underpass_measure::explain::report::Report;
 
 pub(crate) const NGINX: u32 = 100;
 pub(crate) const PYTHON: u32 = 200;
+/// The network of every socket.
+const NETWORK: u64 = 4_026_531_840;
 pub(crate) const LO: u32 = 1;
 pub(crate) const VETH: u32 = 2;
 
@@ -84,6 +88,7 @@ pub(crate) fn socket(inode: u8, process: u32, sent: Vec<Pages>) -> Socket {
     Socket {
         inode: inode.into(),
         process,
+        network: NETWORK,
         local: Some(SocketAddr::from(([10, 0, 0, 1], 80))),
         peer: Some(SocketAddr::from(([10, 0, 0, inode], 40_000))),
         upper_layer: None,
@@ -99,6 +104,7 @@ pub(crate) fn evidence(calls: Vec<Calls>, sockets: Vec<Socket>) -> Evidence {
 /// nginx and python, `lo` and a `veth0` without scatter-gather, files `/srv/7` to `/srv/9`.
 pub(crate) fn context() -> Context {
     let program = |name: &str| Program { name: name.into(), ..Program::default() };
+    let at = |index| InterfaceKey { network: NETWORK, index };
     let interface = |name: &str, is_loopback| Interface {
         name: name.into(),
         is_loopback,
@@ -106,7 +112,7 @@ pub(crate) fn context() -> Context {
     };
     Context {
         programs: [(NGINX, program("nginx")), (PYTHON, program("python3.11"))].into(),
-        interfaces: [(LO, interface("lo", true)), (VETH, interface("veth0", false))].into(),
+        interfaces: [(at(LO), interface("lo", true)), (at(VETH), interface("veth0", false))].into(),
         paths: [7, 8, 9].map(|inode| (key(inode), format!("/srv/{inode}").into())).into(),
         file_systems: [((8, 1), "ext4".into())].into(),
         ..Context::default()
