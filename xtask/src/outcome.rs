@@ -76,6 +76,14 @@ impl Expectation {
         self
     }
 
+    /// Also what was skipped for this reason.
+    pub(crate) fn or_for(mut self, skips: &[String], reason: &str) -> Self {
+        let for_it =
+            skips.iter().filter(|line| line.split_once(": ").is_some_and(|(_, why)| why == reason));
+        self.tests.extend(for_it.map(|line| skipped_name_of(line)));
+        self
+    }
+
     /// Compares with the SKIP lines of a run. A test that ran in several configurations counts
     /// once. Returns how many were skipped.
     ///
@@ -83,8 +91,7 @@ impl Expectation {
     ///
     /// If a test was skipped that is not on the list, or one on the list was not skipped.
     pub(crate) fn compare(&self, skips: &[String]) -> Result<usize> {
-        let skipped: BTreeSet<String> =
-            skips.iter().map(|line| name_of(line.strip_prefix("SKIP ").unwrap_or(line))).collect();
+        let skipped: BTreeSet<String> = skips.iter().map(|line| skipped_name_of(line)).collect();
         let lines = |tests: Vec<&String>| {
             tests.iter().map(|test| format!("\n  {test}")).collect::<String>()
         };
@@ -102,6 +109,11 @@ impl Expectation {
         );
         Ok(skipped.len())
     }
+}
+
+/// `package test` of `SKIP package test: why`.
+fn skipped_name_of(line: &str) -> String {
+    name_of(line.strip_prefix("SKIP ").unwrap_or(line))
 }
 
 /// `package test` of `package test: why`: the reason may name a version or an errno.
@@ -124,6 +136,17 @@ mod tests {
             tally.add(line);
         }
         assert_eq!(tally.to_string(), "13 passed, 2 failed, 0 skipped");
+    }
+
+    #[test]
+    fn a_reason_of_its_own_is_expected_of_any_test_and_no_other_reason_is() {
+        let skips = ["SKIP a x: not root".to_owned(), "SKIP a z: no ring".to_owned()];
+        let expected = |text| Expectation::of("list", text).or_for(&skips, "not root");
+        assert_eq!(expected("a z").compare(&skips).unwrap(), 2);
+        // On the list too, for a reason that is behind this one.
+        assert_eq!(expected("a z\na x").compare(&skips).unwrap(), 2);
+        let error = expected("").compare(&skips).unwrap_err().to_string();
+        assert!(error.ends_with("list them\n  a z"), "{error}");
     }
 
     #[test]
