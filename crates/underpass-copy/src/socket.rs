@@ -1,16 +1,14 @@
 //! Connecting, listening and accepting such that a signal ends the wait, and connecting a timeout.
 //!
-//! A socket of ours is non-blocking from its birth. A Unix socket leaves a name behind, which is
-//! removed with its listener; a name that nobody listens on any more is taken over.
+//! A socket of ours is non-blocking from its birth.
 //!
 //! Source: connect(2), `EINPROGRESS`; unix(7); tcp(7).
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -18,6 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType,
 };
+use underpass_daemon::bound_path::{self, BoundPath};
 
 use crate::interrupt::{Interrupt, Woken};
 
@@ -28,8 +27,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    /// With its name and that name's device and inode.
-    Unix(UnixListener, PathBuf, (u64, u64)),
+    Unix(UnixListener, BoundPath),
 }
 
 /// Stands for a signal within an [`io::Error`].
@@ -99,26 +97,14 @@ impl Listener {
     }
 
     pub(crate) fn unix(path: &Path) -> io::Result<Self> {
-        let listener = match UnixListener::bind(path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                if !is_abandoned(path) {
-                    return Err(error);
-                }
-                std::fs::remove_file(path)?;
-                UnixListener::bind(path)?
-            }
-            bound => bound?,
-        };
-        listener.set_nonblocking(true)?;
-        let found = std::fs::symlink_metadata(path)?;
-        Ok(Self::Unix(listener, path.to_owned(), (found.dev(), found.ino())))
+        bound_path::listen(path).map(|(listener, path)| Self::Unix(listener, path))
     }
 
     /// Where peers find it.
     pub(crate) fn name(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => Ok(format!("tcp://{}", listener.local_addr()?)),
-            Self::Unix(_, path, _) => Ok(format!("unix://{}", path.display())),
+            Self::Unix(_, path) => Ok(format!("unix://{}", path.as_ref().display())),
         }
     }
 
@@ -139,26 +125,6 @@ impl Listener {
             if interrupt.wait(&[(fd, PollFlags::IN)], None)? == Woken::Signal {
                 return Err(interrupted());
             }
-        }
-    }
-}
-
-/// Whether a socket has this name that nobody listens at. connect(2) to a file of another kind is
-/// refused, too.
-fn is_abandoned(path: &Path) -> bool {
-    let is_socket = |found: std::fs::Metadata| found.file_type().is_socket();
-    let is_refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    std::fs::symlink_metadata(path).is_ok_and(is_socket)
-        && UnixStream::connect(path).is_err_and(is_refused)
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Self::Unix(_, path, own) = self
-            && std::fs::symlink_metadata(&*path).is_ok_and(|it| (it.dev(), it.ino()) == *own)
-            && let Err(error) = std::fs::remove_file(&*path)
-        {
-            debug_assert_eq!(error.kind(), io::ErrorKind::NotFound, "{}", path.display());
         }
     }
 }

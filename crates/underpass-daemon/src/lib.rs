@@ -3,6 +3,7 @@
 //! Nothing here knows a protocol or a runtime.
 #![forbid(unsafe_code)]
 
+pub mod bound_path;
 pub mod limits;
 pub mod listen;
 pub mod log;

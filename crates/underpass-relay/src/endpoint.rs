@@ -1,20 +1,16 @@
 //! Where to listen and where to connect: TCP addresses and paths of Unix sockets.
 //!
-//! A name is looked up when it is read and stays what it was then. A path may be left over from
-//! a server that is gone; it is taken over only if nobody answers there.
-//!
-//! Source: unix(7), "Pathname sockets" (a bound path outlives its socket).
+//! A name is looked up when it is read and stays what it was then.
 
 use std::fmt;
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::num::NonZeroUsize;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use underpass_daemon::bound_path::{self, BoundPath};
 use underpass_daemon::listen::{self, BACKLOG};
 
 /// One end that can be listened on or connected to.
@@ -136,10 +132,7 @@ fn listen_tcp(wanted: SocketAddr, workers: NonZeroUsize) -> io::Result<Bound> {
 
 /// A Unix socket is one; the workers accept from the same queue.
 fn listen_unix(path: &Path, workers: usize) -> io::Result<Bound> {
-    remove_stale(path)?;
-    let socket = UnixListener::bind(path)?;
-    let bound_path = BoundPath::new(path)?;
-    socket.set_nonblocking(true)?;
+    let (socket, bound_path) = bound_path::listen(path)?;
     rustix::net::listen(&socket, BACKLOG)?;
     let mut listeners = Vec::new();
     while listeners.len() < workers {
@@ -147,43 +140,6 @@ fn listen_unix(path: &Path, workers: usize) -> io::Result<Bound> {
     }
     let endpoint = Endpoint::Unix(path.into());
     Ok(Bound { listeners, endpoint, path: Some(bound_path) })
-}
-
-/// Removes the path of a socket that nobody listens on.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = |metadata: fs::Metadata| metadata.file_type().is_socket();
-    if !fs::symlink_metadata(path).is_ok_and(is_socket) {
-        return Ok(());
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-/// The path of a listening Unix socket of ours, which is removed with it.
-#[derive(Debug)]
-pub(crate) struct BoundPath {
-    path: PathBuf,
-    inode: (u64, u64),
-}
-
-impl BoundPath {
-    fn new(path: &Path) -> io::Result<Self> {
-        let metadata = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.into(), inode: (metadata.dev(), metadata.ino()) })
-    }
-}
-
-impl Drop for BoundPath {
-    fn drop(&mut self) {
-        let is_ours = |metadata: fs::Metadata| (metadata.dev(), metadata.ino()) == self.inode;
-        if fs::symlink_metadata(&self.path).is_ok_and(is_ours)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::warn!("{} stays behind: {error}", self.path.display());
-        }
-    }
 }
 
 #[cfg(test)]
@@ -219,21 +175,5 @@ mod tests {
             let error = text.parse::<Endpoint>().unwrap_err();
             assert!(error.to_string().contains("ADDRESS:PORT"), "{text}: {error}");
         }
-    }
-
-    #[test]
-    fn a_path_left_behind_is_taken_over_and_one_in_use_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s");
-        drop(UnixListener::bind(&path).unwrap());
-        let endpoint = Endpoint::Unix(path.clone());
-        let bound = endpoint.listen(NonZeroUsize::MIN).unwrap();
-        let again = endpoint.listen(NonZeroUsize::MIN).unwrap_err();
-        assert_eq!(again.kind(), ErrorKind::AddrInUse);
-        drop(bound);
-        assert!(!path.exists());
-        fs::write(&path, "precious").unwrap();
-        endpoint.listen(NonZeroUsize::MIN).unwrap_err();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 }

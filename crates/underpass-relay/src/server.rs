@@ -12,11 +12,12 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
+use underpass_daemon::bound_path::BoundPath;
 use underpass_daemon::limits::raise_open_files;
 use underpass_daemon::log::{Log, Sink};
 
 use crate::echo::EchoOptions;
-use crate::endpoint::{Bound, BoundPath, Endpoint, Listener};
+use crate::endpoint::{Bound, Endpoint, Listener};
 use crate::health;
 use crate::metrics::{self, Counters};
 use crate::proxy::Version;

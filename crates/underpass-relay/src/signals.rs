@@ -10,9 +10,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use underpass_daemon::bound_path::BoundPath;
 use underpass_daemon::log::Log;
 
-use crate::endpoint::{BoundPath, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::target_list::Targets;
 use crate::targets::TargetSet;
 

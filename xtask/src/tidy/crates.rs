@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("underpass-serve", &["underpass", "underpass-daemon"]),
-    ("underpass-copy", &["underpass", "underpass-sys"]),
+    ("underpass-copy", &["underpass", "underpass-daemon", "underpass-sys"]),
     ("underpass-relay", &["underpass", "underpass-daemon"]),
     ("underpass-log", &["underpass"]),
     ("underpass-tsdb", &["underpass", "underpass-sys"]),
