@@ -12,11 +12,11 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use crate::compiled::Program;
 use crate::network::End;
-use crate::skip::{Capability, Missing, Requirement};
 
 /// A way of sending a file to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,55 +132,6 @@ pub struct Connection {
     pub address_hash: Option<String>,
 }
 
-/// Names a directory with the programs compiled beforehand, each named for its source without
-/// the extension: for machines that have no cc.
-pub const COMPILED_DIR_VARIABLE: &str = "UNDERPASS_COMPILED_DIR";
-
-/// The program, compiled; deleted on drop if it was compiled here.
-#[derive(Debug)]
-pub struct Program {
-    path: PathBuf,
-    _dir: Option<tempfile::TempDir>,
-}
-
-impl Program {
-    /// Finds the program in the directory that [`COMPILED_DIR_VARIABLE`] names, or compiles the
-    /// source with cc.
-    ///
-    /// # Errors
-    ///
-    /// [`Missing`] if there is no cc.
-    ///
-    /// # Panics
-    ///
-    /// If the source does not compile without a warning: that is a fault of the tests and not of
-    /// the machine.
-    pub fn compile(source: &Path) -> Result<Self, Missing> {
-        if let (Some(dir), Some(name)) =
-            (std::env::var_os(COMPILED_DIR_VARIABLE), source.file_stem())
-        {
-            return Self::compiled(&Path::new(&dir).join(name));
-        }
-        Capability::Program("cc").meet()?;
-        let dir = tempfile::tempdir().map_err(|error| Missing::new(error.to_string()))?;
-        let path = dir.path().join("peer");
-        let mut cc = Command::new("cc");
-        cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&path).arg(source);
-        let output = cc.output().map_err(|error| Missing::new(format!("cc: {error}")))?;
-        let message = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {message}", source.display());
-        Ok(Self { path, _dir: Some(dir) })
-    }
-
-    fn compiled(path: &Path) -> Result<Self, Missing> {
-        if path.is_file() {
-            return Ok(Self { path: path.to_owned(), _dir: None });
-        }
-        let name = path.display();
-        Err(Missing::new(format!("{name}, named by {COMPILED_DIR_VARIABLE}, is not there")))
-    }
-}
-
 /// A running peer.
 #[derive(Debug)]
 pub struct Peer {
@@ -196,7 +147,7 @@ impl Peer {
     ///
     /// Those of starting it.
     pub fn start(program: &Program, end: &End) -> io::Result<Self> {
-        Self::spawn(end.command(&program.path))
+        Self::spawn(end.command(program.path()))
     }
 
     /// Starts the program with a connected socket that it shares with whoever else holds it.
@@ -205,7 +156,7 @@ impl Peer {
     ///
     /// Those of starting it, and of an unconnected socket.
     pub fn share(program: &Program, socket: OwnedFd) -> io::Result<(Self, Connection)> {
-        let mut command = Command::new(&program.path);
+        let mut command = Command::new(program.path());
         // Of the descriptors that a child can be given, the one that the program does not use.
         command.stderr(socket);
         let mut peer = Self::spawn(command)?;
@@ -385,26 +336,5 @@ impl Drop for Peer {
         // It may have ended by itself; here it only has to be gone.
         drop(self.child.kill());
         drop(self.child.wait());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_that_was_to_be_compiled_beforehand_and_was_not_is_missing_by_name() {
-        let missing = Program::compiled(Path::new("/no/such/sender")).unwrap_err();
-        let why = "/no/such/sender, named by UNDERPASS_COMPILED_DIR, is not there";
-        assert_eq!(missing.why(), why);
-    }
-
-    #[test]
-    fn a_program_compiled_beforehand_is_left_where_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("sender");
-        std::fs::write(&path, "").unwrap();
-        drop(Program::compiled(&path).unwrap());
-        assert!(path.exists());
     }
 }

@@ -11,10 +11,11 @@ use std::path::Path;
 use linux_raw_sys::general as nr;
 use underpass_measure::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Pages, Socket};
 use underpass_measure::probe::{Probe, Sight};
+use underpass_testkit::compiled::Program;
 use underpass_testkit::kernel::is_slow;
 use underpass_testkit::network::Link;
 use underpass_testkit::require;
-use underpass_testkit::senders::{Load, Program, Receiving, Sending, Sent};
+use underpass_testkit::senders::{Load, Receiving, Sending, Sent};
 use underpass_testkit::skip::Capability;
 
 use crate::hidden::tried;

@@ -7,11 +7,12 @@ use std::io::Write;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
+use underpass_testkit::compiled::Program;
 use underpass_testkit::disk::disk_dir;
 use underpass_testkit::network::Link;
 use underpass_testkit::payload::pattern;
 use underpass_testkit::require;
-use underpass_testkit::senders::{Load, Peer, Program, Receiving, Sending, Sent};
+use underpass_testkit::senders::{Load, Peer, Receiving, Sending, Sent};
 use underpass_testkit::skip::Missing;
 
 /// The program, compiled.

@@ -11,9 +11,10 @@ use std::path::Path;
 
 use underpass_measure::evidence::{Evidence, Lent, Origin};
 use underpass_measure::probe::{Probe, Sight};
+use underpass_testkit::compiled::Program;
 use underpass_testkit::network::Link;
 use underpass_testkit::require;
-use underpass_testkit::senders::{Load, Peer, Program, Receiving, Sending};
+use underpass_testkit::senders::{Load, Peer, Receiving, Sending};
 use underpass_testkit::skip::{Capability, Missing};
 
 use crate::matrix::{

@@ -7,8 +7,9 @@ use underpass_measure::explain::reasons::Reason;
 use underpass_measure::explain::report::Report;
 use underpass_measure::explain::watch::Watch;
 use underpass_measure::figure::Figure;
+use underpass_testkit::compiled::Program;
 use underpass_testkit::network::Link;
-use underpass_testkit::senders::{Load, Program, Receiving, Sending};
+use underpass_testkit::senders::{Load, Receiving, Sending};
 use underpass_testkit::skip::Capability::{KernelTls, Root};
 use underpass_testkit::{require, wait};
 

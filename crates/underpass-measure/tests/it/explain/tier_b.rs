@@ -88,7 +88,7 @@ fn nginx_without_sendfile_has_copied_for_certain() {
 }
 
 /// What is seen of a sender from before it connects.
-fn sent(link: &Link, program: &underpass_testkit::senders::Program, way: Sending) -> Report {
+fn sent(link: &Link, program: &underpass_testkit::compiled::Program, way: Sending) -> Report {
     let mut pair = Pair::start(program, link);
     let mut watch = watch(pair.sender.id());
     pair.connect(link);
