@@ -119,8 +119,8 @@ pub(crate) struct CopyArguments {
     /// How long the ends may move nothing, or 'off', because a stream may pause for as long as
     /// its writer likes.
     ///
-    /// What has arrived by then is kept with --resume. Waiting for a peer to connect does not
-    /// count, nor does what --limit-rate holds back.
+    /// What has arrived by then is kept with --resume. Waiting for a peer to connect, or for a turn
+    /// behind others, does not count, nor does what --limit-rate holds back.
     #[arg(long, value_name = "TIME", default_value = "off", value_parser = duration_or_off)]
     idle_timeout: OrOff,
 

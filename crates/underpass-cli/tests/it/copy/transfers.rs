@@ -117,6 +117,28 @@ fn who_comes_between_two_connections_of_another_waits_and_is_served() {
 }
 
 #[test]
+fn who_comes_when_too_many_wait_is_told_to_come_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("to");
+    let waiting = Waiting::start(&["--keep-listening", "--verify", "tcp-listen://0", utf8(&to)]);
+    let (host, port) = waiting.host_and_port();
+    let address = format!("{host}:{port}");
+    let first = begin(&address);
+    let comes = |transfer, word: &[u8]| {
+        let mut peer = waiting.connect();
+        peer.write_all(&greeting("verify", transfer)).unwrap();
+        hear(&mut peer, &[b"underpass-verify 2\n", &[0; 16][..], word].concat());
+        peer
+    };
+    let queue: Vec<_> = (100..164).map(|it| comes(it, b"underpass-queued 2\n")).collect();
+    let mut late = comes(164, b"underpass-refuse 2\n");
+    assert_eq!(late.read(&mut [0]).unwrap(), 0);
+    // The connections of a transfer that has its place go on coming.
+    end(first, &address);
+    drop(queue);
+}
+
+#[test]
 fn receivers_of_a_sender_that_listens_are_not_mixed_either() {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (patterned(dir.path(), "from", 3 << 20), dir.path().join("to"));
