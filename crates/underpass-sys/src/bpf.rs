@@ -31,6 +31,8 @@ pub enum MapKind {
     Hash = 1,
     /// Keys are a u32 index; all entries exist from the start.
     Array = 2,
+    /// As [`Hash`](Self::Hash); where it is full, what was used least lately makes room.
+    LruHash = 9,
 }
 
 const PROGRAM_RAW_TRACEPOINT: u32 = 17;

@@ -9,7 +9,7 @@ use underpass_sys::bpf::{self, MapKind, MapLens};
 
 use super::layout::{call, name, page, process, socket, toll};
 
-/// Processes followed at a time.
+/// Processes followed at a time, and those whose counts are kept: of those that end, the last.
 const PROCESSES_MAX: u32 = 4_096;
 /// TCP sockets alive at a time.
 const SOCKETS_MAX: u32 = 65_536;
@@ -114,7 +114,7 @@ impl Maps {
             names: hash(8, name::VALUE, SOCKETS_MAX)?,
             sent: hash(page::KEY, page::VALUE, PAGES_MAX)?,
             received: hash(page::KEY, page::VALUE, PAGES_MAX)?,
-            processes: hash(4, process::VALUE, PROCESSES_MAX)?,
+            processes: Map::new(MapKind::LruHash, 4, process::VALUE, PROCESSES_MAX)?,
             lost: Map::new(MapKind::Array, 4, 8, 1)?,
             look: Map::new(MapKind::Array, 4, 8, 1)?,
             tolls: Map::new(MapKind::Array, 4, toll::VALUE, toll::PROCESSORS.unsigned_abs())?,

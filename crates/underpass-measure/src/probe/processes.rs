@@ -27,6 +27,11 @@ impl Program<'_> {
         self.asm.store(Width::Eight, R10, CHILD, R8);
         self.asm.store(Width::Eight, R10, ONE, 1);
         self.set(self.maps.followed.as_fd(), CHILD, ONE);
+        let followed = self.asm.label();
+        self.asm.jump_if(If::Equal, R0, 0, followed);
+        self.count_loss();
+        self.asm.jump(end);
+        self.asm.here(followed);
         self.entry(self.maps.processes.as_fd(), CHILD, end);
     }
 

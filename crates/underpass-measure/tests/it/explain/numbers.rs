@@ -314,3 +314,46 @@ fn became_another(tier: Tier, order: &str) -> (Report, Site) {
     assert!(watch.is_over());
     (report, site)
 }
+
+#[test]
+fn the_newest_of_very_many_children_is_known_and_one_too_many_at_a_time_is_lost() {
+    const MOST: u32 = 4_096;
+    require!(Root);
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        "read n; while [ $n -gt 0 ]; do (:); n=$((n-1)); done; exec 3<&0; cat <&3 & wait",
+    ]);
+    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let probe = Probe::load(Sight::Sending).unwrap();
+    probe.follow(shell.id()).unwrap();
+    writeln!(shell.stdin.as_ref().unwrap(), "{}", MOST + 100).unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", shell.id());
+    let is_cat = || {
+        let newest = std::fs::read_to_string(&children).unwrap().trim().parse().ok()?;
+        let name = std::fs::read_to_string(format!("/proc/{newest}/comm")).ok()?;
+        (name == "cat\n").then_some(newest)
+    };
+    let newest: u32 = wait::until(6 * PATIENCE, is_cat).unwrap();
+    let seen = probe.evidence().unwrap();
+    assert_eq!(seen.lost, 0);
+    assert!(seen.processes.iter().any(|process| process.process == newest));
+    assert_eq!(probe.followed().unwrap(), [shell.id(), newest].into());
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+
+    let mut shell = Command::new("sh");
+    let shell = shell.args(["-c", "read go; (:); read end"]).stdin(Stdio::piped());
+    let mut shell = shell.spawn().unwrap();
+    let probe = Probe::load(Sight::Sending).unwrap();
+    probe.follow(shell.id()).unwrap();
+    // Beyond what pid_max may be.
+    for process in 1..MOST {
+        probe.follow((1 << 23) + process).unwrap();
+    }
+    writeln!(shell.stdin.as_ref().unwrap()).unwrap();
+    let lost = || (probe.evidence().unwrap().lost > 0).then_some(());
+    wait::until(PATIENCE, lost).unwrap();
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+}
