@@ -240,9 +240,7 @@ impl Session {
             | Endpoint::UnixListen(_)
             | Endpoint::Url(_) => None,
         };
-        if let (Endpoint::Path(from), Some(to)) = (source, &path) {
-            refuse_same_file(from, to)?;
-        }
+        refuse_same_file(&self.request, path.as_deref())?;
         let standing = path
             .as_deref()
             .filter(|_| self.request.resume)

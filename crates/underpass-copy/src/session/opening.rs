@@ -4,9 +4,9 @@
 //! them is no matter to the copy.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Outcome, Session};
 use crate::company::Visitor;
@@ -198,16 +198,37 @@ pub(super) fn listen(
     Ok(Some(listener))
 }
 
-pub(super) fn refuse_same_file(
-    from: &std::path::Path,
-    to: &std::path::Path,
-) -> Result<(), CopyError> {
-    let (Ok(one), Ok(other)) = (std::fs::metadata(from), std::fs::metadata(to)) else {
+/// Refuses a file that would be written while it is read; `path` is the sink's, where it is one.
+pub(super) fn refuse_same_file(request: &Request, path: Option<&Path>) -> Result<(), CopyError> {
+    let Request { source, sink, range, .. } = request;
+    let from =
+        if let Endpoint::Path(from) = source { Some(from.clone()) } else { open_file(source, 0) };
+    // A range may be copied to another place in its file.
+    let open_sink = || open_file(sink, 1).filter(|_| *range == Range::Whole);
+    let to = path.map(Path::to_owned).or_else(open_sink);
+    let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
+    let (Ok(one), Ok(other)) = (std::fs::metadata(from), std::fs::metadata(&to)) else {
         return Ok(());
     };
     if one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()) {
-        let (from, to) = (from.display().to_string(), to.display().to_string());
-        return Err(CopyError::Usage(Usage::SameFile(from, to)));
+        let to = path.map_or_else(|| sink.to_string(), |path| path.display().to_string());
+        return Err(CopyError::Usage(Usage::SameFile(source.to_string(), to)));
     }
     Ok(())
+}
+
+/// The name of an end that was open already, whose standard descriptor would be this.
+fn open_file(end: &Endpoint, standard: RawFd) -> Option<PathBuf> {
+    let number = match end {
+        Endpoint::Standard => standard,
+        Endpoint::Descriptor(number) => *number,
+        Endpoint::Path(_)
+        | Endpoint::Tcp(_)
+        | Endpoint::TcpListen(_)
+        | Endpoint::Unix(_)
+        | Endpoint::UnixListen(_)
+        | Endpoint::Url(_) => return None,
+    };
+    // proc(5): stat(2) of this is of the open file.
+    Some(PathBuf::from(format!("/proc/self/fd/{number}")))
 }

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::process::Stdio;
 
-use super::{command, failure, names, patterned};
+use super::{assert_payload, command, failure, names, patterned};
 
 #[test]
 fn each_mistake_is_one_line_that_names_the_object_and_the_remedy() {
@@ -59,4 +59,29 @@ fn an_account_that_cannot_be_printed_is_said_to_be_that() {
     let line = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(line.contains("cannot print the account to standard output: No space left"), "{line}");
+}
+
+#[test]
+fn a_file_that_is_open_at_one_end_is_not_written_over_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = patterned(dir.path(), "file", 1_000);
+    let name = path.to_str().unwrap();
+    let open = || File::options().read(true).append(true).open(&path).unwrap();
+    for (arguments, ends) in [
+        (&["--no-atomic", "-", name][..], format!("- and {name}")),
+        (&["-", name], format!("- and {name}")),
+        (&[name, "-"], format!("{name} and -")),
+        (&["fd:0", "fd:1"], "fd:0 and fd:1".to_owned()),
+    ] {
+        let output = command(arguments).stdin(open()).stdout(open()).output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert_eq!(line, format!("underpass copy: {ends} are the same file\n"));
+        assert_payload(&path, 0, 1_000);
+    }
+    // A range of it, to another place.
+    let to = File::options().write(true).open(&path).unwrap();
+    let mut command = command(&["-q", "--range", "0-9", name, "-"]);
+    assert!(command.stdout(to).status().unwrap().success());
+    assert_payload(&path, 0, 1_000);
 }
