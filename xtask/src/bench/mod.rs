@@ -46,6 +46,9 @@ const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 pub(crate) const NAMES: [&str; 7] =
     ["serve", "idle", "cold", "transfer", "watching", "relay", "copy"];
 
+/// Those that limit a disk or look into the kernel.
+pub(crate) const NAMES_OF_ROOT: [&str; 2] = ["cold", "watching"];
+
 /// Measures this workspace beside its competitors.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
