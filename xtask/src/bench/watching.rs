@@ -1,14 +1,14 @@
 //! `bench watching`: what a server loses while `underpass explain` is attached to it.
 //!
 //! The same nginx serves bare, watched within the default budget, and watched without one, in
-//! turns. The watcher itself has the client's CPU, so what the server's CPU shows is the cost of
-//! the programs in the kernel.
+//! turns; or bare and watched in tier B, which has no budget. The watcher itself has the client's
+//! CPU, so what the server's CPU shows is the cost of what the kernel does for it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use rustix::process::{Pid, Signal, kill_process};
 use underpass_testkit::server::Server;
 
@@ -32,6 +32,28 @@ pub(crate) struct Options {
     /// The cases.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "large,100k,4k")]
     cases: Vec<Case>,
+    /// By what it is watched.
+    #[arg(long, value_enum, default_value = "A")]
+    tier: Tier,
+}
+
+/// By what a watch sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "verbatim")]
+enum Tier {
+    /// BPF.
+    A,
+    /// Tracepoints.
+    B,
+}
+
+impl Tier {
+    const fn whos(self) -> &'static [&'static str] {
+        match self {
+            Self::A => &[BARE, WATCHED, WATCHED_WHOLE],
+            Self::B => &[BARE, WATCHED_BY_TRACE],
+        }
+    }
 }
 
 impl Options {
@@ -46,6 +68,9 @@ const BARE: &str = "bare";
 const WATCHED: &str = "watched";
 const WATCHED_WHOLE: &str = "watched, all of it";
 
+const WATCHED_BY_TRACE: &str = "watched, tier B";
+
+const LOST: Quantity = Quantity { name: "events lost", better: Better::Neither, decimals: 0 };
 const LOOKED: Quantity = Quantity { name: "looked %", better: Better::Neither, decimals: 0 };
 
 /// Downloads of the large file in one round: a watch needs a moment to learn what it costs.
@@ -62,9 +87,9 @@ pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Res
         let (path, file) = files::patterned(&root, case.name(), case.len_bytes(is_smoke))?;
         http::verify(server.address(), &format!("/{}", case.name()), &file)?;
         for round in 0..options.rounds {
-            let whos = [BARE, WATCHED, WATCHED_WHOLE];
+            let whos = options.tier.whos();
             let first = usize::try_from(round)? % whos.len();
-            for who in whos.into_iter().cycle().skip(first).take(whos.len()) {
+            for who in whos.iter().copied().cycle().skip(first).take(whos.len()) {
                 files::warm(&path)?;
                 let watcher = Watcher::of(who, &server)?;
                 let len_bytes = case.len_bytes(is_smoke);
@@ -76,8 +101,9 @@ pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Res
                     let load = (options.connections, options.seconds);
                     small(*case, len_bytes, who, &server, load, report)?;
                 }
-                let looked = watcher.map_or(Ok(0.0), Watcher::detach)?;
+                let (looked, lost) = watcher.map_or(Ok((0.0, 0.0)), Watcher::detach)?;
                 report.sample(case.name(), who, LOOKED, looked);
+                report.sample(case.name(), who, LOST, lost);
             }
         }
     }
@@ -85,8 +111,8 @@ pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Res
     for case in &options.cases {
         report.line("");
         let [rate, cost] = if *case == Case::Large { [FLOW, PRICE] } else { [RATE, COST] };
-        let whos = [BARE, WATCHED, WATCHED_WHOLE];
-        report.table(case.name(), case.name(), &whos, &[rate, cost, LOOKED]);
+        let whos = options.tier.whos();
+        report.table(case.name(), case.name(), whos, &[rate, cost, LOOKED, LOST]);
     }
     Ok(())
 }
@@ -97,13 +123,14 @@ struct Watcher(Child);
 impl Watcher {
     fn of(who: &str, server: &Server) -> Result<Option<Self>> {
         match who {
-            WATCHED => Self::attach(server, &[]).map(Some),
-            WATCHED_WHOLE => Self::attach(server, &["--budget", "100"]).map(Some),
+            WATCHED => Self::attach(server, Tier::A, &[]).map(Some),
+            WATCHED_WHOLE => Self::attach(server, Tier::A, &["--budget", "100"]).map(Some),
+            WATCHED_BY_TRACE => Self::attach(server, Tier::B, &["--tier", "B"]).map(Some),
             _ => Ok(None),
         }
     }
 
-    fn attach(server: &Server, arguments: &[&str]) -> Result<Self> {
+    fn attach(server: &Server, tier: Tier, arguments: &[&str]) -> Result<Self> {
         let mut command = cpu::pinned(cpu::ASKING, peers::underpass()?)?;
         command.args(["explain", &server.id().to_string(), "--json"]).args(arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -111,12 +138,12 @@ impl Watcher {
         let errors = watcher.0.stderr.take().context("standard error is a pipe")?;
         let mut line = String::new();
         BufReader::new(errors).read_line(&mut line)?;
-        ensure!(line.contains("tier A"), "explain said: {line}");
+        ensure!(line.contains(&format!("in tier {tier:?}")), "explain said: {line}");
         Ok(watcher)
     }
 
-    /// Ends the watch; the percentage of the time that it looked.
-    fn detach(mut self) -> Result<f64> {
+    /// Ends the watch; the percentage of the time that it looked, and the events it lost.
+    fn detach(mut self) -> Result<(f64, f64)> {
         kill_process(Pid::from_child(&self.0), Signal::INT)?;
         let mut said = String::new();
         let mut stdout = self.0.stdout.take().context("standard output is a pipe")?;
@@ -124,7 +151,9 @@ impl Watcher {
         let status = self.0.wait()?;
         ensure!(status.success(), "explain ended with {status}");
         let summary: serde_json::Value = serde_json::from_str(&said)?;
-        Ok(summary["looked_percent"].as_f64().unwrap_or(100.0))
+        let looked = summary["looked_percent"].as_f64().unwrap_or(100.0);
+        let lost = summary["report"]["lost_events"].as_f64().context("no events in a report")?;
+        Ok((looked, lost))
     }
 }
 
