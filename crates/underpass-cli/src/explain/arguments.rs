@@ -97,9 +97,9 @@ What it needs:
   To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Where BPF is locked, root or
   CAP_PERFMON with a readable tracefs (tier B): calls, and whether packets had pages at all, tell
   what was copied for certain and what left by reference likely; --min-by-reference then never
-  passes. So it is in a container that numbers its processes itself. Tier B knows no budget: for
-  a large file nginx took 1.2 times the processor's time that it takes bare, for requests of 4 KiB
-  twice ('cargo xtask bench watching --tier B'). Without either the same user's processes can be
+  passes. So it is in a container that numbers its processes itself. Tier B knows no budget:
+  nginx took 1.5 times the processor's time that it takes bare for a large file, twice for requests
+  of 4 KiB ('cargo xtask bench watching --tier B'). Without either the same user's processes can be
   watched by their counters alone (tier C), which say nothing of copies; it says so.";
 
 fn seconds(text: &str) -> Result<Duration, String> {
