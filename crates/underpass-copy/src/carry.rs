@@ -117,7 +117,7 @@ pub(crate) fn failed(drive: &Drive<'_>, doing: &'static str, error: std::io::Err
 pub(crate) fn short(moved: u64, wanted: u64) -> Stop {
     Stop::Engine(underpass::Error {
         moved,
-        parked: 0,
+        buffered: 0,
         wanted: Some(wanted),
         method: underpass::Method::Copy,
         kind: underpass::ErrorKind::Truncated { missing: wanted - moved },

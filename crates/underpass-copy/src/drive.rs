@@ -299,7 +299,7 @@ impl<'w> Drive<'w> {
                 return Err(Stop::Signal(signal));
             }
             match transfer.step().map_err(Stop::Engine)? {
-                Step::Moved(_) | Step::Parked(_) | Step::Cold { .. } => {}
+                Step::Moved(_) | Step::Buffered(_) | Step::Cold { .. } => {}
                 Step::Wait(Side::Source) => {
                     let fd = source.unwrap_or_else(|| drain.fd());
                     let waited = self.interrupt.wait_to_move(fd, PollFlags::IN);
@@ -351,7 +351,7 @@ impl<'w> Drive<'w> {
 
 /// A stream that was asked for more than it had, and all it had has arrived.
 pub(crate) fn is_end(error: &underpass::Error) -> bool {
-    matches!(error.kind, ErrorKind::Truncated { .. }) && error.parked == 0
+    matches!(error.kind, ErrorKind::Truncated { .. }) && error.buffered == 0
 }
 
 fn sink<'d>(drain: &'d Drain<'_>) -> Sink<'d> {

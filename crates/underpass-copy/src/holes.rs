@@ -65,7 +65,7 @@ pub(crate) fn copy(
     let after = look()?;
     let fail = |kind| {
         let (moved, wanted) = (drive.done, Some(drive.done));
-        Err(Stop::Engine(Error { moved, parked: 0, wanted, method: Method::Copy, kind }))
+        Err(Stop::Engine(Error { moved, buffered: 0, wanted, method: Method::Copy, kind }))
     };
     // A source that was cut after its last data was found looks as if it ended in a hole.
     if after.len() < end {

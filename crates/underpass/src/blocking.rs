@@ -19,10 +19,10 @@ impl Transfer<'_> {
     ///
     /// Those of [`Self::step`].
     pub fn run(&mut self) -> Result<u64, Error> {
-        self.passage.gated = false;
+        self.state.gated = false;
         loop {
             match self.step()? {
-                Step::Moved(_) | Step::Parked(_) | Step::Cold { .. } => {}
+                Step::Moved(_) | Step::Buffered(_) | Step::Cold { .. } => {}
                 Step::Wait(side) => self.wait(side)?,
                 Step::Done => return Ok(self.moved()),
             }
@@ -37,7 +37,7 @@ impl Transfer<'_> {
         let fd = self.descriptor(side);
         match rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, events)], None) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(self.passage.error(ErrorKind::Io(errno))),
+            Err(errno) => Err(self.state.error(ErrorKind::Io(errno))),
         }
     }
 }

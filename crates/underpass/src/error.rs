@@ -18,7 +18,7 @@ pub struct Error {
     pub moved: u64,
     /// Bytes taken from a stream or file that have not reached the sink. Those of a stream are
     /// lost with the transfer, unless it is stepped on.
-    pub parked: u64,
+    pub buffered: u64,
     /// Bytes asked for; `None` if some source was a stream without a length.
     pub wanted: Option<u64>,
     /// The method in use.
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     fn after(moved: u64, wanted: Option<u64>, kind: ErrorKind) -> Error {
-        Error { moved, parked: 0, wanted, method: Method::Sendfile, kind }
+        Error { moved, buffered: 0, wanted, method: Method::Sendfile, kind }
     }
 
     #[test]

@@ -46,6 +46,7 @@
 mod between;
 mod blocking;
 mod blocking_stream;
+mod buffer;
 mod error;
 mod file_bytes;
 mod file_bytes_mut;
@@ -57,8 +58,6 @@ mod ledger;
 mod method;
 mod methods;
 mod outgoing;
-mod parked;
-mod passage;
 mod pipe;
 mod plan;
 mod policy;
@@ -97,9 +96,9 @@ pub use tls_error::TlsError;
 pub use tokio::tonic::Incoming;
 #[cfg(feature = "tokio")]
 pub use tokio::{
-    drive::Evented,
+    drive::Readiness,
     listener::Listener,
     stream::{Socket, Stream},
 };
-pub use transfer::{Step, Transfer, fetch, transfer};
+pub use transfer::{Step, Transfer, prefetch, transfer};
 pub use underpass_sys::region::Unchanging;

@@ -81,7 +81,7 @@ pub(crate) struct ColdBytes {
 impl ColdBytes {
     /// Brings them into the page cache, waiting for the disk.
     pub(crate) fn fetch(&self) -> Result<(), Errno> {
-        warm::fetch(self.region.file(), self.file_offset, self.addresses.len() as u64)
+        warm::prefetch(self.region.file(), self.file_offset, self.addresses.len() as u64)
     }
 }
 

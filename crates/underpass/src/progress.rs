@@ -29,9 +29,9 @@ pub(crate) enum Leg {
     /// From the source to the sink.
     Through,
     /// From the source to a pipe or buffer of ours.
-    Park,
+    In,
     /// From there to the sink.
-    Release,
+    Out,
 }
 
 /// One system call, as far as the meaning of its answer depends on it.
@@ -53,7 +53,7 @@ pub(crate) enum Verdict {
     /// The sink took this many bytes, memory pieces included.
     Moved(u64),
     /// This many were taken from the source and lie in between.
-    Parked(u64),
+    Buffered(u64),
     /// A signal came first; nothing moved.
     Interrupted,
     /// Nothing moves until this side is ready.
@@ -100,13 +100,13 @@ impl Progress {
     }
 
     /// Bytes on the way: taken, not given.
-    pub(crate) const fn parked(&self) -> u64 {
+    pub(crate) const fn buffered(&self) -> u64 {
         self.taken - self.given
     }
 
     /// Whether the sink has it all.
     pub(crate) const fn is_over(&self) -> bool {
-        self.left() == 0 && self.parked() == 0
+        self.left() == 0 && self.buffered() == 0
     }
 
     /// Accounts for one call.
@@ -119,18 +119,18 @@ impl Progress {
             Ok(n) => n,
         };
         let own = n.saturating_sub(call.ahead).min(call.own);
-        debug_assert!(call.leg == Leg::Release || n == own, "{call:?} moved {n}");
+        debug_assert!(call.leg == Leg::Out || n == own, "{call:?} moved {n}");
         match call.leg {
             Leg::Through => {
                 self.taken += own;
                 self.given += own;
                 Verdict::Moved(n)
             }
-            Leg::Park => {
+            Leg::In => {
                 self.taken += own;
-                Verdict::Parked(n)
+                Verdict::Buffered(n)
             }
-            Leg::Release => {
+            Leg::Out => {
                 self.given += own;
                 Verdict::Moved(n)
             }
@@ -141,7 +141,7 @@ impl Progress {
     fn nothing(&mut self, call: Call) -> Verdict {
         match (call.leg, self.len) {
             // write(2) promises progress or an errno; a sink with neither would spin for ever.
-            (Leg::Release, _) => Verdict::Failed(Errno::IO),
+            (Leg::Out, _) => Verdict::Failed(Errno::IO),
             (_, None) => {
                 self.len = Some(self.taken);
                 Verdict::Ended
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     fn call(leg: Leg, own: u64) -> Call {
-        let blocked = if leg == Leg::Park { Side::Source } else { Side::Sink };
+        let blocked = if leg == Leg::In { Side::Source } else { Side::Sink };
         Call { method: Method::Splice, leg, blocked, ahead: 0, own }
     }
 
@@ -236,7 +236,7 @@ mod tests {
     fn play(
         len: Option<u64>,
         exists: u64,
-        parking: bool,
+        buffering: bool,
         script: Vec<Play>,
     ) -> (Progress, Verdict) {
         let mut progress = Progress::new(len);
@@ -246,28 +246,27 @@ mod tests {
             if progress.is_over() {
                 return (progress, Verdict::Ended);
             }
-            let leg = match (parking, progress.parked()) {
+            let leg = match (buffering, progress.buffered()) {
                 (false, _) => Leg::Through,
-                (true, 0) => Leg::Park,
-                (true, _) => Leg::Release,
+                (true, 0) => Leg::In,
+                (true, _) => Leg::Out,
             };
-            let own =
-                if leg == Leg::Release { progress.parked() } else { progress.left().min(999) };
-            let there = if leg == Leg::Release { own } else { own.min(exists - taken) };
+            let own = if leg == Leg::Out { progress.buffered() } else { progress.left().min(999) };
+            let there = if leg == Leg::Out { own } else { own.min(exists - taken) };
             let answer = match script.next().unwrap_or(Play::AtMost(1)) {
                 Play::AtMost(n) => Ok(n.min(there)),
                 Play::Fail(errno) => Err(errno),
             };
-            assert_eq!((progress.taken(), progress.taken() - progress.parked()), (taken, given));
+            assert_eq!((progress.taken(), progress.taken() - progress.buffered()), (taken, given));
             let n = answer.unwrap_or(0);
-            taken += if leg == Leg::Release { 0 } else { n };
-            given += if leg == Leg::Park { 0 } else { n };
+            taken += if leg == Leg::Out { 0 } else { n };
+            given += if leg == Leg::In { 0 } else { n };
             match (progress.answer(call(leg, own), answer), answer) {
-                (Verdict::Moved(m), Ok(n)) => assert!(m == n && leg != Leg::Park),
-                (Verdict::Parked(m), Ok(n)) => assert!(m == n && leg == Leg::Park),
+                (Verdict::Moved(m), Ok(n)) => assert!(m == n && leg != Leg::In),
+                (Verdict::Buffered(m), Ok(n)) => assert!(m == n && leg == Leg::In),
                 (Verdict::Interrupted, Err(Errno::INTR)) => {}
                 (Verdict::Wait(side), Err(Errno::AGAIN)) => {
-                    assert_eq!(side == Side::Source, leg == Leg::Park);
+                    assert_eq!(side == Side::Source, leg == Leg::In);
                 }
                 (end, Ok(0)) => return (progress, end),
                 other => panic!("{other:?}"),
@@ -279,25 +278,25 @@ mod tests {
         /// Whatever counts, interruptions and waits the kernel answers with, every byte of the
         /// range crosses once and in order, directly or by way of a store.
         #[test]
-        fn every_byte_crosses_once(len in 0..5_000_u64, parking: bool, script in plays()) {
-            let (progress, _) = play(Some(len), len, parking, script);
-            prop_assert_eq!((progress.taken(), progress.parked()), (len, 0));
+        fn every_byte_crosses_once(len in 0..5_000_u64, buffering: bool, script in plays()) {
+            let (progress, _) = play(Some(len), len, buffering, script);
+            prop_assert_eq!((progress.taken(), progress.buffered()), (len, 0));
         }
 
-        /// A source that ends early is Truncated by exactly what it owes, with nothing parked.
+        /// A source that ends early is Truncated by exactly what it owes, with nothing buffered.
         #[test]
         fn a_short_source_owes_the_rest(
-            exists in 0..3_000_u64, owed in 1..1_000_u64, parking: bool, script in plays(),
+            exists in 0..3_000_u64, owed in 1..1_000_u64, buffering: bool, script in plays(),
         ) {
-            let (progress, verdict) = play(Some(exists + owed), exists, parking, script);
+            let (progress, verdict) = play(Some(exists + owed), exists, buffering, script);
             prop_assert_eq!(verdict, Verdict::Truncated { missing: owed });
-            prop_assert_eq!((progress.taken(), progress.parked()), (exists, 0));
+            prop_assert_eq!((progress.taken(), progress.buffered()), (exists, 0));
         }
 
         /// A stream without a length is over when it ends, and all of it has crossed.
         #[test]
-        fn a_stream_ends_where_it_ends(exists in 0..3_000_u64, parking: bool, script in plays()) {
-            let (progress, verdict) = play(None, exists, parking, script);
+        fn a_stream_ends_where_it_ends(exists in 0..3_000_u64, buffering: bool, script in plays()) {
+            let (progress, verdict) = play(None, exists, buffering, script);
             prop_assert_eq!(verdict, Verdict::Ended);
             prop_assert!(progress.is_over());
             prop_assert_eq!(progress.taken(), exists);
@@ -307,25 +306,25 @@ mod tests {
     #[test]
     fn memory_ahead_in_the_same_call_does_not_count_as_the_piece() {
         let mut progress = Progress::new(Some(10));
-        let park = Call { method: Method::Copy, ..call(Leg::Park, 10) };
-        assert_eq!(progress.answer(park, Ok(10)), Verdict::Parked(10));
-        let both = Call { ahead: 5, ..call(Leg::Release, 10) };
+        let park = Call { method: Method::Copy, ..call(Leg::In, 10) };
+        assert_eq!(progress.answer(park, Ok(10)), Verdict::Buffered(10));
+        let both = Call { ahead: 5, ..call(Leg::Out, 10) };
         assert_eq!(progress.answer(both, Ok(3)), Verdict::Moved(3));
-        assert_eq!(progress.parked(), 10);
-        let rest = Call { ahead: 2, ..call(Leg::Release, 10) };
+        assert_eq!(progress.buffered(), 10);
+        let rest = Call { ahead: 2, ..call(Leg::Out, 10) };
         assert_eq!(progress.answer(rest, Ok(6)), Verdict::Moved(6));
-        assert_eq!(progress.parked(), 6);
+        assert_eq!(progress.buffered(), 6);
         // A memory piece behind it went along.
-        assert_eq!(progress.answer(call(Leg::Release, 6), Ok(8)), Verdict::Moved(8));
+        assert_eq!(progress.answer(call(Leg::Out, 6), Ok(8)), Verdict::Moved(8));
         assert!(progress.is_over());
     }
 
     #[test]
     fn a_sink_that_takes_nothing_is_an_error_and_not_an_end() {
         let mut progress = Progress::new(None);
-        progress.answer(call(Leg::Park, 9), Ok(9));
-        let verdict = progress.answer(call(Leg::Release, 9), Ok(0));
-        assert_eq!((verdict, progress.parked()), (Verdict::Failed(Errno::IO), 9));
+        progress.answer(call(Leg::In, 9), Ok(9));
+        let verdict = progress.answer(call(Leg::Out, 9), Ok(0));
+        assert_eq!((verdict, progress.buffered()), (Verdict::Failed(Errno::IO), 9));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 #[cfg(feature = "axum")]
 mod axum;
 pub(crate) mod drive;
-pub(crate) mod errand;
 pub(crate) mod listener;
+pub(crate) mod pool_task;
 pub(crate) mod stream;
 #[cfg(feature = "tonic")]
 pub(crate) mod tonic;

@@ -3,16 +3,18 @@
 //! All state is here and none in a driver, so a driver can be dropped at any point and another
 //! can go on: no byte is lost and none is sent twice.
 
+pub(crate) mod state;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::error::Error;
 use crate::ledger::{Ledger, Side};
-use crate::passage::{Ends, Passage};
 use crate::policy::Policy;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::stability::Stability;
+use crate::transfer::state::{Ends, TransferState};
 use crate::warm;
 
 /// Moves the bytes of one or more sources to a sink.
@@ -38,7 +40,7 @@ use crate::warm;
 /// be ignored, when the reader is gone; the Rust runtime sets it so. The rest use `MSG_NOSIGNAL`.
 #[derive(Debug)]
 pub struct Transfer<'a> {
-    pub(crate) passage: Passage,
+    pub(crate) state: TransferState,
     /// Of the pieces that are not memory, in order.
     sources: Vec<BorrowedFd<'a>>,
     sink: BorrowedFd<'a>,
@@ -51,11 +53,11 @@ pub enum Step {
     /// another: step again.
     Moved(u64),
     /// This many bytes were taken from the source and lie in between.
-    Parked(u64),
+    Buffered(u64),
     /// That side is not ready: step again when it is readable (source) or writable (sink).
     Wait(Side),
     /// The next bytes of the file must be read from its disk first; only where
-    /// [`Transfer::gated`] asked for it. [`fetch`] them on a thread that may wait, and step again.
+    /// [`Transfer::gated`] asked for it. [`prefetch`] them on a thread that may wait, and step again.
     Cold {
         /// Where they start in the file.
         offset: u64,
@@ -71,8 +73,8 @@ impl<'a> Transfer<'a> {
     #[must_use]
     pub fn new(source: Source<'a>, sink: Sink<'a>) -> Self {
         let Sink { fd, outlet } = sink;
-        let passage = Passage::new(source.piece, outlet);
-        Self { passage, sources: Vec::from_iter(source.fd), sink: fd }
+        let state = TransferState::new(source.piece, outlet);
+        Self { state, sources: Vec::from_iter(source.fd), sink: fd }
     }
 
     /// Adds a source behind the others. Memory goes together with what follows it, in one call
@@ -80,14 +82,14 @@ impl<'a> Transfer<'a> {
     #[must_use]
     pub fn chain(mut self, next: Source<'a>) -> Self {
         self.sources.extend(next.fd);
-        self.passage.pieces.push_back(next.piece);
+        self.state.pieces.push_back(next.piece);
         self
     }
 
     /// Sets who chooses the method; `Auto` otherwise.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.passage.policy = policy;
+        self.state.policy = policy;
         self
     }
 
@@ -96,7 +98,7 @@ impl<'a> Transfer<'a> {
     /// A lease belongs to the open file: one transfer at a time may hold it on each.
     #[must_use]
     pub fn stability(mut self, stability: Stability) -> Self {
-        self.passage.stability = stability;
+        self.state.stability = stability;
         self
     }
 
@@ -106,7 +108,7 @@ impl<'a> Transfer<'a> {
     /// The question is about sources; writing to a file can wait for its disk whatever is asked.
     #[must_use]
     pub fn gated(mut self) -> Self {
-        self.passage.gated = true;
+        self.state.gated = true;
         self
     }
 
@@ -126,7 +128,7 @@ impl<'a> Transfer<'a> {
     /// before the failing call, and may be stepped on.
     pub fn step(&mut self) -> Result<Step, Error> {
         let ends = Ends { source: self.source(), sink: self.sink };
-        self.passage.step(ends)
+        self.state.step(ends)
     }
 
     /// Which end the next step may have to wait for; `None` for a regular file.
@@ -135,30 +137,30 @@ impl<'a> Transfer<'a> {
     /// and the step itself says which was not ready.
     #[must_use]
     pub fn side(&self) -> Option<Side> {
-        self.passage.side()
+        self.state.side()
     }
 
     /// Bytes the sink has accepted. Always exact.
     #[must_use]
     pub fn moved(&self) -> u64 {
-        self.passage.ledger.moved()
+        self.state.ledger.moved()
     }
 
     /// Bytes taken from the source that the sink has not accepted yet.
     #[must_use]
-    pub fn parked(&self) -> u64 {
-        self.passage.parked()
+    pub fn buffered(&self) -> u64 {
+        self.state.buffered()
     }
 
     /// The account so far.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
-        &self.passage.ledger
+        &self.state.ledger
     }
 
     /// The descriptor of the piece in turn; `None` if nothing but memory is left.
     pub(crate) fn source(&self) -> Option<BorrowedFd<'a>> {
-        self.sources.get(self.passage.sources_done).copied()
+        self.sources.get(self.state.sources_done).copied()
     }
 
     /// The descriptor of one side; the sink's where the source is memory.
@@ -173,8 +175,8 @@ impl<'a> Transfer<'a> {
 impl Drop for Transfer<'_> {
     fn drop(&mut self) {
         let source = self.source();
-        self.passage.release(source);
-        self.passage.close();
+        self.state.release_source(source);
+        self.state.close();
     }
 }
 
@@ -186,7 +188,7 @@ impl Drop for Transfer<'_> {
 pub fn transfer(source: Source<'_>, sink: Sink<'_>) -> Result<Ledger, Error> {
     let mut transfer = Transfer::new(source, sink);
     transfer.run()?;
-    Ok(std::mem::take(&mut transfer.passage.ledger))
+    Ok(std::mem::take(&mut transfer.state.ledger))
 }
 
 /// Brings `len` bytes at `offset` of a file into the page cache, waiting for its disk: the answer
@@ -195,6 +197,6 @@ pub fn transfer(source: Source<'_>, sink: Sink<'_>) -> Result<Ledger, Error> {
 /// # Errors
 ///
 /// Those of sendfile(2), `EIO` among them; the step that needs the bytes would meet them too.
-pub fn fetch(file: &impl AsFd, offset: u64, len: u64) -> io::Result<()> {
-    Ok(warm::fetch(file.as_fd(), offset, len)?)
+pub fn prefetch(file: &impl AsFd, offset: u64, len: u64) -> io::Result<()> {
+    Ok(warm::prefetch(file.as_fd(), offset, len)?)
 }

@@ -111,7 +111,7 @@ fn is_cold(file: BorrowedFd<'_>, at: u64) -> bool {
 /// # Errors
 ///
 /// Those of opening /dev/null and of sendfile(2): `EIO` where the disk cannot be read.
-pub(crate) fn fetch(file: BorrowedFd<'_>, offset: u64, len: u64) -> Result<(), Errno> {
+pub(crate) fn prefetch(file: BorrowedFd<'_>, offset: u64, len: u64) -> Result<(), Errno> {
     let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     let (mut at, end) = (offset, offset.saturating_add(len));
     while at < end {
@@ -177,7 +177,7 @@ mod tests {
         });
         assert!(cold.is_some());
         let hot = wait::until(Duration::from_secs(10), || {
-            fetch(file.as_fd(), 0, 1 << 20).unwrap();
+            prefetch(file.as_fd(), 0, 1 << 20).unwrap();
             (probe_truly(&file, 1 << 20) == Warmth::Hot).then_some(())
         });
         assert!(hot.is_some());
@@ -190,7 +190,7 @@ mod tests {
         for len in [256 * 1024, 1 << 20] {
             evict(&file);
             rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
-            fetch(file.as_fd(), 0, 192 * 1024).unwrap();
+            prefetch(file.as_fd(), 0, 192 * 1024).unwrap();
             assert_ne!(probe_truly(&file, len), Warmth::Hot, "{len}");
         }
     }
@@ -200,7 +200,7 @@ mod tests {
         let file = on_disk(1 << 20);
         evict(&file);
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
-        fetch(file.as_fd(), 0, 512 * 1024).unwrap();
+        prefetch(file.as_fd(), 0, 512 * 1024).unwrap();
         assert_ne!(probe_truly(&file, 1 << 20), Warmth::Hot);
     }
 
@@ -210,7 +210,7 @@ mod tests {
         evict(&file);
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
         for (from, to) in [(0, 136), (140, 1024)] {
-            fetch(file.as_fd(), from * 1024, (to - from) * 1024).unwrap();
+            prefetch(file.as_fd(), from * 1024, (to - from) * 1024).unwrap();
         }
         if has_pages(file.as_fd(), 128 * 1024, 128 * 1024) == Some(false) {
             assert_eq!(probe(file.as_fd(), 0, 1 << 20), Warmth::Cold { hot: 0 });
@@ -222,7 +222,7 @@ mod tests {
         let file = on_disk(10);
         assert_eq!(probe(file.as_fd(), 10, 5), Warmth::Hot);
         assert_eq!(probe(file.as_fd(), 0, 0), Warmth::Hot);
-        fetch(file.as_fd(), 5, 1 << 40).unwrap();
+        prefetch(file.as_fd(), 5, 1 << 40).unwrap();
         let memory = rustix::fs::memfd_create("m", rustix::fs::MemfdFlags::empty()).unwrap();
         rustix::io::write(&memory, b"abc").unwrap();
         assert_eq!(probe(memory.as_fd(), 0, 3), Warmth::Hot);

@@ -168,7 +168,7 @@ fn step_through(
                 rustix::io::retry_on_intr(wait)?;
             }
             Ok(Step::Moved(n)) => memory.look(if maps { n } else { 0 })?,
-            Ok(Step::Parked(_) | Step::Cold { .. }) => memory.look(0)?,
+            Ok(Step::Buffered(_) | Step::Cold { .. }) => memory.look(0)?,
             Err(error) => return Ok(Err(error)),
         }
     }

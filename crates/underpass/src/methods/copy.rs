@@ -37,18 +37,18 @@ pub(crate) fn fill(source: BorrowedFd<'_>, at: Option<u64>, room: &mut [u8]) -> 
 pub(crate) struct Gathered<'p> {
     slices: [IoSlice<'p>; SLICES_MAX],
     used: usize,
-    /// Bytes of memory pieces before the parked ones.
+    /// Bytes of memory pieces before the buffered ones.
     pub(crate) ahead: u64,
-    /// Parked bytes.
+    /// Buffered bytes.
     pub(crate) own: u64,
     total: u64,
     more: bool,
 }
 
 impl<'p> Gathered<'p> {
-    /// Gathers up to [`QUANTUM`] bytes. `parked` are bytes of the first piece that is not memory;
+    /// Gathers up to [`QUANTUM`] bytes. `buffered` are bytes of the first piece that is not memory;
     /// `all_of_it` says that it has no others.
-    pub(crate) fn new(pieces: &'p VecDeque<Piece>, parked: &'p [u8], all_of_it: bool) -> Self {
+    pub(crate) fn new(pieces: &'p VecDeque<Piece>, buffered: &'p [u8], all_of_it: bool) -> Self {
         let mut this = Self {
             slices: [IoSlice::new(&[]); SLICES_MAX],
             used: 0,
@@ -69,8 +69,8 @@ impl<'p> Gathered<'p> {
                     }
                 }
                 Piece::File { .. } | Piece::Stream { .. } => {
-                    this.own += if met { 0 } else { this.push(parked) };
-                    let whole = !met && this.own > 0 && this.own == parked.len() as u64;
+                    this.own += if met { 0 } else { this.push(buffered) };
+                    let whole = !met && this.own > 0 && this.own == buffered.len() as u64;
                     if !(whole && all_of_it) {
                         this.more = piece.is_at_hand();
                         break;

@@ -22,8 +22,8 @@ use tokio::task::{JoinError, spawn_blocking, yield_now};
 use crate::error::{Error, ErrorKind};
 use crate::ledger::Side;
 use crate::methods::splice::is_ready;
-use crate::passage::Ends;
-use crate::tokio::errand::Errand;
+use crate::tokio::pool_task::PoolTask;
+use crate::transfer::state::Ends;
 use crate::transfer::{Step, Transfer};
 use crate::warm;
 
@@ -33,7 +33,7 @@ const TURN_BYTES: u64 = 4 << 20;
 /// An end of a transfer that tokio watches.
 ///
 /// As with all of tokio's poll functions, one task at a time can wait for a side of it.
-pub trait Evented: Send + Sync {
+pub trait Readiness: Send + Sync {
     /// Waits until `side` may be ready: a source to be read, a sink to be written.
     ///
     /// # Errors
@@ -56,9 +56,9 @@ const fn interest(side: Side) -> Interest {
     }
 }
 
-macro_rules! evented_socket {
+macro_rules! readiness_of_socket {
     ($socket:ty) => {
-        impl Evented for $socket {
+        impl Readiness for $socket {
             fn poll_ready(&self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 match side {
                     Side::Source => self.poll_read_ready(cx),
@@ -77,10 +77,10 @@ macro_rules! evented_socket {
     };
 }
 
-evented_socket!(TcpStream);
-evented_socket!(UnixStream);
+readiness_of_socket!(TcpStream);
+readiness_of_socket!(UnixStream);
 
-impl Evented for pipe::Sender {
+impl Readiness for pipe::Sender {
     fn poll_ready(&self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match side {
             Side::Source => Poll::Ready(Err(Errno::BADF.into())),
@@ -93,7 +93,7 @@ impl Evented for pipe::Sender {
     }
 }
 
-impl Evented for pipe::Receiver {
+impl Readiness for pipe::Receiver {
     fn poll_ready(&self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match side {
             Side::Source => self.poll_read_ready(cx),
@@ -106,7 +106,7 @@ impl Evented for pipe::Receiver {
     }
 }
 
-impl<T: AsRawFd + Send + Sync> Evented for AsyncFd<T> {
+impl<T: AsRawFd + Send + Sync> Readiness for AsyncFd<T> {
     fn poll_ready(&self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let guard = match side {
             Side::Source => ready!(self.poll_read_ready(cx)),
@@ -146,19 +146,19 @@ impl Transfer<'_> {
     /// Outside a tokio runtime.
     pub async fn drive(
         &mut self,
-        source: Option<&dyn Evented>,
-        sink: Option<&dyn Evented>,
+        source: Option<&dyn Readiness>,
+        sink: Option<&dyn Readiness>,
     ) -> Result<u64, Error> {
         let evented = |side| match side {
             Side::Source => source,
             Side::Sink => sink,
         };
-        self.passage.gated = true;
-        self.passage.forbid_error_queue();
+        self.state.gated = true;
+        self.state.forbid_error_queue();
         let mut turn = 0;
         loop {
             let step = match self.side() {
-                None if self.passage.is_file_call() => self.step_on_the_pool().await?,
+                None if self.state.is_file_call() => self.step_on_the_pool().await?,
                 None => self.step()?,
                 Some(side) => match evented(side) {
                     Some(end) => self.step_when_ready(end, side).await?,
@@ -167,12 +167,12 @@ impl Transfer<'_> {
             };
             match step {
                 Step::Moved(n) => turn += n,
-                Step::Parked(_) => {}
+                Step::Buffered(_) => {}
                 Step::Wait(side) => match evented(side) {
                     Some(end) => self.until_ready(end, side).await?,
                     None => return Err(self.failed(Errno::AGAIN)),
                 },
-                Step::Cold { offset, len } => self.fetch(offset, len).await?,
+                Step::Cold { offset, len } => self.prefetch(offset, len).await?,
                 Step::Done => return Ok(self.moved()),
             }
             if turn >= TURN_BYTES {
@@ -183,7 +183,7 @@ impl Transfer<'_> {
     }
 
     /// Steps inside the end's `try_io`.
-    async fn step_when_ready(&mut self, end: &dyn Evented, side: Side) -> Result<Step, Error> {
+    async fn step_when_ready(&mut self, end: &dyn Readiness, side: Side) -> Result<Step, Error> {
         self.readiness(end, side).await?;
         let mut outcome = None;
         let tried = end.try_io(side, &mut || {
@@ -201,7 +201,7 @@ impl Transfer<'_> {
     }
 
     /// Waits for a side that a step found not ready.
-    async fn until_ready(&self, end: &dyn Evented, side: Side) -> Result<(), Error> {
+    async fn until_ready(&self, end: &dyn Readiness, side: Side) -> Result<(), Error> {
         let fd = self.descriptor(side);
         loop {
             self.readiness(end, side).await?;
@@ -216,19 +216,19 @@ impl Transfer<'_> {
         }
     }
 
-    async fn readiness(&self, end: &dyn Evented, side: Side) -> Result<(), Error> {
+    async fn readiness(&self, end: &dyn Readiness, side: Side) -> Result<(), Error> {
         let ready = poll_fn(|cx| end.poll_ready(side, cx)).await;
         ready.map_err(|error| self.failed(errno_of(error)))
     }
 
     async fn step_on_the_pool(&mut self) -> Result<Step, Error> {
         let ends = Ends { source: self.source(), sink: self.descriptor(Side::Sink) };
-        let errand = Errand::new(&mut self.passage, ends);
-        let errand = errand.map_err(|errno| self.failed(errno))?;
-        let mut recall = Recall { transfer: self, errand: Some(Arc::clone(&errand)) };
-        let joined = spawn_blocking(move || errand.run()).await;
-        let outcome = recall.now();
-        drop(recall);
+        let task = PoolTask::new(&mut self.state, ends);
+        let task = task.map_err(|errno| self.failed(errno))?;
+        let mut reclaim = Reclaim { transfer: self, task: Some(Arc::clone(&task)) };
+        let joined = spawn_blocking(move || task.run()).await;
+        let outcome = reclaim.now();
+        drop(reclaim);
         match outcome {
             Some(outcome) => outcome,
             None => Err(self.lost(joined.err())),
@@ -236,11 +236,11 @@ impl Transfer<'_> {
     }
 
     /// Brings a range into the page cache on the blocking pool.
-    async fn fetch(&self, offset: u64, len: u64) -> Result<(), Error> {
+    async fn prefetch(&self, offset: u64, len: u64) -> Result<(), Error> {
         let Some(file) = self.source() else { return Ok(()) };
         let file = rustix::io::fcntl_dupfd_cloexec(file, 0).map_err(|e| self.failed(e))?;
         // An unreadable disk is met again, and reported, by the step that needs the bytes.
-        match spawn_blocking(move || warm::fetch(file.as_fd(), offset, len)).await {
+        match spawn_blocking(move || warm::prefetch(file.as_fd(), offset, len)).await {
             Ok(Ok(()) | Err(_)) => Ok(()),
             Err(error) => Err(self.lost(Some(error))),
         }
@@ -255,25 +255,25 @@ impl Transfer<'_> {
     }
 
     fn failed(&self, errno: Errno) -> Error {
-        self.passage.error(ErrorKind::Io(errno))
+        self.state.error(ErrorKind::Io(errno))
     }
 }
 
-/// Brings a passage home when a future is done with the pool, or dropped.
-struct Recall<'t, 'a> {
+/// Brings a state home when a future is done with the pool, or dropped.
+struct Reclaim<'t, 'a> {
     transfer: &'t mut Transfer<'a>,
-    errand: Option<Arc<Errand>>,
+    task: Option<Arc<PoolTask>>,
 }
 
-impl Recall<'_, '_> {
+impl Reclaim<'_, '_> {
     fn now(&mut self) -> Option<Result<Step, Error>> {
-        let (passage, outcome) = self.errand.take()?.recall()?;
-        self.transfer.passage = passage;
+        let (state, outcome) = self.task.take()?.reclaim()?;
+        self.transfer.state = state;
         outcome
     }
 }
 
-impl Drop for Recall<'_, '_> {
+impl Drop for Reclaim<'_, '_> {
     fn drop(&mut self) {
         // The outcome has no taker: bytes are booked already, an error comes back with the next
         // step.

@@ -27,7 +27,7 @@ fn fill(transfer: &mut Transfer<'_>) {
     loop {
         match transfer.step().unwrap() {
             Step::Wait(side) => return assert_eq!(side, Side::Sink),
-            Step::Moved(_) | Step::Parked(_) => {}
+            Step::Moved(_) | Step::Buffered(_) => {}
             end @ (Step::Done | Step::Cold { .. }) => panic!("{end:?}"),
         }
     }
@@ -59,7 +59,7 @@ fn a_peer_that_leaves_half_way_is_an_error_with_the_exact_count() {
             assert!([Errno::PIPE, Errno::CONNRESET].contains(&errno), "{method} {way:?}: {error}");
             assert_eq!(moved, accepted, "{method} {way:?}");
             assert_eq!(transfer.moved(), accepted);
-            assert_eq!(error.parked, transfer.parked());
+            assert_eq!(error.buffered, transfer.buffered());
         }
     }
 }
@@ -77,7 +77,7 @@ fn a_feeder_that_leaves_early_is_truncated_by_what_it_owes() {
                     .policy(Policy::Only(method));
             let error = transfer.run().unwrap_err();
             assert_eq!(error.kind, ErrorKind::Truncated { missing: 7 }, "{method} {from:?}");
-            assert_eq!((error.moved, error.parked), (100_000, 0), "{method} {from:?}");
+            assert_eq!((error.moved, error.buffered), (100_000, 0), "{method} {from:?}");
             assert_eq!(std::io::Error::from(error).kind(), IoKind::UnexpectedEof);
             drop(transfer);
             drop(sink);
@@ -104,7 +104,7 @@ fn a_step_on_an_idle_source_says_which_side_it_waits_for() {
             match transfer.step().unwrap() {
                 Step::Wait(Side::Sink) => break Side::Sink,
                 Step::Wait(Side::Source) => wait_readable(&read),
-                Step::Moved(_) | Step::Parked(_) => {}
+                Step::Moved(_) | Step::Buffered(_) => {}
                 end @ (Step::Done | Step::Cold { .. }) => panic!("{end:?}"),
             }
         };
@@ -130,7 +130,7 @@ fn a_head_and_a_small_file_are_one_call() {
         .chain(Source::file(&file, ..).unwrap())
         .chain(Source::bytes("trailer"));
     let whole = 19 + 4_096 + 7;
-    assert_eq!(transfer.step(), Ok(Step::Parked(4_096)));
+    assert_eq!(transfer.step(), Ok(Step::Buffered(4_096)));
     assert_eq!(transfer.step(), Ok(Step::Moved(whole)));
     assert_eq!(transfer.step(), Ok(Step::Done));
     assert_eq!(transfer.ledger().calls(), 2);
@@ -183,8 +183,8 @@ fn a_pipe_that_is_left_dirty_reaches_nobody_else() {
         let (sink, end) = Way::Tcp.connect().unwrap();
         set_nonblocking(&sink, true).unwrap();
         let mut dirty = Transfer::new(Source::stream(&read), Sink::stream(&sink));
-        while !matches!(dirty.step().unwrap(), Step::Parked(_)) {}
-        assert!(dirty.parked() > 0);
+        while !matches!(dirty.step().unwrap(), Step::Buffered(_)) {}
+        assert!(dirty.buffered() > 0);
         drop(dirty);
         drop((read, sink, end));
         // Its bytes may all have been taken before the reader went away.

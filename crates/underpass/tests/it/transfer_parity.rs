@@ -180,7 +180,7 @@ fn run(
         assert_eq!(moved, transfer.ledger().moved());
         transfer.ledger().clone()
     });
-    assert_eq!(transfer.parked(), outcome.as_ref().map_or(0, |_| 0), "{case:?}");
+    assert_eq!(transfer.buffered(), outcome.as_ref().map_or(0, |_| 0), "{case:?}");
     drop(transfer);
     if let (Ok(_), From::Part(_), Some(read)) = (&outcome, from, &stream) {
         set_nonblocking(read, false).unwrap();
@@ -227,7 +227,7 @@ fn a_demanded_method_moves_the_same_bytes_or_refuses_before_the_first() {
                 let rest = if other == method { 0 } else { ledger.of(other).bytes };
                 assert_eq!(bytes + rest, len, "{case:?} {ledger}");
             }
-            Err(Error { moved: 0, parked: 0, kind: ErrorKind::Unsupported { .. }, .. }) => {
+            Err(Error { moved: 0, buffered: 0, kind: ErrorKind::Unsupported { .. }, .. }) => {
                 assert!(!can(method, from, to), "{case:?} should be possible: {outcome:?}");
                 assert_eq!(got, b"", "{case:?}");
             }

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
-use underpass::{ErrorKind, Evented, Method, Policy, Sink, Source, Transfer};
+use underpass::{ErrorKind, Method, Policy, Readiness, Sink, Source, Transfer};
 use underpass_testkit::disk::{Disk, FileSystem};
 use underpass_testkit::payload::{difference, pattern, patterned_file};
 use underpass_testkit::peer::{Way, collect, feed, set_nonblocking};
@@ -58,7 +58,7 @@ impl End {
         if let Self::File(file) = self { Some(file) } else { None }
     }
 
-    fn evented(&self) -> Option<&dyn Evented> {
+    fn readiness(&self) -> Option<&dyn Readiness> {
         match self {
             Self::Tcp(end) => Some(end),
             Self::Unix(end) => Some(end),
@@ -86,7 +86,7 @@ impl AsFd for End {
 /// Drives a transfer to its end, giving up at every await: each future is polled once.
 async fn drive_in_shreds(
     transfer: &mut Transfer<'_>,
-    (source, sink): (Option<&dyn Evented>, Option<&dyn Evented>),
+    (source, sink): (Option<&dyn Readiness>, Option<&dyn Readiness>),
 ) -> u64 {
     let mut given_up = 0;
     loop {
@@ -138,14 +138,14 @@ async fn one_pair(from: Option<Way>, to: Option<Way>, wrapped: bool, shreds: boo
         None => Sink::stream(&sink_end),
     };
     let mut transfer = Transfer::new(source, sink);
-    let evented = (source_end.evented(), sink_end.evented());
+    let evented = (source_end.readiness(), sink_end.readiness());
     let given_up = if shreds {
         drive_in_shreds(&mut transfer, evented).await
     } else {
         assert_eq!(transfer.drive(evented.0, evented.1).await, Ok(LEN));
         0
     };
-    assert_eq!((transfer.moved(), transfer.parked()), (LEN, 0), "{from:?} {to:?}");
+    assert_eq!((transfer.moved(), transfer.buffered()), (LEN, 0), "{from:?} {to:?}");
     drop(transfer);
     let got = match arrived {
         None => contents(sink_end.file().unwrap()),
@@ -208,7 +208,7 @@ fn a_full_sink_is_waited_for_and_not_asked_again_and_again() {
             // Nobody reads: sooner or later both are full, and nothing is left to be done.
             let stuck = timeout(
                 Duration::from_millis(300),
-                transfer.drive(ends.0.evented(), ends.1.evented()),
+                transfer.drive(ends.0.readiness(), ends.1.readiness()),
             );
             assert!(stuck.await.is_err(), "{from:?} {to:?}");
             // A wait that is over at once would be counted thousands of times by now.
@@ -296,7 +296,7 @@ fn a_cold_file_holds_up_nobody_else() {
             let source = Source::file(&file, ..).unwrap();
             let mut transfer =
                 Transfer::new(source, Sink::stream(&end)).policy(Policy::Only(method));
-            transfer.drive(None, end.evented()).await.unwrap();
+            transfer.drive(None, end.readiness()).await.unwrap();
             assert!(transfer.ledger().cold() > 0, "{method}: {}", transfer.ledger());
             drop(transfer);
             drop(end);
@@ -321,12 +321,12 @@ fn zero_copy_sends_are_kept_from_sockets_that_tokio_watches() {
             Transfer::new(Source::bytes(memory.clone()), Sink::stream(&end)).policy(policy)
         };
         let mut refused = new(Policy::Only(Method::ZeroCopySend));
-        let error = refused.drive(None, end.evented()).await.unwrap_err();
+        let error = refused.drive(None, end.readiness()).await.unwrap_err();
         assert!(matches!(error.kind, ErrorKind::Unsupported { .. }), "{error}");
         assert_eq!(error.moved, 0);
         drop(refused);
         let mut preferred = new(Policy::Prefer(Method::ZeroCopySend));
-        preferred.drive(None, end.evented()).await.unwrap();
+        preferred.drive(None, end.readiness()).await.unwrap();
         assert_eq!(preferred.ledger().fallbacks()[0].errno, Some(Errno::OPNOTSUPP));
         drop(preferred);
         drop(end);

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 /// The most that is read at a time: twice this fits the second-level cache of the processors
 /// measured, and larger calls gain nothing.
-pub(crate) const PARK_MAX: usize = 256 * 1024;
+pub(crate) const BUFFER_MAX: usize = 256 * 1024;
 
 const PAGE: usize = 4096;
 
@@ -21,12 +21,12 @@ thread_local! {
 
 /// A buffer, and the part of it that is on its way.
 #[derive(Debug, Default)]
-pub(crate) struct Parked {
+pub(crate) struct Buffer {
     memory: Vec<u8>,
     live: Range<usize>,
 }
 
-impl Parked {
+impl Buffer {
     /// What has been read and not yet written.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.memory[self.live.clone()]
@@ -36,11 +36,11 @@ impl Parked {
         self.live.len() as u64
     }
 
-    /// Room for `len` bytes, at most [`PARK_MAX`], that come from `from` and go to `to`, both
+    /// Room for `len` bytes, at most [`BUFFER_MAX`], that come from `from` and go to `to`, both
     /// offsets in files where there are any. Only for a buffer with nothing in it.
     pub(crate) fn room(&mut self, from: u64, to: Option<u64>, len: u64) -> &mut [u8] {
-        debug_assert!(self.live.is_empty(), "{:?} are still parked", self.live);
-        let len = usize::try_from(len).unwrap_or(usize::MAX).min(PARK_MAX);
+        debug_assert!(self.live.is_empty(), "{:?} are still buffered", self.live);
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(BUFFER_MAX);
         if self.memory.is_empty() {
             self.memory = SPARE.take();
         }
@@ -59,12 +59,12 @@ impl Parked {
 
     /// The first `n` bytes have been written.
     pub(crate) fn consume(&mut self, n: u64) {
-        self.live.start += usize::try_from(n).expect("no more than is parked");
+        self.live.start += usize::try_from(n).expect("no more than is buffered");
         debug_assert!(self.live.start <= self.live.end);
     }
 }
 
-impl Drop for Parked {
+impl Drop for Buffer {
     fn drop(&mut self) {
         if !self.memory.is_empty() {
             // A thread that is ending has no spare any more; the memory is then freed.
@@ -102,14 +102,14 @@ mod tests {
 
     #[test]
     fn the_room_lies_in_its_page_as_asked_and_is_consumed_from_the_front() {
-        let mut parked = Parked::default();
-        let room = parked.room(8_191, None, 10);
+        let mut buffer = Buffer::default();
+        let room = buffer.room(8_191, None, 10);
         assert_eq!((room.as_ptr().addr() % PAGE, room.len()), (4_095, 10));
         room.copy_from_slice(b"0123456789");
-        parked.filled(8);
-        parked.consume(3);
-        assert_eq!((parked.bytes(), parked.len()), (&b"34567"[..], 5));
-        parked.consume(5);
-        assert_eq!(parked.room(4_095, None, u64::MAX).len(), PARK_MAX);
+        buffer.filled(8);
+        buffer.consume(3);
+        assert_eq!((buffer.bytes(), buffer.len()), (&b"34567"[..], 5));
+        buffer.consume(5);
+        assert_eq!(buffer.room(4_095, None, u64::MAX).len(), BUFFER_MAX);
     }
 }

@@ -1,7 +1,7 @@
-//! A passage on the blocking pool, while a future waits for it.
+//! A state on the blocking pool, while a future waits for it.
 //!
 //! Calls on files may wait for a disk, so they are made on a thread that may. The future can be
-//! dropped meanwhile; then whoever drops it takes the passage back: at once if the pool has not
+//! dropped meanwhile; then whoever drops it takes the state back: at once if the pool has not
 //! started on it, else after the call in hand, 2 MiB at most. Afterwards nothing of the transfer
 //! is running anywhere, and its counts are exact.
 
@@ -12,88 +12,88 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::passage::{Ends, Passage};
 use crate::transfer::Step;
+use crate::transfer::state::{Ends, TransferState};
 
 /// Bytes moved before the pool's thread is given back.
-const ERRAND_BYTES: u64 = 4 << 20;
+const TASK_BYTES_MAX: u64 = 4 << 20;
 
-/// A passage that is away, or back.
+/// A state that is away, or back.
 #[derive(Debug)]
-pub(crate) struct Errand {
+pub(crate) struct PoolTask {
     stage: Mutex<Stage>,
     changed: Condvar,
-    recalled: AtomicBool,
+    reclaimed: AtomicBool,
     source: Option<OwnedFd>,
     sink: OwnedFd,
 }
 
 #[derive(Debug)]
 enum Stage {
-    Waiting(Box<Passage>),
+    Waiting(Box<TransferState>),
     Running,
-    Back(Box<Passage>, Result<Step, Error>),
+    Back(Box<TransferState>, Result<Step, Error>),
     /// Taken back, or lost to a panic.
     Over,
 }
 
-impl Errand {
-    /// Prepares an errand; `passage` is taken only if the descriptors could be duplicated.
-    pub(crate) fn new(passage: &mut Passage, ends: Ends<'_>) -> Result<Arc<Self>, Errno> {
+impl PoolTask {
+    /// Prepares an task; `state` is taken only if the descriptors could be duplicated.
+    pub(crate) fn new(state: &mut TransferState, ends: Ends<'_>) -> Result<Arc<Self>, Errno> {
         let duplicate = |fd| rustix::io::fcntl_dupfd_cloexec(fd, 0);
         let source = ends.source.map(duplicate).transpose()?;
         let sink = duplicate(ends.sink)?;
-        let away = Box::new(std::mem::replace(passage, Passage::hollow()));
+        let away = Box::new(std::mem::replace(state, TransferState::placeholder()));
         Ok(Arc::new(Self {
             stage: Mutex::new(Stage::Waiting(away)),
             changed: Condvar::new(),
-            recalled: AtomicBool::new(false),
+            reclaimed: AtomicBool::new(false),
             source,
             sink,
         }))
     }
 
-    /// Makes calls until one is not for files, up to [`ERRAND_BYTES`], unless recalled before.
+    /// Makes calls until one is not for files, up to [`TASK_BYTES_MAX`], unless reclaimed before.
     pub(crate) fn run(&self) {
         let mut stage = self.lock();
-        let Stage::Waiting(mut passage) = std::mem::replace(&mut *stage, Stage::Running) else {
+        let Stage::Waiting(mut state) = std::mem::replace(&mut *stage, Stage::Running) else {
             *stage = Stage::Over;
             return;
         };
         drop(stage);
         let lost = Lost(self);
         let ends = Ends { source: self.source.as_ref().map(AsFd::as_fd), sink: self.sink.as_fd() };
-        let gated = std::mem::replace(&mut passage.gated, false);
-        let pieces = passage.sources_done;
+        let gated = std::mem::replace(&mut state.gated, false);
+        let pieces = state.sources_done;
         let mut moved = 0;
         let outcome = loop {
-            let outcome = passage.step(ends);
+            let outcome = state.step(ends);
             moved += match outcome {
                 Ok(Step::Moved(n)) => n,
-                Ok(Step::Parked(_)) => 0,
+                Ok(Step::Buffered(_)) => 0,
                 Ok(Step::Wait(_) | Step::Cold { .. } | Step::Done) | Err(_) => break outcome,
             };
-            let more = passage.is_file_call() && passage.sources_done == pieces;
-            if !more || moved >= ERRAND_BYTES || self.recalled.load(Ordering::Relaxed) {
+            let more = state.is_file_call() && state.sources_done == pieces;
+            if !more || moved >= TASK_BYTES_MAX || self.reclaimed.load(Ordering::Relaxed) {
                 break outcome;
             }
         };
-        passage.gated = gated;
+        state.gated = gated;
         std::mem::forget(lost);
-        *self.lock() = Stage::Back(passage, outcome);
+        *self.lock() = Stage::Back(state, outcome);
         self.changed.notify_all();
     }
 
-    /// Takes the passage back, waiting for the call in hand. The outcome is `None` if the errand
+    /// Takes the state back, waiting for the call in hand. The outcome is `None` if the task
     /// was never run; both are gone if it panicked.
-    pub(crate) fn recall(&self) -> Option<(Passage, Option<Result<Step, Error>>)> {
-        self.recalled.store(true, Ordering::Relaxed);
+    pub(crate) fn reclaim(&self) -> Option<(TransferState, Option<Result<Step, Error>>)> {
+        self.reclaimed.store(true, Ordering::Relaxed);
         let running = |stage: &mut Stage| matches!(stage, Stage::Running);
         let mut stage =
             self.changed.wait_while(self.lock(), running).unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *stage, Stage::Over) {
-            Stage::Waiting(passage) => Some((*passage, None)),
-            Stage::Back(passage, outcome) => Some((*passage, Some(outcome))),
+            Stage::Waiting(state) => Some((*state, None)),
+            Stage::Back(state, outcome) => Some((*state, Some(outcome))),
             Stage::Running | Stage::Over => None,
         }
     }
@@ -103,8 +103,8 @@ impl Errand {
     }
 }
 
-/// Says that the passage will not come back, if dropped.
-struct Lost<'e>(&'e Errand);
+/// Says that the state will not come back, if dropped.
+struct Lost<'e>(&'e PoolTask);
 
 impl Drop for Lost<'_> {
     fn drop(&mut self) {

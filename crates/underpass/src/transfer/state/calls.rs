@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use underpass_sys::lease;
 
-use super::{Act, Ends, Front, Passage};
+use super::{Act, Ends, Front, TransferState};
 use crate::between::Records;
 use crate::error::ErrorKind;
 use crate::kind::Kind;
@@ -29,7 +29,7 @@ use crate::zero_copy::ZeroCopy;
 /// evicted as fast as it is fetched hold the transfer for ever.
 const COLD_REPORTS_MAX: u8 = 3;
 
-impl Passage {
+impl TransferState {
     /// How many bytes the call may take without waiting for the disk, or the report that it may
     /// take none. Asked before a head is sent too, so that none is held back while its file is
     /// fetched.
@@ -40,9 +40,9 @@ impl Passage {
         act: Act,
     ) -> Result<u64, Step> {
         let takes = match act {
-            Act::Through | Act::Park | Act::Fill => true,
-            Act::Gather => self.parked.len() == 0 && front.index > 0,
-            Act::Release | Act::Rescue => false,
+            Act::Through | Act::FillPipe | Act::Read => true,
+            Act::Gather => self.buffer.len() == 0 && front.index > 0,
+            Act::DrainPipe | Act::EmptyPipe => false,
         };
         let (true, Some(at)) = (self.gated && takes, front.at) else { return Ok(u64::MAX) };
         if at >= self.warm_until {
@@ -72,10 +72,10 @@ impl Passage {
     ) -> Result<(), ErrorKind> {
         let left = front.progress.left();
         let completes = match act {
-            Act::Gather => self.parked.len() > 0 && left == 0,
-            Act::Release => left == 0,
+            Act::Gather => self.buffer.len() > 0 && left == 0,
+            Act::DrainPipe => left == 0,
             Act::Through => left <= max || self.method() == Method::Clone,
-            Act::Fill | Act::Park | Act::Rescue => false,
+            Act::Read | Act::FillPipe | Act::EmptyPipe => false,
         };
         let (true, Some(Piece::File { offset, progress, stamp })) =
             (completes, self.pieces.get(front.index))
@@ -127,33 +127,34 @@ impl Passage {
         let is_ended = self.records().is_some_and(Records::is_ended);
         match act {
             Act::Gather => self.send_memory(ends.sink),
-            Act::Fill => {
+            Act::Read => {
                 let to = (self.outlet.kind == Kind::File).then_some(self.outlet.at);
                 let from = front.at.or(to).unwrap_or(0);
-                let room = self.parked.room(from, to, max);
+                let room = self.buffer.room(from, to, max);
                 let own = room.len() as u64;
                 let answer = if is_ended { Ok(0) } else { copy::fill(source, front.at, room) };
-                (call(Leg::Park, Side::Source, own), answer)
+                (call(Leg::In, Side::Source, own), answer)
             }
-            Act::Rescue => {
+            Act::EmptyPipe => {
                 let to = (self.outlet.kind == Kind::File).then_some(self.outlet.at);
-                let room = self.parked.room(to.unwrap_or(0), to, piped);
+                let room = self.buffer.room(to.unwrap_or(0), to, piped);
                 let own = room.len() as u64;
                 let answer = self
                     .pipe
                     .as_ref()
                     .map_or(Err(Errno::PIPE), |pipe| copy::fill(pipe.read.as_fd(), None, room));
-                (call(Leg::Release, Side::Sink, own), answer)
+                (call(Leg::Out, Side::Sink, own), answer)
             }
-            Act::Park => {
+            Act::FillPipe => {
                 let source = End(source, front.at);
-                let answer = if is_ended { Ok(0) } else { self.park(source, max, front.is_tls) };
-                (call(Leg::Park, Side::Source, max), answer)
+                let answer =
+                    if is_ended { Ok(0) } else { self.fill_pipe(source, max, front.is_tls) };
+                (call(Leg::In, Side::Source, max), answer)
             }
-            Act::Release => {
+            Act::DrainPipe => {
                 let more = self.more_behind(front, left > 0);
-                let answer = self.drain(End(ends.sink, self.sink_at()), more);
-                (call(Leg::Release, Side::Sink, piped), answer)
+                let answer = self.drain_pipe(End(ends.sink, self.sink_at()), more);
+                (call(Leg::Out, Side::Sink, piped), answer)
             }
             Act::Through => {
                 let max = if method == Method::Clone { left } else { max };
@@ -253,18 +254,19 @@ impl Passage {
     }
 
     fn send_memory(&self, sink: BorrowedFd<'_>) -> (Call, Result<u64, Errno>) {
-        let parked = self.parked.len();
-        let all_of_it =
-            self.front().is_some_and(|f| f.progress.left() == 0 && f.progress.parked() == parked);
-        let gathered = Gathered::new(&self.pieces, self.parked.bytes(), all_of_it);
+        let buffered = self.buffer.len();
+        let all_of_it = self
+            .front()
+            .is_some_and(|f| f.progress.left() == 0 && f.progress.buffered() == buffered);
+        let gathered = Gathered::new(&self.pieces, self.buffer.bytes(), all_of_it);
         let answer = gathered.send(sink, self.outlet);
         let Gathered { ahead, own, .. } = gathered;
-        let leg = Leg::Release;
+        let leg = Leg::Out;
         (Call { method: Method::Copy, leg, blocked: Side::Sink, ahead, own }, answer)
     }
 
     /// Fills the pipe, which is empty.
-    fn park(&mut self, source: End<'_>, max: u64, is_tls: bool) -> Result<u64, Errno> {
+    fn fill_pipe(&mut self, source: End<'_>, max: u64, is_tls: bool) -> Result<u64, Errno> {
         let by_ring = self.method() == Method::UringSplice;
         let pipe = match &mut self.pipe {
             Some(pipe) => pipe,
@@ -281,7 +283,7 @@ impl Passage {
     }
 
     /// Drains the pipe.
-    fn drain(&mut self, sink: End<'_>, more: bool) -> Result<u64, Errno> {
+    fn drain_pipe(&mut self, sink: End<'_>, more: bool) -> Result<u64, Errno> {
         let by_ring = self.method() == Method::UringSplice;
         let pipe = self.pipe.as_ref().ok_or(Errno::PIPE)?;
         let from = End(pipe.read.as_fd(), None);
@@ -308,7 +310,7 @@ impl Passage {
         ends: Ends<'_>,
     ) -> Result<Result<u64, Errno>, ErrorKind> {
         match (call.leg, self.records(), ends.source) {
-            (Leg::Park, Some(records), Some(source)) => records.past(source, answer),
+            (Leg::In, Some(records), Some(source)) => records.past(source, answer),
             _ => Ok(answer),
         }
     }

@@ -1,9 +1,9 @@
-//! A transfer without its descriptors: pieces, positions, plan, parked bytes, ledger.
+//! A transfer without its descriptors: pieces, positions, plan, buffered bytes, ledger.
 //!
 //! Apart from them so that it can go to another thread while a future waits for it. A step asks
-//! what to do ([`Passage::act`]), makes one call, and lets [`Progress`] say what it meant.
+//! what to do ([`TransferState::act`]), makes one call, and lets [`Progress`] say what it meant.
 //!
-//! Invariants: bytes are parked in the pipe or in memory for one piece at a time, the first that
+//! Invariants: bytes are buffered in the pipe or in memory for one piece at a time, the first that
 //! is not memory; the pipe is filled only when it is empty; a finished piece is never kept.
 
 mod account;
@@ -15,13 +15,13 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 use underpass_sys::lease;
 
+use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind};
 use crate::kind::Kind;
 use crate::ledger::{Fallback, Ledger, Side};
 use crate::method::Method;
 use crate::methods::copy::SLICES_MAX;
 use crate::methods::mmap_write::Window;
-use crate::parked::Parked;
 use crate::pipe::Pipe;
 use crate::plan::Plan;
 use crate::policy::Policy;
@@ -43,18 +43,18 @@ pub(crate) struct Ends<'f> {
 /// What the next call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
-    /// Sends memory and parked memory.
+    /// Sends memory and buffered memory.
     Gather,
     /// Reads into memory.
-    Fill,
+    Read,
     /// Moves from source to sink.
     Through,
     /// Fills the pipe.
-    Park,
+    FillPipe,
     /// Drains the pipe into the sink.
-    Release,
+    DrainPipe,
     /// Takes bytes out of the pipe into memory, because the sink refuses to take them from it.
-    Rescue,
+    EmptyPipe,
 }
 
 /// The first piece that is not memory.
@@ -70,7 +70,7 @@ struct Front {
 }
 
 #[derive(Debug)]
-pub(crate) struct Passage {
+pub(crate) struct TransferState {
     pub(crate) pieces: VecDeque<Piece>,
     pub(crate) outlet: Outlet,
     pub(crate) policy: Policy,
@@ -86,7 +86,7 @@ pub(crate) struct Passage {
     memory_only: bool,
     plan: Option<Plan>,
     leased: bool,
-    parked: Parked,
+    buffer: Buffer,
     pipe: Option<Pipe>,
     piped: u64,
     window: Option<Window>,
@@ -100,7 +100,7 @@ pub(crate) struct Passage {
     cold_at: (u64, u8),
 }
 
-impl Passage {
+impl TransferState {
     pub(crate) fn new(first: Piece, outlet: Outlet) -> Self {
         Self {
             pieces: VecDeque::from([first]),
@@ -115,7 +115,7 @@ impl Passage {
             memory_only: false,
             plan: None,
             leased: false,
-            parked: Parked::default(),
+            buffer: Buffer::default(),
             pipe: None,
             piped: 0,
             window: None,
@@ -127,9 +127,9 @@ impl Passage {
         }
     }
 
-    /// Stands in for a passage that is away.
+    /// Stands in for a state that is away.
     #[cfg(feature = "tokio")]
-    pub(crate) fn hollow() -> Self {
+    pub(crate) fn placeholder() -> Self {
         let nowhere = Outlet { kind: Kind::Other, at: 0 };
         Self::new(Piece::Memory(bytes::Bytes::new()), nowhere)
     }
@@ -154,8 +154,8 @@ impl Passage {
         }
         let (call, answer) = self.perform(act, front, ends, max);
         self.ledger.by_method[call.method.index()].calls += 1;
-        if act == Act::Rescue {
-            return self.rescued(answer);
+        if act == Act::EmptyPipe {
+            return self.emptied(answer);
         }
         let answer = self.past_records(call, answer, ends).map_err(|kind| self.error(kind))?;
         self.account(call, answer, ends)
@@ -167,10 +167,10 @@ impl Passage {
         let source = front.filter(|front| front.kind != Kind::File).map(|_| Side::Source);
         let sink = (self.outlet.kind != Kind::File).then_some(Side::Sink);
         match self.act()? {
-            Act::Gather | Act::Release => sink,
-            Act::Fill | Act::Park => source,
+            Act::Gather | Act::DrainPipe => sink,
+            Act::Read | Act::FillPipe => source,
             Act::Through => source.or(sink),
-            Act::Rescue => None,
+            Act::EmptyPipe => None,
         }
     }
 
@@ -182,12 +182,12 @@ impl Passage {
     }
 
     /// Bytes taken from the source that the sink does not have.
-    pub(crate) fn parked(&self) -> u64 {
-        self.front().map_or(0, |front| front.progress.parked())
+    pub(crate) fn buffered(&self) -> u64 {
+        self.front().map_or(0, |front| front.progress.buffered())
     }
 
     /// Gives up what is held on the current source.
-    pub(crate) fn release(&mut self, source: Option<BorrowedFd<'_>>) {
+    pub(crate) fn release_source(&mut self, source: Option<BorrowedFd<'_>>) {
         self.window = None;
         if let (true, Some(source)) = (std::mem::take(&mut self.leased), source) {
             // fcntl(2): EAGAIN says that no lease is held: it was broken, which `check` reports.
@@ -304,11 +304,11 @@ impl Passage {
             let plain = !self.memory_only || method == Method::Copy;
             return Some(if plain { Act::Gather } else { Act::Through });
         };
-        if self.parked.len() > 0 {
+        if self.buffer.len() > 0 {
             return Some(Act::Gather);
         }
         if self.piped > 0 {
-            return Some(if method == Method::Copy { Act::Rescue } else { Act::Release });
+            return Some(if method == Method::Copy { Act::EmptyPipe } else { Act::DrainPipe });
         }
         // A file is read before its head is sent, so that both go in one call.
         let read_first = method == Method::Copy && front.kind == Kind::File;
@@ -319,9 +319,9 @@ impl Passage {
         let an_end_is_a_pipe = front.kind == Kind::Pipe || self.outlet.kind == Kind::Pipe;
         let an_end_is_a_pipe = an_end_is_a_pipe && !front.is_tls;
         Some(match method {
-            Method::Copy => Act::Fill,
-            Method::Splice if !an_end_is_a_pipe => Act::Park,
-            Method::UringSplice => Act::Park,
+            Method::Copy => Act::Read,
+            Method::Splice if !an_end_is_a_pipe => Act::FillPipe,
+            Method::UringSplice => Act::FillPipe,
             Method::Splice
             | Method::MmapWrite
             | Method::Sendfile

@@ -3,7 +3,7 @@
 use bytes::Buf;
 use rustix::io::Errno;
 
-use super::{Ends, Passage};
+use super::{Ends, TransferState};
 use crate::error::{Error, ErrorKind};
 use crate::kind::Kind;
 use crate::ledger::Fallback;
@@ -15,7 +15,7 @@ use crate::progress::{Call, Leg, Progress, Verdict};
 use crate::source::Piece;
 use crate::transfer::Step;
 
-impl Passage {
+impl TransferState {
     pub(super) fn account(
         &mut self,
         call: Call,
@@ -25,7 +25,7 @@ impl Passage {
         let verdict = match self.front_progress() {
             Some(progress) => progress.answer(call, answer),
             // Memory alone: a piece of no bytes stands in, and all that moves is ahead of it.
-            None => Progress::new(Some(0)).answer(Call { leg: Leg::Release, ..call }, answer),
+            None => Progress::new(Some(0)).answer(Call { leg: Leg::Out, ..call }, answer),
         };
         match verdict {
             Verdict::Moved(n) => {
@@ -35,13 +35,13 @@ impl Passage {
                 self.drop_finished(Some(ends));
                 Ok(Step::Moved(n))
             }
-            Verdict::Parked(n) => {
+            Verdict::Buffered(n) => {
                 if call.method == Method::Copy {
-                    self.parked.filled(n);
+                    self.buffer.filled(n);
                 } else {
                     self.piped += n;
                 }
-                Ok(Step::Parked(n))
+                Ok(Step::Buffered(n))
             }
             Verdict::Interrupted => Ok(Step::Moved(0)),
             Verdict::Wait(side) => {
@@ -60,12 +60,12 @@ impl Passage {
         }
     }
 
-    /// Books bytes that came out of the pipe into memory: parked before and after.
-    pub(super) fn rescued(&mut self, answer: Result<u64, Errno>) -> Result<Step, Error> {
+    /// Books bytes that came out of the pipe into memory: buffered before and after.
+    pub(super) fn emptied(&mut self, answer: Result<u64, Errno>) -> Result<Step, Error> {
         match answer {
             Err(Errno::INTR) => Ok(Step::Moved(0)),
             Ok(n) if n > 0 => {
-                self.parked.filled(n);
+                self.buffer.filled(n);
                 self.piped -= n;
                 Ok(Step::Moved(0))
             }
@@ -83,9 +83,9 @@ impl Passage {
         }
     }
 
-    /// Takes `n` bytes off what the call was given: memory, parked memory, or the pipe.
+    /// Takes `n` bytes off what the call was given: memory, buffered memory, or the pipe.
     fn spend(&mut self, call: Call, mut n: u64) {
-        if call.leg == Leg::Release && call.method != Method::Copy {
+        if call.leg == Leg::Out && call.method != Method::Copy {
             self.piped -= n;
             return;
         }
@@ -100,8 +100,8 @@ impl Passage {
                     part
                 }
                 Piece::File { .. } | Piece::Stream { .. } => {
-                    let part = n.min(self.parked.len());
-                    self.parked.consume(part);
+                    let part = n.min(self.buffer.len());
+                    self.buffer.consume(part);
                     part
                 }
             };
@@ -117,14 +117,14 @@ impl Passage {
     pub(super) fn drop_finished(&mut self, ends: Option<Ends<'_>>) {
         while let Some(piece) = self.pieces.pop_front_if(|piece| piece.is_over()) {
             if piece.kind() != Kind::Memory {
-                self.release(ends.and_then(|ends| ends.source));
+                self.release_source(ends.and_then(|ends| ends.source));
                 self.sources_done += 1;
                 self.plan = None;
             }
         }
     }
 
-    /// Goes over to the next method. What the refused one has parked comes along.
+    /// Goes over to the next method. What the refused one has buffered comes along.
     fn fall_back(&mut self, from: Method, errno: Option<Errno>) -> Result<Step, Error> {
         let next = self.plan.as_mut().and_then(Plan::fall_back);
         let Some(to) = next else {
@@ -146,7 +146,7 @@ impl Passage {
     }
 
     fn error_in(&self, method: Method, kind: ErrorKind) -> Error {
-        let (moved, parked, wanted) = (self.ledger.moved(), self.parked(), self.wanted);
-        Error { moved, parked, wanted, method, kind }
+        let (moved, buffered, wanted) = (self.ledger.moved(), self.buffered(), self.wanted);
+        Error { moved, buffered, wanted, method, kind }
     }
 }
