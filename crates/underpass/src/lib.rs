@@ -47,6 +47,7 @@ mod between;
 mod blocking;
 mod blocking_stream;
 mod buffer;
+mod cork;
 mod error;
 mod file_bytes;
 mod file_bytes_mut;

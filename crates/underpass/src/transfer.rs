@@ -176,6 +176,7 @@ impl Drop for Transfer<'_> {
     fn drop(&mut self) {
         let source = self.source();
         self.state.release_source(source);
+        self.state.uncork(self.sink);
         self.state.close();
     }
 }

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn head_file_and_trailer_go_together_when_the_file_ends_with_what_is_parked() {
+    fn head_file_and_trailer_go_together_when_the_file_ends_with_what_is_buffered() {
         let pieces = VecDeque::from([memory("ab"), stream(Some(3)), memory("yz")]);
         let gathered = Gathered::new(&pieces, b"123", true);
         assert_eq!(sent(&gathered), b"ab123yz");

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use underpass_sys::lease;
 
 use crate::buffer::Buffer;
+use crate::cork::Cork;
 use crate::error::{Error, ErrorKind};
 use crate::kind::Kind;
 use crate::ledger::{Fallback, Ledger, Side};
@@ -89,6 +90,7 @@ pub(crate) struct TransferState {
     buffer: Buffer,
     pipe: Option<Pipe>,
     piped: u64,
+    cork: Cork,
     window: Option<Window>,
     zero_copy: Option<ZeroCopy>,
     ring: Option<Ring>,
@@ -118,6 +120,7 @@ impl TransferState {
             buffer: Buffer::default(),
             pipe: None,
             piped: 0,
+            cork: Cork::default(),
             window: None,
             zero_copy: None,
             ring: None,
@@ -136,6 +139,14 @@ impl TransferState {
 
     /// Makes the next call, if there is one.
     pub(crate) fn step(&mut self, ends: Ends<'_>) -> Result<Step, Error> {
+        let step = self.try_step(ends);
+        if step.is_err() {
+            self.uncork(ends.sink);
+        }
+        step
+    }
+
+    fn try_step(&mut self, ends: Ends<'_>) -> Result<Step, Error> {
         if !self.begun {
             self.begin()?;
         }
@@ -199,6 +210,11 @@ impl TransferState {
         {
             pipe.give_back();
         }
+    }
+
+    /// Sends what a cork of ours holds back.
+    pub(crate) fn uncork(&mut self, sink: BorrowedFd<'_>) {
+        self.cork.pull(sink);
     }
 
     /// Keeps zero-copy sends off a socket that tokio watches.

@@ -8,6 +8,7 @@ mod ktls;
 mod stream_faults;
 #[cfg(feature = "tokio")]
 mod stream_shape;
+mod transfer_cork;
 mod transfer_ends;
 mod transfer_faults;
 mod transfer_files;

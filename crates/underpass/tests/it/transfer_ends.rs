@@ -155,7 +155,7 @@ fn a_head_before_a_truncated_small_file_is_not_sent() {
 }
 
 #[test]
-fn a_sink_that_cannot_be_spliced_to_gets_what_was_parked_for_it() {
+fn a_sink_that_cannot_be_spliced_to_gets_what_was_buffered_for_it() {
     // An O_APPEND file takes no splice(2); by then the pipe holds what the socket gave.
     let sink = patterned_file(0).unwrap();
     let flags = rustix::fs::OFlags::APPEND;

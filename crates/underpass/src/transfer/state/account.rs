@@ -55,7 +55,10 @@ impl TransferState {
             Verdict::Truncated { missing } => {
                 Err(self.error_in(call.method, ErrorKind::Truncated { missing }))
             }
-            Verdict::Refused(errno) => self.fall_back(call.method, errno),
+            Verdict::Refused(errno) => {
+                self.uncork(ends.sink);
+                self.fall_back(call.method, errno)
+            }
             Verdict::Failed(errno) => Err(self.error_in(call.method, ErrorKind::Io(errno))),
         }
     }
@@ -113,7 +116,8 @@ impl TransferState {
         debug_assert_eq!(n, 0, "{call:?} moved bytes that it was not given");
     }
 
-    /// Drops finished pieces from the front; what was held for a source goes with it.
+    /// Drops finished pieces from the front; what was held for a source goes with it, and the
+    /// cork if nothing follows at once.
     pub(super) fn drop_finished(&mut self, ends: Option<Ends<'_>>) {
         while let Some(piece) = self.pieces.pop_front_if(|piece| piece.is_over()) {
             if piece.kind() != Kind::Memory {
@@ -121,6 +125,11 @@ impl TransferState {
                 self.sources_done += 1;
                 self.plan = None;
             }
+        }
+        if let Some(ends) = ends
+            && !self.pieces.front().is_some_and(Piece::is_at_hand)
+        {
+            self.uncork(ends.sink);
         }
     }
 

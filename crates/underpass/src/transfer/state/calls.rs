@@ -181,7 +181,12 @@ impl TransferState {
         let left = front.progress.left();
         let more = self.more_behind(front, left > max);
         match self.method() {
-            Method::Sendfile => sendfile::through(source, at, sink, max),
+            Method::Sendfile => {
+                if self.outlet.kind == Kind::Socket && left > QUANTUM {
+                    self.cork.insert(sink);
+                }
+                sendfile::through(source, at, sink, max)
+            }
             Method::Splice => {
                 let sink = End(sink, self.sink_at());
                 let answer = splice::splice(End(source, front.at), sink, max, more);
