@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use underpass::{FileBytes, Unchanging};
+use underpass::FileBytes;
 
 use crate::wire::Open;
 
@@ -31,10 +31,10 @@ impl Body {
 /// The bytes of a mapped file, to be sent and not read.
 #[expect(unsafe_code, reason = "hyper takes slices, and a slice of a mapping takes a promise")]
 pub(crate) fn to_be_sent(file: FileBytes) -> Bytes {
-    // SAFETY: `Unchanging::promise`, "nobody reads the slice": the only consumer is hyper's
+    // SAFETY: `FileBytes::into_bytes`, "no one reads the bytes": the only consumer is hyper's
     // HTTP/1 queue over `underpass::Stream`, and both pass it on by address and length. The
     // path-shape test would see a byte of it in user memory.
-    file.into_bytes(unsafe { Unchanging::promise() })
+    unsafe { file.into_bytes() }
 }
 
 impl http_body::Body for Body {

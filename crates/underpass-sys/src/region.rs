@@ -1,8 +1,8 @@
 //! A mapped range of a file, and what may be done with its bytes.
 //!
 //! Making a mapping is safe, and so is letting the kernel read from it. Only a Rust slice of it
-//! relies on the bytes staying put: making one takes an [`Unchanging`], and that is where the
-//! `unsafe` stands.
+//! relies on the bytes not changing, so making one is the `unsafe` step: [`RegionSlice::new`]. The
+//! safe way, [`RegionSlice::by_kernel`], asks the kernel about that very region.
 //!
 //! Source: mmap(2), msync(2).
 
@@ -30,41 +30,6 @@ pub enum Access {
     Read,
     /// Loads and stores that reach the file; needs a descriptor open for both.
     ReadWrite,
-}
-
-/// A promise that a file's bytes stay what they are while slices of its mapping are read.
-///
-/// Taking one is where the danger of file mappings is accepted, so that is the `unsafe` step.
-#[derive(Debug, Clone, Copy)]
-pub struct Unchanging(());
-
-impl Unchanging {
-    /// Promises it.
-    ///
-    /// # Safety
-    ///
-    /// For every slice made with the promise, one of these must hold for as long as the slice
-    /// lives: nobody writes to or truncates that part of the file; or nobody reads the slice,
-    /// and only its address and length are used.
-    #[must_use]
-    pub const unsafe fn promise() -> Self {
-        Self(())
-    }
-
-    /// The promise as the kernel gives it, if it does: a memfd sealed against writing and
-    /// shrinking (`F_GET_SEALS`, 3.17), or a file under fs-verity (`STATX_ATTR_VERITY`, 5.5).
-    #[must_use]
-    pub fn by_kernel(region: &Region) -> Option<Self> {
-        let sealed = SealFlags::WRITE | SealFlags::SHRINK;
-        let is_sealed =
-            rustix::fs::fcntl_get_seals(region.file()).is_ok_and(|seals| seals.contains(sealed));
-        let is_verity = || {
-            let (none, flags) = (StatxFlags::empty(), AtFlags::EMPTY_PATH);
-            rustix::fs::statx(region.file(), c"", flags, none)
-                .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::VERITY))
-        };
-        (is_sealed || is_verity()).then_some(Self(()))
-    }
 }
 
 /// A mapped range of a file. Unmapped when the last reference goes.
@@ -144,16 +109,33 @@ impl Region {
 
     /// The region that `bytes` lies in, and the offset in its file of the first of them.
     ///
-    /// Only the address is looked at; no byte is read.
+    /// Only the address and the length are used; no byte is read. An empty slice is in no region:
+    /// it may have no owner, as that of `Bytes::slice(n..n)`, and its region may be gone.
     #[must_use]
     pub fn find(bytes: &[u8]) -> Option<(&Self, u64)> {
+        if bytes.is_empty() {
+            return None;
+        }
         let region = Space::made()?.region_at(bytes.as_ptr().addr())?;
-        // SAFETY: std::ptr "validity": the entry points to a live `Region`, since a slice
-        // within its slot borrows, however indirectly, from something that keeps it alive.
+        // SAFETY: std::ptr "validity": the entry points to a live `Region`, since a slice of at
+        // least one byte in its slot borrows, directly or not, from a `RegionSlice` that keeps it.
         let region = unsafe { region.as_ref() }?;
         let into = bytes.as_ptr().addr().checked_sub(region.address)?;
-        let inside = !bytes.is_empty() && bytes.len() <= region.len.checked_sub(into)?;
+        let inside = bytes.len() <= region.len.checked_sub(into)?;
         inside.then(|| (region, region.file_offset + into as u64))
+    }
+
+    /// Whether the kernel guarantees that no byte of the mapped file can change.
+    fn is_immutable(&self) -> bool {
+        let sealed = SealFlags::WRITE | SealFlags::SHRINK;
+        let is_sealed =
+            rustix::fs::fcntl_get_seals(self.file()).is_ok_and(|seals| seals.contains(sealed));
+        let is_verity = || {
+            let (none, flags) = (StatxFlags::empty(), AtFlags::EMPTY_PATH);
+            rustix::fs::statx(self.file(), c"", flags, none)
+                .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::VERITY))
+        };
+        is_sealed || is_verity()
     }
 
     /// A further reference to the region.
@@ -315,21 +297,52 @@ pub struct RegionSlice {
 
 impl RegionSlice {
     /// Bytes `range` of the region, counted from its start; cut at its end.
+    ///
+    /// # Safety
+    ///
+    /// One of these must hold for as long as the slice lives, and every copy of it, those made by
+    /// [`RegionSlice::of`] included: no one writes to or truncates that part of the file; or no
+    /// one reads the slice, and only its address and length are used.
     #[must_use]
-    pub fn new(region: Arc<Region>, range: Range<usize>, _: Unchanging) -> Self {
-        let end = range.end.min(region.len);
-        Self { range: range.start.min(end)..end, region }
+    pub unsafe fn new(region: Arc<Region>, range: Range<usize>) -> Self {
+        Self::cut(region, range)
     }
-}
 
-impl RegionSlice {
-    /// An owner of the same bytes as `bytes`, if they lie in a region: no copy is made, and no
-    /// promise taken, since whoever made `bytes` has given it.
+    /// The same, safely, if the kernel itself guarantees that the file behind this region cannot
+    /// change: a memfd sealed against writing and shrinking (`F_GET_SEALS`, 3.17), or a file
+    /// under fs-verity (`STATX_ATTR_VERITY`, 5.5). Neither can be undone. It covers bytes up to the
+    /// file's end: a file that is not sealed against growing can still change what is behind that.
+    ///
+    /// A disk or swap device that fails is not covered, as it is not for a program's own code.
+    ///
+    /// # Errors
+    ///
+    /// The region, if the kernel does not guarantee that these bytes stay what they are.
+    pub fn by_kernel(region: Arc<Region>, range: Range<usize>) -> Result<Self, Arc<Region>> {
+        let slice = Self::cut(region, range);
+        let is_immutable = slice.region.is_immutable() && slice.is_in_file();
+        if is_immutable { Ok(slice) } else { Err(slice.region) }
+    }
+
+    /// An owner of the same bytes as `bytes`, if they lie in a region. No copy is made. What was
+    /// promised when the slice behind `bytes` was made holds for this one too.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Option<Self> {
         let (region, file_offset) = Region::find(bytes)?;
         let start = usize::try_from(file_offset - region.file_offset).ok()?;
         Some(Self { region: region.to_shared(), range: start..start + bytes.len() })
+    }
+
+    /// Whether the file has a byte for each of these.
+    fn is_in_file(&self) -> bool {
+        let end = self.region.file_offset.saturating_add(self.range.end as u64);
+        rustix::fs::fstat(self.region.file())
+            .is_ok_and(|stat| u64::try_from(stat.st_size).is_ok_and(|size| end <= size))
+    }
+
+    fn cut(region: Arc<Region>, range: Range<usize>) -> Self {
+        let end = range.end.min(region.len);
+        Self { range: range.start.min(end)..end, region }
     }
 }
 
@@ -337,7 +350,7 @@ impl AsRef<[u8]> for RegionSlice {
     fn as_ref(&self) -> &[u8] {
         let start = ptr::with_exposed_provenance(self.region.address + self.range.start);
         // SAFETY: mmap(2): the range is mapped for reading while `region` lives, page past the
-        // file's end included; `Unchanging` promises that the bytes stay put or stay unread.
+        // file's end included; the constructors' promise is that it stays the same or unread.
         unsafe { std::slice::from_raw_parts(start, self.range.len()) }
     }
 }

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use underpass::{FileBytes, Listener, Stability, Unchanging};
+use underpass::{FileBytes, Listener, Stability};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,9 +23,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// The file's bytes, by reference.
 pub(crate) fn map(file: File) -> Result<Bytes, Box<dyn Error>> {
     let mapped = FileBytes::map(file, .., Stability::Guard)?;
-    // SAFETY: `Unchanging::promise`, "nobody writes to or truncates": axum speaks HTTP/2 too
+    // SAFETY: `FileBytes::into_bytes`, "no one writes to that part": axum speaks HTTP/2 too
     // where it is enabled, and layers may read, so the operator must leave the file alone.
-    Ok(mapped.into_bytes(unsafe { Unchanging::promise() }))
+    Ok(unsafe { mapped.into_bytes() })
 }
 
 /// Answers `GET /` with the file.

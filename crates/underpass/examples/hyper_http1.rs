@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use underpass::{FileBytes, Listener, Stability, Unchanging};
+use underpass::{FileBytes, Listener, Stability};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -27,9 +27,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// The file's bytes, by reference.
 pub(crate) fn map(file: File) -> Result<Bytes, Box<dyn Error>> {
     let mapped = FileBytes::map(file, .., Stability::Guard)?;
-    // SAFETY: `Unchanging::promise`, "nobody reads the slice": hyper's HTTP/1 passes bodies on
+    // SAFETY: `FileBytes::into_bytes`, "no one reads the bytes": hyper's HTTP/1 passes bodies on
     // as they are, and the stream looks at their addresses only.
-    Ok(mapped.into_bytes(unsafe { Unchanging::promise() }))
+    Ok(unsafe { mapped.into_bytes() })
 }
 
 /// Answers every request with the file.

@@ -13,7 +13,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
-use underpass::{FileBytes, Listener, Route, Stability, Unchanging};
+use underpass::{FileBytes, Listener, Route, Stability};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -28,9 +28,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// The file's bytes, by reference.
 pub(crate) fn map(file: File) -> Result<Bytes, Box<dyn Error>> {
     let mapped = FileBytes::map(file, .., Stability::Guard)?;
-    // SAFETY: `Unchanging::promise`, "nobody writes to or truncates": h2 copies the first bytes
+    // SAFETY: `FileBytes::into_bytes`, "no one writes to that part": h2 copies the first bytes
     // of each frame, so the operator must leave the file alone while it is served.
-    Ok(mapped.into_bytes(unsafe { Unchanging::promise() }))
+    Ok(unsafe { mapped.into_bytes() })
 }
 
 /// Answers every request with the file.

@@ -20,7 +20,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use underpass::{FileBytes, Listener, Rope, Route, Stability, Unchanging};
+use underpass::{FileBytes, Listener, Rope, Route, Stability};
 
 /// `message Contents { bytes data = 1; }`
 #[derive(Clone, PartialEq, Message)]
@@ -46,9 +46,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// The file's bytes, by reference.
 pub(crate) fn map(file: File) -> Result<Bytes, Box<dyn Error>> {
     let mapped = FileBytes::map(file, .., Stability::Guard)?;
-    // SAFETY: `Unchanging::promise`, "nobody writes to or truncates": h2 copies the first bytes
+    // SAFETY: `FileBytes::into_bytes`, "no one writes to that part": h2 copies the first bytes
     // of each frame, so the operator must leave the file alone while it is served.
-    Ok(mapped.into_bytes(unsafe { Unchanging::promise() }))
+    Ok(unsafe { mapped.into_bytes() })
 }
 
 /// Serves the method.

@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use rustix::io::Errno;
 use underpass_sys::lease;
-use underpass_sys::region::{Access, Region, RegionSlice, Unchanging};
+use underpass_sys::region::{Access, Region, RegionSlice};
 
 use crate::stability::{Stability, Stamp};
 
@@ -234,27 +234,24 @@ impl FileBytes {
         self.region.broken_at().map_or(Ok(()), |offset| Err(Broken { offset }))
     }
 
-    /// The piece as [`Bytes`], for hyper, axum, tonic and whatever else takes them.
-    ///
-    /// Written to a [`Stream`](crate::Stream) they leave by reference; read, they are memory.
-    /// [`Unchanging::promise`] says what the caller answers for.
-    #[must_use]
-    pub fn into_bytes(self, promise: Unchanging) -> Bytes {
-        Bytes::from_owner(RegionSlice::new(self.region, self.range, promise))
-    }
-
-    /// The piece as [`Bytes`] if the kernel itself guarantees that the file cannot change: a
+    /// The piece as [`Bytes`] if the kernel itself guarantees that its file cannot change: a
     /// memfd sealed against writing and shrinking (fcntl(2), `F_ADD_SEALS`), or a file with
-    /// fs-verity (statx(2), `STATX_ATTR_VERITY`).
+    /// fs-verity (statx(2), `STATX_ATTR_VERITY`). The kernel is asked about this very file. For
+    /// other files there is the unsafe [`into_bytes`](Self::into_bytes).
     ///
     /// # Errors
     ///
     /// Gives the piece back if there is no such guarantee.
     pub fn into_bytes_if_immutable(self) -> Result<Bytes, Self> {
-        if let Some(promise) = Unchanging::by_kernel(&self.region) {
-            return Ok(self.into_bytes(promise));
+        let Self { region, range } = self;
+        match RegionSlice::by_kernel(region, range.clone()) {
+            Ok(slice) => Ok(Bytes::from_owner(slice)),
+            Err(region) => Err(Self { region, range }),
         }
-        Err(self)
+    }
+
+    pub(crate) fn into_parts(self) -> (Arc<Region>, Range<usize>) {
+        (self.region, self.range)
     }
 
     pub(crate) const fn region(&self) -> &Arc<Region> {

@@ -21,12 +21,12 @@
 //! sendfile(2), untouched. [`Rope`] does the same for encoders.
 //!
 //! ```no_run
-//! # use underpass::{FileBytes, Stability, Unchanging};
+//! # use underpass::{FileBytes, Stability};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let file = std::fs::File::open("large.bin")?;
 //! let mapped = FileBytes::map(file, .., Stability::Guard)?;
-//! // Nobody writes to large.bin, or nobody reads the bytes: see `Unchanging::promise`.
-//! let body: bytes::Bytes = mapped.into_bytes(unsafe { Unchanging::promise() });
+//! // No one writes to large.bin while the body lives: see `FileBytes::into_bytes`.
+//! let body: bytes::Bytes = unsafe { mapped.into_bytes() };
 //! # Ok(())
 //! # }
 //! ```
@@ -63,6 +63,8 @@ mod pipe;
 mod plan;
 mod policy;
 mod progress;
+#[expect(unsafe_code, reason = "a promise about a file's bytes, and BufMut, an unsafe trait")]
+mod promised;
 mod ring;
 mod rope;
 mod sink;
@@ -102,4 +104,3 @@ pub use tokio::{
     stream::{Socket, Stream},
 };
 pub use transfer::{Step, Transfer, prefetch, transfer};
-pub use underpass_sys::region::Unchanging;

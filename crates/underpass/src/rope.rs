@@ -1,6 +1,6 @@
 //! A rope: what an encoder wrote, with file-backed bytes referred to instead of copied.
 //!
-//! An encoder that writes into a [`BufMut`] copies every field. A rope is such a buffer, but
+//! An encoder that writes into a [`BufMut`](bytes::BufMut) copies every field. A rope is such a buffer, but
 //! looks at the address of what it is given: bytes of a mapped file are kept as a reference, so
 //! a message comes out as `[head][file range][tail]` and its payload leaves by sendfile. prost
 //! and kafka-protocol need no change for that.
@@ -8,13 +8,12 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::buf::UninitSlice;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use underpass_sys::region::RegionSlice;
 
 /// Bytes in pieces: memory, and ranges of mapped files.
 ///
-/// Written through [`BufMut`], read and sent through [`Buf`]; whatever is written comes out in
+/// Written through [`BufMut`](bytes::BufMut), read and sent through [`Buf`]; whatever is written comes out in
 /// order. Shorter file-backed pieces than [`Rope::REFER_MIN_BYTES`] are copied, for a reference
 /// costs more than they do.
 #[derive(Debug, Default)]
@@ -63,6 +62,33 @@ impl Rope {
         self.pieces
     }
 
+    /// Appends `bytes`: a reference if they are file-backed and not short, a copy otherwise.
+    pub(crate) fn refer_or_copy(&mut self, bytes: &[u8]) {
+        match referred(bytes) {
+            Some(owner) => self.push(Bytes::from_owner(owner)),
+            None => self.tail.extend_from_slice(bytes),
+        }
+    }
+
+    /// Appends what `source` has, as [`Self::refer_or_copy`] does.
+    pub(crate) fn refer_or_copy_all<T: Buf>(&mut self, mut source: T) {
+        while source.has_remaining() {
+            let len = source.chunk().len();
+            if referred(source.chunk()).is_some() {
+                // Cheaper than the owner found: a `Bytes` hands over its own reference.
+                self.push(source.copy_to_bytes(len));
+            } else {
+                self.tail.extend_from_slice(source.chunk());
+                source.advance(len);
+            }
+        }
+    }
+
+    /// The buffer of the copied bytes at the end.
+    pub(crate) const fn tail_mut(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
     /// Ends the run of copied bytes.
     fn seal(&mut self) {
         if !self.tail.is_empty() {
@@ -78,48 +104,6 @@ fn referred(bytes: &[u8]) -> Option<RegionSlice> {
         return None;
     }
     RegionSlice::of(bytes)
-}
-
-#[expect(unsafe_code, reason = "BufMut is an unsafe trait")]
-// SAFETY: `BufMut`, "implementations of this trait must uphold": `chunk_mut` and `advance_mut`
-// are those of the `BytesMut` at the rope's end, which upholds it.
-unsafe impl BufMut for Rope {
-    fn remaining_mut(&self) -> usize {
-        usize::MAX - self.len()
-    }
-
-    unsafe fn advance_mut(&mut self, count: usize) {
-        // SAFETY: `BufMut::advance_mut`: the caller promises that the next `count` bytes of
-        // `chunk_mut` are written.
-        unsafe { self.tail.advance_mut(count) };
-    }
-
-    fn chunk_mut(&mut self) -> &mut UninitSlice {
-        self.tail.chunk_mut()
-    }
-
-    fn put<T: Buf>(&mut self, mut source: T)
-    where
-        Self: Sized,
-    {
-        while source.has_remaining() {
-            let len = source.chunk().len();
-            if referred(source.chunk()).is_some() {
-                // Cheaper than the owner found: a `Bytes` hands over its own reference.
-                self.push(source.copy_to_bytes(len));
-            } else {
-                self.tail.extend_from_slice(source.chunk());
-                source.advance(len);
-            }
-        }
-    }
-
-    fn put_slice(&mut self, bytes: &[u8]) {
-        match referred(bytes) {
-            Some(owner) => self.push(Bytes::from_owner(owner)),
-            None => self.tail.extend_from_slice(bytes),
-        }
-    }
 }
 
 impl Buf for Rope {
@@ -153,6 +137,7 @@ impl Buf for Rope {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BufMut;
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
     use underpass_sys::region::Region;
 

@@ -18,8 +18,7 @@ fn region(file: &std::fs::File, offset: u64, len: usize, access: Access) -> Arc<
 fn slice(region: &Arc<Region>, range: Range<usize>) -> RegionSlice {
     // SAFETY: the caller promises: each test below reads only bytes it does not change, or
     // means to read changed ones through the guard.
-    let promise = unsafe { Unchanging::promise() };
-    RegionSlice::new(Arc::clone(region), range, promise)
+    unsafe { RegionSlice::new(Arc::clone(region), range) }
 }
 
 #[test]
@@ -107,4 +106,38 @@ fn a_found_region_can_be_kept_after_its_slice_is_gone() {
     let mut got = [0; 2];
     kept.copy_out(2, &mut got);
     assert_eq!(&got, b"cd");
+}
+
+/// Sealed against writing and shrinking, not against growing.
+fn sealed(bytes: &[u8]) -> std::fs::File {
+    let flags = rustix::fs::MemfdFlags::ALLOW_SEALING | rustix::fs::MemfdFlags::CLOEXEC;
+    let mut file = std::fs::File::from(rustix::fs::memfd_create("sealed", flags).unwrap());
+    file.write_all(bytes).unwrap();
+    rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK).unwrap();
+    file
+}
+
+#[test]
+fn the_kernel_vouches_for_this_very_region_and_up_to_the_files_end_only() {
+    let (sealed, open) = (sealed(b"for ever"), file(b"for now"));
+    let (good, bad) = (region(&sealed, 0, 8, Access::Read), region(&open, 0, 7, Access::Read));
+    assert_eq!(RegionSlice::by_kernel(good, 0..8).unwrap().as_ref(), b"for ever");
+    assert!(RegionSlice::by_kernel(bad, 0..7).is_err(), "while the other is sealed");
+    let longer = region(&sealed, 4, 100, Access::Read);
+    let longer = RegionSlice::by_kernel(longer, 0..5).expect_err("its file may grow");
+    assert_eq!(RegionSlice::by_kernel(longer, 0..4).unwrap().as_ref(), b"ever");
+}
+
+#[test]
+fn an_empty_slice_is_in_no_region_and_no_holder_is_read_for_it() {
+    let space = Space::get().unwrap();
+    let slot = space.take(NonZeroUsize::new(1).unwrap()).unwrap();
+    // A holder that is gone: reading it would end the process.
+    space.set_holder(slot, ptr::without_provenance(align_of::<Region>()));
+    let start = ptr::NonNull::new(ptr::with_exposed_provenance_mut::<u8>(space.address(slot)));
+    // SAFETY: std::slice::from_raw_parts: an empty slice needs only an aligned pointer, not null.
+    let empty = unsafe { std::slice::from_raw_parts(start.unwrap().as_ptr(), 0) };
+    assert!(Region::find(empty).is_none() && RegionSlice::of(empty).is_none());
+    space.set_holder(slot, ptr::null());
+    space.give_back(slot);
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
 mod file_bytes;
+mod forgery;
 #[cfg(feature = "ktls")]
 mod ktls;
 #[cfg(feature = "tokio")]

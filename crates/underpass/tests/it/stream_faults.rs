@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use underpass::{BlockingStream, FileBytes, OutgoingError, Route, Stability, Stream, Unchanging};
+use underpass::{BlockingStream, FileBytes, OutgoingError, Route, Stability, Stream};
 use underpass_testkit::disk::{Disk, FileSystem, disk_dir};
 use underpass_testkit::payload::{difference, pattern, patterned_file};
 use underpass_testkit::peer::{Way, collect};
@@ -23,8 +23,8 @@ const LEN: u64 = 3 << 20;
 #[expect(unsafe_code, reason = "bytes of files that change are what is tested")]
 fn map(file: &File, stability: Stability) -> Bytes {
     let mapped = FileBytes::map(file.try_clone().unwrap(), .., stability).unwrap();
-    // SAFETY: `Unchanging::promise`, "nobody reads the slice": it is only sent.
-    mapped.into_bytes(unsafe { Unchanging::promise() })
+    // SAFETY: `FileBytes::into_bytes`, "no one reads the bytes": they are only sent.
+    unsafe { mapped.into_bytes() }
 }
 
 fn outgoing(error: &io::Error) -> OutgoingError {
