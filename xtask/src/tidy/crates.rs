@@ -105,13 +105,13 @@ pub(super) fn check_manifests(files: &[SourceFile]) -> Vec<Finding> {
     findings
 }
 
-/// One test binary a crate, `tests/it/main.rs`, and every file beside it declared there.
+/// One test binary a crate, `tests/it/main.rs`, and every file next to it declared there.
 pub(super) fn check_tests(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.is_rust()) {
         let Some((package, test)) = file.path.split_once("/tests/") else { continue };
         let Some(inside) = test.strip_prefix("it/") else {
-            findings.push(file.finding(0, "a test binary of its own: move it into tests/it/"));
+            findings.push(file.finding(0, "a separate test binary: move it into tests/it/"));
             continue;
         };
         let Some(module) = inside.strip_suffix(".rs").filter(|name| *name != "main") else {

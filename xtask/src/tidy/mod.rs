@@ -1,11 +1,14 @@
 //! `cargo xtask tidy`: the rules of the house that no compiler checks.
 //!
-//! Each rule is a function from text to findings, has a test of its own, and its message says
-//! what to do instead. Functions longer than 70 lines are clippy's to find; tidy sees to it that
+//! Each rule is a function from text to findings, has its own test, and its message says
+//! what to do instead. Functions longer than 70 lines are clippy's to find; tidy makes sure that
 //! every crate has that lint on. Where a rule is wrong for a place, change the rule.
 
 mod crates;
+mod errors;
 mod names;
+mod phrases;
+mod prose;
 mod safety;
 mod text;
 
@@ -16,6 +19,24 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::workspace;
+
+/// What `phrases` and `errors` do not hold for yet. Nothing is added to it.
+const NOT_YET: [&str; 14] = [
+    "README.md",
+    "CHANGELOG.md",
+    "bench/",
+    "crates/underpass/",
+    "crates/underpass-cli/",
+    "crates/underpass-copy/",
+    "crates/underpass-daemon/",
+    "crates/underpass-measure/",
+    "crates/underpass-relay/",
+    "crates/underpass-serve/",
+    "crates/underpass-sys/",
+    "crates/underpass-testkit/",
+    "xtask/src/bench/",
+    "xtask/src/guest/",
+];
 
 /// One file of the tree.
 #[derive(Debug)]
@@ -72,7 +93,12 @@ pub(crate) fn run() -> Result<()> {
     let mut findings = Vec::new();
     for file in &files {
         findings.extend(text::check(file));
+        let is_held = !NOT_YET.iter().any(|path| file.path.starts_with(path));
+        if is_held {
+            findings.extend(phrases::check(file));
+        }
         if file.is_rust() {
+            findings.extend(errors::check(file).into_iter().filter(|_| is_held));
             findings.extend(names::check(file));
             findings.extend(safety::check(file));
         }

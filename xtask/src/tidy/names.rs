@@ -1,4 +1,4 @@
-//! Names that say nothing: modules called after nobody's noun, types called after their role.
+//! Names that say nothing: modules named after nothing, types named after their role.
 
 use super::{Finding, SourceFile};
 

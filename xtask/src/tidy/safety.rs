@@ -1,6 +1,6 @@
 //! Where unsafe code may stand, and what each block must rest on.
 //!
-//! The compiler enforces `forbid(unsafe_code)`; this sees to it that every crate but
+//! The compiler enforces `forbid(unsafe_code)`; this makes sure that every crate but
 //! `underpass-sys` says so, or has at most one expected exception. Clippy wants a `SAFETY`
 //! comment at each block; this wants a source in it.
 
@@ -100,7 +100,7 @@ fn unit(path: &str) -> &str {
     }
 }
 
-/// Test binaries, benches and examples are crates of their own and are left to clippy.
+/// Test binaries, benches and examples are separate crates and are left to clippy.
 fn is_crate_root(path: &str) -> bool {
     let inside = path.strip_prefix(package(path)).unwrap_or_default();
     package(path) != UNSAFE_CRATE && matches!(inside, "src/lib.rs" | "src/main.rs")

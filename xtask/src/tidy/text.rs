@@ -1,4 +1,4 @@
-//! Rules about lines, whatever they mean: lengths, heads, phrases, paths of somebody's machine.
+//! Rules about lines, whatever they mean: lengths, heads, paths of somebody's machine.
 
 use super::{Finding, SourceFile};
 
@@ -11,20 +11,6 @@ const TEST_FILE_LINES_MAX: usize = 1200;
 /// rustfmt keeps code within it, but not comments and strings.
 const LINE_CHARS_MAX: usize = 100;
 
-/// Words that narrate history or praise, and what a comment should say in their place.
-const PHRASES: [(&str, &str); 10] = [
-    ("now uses", "say what it does; history belongs in the commit"),
-    ("no longer", "say what it does; history belongs in the commit"),
-    ("refactored", "say what it does; history belongs in the commit"),
-    ("as requested", "say why the code needs it"),
-    ("robust", "name the fault it survives"),
-    ("comprehensive", "say what is covered"),
-    ("simply", "delete the word"),
-    ("seamless", "say what the user does not have to do"),
-    ("TODO", "open an issue and name its number"),
-    ("FIXME", "open an issue and name its number"),
-];
-
 /// Directories that exist on one machine only.
 const MACHINE_PATHS: [&str; 4] =
     [concat!("/", "work/"), concat!("/", "home/"), concat!("/", "root/"), concat!("/", "Users/")];
@@ -36,7 +22,6 @@ pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
         head(file, &mut findings);
         sleeps(file, &mut findings);
     }
-    phrases(file, &mut findings);
     machine_paths(file, &mut findings);
     findings
 }
@@ -78,42 +63,6 @@ fn sleeps(file: &SourceFile, findings: &mut Vec<Finding>) {
     }
 }
 
-fn phrases(file: &SourceFile, findings: &mut Vec<Finding>) {
-    let is_prose = file.path.ends_with(".md");
-    for (number, line) in file.lines() {
-        let prose = match comment(line) {
-            _ if is_prose => line,
-            Some(comment) if file.is_rust() => comment,
-            Some(_) | None => continue,
-        };
-        for (phrase, instead) in PHRASES {
-            if contains_word(prose, phrase) {
-                findings.push(file.finding(number, format!("\"{phrase}\": {instead}")));
-            }
-        }
-    }
-}
-
-/// What follows the first `//` that lies outside a string.
-fn comment(line: &str) -> Option<&str> {
-    let is_outside = |at: &usize| {
-        let before = line.get(..*at).unwrap_or_default().replace("\\\"", "");
-        before.matches('"').count() % 2 == 0
-    };
-    let start = line.match_indices("//").map(|(at, _)| at).find(is_outside)?;
-    line.get(start + 2..)
-}
-
-/// Whether the phrase occurs with no letter on either side of it.
-fn contains_word(prose: &str, phrase: &str) -> bool {
-    let letter = |c: Option<char>| c.is_some_and(char::is_alphabetic);
-    prose.match_indices(phrase).any(|(at, _)| {
-        let (before, after) = (prose.get(..at), prose.get(at + phrase.len()..));
-        !letter(before.and_then(|text| text.chars().next_back()))
-            && !letter(after.and_then(|text| text.chars().next()))
-    })
-}
-
 fn machine_paths(file: &SourceFile, findings: &mut Vec<Finding>) {
     for (number, line) in file.lines() {
         for path in MACHINE_PATHS {
@@ -153,16 +102,6 @@ mod tests {
     fn a_module_without_a_head_is_found() {
         assert_eq!(messages("b.rs", "use std::io;\n").len(), 1);
         assert!(messages("b.rs", "//! What it is.\n").is_empty());
-    }
-
-    #[test]
-    fn phrases_are_found_in_comments_and_prose_as_words_only() {
-        assert_eq!(
-            messages("b.rs", "//! It simply works.\nlet a = \"// simply\";\n"),
-            ["b.rs:1: \"simply\": delete the word"]
-        );
-        assert_eq!(messages("b.md", "A robust server that no longer copies").len(), 2);
-        assert!(messages("b.md", "robustness").is_empty());
     }
 
     #[test]
