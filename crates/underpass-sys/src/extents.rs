@@ -76,7 +76,7 @@ pub fn shared(file: BorrowedFd<'_>, offset: u64) -> Result<Part, Errno> {
 }
 
 /// `_IOWR('f', 11, struct fiemap)`, whose size is that of its head, 32 bytes.
-const FS_IOC_FIEMAP: libc::Ioctl = 0xc020_660b;
+const FS_IOC_FIEMAP: libc::Ioctl = 0xc020_660b_u32 as libc::Ioctl;
 /// Writes the file out first.
 const FIEMAP_FLAG_SYNC: u32 = 1;
 /// The file has no extent behind this one.

@@ -35,8 +35,8 @@ const USE_CLOCKID: u64 = 1 << 25;
 const FLAG_FD_CLOEXEC: libc::c_ulong = 1 << 3;
 
 /// `_IOW('$', 6, char *)` and `_IO('$', 5)`.
-const IOC_SET_FILTER: libc::c_ulong = 0x4008_2406;
-const IOC_SET_OUTPUT: libc::c_ulong = 0x2405;
+const IOC_SET_FILTER: libc::Ioctl = 0x4008_2406;
+const IOC_SET_OUTPUT: libc::Ioctl = 0x2405;
 
 /// The first four arguments of a call but the last, as `PERF_REG_X86_*`: dx, si, di, r10.
 const CALL_REGISTERS: u64 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 18;

@@ -194,15 +194,14 @@ pub fn send_record(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> Result<u
     // sendmsg(2) only reads what an iovec points to.
     let base = content.as_ptr().cast_mut().cast();
     let mut slice = libc::iovec { iov_base: base, iov_len: content.len() };
-    let mut message = message(&mut control, &mut slice);
+    let message = message(&mut control, &mut slice);
     let header = first_header(&message);
     // SAFETY: cmsg(3): the buffer is aligned for a cmsghdr and has room for one and its data, so
     // the first header is not null and lies within it.
     let cmsg = unsafe { header.as_mut() }.ok_or(Errno::INVAL)?;
     cmsg.cmsg_level = libc::SOL_TLS;
     cmsg.cmsg_type = libc::TLS_SET_RECORD_TYPE;
-    cmsg.cmsg_len = CMSG_LEN;
-    message.msg_controllen = CONTROL_LEN;
+    cmsg.cmsg_len = CMSG_LEN as _;
     // SAFETY: cmsg(3): CMSG_DATA is the address behind the header, inside the same buffer.
     let data = unsafe { libc::CMSG_DATA(header) };
     // SAFETY: cmsg(3): there is room for CMSG_LEN(1) bytes, of which this is the last.
@@ -213,7 +212,8 @@ pub fn send_record(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> Result<u
     usize::try_from(answer).map_err(|_| last_errno())
 }
 
-/// A control message of one byte: `CMSG_LEN(1)` and `CMSG_SPACE(1)`.
+/// A control message of one byte: `CMSG_LEN(1)` and `CMSG_SPACE(1)`. Lengths are `size_t` for glibc
+/// and `socklen_t` for musl.
 const CMSG_LEN: usize = size_of::<libc::cmsghdr>() + 1;
 const CONTROL_LEN: usize = size_of::<libc::cmsghdr>() + size_of::<usize>();
 
@@ -227,7 +227,7 @@ fn message(control: &mut Control, slice: &mut libc::iovec) -> libc::msghdr {
     message.msg_iov = slice;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = CONTROL_LEN;
+    message.msg_controllen = CONTROL_LEN as _;
     message
 }
 
@@ -243,7 +243,7 @@ fn record_type(message: &libc::msghdr) -> Option<u8> {
     // it and outlives this reference.
     let cmsg = unsafe { header.as_ref() }?;
     let is_type = (cmsg.cmsg_level, cmsg.cmsg_type) == (libc::SOL_TLS, libc::TLS_GET_RECORD_TYPE);
-    if !is_type || cmsg.cmsg_len < CMSG_LEN {
+    if !is_type || cmsg.cmsg_len < CMSG_LEN as _ {
         return None;
     }
     // SAFETY: cmsg(3): CMSG_DATA is the address behind the header, inside the same buffer.

@@ -83,7 +83,7 @@ pub fn completion(socket: BorrowedFd<'_>) -> Result<Option<Completion>, Errno> {
     // SAFETY: recvmsg(2): a msghdr of zeros names no address, no buffers and no control data.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = CONTROL_LEN;
+    message.msg_controllen = CONTROL_LEN as _;
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
     // SAFETY: recvmsg(2) writes at most msg_controllen bytes to msg_control, which is `control`,
     // and sets fields of `message`.
@@ -112,8 +112,9 @@ fn first_completion(message: &libc::msghdr) -> Option<Completion> {
         (cmsg.cmsg_level, cmsg.cmsg_type),
         (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR)
     );
-    let size = size_of::<libc::sock_extended_err>();
-    if !is_error || cmsg.cmsg_len < size_of::<libc::cmsghdr>() + size {
+    // Lengths are size_t for glibc and socklen_t for musl.
+    let len = size_of::<libc::cmsghdr>() + size_of::<libc::sock_extended_err>();
+    if !is_error || cmsg.cmsg_len < len as _ {
         return None;
     }
     // SAFETY: cmsg(3): CMSG_DATA is the address behind the header, inside the same buffer.
