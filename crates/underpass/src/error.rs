@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::kind::Kind;
 use crate::method::Method;
-use crate::tls_error::TlsError;
+use crate::tls::TlsError;
 
 /// A transfer that ended before its last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

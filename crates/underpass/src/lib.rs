@@ -39,11 +39,10 @@
 //! | `tokio` (default) | [`Transfer::drive`], [`Stream`], [`Listener`] |
 //! | `axum` | `Listener` for `axum::serve` |
 //! | `tonic` | `Listener::into_incoming` for tonic's server |
-//! | `ktls` | [`Handover`] of rustls' connections, [`TlsStream`], [`Source::tls`] |
+//! | `tls` | [`Handover`] of rustls' connections, [`TlsStream`], [`Source::tls`] |
 //! | `uring` | the methods `UringSendZc` and `UringSplice` |
 #![deny(unsafe_code)]
 
-mod between;
 mod blocking;
 mod blocking_stream;
 mod buffer;
@@ -53,8 +52,6 @@ mod file_bytes;
 mod file_bytes_mut;
 mod file_cache;
 mod kind;
-#[cfg(feature = "ktls")]
-mod ktls;
 mod ledger;
 mod method;
 mod methods;
@@ -71,7 +68,7 @@ mod sink;
 mod source;
 mod stability;
 mod stage;
-mod tls_error;
+pub mod tls;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod transfer;
@@ -84,8 +81,6 @@ pub use file_bytes::{Broken, FileBytes, MapError};
 pub use file_bytes_mut::{FileBytesMut, StoreError};
 pub use file_cache::FileCache;
 pub use kind::Kind;
-#[cfg(feature = "ktls")]
-pub use ktls::{ByRecord, Handover, TlsStream, Unavailable};
 pub use ledger::{Fallback, Ledger, Side, Tally};
 pub use method::{Method, UnknownMethod};
 pub use outgoing::{COPY_MAX_BYTES, OutgoingError, Route};
@@ -94,7 +89,9 @@ pub use rope::Rope;
 pub use sink::Sink;
 pub use source::Source;
 pub use stability::{Stability, UnknownStability};
-pub use tls_error::TlsError;
+pub use tls::TlsError;
+#[cfg(feature = "tls")]
+pub use tls::{ByRecord, Handover, TlsStream, Unavailable};
 #[cfg(feature = "tonic")]
 pub use tokio::tonic::Incoming;
 #[cfg(feature = "tokio")]

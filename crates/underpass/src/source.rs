@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use bytes::Bytes;
 use rustix::fs::FileType;
 
-use crate::between::Records;
 use crate::kind::Kind;
 use crate::progress::Progress;
 use crate::stability::Stamp;
+use crate::tls::Records;
 
 /// A source of bytes for a [`Transfer`](crate::Transfer).
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl<'a> Source<'a> {
     /// Records that are no content are taken on the way. A connection that closes without
     /// close_notify is an error, [`TlsError::CutShort`](crate::TlsError::CutShort), as is what else
     /// its peer may say.
-    #[cfg(feature = "ktls")]
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls<S: AsFd>(stream: &'a crate::TlsStream<S>) -> Self {
         let fd = stream.socket().as_fd();

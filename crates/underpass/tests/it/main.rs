@@ -3,12 +3,12 @@
 
 mod file_bytes;
 mod forgery;
-#[cfg(feature = "ktls")]
-mod ktls;
 #[cfg(feature = "tokio")]
 mod stream_faults;
 #[cfg(feature = "tokio")]
 mod stream_shape;
+#[cfg(feature = "tls")]
+mod tls;
 mod transfer_cork;
 mod transfer_ends;
 mod transfer_faults;

@@ -6,7 +6,6 @@ use rustix::io::Errno;
 use underpass_sys::lease;
 
 use super::{Act, Ends, Front, TransferState};
-use crate::between::Records;
 use crate::error::ErrorKind;
 use crate::kind::Kind;
 use crate::ledger::Side;
@@ -21,6 +20,7 @@ use crate::progress::{Call, Leg, QUANTUM};
 use crate::ring::Ring;
 use crate::source::Piece;
 use crate::stability::{Stability, Stamp};
+use crate::tls::Records;
 use crate::transfer::Step;
 use crate::warm::{self, Warmth};
 use crate::zero_copy::ZeroCopy;

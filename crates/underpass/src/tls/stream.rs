@@ -8,9 +8,9 @@ use std::os::fd::AsFd;
 use rustix::net::{RecvFlags, SendFlags};
 use underpass_sys::tls::{self, CONTENT, Version};
 
+use super::error::TlsError;
 use super::inbound::{ALERT, CLOSE_NOTIFY, WARNING};
 use super::records::{Given, Records};
-use crate::tls_error::TlsError;
 
 /// A TLS connection whose records the kernel makes and reads.
 ///

@@ -14,8 +14,9 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use underpass_sys::tls::{self, CONTENT, Version};
 
+use super::error::TlsError;
 use super::inbound::Inbound;
-use crate::tls_error::TlsError;
+use crate::error::ErrorKind;
 
 /// What a connection's peer has said beside content; one for the connection, whoever reads it.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ pub(crate) struct Records(Arc<Mutex<Inbound>>);
 
 /// What is next on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(super) enum Turn {
     /// Content, of which there may be none.
     Content,
     /// Something that was no content, and has been taken.
@@ -36,7 +37,7 @@ pub(crate) enum Turn {
 
 /// Why nothing more comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Halt {
+pub(super) enum Halt {
     Tls(TlsError),
     Call(Errno),
 }
@@ -70,8 +71,29 @@ impl Records {
         self.inbound().is_ended
     }
 
-    /// Takes the next record if it is no content.
-    pub(crate) fn turn(&self, socket: BorrowedFd<'_>) -> Result<Turn, Halt> {
+    /// The answer that a stream of content alone would have given.
+    pub(crate) fn past(
+        &self,
+        socket: BorrowedFd<'_>,
+        answer: Result<u64, Errno>,
+    ) -> Result<Result<u64, Errno>, ErrorKind> {
+        if !matches!(answer, Ok(0) | Err(Errno::INVAL | Errno::IO)) {
+            return Ok(answer);
+        }
+        match self.turn(socket) {
+            // Behind a record without content.
+            Ok(Turn::Content) if answer == Ok(0) => Ok(Err(Errno::INTR)),
+            Ok(Turn::Content) => Ok(answer),
+            Ok(Turn::Passed) => Ok(Err(Errno::INTR)),
+            Ok(Turn::Nothing) => Ok(Err(Errno::AGAIN)),
+            Ok(Turn::End) => Ok(Ok(0)),
+            Err(Halt::Tls(error)) => Err(ErrorKind::Tls(error)),
+            Err(Halt::Call(errno)) => Ok(Err(errno)),
+        }
+    }
+
+    /// Takes the next record if it is not content.
+    pub(super) fn turn(&self, socket: BorrowedFd<'_>) -> Result<Turn, Halt> {
         if self.is_ended() {
             return Ok(Turn::End);
         }

@@ -7,7 +7,7 @@
 
 use underpass_sys::tls::Version;
 
-use crate::tls_error::TlsError;
+use super::error::TlsError;
 
 pub(super) const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
