@@ -97,7 +97,7 @@ pub use tokio::tonic::Incoming;
 #[cfg(feature = "tokio")]
 pub use tokio::{
     drive::Readiness,
-    listener::Listener,
+    listener::{Listener, ListeningSocket},
     stream::{Socket, Stream},
 };
 pub use transfer::{Step, Transfer, prefetch, transfer};

@@ -12,7 +12,7 @@ impl ::axum::serve::Listener for Listener<TcpListener> {
     type Addr = std::net::SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        self.accept_some().await
+        self.accept_next().await
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {

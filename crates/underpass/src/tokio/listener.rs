@@ -1,25 +1,94 @@
-//! `Listener`: accepts connections as [`Stream`]s, for oneself, for `axum::serve` or for tonic.
+//! `Listener`: accepts connections as [`Stream`]s.
 
 use std::io;
+use std::time::Duration;
 
 use ::tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, unix};
 
 use crate::outgoing::Route;
-use crate::tokio::stream::Stream;
+use crate::tokio::stream::{Socket, Stream};
 
 /// A listening socket whose connections send file-backed bytes by reference.
 ///
-/// With the feature `axum`, `axum::serve` takes it in place of tokio's.
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// let socket = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// let listener = underpass::Listener::new(socket);
+/// let (stream, peer) = listener.accept().await?; // a `Stream`, for hyper or to be written to
+/// # Ok(())
+/// # }
+/// ```
+///
+/// For `axum::serve` and for tonic's server there are the crates `underpass-axum` and
+/// `underpass-tonic`.
 #[derive(Debug)]
 pub struct Listener<L> {
-    listener: L,
+    socket: L,
     route: Route,
+}
+
+/// A listening socket of tokio's: [`TcpListener`] or [`UnixListener`].
+pub trait ListeningSocket: sealed::Sealed + Send + Sync + 'static {
+    /// What a connection is.
+    type Socket: Socket + Send + 'static;
+    /// Where a peer is.
+    type Address: Send;
+
+    /// Accepts one connection, and sets the options that a [`Stream`] is best used with.
+    ///
+    /// # Errors
+    ///
+    /// Those of accept(2).
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Socket, Self::Address)>> + Send;
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2).
+    fn local_address(&self) -> io::Result<Self::Address>;
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "sealing a trait is making this one unnameable")]
+    pub trait Sealed {}
+    impl Sealed for super::TcpListener {}
+    impl Sealed for super::UnixListener {}
+}
+
+impl ListeningSocket for TcpListener {
+    type Socket = TcpStream;
+    type Address = std::net::SocketAddr;
+
+    async fn accept(&self) -> io::Result<(TcpStream, std::net::SocketAddr)> {
+        let (socket, peer) = Self::accept(self).await?;
+        // A head is sent with MSG_MORE: Nagle's wait would only delay the end of a response.
+        socket.set_nodelay(true)?;
+        Ok((socket, peer))
+    }
+
+    fn local_address(&self) -> io::Result<std::net::SocketAddr> {
+        self.local_addr()
+    }
+}
+
+impl ListeningSocket for UnixListener {
+    type Socket = UnixStream;
+    type Address = unix::SocketAddr;
+
+    async fn accept(&self) -> io::Result<(UnixStream, unix::SocketAddr)> {
+        Self::accept(self).await
+    }
+
+    fn local_address(&self) -> io::Result<unix::SocketAddr> {
+        self.local_addr()
+    }
 }
 
 impl<L> Listener<L> {
     /// Wraps a listening socket.
-    pub const fn new(listener: L) -> Self {
-        Self { listener, route: Route::Auto }
+    pub const fn new(socket: L) -> Self {
+        Self { socket, route: Route::Auto }
     }
 
     /// Sets how file-backed slices travel on the connections.
@@ -31,41 +100,33 @@ impl<L> Listener<L> {
 
     /// The listening socket.
     pub const fn get_ref(&self) -> &L {
-        &self.listener
+        &self.socket
     }
 }
 
-impl Listener<TcpListener> {
-    /// Accepts one connection and sets `TCP_NODELAY` on it: a head is sent with `MSG_MORE`, so
-    /// Nagle's wait would only delay the end of a response.
+impl<L: ListeningSocket> Listener<L> {
+    /// Accepts one connection; on TCP it has `TCP_NODELAY` set.
     ///
     /// # Errors
     ///
     /// Those of accept(2), which concern the connection (`ECONNABORTED`) or a limit (`EMFILE`).
-    pub async fn accept(&self) -> io::Result<(Stream<TcpStream>, std::net::SocketAddr)> {
-        let (socket, peer) = self.listener.accept().await?;
-        socket.set_nodelay(true)?;
+    ///
+    /// # Cancel safety
+    ///
+    /// No connection is lost.
+    pub async fn accept(&self) -> io::Result<(Stream<L::Socket>, L::Address)> {
+        let (socket, peer) = self.socket.accept().await?;
         Ok((Stream::new(socket).with_route(self.route), peer))
     }
-}
 
-impl Listener<UnixListener> {
-    /// Accepts one connection.
+    /// Waits until a connection could be accepted, for servers without a plan for errors: a
+    /// connection that failed before it was accepted is skipped, and where the process or the
+    /// system is out of something, accepting pauses for 100 ms.
     ///
-    /// # Errors
+    /// # Cancel safety
     ///
-    /// Those of accept(2).
-    pub async fn accept(&self) -> io::Result<(Stream<UnixStream>, unix::SocketAddr)> {
-        let (socket, peer) = self.listener.accept().await?;
-        Ok((Stream::new(socket).with_route(self.route), peer))
-    }
-}
-
-#[cfg(any(feature = "axum", feature = "tonic"))]
-impl Listener<TcpListener> {
-    /// Accepts a connection, however long that takes: errors concern one connection, which is
-    /// gone, or a limit, which passes.
-    pub(crate) async fn accept_some(&self) -> (Stream<TcpStream>, std::net::SocketAddr) {
+    /// No connection is lost.
+    pub async fn accept_next(&self) -> (Stream<L::Socket>, L::Address) {
         loop {
             match self.accept().await {
                 Ok(accepted) => return accepted,
@@ -77,11 +138,9 @@ impl Listener<TcpListener> {
 }
 
 /// How long accepting pauses where the process or the system is out of something.
-#[cfg(any(feature = "axum", feature = "tonic"))]
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// accept(2), "Error handling": these were pending on the new connection.
-#[cfg(any(feature = "axum", feature = "tonic"))]
 fn is_of_connection(error: &io::Error) -> bool {
     let kinds = [
         io::ErrorKind::ConnectionAborted,

@@ -30,7 +30,7 @@ pub struct Incoming {
 impl Incoming {
     fn new(listener: Arc<Listener<TcpListener>>) -> Self {
         let accepting = Arc::clone(&listener);
-        let next = Box::pin(async move { accepting.accept_some().await.0 });
+        let next = Box::pin(async move { accepting.accept_next().await.0 });
         Self { listener, next }
     }
 }
