@@ -9,6 +9,7 @@ pub mod network;
 pub mod payload;
 pub mod peer;
 pub mod senders;
+pub mod served;
 pub mod server;
 pub mod skip;
 pub mod strace;

@@ -37,8 +37,6 @@
 //! | feature | adds |
 //! |---|---|
 //! | `tokio` (default) | [`Transfer::drive`], [`Stream`], [`Listener`] |
-//! | `axum` | `Listener` for `axum::serve` |
-//! | `tonic` | `Listener::into_incoming` for tonic's server |
 //! | `tls` | [`Handover`] of rustls' connections, [`TlsStream`], [`Source::tls`] |
 //! | `uring` | the methods `UringSendZc` and `UringSplice` |
 #![deny(unsafe_code)]
@@ -92,8 +90,6 @@ pub use stability::{Stability, UnknownStability};
 pub use tls::TlsError;
 #[cfg(feature = "tls")]
 pub use tls::{ByRecord, Handover, TlsStream, Unavailable};
-#[cfg(feature = "tonic")]
-pub use tokio::tonic::Incoming;
 #[cfg(feature = "tokio")]
 pub use tokio::{
     drive::Readiness,

@@ -5,8 +5,6 @@ mod file_bytes;
 mod forgery;
 #[cfg(feature = "tokio")]
 mod stream_faults;
-#[cfg(feature = "tokio")]
-mod stream_shape;
 #[cfg(feature = "tls")]
 mod tls;
 mod transfer_cork;

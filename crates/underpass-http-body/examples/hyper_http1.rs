@@ -1,5 +1,5 @@
-//! One file over HTTP/2 without TLS by unmodified hyper, each DATA frame's payload by sendfile:
-//! `cargo run --example hyper_http2 -- FILE [ADDRESS]`, then `curl --http2-prior-knowledge`.
+//! One file over HTTP/1.1 by unmodified hyper, its body leaving by sendfile:
+//! `cargo run -p underpass-http-body --example hyper_http1 -- FILE [ADDRESS]`.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -9,27 +9,26 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http2;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use underpass::{FileBytes, Listener, Route, Stability};
+use underpass::{FileBytes, Listener, Stability};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let file = File::open(arguments.next().ok_or("which FILE?")?)?;
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
-    // A peer's frames are of 16 KiB unless it asks for more, which `Route::Auto` would copy.
-    let listener = Listener::new(TcpListener::bind(address).await?).with_route(Route::Sendfile);
+    let listener = Listener::new(TcpListener::bind(address).await?);
     serve(listener, map(file)?).await
 }
 
 /// The file's bytes, by reference.
 pub(crate) fn map(file: File) -> Result<Bytes, Box<dyn Error>> {
     let mapped = FileBytes::map(file, .., Stability::Guard)?;
-    // SAFETY: `FileBytes::into_bytes`, "no one writes to that part": h2 copies the first bytes
-    // of each frame, so the operator must leave the file alone while it is served.
+    // SAFETY: `FileBytes::into_bytes`, "no one reads the bytes": hyper's HTTP/1 passes bodies on
+    // as they are, and the stream looks at their addresses only.
     Ok(unsafe { mapped.into_bytes() })
 }
 
@@ -45,7 +44,6 @@ pub(crate) async fn serve(
             let body = Full::new(file.clone());
             async { Ok::<_, Infallible>(Response::new(body)) }
         });
-        let http2 = http2::Builder::new(TokioExecutor::new());
-        tokio::spawn(http2.serve_connection(TokioIo::new(stream), answer));
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
     }
 }

@@ -1,5 +1,5 @@
 //! One file by a gRPC method of unmodified tonic, the field that holds it leaving by sendfile:
-//! `cargo run --example tonic --features tonic -- FILE [ADDRESS]`.
+//! `cargo run -p underpass-tonic --example tonic -- FILE [ADDRESS]`.
 //!
 //! tonic's own codec copies every message into one buffer. The method below answers with a
 //! [`Rope`] instead: prost's encoder writes the message into it, copying the few bytes around
@@ -20,7 +20,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use underpass::{FileBytes, Listener, Rope, Route, Stability};
+use underpass::{FileBytes, Rope, Route, Stability};
 
 /// `message Contents { bytes data = 1; }`
 #[derive(Clone, PartialEq, Message)]
@@ -39,8 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let file = File::open(arguments.next().ok_or("which FILE?")?)?;
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
-    let listener = Listener::new(TcpListener::bind(address).await?).with_route(Route::Sendfile);
-    serve(listener, map(file)?).await
+    serve(TcpListener::bind(address).await?, Route::Sendfile, map(file)?).await
 }
 
 /// The file's bytes, by reference.
@@ -53,11 +52,12 @@ pub(crate) fn map(file: File) -> Result<Bytes, Box<dyn Error>> {
 
 /// Serves the method.
 pub(crate) async fn serve(
-    listener: Listener<TcpListener>,
+    socket: TcpListener,
+    route: Route,
     file: Bytes,
 ) -> Result<(), Box<dyn Error>> {
     let server = Server::builder().add_service(Files(file));
-    server.serve_with_incoming(listener.into_incoming()).await?;
+    server.serve_with_incoming(underpass_tonic::incoming_with_route(socket, route)).await?;
     Ok(())
 }
 

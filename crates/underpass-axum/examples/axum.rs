@@ -1,5 +1,5 @@
 //! One file by unmodified axum, its body leaving by sendfile: the listener is all that differs.
-//! `cargo run --example axum --features axum -- FILE [ADDRESS]`.
+//! `cargo run -p underpass-axum --example axum -- FILE [ADDRESS]`.
 
 use std::error::Error;
 use std::fs::File;
@@ -9,15 +9,14 @@ use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use underpass::{FileBytes, Listener, Stability};
+use underpass::{FileBytes, Stability};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let file = File::open(arguments.next().ok_or("which FILE?")?)?;
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
-    let listener = Listener::new(TcpListener::bind(address).await?);
-    serve(listener, map(file)?).await
+    serve(TcpListener::bind(address).await?, map(file)?).await
 }
 
 /// The file's bytes, by reference.
@@ -29,11 +28,8 @@ pub(crate) fn map(file: File) -> Result<Bytes, Box<dyn Error>> {
 }
 
 /// Answers `GET /` with the file.
-pub(crate) async fn serve(
-    listener: Listener<TcpListener>,
-    file: Bytes,
-) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn serve(socket: TcpListener, file: Bytes) -> Result<(), Box<dyn Error>> {
     let app = Router::new().route("/", get(|| async move { Body::from(file.clone()) }));
-    axum::serve(listener, app).await?;
+    axum::serve(underpass_axum::listener(socket), app).await?;
     Ok(())
 }

@@ -1,0 +1,61 @@
+//! Serves an axum application with files leaving by sendfile(2): the listener is all that
+//! changes.
+//!
+//! ```toml
+//! underpass-axum = "0.0"
+//! ```
+//!
+//! ```no_run
+//! # async fn example(app: axum::Router) -> std::io::Result<()> {
+//! let socket = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! axum::serve(underpass_axum::listener(socket), app).await
+//! # }
+//! ```
+//!
+//! Over HTTP/1 a body of file-backed bytes goes by sendfile. HTTP/2 is copied, because frames of
+//! 16 KiB are cheaper so; [`listener_with_route`] changes that.
+//!
+//! `into_make_service_with_connect_info::<SocketAddr>()` works as with tokio's listener, and with
+//! a Unix socket's [`SocketAddr`](tokio::net::unix::SocketAddr) too.
+#![forbid(unsafe_code)]
+
+use std::io;
+
+use axum::serve::{ListenerExt, TapIo};
+use underpass::{ListeningSocket, Route, Stream};
+
+/// A listener for `axum::serve` on a TCP or Unix socket.
+///
+/// That it is axum's [`TapIo`], which here does nothing, is what makes the peer's address
+/// available to `into_make_service_with_connect_info`.
+pub type Listener<L> = TapIo<Accepting<L>, fn(&mut Stream<<L as ListeningSocket>::Socket>)>;
+
+/// Accepts connections for `axum::serve`; made by [`listener`].
+#[derive(Debug)]
+pub struct Accepting<L>(underpass::Listener<L>);
+
+/// Has `axum::serve` accept from `socket`, with file-backed bodies going by reference where
+/// that is cheaper.
+///
+/// Errors of accept(2) are waited out, as [`underpass::Listener::accept_next`] says.
+pub fn listener<L: ListeningSocket>(socket: L) -> Listener<L> {
+    listener_with_route(socket, Route::Auto)
+}
+
+/// [`listener`], with a choice of how file-backed bodies travel.
+pub fn listener_with_route<L: ListeningSocket>(socket: L, route: Route) -> Listener<L> {
+    Accepting(underpass::Listener::new(socket).with_route(route)).tap_io(|_| {})
+}
+
+impl<L: ListeningSocket> axum::serve::Listener for Accepting<L> {
+    type Io = Stream<L::Socket>;
+    type Addr = L::Address;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        self.0.accept_next().await
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.0.get_ref().local_address()
+    }
+}

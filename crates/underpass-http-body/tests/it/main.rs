@@ -1,0 +1,4 @@
+//! Unmodified hyper with bodies of files.
+#![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
+
+mod shape;

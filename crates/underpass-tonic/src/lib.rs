@@ -1,0 +1,99 @@
+//! Serves tonic's services with files leaving by reference: the incoming connections are all
+//! that changes.
+//!
+//! ```toml
+//! underpass-tonic = "0.0"
+//! ```
+//!
+//! ```no_run
+//! # async fn example(router: tonic::transport::server::Router) -> Result<(), Box<dyn std::error::Error>> {
+//! let socket = tokio::net::TcpListener::bind("127.0.0.1:50051").await?;
+//! router.serve_with_incoming(underpass_tonic::incoming(socket)).await?;
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::transport::server::Connected;
+use underpass::{ListeningSocket, Route, Socket, Stream};
+
+/// The connections of a TCP or Unix socket as tonic's `serve_with_incoming` takes them, without
+/// end.
+///
+/// Errors of accept(2) are waited out, as [`underpass::Listener::accept_next`] says.
+pub fn incoming<L: ListeningSocket>(
+    socket: L,
+) -> impl futures_util::Stream<Item = io::Result<Connection<L::Socket>>> + Send {
+    incoming_with_route(socket, Route::Auto)
+}
+
+/// [`incoming`], with a choice of how file-backed bytes travel.
+pub fn incoming_with_route<L: ListeningSocket>(
+    socket: L,
+    route: Route,
+) -> impl futures_util::Stream<Item = io::Result<Connection<L::Socket>>> + Send {
+    let listener = underpass::Listener::new(socket).with_route(route);
+    stream::unfold(listener, async |listener| {
+        let (stream, _) = listener.accept_next().await;
+        Some((Ok(Connection(stream)), listener))
+    })
+}
+
+/// A connection that sends file-backed bytes by reference; requests carry the same information
+/// about it as over tokio's sockets.
+#[derive(Debug)]
+pub struct Connection<S>(Stream<S>);
+
+impl<S: Socket + Connected> Connected for Connection<S> {
+    type ConnectInfo = S::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.0.get_ref().connect_info()
+    }
+}
+
+impl<S: Socket> AsyncRead for Connection<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: Socket> AsyncWrite for Connection<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

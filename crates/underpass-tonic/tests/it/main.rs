@@ -1,0 +1,4 @@
+//! Unmodified tonic with connections of ours.
+#![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
+
+mod shape;
