@@ -109,7 +109,7 @@ fn report(
         cold: wanted.cold,
         transfers: wanted.transfers.clone(),
         repeats: wanted.repeats,
-        most: wanted.tier.into(),
+        most: wanted.tier,
         program: Program::default(),
     };
     compare::run(specimen, &request, &mut |progress| {
@@ -184,7 +184,7 @@ fn over_devices(
         cold: false,
         transfers: Vec::new(),
         repeats: 3,
-        most: wanted.tier.into(),
+        most: wanted.tier,
         program: Program::default(),
     };
     let compared = compare::run(specimen, &request, &mut |progress| {

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
-use underpass_measure::explain::watch::{Summary, Tier, Watch};
+use underpass_measure::explain::watch::{Summary, Watch};
 use underpass_measure::printable;
 
-pub(crate) use arguments::{ExplainArguments, MostTier};
+pub(crate) use arguments::{ExplainArguments, tier};
 pub(crate) use child::become_command;
 
 use crate::exit::{is_unread, print, say};
@@ -23,9 +23,6 @@ use child::Child;
 
 /// Looks are at least so far apart.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
-
-/// In tier B looks are at most so far apart: a ring holds some 40,000 calls.
-const PAUSE_TIER_B: Duration = Duration::from_millis(50);
 
 /// Between two looks passes so many times what a look takes: more where there is no time to spare.
 const PAUSE_LOOKS: u32 = 150;
@@ -57,7 +54,7 @@ async fn watch(wanted: ExplainArguments) -> anyhow::Result<()> {
     };
     let process = child.as_ref().map(Child::id).or(wanted.process);
     let process = process.context("give a PID or a command")?;
-    let mut watch = Watch::start_within(process, wanted.tier.into())?;
+    let mut watch = Watch::start_within(process, wanted.tier)?;
     if wanted.budget < EVERYTHING {
         watch.limit(wanted.budget / 100.0)?;
     }
@@ -145,8 +142,6 @@ impl Session<'_> {
         mut child: Option<&mut Child>,
         endings: &mut Endings,
     ) -> anyhow::Result<()> {
-        // Rings fill up between two looks.
-        let hurry = if watch.tier() == Tier::B { PAUSE_TIER_B } else { Duration::MAX };
         let mut due = Instant::now() + PAUSE_MIN;
         let mut asked: Option<Instant> = None;
         loop {
@@ -188,8 +183,7 @@ impl Session<'_> {
             }
             self.tell_of(watch)?;
             let times = if watch.is_partial() { PAUSE_LOOKS_BUSY } else { PAUSE_LOOKS };
-            let pause = (before.elapsed() * times).max(PAUSE_MIN).min(self.longest());
-            due = Instant::now() + pause.min(hurry);
+            due = Instant::now() + (before.elapsed() * times).max(PAUSE_MIN).min(self.longest());
         }
     }
 

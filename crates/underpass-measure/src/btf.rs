@@ -25,7 +25,7 @@ const NESTING_MAX: u32 = 16;
 #[non_exhaustive]
 pub enum BtfError {
     /// The file cannot be read.
-    #[error("{path}: {source}; the kernel needs CONFIG_DEBUG_INFO_BTF")]
+    #[error("{path} cannot be read; the kernel needs CONFIG_DEBUG_INFO_BTF")]
     Read {
         /// The file.
         path: String,

@@ -56,11 +56,6 @@ pub(crate) fn role(number: u32) -> Option<Role> {
     TABLE.iter().find(|(is, ..)| *is == number).map(|(_, _, role)| *role)
 }
 
-/// The numbers of all calls that matter.
-pub(crate) fn numbers() -> impl Iterator<Item = u32> {
-    TABLE.iter().map(|(number, ..)| *number)
-}
-
 /// The name of a call, or its number.
 pub(crate) fn name(number: u32) -> String {
     let known = TABLE.iter().find(|(is, ..)| *is == number);

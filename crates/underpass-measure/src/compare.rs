@@ -21,7 +21,6 @@ mod specimen;
 pub mod table;
 mod textbook;
 mod toll;
-mod watcher;
 mod worker;
 
 pub use crew::Program;

@@ -11,7 +11,6 @@ mod fixes;
 mod from_pages;
 mod learning;
 mod ledger;
-mod likely;
 mod networks;
 pub mod outside;
 mod pace;

@@ -15,9 +15,7 @@ pub mod eyes;
 pub mod figure;
 #[cfg(feature = "html")]
 pub mod page;
-mod permitted;
 pub mod probe;
-pub mod trace;
 mod words;
 
 pub use words::printable;

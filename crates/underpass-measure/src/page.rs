@@ -35,7 +35,7 @@ pub fn render(report: &Report, eyes: Option<&Eyes>, claims: Option<&[Claim]>) ->
                 "Measured by " code { "underpass compare" } " on Linux " (report.machine.kernel)
                 ": " (report.conditions.file) "."
             }
-            (legend(report))
+            (legend())
         }
         nav aria-label="Contents" { (contents(&groups, eyes.is_some(), claims.is_some())) }
         main {
@@ -121,13 +121,10 @@ fn contents(groups: &[Group<'_>], has_eyes: bool, has_claims: bool) -> Markup {
     }
 }
 
-fn legend(report: &Report) -> Markup {
+fn legend() -> Markup {
     html! {
         p.legend {
             span.key { span.swatch.reference {} "by reference" } " "
-            @if report.rows.iter().any(|row| matches!(row.verdict, Verdict::Likely { .. })) {
-                span.key { span.swatch.likely {} "likely by reference" } " "
-            }
             span.key { span.swatch.mixed {} "partly" } " "
             span.key { span.swatch.copied {} "copied" } " "
             span.key { span.swatch.unknown {} "cannot be told" }
@@ -143,7 +140,6 @@ fn legend(report: &Report) -> Markup {
 fn class(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::ByReference { .. } => "reference",
-        Verdict::Likely { .. } => "likely",
         Verdict::Mixed { .. } => "mixed",
         Verdict::Copied { .. } => "copied",
         Verdict::Unknown { .. } => "unknown",

@@ -21,6 +21,7 @@ mod processes;
 mod program;
 mod receive;
 mod sockets;
+mod tier;
 mod toll;
 mod transmit;
 
@@ -41,6 +42,7 @@ use layout::u64_at;
 use maps::Maps;
 use offsets::Offsets;
 use program::Program;
+pub use tier::Tier;
 pub use toll::Tolls;
 
 /// Why there is no probe.
@@ -66,17 +68,17 @@ pub enum ProbeError {
     #[error("bpf is not permitted; it takes root, or CAP_BPF and CAP_PERFMON")]
     Forbidden,
     /// The kernel refused a program.
-    #[error("the kernel refused the program for {tracepoint}: {source}\n{said}")]
+    #[error("the kernel refused the program for {tracepoint} ({errno})\n{said}")]
     Refused {
         /// What it was for.
         tracepoint: &'static str,
-        /// The errno.
-        source: Errno,
+        /// What the kernel answered.
+        errno: Errno,
         /// The last of what the verifier said.
         said: String,
     },
     /// A call failed.
-    #[error("{call} failed: {source}")]
+    #[error("{call} failed")]
     Call {
         /// What was tried.
         call: &'static str,
@@ -84,7 +86,7 @@ pub enum ProbeError {
         source: Errno,
     },
     /// A program was written wrongly.
-    #[error("the program for {tracepoint}: {source}")]
+    #[error("the program for {tracepoint} is wrong")]
     Assembly {
         /// What it was for.
         tracepoint: &'static str,
@@ -397,7 +399,8 @@ fn load(
         let mut log = vec![0; LOG_LEN];
         match bpf::load_raw_tracepoint(&words, &mut log) {
             Err(_) if source != Errno::PERM => {
-                ProbeError::Refused { tracepoint: name, source, said: last_words(&log) }
+                let said = last_words(&log);
+                ProbeError::Refused { tracepoint: name, errno: source, said }
             }
             Ok(_) | Err(_) => failed("loading a program", source),
         }

@@ -64,6 +64,12 @@ pub(crate) fn scaled(value: f64, step: f64, units: &[&str]) -> String {
     }
 }
 
+/// An error with its causes: `a failed: b: c`.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// What may be written to a terminal of a name that somebody else chose: control characters, and
 /// those that turn the direction of writing, stand as `\u{1b}`.
 #[must_use]

@@ -13,7 +13,6 @@ pub mod lease;
 pub mod look;
 pub mod map;
 pub mod namespace;
-pub mod perf;
 pub mod region;
 mod sigbus;
 mod slots;

@@ -41,8 +41,6 @@ pub enum Capability {
     Uring,
     /// Kernel TLS is an upper layer protocol of TCP (`tcp_available_ulp`).
     KernelTls,
-    /// Tracepoints may be watched: tracefs is there and may be read.
-    Tracepoints,
     /// The processor is none that qemu makes up, which takes minutes for gigabytes.
     RealProcessor,
     /// A program is on the `PATH`.
@@ -72,7 +70,6 @@ impl Requirement for Capability {
             Self::Strace => strace_attaches(),
             Self::Uring => uring_is_enabled(),
             Self::KernelTls => tls_is_available(),
-            Self::Tracepoints => tracefs_is_readable(),
             Self::RealProcessor => processor_is_real(),
             Self::Program(name) => on_the_path(name),
         }
@@ -189,11 +186,6 @@ fn tls_is_available() -> Result<(), Missing> {
     let listed = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_ulp")
         .is_ok_and(|list| list.split_whitespace().any(|ulp| ulp == "tls"));
     if listed { Ok(()) } else { Err(Missing::new("the kernel has no TLS (tcp_available_ulp)")) }
-}
-
-fn tracefs_is_readable() -> Result<(), Missing> {
-    let id = std::fs::read("/sys/kernel/tracing/events/raw_syscalls/sys_exit/id");
-    id.map(drop).map_err(|error| Missing::new(format!("tracefs cannot be read: {error}")))
 }
 
 fn processor_is_real() -> Result<(), Missing> {

@@ -1,14 +1,14 @@
 //! `bench watching`: what a server loses while `underpass explain` is attached to it.
 //!
 //! The same nginx serves bare, watched within the default budget, and watched without one, in
-//! turns; or bare and watched in tier B, which has no budget. The watcher itself has the client's
-//! CPU, so what the server's CPU shows is the cost of what the kernel does for it.
+//! turns. The watcher itself has the client's CPU, so what the server's CPU shows is the cost of
+//! what the kernel does for it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use underpass_testkit::server::Server;
 
@@ -32,28 +32,6 @@ pub(crate) struct Options {
     /// The cases.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "large,100k,4k")]
     cases: Vec<Case>,
-    /// By what it is watched.
-    #[arg(long, value_enum, default_value = "A")]
-    tier: Tier,
-}
-
-/// By what a watch sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "verbatim")]
-enum Tier {
-    /// BPF.
-    A,
-    /// Tracepoints.
-    B,
-}
-
-impl Tier {
-    const fn whos(self) -> &'static [&'static str] {
-        match self {
-            Self::A => &[BARE, WATCHED, WATCHED_WHOLE],
-            Self::B => &[BARE, WATCHED_BY_TRACE],
-        }
-    }
 }
 
 impl Options {
@@ -68,7 +46,7 @@ const BARE: &str = "bare";
 const WATCHED: &str = "watched";
 const WATCHED_WHOLE: &str = "watched, all of it";
 
-const WATCHED_BY_TRACE: &str = "watched, tier B";
+const WHOS: [&str; 3] = [BARE, WATCHED, WATCHED_WHOLE];
 
 const LOST: Quantity = Quantity { name: "events lost", better: Better::Neither, decimals: 0 };
 const LOOKED: Quantity = Quantity { name: "looked %", better: Better::Neither, decimals: 0 };
@@ -87,9 +65,8 @@ pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Res
         let (path, file) = files::patterned(&root, case.name(), case.len_bytes(is_smoke))?;
         http::verify(server.address(), &format!("/{}", case.name()), &file)?;
         for round in 0..options.rounds {
-            let whos = options.tier.whos();
-            let first = usize::try_from(round)? % whos.len();
-            for who in whos.iter().copied().cycle().skip(first).take(whos.len()) {
+            let first = usize::try_from(round)? % WHOS.len();
+            for who in WHOS.into_iter().cycle().skip(first).take(WHOS.len()) {
                 files::warm(&path)?;
                 let watcher = Watcher::of(who, &server)?;
                 let len_bytes = case.len_bytes(is_smoke);
@@ -111,8 +88,7 @@ pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Res
     for case in &options.cases {
         report.line("");
         let [rate, cost] = if *case == Case::Large { [FLOW, PRICE] } else { [RATE, COST] };
-        let whos = options.tier.whos();
-        report.table(case.name(), case.name(), whos, &[rate, cost, LOOKED, LOST]);
+        report.table(case.name(), case.name(), &WHOS, &[rate, cost, LOOKED, LOST]);
     }
     Ok(())
 }
@@ -123,14 +99,13 @@ struct Watcher(Child);
 impl Watcher {
     fn of(who: &str, server: &Server) -> Result<Option<Self>> {
         match who {
-            WATCHED => Self::attach(server, Tier::A, &[]).map(Some),
-            WATCHED_WHOLE => Self::attach(server, Tier::A, &["--budget", "100"]).map(Some),
-            WATCHED_BY_TRACE => Self::attach(server, Tier::B, &["--tier", "B"]).map(Some),
+            WATCHED => Self::attach(server, &[]).map(Some),
+            WATCHED_WHOLE => Self::attach(server, &["--budget", "100"]).map(Some),
             _ => Ok(None),
         }
     }
 
-    fn attach(server: &Server, tier: Tier, arguments: &[&str]) -> Result<Self> {
+    fn attach(server: &Server, arguments: &[&str]) -> Result<Self> {
         let mut command = cpu::pinned(cpu::ASKING, peers::underpass()?)?;
         command.args(["explain", &server.id().to_string(), "--json"]).args(arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -138,7 +113,7 @@ impl Watcher {
         let errors = watcher.0.stderr.take().context("standard error is a pipe")?;
         let mut line = String::new();
         BufReader::new(errors).read_line(&mut line)?;
-        ensure!(line.contains(&format!("in tier {tier:?}")), "explain said: {line}");
+        ensure!(line.contains("in tier A"), "explain said: {line}");
         Ok(watcher)
     }
 

@@ -14,7 +14,6 @@ while read -r module; do
     insmod "/modules/$module" || echo "GUEST failed insmod $module"
 done < /modules/order
 mount -t cgroup2 cgroup /sys/fs/cgroup
-mount -t tracefs tracefs /sys/kernel/tracing
 ip link set lo up
 mount -t ext4 /dev/vda /disk || echo "GUEST failed mount /disk"
 

@@ -7,8 +7,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use underpass::Method;
 use underpass_measure::compare::Specimen;
 use underpass_measure::compare::report::{Link, Pair};
+use underpass_measure::probe::Tier;
 
-use crate::explain::MostTier;
+use crate::explain::tier;
 
 /// Runs of a row beyond this show nothing new.
 const REPEATS_MAX: u32 = 1000;
@@ -72,9 +73,9 @@ pub(crate) struct CompareArguments {
     #[arg(long)]
     pub(crate) claims: bool,
 
-    /// Watch as if no more than this tier were permitted.
-    #[arg(long, value_name = "TIER", value_enum, default_value = "A", ignore_case = true)]
-    pub(crate) tier: MostTier,
+    /// Watch as if no more than this tier were permitted: A (pages) or C (counters of calls).
+    #[arg(long, value_name = "TIER", default_value = "A", value_parser = tier)]
+    pub(crate) tier: Tier,
 
     /// Print JSON.
     #[arg(long)]
@@ -120,10 +121,9 @@ Examples:
       For scripts: every figure with how it is known.
 
 What it needs:
-  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Where BPF is locked, root or CAP_PERFMON
-  with a readable tracefs (tier B): calls, and whether packets had pages at all, tell what is likely
-  by reference and what was copied for certain. Without either (tier C) copies are only known where
-  the calls themselves say so. The table says which tier it was and what is not known.
+  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Without them, or where BPF is locked,
+  copies are only known where the calls themselves say so (tier C). The table says which tier it was
+  and what is not known.
   '--over veth' needs root, and the packages iproute2 and ethtool.";
 
 impl CompareArguments {

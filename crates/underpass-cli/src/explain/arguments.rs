@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use underpass_measure::explain::watch::Tier;
+use clap::Args;
+use underpass_measure::probe::Tier;
 
 /// A week: longer than any watch, and short enough for every clock.
 const SECONDS_MAX: f64 = 604_800.0;
@@ -37,9 +37,9 @@ pub(crate) struct ExplainArguments {
     #[arg(long, value_name = "PERCENT", value_parser = percentage)]
     pub(crate) min_by_reference: Option<f64>,
 
-    /// Watch as if no more than this tier were permitted.
-    #[arg(long, value_name = "TIER", value_enum, default_value = "A", ignore_case = true)]
-    pub(crate) tier: MostTier,
+    /// Watch as if no more than this tier were permitted: A (pages) or C (counters of calls).
+    #[arg(long, value_name = "TIER", default_value = "A", value_parser = tier)]
+    pub(crate) tier: Tier,
 
     /// The most that watching may take of a processor's time; 100 to look at everything.
     ///
@@ -58,28 +58,6 @@ pub(crate) struct ExplainArguments {
     pub(crate) command: Vec<OsString>,
 }
 
-/// The tiers that can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "verbatim")]
-pub(crate) enum MostTier {
-    /// Pages, by BPF.
-    A,
-    /// Calls and packets, by tracepoints.
-    B,
-    /// Counters of calls.
-    C,
-}
-
-impl From<MostTier> for Tier {
-    fn from(most: MostTier) -> Self {
-        match most {
-            MostTier::A => Self::A,
-            MostTier::B => Self::B,
-            MostTier::C => Self::C,
-        }
-    }
-}
-
 const USAGE: &str = "\
 underpass explain [OPTIONS] <PID>
        underpass explain [OPTIONS] -- <COMMAND>...";
@@ -94,13 +72,9 @@ Examples:
       A check: exit code 1 unless 95 % of the file bytes left by reference.
 
 What it needs:
-  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Where BPF is locked, root or
-  CAP_PERFMON with a readable tracefs (tier B): calls, and whether packets had pages at all, tell
-  what was copied for certain and what left by reference likely; --min-by-reference then never
-  passes. So it is in a container that numbers its processes itself. Tier B knows no budget:
-  nginx took 1.5 times the processor's time that it takes bare for a large file, twice for requests
-  of 4 KiB ('cargo xtask bench watching --tier B'). Without either the same user's processes can be
-  watched by their counters alone (tier C), which say nothing of copies; it says so.";
+  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Without them, or where BPF is locked,
+  your own processes can be watched by their counters alone (tier C), which say nothing of copies,
+  and --min-by-reference then always fails.";
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: Option<f64> = text.parse().ok();
@@ -108,6 +82,16 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .filter(|seconds| (0.1..=SECONDS_MAX).contains(seconds))
         .map(Duration::from_secs_f64)
         .ok_or_else(|| "give seconds from 0.1 to 604800, such as 2 or 0.5".into())
+}
+
+/// The most that is wanted, for `explain` and `compare`.
+pub(crate) fn tier(text: &str) -> Result<Tier, String> {
+    match text {
+        "A" | "a" => Ok(Tier::A),
+        "B" | "b" => Err("tier B (tracepoints without BPF) was removed; give A or C".into()),
+        "C" | "c" => Ok(Tier::C),
+        _ => Err("give A (pages, by BPF) or C (counters of calls)".into()),
+    }
 }
 
 fn percentage(text: &str) -> Result<f64, String> {
@@ -135,6 +119,13 @@ mod tests {
         for text in ["0", "-1", "1e9", "NaN", "inf", "two", ""] {
             assert!(seconds(text).unwrap_err().starts_with("give seconds"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_tier_is_a_or_c_and_of_b_it_says_that_it_is_gone() {
+        assert_eq!((tier("A"), tier("c")), (Ok(Tier::A), Ok(Tier::C)));
+        assert!(tier("b").unwrap_err().contains("was removed; give A or C"));
+        assert!(tier("D").unwrap_err().starts_with("give A"));
     }
 
     #[test]

@@ -2,12 +2,10 @@
 //!
 //! How it is known differs by what the bytes went to: of TCP the packets' pages tell, of a Unix
 //! socket the pages that the receiver copied from, of a pipe only the calls, of a file the
-//! extents. Without BPF there are calls and whether packets had pages, which make it likely, or
-//! the calls alone, and what these leave open is said to be open.
+//! extents. Without BPF there are the calls alone, and what these leave open is said to be open.
 
 mod by_calls;
 mod by_extents;
-mod by_packets;
 mod by_pages;
 
 use underpass::Method;
@@ -104,30 +102,17 @@ pub(super) fn row(known: &Known<'_>) -> Row {
 }
 
 fn fate(known: &Known<'_>) -> Fate {
-    let packets = known.seen.ok().and_then(|seen| seen.packets.as_ref());
-    match (known.case.pair, known.seen, packets) {
-        (Pair::FileToFile, ..) => by_extents::fate(known),
-        (Pair::FileToPipe, ..) => by_calls::of_pipes(known),
-        (Pair::FileToTcp | Pair::SocketToSocket, Ok(seen), Some(packets)) => {
-            by_packets::of_tcp(known, seen, packets)
-        }
-        (Pair::FileToTcp | Pair::SocketToSocket, Ok(seen), None) => {
-            by_pages::of_packets(known, seen)
-        }
-        (Pair::FileToUnix, Ok(seen), None) => by_pages::of_receipts(known, seen),
-        (Pair::FileToUnix, Ok(_), Some(packets)) => {
-            let why = format!("no packet of a Unix socket passes a device; {}", packets.why);
-            by_calls::of_sockets(known, &why)
-        }
-        (_, Err(why), _) => by_calls::of_sockets(known, why),
+    match (known.case.pair, known.seen) {
+        (Pair::FileToFile, _) => by_extents::fate(known),
+        (Pair::FileToPipe, _) => by_calls::of_pipes(known),
+        (Pair::FileToTcp | Pair::SocketToSocket, Ok(seen)) => by_pages::of_packets(known, seen),
+        (Pair::FileToUnix, Ok(seen)) => by_pages::of_receipts(known, seen),
+        (_, Err(why)) => by_calls::of_sockets(known, why),
     }
 }
 
 fn besides(known: &Known<'_>) -> Besides {
-    let why = match known.seen {
-        Ok(seen) => seen.packets.as_ref().map_or("", |packets| &packets.why),
-        Err(why) => why,
-    };
+    let why = known.seen.err().unwrap_or("");
     let not_watched = || Figure::Unavailable(why.to_owned());
     let copies = known.seen_discarding.map_or_else(not_watched, |seen| {
         Figure::Measured(float(seen.received_bytes()) / float(known.case.bytes))
@@ -179,15 +164,8 @@ fn crossings(known: &Known<'_>) -> Figure {
             let calls: u64 = seen.calls.iter().map(|(_, calls, _)| calls).sum();
             Figure::Derived {
                 value: float(2 * (calls + seen.user_faults)),
-                from: match seen.packets {
-                    None => {
-                        "2 x (data-moving system calls + page faults in user mode); interrupts \
-                         are not counted"
-                    }
-                    Some(_) => {
-                        "2 x data-moving system calls; page faults and interrupts are not counted"
-                    }
-                },
+                from: "2 x (data-moving system calls + page faults in user mode); interrupts are \
+                       not counted",
             }
         }
         None => {

@@ -51,7 +51,7 @@ pub enum NetworkError {
         answer: String,
     },
     /// A program could not be run.
-    #[error("'{command}' cannot be run: {source}")]
+    #[error("'{command}' cannot be run")]
     Run {
         /// What was run.
         command: String,

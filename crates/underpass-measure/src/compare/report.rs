@@ -206,13 +206,6 @@ pub enum Verdict {
         /// The file they were pages of.
         inode: Option<u64>,
     },
-    /// They are likely to have: nothing copied them that was seen, and pages were not seen.
-    Likely {
-        /// Share of the payload, 0 to 1.
-        share: f64,
-        /// By what that is likely, and why it is not proved.
-        why: String,
-    },
     /// Some did.
     Mixed {
         /// Share of the payload, 0 to 1.
@@ -347,9 +340,6 @@ impl fmt::Display for Verdict {
             }
             Self::ByReference { share, inode: None } => {
                 write!(f, "by reference {}", Percent(*share))
-            }
-            Self::Likely { share, why } => {
-                write!(f, "likely by reference {}: {why}", Percent(*share))
             }
             Self::Mixed { share, why } => write!(f, "by reference {}: {why}", Percent(*share)),
             Self::Copied { why } => write!(f, "copied: {why}"),

@@ -21,9 +21,8 @@ use super::plan::{self, Case, Wish};
 use super::report::{Absent, Cache, Conditions, Link, Pair, Report};
 use super::seen::Seen;
 use super::specimen::Specimen;
-use super::watcher::{Watch, Watcher};
-use crate::explain::watch::Tier;
 use crate::eyes::cache;
+use crate::probe::{Probe, Sight, Tier};
 
 /// What is to be compared.
 #[derive(Debug, Clone)]
@@ -42,7 +41,7 @@ pub struct Request {
     pub transfers: Vec<u64>,
     /// Timed runs of each row, 1 at least.
     pub repeats: u32,
-    /// The tier of evidence that is used at most: A, or B or C as if no more were permitted.
+    /// The tier of evidence that is used at most: A, or C as if no more were permitted.
     pub most: Tier,
     /// How this program is run again.
     pub program: Program,
@@ -126,11 +125,16 @@ pub fn run(
         group.retain(|row| !row.timed.is_empty());
     }
     let mut measured: Vec<Measured> = measured.into_iter().flatten().collect();
-    let watcher = Watcher::of(request.most);
-    for row in &mut measured {
-        comparison.watch(&watcher, row)?;
+    let probe = Probe::within(request.most, Sight::Everything);
+    if let Ok(probe) = &probe {
+        for row in &mut measured {
+            comparison.watch(probe, row)?;
+        }
     }
-    let (tier, tier_reason) = watcher.tier();
+    let (tier, tier_reason) = match probe {
+        Ok(_) => ('A', "calls and pages are watched in the kernel".to_owned()),
+        Err(why) => ('C', format!("{why}; only a process's own counters are read")),
+    };
     let judged = |row: &Measured| {
         let seen = row.watched.as_ref().map_or_else(|| Err(&*tier_reason), |(_, seen)| Ok(seen));
         judge::row(&Known {
@@ -237,11 +241,10 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Runs a row under the watcher, if there is one, again if it was unlike the timed runs.
-    fn watch(&mut self, watcher: &Watcher, row: &mut Measured) -> Result<(), CompareError> {
+    /// Runs a row under the probe, again if it was unlike the timed runs.
+    fn watch(&mut self, probe: &Probe, row: &mut Measured) -> Result<(), CompareError> {
         for _ in 0..=RETRIES {
-            let Some(watch) = watcher.watch() else { return Ok(()) };
-            let watched = self.watched(watch, &row.case, Purpose::Watch)?;
+            let watched = self.watched(probe, &row.case, Purpose::Watch)?;
             let is_like = |(run, _): &(Run, Seen)| besides::unlike(run, &row.timed).is_none();
             let is_enough = watched.as_ref().is_none_or(is_like);
             row.watched = watched;
@@ -249,11 +252,8 @@ impl Comparison<'_> {
                 break;
             }
         }
-        // A receiver's copies are seen by the probe alone.
-        if let Watcher::Pages(probe) = watcher
-            && !row.discarding.is_empty()
-        {
-            let watched = self.watched(Watch::Pages(probe), &row.case, Purpose::WatchDiscard)?;
+        if !row.discarding.is_empty() {
+            let watched = self.watched(probe, &row.case, Purpose::WatchDiscard)?;
             row.seen_discarding = watched.map(|(_, seen)| seen);
         }
         Ok(())
@@ -261,17 +261,19 @@ impl Comparison<'_> {
 
     fn watched(
         &mut self,
-        mut watch: Watch<'_>,
+        probe: &Probe,
         case: &Case,
         purpose: Purpose,
     ) -> Result<Option<(Run, Seen)>, CompareError> {
-        let run = self.one(case, purpose, |process| watch.follow(process))?;
+        let run =
+            self.one(case, purpose, |process| probe.follow(process).map_err(io::Error::other))?;
         let Some(run) = run else { return Ok(None) };
         let failed = |source| CompareError::Run { label: label(case), source };
-        let (seen, lost) = watch.seen(&run).map_err(failed)?;
-        if lost > 0 {
-            self.note(format!("{lost} events were lost to the watcher"));
+        let evidence = probe.evidence().map_err(|error| failed(io::Error::other(error)))?;
+        if evidence.lost > 0 {
+            self.note(format!("{} events were lost to the watcher", evidence.lost));
         }
+        let seen = Seen::of(&evidence, &run);
         Ok(Some((run, seen)))
     }
 

@@ -26,31 +26,6 @@ pub(super) struct Seen {
     pub(super) received: Vec<Pages>,
     /// Faults that the sender took in user mode.
     pub(super) user_faults: u64,
-    /// What is known of packets in place of pages and faults, which are not seen then.
-    pub(super) packets: Option<Packets>,
-}
-
-/// Payload of packets that left in calls of the sender's own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Packets {
-    /// In pages.
-    pub(super) paged_bytes: u64,
-    /// Of packets without any.
-    pub(super) linear_bytes: u64,
-    /// Why no more is known.
-    pub(super) why: String,
-}
-
-impl Packets {
-    /// How many of `bytes` left without pages; `None` if no packet was seen.
-    pub(super) fn linear_of(&self, bytes: u64) -> Option<u64> {
-        match (self.paged_bytes, self.linear_bytes) {
-            (0, 0) => None,
-            (0, _) => Some(bytes),
-            // They left by one device; where it takes pages, what has none is no payload.
-            (1.., _) => Some(0),
-        }
-    }
 }
 
 impl Seen {
@@ -92,7 +67,6 @@ impl Seen {
             sent: sockets.flat_map(|socket| socket.sent.iter().cloned()).collect(),
             received: received.map(|received| received.pages.clone()).collect(),
             user_faults: own.map_or(0, |process| process.user_faults),
-            packets: None,
         }
     }
 

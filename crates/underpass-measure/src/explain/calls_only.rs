@@ -7,7 +7,6 @@ use crate::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Socket};
 use crate::explain::context::{Context, InterfaceKey};
 use crate::explain::ledger::{Class, Ledger, Way, tcp_inodes};
 use crate::explain::reasons::{Finding, Reason};
-use crate::explain::report::Basis;
 use crate::explain::seen_calls::SeenCalls;
 use crate::words::{count, of, share};
 
@@ -32,7 +31,6 @@ pub(crate) fn find(evidence: &Evidence, context: &Context, ledger: &Ledger) -> V
     findings.extend(from_memory(ledger));
     findings.extend(not_accounted(ledger));
     findings.extend(other_sockets(evidence));
-    findings.extend(ring_not_seen(evidence, context, ledger));
     findings.extend(lost(evidence));
     findings
 }
@@ -199,25 +197,6 @@ fn other_sockets(evidence: &Evidence) -> Option<Finding> {
             of(sockets.len() as u64, "socket"),
         ),
         fix: "none: what becomes of them is not known".into(),
-    })
-}
-
-/// Where pages are seen, what a ring sent is.
-fn ring_not_seen(evidence: &Evidence, context: &Context, ledger: &Ledger) -> Option<Finding> {
-    let is_enter = |row: &Calls| call::is_uring(row.number);
-    let with_ring = context.programs.iter().filter(|(_, program)| program.uses_uring);
-    let mut processes: BTreeSet<u32> = with_ring.map(|(process, _)| *process).collect();
-    processes.extend(evidence.calls.iter().filter(|row| is_enter(row)).map(|row| row.process));
-    (ledger.basis == Basis::Calls && !processes.is_empty()).then(|| Finding {
-        reason: Reason::R10,
-        bytes: 0,
-        evidence: format!(
-            "{}: an io_uring is in use ({}); its operations are not calls, so that neither their \
-             bytes nor their files are seen without BPF",
-            context.programs_of(&processes),
-            SeenCalls::of(evidence, is_enter).names(),
-        ),
-        fix: "watch with CAP_BPF and CAP_PERFMON, which sees what it sends".into(),
     })
 }
 

@@ -9,7 +9,6 @@ use crate::explain::context::{Context, FileKey, InterfaceKey};
 use crate::explain::fixes;
 use crate::explain::ledger::{Ledger, Part, Way};
 use crate::explain::reasons::{Finding, Reason};
-use crate::explain::report::Basis;
 use crate::explain::seen_calls::SeenCalls;
 use crate::words::{count, of};
 
@@ -70,7 +69,6 @@ impl Group<'_> {
             Way::Uncached => self.uncached(),
             Way::Direct => self.direct(),
             Way::Ring => self.ring(),
-            Way::NoPacket => self.without_packets(),
             Way::Reference | Way::Memory | Way::Relayed | Way::Unseen => return None,
         })
     }
@@ -124,16 +122,8 @@ impl Group<'_> {
     }
 
     fn read(&self) -> Finding {
-        let library = self.tls_library();
-        let proof = match (self.ledger.basis, &library) {
-            (Basis::Pages, _) => "these left in pages of the kernel's own".to_owned(),
-            (Basis::Calls, None) => "both calls copy what they return".to_owned(),
-            (Basis::Calls, Some(library)) => format!(
-                "both calls copy what they return; {library} is loaded, and whether what was \
-                 given are TLS records is not seen (that would be R3)"
-            ),
-        };
-        let evidence = format!("{}; {proof}", self.read_and_given());
+        let evidence =
+            format!("{}; these left in pages of the kernel's own", self.read_and_given());
         self.because(Reason::R1, evidence, fixes::reading(&self.program))
     }
 
@@ -198,17 +188,13 @@ impl Group<'_> {
             ),
             None => ("", format!("ethtool -K {name} sg on, if ethtool -k {name} says it is off")),
         };
-        let lay = match self.ledger.basis {
-            Basis::Pages => format!("{} lay beside the headers when they left", count(self.bytes)),
-            Basis::Calls => "the packets that it sent in its calls had no pages (data_len 0) when \
-                             they left"
-                .to_owned(),
-        };
         let evidence = format!(
-            "{}: {} returned {} bytes as passed, and {lay} by {name}{says}",
+            "{}: {} returned {} bytes as passed, and {} lay beside the headers when they left by \
+             {name}{says}",
             self.program,
             passed.names(),
             count(passed.bytes),
+            count(self.bytes),
         );
         self.because(Reason::R5, evidence, &fix)
     }
@@ -253,18 +239,6 @@ impl Group<'_> {
         );
         let fix = "none needed; without O_DIRECT the next sendfile would find the pages cached";
         self.because(Reason::R8, evidence, fix)
-    }
-
-    fn without_packets(&self) -> Finding {
-        let evidence = format!(
-            "{}: {} passed {} bytes of {}, and no packet left in a call of its own: whether they \
-             had pages is not seen",
-            self.program,
-            self.reaching(Role::Pass).names(),
-            count(self.bytes),
-            self.file_names(),
-        );
-        self.because(Reason::R0, evidence, "watch for longer, or with CAP_BPF and CAP_PERFMON")
     }
 
     fn ring(&self) -> Finding {

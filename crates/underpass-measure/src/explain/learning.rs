@@ -51,7 +51,7 @@ impl Learning {
             self.look_once(process, &base);
         }
         // It may go to another, as what ip-netns(8) executes does.
-        self.networks.learn(process, &base.join("ns/net"));
+        self.networks.learn(&base.join("ns/net"));
         let maps = proc::text(process, "maps").unwrap_or_default();
         let areas = proc::areas(&maps);
         let paths = areas.iter().filter_map(|area| area.file.clone());
@@ -143,16 +143,6 @@ impl Learning {
                 }
             }
         }
-    }
-
-    /// An interface by its name in a process's network, once asked for; of index 0 if there is
-    /// none.
-    pub(crate) fn interface_of(&mut self, process: u32, name: &str) -> InterfaceKey {
-        let (key, interface) = self.networks.interface_of(process, name);
-        if let Some(interface) = interface {
-            self.context.interfaces.insert(key, interface);
-        }
-        key
     }
 
     /// Looks for the names of files that left and were never seen open: beside those that were,

@@ -12,7 +12,6 @@ use crate::evidence::{Calls, Evidence, FileId, FileKind};
 use crate::explain::apportion::apportion;
 use crate::explain::context::{Context, FileKey, InterfaceKey};
 use crate::explain::reading::{self, Piece, Reader};
-use crate::explain::report::Basis;
 use crate::explain::socket::{Giving, Passing, Source, Uses, split};
 
 /// The way bytes went from where they were to a socket.
@@ -47,8 +46,6 @@ pub(crate) enum Way {
     Ring,
     /// No call of a watched process accounts for it.
     Unseen,
-    /// Passed by reference, and no packet of the process was seen.
-    NoPacket,
 }
 
 /// What became of file bytes.
@@ -75,7 +72,7 @@ impl Way {
             | Self::Read
             | Self::ReadTls
             | Self::ReadTransformed => Class::Copied,
-            Self::Uncached | Self::NoPacket => Class::Unknown,
+            Self::Uncached => Class::Unknown,
             Self::Memory | Self::Relayed | Self::Ring | Self::Unseen => Class::NotAFile,
         }
     }
@@ -103,8 +100,6 @@ pub(crate) struct Ledger {
     pub(crate) parts: Vec<Part>,
     /// What processes read of files and gave to sockets from memory.
     pub(crate) readers: BTreeMap<u32, Reader>,
-    /// How they are known.
-    pub(crate) basis: Basis,
 }
 
 impl Ledger {
@@ -117,16 +112,11 @@ impl Ledger {
             let uses = rows.uses(context, socket.inode);
             split(place, socket, &uses, &mut parts, &mut pieces);
         }
-        Self::closed(parts, &pieces, readers(evidence, context), Basis::Pages)
+        Self::closed(parts, &pieces, readers(evidence, context))
     }
 
     /// Enters what was given from memory, by the files that its process read.
-    pub(crate) fn closed(
-        mut parts: Vec<Part>,
-        pieces: &[Piece],
-        readers: BTreeMap<u32, Reader>,
-        basis: Basis,
-    ) -> Self {
+    fn closed(mut parts: Vec<Part>, pieces: &[Piece], readers: BTreeMap<u32, Reader>) -> Self {
         for (process, reader) in &readers {
             let own = pieces.iter().filter(|piece| piece.process == *process).cloned().collect();
             reading::attribute(reader, own, &mut parts);
@@ -134,7 +124,7 @@ impl Ledger {
         let without_reader = pieces.iter().filter(|piece| !readers.contains_key(&piece.process));
         parts.extend(without_reader.map(Piece::memory));
         parts.retain(|part| part.bytes > 0);
-        Self { parts, readers, basis }
+        Self { parts, readers }
     }
 
     /// The sum of the parts that fit.
@@ -145,7 +135,7 @@ impl Ledger {
 
 /// The calls by what they reached: there may be as many sockets as calls.
 #[derive(Debug)]
-pub(crate) struct Rows<'e> {
+struct Rows<'e> {
     to_sockets: HashMap<u64, Vec<&'e Calls>>,
     /// By process and pipe.
     to_pipes: HashMap<(u32, FileId), Vec<&'e Calls>>,
@@ -154,7 +144,7 @@ pub(crate) struct Rows<'e> {
 }
 
 impl<'e> Rows<'e> {
-    pub(crate) fn of(evidence: &'e Evidence) -> Self {
+    fn of(evidence: &'e Evidence) -> Self {
         let mut rows = Self {
             to_sockets: HashMap::new(),
             to_pipes: HashMap::new(),
@@ -176,7 +166,7 @@ impl<'e> Rows<'e> {
     }
 
     /// What watched processes did to the socket of an inode.
-    pub(crate) fn uses(&self, context: &Context, inode: u64) -> Uses {
+    fn uses(&self, context: &Context, inode: u64) -> Uses {
         let mut uses = Uses { has_gaps: self.has_gaps, ..Uses::default() };
         for row in self.to_sockets.get(&inode).into_iter().flatten() {
             match call::role(row.number) {
@@ -239,7 +229,7 @@ pub(crate) fn tcp_inodes(evidence: &Evidence) -> HashSet<u64> {
 
 /// What each process read of files, less what it read before it sent anything, and what it gave
 /// to TCP sockets from memory that is not a mapping.
-pub(crate) fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
+fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
     let is_tcp = tcp_inodes(evidence);
     let mut sockets: BTreeSet<(u32, u64)> = BTreeSet::new();
     let mut readers: BTreeMap<u32, Reader> = BTreeMap::new();

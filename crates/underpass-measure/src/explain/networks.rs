@@ -30,16 +30,12 @@ type Key = (u64, u64);
 /// What is known so far.
 #[derive(Debug, Default)]
 pub(crate) struct Networks {
-    /// The network each process was last seen in.
-    of: BTreeMap<u32, Key>,
     files: BTreeMap<Key, File>,
-    /// Indices of interfaces that were asked for by name.
-    indices: BTreeMap<(Option<Key>, String), u32>,
 }
 
 impl Networks {
     /// Notes the network of a process, whose `ns/net` this is.
-    pub(crate) fn learn(&mut self, process: u32, path: &Path) {
+    pub(crate) fn learn(&mut self, path: &Path) {
         let Ok(metadata) = std::fs::metadata(path) else { return };
         let key = (metadata.dev(), metadata.ino());
         if !self.files.contains_key(&key) {
@@ -49,7 +45,6 @@ impl Networks {
             let Ok(file) = File::open(path) else { return };
             self.files.insert(key, file);
         }
-        self.of.insert(process, key);
     }
 
     /// An interface. Of a network that no process was seen in, its index is all there is.
@@ -68,34 +63,6 @@ impl Networks {
         let unknown = || (format!("interface {index}"), None);
         let (name, has_scatter_gather) = answer.unwrap_or_else(unknown);
         Interface { name, is_loopback: index == LOOPBACK_INDEX, has_scatter_gather }
-    }
-
-    /// An interface by its name in a process's network, of index 0 if there is none; and, where
-    /// it was not asked for before, what it is.
-    pub(crate) fn interface_of(
-        &mut self,
-        process: u32,
-        name: &str,
-    ) -> (InterfaceKey, Option<Interface>) {
-        let of = self.of.get(&process).copied();
-        let network = of.map_or(0, |(_, inode)| inode);
-        let key = (of, name.to_owned());
-        if let Some(index) = self.indices.get(&key) {
-            return (InterfaceKey { network, index: *index }, None);
-        }
-        let wanted = name.to_owned();
-        let file = of.and_then(|of| self.files.get(&of));
-        let answer = in_network(file, move || {
-            let index = rustix::net::netdevice::name_to_index(socket()?, &wanted)?;
-            Ok((index, ethtool::has_scatter_gather(index).ok()))
-        });
-        let (index, interface) = answer.map_or((0, None), |(index, has_scatter_gather)| {
-            let is_loopback = index == LOOPBACK_INDEX;
-            let name = name.to_owned();
-            (index, Some(Interface { name, is_loopback, has_scatter_gather }))
-        });
-        self.indices.insert(key, index);
-        (InterfaceKey { network, index }, interface)
     }
 }
 
@@ -138,16 +105,14 @@ mod tests {
     #[test]
     fn processes_of_one_network_take_one_descriptor() {
         let mut networks = Networks::default();
-        for process in 0..1_000 {
-            networks.learn(process, Path::new("/proc/self/ns/net"));
+        for _ in 0..1_000 {
+            networks.learn(Path::new("/proc/self/ns/net"));
         }
-        assert_eq!((networks.of.len(), networks.files.len()), (1_000, 1));
-        let (key, loopback) = networks.interface_of(7, "lo");
-        assert_eq!((key.index, loopback.map(|it| it.is_loopback)), (LOOPBACK_INDEX, Some(true)));
-        // What was asked in one process's name holds for all who are there.
-        assert_eq!(networks.interface_of(8, "lo"), (key, None));
-        assert_eq!(networks.interface(key).name, "lo");
-        // Nobody is asked of another network.
+        assert_eq!(networks.files.len(), 1);
+        let key = InterfaceKey { network: own_inode().unwrap(), index: LOOPBACK_INDEX };
+        let loopback = networks.interface(key);
+        assert_eq!((loopback.name.as_str(), loopback.is_loopback), ("lo", true));
+        // Of another network nothing is asked.
         let elsewhere = InterfaceKey { network: key.network + 1, ..key };
         assert_eq!(networks.interface(elsewhere).name, "interface 1");
     }

@@ -4,7 +4,6 @@
 
 use crate::explain::proc;
 use crate::probe::ProbeError;
-use crate::trace::TraceError;
 use crate::words::printable;
 
 /// Why there is no watch.
@@ -54,9 +53,6 @@ pub enum WatchError {
     /// The probe failed while it watched.
     #[error(transparent)]
     Probe(#[from] ProbeError),
-    /// The trace failed while it watched.
-    #[error(transparent)]
-    Trace(#[from] TraceError),
 }
 
 /// That a number is of a process which makes calls, or will.

@@ -9,47 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::call;
 use crate::evidence::Evidence;
 use crate::explain::context::{Context, ENDED};
 use crate::explain::ledger::{Class, Ledger, Part};
-use crate::explain::likely::{self, Left};
 use crate::explain::reasons::{self, Finding};
-use crate::explain::watch::Tier;
 use crate::figure::{Figure, float};
-use crate::trace::UPPER_LAYER;
+use crate::probe::Tier;
 use crate::words;
 
 /// How copied bytes are derived.
 const COPIED_FROM: &str = "bytes that left in copied pages, as far as reads of files, writes \
                            from their mappings, or sendfile and splice account for them";
-
-/// How bytes by reference are derived where pages are not seen.
-const LIKELY_FROM: &str = "bytes that sendfile and splice passed from files to TCP sockets x the \
-                           share with pages (data_len > 0) of the payload of packets that the \
-                           same process sent in its calls; whose pages is not seen";
-
-/// How copied bytes are derived where pages are not seen.
-const LIKELY_COPIED_FROM: &str = "bytes that write and send gave to TCP sockets, as far as reads \
-                                  of files or mappings account for them + passed bytes x the \
-                                  share without pages of the process's packets";
-
-/// Why no page is proof.
-const NO_PAGES: &str = "whose pages left is seen by BPF alone";
-
-/// Why a share is not to be had in spite of calls.
-const NO_RING: &str = "an io_uring is in use, whose operations are not calls";
-
-/// What a report rests on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Basis {
-    /// Every page that left, and the calls.
-    #[default]
-    Pages,
-    /// Calls, and whether packets had pages.
-    Calls,
-}
 
 /// Bytes of one file, peer or process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -89,14 +59,10 @@ impl Share {
 /// What left, and why it was copied where it was.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// What it rests on. By [`Basis::Calls`] all bytes by reference are likely and not proved.
-    pub basis: Basis,
     /// Everything together.
     pub total: Share,
     /// File bytes that left by reference.
     pub by_reference: Figure,
-    /// Those of them whose pages were seen to be the file's.
-    pub proved: Figure,
     /// Percentage of file bytes that left by reference.
     pub by_reference_percent: Figure,
     /// File bytes that the processor copied.
@@ -142,21 +108,6 @@ pub enum Shortfall {
         /// The percentage demanded, as text.
         wanted: String,
     },
-    /// No more than demanded is known to have been copied, and no less is proved to have left
-    /// by reference.
-    #[error(
-        "{share} of {} file bytes are likely to have left by reference, {wanted} % were demanded; \
-         tier {:?} sees no pages, so that it is not proved: take root, or CAP_BPF and CAP_PERFMON",
-        words::count(*file_bytes), Tier::B
-    )]
-    Likely {
-        /// The share, as text.
-        share: String,
-        /// File bytes that left.
-        file_bytes: u64,
-        /// The percentage demanded, as text.
-        wanted: String,
-    },
     /// The watcher may not see pages.
     #[error(
         "the share by reference is not known in tier {tier:?} ({why}), {wanted} % were demanded"
@@ -175,56 +126,21 @@ impl Report {
     /// Judges what was seen.
     #[must_use]
     pub fn new(evidence: &Evidence, context: &Context) -> Self {
+        let ledger = Ledger::new(evidence, context);
         let again = evidence.sockets.iter().map(|socket| socket.retransmitted_bytes).sum();
-        let report = Self::of(&Ledger::new(evidence, context), evidence, context);
-        Self {
-            by_reference: Figure::count(report.total.by_reference_bytes),
-            proved: Figure::count(report.total.by_reference_bytes),
-            retransmitted: Figure::count(again),
-            ..report
-        }
-    }
-
-    /// Judges what calls and packets were seen, without pages.
-    pub(crate) fn likely(
-        evidence: &Evidence,
-        left: &[Left],
-        connections: &BTreeMap<u32, u64>,
-        context: &Context,
-    ) -> Self {
-        let ledger = likely::ledger(evidence, left, connections, context);
-        let mut report = Self::of(&ledger, evidence, context);
-        let has_ring = evidence.calls.iter().any(|row| call::is_uring(row.number))
-            || context.programs.values().any(|program| program.uses_uring);
-        if has_ring {
-            for figure in [&mut report.by_reference, &mut report.by_reference_percent] {
-                *figure = Figure::Unavailable(NO_RING.into());
-            }
-        }
-        report
-    }
-
-    fn of(ledger: &Ledger, evidence: &Evidence, context: &Context) -> Self {
         let mut total = Share { name: "all".into(), ..Share::default() };
         for part in &ledger.parts {
             total.add(part);
         }
-        let copied_from = match ledger.basis {
-            Basis::Pages => COPIED_FROM,
-            Basis::Calls => LIKELY_COPIED_FROM,
-        };
-        let by_reference = float(total.by_reference_bytes);
         Self {
-            basis: ledger.basis,
-            by_reference: Figure::Derived { value: by_reference, from: LIKELY_FROM },
-            proved: Figure::Unavailable(NO_PAGES.into()),
+            by_reference: Figure::count(total.by_reference_bytes),
             by_reference_percent: percent(&total),
-            copied: Figure::Derived { value: float(total.copied_bytes), from: copied_from },
-            retransmitted: Figure::Unavailable("tracepoints do not tell how much".into()),
-            files: by_file(ledger, context),
-            peers: by_peer(ledger, evidence),
-            processes: by_process(ledger, context),
-            findings: reasons::find(evidence, context, ledger),
+            copied: Figure::Derived { value: float(total.copied_bytes), from: COPIED_FROM },
+            retransmitted: Figure::count(again),
+            files: by_file(&ledger, context),
+            peers: by_peer(&ledger, evidence),
+            processes: by_process(&ledger, context),
+            findings: reasons::find(evidence, context, &ledger),
             lost_events: evidence.lost,
             total,
         }
@@ -234,17 +150,12 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// [`Shortfall`] if it is below, if no file bytes left, or if pages were not seen.
+    /// [`Shortfall`] if it is below, if no file bytes left.
     pub fn check(&self, min_by_reference: f64) -> Result<(), Shortfall> {
         let wanted = min_by_reference.to_string();
         match self.by_reference_percent.value() {
             None => Err(Shortfall::Nothing { wanted }),
             Some(percent) if percent < min_by_reference => Err(Shortfall::Below {
-                share: words::share(self.total.by_reference_bytes, self.total.file_bytes()),
-                file_bytes: self.total.file_bytes(),
-                wanted,
-            }),
-            Some(_) if self.basis == Basis::Calls => Err(Shortfall::Likely {
                 share: words::share(self.total.by_reference_bytes, self.total.file_bytes()),
                 file_bytes: self.total.file_bytes(),
                 wanted,
@@ -280,9 +191,8 @@ fn by_peer(ledger: &Ledger, evidence: &Evidence) -> Vec<Share> {
         let socket = evidence.sockets.get(part.socket);
         let peer = socket.and_then(|socket| socket.peer);
         let name = peer.map_or_else(|| "a peer not seen".into(), |peer| peer.ip().to_string());
-        // Without pages, one socket stands for all whose peer was not seen.
-        if let Some(socket) = socket.filter(|_| peer.is_some() || ledger.basis == Basis::Pages) {
-            connections.entry(name.clone()).or_default().insert(socket.inode & !UPPER_LAYER);
+        if let Some(socket) = socket {
+            connections.entry(name.clone()).or_default().insert(socket.inode);
         }
         add(&mut shares, name, part);
     }

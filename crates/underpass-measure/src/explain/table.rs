@@ -3,9 +3,9 @@
 
 use std::fmt::Write;
 
-use crate::explain::report::{Basis, Report, Share};
-use crate::explain::watch::{Summary, Tier, names};
-use crate::figure::Figure;
+use crate::explain::report::{Report, Share};
+use crate::explain::watch::{Summary, names};
+use crate::probe::Tier;
 use crate::words::{count, of, paragraph, printable, share, size};
 
 /// Rows shown of a list.
@@ -55,9 +55,8 @@ impl Summary {
         let total = &report.total;
         let all = total.file_bytes();
         let part = |bytes| share(bytes, all);
-        let likely = report.mark_of_likely();
         format!(
-            "{seconds:6.1} s  {:>8} of files  {} {:>6} by reference{likely}  {:>6} copied",
+            "{seconds:6.1} s  {:>8} of files  {} {:>6} by reference  {:>6} copied",
             size(all),
             bar(total.by_reference_bytes, all, LIVE_CELLS),
             part(total.by_reference_bytes),
@@ -69,7 +68,6 @@ impl Summary {
         let why = self.tier_why.as_deref().unwrap_or_default();
         match self.tier {
             Tier::A => "tier A (BPF): pages are seen".to_owned(),
-            Tier::B => format!("tier B (tracepoints, without BPF): pages are not seen ({why})"),
             Tier::C => format!("tier C (same user, without BPF): {why}"),
             Tier::D => format!("tier D (no privilege over the process): {why}"),
         }
@@ -122,7 +120,7 @@ impl Report {
             append_rows(text, "process", &self.processes, false);
         }
         let is_whole = self.total.copied_bytes + self.total.unknown_bytes == 0;
-        if is_whole && self.total.file_bytes() > 0 && self.basis == Basis::Pages {
+        if is_whole && self.total.file_bytes() > 0 {
             text.push_str("\nNo file bytes were copied.\n");
         }
         if !self.findings.is_empty() {
@@ -137,46 +135,6 @@ impl Report {
             line(text, 6, &finding.evidence);
             line(text, 6, &format!("fix: {}", finding.fix));
         }
-        if self.basis == Basis::Calls {
-            self.append_not_known(text);
-        }
-    }
-
-    /// What a share by reference is called that no page proves.
-    const fn mark_of_likely(&self) -> &'static str {
-        match self.basis {
-            Basis::Pages => "",
-            Basis::Calls => ", likely",
-        }
-    }
-
-    /// The mark of a derived figure, where bytes by reference are one.
-    const fn mark(&self) -> &'static str {
-        match self.basis {
-            Basis::Pages => "",
-            Basis::Calls => "~",
-        }
-    }
-
-    fn append_not_known(&self, text: &mut String) {
-        text.push_str("\nhow it is known\n");
-        for (what, figure) in [("by reference", &self.by_reference), ("copied", &self.copied)] {
-            match figure {
-                Figure::Derived { from, .. } => line(text, 2, &format!("~ {what}: {from}")),
-                Figure::Measured(_) => {}
-                Figure::Unavailable(why) => line(text, 2, &format!("? {what}: {why}")),
-            }
-        }
-        text.push_str("\nnot known:\n");
-        line(
-            text,
-            2,
-            "Whose pages left, and by which connection: a tracepoint tells a packet's length and \
-             no more, so that a peer's shares are those of the whole process. The peer of a \
-             connection that was over before /proc was asked. Whether the kernel copied within \
-             sendfile or splice (kernel TLS that began before the watch, a file system without a \
-             page cache). What left again.",
-        );
     }
 
     fn append_total(&self, text: &mut String) {
@@ -188,20 +146,15 @@ impl Report {
             let part = |bytes: u64| share(bytes, all);
             let bar = bar(total.by_reference_bytes, all, BAR_CELLS);
             let reference = part(total.by_reference_bytes);
-            let (whole, likely) = (size(all), self.mark_of_likely());
-            push(text, format_args!("\n  {bar}  {reference} of {whole} by reference{likely}\n"));
-            let left = match self.basis {
-                Basis::Pages => "left by reference",
-                Basis::Calls => "left by reference, likely",
-            };
+            let whole = size(all);
+            push(text, format_args!("\n  {bar}  {reference} of {whole} by reference\n"));
             for (bytes, what) in [
-                (total.by_reference_bytes, left),
+                (total.by_reference_bytes, "left by reference"),
                 (total.copied_bytes, "were copied by the CPU"),
                 (total.unknown_bytes, "are of unknown making"),
             ] {
                 if bytes > 0 {
-                    let bytes = format!("{}{}", self.mark(), count(bytes));
-                    push(text, format_args!("  {bytes:>15} bytes {what}\n"));
+                    push(text, format_args!("  {:>15} bytes {what}\n", count(bytes)));
                 }
             }
         }
@@ -283,8 +236,6 @@ fn line(text: &mut String, indent: usize, words: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]
@@ -296,13 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_a_live_watch_fits_80_columns_where_it_says_likely_too() {
+    fn a_line_of_a_live_watch_fits_80_columns() {
         let context = crate::explain::context::Context::default();
         let evidence = crate::evidence::Evidence::default();
-        let mut report = Report::likely(&evidence, &[], &BTreeMap::new(), &context);
+        let mut report = Report::new(&evidence, &context);
         (report.total.by_reference_bytes, report.total.copied_bytes) = (999_000 << 10, 1 << 20);
         let summary = Summary {
-            tier: Tier::B,
+            tier: Tier::A,
             tier_why: None,
             seconds: 3600.0,
             looked_percent: None,
@@ -312,7 +263,7 @@ mod tests {
             counted: Vec::new(),
         };
         let line = summary.line();
-        assert!(line.contains("99.8 % by reference, likely"), "{line}");
+        assert!(line.contains("99.8 % by reference"), "{line}");
         assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
     }
 

@@ -8,32 +8,15 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::evidence::Evidence;
 use crate::explain::learning::Learning;
-use crate::explain::likely::Left;
 use crate::explain::outside::{Counted, Counters};
 use crate::explain::pace::Pace;
 use crate::explain::proc::{self, Status};
 pub use crate::explain::refusal::WatchError;
 use crate::explain::refusal::require_watchable;
 use crate::explain::report::{Report, Shortfall};
-use crate::permitted::Permitted;
-use crate::probe::{Probe, Sight};
-use crate::trace::{Seen, Trace};
+use crate::probe::{Probe, Sight, Tier};
 use crate::words::of;
-
-/// What the watcher is privileged to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Tier {
-    /// BPF and the kernel's types: where each page came from.
-    A,
-    /// Tracepoints: calls, and whether packets had pages, but not whose.
-    B,
-    /// The same user: counters of calls.
-    C,
-    /// Neither: names only.
-    D,
-}
 
 /// What was seen, for a reader.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -53,7 +36,7 @@ pub struct Summary {
     pub budget_percent: Option<f64>,
     /// Processes it followed, with the names of their programs.
     pub followed: Vec<(u32, String)>,
-    /// The judgement, in tiers A and B.
+    /// The judgement, in tier A.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
     /// What was counted, in the other tiers.
@@ -82,18 +65,16 @@ impl Summary {
 #[derive(Debug)]
 enum Eyes {
     Pages(Box<Probe>),
-    Calls { trace: Box<Trace>, why: String },
     Counters { counters: Counters, tier: Tier, why: String },
 }
 
 impl Eyes {
     /// The best that is permitted, and not better than `most`.
     fn of(process: u32, most: Tier) -> Self {
-        match Permitted::best(most, Sight::Sending) {
-            Permitted::Pages(probe) => Self::Pages(probe),
-            Permitted::Calls { trace, why } => Self::Calls { trace, why },
-            Permitted::Neither { why } => {
-                let may_count = most <= Tier::C && Counters::may_read(process);
+        match Probe::within(most, Sight::Sending) {
+            Ok(probe) => Self::Pages(probe),
+            Err(why) => {
+                let may_count = most != Tier::D && Counters::may_read(process);
                 let tier = if may_count { Tier::C } else { Tier::D };
                 Self::Counters { counters: Counters::default(), tier, why }
             }
@@ -189,7 +170,6 @@ impl Watch {
     pub const fn tier(&self) -> Tier {
         match self.eyes {
             Eyes::Pages(_) => Tier::A,
-            Eyes::Calls { .. } => Tier::B,
             Eyes::Counters { tier, .. } => tier,
         }
     }
@@ -199,7 +179,7 @@ impl Watch {
     pub fn tier_why(&self) -> Option<&str> {
         match &self.eyes {
             Eyes::Pages(_) => None,
-            Eyes::Calls { why, .. } | Eyes::Counters { why, .. } => Some(why),
+            Eyes::Counters { why, .. } => Some(why),
         }
     }
 
@@ -220,7 +200,7 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`WatchError::Probe`] or [`WatchError::Trace`] if these fail.
+    /// [`WatchError::Probe`] if the probe fails.
     pub fn look(&mut self) -> Result<(), WatchError> {
         let is_first = self.followed.is_empty();
         let seen = match &mut self.eyes {
@@ -230,12 +210,7 @@ impl Watch {
                 self.there = began(probe.followed()?);
                 Some(seen)
             }
-            Eyes::Calls { trace, .. } if !is_first => {
-                trace.look();
-                self.there = began(trace.living());
-                Some(trace.seen().evidence)
-            }
-            Eyes::Pages(_) | Eyes::Calls { .. } | Eyes::Counters { .. } => {
+            Eyes::Pages(_) | Eyes::Counters { .. } => {
                 self.follow_family(is_first)?;
                 None
             }
@@ -285,7 +260,6 @@ impl Watch {
                     probe.unfollow(process)?;
                 }
             }
-            Eyes::Calls { trace, .. } => trace.follow(process)?,
             Eyes::Counters { .. } => {}
         }
         self.there.insert(process, began);
@@ -314,24 +288,22 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`WatchError::Probe`] or [`WatchError::Trace`] if these fail.
+    /// [`WatchError::Probe`] if the probe fails.
     pub fn summary(&mut self) -> Result<Summary, WatchError> {
         self.look()?;
         let report = match &self.eyes {
             Eyes::Pages(probe) => {
                 let seen = probe.evidence()?;
-                Some(self.judge(&seen))
-            }
-            Eyes::Calls { trace, .. } => {
-                let seen = trace.seen();
-                Some(self.judge_calls(&seen))
+                self.learning.learn_interfaces(&seen);
+                self.learning.find_names(&seen);
+                Some(Report::new(&seen, &self.learning.context))
             }
             Eyes::Counters { .. } => None,
         };
         let looked = self.pace.as_ref().and_then(Pace::looked);
         let budget = self.pace.as_ref().filter(|_| looked.is_some()).map(Pace::budget);
         let counted = match &self.eyes {
-            Eyes::Pages(_) | Eyes::Calls { .. } => Vec::new(),
+            Eyes::Pages(_) => Vec::new(),
             Eyes::Counters { counters, .. } => {
                 counters.counted(|process| self.learning.context.program_of(process))
             }
@@ -346,26 +318,6 @@ impl Watch {
             report,
             counted,
         })
-    }
-
-    fn judge(&mut self, seen: &Evidence) -> Report {
-        self.learning.learn_interfaces(seen);
-        self.learning.find_names(seen);
-        Report::new(seen, &self.learning.context)
-    }
-
-    fn judge_calls(&mut self, seen: &Seen) -> Report {
-        let left: Vec<Left> = seen
-            .packets
-            .iter()
-            .map(|packets| Left {
-                process: packets.process,
-                interface: self.learning.interface_of(packets.process, &packets.interface),
-                paged_bytes: packets.paged_bytes,
-                linear_bytes: packets.linear_bytes,
-            })
-            .collect();
-        Report::likely(&seen.evidence, &left, &seen.connections, &self.learning.context)
     }
 }
 

@@ -149,7 +149,6 @@ fn across(row: &Row) -> Leg {
     let copies = format!("copied {}", figure(&row.sender_copies));
     let text = match &row.verdict {
         Verdict::ByReference { share, .. } => format!("by reference {}", percent(*share)),
-        Verdict::Likely { share, .. } => format!("likely by ref. {}", percent(*share)),
         Verdict::Mixed { share, .. } => format!("by ref. {}, {copies}", percent(*share)),
         Verdict::Copied { .. } => copies,
         Verdict::Unknown { .. } => "cannot be told".into(),

@@ -24,7 +24,6 @@ use crate::page::Group;
 const INK: RGBColor = RGBColor(1, 2, 3);
 const RULE: RGBColor = RGBColor(4, 5, 6);
 const REFERENCE: RGBColor = RGBColor(0x0b, 0x7a, 0x75);
-const LIKELY: RGBColor = RGBColor(0x1d, 0x4e, 0xd8);
 const MIXED: RGBColor = RGBColor(0x8a, 0x6d, 0x00);
 const COPIED: RGBColor = RGBColor(0xc2, 0x57, 0x0c);
 const UNKNOWN: RGBColor = RGBColor(0x6b, 0x72, 0x80);
@@ -147,7 +146,6 @@ fn short(order: &'static str) -> &'static str {
 fn color(verdict: &Verdict) -> RGBColor {
     match verdict {
         Verdict::ByReference { .. } => REFERENCE,
-        Verdict::Likely { .. } => LIKELY,
         Verdict::Mixed { .. } => MIXED,
         Verdict::Copied { .. } => COPIED,
         Verdict::Unknown { .. } => UNKNOWN,

@@ -10,4 +10,3 @@ mod senders;
 mod servers;
 mod site;
 mod sockets;
-mod tier_b;

@@ -75,13 +75,13 @@ fn of_copying(known: &Known<'_>) -> Option<Fate> {
 }
 
 /// What the kernel says of memory that was lent to it.
-pub(super) fn told(account: &Account) -> String {
+fn told(account: &Account) -> String {
     let (copied, done) = (count(account.zero_copy_copied), count(account.zero_copy_done));
     format!("the kernel reports that it copied {copied} of {done} lent bytes")
 }
 
 /// What the receiver counted.
-pub(super) fn received(known: &Known<'_>) -> Figure {
+fn received(known: &Known<'_>) -> Figure {
     let received = known.checked.receiver.as_ref().map_or(0, |receiver| receiver.bytes);
     Figure::Derived {
         value: float(received) / float(known.case.bytes),

@@ -3,7 +3,6 @@
 use super::*;
 use crate::compare::order::{Account, Resident, Used};
 use crate::compare::report::{Cache, Link};
-use crate::compare::seen::Packets;
 use crate::evidence::{Lent, Origin, Pages};
 
 const PAYLOAD: u64 = 1_000_000;
@@ -162,67 +161,6 @@ fn without_a_probe_copying_calls_are_known_and_sendfile_is_not() {
         tcp(Method::ZeroCopySend, &told).verdict.to_string(),
         "copied: the kernel reports that it copied 600,000 of 1,000,000 lent bytes"
     );
-}
-
-/// Of what tracepoints saw: payload in packets with pages, and without.
-fn traced(method: Method, checked: &Run, paged_bytes: u64, linear_bytes: u64) -> Row {
-    let packets = Packets { paged_bytes, linear_bytes, why: "no BPF".into() };
-    let seen = Seen { packets: Some(packets), calls: called(method), ..Seen::default() };
-    judged(&case(Pair::FileToTcp, Some(Link::Veth), method), checked, Ok(&seen))
-}
-
-fn called(method: Method) -> Vec<(String, u64, u64)> {
-    vec![(method.name().into(), 3, PAYLOAD)]
-}
-
-#[test]
-fn packets_with_pages_make_a_reference_likely_and_those_without_are_copies() {
-    // A third of the packets left in calls of the sender's own.
-    let row = traced(Method::Sendfile, &run(1), PAYLOAD / 3, 66);
-    let why = "packets left with pages; whose is seen by BPF alone".to_owned();
-    assert_eq!(row.verdict, Verdict::Likely { share: 1.0, why });
-    assert_eq!(row.verdict.to_string().split(':').next(), Some("likely by reference 100 %"));
-    assert!(matches!(row.by_reference_bytes, Figure::Derived { value: 1_000_000.0, .. }));
-    assert_eq!((row.sender_copies.value(), row.by_reference_inode), (Some(0.0), None));
-    // Faults are not seen.
-    assert_eq!(row.crossings.value(), Some(6.0));
-    assert!(matches!(&row.besides.watched_gb_per_s, Figure::Unavailable(why) if why == "no BPF"));
-
-    let row = traced(Method::Splice, &run(1), 0, PAYLOAD / 3);
-    assert!(matches!(row.verdict, Verdict::Copied { .. }), "{}", row.verdict);
-    assert_eq!((row.sender_copies.value(), row.by_reference_bytes.value()), (Some(1.0), Some(0.0)));
-
-    let row = traced(Method::Sendfile, &run(1), 0, 0);
-    assert!(matches!(row.verdict, Verdict::Unknown { .. }), "{}", row.verdict);
-    let Figure::Unavailable(why) = row.sender_copies else { panic!("{:?}", row.sender_copies) };
-    assert_eq!(why, "no packet left in a call of the sender's own");
-}
-
-#[test]
-fn of_lent_memory_the_kernels_own_word_stands_above_packets_with_pages() {
-    let mut told = run(1);
-    (told.sender.zero_copy_done, told.sender.zero_copy_copied) = (PAYLOAD, PAYLOAD);
-    let row = traced(Method::ZeroCopySend, &told, PAYLOAD, 0);
-    assert_eq!(
-        row.verdict.to_string(),
-        "copied: the kernel reports that it copied 1,000,000 of 1,000,000 lent bytes"
-    );
-    assert_eq!((row.sender_copies.value(), row.by_reference_bytes.value()), (Some(1.0), Some(0.0)));
-    // It had told of a tenth when the last call returned, and had copied all of that.
-    (told.sender.zero_copy_done, told.sender.zero_copy_copied) = (PAYLOAD / 10, PAYLOAD / 10);
-    let row = traced(Method::ZeroCopySend, &told, PAYLOAD, 0);
-    assert!(matches!(row.verdict, Verdict::Copied { .. }), "{}", row.verdict);
-    assert_eq!((row.sender_copies.value(), row.by_reference_bytes.value()), (Some(1.0), Some(0.0)));
-    told.sender.zero_copy_copied = 0;
-    let row = traced(Method::ZeroCopySend, &told, PAYLOAD, 0);
-    assert!(matches!(row.verdict, Verdict::Likely { share: 1.0, .. }), "{}", row.verdict);
-    let row = traced(Method::ZeroCopySend, &told, 0, PAYLOAD);
-    assert_eq!(row.sender_copies.value(), Some(1.0));
-    // A kernel that says nothing of it leaves it open.
-    let row = traced(Method::UringSendZc, &run(1), PAYLOAD, 0);
-    assert!(matches!(row.verdict, Verdict::Unknown { .. }), "{}", row.verdict);
-    let row = traced(Method::UringSendZc, &run(1), 0, PAYLOAD);
-    assert!(matches!(row.verdict, Verdict::Copied { .. }), "{}", row.verdict);
 }
 
 #[test]

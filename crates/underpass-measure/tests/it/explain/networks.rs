@@ -5,11 +5,11 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use underpass_measure::explain::reasons::Reason;
 use underpass_measure::explain::report::Report;
-use underpass_measure::explain::watch::{Tier, Watch};
+use underpass_measure::explain::watch::Watch;
 use underpass_testkit::network::Link;
 use underpass_testkit::payload::pattern;
 use underpass_testkit::require;
-use underpass_testkit::skip::Capability::{Program, Root, Tracepoints};
+use underpass_testkit::skip::Capability::{Program, Root};
 
 use crate::explain::made::totals;
 use crate::explain::site::{Site, reasons};
@@ -73,14 +73,14 @@ impl Drop for Taker {
     }
 }
 
-fn sent_by_both(tier: Tier, links: &[&Link; 2]) -> Report {
+fn sent_by_both(links: &[&Link; 2]) -> Report {
     let site = Site::new(&[("a.bin", &pattern(0..LEN))]);
     let mut command = Command::new("python3");
     command.args(["-c", SENDERS]);
     let command = site.started_here(&mut command).stderr(Stdio::inherit());
     let mut senders = command.stdin(Stdio::piped()).spawn().unwrap();
     let orders: ChildStdin = senders.stdin.take().unwrap();
-    let mut watch = Watch::start_within(senders.id(), tier).unwrap();
+    let mut watch = Watch::start(senders.id()).unwrap();
     let mut takers = links.map(Taker::start);
     for (link, taker) in links.iter().zip(&mut takers) {
         writeln!(&orders, "{} {}", link.near().network(), taker.line()).unwrap();
@@ -100,15 +100,10 @@ fn an_interface_is_not_taken_for_that_of_the_same_index_in_another_network() {
     let links = [&require!(Link::veth()), &require!(Link::veth_without_scatter_gather())];
     let indices = links.map(|link| link.near().interface_index().unwrap());
     assert_eq!(indices[0], indices[1]);
-    for tier in [Tier::A, Tier::B] {
-        if tier == Tier::B {
-            require!(Tracepoints);
-        }
-        let is_whole = |report: &Report| totals(report).iter().sum::<u64>() >= 2 * LEN;
-        let report = tried(|| sent_by_both(tier, &links), is_whole);
-        assert_eq!(totals(&report), [LEN, LEN, 0, 0], "tier {tier:?}");
-        assert_eq!(reasons(&report), [(Reason::R5, LEN)], "tier {tier:?}");
-        let evidence = &report.findings[0].evidence;
-        assert!(evidence.contains("by near, whose tx-scatter-gather is off"), "{evidence}");
-    }
+    let is_whole = |report: &Report| totals(report).iter().sum::<u64>() >= 2 * LEN;
+    let report = tried(|| sent_by_both(&links), is_whole);
+    assert_eq!(totals(&report), [LEN, LEN, 0, 0]);
+    assert_eq!(reasons(&report), [(Reason::R5, LEN)]);
+    let evidence = &report.findings[0].evidence;
+    assert!(evidence.contains("by near, whose tx-scatter-gather is off"), "{evidence}");
 }

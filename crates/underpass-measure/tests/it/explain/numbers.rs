@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use underpass_measure::explain::report::Report;
-use underpass_measure::explain::watch::{Summary, Tier, Watch, WatchError};
+use underpass_measure::explain::watch::{Summary, Watch, WatchError};
+use underpass_measure::probe::Tier;
 use underpass_measure::probe::{Probe, Sight};
 use underpass_testkit::payload::pattern;
-use underpass_testkit::skip::Capability::{Program, RealProcessor, Root, Tracepoints};
+use underpass_testkit::skip::Capability::{Program, RealProcessor, Root};
 use underpass_testkit::{require, wait};
 
 use crate::explain::made::totals;
@@ -184,21 +185,15 @@ fn name_of(summary: &Summary, number: u32) -> &str {
 fn a_strangers_bytes_and_name_are_not_those_of_the_child_that_had_its_number() {
     require!(Root);
     require!(Program("python3"));
-    for tier in [Tier::A, Tier::B] {
-        if tier == Tier::B {
-            require!(Tracepoints);
-        }
-        let once = || given_again(tier);
-        let is_whole = |(summary, ..): &(Summary, Site, u32)| {
-            totals(summary.report.as_ref().unwrap()).iter().sum::<u64>() >= LEN
-        };
-        let (summary, site, number) = tried(once, is_whole);
-        let report = summary.report.as_ref().unwrap();
-        assert_eq!(totals(report), [LEN, 0, 0, 0], "tier {tier:?}");
-        assert_eq!(rows(&report.files), [(site.name("a.bin").as_str(), LEN, 0)]);
-        let name = name_of(&summary, number);
-        assert!(name.starts_with("python3"), "{name} in tier {tier:?}");
-    }
+    let is_whole = |(summary, ..): &(Summary, Site, u32)| {
+        totals(summary.report.as_ref().unwrap()).iter().sum::<u64>() >= LEN
+    };
+    let (summary, site, number) = tried(|| given_again(Tier::A), is_whole);
+    let report = summary.report.as_ref().unwrap();
+    assert_eq!(totals(report), [LEN, 0, 0, 0]);
+    assert_eq!(rows(&report.files), [(site.name("a.bin").as_str(), LEN, 0)]);
+    let name = name_of(&summary, number);
+    assert!(name.starts_with("python3"), "{name}");
 }
 
 #[test]
@@ -260,8 +255,7 @@ if sys.stdin.readline().strip() == 'thread':
 become()
 ";
 
-/// Has a pipe where the file was, and gives what it writes there to the socket that is left: no
-/// call that makes a pipe is recorded in tier B.
+/// Has a pipe where the file was, and gives what it writes there to the socket that is left.
 const AFTER: &str = "
 import os
 while os.memfd_create('below') < 49:
@@ -278,27 +272,24 @@ os.read(100, 1)
 fn a_process_that_becomes_another_program_is_followed_and_its_files_are_those_of_the_new_one() {
     require!(Root);
     require!(Program("python3"));
-    for (tier, order) in [(Tier::A, "first"), (Tier::A, "thread"), (Tier::B, "thread")] {
-        if tier == Tier::B {
-            require!(Tracepoints);
-        }
+    for order in ["first", "thread"] {
         let (report, site) = tried(
-            || became_another(tier, order),
+            || became_another(order),
             |(report, _)| totals(report).iter().sum::<u64>() >= LEN + 50_000,
         );
-        assert_eq!(totals(&report), [LEN, 0, 0, 50_000], "tier {tier:?}, {order}");
+        assert_eq!(totals(&report), [LEN, 0, 0, 50_000], "{order}");
         assert_eq!(rows(&report.files), [(site.name("a.bin").as_str(), LEN, 0)]);
     }
 }
 
-fn became_another(tier: Tier, order: &str) -> (Report, Site) {
+fn became_another(order: &str) -> (Report, Site) {
     let (site, listener) = (site(), TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     let mut command = Command::new("python3");
     command.arg("-c").arg(format!("{ORDERS}{BEFORE}"));
     command.arg(listener.local_addr().unwrap().port().to_string()).arg(AFTER);
     let command = site.started_here(&mut command).stderr(Stdio::inherit());
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    let mut watch = Watch::start_within(child.id(), tier).unwrap();
+    let mut watch = Watch::start(child.id()).unwrap();
     writeln!(child.stdin.as_ref().unwrap(), "{order}").unwrap();
     let mut peer = taken(&listener, LEN);
     watch.look().unwrap();
