@@ -1,8 +1,11 @@
-/* The least a server can do to send a file: one connection after the other, a head with
- * MSG_MORE, then sendfile(2) until the file has left. The row beside which CPU per byte of a
- * real server is read.
+/* The least a server can do to send a file over keep-alive connections: recv(2), the head,
+ * sendfile(2) until the file has left. The floor of `bench serve`.
  *
- *     cc -O2 -o server server.c && ./server PORT ROOT
+ *     cc -O2 -o server server.c && ./server PORT ROOT CORK
+ *
+ * With CORK 1 the head and the body leave under TCP_CORK, as nginx sends with tcp_nopush; with 0
+ * the head goes with MSG_MORE and the body as sendfile makes it. A file stays open from its first
+ * request on, as with nginx's open_file_cache. Sockets are blocking: one response at a time.
  *
  * Knows GET of regular files only, answers nothing else, and trusts its client. */
 #define _GNU_SOURCE
@@ -15,63 +18,83 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Reads up to the empty line that ends a request. Returns 0 when the client has gone. */
-static int read_request(int client, char *request, size_t size) {
-    size_t have = 0;
-    while (have < size - 1) {
-        ssize_t n = recv(client, request + have, size - 1 - have, 0);
-        if (n <= 0)
-            return 0;
-        have += (size_t)n;
-        request[have] = 0;
-        if (strstr(request, "\r\n\r\n"))
-            return 1;
-    }
-    return 0;
+static struct {
+    char path[PATH_MAX];
+    int file;
+    off_t size;
+} kept = {.file = -1};
+
+static void open_kept(const char *root, const char *path) {
+    char name[2 * PATH_MAX];
+    struct stat status;
+    if (kept.file >= 0 && strcmp(kept.path, path) == 0)
+        return;
+    if (kept.file >= 0)
+        close(kept.file);
+    snprintf(name, sizeof name, "%s%s", root, path);
+    kept.file = open(name, O_RDONLY | O_CLOEXEC);
+    if (kept.file < 0 || fstat(kept.file, &status) < 0)
+        err(1, "%s", name);
+    kept.size = status.st_size;
+    strcpy(kept.path, path);
 }
 
-/* Sends one file. Returns 0 when the connection cannot go on. */
-static int answer(int client, const char *root, const char *path) {
-    char name[PATH_MAX], head[128];
-    snprintf(name, sizeof name, "%s%s", root, path);
-    int file = open(name, O_RDONLY | O_CLOEXEC);
-    struct stat status;
-    if (file < 0 || fstat(file, &status) < 0)
-        err(1, "%s", name);
+/* Reads one request, which comes whole, and answers it. Returns 0 when the client has gone. */
+static int answer(int client, const char *root, int corks) {
+    char request[4096], path[PATH_MAX], head[128];
+    int on = 1, off = 0;
+    ssize_t n = recv(client, request, sizeof request - 1, 0);
+    if (n <= 0)
+        return 0;
+    request[n] = 0;
+    if (sscanf(request, "GET %4095s ", path) != 1)
+        return 0;
+    open_kept(root, path);
     int len = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %lld\r\n\r\n",
-                       (long long)status.st_size);
-    int alive = send(client, head, (size_t)len, MSG_MORE | MSG_NOSIGNAL) == len;
+                       (long long)kept.size);
+    if (corks)
+        setsockopt(client, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+    int alive = send(client, head, (size_t)len, MSG_NOSIGNAL | (corks ? 0 : MSG_MORE)) == len;
     off_t at = 0;
-    while (alive && at < status.st_size)
-        alive = sendfile(client, file, &at, (size_t)(status.st_size - at)) > 0;
-    close(file);
+    while (alive && at < kept.size)
+        alive = sendfile(client, kept.file, &at, (size_t)(kept.size - at)) > 0;
+    if (corks)
+        setsockopt(client, IPPROTO_TCP, TCP_CORK, &off, sizeof off);
     return alive;
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3)
-        errx(2, "usage: server PORT ROOT");
+    if (argc != 4)
+        errx(2, "usage: server PORT ROOT CORK");
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    int set = epoll_create1(EPOLL_CLOEXEC);
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_port = htons((unsigned short)atoi(argv[1])),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 16) < 0)
+    if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 1024) < 0)
         err(1, "port %s", argv[1]);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, ready[64];
+    epoll_ctl(set, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
-        char request[4096], path[PATH_MAX];
-        int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        if (client < 0)
-            err(1, "accept");
-        setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        while (read_request(client, request, sizeof request) &&
-               sscanf(request, "GET %4095s ", path) == 1 && answer(client, argv[2], path)) {
+        int count = epoll_wait(set, ready, 64, -1);
+        for (int i = 0; i < count; i++) {
+            int client = ready[i].data.fd;
+            if (client == listener) {
+                event.data.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+                if (event.data.fd < 0)
+                    err(1, "accept");
+                setsockopt(event.data.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+                epoll_ctl(set, EPOLL_CTL_ADD, event.data.fd, &event);
+            } else if (!answer(client, argv[2], argv[3][0] == '1')) {
+                close(client);
+            }
         }
-        close(client);
     }
 }

@@ -23,7 +23,7 @@ use underpass_testkit::server::Server;
 use super::load::Asking;
 use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
-use super::{cpu, files, http, stats};
+use super::{Run, cpu, files, http, stats, turns};
 
 const HALF: Quantity = Quantity { name: "p50 ms", better: Better::Less, decimals: 3 };
 const TAIL: Quantity = Quantity { name: "p99 ms", better: Better::Less, decimals: 3 };
@@ -39,35 +39,23 @@ const PERIOD: Duration = Duration::from_millis(1);
 
 const HOT_BYTES: u64 = 4 << 10;
 
-/// How long and on whom.
+/// How long.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
-    /// How often each server is measured.
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
+pub(super) struct Options {
     /// How long the hot client asks, in seconds.
-    #[arg(long, default_value_t = 8.0)]
+    #[arg(long, default_value_t = 4.0)]
     seconds: f64,
-    /// The servers; the first is what the others are compared with.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "nginx,nginx-threads,underpass"
-    )]
-    servers: Vec<Peer>,
 }
 
 impl Options {
-    /// Just enough to see that everything still works.
-    pub(crate) fn smoke(mut self) -> Self {
-        (self.rounds, self.seconds) = (1, 2.5);
-        self
+    /// In a smoke run, just enough to see that everything still works.
+    pub(super) fn fitting(self, is_smoke: bool) -> Self {
+        if is_smoke { Self { seconds: 2.5 } } else { self }
     }
 }
 
 /// Runs the bench.
-pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
+pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     let dir = files::scratch()?;
     let mut disk = Disk::new(FileSystem::Ext4, 128 << 20).map_err(|m| anyhow!("{}", m.why()))?;
     // Larger than what can be read in the time.
@@ -76,22 +64,25 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     let (_, hot) = files::patterned(disk.path(), "hot", HOT_BYTES)?;
     let (_, cold) = files::patterned(disk.path(), "cold", cold_bytes)?;
     cpu::pin_here(cpu::ASKING)?;
-    for _ in 0..options.rounds {
-        for peer in &options.servers {
+    let mut peers = vec![Peer::Nginx, Peer::NginxThreads];
+    peers.extend(run.builds()?.into_iter().map(Peer::Underpass));
+    run.retain(&mut peers, Peer::name)?;
+    for round in 0..run.rounds {
+        for peer in turns(&peers, round) {
             disk.throttle_reads(READS_BYTES_PER_S).map_err(|m| anyhow!("{}", m.why()))?;
             let server = peer.start(disk.path(), dir.path())?;
             http::verify(server.address(), "/hot", &hot)?;
             Disk::evict(&cold)?;
-            let measured = measure(&server, seconds, &cold, report, peer.name());
+            let measured = measure(&server, seconds, &cold, &mut run.report, peer.name());
             // A server that waits for the disk cannot stop before it has it.
             disk.release_reads();
             measured?;
             server.stop()?;
         }
     }
-    let whos: Vec<&str> = options.servers.iter().map(|peer| peer.name()).collect();
+    let whos: Vec<&str> = peers.iter().map(Peer::name).collect();
     let title = format!("hot 4 KiB at 1 kHz, {} s", options.seconds);
-    report.table(CASE, &title, &whos, &[HALF, TAIL, MAX, FLOW]);
+    run.report.table(CASE, &title, &whos, &[TAIL, HALF, MAX, FLOW]);
     Ok(())
 }
 
@@ -123,7 +114,8 @@ fn measure(
     Ok(())
 }
 
-/// Reads until the other half of the socket is shut down; returns the bytes that came.
+/// Reads until the other half of the socket is shut down, which may reset the connection; returns
+/// the bytes that came.
 fn count(mut stream: TcpStream) -> u64 {
     let (mut buffer, mut sum) = (vec![0; 1 << 16], 0);
     while let Ok(n @ 1..) = stream.read(&mut buffer) {

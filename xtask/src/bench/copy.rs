@@ -1,38 +1,37 @@
-//! `bench copy`: `underpass copy` beside what people use for the same.
+//! `bench copy`: `underpass copy` and what people use for the same.
 //!
-//! A file to a TCP socket, by nc and by socat with its own buffer and with one of 1 MiB, to a
-//! reader on the other CPU that discards in the kernel; and a file to a file, by cp. Each is a
-//! whole run of a program, its start and end included.
+//! A file to a TCP socket, by a C loop around sendfile(2) under `TCP_CORK`, by nc and by socat
+//! with its own buffer and with one of 1 MiB, to a reader on the other CPU that discards in the
+//! kernel; and a file to a file, by cp. Each is a whole run of a program, its start and end
+//! included.
 
 mod between;
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use rustix::net::RecvFlags;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use super::report::{FLOW, PRICE, Report};
-use super::{cpu, files, peers};
+use super::cpu::Spent;
+use super::drain::{self, Reading};
+use super::peers::{Build, compile};
+use super::report::{FLOW, PRICE};
+use super::{Run, cpu, files, turns};
 
-/// How much, and how often.
+/// How much.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
-    /// How often each program is run.
-    #[arg(long, default_value_t = 5)]
-    rounds: u32,
+pub(super) struct Options {
     /// Size of the file, in MiB.
     #[arg(long, default_value_t = 4096)]
     mib: u64,
     /// Measure one of the two parts only.
     #[arg(long, value_enum)]
-    only: Option<Part>,
+    part: Option<Part>,
 }
 
 /// What is measured.
@@ -45,163 +44,123 @@ enum Part {
 }
 
 impl Options {
-    /// Just enough to see that everything still works.
-    pub(crate) fn smoke(mut self) -> Self {
-        (self.rounds, self.mib) = (1, 3);
-        self
+    /// In a smoke run, just enough to see that everything still works.
+    pub(super) fn fitting(self, is_smoke: bool) -> Self {
+        if is_smoke { Self { mib: 3, ..self } } else { self }
     }
 }
 
 /// Who sends a file to a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Sender {
+    CorkedLoop,
     SocatLarge,
     Nc,
     Socat,
-    Underpass,
+    Underpass(Build),
 }
 
 impl Sender {
-    const ALL: [Self; 4] = [Self::SocatLarge, Self::Nc, Self::Socat, Self::Underpass];
-
-    const fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
+            Self::CorkedLoop => "C loop corked",
             Self::SocatLarge => "socat -b 1048576",
             Self::Nc => "nc",
             Self::Socat => "socat",
-            Self::Underpass => "underpass copy",
+            Self::Underpass(build) => build.name,
         }
     }
 
-    fn command(self, path: &Path, to: SocketAddr) -> Result<Command> {
+    /// The command that sends the file; `scratch` is a directory for what has to be compiled.
+    fn command(&self, path: &Path, to: SocketAddr, scratch: &Path) -> Result<Command> {
         let file = path.display();
-        let (program, arguments): (PathBuf, Vec<String>) = match self {
-            Self::SocatLarge | Self::Socat => {
-                let mut arguments = vec!["-u".to_owned()];
-                if self == Self::SocatLarge {
-                    arguments.extend(["-b".to_owned(), "1048576".to_owned()]);
-                }
-                arguments.extend([format!("OPEN:{file},rdonly"), format!("TCP:{to}")]);
-                ("socat".into(), arguments)
-            }
-            Self::Nc => {
-                ("nc".into(), vec!["-N".into(), to.ip().to_string(), to.port().to_string()])
-            }
-            Self::Underpass => (
-                peers::underpass()?,
-                vec!["copy".into(), "-q".into(), file.to_string(), format!("tcp://{to}")],
-            ),
+        let socat = |options: &[&str]| -> Result<Command> {
+            let mut command = cpu::pinned("socat")?;
+            command.arg("-u").args(options);
+            command.args([format!("OPEN:{file},rdonly"), format!("TCP:{to}")]);
+            Ok(command)
         };
-        let mut command = cpu::pinned(cpu::SERVING, program)?;
-        command.args(arguments).stdout(Stdio::null());
-        command.stdin(if self == Self::Nc { File::open(path)?.into() } else { Stdio::null() });
+        let mut command = match self {
+            Self::CorkedLoop => {
+                let mut command = cpu::pinned(compile("sendfile-loop/sendfile.c", scratch)?)?;
+                let len = path.metadata()?.len();
+                command.arg(path).args([len.to_string(), to.port().to_string()]);
+                // Once, not evicted, corked, without a head.
+                command.args(["0", "0", "1", "0"]);
+                command
+            }
+            Self::SocatLarge => socat(&["-b", "1048576"])?,
+            Self::Socat => socat(&[])?,
+            Self::Nc => {
+                let mut command = cpu::pinned("nc")?;
+                command.args(["-N".to_owned(), to.ip().to_string(), to.port().to_string()]);
+                command
+            }
+            Self::Underpass(build) => {
+                let mut command = build.command("copy")?;
+                command.arg("-q").arg(path).arg(format!("tcp://{to}"));
+                command
+            }
+        };
+        command.stdout(Stdio::null());
+        command.stdin(if *self == Self::Nc { File::open(path)?.into() } else { Stdio::null() });
         Ok(command)
+    }
+
+    /// One run: what came, and what the program took.
+    fn send(&self, path: &Path, scratch: &Path, reading: Reading) -> Result<(Vec<u8>, Spent)> {
+        let (address, reader) = drain::port(reading)?;
+        let mut command = self.command(path, address, scratch)?;
+        let start = Instant::now();
+        let child = command.spawn().with_context(|| format!("{} does not start", self.name()))?;
+        let (count, came) = reader.finish()?;
+        let wall = start.elapsed();
+        let len = path.metadata()?.len();
+        ensure!(count == len, "{} sent {count} of {len} bytes", self.name());
+        Ok((came, Spent { cpu: cpu::end(child)?, wall }))
     }
 }
 
 /// Runs the bench.
-pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
+pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     let dir = files::scratch()?;
     cpu::pin_here(cpu::ASKING)?;
-    let bytes = options.mib << 20;
-    let (path, _) = files::patterned(dir.path(), "data", bytes)?;
-    if options.only != Some(Part::Files) {
-        to_tcp(options, (dir.path(), &path), bytes, report)?;
+    let (path, _) = files::patterned(dir.path(), "data", options.mib << 20)?;
+    if options.part != Some(Part::Files) {
+        to_tcp(&path, dir.path(), run)?;
     }
-    let Options { rounds, mib, .. } = options;
-    report.line(&format!("{mib} MiB, {rounds} rounds, median (worst) and ratio to the first row"));
-    report.line("");
-    if options.only != Some(Part::Files) {
-        let senders = Sender::ALL.map(Sender::name);
-        report.table("tcp", "file to TCP", &senders, &[FLOW, PRICE]);
-    }
-    if options.only == Some(Part::Tcp) {
-        return Ok(());
-    }
-    between::run(dir.path(), &path, bytes, options.rounds, report)
-}
-
-fn to_tcp(
-    options: &Options,
-    (dir, path): (&Path, &Path),
-    bytes: u64,
-    report: &mut Report,
-) -> Result<()> {
-    verify(dir)?;
-    for round in 0..options.rounds as usize {
-        for i in 0..Sender::ALL.len() {
-            let Some(sender) = Sender::ALL.get((i + round) % Sender::ALL.len()) else { continue };
-            files::warm(path)?;
-            let (took, used) = send(*sender, path, bytes)?;
-            book(report, "tcp", sender.name(), bytes, took, used);
-        }
+    if options.part != Some(Part::Tcp) {
+        between::run(dir.path(), &path, run)?;
     }
     Ok(())
 }
 
-fn book(
-    report: &mut Report,
-    case: &'static str,
-    who: &'static str,
-    bytes: u64,
-    took: Duration,
-    used: Duration,
-) {
-    #[expect(clippy::cast_precision_loss, reason = "files of some GiB")]
-    let gigabytes = bytes as f64 / 1e9;
-    report.sample(case, who, FLOW, gigabytes / took.as_secs_f64());
-    report.sample(case, who, PRICE, used.as_secs_f64() / gigabytes);
-}
-
-/// One run: how long until the reader had everything, and the program's CPU time.
-fn send(sender: Sender, path: &Path, bytes: u64) -> Result<(Duration, Duration)> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let mut command = sender.command(path, listener.local_addr()?)?;
-    let start = Instant::now();
-    let child = command.spawn().with_context(|| format!("{} does not start", sender.name()))?;
-    let (stream, _) = listener.accept()?;
-    let (mut room, mut taken) = (vec![0; 1 << 20], 0);
-    loop {
-        let (_, n) = rustix::io::retry_on_intr(|| {
-            rustix::net::recv(&stream, room.as_mut_slice(), RecvFlags::TRUNC)
-        })?;
-        if n == 0 {
-            break;
+fn to_tcp(path: &Path, scratch: &Path, run: &mut Run) -> Result<()> {
+    let mut senders = vec![Sender::CorkedLoop, Sender::SocatLarge, Sender::Nc, Sender::Socat];
+    senders.extend(run.builds()?.into_iter().map(Sender::Underpass));
+    run.retain(&mut senders, Sender::name)?;
+    verify(&senders, scratch)?;
+    for round in 0..run.rounds {
+        for sender in turns(&senders, round) {
+            run.warm(path, sender.name())?;
+            let (_, spent) = sender.send(path, scratch, Reading::Discard)?;
+            run.report.moved("tcp", sender.name(), path.metadata()?.len(), spent);
         }
-        taken += n as u64;
     }
-    let took = start.elapsed();
-    // nc waits for this end to close, too.
-    drop(stream);
-    ensure!(taken == bytes, "{} sent {taken} of {bytes} bytes", sender.name());
-    Ok((took, end(child)?))
-}
-
-/// Waits until it has ended well; its CPU time, in ticks of 10 ms.
-fn end(mut child: std::process::Child) -> Result<Duration> {
-    let pid = Pid::from_child(&child);
-    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
-    // proc(5): utime and stime, of all threads, those that have ended among them.
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
-    let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').skip(11).take(2);
-    let ticks = fields.map(str::parse::<u64>).sum::<Result<u64, _>>().context("stat")?;
-    let status = child.wait()?;
-    ensure!(status.success(), "it ended with {status}");
-    Ok(Duration::from_millis(ticks * 10))
+    let whos: Vec<&str> = senders.iter().map(Sender::name).collect();
+    let title = format!("file of {} MiB to TCP", path.metadata()?.len() >> 20);
+    run.report.table("tcp", &title, &whos, &[PRICE, FLOW]);
+    Ok(())
 }
 
 /// Whether every sender sends what is in the file.
-fn verify(dir: &Path) -> Result<()> {
-    let (path, mut file) = files::patterned(dir, "small", 1_048_579)?;
+fn verify(senders: &[Sender], scratch: &Path) -> Result<()> {
+    let (path, mut file) = files::patterned(scratch, "small", 1_048_579)?;
     let mut expected = Vec::new();
     file.read_to_end(&mut expected)?;
-    for sender in Sender::ALL {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let child = sender.command(&path, listener.local_addr()?)?.spawn()?;
-        let mut got = Vec::new();
-        listener.accept()?.0.read_to_end(&mut got)?;
-        end(child)?;
-        ensure!(got == expected, "{} sent something else", sender.name());
+    for sender in senders {
+        let (came, _) = sender.send(&path, scratch, Reading::Keep)?;
+        ensure!(came == expected, "{} sent something else", sender.name());
     }
     Ok(())
 }

@@ -1,17 +1,19 @@
-//! Which CPU a process runs on, and how much of it a process has used.
+//! Which CPU a process runs on, and how much CPU time it has used.
 //!
-//! utime and stime of /proc/PID/stat have the resolution of the clock tick, 10 ms; schedstat
-//! counts nanoseconds on the CPU, kernel work included, and is read here, for every thread of a
-//! process and of its children.
+//! utime and stime in /proc/PID/stat are in clock ticks of 10 ms. A process's CPU clock counts
+//! nanoseconds, kernel work and threads that have ended included, and can be read until the
+//! process has been waited for.
 //!
-//! Source: sched_setaffinity(2), `Documentation/scheduler/sched-stats.rst` (/proc/PID/schedstat),
-//! proc(5).
+//! Source: sched_setaffinity(2); clock_getcpuclockid(3); proc_pid_stat(5).
 
 use std::fs;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use nix::time::{ClockId, clock_getcpuclockid};
+use nix::unistd::Pid;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Where the server or the sender runs.
@@ -20,8 +22,8 @@ pub(crate) const SERVING: usize = 0;
 /// Where the client or the reader runs.
 pub(crate) const ASKING: usize = 1;
 
-/// Binds the calling thread, and threads it starts afterwards, to one CPU. On a machine with
-/// one CPU both sides share it, which the record says.
+/// Binds the calling thread, and threads it starts afterwards, to one CPU. If the machine has
+/// only one CPU, both sides share it; the record shows how many there are.
 pub(crate) fn pin_here(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu % count()?);
@@ -34,26 +36,75 @@ pub(crate) fn count() -> Result<usize> {
     Ok(list.lines().filter(|line| line.starts_with("processor")).count().max(1))
 }
 
-/// A command that starts a program bound to one CPU.
-pub(crate) fn pinned(cpu: usize, program: impl AsRef<std::ffi::OsStr>) -> Result<Command> {
+/// A command that starts a program bound to the CPU of servers and senders.
+pub(crate) fn pinned(program: impl AsRef<std::ffi::OsStr>) -> Result<Command> {
     let mut command = Command::new("taskset");
-    command.args(["-c", &(cpu % count()?).to_string()]).arg(program);
+    command.args(["-c", &(SERVING % count()?).to_string()]).arg(program);
     Ok(command)
 }
 
-/// CPU time used so far by a process, its threads and its descendants.
-pub(crate) fn used_by(process: u32) -> Result<Duration> {
-    let mut nanos = 0;
-    for id in family(process)? {
-        let tasks = format!("/proc/{id}/task");
-        for task in fs::read_dir(&tasks).with_context(|| tasks.clone())? {
-            let file = task?.path().join("schedstat");
-            let line = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-            let on_cpu = line.split(' ').next().context("schedstat is empty")?;
-            nanos += on_cpu.parse::<u64>().context("schedstat does not start with a number")?;
-        }
+/// What a piece of work took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spent {
+    pub cpu: Duration,
+    pub wall: Duration,
+}
+
+impl Spent {
+    /// The share of one CPU that was used.
+    pub(crate) fn busy(self) -> f64 {
+        self.cpu.as_secs_f64() / self.wall.as_secs_f64()
     }
-    Ok(Duration::from_nanos(nanos))
+}
+
+/// Measures what a process and its descendants use from now on.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    process: u32,
+    used: Duration,
+    start: Instant,
+}
+
+impl Meter {
+    pub(crate) fn start(process: u32) -> Result<Self> {
+        Ok(Self { process, used: used_by(process)?, start: Instant::now() })
+    }
+
+    pub(crate) fn stop(self) -> Result<Spent> {
+        let wall = self.start.elapsed();
+        Ok(Spent { cpu: used_by(self.process)?.saturating_sub(self.used), wall })
+    }
+}
+
+/// Waits until a process has ended well; returns the CPU time of its whole life.
+pub(crate) fn end(mut child: Child) -> Result<Duration> {
+    let pid = rustix::process::Pid::from_child(&child);
+    // It stays a zombie, whose clock can still be read.
+    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+    let used = clock_of(child.id())?;
+    let status = child.wait()?;
+    ensure!(status.success(), "it ended with {status}");
+    Ok(used)
+}
+
+/// CPU time used so far by a process and its descendants.
+fn used_by(process: u32) -> Result<Duration> {
+    family(process)?.into_iter().map(clock_of).sum()
+}
+
+fn clock_of(process: u32) -> Result<Duration> {
+    let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(process)?))
+        .with_context(|| format!("the CPU clock of process {process}"))?;
+    read(clock)
+}
+
+/// CPU time used by the calling thread.
+pub(crate) fn used_here() -> Result<Duration> {
+    read(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn read(clock: ClockId) -> Result<Duration> {
+    Ok(clock.now()?.into())
 }
 
 /// A process and its descendants, from the parent field of /proc/PID/stat.
@@ -82,17 +133,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_family_is_a_process_with_its_children_and_their_cpu_time_grows() {
-        let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+    fn a_meter_counts_children_and_a_family_is_a_process_with_its_children() {
+        let script = "sh -c 'while :; do :; done' & wait";
+        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
         let found = family(std::process::id()).unwrap();
         assert!(found.contains(&child.id()) && found.contains(&std::process::id()));
         assert!(!found.contains(&1));
-        let before = used_by(child.id()).unwrap();
-        let grown = underpass_testkit::wait::until(Duration::from_secs(10), || {
-            (used_by(child.id()).unwrap() > before).then_some(())
+        let grown = underpass_testkit::wait::until(Duration::from_secs(60), || {
+            let (own, all) = (clock_of(child.id()).unwrap(), used_by(child.id()).unwrap());
+            (all > own + Duration::from_millis(50)).then_some(())
         });
-        child.kill().unwrap();
+        for id in family(child.id()).unwrap() {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
         child.wait().unwrap();
-        assert!(grown.is_some(), "{before:?}");
+        assert!(grown.is_some());
+    }
+
+    #[test]
+    fn the_time_of_a_program_that_has_ended_is_finer_than_a_tick_and_failure_is_told() {
+        let used = end(Command::new("true").spawn().unwrap()).unwrap();
+        assert!(!used.is_zero(), "{used:?}");
+        end(Command::new("false").spawn().unwrap()).unwrap_err();
     }
 }

@@ -1,19 +1,20 @@
-//! The reading ends of the transfer bench: they take what comes and cost the sender nothing.
+//! The reading ends: they take what comes and cost the sender nothing.
 //!
-//! A reader runs in a thread of its own on the other CPU. TCP is discarded in the kernel
-//! (`MSG_TRUNC`), a pipe is spliced to /dev/null; a Unix socket knows neither and is read. For
-//! the one checked transfer everything is read and kept.
+//! A reader runs in a thread on the other CPU. TCP is discarded in the kernel (`MSG_TRUNC`), a
+//! pipe is spliced to /dev/null; a Unix socket can do neither and is read. For the one checked
+//! transfer everything is read and kept.
 //!
 //! Source: tcp(7), `MSG_TRUNC`; splice(2).
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
+use rustix::io::retry_on_intr;
 use rustix::net::RecvFlags;
 use rustix::pipe::SpliceFlags;
 
@@ -51,87 +52,93 @@ pub(crate) enum Reading {
 
 /// A running reader. Ends with its stream.
 #[derive(Debug)]
-pub(crate) struct Reader(JoinHandle<io::Result<Vec<u8>>>);
+pub(crate) struct Reader(JoinHandle<io::Result<(u64, Vec<u8>)>>);
 
 impl Reader {
-    /// Waits for the end of the stream and returns what was kept.
-    pub(crate) fn finish(self) -> Result<Vec<u8>> {
+    /// Waits for the end of the stream; returns how many bytes came, and those that were kept.
+    pub(crate) fn finish(self) -> Result<(u64, Vec<u8>)> {
         let end = self.0.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?;
         end.context("the reader failed")
     }
 }
 
-/// Opens a stream whose other end is read, and the reader.
-pub(crate) fn tcp(reading: Reading) -> Result<(TcpStream, Reader)> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let sender = TcpStream::connect(listener.local_addr()?)?;
-    sender.set_nodelay(true)?;
-    let (receiver, _) = listener.accept()?;
-    Ok((sender, start(receiver, reading, discard_tcp)))
+/// Opens a stream whose other end is read, and the reader; `None` for a file.
+pub(crate) fn open(kind: Kind, reading: Reading) -> Result<Option<(OwnedFd, Reader)>> {
+    let (sender, receiver): (OwnedFd, OwnedFd) = match kind {
+        Kind::File => return Ok(None),
+        Kind::Tcp => {
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            let sender = TcpStream::connect(listener.local_addr()?)?;
+            sender.set_nodelay(true)?;
+            (sender.into(), listener.accept()?.0.into())
+        }
+        Kind::Unix => {
+            let (sender, receiver) = UnixStream::pair()?;
+            (sender.into(), receiver.into())
+        }
+        Kind::Pipe => {
+            let (receiver, sender) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            rustix::pipe::fcntl_setpipe_size(&sender, CALL_BYTES)?;
+            (sender, receiver)
+        }
+    };
+    let reader = start(move || read(receiver, kind, reading));
+    Ok(Some((sender, reader)))
 }
 
 /// Opens a port that accepts one connection and reads it, for a sender in another process.
-pub(crate) fn port() -> Result<(u16, Reader)> {
+pub(crate) fn port(reading: Reading) -> Result<(SocketAddr, Reader)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let port = listener.local_addr()?.port();
-    let accept_and_discard = |listener: &mut TcpListener| discard_tcp(&mut listener.accept()?.0);
-    let reader = std::thread::spawn(move || on_reading_cpu(listener, accept_and_discard));
-    Ok((port, Reader(reader)))
+    let address = listener.local_addr()?;
+    let accept_and_read = move || read(listener.accept()?.0.into(), Kind::Tcp, reading);
+    Ok((address, start(accept_and_read)))
 }
 
-/// As [`tcp`], over a pair of Unix sockets.
-pub(crate) fn unix(reading: Reading) -> Result<(UnixStream, Reader)> {
-    let (sender, receiver) = UnixStream::pair()?;
-    Ok((sender, start(receiver, reading, discard_reading)))
+fn start(read: impl FnOnce() -> io::Result<(u64, Vec<u8>)> + Send + 'static) -> Reader {
+    Reader(std::thread::spawn(move || {
+        cpu::pin_here(cpu::ASKING).map_err(io::Error::other)?;
+        read()
+    }))
 }
 
-/// As [`tcp`], over a pipe.
-pub(crate) fn pipe(reading: Reading) -> Result<(OwnedFd, Reader)> {
-    let (receiver, sender) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    rustix::pipe::fcntl_setpipe_size(&sender, CALL_BYTES)?;
-    Ok((sender, start(File::from(receiver), reading, discard_pipe)))
+fn read(receiver: OwnedFd, kind: Kind, reading: Reading) -> io::Result<(u64, Vec<u8>)> {
+    if reading == Reading::Keep {
+        let mut kept = Vec::new();
+        File::from(receiver).read_to_end(&mut kept)?;
+        return Ok((kept.len() as u64, kept));
+    }
+    let came = match kind {
+        Kind::Tcp => discard(&receiver)?,
+        Kind::Pipe => {
+            let null = File::options().write(true).open("/dev/null")?;
+            let splice = || {
+                rustix::pipe::splice(&receiver, None, &null, None, CALL_BYTES, SpliceFlags::MOVE)
+            };
+            sum_until_zero(splice)?
+        }
+        Kind::Unix | Kind::File => {
+            let mut room = vec![0; CALL_BYTES];
+            sum_until_zero(|| rustix::io::read(&receiver, &mut room))?
+        }
+    };
+    Ok((came, Vec::new()))
 }
 
-fn start<R: Read + Send + 'static>(
-    receiver: R,
-    reading: Reading,
-    discard: fn(&mut R) -> io::Result<Vec<u8>>,
-) -> Reader {
-    let read = if reading == Reading::Keep { keep } else { discard };
-    Reader(std::thread::spawn(move || on_reading_cpu(receiver, read)))
+/// Discards in the kernel what a TCP connection sends; returns how many bytes came.
+pub(crate) fn discard(socket: impl AsFd) -> io::Result<u64> {
+    let mut room = vec![0; CALL_BYTES];
+    let flags = RecvFlags::TRUNC;
+    sum_until_zero(|| rustix::net::recv(&socket, room.as_mut_slice(), flags).map(|(_, n)| n))
 }
 
-fn on_reading_cpu<R>(
-    mut receiver: R,
-    read: impl FnOnce(&mut R) -> io::Result<Vec<u8>>,
-) -> io::Result<Vec<u8>> {
-    cpu::pin_here(cpu::ASKING).map_err(io::Error::other)?;
-    read(&mut receiver)
-}
-
-fn keep<R: Read>(receiver: &mut R) -> io::Result<Vec<u8>> {
-    let mut kept = Vec::new();
-    receiver.read_to_end(&mut kept)?;
-    Ok(kept)
-}
-
-fn discard_reading<R: Read>(receiver: &mut R) -> io::Result<Vec<u8>> {
-    let mut buffer = vec![0; CALL_BYTES];
-    while receiver.read(&mut buffer)? > 0 {}
-    Ok(Vec::new())
-}
-
-fn discard_tcp(receiver: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut buffer = vec![0; CALL_BYTES];
-    while rustix::net::recv(&*receiver, &mut buffer, RecvFlags::TRUNC)?.1 > 0 {}
-    Ok(Vec::new())
-}
-
-fn discard_pipe(receiver: &mut File) -> io::Result<Vec<u8>> {
-    let null = File::options().write(true).open("/dev/null")?;
-    let flags = SpliceFlags::MOVE;
-    while rustix::pipe::splice(&*receiver, None, &null, None, CALL_BYTES, flags)? > 0 {}
-    Ok(Vec::new())
+fn sum_until_zero(mut call: impl FnMut() -> rustix::io::Result<usize>) -> io::Result<u64> {
+    let mut sum = 0;
+    loop {
+        match retry_on_intr(&mut call)? {
+            0 => return Ok(sum),
+            n => sum += n as u64,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -141,19 +148,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_keeping_reader_returns_every_byte_and_a_discarding_one_none() {
+    fn a_keeping_reader_returns_every_byte_and_a_discarding_one_counts_them() {
         for (reading, kept) in [(Reading::Keep, &b"abc"[..]), (Reading::Discard, b"")] {
-            let (mut sender, reader) = tcp(reading).unwrap();
-            sender.write_all(b"abc").unwrap();
-            drop(sender);
-            assert_eq!(reader.finish().unwrap(), kept);
-            let (mut sender, reader) = unix(reading).unwrap();
-            sender.write_all(b"abc").unwrap();
-            drop(sender);
-            assert_eq!(reader.finish().unwrap(), kept);
-            let (sender, reader) = pipe(reading).unwrap();
-            File::from(sender).write_all(b"abc").unwrap();
-            assert_eq!(reader.finish().unwrap(), kept);
+            for kind in [Kind::Tcp, Kind::Unix, Kind::Pipe] {
+                let (sender, reader) = open(kind, reading).unwrap().unwrap();
+                File::from(sender).write_all(b"abc").unwrap();
+                assert_eq!(reader.finish().unwrap(), (3, kept.to_vec()), "{kind:?}");
+            }
         }
     }
 }

@@ -1,14 +1,18 @@
 //! The files that are served and sent.
 //!
 //! The byte at `i` is `i % 251`: 251 is prime to page, pipe and buffer sizes, so a shifted or
-//! repeated piece cannot pass for the right one. They lie in the target directory, which is on
+//! repeated piece cannot pass for the right one. They are in the target directory, which is on
 //! a disk; a temporary directory may be in memory, where no page is ever cold.
+//!
+//! Source: preadv2(2), `RWF_NOWAIT`: fails or reads less where the page cache lacks the data.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IoSliceMut, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::workspace;
 
@@ -36,15 +40,29 @@ pub(crate) fn patterned(dir: &Path, name: &str, len_bytes: u64) -> Result<(PathB
     Ok((path.clone(), File::open(path)?))
 }
 
-/// Reads a file once, so that what follows meets it in the page cache: pages are evicted behind
-/// one's back.
-pub(crate) fn warm(path: &Path) -> Result<()> {
-    io::copy(&mut File::open(path)?, &mut io::sink())?;
-    Ok(())
+/// Makes sure that all of a file is in the page cache, and reads what is not: the kernel may
+/// evict pages at any time. Returns how many times it had to read.
+pub(crate) fn warm(path: &Path) -> Result<u32> {
+    let (file, mut room) = (File::open(path)?, vec![0; 1 << 20]);
+    let (len, mut at, mut reads) = (file.metadata()?.len(), 0, 0);
+    while at < len {
+        match preadv2(&file, &mut [IoSliceMut::new(&mut room)], at, ReadWriteFlags::NOWAIT) {
+            Ok(n @ 1..) => at += n as u64,
+            Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP) => {
+                let n = file.read_at(&mut room, at)?;
+                ensure!(n > 0, "{} ended at {at} of {len} bytes", path.display());
+                (at, reads) = (at + n as u64, reads + 1);
+            }
+            Err(errno) => return Err(io::Error::from(errno).into()),
+        }
+    }
+    Ok(reads)
 }
 
 #[cfg(test)]
 mod tests {
+    use underpass_testkit::disk::Disk;
+
     use super::*;
 
     #[test]
@@ -55,5 +73,14 @@ mod tests {
         let bytes = std::fs::read(path).unwrap();
         assert_eq!(bytes.len() as u64, len);
         assert!(bytes.iter().enumerate().all(|(i, &byte)| usize::from(byte) == i % 251));
+    }
+
+    #[test]
+    fn a_file_that_was_evicted_is_read_back_and_then_found_warm() {
+        let dir = scratch().unwrap();
+        let (path, file) = patterned(dir.path(), "a", 3 << 20).unwrap();
+        Disk::evict(&file).unwrap();
+        assert!(warm(&path).unwrap() > 0);
+        assert_eq!(warm(&path).unwrap(), 0);
     }
 }

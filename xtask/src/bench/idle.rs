@@ -7,104 +7,103 @@
 //!
 //! Source: `Documentation/filesystems/proc.rst` (smaps_rollup, Anonymous).
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use underpass_testkit::server::Server;
 use underpass_testkit::wait;
 
+use super::load::Asking;
 use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
-use super::{cpu, files, http};
+use super::{Run, cpu, files, http, turns};
 
-pub(super) const KEPT: Quantity =
-    Quantity { name: "KiB/connection", better: Better::Less, decimals: 2 };
-pub(super) const TOTAL: Quantity =
-    Quantity { name: "MiB in all", better: Better::Neither, decimals: 1 };
-pub(super) const ALIVE: Quantity =
-    Quantity { name: "answered", better: Better::Neither, decimals: 0 };
+const KEPT: Quantity = Quantity { name: "KiB/connection", better: Better::Less, decimals: 2 };
+const TOTAL: Quantity = Quantity { name: "MiB in all", better: Better::Neither, decimals: 1 };
+const ALIVE: Quantity = Quantity { name: "answered", better: Better::Neither, decimals: 0 };
 
-pub(super) const CASE: &str = "idle";
+const CASE: &str = "idle";
 
 /// The file that each connection has fetched once.
 const BODY_BYTES: u64 = 1024;
 
-/// A server may give memory back late; it is looked at until it has been the same this often.
+/// A server may give memory back late; it has settled when it is the same so many times.
 const STEADY_LOOKS: u32 = 100;
 
-/// How many connections and to whom.
+/// How many connections.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
+pub(super) struct Options {
     /// Open connections.
     #[arg(long, default_value_t = 10_000)]
     connections: u32,
-    /// How often each server is started and measured.
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
-    /// The servers; the first is what the others are compared with.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "nginx,underpass")]
-    servers: Vec<Peer>,
 }
 
 impl Options {
-    /// Just enough to see that everything still works.
-    pub(crate) fn smoke(mut self) -> Self {
-        (self.rounds, self.connections) = (1, 50);
-        self
+    /// In a smoke run, just enough to see that everything still works.
+    pub(super) fn fitting(self, is_smoke: bool) -> Self {
+        if is_smoke { Self { connections: 50 } } else { self }
     }
 }
 
 /// Runs the bench.
-pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
-    let Options { connections, rounds, servers } = options;
-    allow_descriptors(u64::from(*connections) + 1000)?;
+pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
+    let connections = options.connections;
+    allow_descriptors(u64::from(connections) + 1000)?;
     let dir = files::scratch()?;
     let root = dir.path().join("root");
     std::fs::create_dir(&root)?;
     let (_, file) = files::patterned(&root, "a", BODY_BYTES)?;
     cpu::pin_here(cpu::ASKING)?;
-    for _ in 0..*rounds {
-        for peer in servers {
+    let mut peers = vec![Peer::Nginx];
+    peers.extend(run.builds()?.into_iter().map(Peer::Underpass));
+    run.retain(&mut peers, Peer::name)?;
+    for round in 0..run.rounds {
+        for peer in turns(&peers, round) {
             let server = peer.start(&root, dir.path())?;
             http::verify(server.address(), "/a", &file)?;
-            let before = anonymous_kib(server.id())?;
-            let mut open = Vec::new();
-            for i in 0..*connections {
-                let mut client = TcpStream::connect(server.address())
-                    .with_context(|| format!("connection {i} to {}", server.address()))?;
-                fetch(&mut client).with_context(|| format!("connection {i}"))?;
-                open.push(client);
-            }
-            let after = settled(server.id())?;
-            let alive = open.iter_mut().filter_map(|client| fetch(client).ok()).count();
-            let kept_kib = after.saturating_sub(before);
-            sample(report, peer.name(), *connections, kept_kib, u32::try_from(alive)?)?;
-            drop(open);
+            let open = || {
+                let mut asking = Asking::new(server.address(), "/a", BODY_BYTES)?;
+                asking.ask_and_wait().map(|()| asking)
+            };
+            measure(&mut run.report, peer.name(), &server, connections, open, |asking| {
+                asking.ask_and_wait()
+            })?;
             server.stop()?;
         }
     }
-    let whos: Vec<&str> = servers.iter().map(|peer| peer.name()).collect();
-    let title = format!("{connections} idle connections, {rounds} rounds");
-    report.table(CASE, &title, &whos, &[KEPT, TOTAL, ALIVE]);
+    let whos: Vec<&str> = peers.iter().map(Peer::name).collect();
+    print(&mut run.report, connections, &whos);
     Ok(())
 }
 
-/// Notes what connections have cost one server, and how many of them it still answered.
-pub(super) fn sample(
+/// Opens connections and keeps what memory they have cost, and how many still answer.
+pub(super) fn measure<C>(
     report: &mut Report,
     who: &str,
+    server: &Server,
     connections: u32,
-    kept_kib: u64,
-    alive: u32,
+    open: impl Fn() -> Result<C>,
+    is_alive: impl Fn(&mut C) -> Result<()>,
 ) -> Result<()> {
+    let before = anonymous_kib(server.id())?;
+    let mut all = Vec::new();
+    for i in 0..connections {
+        all.push(open().with_context(|| format!("{who}, connection {i}"))?);
+    }
+    let kept_kib = settled(server.id())?.saturating_sub(before);
+    let alive = all.iter_mut().filter_map(|one| is_alive(one).ok()).count();
     let kept = f64::from(u32::try_from(kept_kib)?);
     report.sample(CASE, who, KEPT, kept / f64::from(connections));
     report.sample(CASE, who, TOTAL, kept / 1024.0);
-    report.sample(CASE, who, ALIVE, f64::from(alive));
+    report.sample(CASE, who, ALIVE, f64::from(u32::try_from(alive)?));
     Ok(())
+}
+
+/// Prints what [`measure`] has kept.
+pub(super) fn print(report: &mut Report, connections: u32, whos: &[&str]) {
+    report.table(CASE, &format!("{connections} idle connections"), whos, &[KEPT, TOTAL, ALIVE]);
 }
 
 /// Raises the limit that the servers started from here inherit.
@@ -122,25 +121,8 @@ pub(super) fn allow_descriptors(wanted: u64) -> Result<()> {
     Ok(())
 }
 
-/// One request and its whole response on an open connection.
-fn fetch(client: &mut TcpStream) -> Result<()> {
-    client.write_all(&http::get("/a"))?;
-    let mut received = Vec::new();
-    loop {
-        let mut buffer = [0; 4096];
-        let n = client.read(&mut buffer)?;
-        ensure!(n > 0, "the server closed it");
-        received.extend_from_slice(buffer.get(..n).unwrap_or_default());
-        let Some(head) = http::parse_head(&received) else { continue };
-        ensure!(head.status == 200, "status {}", head.status);
-        if (received.len() - head.len_bytes) as u64 >= head.content_length.unwrap_or_default() {
-            return Ok(());
-        }
-    }
-}
-
 /// Anonymous memory of a process and its descendants, in KiB.
-pub(super) fn anonymous_kib(process: u32) -> Result<u64> {
+fn anonymous_kib(process: u32) -> Result<u64> {
     let mut sum = 0;
     for id in cpu::family(process)? {
         let path = format!("/proc/{id}/smaps_rollup");
@@ -152,8 +134,8 @@ pub(super) fn anonymous_kib(process: u32) -> Result<u64> {
     Ok(sum)
 }
 
-/// Anonymous memory once it stands still.
-pub(super) fn settled(process: u32) -> Result<u64> {
+/// Anonymous memory once it stays the same.
+fn settled(process: u32) -> Result<u64> {
     let (mut last, mut looks) = (anonymous_kib(process)?, 0);
     let steady = wait::until(Duration::from_secs(30), || {
         let now = anonymous_kib(process);

@@ -262,7 +262,9 @@ impl Asking {
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         let connection = Connection { socket, state: State::Idle };
-        let (request, buffer) = (http::get(path), vec![0; DISCARD_BYTES]);
+        let room_bytes = usize::try_from(body_bytes).unwrap_or(DISCARD_BYTES);
+        let buffer = vec![0; room_bytes.clamp(FIRST_BYTES, DISCARD_BYTES)];
+        let request = http::get(path);
         Ok(Self { connection, request, body_bytes, buffer })
     }
 

@@ -1,11 +1,15 @@
 //! `cargo xtask bench`: the project's measurements, each against its competitors in one run.
 //!
-//! A bench runs in a network namespace of its own, so that loopback there has `cubic` (the
-//! default `bbr` paces loopback and makes sendfile look slow) and nobody else's traffic, and
-//! nothing has to be restored afterwards. It also builds and runs an optimised build of itself:
-//! figures of a debug build are never shown. `--smoke` skips both, because it measures nothing;
-//! it shows that every bench still runs.
+//! A bench runs in a network namespace made for it: loopback there has `cubic` (the default
+//! `bbr` paces loopback and makes sendfile look slow) and no other traffic, and nothing has to be
+//! restored afterwards. It also builds and runs an optimised build of itself: figures of a debug
+//! build are never shown. `--smoke` does neither, because it measures nothing; it shows that
+//! every bench still runs.
+//!
+//! Competitors take turns within each round, in an order that rotates. Figures of different runs
+//! must not be compared; the ratios within one may.
 
+mod all;
 mod cold;
 mod copy;
 mod cpu;
@@ -25,12 +29,14 @@ mod watching;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 
 use crate::workspace;
+use peers::Build;
 use report::Report;
 
 /// Set in the environment of the optimised, isolated half.
@@ -42,6 +48,10 @@ const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 /// `tcp_allowed_congestion_control`.
 const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 
+/// Thousands of connections a second leave as many ports in TIME_WAIT; with the usual 28,232
+/// ports connect(2) has to search for a free one, which would be charged to the relay.
+const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
 /// The names of the benches, as the command line has them.
 pub(crate) const NAMES: [&str; 7] =
     ["serve", "idle", "cold", "transfer", "watching", "relay", "copy"];
@@ -49,15 +59,25 @@ pub(crate) const NAMES: [&str; 7] =
 /// Those that limit a disk or look into the kernel.
 pub(crate) const NAMES_OF_ROOT: [&str; 2] = ["cold", "watching"];
 
-/// Measures this workspace beside its competitors.
+/// Measures this workspace against its competitors.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
     bench: Bench,
+    /// How many times each competitor takes its turn.
+    #[arg(long, global = true, default_value_t = 7)]
+    rounds: u32,
+    /// An `underpass` of an earlier commit: it takes part in every round, and the ratio of this
+    /// workspace's to it is printed.
+    #[arg(long, global = true, value_name = "PATH")]
+    old: Option<PathBuf>,
+    /// Only these competitors, named as in the tables; ratios are to the first row left.
+    #[arg(long, global = true, value_delimiter = ',', value_name = "NAME")]
+    only: Vec<String>,
     /// Only shows that the bench runs: tiny sizes, one round, a debug build.
     #[arg(long, global = true)]
     smoke: bool,
-    /// Leaves the run in `bench/runs/<date>-<NAME>/`.
+    /// Leaves the run in `bench/runs/<NAME>/`; NAME starts with the date.
     #[arg(long, global = true, value_name = "NAME", conflicts_with = "smoke")]
     record: Option<String>,
 }
@@ -76,46 +96,97 @@ enum Bench {
     Watching(watching::Options),
     /// TCP relays: bulk, small round trips, new connections.
     Relay(relay::Options),
-    /// Files to sockets and to files, beside socat, nc and cp.
+    /// Files to sockets and to files, compared with a C loop, socat, nc and cp.
     Copy(copy::Options),
+    /// Every bench that the README quotes, one after the other; those that `--record DATE` has
+    /// already recorded are left out, so an interrupted run is continued.
+    All,
 }
 
-/// Runs one bench, first moving to an optimised build in a namespace of its own.
+/// What every bench is given.
+#[derive(Debug)]
+struct Run {
+    rounds: u32,
+    old: Option<PathBuf>,
+    only: Vec<String>,
+    report: Report,
+}
+
+impl Run {
+    /// The builds of `underpass` that take part.
+    fn builds(&self) -> Result<Vec<Build>> {
+        Build::all(self.old.as_deref())
+    }
+
+    /// Leaves out whom `--only` does not name.
+    fn retain<T>(&self, all: &mut Vec<T>, name: impl Fn(&T) -> &'static str) -> Result<()> {
+        all.retain(|one| self.only.is_empty() || self.only.iter().any(|only| only == name(one)));
+        ensure!(!all.is_empty(), "--only leaves no competitor");
+        Ok(())
+    }
+
+    /// Makes sure that a file is in the page cache; `who` is next.
+    fn warm(&mut self, path: &Path, who: &str) -> Result<()> {
+        let reads = files::warm(path)?;
+        if reads > 0 {
+            let line = format!(
+                "parts of {} were evicted and read back before {who}'s turn",
+                path.file_name().unwrap_or_default().display()
+            );
+            self.report.line(&line);
+        }
+        Ok(())
+    }
+}
+
+/// All of them, beginning with another one in each round.
+fn turns<T>(all: &[T], round: u32) -> impl Iterator<Item = &T> {
+    all.iter().cycle().skip(round as usize % all.len().max(1)).take(all.len())
+}
+
+/// Runs one bench, first moving to an optimised build in a network namespace made for it.
 pub(crate) fn run(options: Options) -> Result<()> {
+    let Options { bench, rounds, old, only, smoke: is_smoke, record } = options;
     let is_isolated = std::env::var_os(ISOLATED).is_some();
-    if !options.smoke && !is_isolated {
+    if !is_smoke && !is_isolated {
         return isolate();
     }
-    if options.smoke {
+    if is_smoke {
         println!("figures of a smoke run mean nothing and are not shown");
         let mut build = workspace::cargo();
         let status = build.args(["build", "--quiet", "--package=underpass-cli"]).status()?;
         ensure!(status.success(), "the command underpass does not build");
     } else {
         fs::write(CONGESTION_CONTROL, "cubic").context(CONGESTION_CONTROL)?;
+        fs::write(PORTS, "1024 65535").context(PORTS)?;
     }
-    let mut report = Report::new(options.smoke);
+    // A smoke run has no earlier build; the same one shows that an earlier one would take part.
+    let same = is_smoke.then(|| std::env::current_exe().map(|me| me.with_file_name(peers::NEW)));
+    let old = old.or(same.transpose()?);
+    let rounds = if is_smoke { 1 } else { rounds };
+    let mut run = Run { rounds, old, only, report: Report::new(is_smoke) };
     // Others who work on the same CPUs spoil every figure; ratios suffer least.
-    report.line(&format!("load average before: {}", report::load_average()?));
-    match options.bench {
-        Bench::Serve(serve) if options.smoke => serve::run(&serve.smoke(), true, &mut report),
-        Bench::Serve(serve) => serve::run(&serve, false, &mut report),
-        Bench::Idle(idle) if options.smoke => idle::run(&idle.smoke(), &mut report),
-        Bench::Idle(idle) => idle::run(&idle, &mut report),
-        Bench::Cold(cold) if options.smoke => cold::run(&cold.smoke(), &mut report),
-        Bench::Cold(cold) => cold::run(&cold, &mut report),
-        Bench::Transfer(all) if options.smoke => transfer::run(&all.smoke(), &mut report),
-        Bench::Transfer(all) => transfer::run(&all, &mut report),
-        Bench::Watching(all) if options.smoke => watching::run(&all.smoke(), true, &mut report),
-        Bench::Watching(all) => watching::run(&all, false, &mut report),
-        Bench::Relay(all) if options.smoke => relay::run(&all.smoke(), &mut report),
-        Bench::Relay(all) => relay::run(&all, &mut report),
-        Bench::Copy(all) if options.smoke => copy::run(&all.smoke(), &mut report),
-        Bench::Copy(all) => copy::run(&all, &mut report),
+    run.report.line(&format!(
+        "load average before: {}; {rounds} rounds: median (worst), ratio to the first row: median \
+         (least to greatest of the rounds); servers and senders on CPU {}, clients and readers on \
+         CPU {}",
+        report::load_average()?,
+        cpu::SERVING % cpu::count()?,
+        cpu::ASKING % cpu::count()?
+    ));
+    match bench {
+        Bench::Serve(options) => serve::run(&options.fitting(is_smoke), &mut run),
+        Bench::Idle(options) => idle::run(&options.fitting(is_smoke), &mut run),
+        Bench::Cold(options) => cold::run(&options.fitting(is_smoke), &mut run),
+        Bench::Transfer(options) => transfer::run(&options.fitting(is_smoke), &mut run),
+        Bench::Watching(options) => watching::run(&options.fitting(is_smoke), &mut run),
+        Bench::Relay(options) => relay::run(&options.fitting(is_smoke), &mut run),
+        Bench::Copy(options) => copy::run(&options.fitting(is_smoke), &mut run),
+        Bench::All => return all::run(run.old.as_deref(), is_smoke, record.as_deref()),
     }?;
-    if let Some(name) = options.record {
+    if let Some(name) = record {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
-        report.record(&name, &format!("cargo xtask {}", arguments.join(" ")))?;
+        run.report.record(&name, &format!("cargo xtask {}", arguments.join(" ")))?;
     }
     Ok(())
 }
@@ -146,4 +217,16 @@ fn isolate() -> Result<()> {
     command.args(["--", "sh", "-c", r#"ip link set lo up && exec "$0" "$@""#]).arg(program);
     command.args(std::env::args_os().skip(1)).env(ISOLATED, "1");
     Err(command.exec()).context("unshare(1), of package util-linux")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_begin_with_another_one_in_each_round_and_leave_no_one_out() {
+        let round = |n| turns(&['a', 'b', 'c'], n).collect::<String>();
+        assert_eq!([round(0), round(1), round(5)], ["abc", "bca", "cab"]);
+        assert_eq!(turns(&[0; 0], 3).count(), 0);
+    }
 }

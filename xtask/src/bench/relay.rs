@@ -2,31 +2,36 @@
 //!
 //! Every relay has the same target, which runs here: it discards what a connection sends
 //! (`MSG_TRUNC`, so that the relay is what is measured) or echoes it, as the first byte says.
-//! The relay has one CPU, client and target share the other. The C loop only shows what splice
+//! The relay has one CPU; client and target share the other. The C loop only shows what splice
 //! can do: it knows one direction and one connection.
 //!
-//! Source: tcp(7), `MSG_TRUNC`; HAProxy, configuration manual, `option splice-auto`.
+//! New connections come in groups. With one at a time the relay sleeps between the steps of each,
+//! and what is counted is how fast two CPUs wake each other; the target's threads are there
+//! beforehand for the same reason.
+//!
+//! Source: HAProxy, configuration manual, `option splice-auto`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
-use rustix::net::RecvFlags;
+use clap::Args;
 use underpass_testkit::server::{Server, free_address};
 
-use super::report::{Better, FLOW, PRICE, Quantity, Report};
-use super::{cpu, files, peers, relay_idle};
-use crate::workspace;
+use super::cpu::Meter;
+use super::peers::{Build, compile, fill_in};
+use super::report::{BUSY, Better, FLOW, PRICE, Quantity, Report};
+use super::{Run, cpu, drain, files, relay_idle, turns};
 
-const TRIPS: Quantity = Quantity { name: "trips/s", better: Better::More, decimals: 0 };
 const TRIP: Quantity = Quantity { name: "CPU us/trip", better: Better::Less, decimals: 2 };
-const OPENED: Quantity = Quantity { name: "conn/s", better: Better::More, decimals: 0 };
+const TRIPS: Quantity = Quantity { name: "trips/s", better: Better::More, decimals: 0 };
 const OPENING: Quantity = Quantity { name: "CPU us/conn", better: Better::Less, decimals: 2 };
+const OPENED: Quantity = Quantity { name: "conn/s", better: Better::More, decimals: 0 };
 
 /// A connection that begins so is read and thrown away.
 const DISCARD: u8 = b'd';
@@ -40,29 +45,31 @@ const FILE_BYTES: u64 = 64 << 20;
 /// Connections that a relay has room for while it moves bytes.
 const ROOM: u32 = 2000;
 
+/// New connections at a time.
+const GROUP: usize = 16;
+
 /// A proxy that takes part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Relay {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Relay {
     /// HAProxy in TCP mode with `option splice-auto`.
     Haproxy,
     /// A C loop around splice(2).
     SpliceLoop,
-    /// `underpass relay`, from this workspace.
-    Underpass,
+    Underpass(Build),
 }
 
 impl Relay {
-    pub(super) const fn name(self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Haproxy => "haproxy",
             Self::SpliceLoop => "C splice loop",
-            Self::Underpass => "underpass",
+            Self::Underpass(build) => build.name,
         }
     }
 
     /// Starts it, with room for `connections` at a time.
     pub(super) fn start(
-        self,
+        &self,
         target: SocketAddr,
         scratch: &Path,
         connections: u32,
@@ -70,27 +77,24 @@ impl Relay {
         let address = free_address()?;
         let mut command = match self {
             Self::Haproxy => {
-                let template = workspace::root().join("bench/compare/haproxy/haproxy.cfg");
-                let text = fs::read_to_string(&template)
-                    .with_context(|| template.display().to_string())?
-                    .replace("@LISTEN@", &address.to_string())
-                    .replace("@TARGET@", &target.to_string())
-                    .replace("@CONNECTIONS@", &connections.to_string());
-                let file = scratch.join("haproxy.cfg");
-                fs::write(&file, text)?;
-                let mut command = cpu::pinned(cpu::SERVING, "haproxy")?;
-                command.args(["-db", "-q", "-f"]).arg(file);
+                let words = [
+                    ("@LISTEN@", address.to_string()),
+                    ("@TARGET@", target.to_string()),
+                    ("@CONNECTIONS@", connections.to_string()),
+                ];
+                let mut command = cpu::pinned("haproxy")?;
+                command.args(["-db", "-q", "-f"]);
+                command.arg(fill_in("haproxy/haproxy.cfg", &words, scratch)?);
                 command
             }
             Self::SpliceLoop => {
-                let program = peers::compile("splice-loop/relay.c", scratch)?;
-                let mut command = cpu::pinned(cpu::SERVING, program)?;
+                let mut command = cpu::pinned(compile("splice-loop/relay.c", scratch)?)?;
                 command.arg(address.port().to_string()).arg(target.port().to_string());
                 command
             }
-            Self::Underpass => {
-                let mut command = cpu::pinned(cpu::SERVING, peers::underpass()?)?;
-                command.arg("relay").arg(address.to_string()).arg(target.to_string());
+            Self::Underpass(build) => {
+                let mut command = build.command("relay")?;
+                command.arg(address.to_string()).arg(target.to_string());
                 command.args(["--workers", "1", "--log", "off"]);
                 command
             }
@@ -100,74 +104,66 @@ impl Relay {
     }
 }
 
-/// How long and through whom.
+/// How much and for how long.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
-    /// How often each case is measured with each relay.
-    #[arg(long, default_value_t = 5)]
-    rounds: u32,
+pub(super) struct Options {
     /// MiB sent in bulk.
     #[arg(long, default_value_t = 4096)]
     mib: u64,
     /// How long small messages and new connections are counted, in seconds.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.0)]
     seconds: f64,
     /// Connections that are open while nothing moves on them, as far as the limit on open files
     /// allows; 0 leaves the case out.
     #[arg(long, default_value_t = 10_000)]
     idle: u32,
-    /// The relays; the first is what the others are compared with.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "haproxy,splice-loop,underpass"
-    )]
-    relays: Vec<Relay>,
 }
 
 impl Options {
-    /// Just enough to see that everything still works.
-    pub(crate) fn smoke(mut self) -> Self {
-        (self.rounds, self.mib, self.seconds, self.idle) = (1, 64, 0.05, 50);
-        self
+    /// In a smoke run, just enough to see that everything still works.
+    pub(super) fn fitting(self, is_smoke: bool) -> Self {
+        if is_smoke { Self { mib: 64, seconds: 0.05, idle: 50 } } else { self }
     }
 }
 
 /// Runs the bench.
-pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
+pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     let dir = files::scratch()?;
     cpu::pin_here(cpu::ASKING)?;
     let target = target()?;
     let (path, file) = files::patterned(dir.path(), "bulk", FILE_BYTES)?;
+    let mut relays = vec![Relay::Haproxy, Relay::SpliceLoop];
+    relays.extend(run.builds()?.into_iter().map(Relay::Underpass));
+    run.retain(&mut relays, Relay::name)?;
     let mut running = Vec::new();
-    for relay in &options.relays {
-        running.push((*relay, relay.start(target, dir.path(), ROOM)?));
+    for relay in relays.clone() {
+        let server = relay.start(target, dir.path(), ROOM)?;
+        running.push((relay, server));
     }
-    for round in 0..options.rounds as usize {
-        for i in 0..running.len() {
-            let Some((relay, server)) = running.get((i + round) % running.len()) else { continue };
-            files::warm(&path)?;
-            bulk(relay.name(), server, &file, options.mib << 20, report)?;
+    let seconds = options.seconds;
+    for round in 0..run.rounds {
+        for (relay, server) in turns(&running, round) {
+            let who = relay.name();
+            run.warm(&path, who)?;
+            bulk(who, server, &file, options.mib << 20, &mut run.report)?;
             if *relay != Relay::SpliceLoop {
-                trips(relay.name(), server, options.seconds, report)?;
-                openings(relay.name(), server, options.seconds, report)?;
+                trips(who, server, seconds, &mut run.report)?;
+                openings(who, server, seconds, &mut run.report)?;
             }
         }
     }
-    let all: Vec<&str> = options.relays.iter().map(|relay| relay.name()).collect();
-    let whole: Vec<&str> =
-        all.iter().copied().filter(|name| *name != Relay::SpliceLoop.name()).collect();
-    let Options { rounds, mib, .. } = options;
-    report.table("bulk", &format!("{mib} MiB, {rounds} rounds"), &all, &[FLOW, PRICE]);
-    report.table("trips", "64 B to and fro, 1 connection", &whole, &[TRIPS, TRIP]);
-    report.table("openings", "connections of one 64 B trip", &whole, &[OPENED, OPENING]);
+    let report = &mut run.report;
+    let all: Vec<&str> = relays.iter().map(Relay::name).collect();
+    relays.retain(|relay| *relay != Relay::SpliceLoop);
+    let whole: Vec<&str> = relays.iter().map(Relay::name).collect();
+    report.table("bulk", &format!("{} MiB, 1 connection", options.mib), &all, &[PRICE, FLOW]);
+    report.table("trips", "64 B there and back, 1 connection", &whole, &[TRIP, TRIPS, BUSY]);
+    let title = format!("connections of one trip, {GROUP} at once");
+    report.table("openings", &title, &whole, &[OPENING, OPENED, BUSY]);
     for (_, server) in running {
         server.stop()?;
     }
     if options.idle > 0 {
-        let mut relays = options.relays.clone();
-        relays.retain(|relay| *relay != Relay::SpliceLoop);
         relay_idle::run(&relays, options.idle, dir.path(), report)?;
     }
     Ok(())
@@ -175,24 +171,27 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
 
 /// The target of all relays; it runs until the bench ends.
 fn target() -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let listener = Arc::new(TcpListener::bind("127.0.0.1:0")?);
     let address = listener.local_addr()?;
-    thread::spawn(move || {
-        for connection in listener.incoming() {
-            // A connection that breaks is noticed by the client of the bench.
-            thread::spawn(move || connection.and_then(answer));
-        }
-    });
+    // One that a relay has not closed yet must not hold up the next group.
+    for _ in 0..4 * GROUP {
+        let listener = Arc::clone(&listener);
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                // The client of the bench notices a connection that breaks.
+                drop(connection.and_then(answer));
+            }
+        });
+    }
     Ok(address)
 }
 
 fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut buffer = vec![0; 1 << 16];
+    let mut buffer = [0; 1 << 12];
     let mut len = stream.read(&mut buffer)?;
     if buffer.first() == Some(&DISCARD) {
-        while rustix::net::recv(&stream, &mut buffer, RecvFlags::TRUNC)?.1 > 0 {}
-        return Ok(());
+        return drain::discard(&stream).map(drop);
     }
     while len > 0 {
         stream.write_all(buffer.get(..len).unwrap_or_default())?;
@@ -212,7 +211,7 @@ pub(super) fn connect(server: &Server) -> Result<TcpStream> {
 fn bulk(who: &str, server: &Server, file: &File, bytes: u64, report: &mut Report) -> Result<()> {
     let mut stream = connect(server)?;
     stream.write_all(&[DISCARD])?;
-    let (before, start) = (cpu::used_by(server.id())?, Instant::now());
+    let meter = Meter::start(server.id())?;
     let mut left = bytes;
     while left > 0 {
         let mut at = 0;
@@ -223,54 +222,60 @@ fn bulk(who: &str, server: &Server, file: &File, bytes: u64, report: &mut Report
     }
     stream.shutdown(Shutdown::Write)?;
     ensure!(stream.read(&mut [0])? == 0, "{who}: the target sends nothing");
-    let took = start.elapsed().as_secs_f64();
-    let used = (cpu::used_by(server.id())? - before).as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "gigabytes")]
-    let gigabytes = bytes as f64 / 1e9;
-    report.sample("bulk", who, FLOW, gigabytes / took);
-    report.sample("bulk", who, PRICE, used / gigabytes);
+    report.moved("bulk", who, bytes, meter.stop()?);
     Ok(())
 }
 
 pub(super) fn trip(stream: &mut TcpStream) -> Result<()> {
     stream.write_all(&MESSAGE)?;
+    comes_back(stream)
+}
+
+fn comes_back(stream: &mut TcpStream) -> Result<()> {
     let mut back = [0; MESSAGE.len()];
     stream.read_exact(&mut back)?;
     ensure!(back == MESSAGE, "another message came back");
     Ok(())
 }
 
-/// Repeats something for a while; gives how often a second, and the relay's CPU us for each.
-fn repeat(
-    server: &Server,
-    seconds: f64,
-    mut once: impl FnMut() -> Result<()>,
-) -> Result<(f64, f64)> {
-    let limit = Duration::from_secs_f64(seconds);
-    let (before, start) = (cpu::used_by(server.id())?, Instant::now());
-    let mut count = 0.0;
-    while start.elapsed() < limit {
-        once()?;
-        count += 1.0;
-    }
-    let took = start.elapsed().as_secs_f64();
-    let used = (cpu::used_by(server.id())? - before).as_secs_f64();
-    Ok((count / took, used * 1e6 / count))
-}
-
 fn trips(who: &str, server: &Server, seconds: f64, report: &mut Report) -> Result<()> {
     let mut stream = connect(server)?;
     trip(&mut stream)?;
-    let (rate, cost) = repeat(server, seconds, || trip(&mut stream)).context(who.to_owned())?;
-    report.sample("trips", who, TRIPS, rate);
-    report.sample("trips", who, TRIP, cost);
-    Ok(())
+    repeat("trips", [TRIP, TRIPS], who, server, seconds, report, || trip(&mut stream).map(|()| 1))
 }
 
 fn openings(who: &str, server: &Server, seconds: f64, report: &mut Report) -> Result<()> {
-    let open = || connect(server).and_then(|mut stream| trip(&mut stream));
-    let (rate, cost) = repeat(server, seconds, open).context(who.to_owned())?;
-    report.sample("openings", who, OPENED, rate);
-    report.sample("openings", who, OPENING, cost);
+    repeat("openings", [OPENING, OPENED], who, server, seconds, report, || {
+        let mut group = Vec::with_capacity(GROUP);
+        for _ in 0..GROUP {
+            let mut stream = connect(server)?;
+            stream.write_all(&MESSAGE)?;
+            group.push(stream);
+        }
+        group.iter_mut().try_for_each(comes_back).map(|()| GROUP)
+    })
+}
+
+/// Repeats something for a while and keeps what each cost and how many there were a second.
+fn repeat(
+    case: &str,
+    [cost, rate]: [Quantity; 2],
+    who: &str,
+    server: &Server,
+    seconds: f64,
+    report: &mut Report,
+    mut some: impl FnMut() -> Result<usize>,
+) -> Result<()> {
+    let limit = Duration::from_secs_f64(seconds);
+    let (meter, start, mut count) = (Meter::start(server.id())?, Instant::now(), 0);
+    while start.elapsed() < limit {
+        count += some().with_context(|| format!("{who}: {case}"))?;
+    }
+    let spent = meter.stop()?;
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    let count = count as f64;
+    report.sample(case, who, cost, spent.cpu.as_secs_f64() * 1e6 / count);
+    report.sample(case, who, rate, count / spent.wall.as_secs_f64());
+    report.sample(case, who, BUSY, spent.busy());
     Ok(())
 }

@@ -1,10 +1,8 @@
 //! `bench relay`, the case of connections on which nothing moves: what each costs the relay.
 //!
-//! Each has carried a message to and fro, so whatever a relay keeps for one that has moved bytes
-//! is there. Every relay is started afresh: what one has left of the load before is not counted
-//! twice. At the end each connection carries a message again.
-//!
-//! Source: `Documentation/filesystems/proc.rst` (smaps_rollup, Anonymous).
+//! Each has carried a message there and back, so whatever a relay keeps for one that has moved
+//! bytes is there. Every relay is started afresh: what one has left of the load before is not
+//! counted twice. At the end each connection carries a message again.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,11 +12,11 @@ use std::thread;
 use anyhow::{Context, Result};
 use rustix::process::{Resource, getrlimit};
 
-use super::idle::{ALIVE, CASE, KEPT, TOTAL, allow_descriptors, anonymous_kib, sample, settled};
+use super::idle::{allow_descriptors, measure, print};
 use super::relay::{MESSAGE, Relay, connect, trip};
 use super::report::Report;
 
-/// Descriptors besides those of the connections.
+/// Descriptors other than those of the connections.
 const OTHERS: u64 = 1000;
 
 /// Opens connections through each relay, and counts its memory before and after.
@@ -37,21 +35,15 @@ pub(super) fn run(
         let (who, target) = (relay.name(), target(connections)?);
         let server = relay.start(target, scratch, connections + 1)?;
         trip(&mut connect(&server)?).context(who)?;
-        let before = anonymous_kib(server.id())?;
-        let mut open = Vec::new();
-        for i in 0..connections {
+        let open = || {
             let mut client = connect(&server)?;
-            trip(&mut client).with_context(|| format!("{who}, connection {i}"))?;
-            open.push(client);
-        }
-        let kept_kib = settled(server.id())?.saturating_sub(before);
-        let alive = open.iter_mut().filter_map(|client| trip(client).ok()).count();
-        sample(report, who, connections, kept_kib, u32::try_from(alive)?)?;
-        drop(open);
+            trip(&mut client).map(|()| client)
+        };
+        measure(report, who, &server, connections, open, trip)?;
         server.stop()?;
     }
-    let whos: Vec<&str> = relays.iter().map(|relay| relay.name()).collect();
-    report.table(CASE, &format!("{connections} idle connections"), &whos, &[KEPT, TOTAL, ALIVE]);
+    let whos: Vec<&str> = relays.iter().map(Relay::name).collect();
+    print(report, connections, &whos);
     Ok(())
 }
 
@@ -64,14 +56,14 @@ fn target(connections: u32) -> Result<SocketAddr> {
     Ok(address)
 }
 
-/// Whatever breaks is noticed by the client of the bench.
+/// The client of the bench notices whatever breaks here.
 fn serve(listener: &TcpListener, connections: u32) -> std::io::Result<()> {
     let mut open = Vec::new();
     // One is a trial.
     while open.len() <= connections as usize {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
-        // Whoever finds out whether the relay listens has nothing to say.
+        // The connection that finds out whether the relay listens carries no message.
         if echo(&mut stream).is_ok() {
             open.push(stream);
         }

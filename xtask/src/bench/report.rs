@@ -1,18 +1,23 @@
 //! What a bench prints and, asked to record, leaves under `bench/runs/`.
 //!
 //! Every sample of every round is kept, not only the figures that are printed, and the machine
-//! and the exact command stand beside them. A failed request is a quantity like the others.
+//! and the exact command are recorded with them. A failed request is a quantity like the others.
+//!
+//! Ratios are taken round by round, between neighbours in time, so a slow moment of the machine
+//! hits both sides.
 //!
 //! A recorded run is a directory: `README.md` (command, commit, machine), `raw.csv` (one sample a
 //! line), `summary.txt` (what was printed).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::cpu::{self, Spent};
+use super::peers::{NEW, OLD};
 use super::stats;
 use crate::process::output;
 use crate::workspace;
@@ -35,14 +40,19 @@ pub(crate) struct Quantity {
     pub decimals: usize,
 }
 
-/// 10^9 bytes a second.
-pub(crate) const FLOW: Quantity = Quantity { name: "GB/s", better: Better::More, decimals: 2 };
 /// Processor seconds for 10^9 bytes.
 pub(crate) const PRICE: Quantity = Quantity { name: "CPU s/GB", better: Better::Less, decimals: 4 };
+/// 10^9 bytes a second.
+pub(crate) const FLOW: Quantity = Quantity { name: "GB/s", better: Better::More, decimals: 2 };
+/// The share of one CPU that was used. Clearly below one, the other side was the limit.
+pub(crate) const BUSY: Quantity = Quantity { name: "busy", better: Better::Neither, decimals: 2 };
+
+/// The head of the ratios in a table: the median of all rounds, the least and the greatest.
+const RATIO: &str = "ratio (from to)";
 
 impl Quantity {
     fn width(self) -> usize {
-        if self.better == Better::Neither { 16 } else { 26 }
+        if self.better == Better::Neither { 16 } else { 42 }
     }
 }
 
@@ -68,17 +78,26 @@ impl Report {
         let values = values.or_default();
         values.push(value);
         let round = values.len();
+        let who = who.replace(',', "");
         writeln!(self.csv, "{case},{who},{round},{},{value}", quantity.name)
             .expect("a String takes every write");
     }
 
+    /// Keeps what it took to move so many bytes.
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 bytes")]
+    pub(crate) fn moved(&mut self, case: &str, who: &str, bytes: u64, spent: Spent) {
+        let gigabytes = bytes as f64 / 1e9;
+        self.sample(case, who, PRICE, spent.cpu.as_secs_f64() / gigabytes);
+        self.sample(case, who, FLOW, gigabytes / spent.wall.as_secs_f64());
+    }
+
     /// The median of the rounds so far; `NaN` without any.
-    pub(crate) fn median(&self, case: &str, who: &str, quantity: Quantity) -> f64 {
+    fn median(&self, case: &str, who: &str, quantity: Quantity) -> f64 {
         stats::median(self.values(case, who, quantity))
     }
 
     /// The worst of the rounds so far; `NaN` without any.
-    pub(crate) fn worst(&self, case: &str, who: &str, quantity: Quantity) -> f64 {
+    fn worst(&self, case: &str, who: &str, quantity: Quantity) -> f64 {
         let values = self.values(case, who, quantity).iter().copied();
         match quantity.better {
             Better::More => values.fold(f64::NAN, f64::min),
@@ -86,14 +105,13 @@ impl Report {
         }
     }
 
-    /// The ratio of two competitors round by round: its median, least and greatest. Neighbours
-    /// in time are compared, so a slow moment of the machine hits both.
-    pub(crate) fn paired(&self, case: &str, quantity: Quantity, who: [&str; 2]) -> [f64; 3] {
-        let [over, under] = who.map(|who| self.values(case, who, quantity));
+    /// The ratio of two competitors round by round: `median (least to greatest)`.
+    fn ratio(&self, case: &str, quantity: Quantity, [over, under]: [&str; 2]) -> String {
+        let [over, under] = [over, under].map(|who| self.values(case, who, quantity));
         let ratios: Vec<f64> = over.iter().zip(under).map(|(over, under)| over / under).collect();
         let least = ratios.iter().copied().fold(f64::NAN, f64::min);
         let greatest = ratios.iter().copied().fold(f64::NAN, f64::max);
-        [stats::median(&ratios), least, greatest]
+        format!("{:.3} ({least:.2} to {greatest:.2})", stats::median(&ratios))
     }
 
     fn values(&self, case: &str, who: &str, quantity: Quantity) -> &[f64] {
@@ -103,6 +121,7 @@ impl Report {
 
     /// Prints a line and keeps it for the summary.
     pub(crate) fn line(&mut self, line: &str) {
+        let line = line.trim_end();
         if !self.is_silent {
             println!("{line}");
         }
@@ -111,61 +130,80 @@ impl Report {
     }
 
     /// Prints one case: a row for each competitor; of each quantity its median, the worst in
-    /// brackets, and the ratio of the medians to those of the first competitor.
+    /// brackets, and the ratio to the first competitor. If an earlier `underpass` took part, a
+    /// last row has the ratio of the new one to it.
     pub(crate) fn table(&mut self, case: &str, title: &str, whos: &[&str], columns: &[Quantity]) {
-        let mut header = format!("{title:<38}");
-        for column in columns {
-            let ratio = if column.better == Better::Neither { "" } else { " ratio" };
-            let cell = format!("{} (worst){ratio}", column.name);
-            write!(header, "  {cell:>width$}", width = column.width())
-                .expect("a String takes every write");
-        }
-        self.line(&header);
+        let header = columns.iter().map(|column| match column.better {
+            Better::Neither => format!("{} (worst)", column.name),
+            Better::More | Better::Less => format!("{} (worst)  {RATIO:<20}", column.name),
+        });
+        let mut rows = vec![(title.to_owned(), header.collect::<Vec<_>>())];
         for who in whos {
-            let mut row = format!("  {who:<36}");
-            for column in columns {
-                let (median, worst) =
-                    (self.median(case, who, *column), self.worst(case, who, *column));
-                let first =
-                    whos.first().map_or(f64::NAN, |first| self.median(case, first, *column));
-                let decimals = column.decimals;
-                let mut cell = format!("{median:.decimals$} ({worst:.decimals$})");
-                if column.better != Better::Neither {
-                    write!(cell, " {:>5.2}", median / first).expect("a String takes every write");
+            let cells = columns.iter().map(|column| self.cell(case, *column, who, whos));
+            rows.push((format!("  {who}"), cells.collect()));
+        }
+        if whos.contains(&OLD) && whos.contains(&NEW) {
+            let cells = columns.iter().map(|column| match column.better {
+                Better::Neither => String::new(),
+                Better::More | Better::Less => {
+                    format!("{:<20}", self.ratio(case, *column, [NEW, OLD]))
                 }
-                write!(row, "  {cell:>width$}", width = column.width())
+            });
+            rows.push((format!("  {NEW} / {OLD}"), cells.collect()));
+        }
+        self.line("");
+        for (label, cells) in rows {
+            let mut line = format!("{label:<40}");
+            for (cell, column) in cells.iter().zip(columns) {
+                write!(line, "{cell:>width$}", width = column.width())
                     .expect("a String takes every write");
             }
-            self.line(&row);
+            self.line(&line);
         }
     }
 
-    /// Writes the run to `bench/runs/<date>-<name>/`.
+    fn cell(&self, case: &str, column: Quantity, who: &str, whos: &[&str]) -> String {
+        let (median, worst) = (self.median(case, who, column), self.worst(case, who, column));
+        let cell = format!("{median:.0$} ({worst:.0$})", column.decimals);
+        match whos.first() {
+            _ if column.better == Better::Neither => cell,
+            Some(first) if *first != who => {
+                format!("{cell}  {:<20}", self.ratio(case, column, [who, first]))
+            }
+            Some(_) | None => format!("{cell}  {:<20}", "1"),
+        }
+    }
+
+    /// Writes the run to `bench/runs/<name>/`.
     ///
     /// # Errors
     ///
     /// If the directory exists: a recorded run is not overwritten.
     pub(crate) fn record(&self, name: &str, command: &str) -> Result<()> {
-        let date = output(Command::new("date").args(["-u", "+%F"]))?;
-        let dir = workspace::root().join("bench/runs").join(format!("{date}-{name}"));
+        let dir = run_dir(name);
         ensure!(!dir.exists(), "{} exists; choose another name", dir.display());
-        std::fs::create_dir_all(&dir)?;
         let readme = format!(
-            "# {name}, {date}\n\n```\n{command}\n```\n\n{}\nEvery sample is in `raw.csv`, what was \
+            "# {name}\n\n```\n{command}\n```\n\n{}\nEvery sample is in `raw.csv`, what was \
              printed in `summary.txt`.\nLoopback only: no network card took part, and what it \
              would save or cost is not measured.\n",
             machine()?
         );
-        write(&dir, "README.md", &readme)?;
-        write(&dir, "summary.txt", &self.summary)?;
-        write(&dir, "raw.csv", &format!("case,who,round,quantity,value\n{}", self.csv))?;
+        std::fs::create_dir_all(&dir)?;
+        let csv = format!("case,who,round,quantity,value\n{}", self.csv);
+        for (name, text) in
+            [("README.md", &readme), ("summary.txt", &self.summary), ("raw.csv", &csv)]
+        {
+            let file = dir.join(name);
+            std::fs::write(&file, text).with_context(|| file.display().to_string())?;
+        }
         println!("recorded in {}", dir.display());
         Ok(())
     }
 }
 
-fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
-    std::fs::write(dir.join(name), text).with_context(|| format!("{}/{name}", dir.display()))
+/// Where a run of this name is recorded.
+pub(crate) fn run_dir(name: &str) -> PathBuf {
+    workspace::root().join("bench/runs").join(name)
 }
 
 /// How busy the machine is: of the last one, five and fifteen minutes.
@@ -187,7 +225,7 @@ fn machine() -> Result<String> {
         "| | |\n|---|---|\n| commit | {commit}{state} |\n| kernel | {} |\n| CPU | {} x {model} |\n\
          | congestion control | {} |\n| load average at the end | {} |\n| rustc | {} |\n",
         output(Command::new("uname").arg("-sr"))?,
-        super::cpu::count()?,
+        cpu::count()?,
         std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?.trim(),
         load_average()?,
         output(Command::new("rustc").arg("--version"))?,
@@ -202,37 +240,40 @@ mod tests {
     const COST: Quantity = Quantity { name: "us", better: Better::Less, decimals: 1 };
     const FAILED: Quantity = Quantity { name: "failed", better: Better::Neither, decimals: 0 };
 
-    #[test]
-    fn a_paired_ratio_is_taken_round_by_round() {
-        let mut report = Report::default();
-        for (a, b) in [(1.0, 2.0), (4.0, 4.0), (8.0, 2.0)] {
-            report.sample("x", "a", COST, a);
-            report.sample("x", "b", COST, b);
-        }
-        let ratios = report.paired("x", COST, ["a", "b"]);
-        for (ratio, expected) in ratios.iter().zip([1.0, 0.5, 4.0]) {
-            assert!((ratio - expected).abs() < 1e-9, "{ratios:?}");
-        }
+    fn rows_of(report: &Report) -> Vec<String> {
+        let rows = report.summary.lines().skip(1);
+        rows.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 
     #[test]
-    fn a_table_shows_medians_worsts_and_ratios_to_the_first_row() {
+    fn a_table_shows_medians_worsts_and_ratios_round_by_round_to_the_first_row() {
         let mut report = Report::default();
-        for (who, rates) in [("a", [100.0, 300.0, 200.0]), ("b", [250.0, 350.0, 300.0])] {
+        for (who, rates) in [("a", [100.0, 300.0, 200.0]), ("b", [250.0, 150.0, 300.0])] {
             for rate in rates {
-                report.sample("x", who, RATE, rate);
                 report.sample("x", who, COST, 1000.0 / rate);
+                report.sample("x", who, RATE, rate);
             }
         }
         report.sample("x", "a", FAILED, 7.0);
-        report.table("x", "case x", &["a", "b"], &[RATE, COST, FAILED]);
-        let rows: Vec<String> = report
-            .summary
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-            .collect();
-        assert_eq!(rows[1], "a 200 (100) 1.00 5.0 (10.0) 1.00 7 (7)");
-        assert_eq!(rows[2], "b 300 (250) 1.50 3.3 (4.0) 0.67 NaN (NaN)");
-        assert!(report.csv.starts_with("x,a,1,req/s,100\nx,a,1,us,10\n"), "{}", report.csv);
+        report.table("x", "case x", &["a", "b"], &[COST, RATE, FAILED]);
+        let rows = rows_of(&report);
+        assert_eq!(rows[1], "a 5.0 (10.0) 1 200 (100) 1 7 (7)");
+        let ratios = ("0.667 (0.40 to 2.00)", "1.500 (0.50 to 2.50)");
+        assert_eq!(rows[2], format!("b 4.0 (6.7) {} 250 (150) {} NaN (NaN)", ratios.0, ratios.1));
+        assert_eq!(rows.len(), 3);
+        assert!(report.csv.starts_with("x,a,1,us,10\nx,a,1,req/s,100\n"), "{}", report.csv);
+    }
+
+    #[test]
+    fn the_last_row_is_the_new_binary_against_the_old_one() {
+        let mut report = Report::default();
+        for (who, costs) in [("peer", [9.0, 9.0]), (OLD, [2.0, 4.0]), (NEW, [1.0, 3.0])] {
+            for cost in costs {
+                report.sample("x", who, COST, cost);
+            }
+        }
+        report.table("x", "case x", &["peer", OLD, NEW], &[COST]);
+        let last = "underpass / underpass before 0.625 (0.50 to 0.75)";
+        assert_eq!(rows_of(&report).last().unwrap(), last);
     }
 }

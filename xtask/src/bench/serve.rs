@@ -1,64 +1,68 @@
 //! `bench serve`: static file servers side by side.
-//!
-//! Every round runs every case on every server, in an order that rotates, so that a slow moment
-//! of the machine hits all alike; figures of different runs must not be compared, the ratios
-//! within one may. "busy" is the share of the server's CPU: where it is clearly below one, the
-//! client or the memory was the limit, not the server.
 
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
 use underpass_testkit::server::Server;
 
+use super::cpu::Meter;
 use super::load::{Asking, Client, Load};
 use super::peers::Peer;
-use super::report::{Better, FLOW, PRICE, Quantity, Report};
-use super::{cpu, files, http};
+use super::report::{BUSY, Better, FLOW, PRICE, Quantity, Report};
+use super::{Run, cpu, files, http, turns};
 
-pub(super) const RATE: Quantity = Quantity { name: "req/s", better: Better::More, decimals: 0 };
-pub(super) const COST: Quantity =
-    Quantity { name: "CPU us/req", better: Better::Less, decimals: 2 };
-const BUSY: Quantity = Quantity { name: "busy", better: Better::Neither, decimals: 2 };
+const COST: Quantity = Quantity { name: "CPU us/req", better: Better::Less, decimals: 2 };
+const RATE: Quantity = Quantity { name: "req/s", better: Better::More, decimals: 0 };
 const FAILED: Quantity = Quantity { name: "failed", better: Better::Neither, decimals: 0 };
 
-/// How long and on whom.
+/// What is asked for.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
-    /// How often each case is measured on each server.
-    #[arg(long, default_value_t = 5)]
-    rounds: u32,
-    /// How long one measurement of small requests lasts, in seconds.
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
-    /// Keep-alive connections for small requests.
-    #[arg(long, default_value_t = 64)]
-    connections: usize,
-    /// The servers; the first is what the others are compared with.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "nginx,nginx-nopush,sendfile-loop,underpass"
-    )]
-    servers: Vec<Peer>,
+pub(super) struct Options {
+    #[command(flatten)]
+    pub load: Size,
     /// The cases.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "large,4k,100k")]
     cases: Vec<Case>,
 }
 
+/// How much is asked for.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Size {
+    /// How long one measurement of small requests lasts, in seconds.
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Keep-alive connections for small requests.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Downloads of the large file in one measurement.
+    #[arg(long, default_value_t = 4)]
+    downloads: u32,
+    /// Size of the large file, in MiB.
+    #[arg(long, default_value_t = 1024)]
+    mib: u64,
+}
+
 impl Options {
-    /// Just enough to see that everything still works.
-    pub(crate) fn smoke(mut self) -> Self {
-        (self.rounds, self.seconds, self.connections) = (1, 0.1, 8);
+    pub(super) fn fitting(mut self, is_smoke: bool) -> Self {
+        self.load = self.load.fitting(is_smoke);
         self
+    }
+}
+
+impl Size {
+    /// In a smoke run, just enough to see that everything still works.
+    pub(super) fn fitting(self, is_smoke: bool) -> Self {
+        let least = Self { seconds: 0.1, connections: 8, downloads: 1, mib: 16 };
+        if is_smoke { least } else { self }
     }
 }
 
 /// What is asked of the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Case {
-    /// One download of 1 GiB.
+    /// A large file, over one connection.
     Large,
     /// Files of 4 KiB.
     #[value(name = "4k")]
@@ -71,136 +75,121 @@ pub(super) enum Case {
 impl Case {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Large => "1g",
+            Self::Large => "large",
             Self::Small => "4k",
             Self::Medium => "100k",
         }
     }
 
-    pub(super) fn len_bytes(self, is_smoke: bool) -> u64 {
+    pub(super) fn len_bytes(self, size: Size) -> u64 {
         match self {
-            Self::Large if is_smoke => 16 << 20,
-            Self::Large => 1 << 30,
+            Self::Large => size.mib << 20,
             Self::Small => 4 << 10,
             Self::Medium => 100 << 10,
         }
     }
+
+    /// One measurement, kept for `who`.
+    pub(super) fn measure(
+        self,
+        size: Size,
+        who: &str,
+        server: &Server,
+        report: &mut Report,
+    ) -> Result<()> {
+        if self == Self::Large {
+            large(size, who, server, report)
+        } else {
+            self.small(size, who, server, report)
+        }
+    }
+
+    fn small(self, size: Size, who: &str, server: &Server, report: &mut Report) -> Result<()> {
+        let path = format!("/{}", self.name());
+        let (connections, body_bytes) = (size.connections, self.len_bytes(size));
+        let load = Load { address: server.address(), path: &path, connections, body_bytes };
+        let mut client = Client::new(load)?;
+        // A first moment is not counted: connections, caches and the server's own pools.
+        client.run(Duration::from_secs_f64(size.seconds / 10.0))?;
+        let meter = Meter::start(server.id())?;
+        let outcome = client.run(Duration::from_secs_f64(size.seconds))?;
+        let spent = meter.stop()?;
+        ensure!(outcome.responses > 0, "{who} answered no request for {path}: {outcome:?}");
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 requests")]
+        let [answered, counted, failed] =
+            [outcome.responses + outcome.late, outcome.responses, outcome.failures]
+                .map(|count| count as f64);
+        report.sample(self.name(), who, COST, spent.cpu.as_secs_f64() * 1e6 / answered);
+        report.sample(self.name(), who, RATE, counted / outcome.elapsed.as_secs_f64());
+        report.sample(self.name(), who, BUSY, spent.busy());
+        report.sample(self.name(), who, FAILED, failed);
+        Ok(())
+    }
+
+    /// Prints what was measured, and the columns that explain it.
+    pub(super) fn print(self, size: Size, whos: &[&str], more: &[Quantity], report: &mut Report) {
+        let Size { connections, seconds, downloads, mib } = size;
+        let (title, columns) = if self == Self::Large {
+            (format!("{mib} MiB, {downloads} downloads"), vec![PRICE, FLOW, BUSY])
+        } else {
+            let title = format!("{} files, {connections} connections, {seconds} s", self.name());
+            (title, vec![COST, RATE, BUSY, FAILED])
+        };
+        report.table(self.name(), &title, whos, &[&columns, more].concat());
+    }
+}
+
+fn large(size: Size, who: &str, server: &Server, report: &mut Report) -> Result<()> {
+    let (case, len_bytes) = (Case::Large, Case::Large.len_bytes(size));
+    let mut asking = Asking::new(server.address(), &format!("/{}", case.name()), len_bytes)?;
+    let meter = Meter::start(server.id())?;
+    for _ in 0..size.downloads {
+        asking.ask_and_wait()?;
+    }
+    let spent = meter.stop()?;
+    report.moved(case.name(), who, len_bytes * u64::from(size.downloads), spent);
+    report.sample(case.name(), who, BUSY, spent.busy());
+    Ok(())
+}
+
+/// Writes the file of a case, and compares what each server sends with it.
+pub(super) fn prepare(
+    case: Case,
+    size: Size,
+    root: &Path,
+    servers: &[(Peer, Server)],
+) -> Result<std::path::PathBuf> {
+    let (path, file) = files::patterned(root, case.name(), case.len_bytes(size))?;
+    for (_, server) in servers {
+        http::verify(server.address(), &format!("/{}", case.name()), &file)?;
+    }
+    Ok(path)
 }
 
 /// Runs the bench.
-pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Result<()> {
-    let dir = files::scratch()?;
+pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
+    let (dir, size) = (files::scratch()?, options.load);
     let root = dir.path().join("root");
     std::fs::create_dir(&root)?;
-    let mut running = Vec::new();
-    for peer in &options.servers {
-        running.push((*peer, peer.start(&root, dir.path())?));
+    let mut peers = vec![Peer::Nginx, Peer::NginxAsShipped, Peer::CorkedLoop, Peer::BareLoop];
+    peers.extend(run.builds()?.into_iter().map(Peer::Underpass));
+    run.retain(&mut peers, Peer::name)?;
+    let mut servers = Vec::new();
+    for peer in peers {
+        let server = peer.start(&root, dir.path())?;
+        servers.push((peer, server));
     }
     cpu::pin_here(cpu::ASKING)?;
-    let mut paths = Vec::new();
     for case in &options.cases {
-        let (path, file) = files::patterned(&root, case.name(), case.len_bytes(is_smoke))?;
-        for (_, server) in &running {
-            http::verify(server.address(), &format!("/{}", case.name()), &file)?;
-        }
-        paths.push((*case, path));
-    }
-    for round in 0..options.rounds as usize {
-        for (case, path) in &paths {
-            for i in 0..running.len() {
-                let Some((peer, server)) = running.get((i + round) % running.len()) else {
-                    continue;
-                };
-                files::warm(path)?;
-                let len_bytes = case.len_bytes(is_smoke);
-                if *case == Case::Large {
-                    large(peer.name(), server, len_bytes, report)?;
-                } else if peer.is_concurrent() {
-                    let Options { connections, seconds, .. } = *options;
-                    small(*case, len_bytes, peer.name(), server, (connections, seconds), report)?;
-                }
+        let path = prepare(*case, size, &root, &servers)?;
+        for round in 0..run.rounds {
+            for (peer, server) in turns(&servers, round) {
+                run.warm(&path, peer.name())?;
+                case.measure(size, peer.name(), server, &mut run.report)?;
             }
         }
-    }
-    print(options, report)
-}
-
-/// One download, booked for `who`.
-pub(super) fn large(
-    who: &'static str,
-    server: &Server,
-    len_bytes: u64,
-    report: &mut Report,
-) -> Result<()> {
-    let before = cpu::used_by(server.id())?;
-    let name = Case::Large.name();
-    let mut asking = Asking::new(server.address(), &format!("/{name}"), len_bytes)?;
-    let start = Instant::now();
-    asking.ask_and_wait()?;
-    let took = start.elapsed();
-    let used = cpu::used_by(server.id())?.saturating_sub(before);
-    #[expect(clippy::cast_precision_loss, reason = "a file of at most 1 GiB")]
-    let gigabytes = len_bytes as f64 / 1e9;
-    report.sample(name, who, FLOW, gigabytes / took.as_secs_f64());
-    report.sample(name, who, PRICE, used.as_secs_f64() / gigabytes);
-    report.sample(name, who, BUSY, used.as_secs_f64() / took.as_secs_f64());
-    Ok(())
-}
-
-/// Many requests over so many connections and seconds, booked for `who`.
-pub(super) fn small(
-    case: Case,
-    body_bytes: u64,
-    who: &'static str,
-    server: &Server,
-    (connections, seconds): (usize, f64),
-    report: &mut Report,
-) -> Result<()> {
-    let path = format!("/{}", case.name());
-    let load = Load { address: server.address(), path: &path, connections, body_bytes };
-    let mut client = Client::new(load)?;
-    // A first moment uncounted: connections, caches and the server's own pools.
-    client.run(Duration::from_secs_f64(seconds / 10.0))?;
-    let (before, start) = (cpu::used_by(server.id())?, Instant::now());
-    let outcome = client.run(Duration::from_secs_f64(seconds))?;
-    let took = start.elapsed();
-    let used = cpu::used_by(server.id())?.saturating_sub(before);
-    ensure!(outcome.responses > 0, "{who} answered no request for {path}: {outcome:?}");
-    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 requests")]
-    let (answered, counted, failed) = (
-        (outcome.responses + outcome.late) as f64,
-        outcome.responses as f64,
-        outcome.failures as f64,
-    );
-    let case = case.name();
-    report.sample(case, who, RATE, counted / outcome.elapsed.as_secs_f64());
-    report.sample(case, who, COST, used.as_secs_f64() * 1e6 / answered);
-    report.sample(case, who, BUSY, used.as_secs_f64() / took.as_secs_f64());
-    report.sample(case, who, FAILED, failed);
-    Ok(())
-}
-
-fn print(options: &Options, report: &mut Report) -> Result<()> {
-    let Options { rounds, seconds, connections, .. } = options;
-    report.line(&format!(
-        "servers on CPU {}, client on CPU {}, {rounds} rounds, median (worst) and ratio to the \
-         first row; bodies verified once",
-        cpu::SERVING % cpu::count()?,
-        cpu::ASKING % cpu::count()?
-    ));
-    for case in &options.cases {
-        let peers = options.servers.iter();
-        let whos: Vec<&str> = peers
-            .filter(|peer| *case == Case::Large || peer.is_concurrent())
-            .map(|peer| peer.name())
-            .collect();
-        report.line("");
-        if *case == Case::Large {
-            report.table(case.name(), "one download of 1 GiB", &whos, &[FLOW, PRICE, BUSY]);
-        } else {
-            let title = format!("{} files, {connections} connections, {seconds} s", case.name());
-            report.table(case.name(), &title, &whos, &[RATE, COST, BUSY, FAILED]);
-        }
+        let whos: Vec<&str> = servers.iter().map(|(peer, _)| peer.name()).collect();
+        case.print(size, &whos, &[], &mut run.report);
     }
     Ok(())
 }

@@ -5,90 +5,65 @@
 //! what the kernel does for it.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use underpass_testkit::server::Server;
 
-use super::peers::{self, Peer};
-use super::report::{Better, FLOW, PRICE, Quantity, Report};
-use super::serve::{COST, Case, RATE, large, small};
-use super::{cpu, files, http};
+use super::peers::{NEW, Peer};
+use super::report::{Better, Quantity};
+use super::serve::{Case, Size, prepare};
+use super::{Run, cpu, files, turns};
 
-/// How long.
+const BARE: &str = "bare";
+const WATCHED: &str = "watched";
+const WATCHED_WHOLE: &str = "watched, all of it";
+
+const LOST: Quantity = Quantity { name: "events lost", better: Better::Neither, decimals: 0 };
+const LOOKED: Quantity = Quantity { name: "looked %", better: Better::Neither, decimals: 0 };
+
+/// What is asked for.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
-    /// How often each case is measured, bare and watched.
-    #[arg(long, default_value_t = 11)]
-    rounds: u32,
-    /// How long one measurement of small requests lasts, in seconds.
-    #[arg(long, default_value_t = 1.0)]
-    seconds: f64,
-    /// Keep-alive connections for small requests.
-    #[arg(long, default_value_t = 64)]
-    connections: usize,
+pub(super) struct Options {
+    #[command(flatten)]
+    load: Size,
     /// The cases.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "large,100k,4k")]
     cases: Vec<Case>,
 }
 
 impl Options {
-    /// Just enough to see that everything still works.
-    pub(crate) fn smoke(mut self) -> Self {
-        (self.rounds, self.seconds, self.connections) = (1, 0.1, 8);
+    pub(super) fn fitting(mut self, is_smoke: bool) -> Self {
+        self.load = self.load.fitting(is_smoke);
         self
     }
 }
 
-const BARE: &str = "bare";
-const WATCHED: &str = "watched";
-const WATCHED_WHOLE: &str = "watched, all of it";
-
-const WHOS: [&str; 3] = [BARE, WATCHED, WATCHED_WHOLE];
-
-const LOST: Quantity = Quantity { name: "events lost", better: Better::Neither, decimals: 0 };
-const LOOKED: Quantity = Quantity { name: "looked %", better: Better::Neither, decimals: 0 };
-
-/// Downloads of the large file in one round: a watch needs a moment to learn what it costs.
-const DOWNLOADS: u32 = 6;
-
 /// Runs the bench.
-pub(crate) fn run(options: &Options, is_smoke: bool, report: &mut Report) -> Result<()> {
-    let dir = files::scratch()?;
+pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
+    let (dir, size) = (files::scratch()?, options.load);
     let root = dir.path().join("root");
     std::fs::create_dir(&root)?;
-    let server = Peer::NginxNopush.start(&root, dir.path())?;
+    let servers = [(Peer::Nginx, Peer::Nginx.start(&root, dir.path())?)];
+    let [(_, server)] = &servers;
     cpu::pin_here(cpu::ASKING)?;
+    let mut whos = vec![BARE, WATCHED, WATCHED_WHOLE];
+    run.retain(&mut whos, |who| who)?;
     for case in &options.cases {
-        let (path, file) = files::patterned(&root, case.name(), case.len_bytes(is_smoke))?;
-        http::verify(server.address(), &format!("/{}", case.name()), &file)?;
-        for round in 0..options.rounds {
-            let first = usize::try_from(round)? % WHOS.len();
-            for who in WHOS.into_iter().cycle().skip(first).take(WHOS.len()) {
-                files::warm(&path)?;
-                let watcher = Watcher::of(who, &server)?;
-                let len_bytes = case.len_bytes(is_smoke);
-                if *case == Case::Large {
-                    for _ in 0..DOWNLOADS {
-                        large(who, &server, len_bytes, report)?;
-                    }
-                } else {
-                    let load = (options.connections, options.seconds);
-                    small(*case, len_bytes, who, &server, load, report)?;
-                }
+        let path = prepare(*case, size, &root, &servers)?;
+        for round in 0..run.rounds {
+            for who in turns(&whos, round) {
+                run.warm(&path, who)?;
+                let watcher = Watcher::of(who, server)?;
+                case.measure(size, who, server, &mut run.report)?;
                 let (looked, lost) = watcher.map_or(Ok((0.0, 0.0)), Watcher::detach)?;
-                report.sample(case.name(), who, LOOKED, looked);
-                report.sample(case.name(), who, LOST, lost);
+                run.report.sample(case.name(), who, LOOKED, looked);
+                run.report.sample(case.name(), who, LOST, lost);
             }
         }
-    }
-    report.line(&format!("nginx with tcp_nopush, {} rounds, median (worst)", options.rounds));
-    for case in &options.cases {
-        report.line("");
-        let [rate, cost] = if *case == Case::Large { [FLOW, PRICE] } else { [RATE, COST] };
-        report.table(case.name(), case.name(), &WHOS, &[rate, cost, LOOKED, LOST]);
+        case.print(size, &whos, &[LOOKED, LOST], &mut run.report);
     }
     Ok(())
 }
@@ -105,8 +80,9 @@ impl Watcher {
         }
     }
 
+    /// The watcher inherits the CPU of the caller, which is the client's.
     fn attach(server: &Server, arguments: &[&str]) -> Result<Self> {
-        let mut command = cpu::pinned(cpu::ASKING, peers::underpass()?)?;
+        let mut command = Command::new(std::env::current_exe()?.with_file_name(NEW));
         command.args(["explain", &server.id().to_string(), "--json"]).args(arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut watcher = Self(child);
