@@ -1,5 +1,6 @@
 //! One file over HTTP/2 without TLS by unmodified hyper, each DATA frame's payload by sendfile:
-//! `cargo run -p underpass-http-body --example hyper_http2 -- FILE [ADDRESS]`, then `curl --http2-prior-knowledge`.
+//! `cargo run -p underpass-http-body --example hyper_http2 -- FILE [ADDRESS]`, then
+//! `curl --http2-prior-knowledge`.
 
 use std::convert::Infallible;
 use std::error::Error;

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! ```no_run
-//! # async fn example(router: tonic::transport::server::Router) -> Result<(), Box<dyn std::error::Error>> {
+//! # use tonic::transport::server::Router;
+//! # async fn example(router: Router) -> Result<(), tonic::transport::Error> {
 //! let socket = tokio::net::TcpListener::bind("127.0.0.1:50051").await?;
 //! router.serve_with_incoming(underpass_tonic::incoming(socket)).await?;
 //! # Ok(())

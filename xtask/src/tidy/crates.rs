@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Finding, SourceFile};
 
 /// What each crate may depend on among its siblings. Dependencies point down this table only.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     (
         "underpass-cli",
         &[
@@ -30,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("underpass-daemon", &[]),
     ("underpass-axum", &["underpass", "underpass-http-body"]),
     ("underpass-tonic", &["underpass", "underpass-http-body"]),
+    ("underpass-hyper-util", &["underpass", "underpass-http-body"]),
     ("underpass-http-body", &["underpass"]),
     ("underpass", &["underpass-sys"]),
     ("underpass-sys", &[]),

@@ -28,8 +28,9 @@ async fn a_handler_is_given_the_address_of_its_tcp_peer() {
     let app = Router::new().route("/", get(peer));
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let asking = curl(vec!["-w".into(), " %{local_ip}:%{local_port}".into(), url]);
+    let serving = axum::serve(underpass_axum::listener(listener), app);
     tokio::select! {
-        end = async { axum::serve(underpass_axum::listener(listener), app).await } => panic!("{end:?}"),
+        end = serving.into_future() => panic!("{end:?}"),
         answer = asking => {
             let (seen, own) = answer.split_once(' ').unwrap();
             assert_eq!(seen, own);
@@ -50,8 +51,9 @@ async fn a_unix_socket_is_served_and_its_peer_has_no_name() {
     let app = app.into_make_service_with_connect_info::<unix::SocketAddr>();
     let path = path.to_str().unwrap().to_owned();
     let asking = curl(vec!["--unix-socket".into(), path, "http://localhost/".into()]);
+    let serving = axum::serve(underpass_axum::listener(listener), app);
     tokio::select! {
-        end = async { axum::serve(underpass_axum::listener(listener), app).await } => panic!("{end:?}"),
+        end = serving.into_future() => panic!("{end:?}"),
         answer = asking => assert_eq!(answer, "true"),
     }
 }
