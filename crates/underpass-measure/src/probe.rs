@@ -15,6 +15,7 @@
 mod calls;
 mod layout;
 mod maps;
+mod namespace;
 mod offsets;
 mod pages;
 mod processes;
@@ -28,7 +29,6 @@ mod transmit;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ use crate::btf::{Btf, BtfError};
 use crate::evidence::{Evidence, FileKind, Received, Socket};
 use layout::u64_at;
 use maps::Maps;
+use namespace::Namespace;
 use offsets::Offsets;
 use program::Program;
 pub use tier::Tier;
@@ -58,10 +59,10 @@ pub enum ProbeError {
     /// The kernel does not tell its types, or lacks one.
     #[error(transparent)]
     Types(#[from] BtfError),
-    /// The kernel's programs see other numbers of processes than this one.
+    /// What numbers processes have in this PID namespace cannot be known.
     #[error(
-        "processes have other numbers here than outside, in a PID namespace, and BPF sees those; \
-         run it outside the container"
+        "BPF sees other numbers of processes than this PID namespace, and the kernel does not tell \
+         these; run it outside the container"
     )]
     Namespace,
     /// bpf(2) is not permitted.
@@ -156,18 +157,16 @@ impl Probe {
     /// # Errors
     ///
     /// [`ProbeError::Forbidden`] without the capabilities; [`ProbeError::Namespace`] in a
-    /// container that numbers its processes itself; [`ProbeError::Types`] without type
+    /// PID namespace whose numbers the kernel does not tell; [`ProbeError::Types`] without type
     /// information; the others where this kernel differs from those known.
     pub fn load(sight: Sight) -> Result<Self, ProbeError> {
         let architecture = std::env::consts::ARCH;
         if architecture != "x86_64" {
             return Err(ProbeError::Architecture { architecture });
         }
-        if is_in_pid_namespace() {
-            return Err(ProbeError::Namespace);
-        }
         let maps = Maps::new().map_err(|source| failed("making a map", source))?;
         let mut offsets = offsets_of_kernel()?.clone();
+        offsets.namespace = Namespace::of_own(&offsets, &maps)?;
         let tracepoints = match sight {
             Sight::Sending => &LOOKING[..SENDING],
             Sight::Everything => &LOOKING,
@@ -307,13 +306,12 @@ impl Probe {
             }
         }
         let processes = self.maps.processes.entries()?;
-        let lost = self.maps.lost.get(&0_u32.to_ne_bytes())?;
         Ok(Evidence {
             calls,
             sockets: sockets.into_values().collect(),
             received,
             processes: processes.iter().map(|(key, value)| layout::process(key, value)).collect(),
-            lost: lost.map_or(0, |value| u64_at(&value, 0)),
+            lost: self.maps.lost.number()?,
             has_gaps: self.look > 1 || self.looking.is_empty(),
         })
     }
@@ -327,13 +325,6 @@ fn offsets_of_kernel() -> Result<&'static Offsets, BtfError> {
     }
     let offsets = Offsets::of(&Btf::of_kernel()?)?;
     Ok(OFFSETS.get_or_init(|| offsets))
-}
-
-/// Whether this process is in another PID namespace than the first, as in a container. Source:
-/// linux/proc_ns.h, `PROC_PID_INIT_INO`; pid_namespaces(7).
-fn is_in_pid_namespace() -> bool {
-    const FIRST: u64 = 0xEFFF_FFFC;
-    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() != FIRST)
 }
 
 fn named(inode: u64, process: u32, value: &[u8]) -> Socket {
@@ -378,7 +369,7 @@ fn name_of(tracepoint: &'static CStr) -> &'static str {
 
 fn load(
     name: &'static str,
-    write: for<'p> fn(&mut Program<'p>),
+    write: impl for<'p> Fn(&mut Program<'p>),
     offsets: &Offsets,
     maps: &Maps,
 ) -> Result<OwnedFd, ProbeError> {

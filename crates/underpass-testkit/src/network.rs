@@ -173,9 +173,11 @@ impl Link {
             run(end.command("ip").args(["address", "add", &address, "dev", end.interface]))?;
             run(end.command("ip").args(["link", "set", "lo", "up"]))?;
             run(end.command("ip").args(["link", "set", end.interface, "up"]))?;
-            // A namespace takes the default of the first one, whatever that is set to there.
-            let cubic = "echo cubic >/proc/sys/net/ipv4/tcp_congestion_control";
-            run(end.command("sh").args(["-c", cubic]))?;
+            // A namespace takes the default of the first one, which may be bbr and pace. Of the
+            // others it may set only what the first one allows: reno is always allowed
+            // (net/ipv4/tcp_cong.c, TCP_CONG_NON_RESTRICTED).
+            let reno = "echo reno >/proc/sys/net/ipv4/tcp_congestion_control";
+            run(end.command("sh").args(["-c", reno]))?;
         }
         // Before that, the first packet may be dropped, and TCP waits a second to repeat it.
         let is_up = wait::until(PATIENCE, || match [&near, &far].map(End::is_up) {

@@ -194,7 +194,7 @@ fn a_watch_of_no_process_or_of_two_things_is_refused() {
 }
 
 #[test]
-fn in_a_pid_namespace_it_sees_what_calls_tell_and_says_why_not_more() {
+fn in_a_pid_namespace_it_sees_every_byte_of_its_child_and_of_that_ones_child() {
     require!(Root);
     require!(Program("unshare"));
     require!(Program("python3"));
@@ -204,23 +204,48 @@ import os, socket, threading
 listener = socket.create_server(('127.0.0.1', 0))
 peer = socket.create_connection(listener.getsockname())
 sink = listener.accept()[0]
-file, at = os.open('a.bin', os.O_RDONLY), 0
+file = os.open('a.bin', os.O_RDONLY)
 size = os.fstat(file).st_size
-threading.Thread(target=lambda: sink.recv(size, socket.MSG_WAITALL)).start()
-while at < size:
-    at += os.sendfile(peer.fileno(), file, at, size - at)
+threading.Thread(target=lambda: sink.recv(2 * size, socket.MSG_WAITALL)).start()
+def send():
+    at = 0
+    while at < size:
+        at += os.sendfile(peer.fileno(), file, at, size - at)
+send()
+if os.fork() == 0:
+    send()
+    os._exit(0)
+os.wait()
 ";
     let mut command = std::process::Command::new("unshare");
     command.args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_underpass")]);
-    command.args(["explain", "--json", "--", "python3", "-c", program]).current_dir(dir.path());
+    command
+        .args(["explain", "--json", "--budget", "100", "--", "python3", "-c", program])
+        .current_dir(dir.path());
     let output = command.output().unwrap();
     let (stdout, stderr) =
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(0), "{stderr}");
-    let why = "watching python3 in tier C (processes have other numbers here than outside";
-    assert!(stderr.starts_with(why), "{stderr}");
+    assert_eq!(stderr, "watching python3 in tier A\n");
     let summary: Value = serde_json::from_str(&stdout).unwrap();
-    assert!(summary["report"].is_null(), "{stdout}");
+    assert_eq!(summary["report"]["total"]["by_reference_bytes"], 2 * LEN, "{stdout}");
+    let processes = summary["report"]["processes"].as_array().unwrap();
+    assert_eq!(processes.len(), 2, "{stdout}");
+}
+
+#[test]
+fn where_proc_shows_other_numbers_nothing_is_watched() {
+    require!(Root);
+    require!(Program("unshare"));
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--pid", "--fork", env!("CARGO_BIN_EXE_underpass"), "explain", "--", "true"]);
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.starts_with("underpass explain: /proc shows the numbers of another"),
+        "{stderr}"
+    );
 }
 
 #[test]

@@ -35,6 +35,11 @@ pub(crate) fn text(process: u32, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// This process's number as /proc shows it: that of the PID namespace in which it was mounted.
+pub(crate) fn own_number() -> Option<u32> {
+    std::fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
+}
+
 /// The numbers among the names in a directory; none if it cannot be read.
 pub(crate) fn numbers<N: FromStr>(directory: &str) -> impl Iterator<Item = N> + use<N> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();

@@ -10,6 +10,12 @@ use crate::words::printable;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {
+    /// What number a process has is not known.
+    #[error(
+        "/proc shows the numbers of another PID namespace than this one, so which process has which \
+         number is not known; mount /proc anew ('unshare --mount-proc')"
+    )]
+    Numbers,
     /// The process does not exist.
     #[error("there is no process {process} that this user may see; 'pgrep -a NAME' finds one")]
     NoProcess {
@@ -57,6 +63,9 @@ pub enum WatchError {
 
 /// That a number is of a process which makes calls, or will.
 pub(crate) fn require_watchable(process: u32) -> Result<(), WatchError> {
+    if proc::own_number() != Some(std::process::id()) {
+        return Err(WatchError::Numbers);
+    }
     let status = proc::status(process).ok_or(WatchError::NoProcess { process })?;
     let thread = process;
     let process = proc::process_of(thread).unwrap_or(process);

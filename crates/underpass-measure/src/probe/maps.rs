@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use underpass_sys::bpf::{self, MapKind, MapLens};
 
-use super::layout::{call, name, page, process, socket, toll};
+use super::layout::{call, name, page, process, socket, toll, u64_at};
 
 /// Processes followed at a time, and those whose counts are kept: of those that end, the last.
 const PROCESSES_MAX: u32 = 4_096;
@@ -58,6 +58,11 @@ impl Map {
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// The number of a map of one.
+    pub(crate) fn number(&self) -> Result<u64, Errno> {
+        Ok(self.get(&0_u32.to_ne_bytes())?.map_or(0, |value| u64_at(&value, 0)))
     }
 
     /// Every key with its value. What is added meanwhile may or may not be among them.

@@ -1,5 +1,6 @@
 //! Where the running kernel keeps what the programs read.
 
+use super::namespace::Namespace;
 use crate::btf::{Btf, BtfError};
 
 /// What makes an address one that a program may read from directly, since Linux 6.2.
@@ -34,6 +35,10 @@ macro_rules! offsets {
             pub(crate) frag_len: i16,
             /// Distance between two fragments.
             pub(crate) frag_size: i16,
+            /// Distance between two of a task's numbers.
+            pub(crate) number_size: i16,
+            /// Whose numbers processes have, where not those of the first PID namespace.
+            pub(crate) namespace: Option<Namespace>,
             /// How memory is read without a call for each read, where that is to be had.
             pub(crate) cast: Option<Cast>,
         }
@@ -57,6 +62,8 @@ macro_rules! offsets {
                     frag_page: page.ok_or_else(|| absent("netmem"))?,
                     frag_len: len.ok_or_else(|| absent("len"))?,
                     frag_size: btf.size(frag)?,
+                    number_size: btf.size("upid")?,
+                    namespace: None,
                     cast: Cast::of(btf),
                 })
             }
@@ -72,6 +79,13 @@ offsets! {
     regs_number: "pt_regs"."orig_ax",
     task_files: "task_struct"."files",
     task_tgid: "task_struct"."tgid",
+    task_leader: "task_struct"."group_leader",
+    task_pid: "task_struct"."thread_pid",
+    pid_level: "pid"."level",
+    pid_numbers: "pid"."numbers",
+    number: "upid"."nr",
+    number_namespace: "upid"."ns",
+    namespace_names: "pid_namespace"."ns",
     task_signal: "task_struct"."signal",
     signal_live: "signal_struct"."live",
     files_fdt: "files_struct"."fdt",

@@ -20,7 +20,7 @@ impl Program<'_> {
         self.note_process(0);
         self.require_followed_process();
         self.asm.load(Width::Eight, R7, R6, 8);
-        self.read_number(Width::Four, R8, R7, self.offsets.task_tgid);
+        self.find_process();
         self.asm.load(Width::Eight, R1, R10, PROCESS);
         // Another thread of the same process.
         self.asm.jump_if(If::Equal, R8, R1, end);
@@ -71,7 +71,7 @@ impl Program<'_> {
     /// Notes the process of the task that is the argument at `at`.
     fn note_process(&mut self, at: i16) {
         self.asm.load(Width::Eight, R7, R6, at);
-        self.read_number(Width::Four, R8, R7, self.offsets.task_tgid);
+        self.find_process();
         self.asm.store(Width::Eight, R10, PROCESS, R8);
     }
 

@@ -8,7 +8,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::assembler::Reg::{R0, R1, R2, R3, R4, R8, R10};
+use crate::assembler::Reg::{R0, R1, R2, R3, R4, R7, R8, R10};
 use crate::assembler::{Assembler, If, Label, Op, Reg, Width};
 
 use super::layout::{call, page, process, toll};
@@ -242,6 +242,13 @@ impl<'p> Program<'p> {
         self.asm.store(Width::Four, R10, at, R1);
     }
 
+    /// Sets which look this is.
+    pub(crate) fn set_look(&mut self, number: Reg) {
+        self.asm.store(Width::Four, R10, INDEX, 0);
+        self.asm.store(Width::Eight, R10, SCRATCH, number);
+        self.set(self.maps.look.as_fd(), INDEX, SCRATCH);
+    }
+
     /// Adds one to what was lost.
     pub(crate) fn count_loss(&mut self) {
         let done = self.asm.label();
@@ -255,10 +262,17 @@ impl<'p> Program<'p> {
     }
 
     /// Ends the program unless the running process is followed; notes it in [`PROCESS`].
+    /// R7 and R8 are lost.
     pub(crate) fn require_followed(&mut self) {
-        self.asm.call(helper::CURRENT_PID_TGID);
-        self.asm.alu(Op::ShiftRight, R0, 32);
-        self.asm.store(Width::Eight, R10, PROCESS, R0);
+        if self.offsets.namespace.is_none() {
+            self.asm.call(helper::CURRENT_PID_TGID);
+            self.asm.mov(R8, R0);
+            self.asm.alu(Op::ShiftRight, R8, 32);
+        } else {
+            self.current_task(R7);
+            self.find_process();
+        }
+        self.asm.store(Width::Eight, R10, PROCESS, R8);
         self.require_followed_process();
     }
 
