@@ -1,15 +1,14 @@
 //! `underpass echo`: makes an echo server of the flags and runs it until a signal.
 
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
 use underpass_relay::{Echo, EchoOptions, Endpoint, Sink};
 
-use crate::args::{OrOff, address, duration_or_off, processors, workers};
-use crate::exit::{say, with_remedy};
+use crate::exit::with_remedy;
 use crate::relay::remedy;
+use crate::server::{ServerArguments, list, say_ready};
+use crate::values::{OrOff, duration_or_off};
 
 /// Send back to each client what it sends, by splice.
 ///
@@ -29,27 +28,12 @@ pub(crate) struct EchoArguments {
     #[arg(long, value_name = "FILE")]
     tee: Option<PathBuf>,
 
-    /// How many threads echo [default: one for each processor].
-    #[arg(long, value_name = "N", value_parser = workers)]
-    workers: Option<NonZeroUsize>,
+    #[command(flatten)]
+    server: ServerArguments,
 
     /// How long a connection may move nothing, or 'off'.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration_or_off)]
     idle_timeout: OrOff,
-
-    /// How long connections may go on after SIGTERM, or 'off' for as long as they like.
-    ///
-    /// A second signal ends them at once.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_or_off)]
-    grace: OrOff,
-
-    /// The most connections at a time [default: what the limit on open files allows].
-    #[arg(long, value_name = "N")]
-    max_connections: Option<NonZeroUsize>,
-
-    /// Where metrics are to be had over HTTP, in the OpenMetrics format.
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    metrics: Option<SocketAddr>,
 
     /// Where a line for each connection goes: a file, '-' for standard output, or 'off'.
     #[arg(long, value_name = "FILE", default_value = "off")]
@@ -69,22 +53,20 @@ Examples:
 ///
 /// Those of [`Echo::bind`], with what to do about them, and of [`Echo::run`].
 pub(crate) fn run(wanted: EchoArguments) -> anyhow::Result<()> {
-    let workers = wanted.workers.unwrap_or_else(processors);
+    let ServerArguments { grace, max_connections, metrics, .. } = wanted.server;
+    let workers = wanted.server.workers();
     let options = EchoOptions {
         listen: wanted.listen,
         workers,
         tee: wanted.tee,
         idle_timeout: wanted.idle_timeout.0,
-        grace: wanted.grace.0,
-        connections_max: wanted.max_connections,
-        metrics: wanted.metrics,
+        grace: grace.0,
+        connections_max: max_connections,
+        metrics,
         log: wanted.log,
     };
     let echo = Echo::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
-    let counted = if workers.get() == 1 { "worker" } else { "workers" };
-    say(&format!("echoing at {} ({workers} {counted})", echo.endpoint()));
-    if let Some(address) = echo.metrics_address() {
-        say(&format!("metrics at http://{address}/metrics"));
-    }
+    let doing = format!("echoing at {}", list(echo.endpoints()));
+    say_ready(&doing, workers, echo.metrics_address());
     Ok(echo.run()?)
 }

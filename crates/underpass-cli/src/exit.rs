@@ -10,6 +10,7 @@ use std::iter::successors;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use underpass_daemon::BindError;
 use underpass_measure::printable;
 
 /// A command that a signal ended, which a shell tells by the exit code.
@@ -52,8 +53,17 @@ pub(crate) fn with_remedy(error: &dyn Error, remedy: Option<&'static str>) -> an
     anyhow::anyhow!(printable(&line))
 }
 
-/// What to do where an address cannot be listened at.
-pub(crate) fn remedy_of_listening(kind: ErrorKind) -> Option<&'static str> {
+/// What to do about a server that cannot be bound.
+pub(crate) fn remedy_of_binding(error: &BindError) -> Option<&'static str> {
+    match error {
+        BindError::Listen { source, .. } => remedy_of_listening(source.kind()),
+        BindError::Log { .. } => Some("give a file that can be written, '-' or 'off'"),
+        _ => None,
+    }
+}
+
+/// What to do about an address that cannot be listened at.
+fn remedy_of_listening(kind: ErrorKind) -> Option<&'static str> {
     [
         (ErrorKind::AddrInUse, "choose another port or path, or port 0 for any free one"),
         (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),

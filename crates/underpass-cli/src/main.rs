@@ -14,6 +14,8 @@ mod explain;
 mod generate;
 mod relay;
 mod serve;
+mod server;
+mod values;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,5 @@
 //! `underpass relay`: makes a relay of the flags and runs it until a signal.
 
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,8 +8,9 @@ use underpass_relay::{
     AcceptProxy, BindError, Endpoint, Network, Options, Relay, Sink, Targets, TargetsError, Version,
 };
 
-use crate::args::{OrOff, address, duration, duration_or_off, processors, workers};
-use crate::exit::{remedy_of_listening, say, with_remedy};
+use crate::exit::{remedy_of_binding, with_remedy};
+use crate::server::{ServerArguments, list, say_ready};
+use crate::values::{OrOff, duration, duration_or_off};
 
 /// Relay connections to one of several targets, by splice.
 ///
@@ -37,9 +36,8 @@ pub(crate) struct RelayArguments {
     #[arg(long, value_name = "FILE", conflicts_with = "targets")]
     targets_file: Option<PathBuf>,
 
-    /// How many threads relay [default: one for each processor].
-    #[arg(long, value_name = "N", value_parser = workers)]
-    workers: Option<NonZeroUsize>,
+    #[command(flatten)]
+    server: ServerArguments,
 
     /// How long a target may take to accept before the next one is tried.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
@@ -48,19 +46,6 @@ pub(crate) struct RelayArguments {
     /// How long a connection may move nothing, or 'off'.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration_or_off)]
     idle_timeout: OrOff,
-
-    /// How long connections may go on after SIGTERM, or 'off' for as long as they like.
-    ///
-    /// A second signal ends them at once.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_or_off)]
-    grace: OrOff,
-
-    /// The most connections at a time [default: what the limit on open files allows].
-    ///
-    /// Those past it wait to be accepted; the kernel keeps up to 4096 for each thread. There are
-    /// never more than the limit on open files allows.
-    #[arg(long, value_name = "N")]
-    max_connections: Option<NonZeroUsize>,
 
     /// How often each target is checked by connecting to it, or 'off'.
     ///
@@ -89,10 +74,6 @@ pub(crate) struct RelayArguments {
     /// Checks send one as well, which says that there is no client.
     #[arg(long, value_name = "VERSION", value_enum)]
     send_proxy: Option<ProxyVersion>,
-
-    /// Where metrics are to be had over HTTP, in the OpenMetrics format.
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    metrics: Option<SocketAddr>,
 
     /// Where a line for each connection goes: a file, '-' for standard output, or 'off'.
     ///
@@ -128,7 +109,7 @@ enum ProxyVersion {
     V2,
 }
 
-/// So many targets are named at the start.
+/// The most targets that are named at the start.
 const NAMED_MAX: usize = 16;
 
 /// How often several targets are checked unless told otherwise.
@@ -140,7 +121,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 ///
 /// Those of [`Relay::bind`], with what to do about them, and of [`Relay::run`].
 pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
-    let workers = wanted.workers.unwrap_or_else(processors);
+    let ServerArguments { grace, max_connections, metrics, .. } = wanted.server;
+    let workers = wanted.server.workers();
     let targets = match wanted.targets_file {
         Some(path) => Targets::File(path),
         None => Targets::Fixed(wanted.targets),
@@ -151,8 +133,8 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
         workers,
         connect_timeout: wanted.connect_timeout,
         idle_timeout: wanted.idle_timeout.0,
-        grace: wanted.grace.0,
-        connections_max: wanted.max_connections,
+        grace: grace.0,
+        connections_max: max_connections,
         accept_proxy: match (wanted.accept_proxy, wanted.accept_proxy_from) {
             (true, _) => AcceptProxy::FromEverybody,
             (false, networks) if networks.is_empty() => AcceptProxy::FromNobody,
@@ -163,7 +145,7 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
             ProxyVersion::V2 => Version::V2,
         }),
         check_every: None,
-        metrics: wanted.metrics,
+        metrics,
         log: wanted.log,
     };
     let several = match &options.targets {
@@ -179,28 +161,20 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
     if let more @ 1.. = all.len() - targets.len() {
         targets.push(format!("{more} more"));
     }
-    say(&format!(
-        "relaying {} to {} ({workers} {})",
-        relay.endpoint(),
-        targets.join(", "),
-        if workers.get() == 1 { "worker" } else { "workers" },
-    ));
-    if let Some(address) = relay.metrics_address() {
-        say(&format!("metrics at http://{address}/metrics"));
-    }
+    let doing = format!("relaying {} to {}", list(relay.endpoints()), targets.join(", "));
+    say_ready(&doing, workers, relay.metrics_address());
     Ok(relay.run()?)
 }
 
 /// What to do about a relay, or an echo server, that cannot start.
 pub(crate) fn remedy(error: &BindError) -> Option<&'static str> {
     match error {
-        BindError::Listen { source, .. } => remedy_of_listening(source.kind()),
+        BindError::Daemon(error) => remedy_of_binding(error),
         BindError::Targets(TargetsError::Itself(_)) => {
             Some("each connection would make another; name another port or path")
         }
         BindError::Targets(_) => Some("give one target a line: ADDRESS:PORT or unix:PATH"),
         BindError::Tee { .. } => Some("give a file that can be written"),
-        BindError::Log { .. } => Some("give a file that can be written, '-' or 'off'"),
-        BindError::Signals(_) | _ => None,
+        _ => None,
     }
 }

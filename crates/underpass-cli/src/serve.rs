@@ -1,10 +1,83 @@
 //! `underpass serve`: makes a server of the flags and runs it until a signal.
 
-use anyhow::Context;
-use underpass_serve::{BindError, Options, Server};
+use std::path::PathBuf;
 
-use crate::args::ServeArguments;
-use crate::exit::{remedy_of_listening, say, with_remedy};
+use anyhow::Context;
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use underpass::Stability;
+use underpass_serve::access_log::Sink;
+use underpass_serve::{BindError, Endpoint, Options, Server};
+
+use crate::exit::{remedy_of_binding, with_remedy};
+use crate::server::{ServerArguments, say_ready};
+
+/// Serve a directory over HTTP.
+///
+/// Files, single byte ranges of them, their index.html and listings of directories are sent to
+/// whoever asks with GET or HEAD. Nothing outside of DIR is ever reached, not by '..' and not
+/// through a symbolic link. The server runs until SIGINT (Ctrl-C) or SIGTERM, and then lets the
+/// responses under way end.
+#[derive(Debug, Args)]
+#[command(after_long_help = SERVE_HELP)]
+pub(crate) struct ServeArguments {
+    /// The directory to serve.
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+
+    /// Where to listen: ADDRESS:PORT, a port of 127.0.0.1, or unix:PATH.
+    ///
+    /// A port alone means that port of 127.0.0.1, which only this machine reaches. Port 0 takes
+    /// any free one. To serve the network, listen on 0.0.0.0 or on `[::]`.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: Endpoint,
+
+    #[command(flatten)]
+    server: ServerArguments,
+
+    /// Where a line for each request goes: a file, '-' for standard output, or 'off'.
+    ///
+    /// Lines are in the combined format. They are dropped, and counted, rather than hold up a
+    /// response when the file cannot take them.
+    #[arg(long, value_name = "FILE", default_value = "off")]
+    access_log: Sink,
+
+    /// What is done about a file that changes while it is sent: none, guard, lease or copy.
+    ///
+    /// none: nothing, for files that are only ever replaced by renaming.
+    /// guard: look again before the last bytes leave, and cut the response short if it changed.
+    /// lease: make whoever opens the file for writing wait until it is sent.
+    /// copy: send a copy, at the price of copying.
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value_t = Stability::default(),
+        value_parser = stability(),
+        hide_possible_values = true,
+        verbatim_doc_comment
+    )]
+    stability: Stability,
+}
+
+const SERVE_HELP: &str = "\
+Examples:
+  underpass serve
+      Serve the current directory at http://127.0.0.1:8080/.
+  underpass serve /srv/files --listen 0.0.0.0:80 --access-log /var/log/underpass.log
+      Serve /srv/files to everybody, with a log.
+  underpass serve --listen 0 --workers 1
+      Take any free port, which is printed, and one thread.
+  curl -C - -O http://127.0.0.1:8080/big.iso
+      Resume a download from it.
+
+What leaves without a copy:
+  The bytes of a file go from the page cache to the socket by sendfile(2); they never enter the
+  memory of this program. Small files are the exception: up to 16 KiB a copy costs less
+  than the reference. A file that is not in the page cache is first read on another thread, so
+  that it delays nobody else. Since the network holds references to the cached pages, a file
+  that is overwritten in place while it is sent may arrive as a mixture; --stability says what
+  is done about that. Replace files by renaming (as mv, rsync and package managers do), and
+  every response is one version, whole.";
 
 /// Serves until SIGINT or SIGTERM.
 ///
@@ -12,30 +85,58 @@ use crate::exit::{remedy_of_listening, say, with_remedy};
 ///
 /// Those of [`Server::bind`], with what to do about them, and of [`Server::run`].
 pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
-    let workers = wanted.worker_count();
+    let ServerArguments { grace, max_connections, metrics, .. } = wanted.server;
+    let workers = wanted.server.workers();
     let directory = std::path::absolute(&wanted.directory).context("cannot name the directory")?;
     let server = Server::bind(Options {
         root: wanted.directory,
         listen: wanted.listen,
         workers,
+        grace: grace.0,
+        connections_max: max_connections,
+        metrics,
         access_log: wanted.access_log,
         stability: wanted.stability,
     })
     .map_err(|error| with_remedy(&error, remedy(&error)))?;
-    say(&format!(
-        "serving {} at http://{}/ ({workers} {})",
-        directory.display(),
-        server.local_addr(),
-        if workers.get() == 1 { "worker" } else { "workers" },
-    ));
+    let where_at = server.endpoints().iter().map(|endpoint| match endpoint {
+        Endpoint::Tcp(address) => format!("http://{address}/"),
+        Endpoint::Unix(_) => endpoint.to_string(),
+    });
+    let where_at = where_at.collect::<Vec<_>>().join(", ");
+    let doing = format!("serving {} at {where_at}", directory.display());
+    say_ready(&doing, workers, server.metrics_address());
     Ok(server.run()?)
 }
 
 fn remedy(error: &BindError) -> Option<&'static str> {
     match error {
         BindError::Root(_) => Some("give a directory you may enter: underpass serve DIR"),
-        BindError::Listen { source, .. } => remedy_of_listening(source.kind()),
-        BindError::AccessLog { .. } => Some("give a file that can be written, '-' or 'off'"),
-        BindError::Signals(_) | _ => None,
+        BindError::Daemon(error) => remedy_of_binding(error),
+        _ => None,
+    }
+}
+
+fn stability() -> impl TypedValueParser<Value = Stability> {
+    PossibleValuesParser::new(Stability::ALL.map(Stability::name))
+        .try_map(|word| word.parse::<Stability>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Arguments, Command};
+
+    #[test]
+    fn every_policy_can_be_typed() {
+        for policy in Stability::ALL {
+            let words = ["underpass", "serve", "--stability", policy.name()];
+            let Command::Serve(wanted) = Arguments::try_parse_from(words).unwrap().command else {
+                panic!("the command is serve");
+            };
+            assert_eq!(wanted.0.stability, policy);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The path of a listening Unix socket: taken over from one that is gone, and removed with its own.
 //!
 //! A path outlives the socket that was bound to it, and keeps others from binding. It is taken
-//! over only if nobody answers there.
+//! over only if no server answers there.
 //!
 //! Source: unix(7), "Pathname sockets"; connect(2), `ECONNREFUSED`, which a file of another kind
 //! answers, too.
@@ -23,8 +23,8 @@ pub struct BoundPath {
 ///
 /// # Errors
 ///
-/// Those of bind(2) and listen(2); `EADDRINUSE` if somebody answers there, or something else than
-/// a socket is there.
+/// Those of bind(2) and listen(2); `EADDRINUSE` if a server answers there, or if it is not a
+/// socket.
 pub fn listen(path: &Path) -> io::Result<(UnixListener, BoundPath)> {
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == ErrorKind::AddrInUse && is_abandoned(path) => {

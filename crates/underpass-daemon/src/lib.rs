@@ -1,9 +1,22 @@
-//! What the servers have in common: listening sockets, limits, and a log that holds nobody.
+//! The house of every server: workers, listening sockets, signals, limits, drain, log, metrics.
 //!
-//! Nothing here knows a protocol or a runtime.
+//! A program makes a [`Daemon`] of its [`Settings`] and runs it with a [`Service`] for each
+//! worker. Nothing here knows a protocol.
 #![forbid(unsafe_code)]
 
 pub mod bound_path;
+mod daemon;
+pub mod endpoint;
 pub mod limits;
 pub mod listen;
+mod listener;
 pub mod log;
+pub mod metrics;
+mod notify;
+mod service;
+mod signals;
+mod worker;
+
+pub use daemon::{BindError, Daemon, FOREVER, RunError, Settings};
+pub use listener::Accepted;
+pub use service::{Admitted, Program, Service};

@@ -22,8 +22,8 @@ pub fn raise_open_files() -> usize {
 
 /// How long not to accept after an error of accept(2).
 ///
-/// It reports errors of the connection, which concern nobody else, and of limits, which pass
-/// when connections end; only those give a pause, and a warning.
+/// It reports errors of one connection, which concern no other, and of limits, which pass when
+/// connections end; only those give a pause, and a warning.
 #[must_use]
 pub fn pause_after(error: &io::Error) -> Option<Duration> {
     let errno = Errno::from_io_error(error);

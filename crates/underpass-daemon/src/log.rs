@@ -1,7 +1,7 @@
-//! A log of lines that never holds whoever writes them.
+//! A log of lines that never makes a writer wait.
 //!
-//! A worker collects lines and hands full batches to one thread, which writes them. A log that
-//! nobody reads, or a slow disk, therefore holds nobody: once the thread is `QUEUE_BATCHES`
+//! A worker collects lines and hands full batches to one thread, which writes them. A pipe that
+//! is not read, or a slow disk, therefore holds up no worker: once the thread is `QUEUE_BATCHES`
 //! behind, lines are dropped and counted. A batch holds whole lines and goes out in one piece,
 //! so lines of two workers do not mix.
 //!
@@ -61,7 +61,7 @@ impl fmt::Display for Sink {
     }
 }
 
-/// What the writing thread is told.
+/// What the writing thread is to do.
 enum Order {
     Write(Vec<u8>),
     Reopen,
@@ -95,23 +95,45 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-impl Log {
-    /// Opens the sink and starts its thread. `report` is called at most once, with the first
-    /// error of a write; lines after it are dropped.
+/// A log that is open and written by no thread yet.
+#[derive(Debug)]
+pub struct OpenLog {
+    file: Option<File>,
+    /// What to open again.
+    path: Option<PathBuf>,
+}
+
+impl OpenLog {
+    /// Opens the sink.
     ///
     /// # Errors
     ///
-    /// What opening the file or starting the thread answers.
-    pub fn open(sink: &Sink, report: impl FnOnce(io::Error) + Send + 'static) -> io::Result<Self> {
-        match sink {
-            Sink::Off => Ok(Self { writing: None, dropped: Arc::default() }),
+    /// What opening the file answers.
+    pub fn open(sink: &Sink) -> io::Result<Self> {
+        Ok(match sink {
+            Sink::Off => Self { file: None, path: None },
             Sink::Stdout => {
-                Self::to(File::from(io::stdout().as_fd().try_clone_to_owned()?), None, report)
+                Self { file: Some(io::stdout().as_fd().try_clone_to_owned()?.into()), path: None }
             }
-            Sink::File(path) => Self::to(open(path)?, Some(path.clone()), report),
-        }
+            Sink::File(path) => Self { file: Some(open(path)?), path: Some(path.clone()) },
+        })
     }
 
+    /// Starts the thread. `report` is called at most once, with the first error of a write; lines
+    /// after it are dropped.
+    ///
+    /// # Errors
+    ///
+    /// If there cannot be another thread.
+    pub fn start(self, report: impl FnOnce(io::Error) + Send + 'static) -> io::Result<Log> {
+        match self.file {
+            None => Ok(Log { writing: None, dropped: Arc::default() }),
+            Some(file) => Log::to(file, self.path, report),
+        }
+    }
+}
+
+impl Log {
     fn to(
         sink: impl Write + Send + 'static,
         path: Option<PathBuf>,
@@ -138,12 +160,12 @@ impl Log {
         Lines { batch: Vec::new(), count: 0, queue, dropped: Arc::clone(&self.dropped) }
     }
 
-    /// Opens a file anew, which somebody may have renamed.
+    /// Opens a file again, which may have been renamed.
     pub fn reopen(&self) {
         if let Some(writing) = &self.writing
             && writing.queue.try_send(Order::Reopen).is_err()
         {
-            tracing::warn!("the log is too far behind to be opened anew");
+            tracing::warn!("the log is too far behind to be opened again");
         }
     }
 
@@ -234,7 +256,7 @@ mod tests {
 
     use super::*;
 
-    /// A sink that tells when it is written to, and takes nothing until it is let go.
+    /// A sink that says when it is written to, and takes nothing until it is let go.
     struct Stuck(Sender<()>, Receiver<()>);
 
     impl Write for Stuck {
@@ -281,11 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_reach_the_end_of_a_file_and_follow_it_when_it_is_opened_anew() {
+    fn lines_reach_the_end_of_a_file_and_follow_it_when_it_is_opened_again() {
         let dir = tempfile::tempdir().unwrap();
         let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
         fs::write(&path, "before\n").unwrap();
-        let log = Log::open(&Sink::File(path.clone()), no_error).unwrap();
+        let log = OpenLog::open(&Sink::File(path.clone())).unwrap().start(no_error).unwrap();
         let mut lines = log.lines();
         add(&mut lines, "one");
         lines.flush();
@@ -300,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_off_takes_nothing() {
-        let log = Log::open(&Sink::Off, no_error).unwrap();
+        let log = OpenLog::open(&Sink::Off).unwrap().start(no_error).unwrap();
         let mut lines = log.lines();
         assert!(!lines.is_on());
         add(&mut lines, "lost");
@@ -328,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_sink_holds_nobody_and_what_it_loses_is_counted() {
+    fn a_stuck_sink_holds_up_no_one_and_what_it_loses_is_counted() {
         let (written, writes) = mpsc::channel();
         let (go, gate) = mpsc::channel();
         let log = Log::to(Stuck(written, gate), None, |_| {}).unwrap();

@@ -16,67 +16,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::io::Errno;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use underpass::Side;
 
-use crate::endpoint::Endpoint;
+use crate::connect::{connect, is_own_limit};
+use crate::end::{End, Ending, OrDash};
 use crate::flow::Flow;
 use crate::proxy::{self, Addresses};
 use crate::socket::Socket;
 use crate::tally::Direction;
 use crate::targets::{Failure, Lease, Target};
 use crate::trust::Opening;
-use crate::worker::{Ending, Worker};
+use crate::worker::Worker;
 
 /// How long a client may take for its PROXY header; HAProxy's advice is 3 s or more.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
-
-/// How a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Both peers have sent everything, and the other one was told.
-    Closed,
-    /// The client reset it, or could not be written to.
-    ClientFailed,
-    /// The target reset it, or could not be written to.
-    TargetFailed,
-    /// Nothing moved for the idle timeout.
-    Idle,
-    /// No target was up and could be reached.
-    NoTarget,
-    /// The PROXY header was not one, or did not come in time.
-    BadHeader,
-    /// The relay ended first.
-    Cut,
-}
-
-impl End {
-    /// Every end.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Closed,
-        Self::ClientFailed,
-        Self::TargetFailed,
-        Self::Idle,
-        Self::NoTarget,
-        Self::BadHeader,
-        Self::Cut,
-    ];
-
-    /// The word for it in metrics and log lines.
-    #[must_use]
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::ClientFailed => "client-failed",
-            Self::TargetFailed => "target-failed",
-            Self::Idle => "idle",
-            Self::NoTarget => "no-target",
-            Self::BadHeader => "bad-header",
-            Self::Cut => "cut",
-        }
-    }
-}
 
 /// Relays a client to a target until the connection ends.
 pub(crate) async fn relay(client: Socket, peer: Option<SocketAddr>, worker: Rc<Worker>) {
@@ -112,9 +66,9 @@ struct Connection {
 
 impl Connection {
     fn new(client: Socket, peer: Option<SocketAddr>, worker: Rc<Worker>) -> Self {
-        worker.count_accepted();
+        worker.ends.count_accepted();
         let opening = worker.settings.accept_proxy.opening(peer);
-        let ending = Ending::new(&worker);
+        let ending = worker.ending();
         let now = Instant::now();
         Self {
             client,
@@ -143,7 +97,7 @@ impl Connection {
                 let Ok(Ok(header)) = header else { return Err(End::BadHeader) };
                 (announced, early) = header;
             }
-            Opening::Stranger => self.worker.count_stranger(),
+            Opening::Stranger => self.worker.ends.count_stranger(),
             Opening::Plain => {}
         }
         self.announced = announced.map(|addresses| addresses.source);
@@ -291,18 +245,6 @@ impl Drop for Connection {
     }
 }
 
-/// A value, or a dash where there is none.
-pub(crate) struct OrDash<T>(pub(crate) Option<T>);
-
-impl<T: fmt::Display> fmt::Display for OrDash<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => value.fmt(f),
-            None => f.write_str("-"),
-        }
-    }
-}
-
 /// Whose word it is who the client is.
 struct Announcer {
     opening: Opening,
@@ -318,20 +260,6 @@ impl fmt::Display for Announcer {
             (Opening::Plain, _) => f.write_str("-"),
         }
     }
-}
-
-pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Socket> {
-    match endpoint {
-        Endpoint::Tcp(address) => Socket::connect_tcp(*address).await,
-        Endpoint::Unix(path) => Socket::connect_unix(path).await,
-    }
-}
-
-/// Whether this process, or this machine, had no room for a connection: that says nothing of the
-/// other end.
-pub(crate) fn is_own_limit(error: &io::Error) -> bool {
-    let limits = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    Errno::from_io_error(error).is_some_and(|errno| limits.contains(&errno))
 }
 
 fn failure_of(error: &io::Error) -> Failure {

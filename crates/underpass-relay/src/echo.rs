@@ -8,8 +8,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,90 +16,17 @@ use std::time::Duration;
 use rustix::pipe::{SpliceFlags, splice, tee};
 use tokio::time::{Instant, sleep, timeout};
 use underpass::{Method, Side};
-use underpass_daemon::log::Sink;
 
-use crate::connection::{End, OrDash};
-use crate::endpoint::Endpoint;
+use crate::end::{End, Ending, OrDash};
 use crate::flow::{BUFFER_BYTES, Flow, Taken, is_refusal};
 use crate::pipe::Pipe;
-use crate::server::{BindError, Relay, RunError};
 use crate::socket::{Brought, Socket};
 use crate::tally::Direction;
 use crate::tee::Tee;
-use crate::worker::{Ending, Worker};
+use crate::worker::Worker;
 
 /// Bytes taken at once past an urgent one.
 const URGENT_BYTES: usize = 4 << 10;
-
-/// What to echo, and where.
-#[derive(Debug)]
-pub struct EchoOptions {
-    /// Where to listen; port 0 takes any free one.
-    pub listen: Endpoint,
-    /// Threads, each with its own listening socket.
-    pub workers: NonZeroUsize,
-    /// A file that is made, or emptied, to keep what comes.
-    pub tee: Option<PathBuf>,
-    /// How long a connection may move nothing; `None` for ever.
-    pub idle_timeout: Option<Duration>,
-    /// How long connections may go on after SIGTERM; `None` for ever.
-    pub grace: Option<Duration>,
-    /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
-    pub connections_max: Option<NonZeroUsize>,
-    /// Where metrics are to be had.
-    pub metrics: Option<SocketAddr>,
-    /// Where a line a connection goes.
-    pub log: Sink,
-}
-
-/// An echo server that is bound to its address and serves nobody yet.
-#[derive(Debug)]
-pub struct Echo {
-    relay: Relay,
-    tee: Option<Arc<Tee>>,
-}
-
-impl Echo {
-    /// Binds a socket for each worker.
-    ///
-    /// # Errors
-    ///
-    /// [`BindError`].
-    pub fn bind(options: EchoOptions) -> Result<Self, BindError> {
-        let tee = options.tee.as_ref().map(|path| {
-            let made = Tee::create(path);
-            made.map_err(|source| BindError::Tee { path: path.clone(), source })
-        });
-        let tee = tee.transpose()?.map(Arc::new);
-        let relay = Relay::of_echo(options, tee.clone())?;
-        Ok(Self { relay, tee })
-    }
-
-    /// Where it listens, the port resolved.
-    #[must_use]
-    pub const fn endpoint(&self) -> &Endpoint {
-        self.relay.endpoint()
-    }
-
-    /// Where its metrics are, the port resolved.
-    #[must_use]
-    pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.relay.metrics_address()
-    }
-
-    /// Echoes until SIGTERM or SIGINT, then lets connections end, for the grace at most.
-    ///
-    /// # Errors
-    ///
-    /// [`RunError`]; among them that the file did not take everything.
-    pub fn run(self) -> Result<(), RunError> {
-        self.relay.run()?;
-        match self.tee.and_then(|tee| tee.failure()) {
-            Some(error) => Err(RunError::Tee(error)),
-            None => Ok(()),
-        }
-    }
-}
 
 /// Echoes to a client until the connection ends.
 pub(crate) async fn echo(
@@ -110,8 +35,8 @@ pub(crate) async fn echo(
     tee: Option<Arc<Tee>>,
     worker: Rc<Worker>,
 ) {
-    worker.count_accepted();
-    let ending = Ending::new(&worker);
+    worker.ends.count_accepted();
+    let ending = worker.ending();
     let mut echo = Echoed {
         client,
         worker,

@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use underpass_daemon::endpoint::Endpoint;
 
-use crate::connection::{connect, is_own_limit};
-use crate::endpoint::Endpoint;
+use crate::connect::{connect, is_own_limit};
 use crate::proxy::{self, Version};
 use crate::targets::{Target, TargetSet};
 

@@ -4,9 +4,11 @@
 //! [`Echo::bind`] and [`Echo::run`].
 #![forbid(unsafe_code)]
 
+mod connect;
 mod connection;
 mod echo;
-mod endpoint;
+mod echo_server;
+mod end;
 mod extensions;
 mod flow;
 mod health;
@@ -14,7 +16,8 @@ mod metrics;
 mod pipe;
 mod proxy;
 mod server;
-mod signals;
+mod service;
+mod settings;
 mod socket;
 mod tally;
 mod target_list;
@@ -23,10 +26,10 @@ mod tee;
 mod trust;
 mod worker;
 
-pub use echo::{Echo, EchoOptions};
-pub use endpoint::{Endpoint, EndpointError};
+pub use echo_server::{Echo, EchoOptions};
 pub use proxy::Version;
 pub use server::{BindError, Options, Relay, RunError};
 pub use target_list::{Targets, TargetsError};
 pub use trust::{AcceptProxy, Network, NetworkError};
+pub use underpass_daemon::endpoint::{Endpoint, EndpointError};
 pub use underpass_daemon::log::Sink;

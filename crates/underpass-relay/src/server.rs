@@ -1,42 +1,39 @@
-//! The relay: its options made into workers, and the signals that reload and stop them.
-//!
-//! Everything but moving bytes happens on the thread that runs it: health checks, metrics,
-//! reloads.
+//! The relay: its options made into the daemon's settings and what connections need to know.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
-use underpass_daemon::bound_path::BoundPath;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
-use underpass_daemon::log::{Log, Sink};
+use underpass_daemon::log::Sink;
+use underpass_daemon::{self as daemon, Daemon, FOREVER, Program};
 
-use crate::echo::EchoOptions;
-use crate::endpoint::{Bound, Endpoint, Listener};
+use crate::echo_server::EchoOptions;
+use crate::end::Ends;
+use crate::flow::Means;
 use crate::health;
-use crate::metrics::{self, Counters};
+use crate::metrics::Counters;
 use crate::proxy::Version;
-use crate::signals::{Signals, reload_on, stop_on};
+use crate::settings::{Role, Settings};
 use crate::tally::Tally;
-use crate::target_list::{Targets, TargetsError};
+use crate::target_list::{Targets, TargetsError, refuse_itself};
 use crate::targets::TargetSet;
 use crate::tee::Tee;
 use crate::trust::AcceptProxy;
-use crate::worker::{self, Ends, Service, Start};
+use crate::worker::Worker;
 
 /// Pipes that one worker's connections may hold at a time, where descriptors allow.
 const PIPES_MAX: usize = 256;
 
-/// Descriptors a worker needs besides its connections and pipes.
+/// Descriptors a worker needs in addition to its connections and pipes.
 const OTHERS: usize = 64;
-
-/// No clock goes further: a time past it could not be added to now.
-const FOREVER: Duration = Duration::from_hours(24 * 365 * 30);
 
 /// What to relay, and where to.
 #[derive(Debug)]
@@ -51,62 +48,40 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How long a connection may move nothing; `None` for ever.
     pub idle_timeout: Option<Duration>,
-    /// How long connections may go on after SIGTERM; `None` for ever.
+    /// How long connections may continue after SIGTERM; `None` for ever.
     pub grace: Option<Duration>,
     /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
     pub connections_max: Option<NonZeroUsize>,
-    /// Who begins with a PROXY header.
+    /// Which clients begin with a PROXY header.
     pub accept_proxy: AcceptProxy,
     /// The PROXY header each target gets.
     pub send_proxy: Option<Version>,
     /// How often each target is checked; `None` for never.
     pub check_every: Option<Duration>,
-    /// Where metrics are to be had.
+    /// Where to serve metrics.
     pub metrics: Option<SocketAddr>,
     /// Where a line a connection goes.
     pub log: Sink,
 }
 
-/// What connections need to know of the options.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) service: Service,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) grace: Option<Duration>,
-    pub(crate) accept_proxy: AcceptProxy,
-    pub(crate) send_proxy: Option<Version>,
-    pub(crate) pipes_max: usize,
-}
-
 /// A relay that is bound to its address and relays nothing yet.
 #[derive(Debug)]
 pub struct Relay {
-    listeners: Vec<Listener>,
-    endpoint: Endpoint,
-    path: Option<BoundPath>,
+    daemon: Daemon,
+    workers: usize,
     from: Targets,
-    targets: watch::Sender<Arc<TargetSet>>,
+    targets: Arc<watch::Sender<Arc<TargetSet>>>,
     settings: Arc<Settings>,
-    connections_max: usize,
     check_every: Option<Duration>,
-    metrics: Option<std::net::TcpListener>,
-    log: Log,
-    signals: Signals,
 }
 
 /// Why there is no relay.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// The endpoint cannot be listened on.
-    #[error("cannot listen on {endpoint}")]
-    Listen {
-        /// The endpoint asked for.
-        endpoint: Endpoint,
-        /// What bind(2) or listen(2) answered.
-        source: io::Error,
-    },
+    /// It cannot be a server.
+    #[error(transparent)]
+    Daemon(#[from] underpass_daemon::BindError),
     /// The targets cannot be read.
     #[error(transparent)]
     Targets(#[from] TargetsError),
@@ -118,49 +93,35 @@ pub enum BindError {
         /// What the kernel answered.
         source: io::Error,
     },
-    /// The log cannot be opened.
-    #[error("cannot open the log {log}")]
-    Log {
-        /// Where it was to be.
-        log: Sink,
-        /// What the kernel answered.
-        source: io::Error,
-    },
-    /// Signals cannot be waited for.
-    #[error("cannot wait for signals")]
-    Signals(#[source] io::Error),
 }
 
 /// Why a relay ended other than by a signal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// A thread could not be made.
-    #[error("cannot start a worker")]
-    Start(#[source] io::Error),
-    /// A worker ended by itself.
-    #[error("a worker ended early")]
-    Worker(#[source] io::Error),
+    /// It ceased to be a server.
+    #[error(transparent)]
+    Daemon(#[from] underpass_daemon::RunError),
     /// What was echoed is not all in the file.
     #[error("not everything that was echoed was kept")]
     Tee(#[source] io::Error),
-    /// A worker ended by a bug; its message went to standard error.
-    #[error("a worker panicked")]
-    Panicked,
 }
 
 impl Relay {
     /// Reads the targets and binds a socket for each worker.
     ///
-    /// From here on SIGTERM, SIGINT and SIGHUP are kept for [`Relay::run`]. Raises the soft limit
-    /// on open files to the hard one.
+    /// The signals of a server are kept for [`Relay::run`] from here on. Raises the soft limit on
+    /// open files to the hard one.
     ///
     /// # Errors
     ///
     /// [`BindError`].
     pub fn bind(options: Options) -> Result<Self, BindError> {
-        let targets = TargetSet::new(options.targets.read(&options.listen)?, None);
-        Self::new(options, targets, Service::Relay)
+        let endpoints = options.targets.read(std::slice::from_ref(&options.listen))?;
+        let relay = Self::new(options, TargetSet::new(endpoints, None), Role::Relay)?;
+        // Its port, or all of its sockets, may be known only now.
+        refuse_itself(&relay.targets(), relay.endpoints())?;
+        Ok(relay)
     }
 
     /// A relay without targets, whose clients get back what they send.
@@ -181,58 +142,41 @@ impl Relay {
             metrics,
             log,
         };
-        Self::new(options, TargetSet::new(Vec::new(), None), Service::Echo(tee))
+        Self::new(options, TargetSet::new(Vec::new(), None), Role::Echo(tee))
     }
 
-    fn new(options: Options, targets: TargetSet, service: Service) -> Result<Self, BindError> {
-        let signals = Signals::watch().map_err(BindError::Signals)?;
-        let Options { listen, workers, .. } = options;
-        let bound = listen.listen(workers);
-        let Bound { listeners, endpoint, path } =
-            bound.map_err(|source| BindError::Listen { endpoint: listen, source })?;
-        let metrics = options.metrics.map(|address| {
-            let bound = std::net::TcpListener::bind(address);
-            let bound = bound.and_then(|it| it.set_nonblocking(true).map(|()| it));
-            let endpoint = Endpoint::Tcp(address);
-            bound.map_err(|source| BindError::Listen { endpoint, source })
-        });
-        let (connections_max, pipes_max) = shares(workers.get());
+    fn new(options: Options, targets: TargetSet, role: Role) -> Result<Self, BindError> {
+        let Options { listen, workers, grace, connections_max, metrics, log, .. } = options;
+        let (connections_allowed, pipes_max) = shares(workers.get());
+        let daemon = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
         let settings = Settings {
-            service,
+            role,
             connect_timeout: options.connect_timeout,
             idle_timeout: options.idle_timeout.map(|limit| limit.min(FOREVER)),
-            grace: options.grace.map(|limit| limit.min(FOREVER)),
             accept_proxy: options.accept_proxy,
             send_proxy: options.send_proxy,
             pipes_max,
         };
-        let report = |error| tracing::error!("the log ends here: {error}");
         Ok(Self {
-            listeners,
-            endpoint,
-            path,
+            daemon: Daemon::bind(daemon, connections_allowed)?,
+            workers: workers.get(),
             from: options.targets,
-            targets: watch::Sender::new(Arc::new(targets)),
+            targets: Arc::new(watch::Sender::new(Arc::new(targets))),
             settings: Arc::new(settings),
-            connections_max: at_most(options.connections_max, connections_max),
             check_every: options.check_every.map(|every| every.min(FOREVER)),
-            metrics: metrics.transpose()?,
-            log: Log::open(&options.log, report)
-                .map_err(|source| BindError::Log { log: options.log, source })?,
-            signals,
         })
     }
 
-    /// Where it listens, the port resolved.
+    /// Where it listens, ports resolved.
     #[must_use]
-    pub const fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    pub fn endpoints(&self) -> &[Endpoint] {
+        self.daemon.endpoints()
     }
 
     /// Where its metrics are, the port resolved.
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.daemon.metrics_address()
     }
 
     /// Where it relays to now.
@@ -242,89 +186,66 @@ impl Relay {
     }
 
     /// Relays until SIGTERM or SIGINT, then lets connections end, for the grace at most; a second
-    /// signal ends that too. SIGHUP reads the file of targets again and opens the log anew.
+    /// signal ends that too. SIGHUP reads the file of targets again; it and SIGUSR1 open the log
+    /// again.
     ///
     /// # Errors
     ///
     /// [`RunError`].
     pub fn run(self) -> Result<(), RunError> {
-        let Self { listeners, targets, settings, log, signals, .. } = self;
-        let Signals { runtime, mut term, mut int, mut hup } = signals;
-        let admission = Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS)));
-        let (stop, stopping) = watch::channel(false);
-        // Closed when the last worker has ended, in whatever way.
-        let (alive, mut all_ended) = mpsc::channel::<()>(1);
-        let ends = Arc::<Ends>::default();
-        let (mut workers, mut tallies) = (Vec::new(), Vec::new());
-        for listener in listeners {
+        let Self { daemon, workers, from, targets, settings, check_every } = self;
+        let (ends, mut tallies, mut services) = (Arc::<Ends>::default(), Vec::new(), Vec::new());
+        for _ in 0..workers {
             let tally = Tally::default();
             tallies.push(tally.clone());
-            let start = Start {
-                listener,
-                settings: Arc::clone(&settings),
-                targets: targets.subscribe(),
-                ends: Arc::clone(&ends),
-                lines: log.lines(),
-                tally,
-                admission: Arc::clone(&admission),
-                stop: stopping.clone(),
-            };
-            let (named, alive) = (thread::Builder::new().name("relay".into()), alive.clone());
-            let work = move || {
-                let outcome = worker::run(start);
-                drop(alive);
-                outcome
-            };
-            workers.push(named.spawn(work).map_err(RunError::Start)?);
+            let (settings, ends) = (Arc::clone(&settings), Arc::clone(&ends));
+            let targets = targets.subscribe();
+            services.push(move |lines| {
+                let means = Means::new(settings.pipes_max, tally);
+                Worker { settings, means, targets, ends, lines: RefCell::new(lines) }
+            });
         }
-        drop(alive);
-        let counters = Counters { ends, tallies, targets: targets.subscribe() };
-        let watched = targets.subscribe();
-        runtime.block_on(async {
-            tokio::select! {
-                _ = all_ended.recv() => {}
-                () = stop_on(&mut term, &mut int, &stop, self.path) => {}
-                () = reload_on(&mut hup, (&self.from, &self.endpoint), &targets, &log) => {}
-                () = health::check(
-                    watched,
-                    self.check_every,
-                    settings.connect_timeout,
-                    settings.send_proxy,
-                ) => {}
-                () = metrics::serve(self.metrics, counters) => {}
-            }
-        });
-        // A file of targets that is still being read holds nobody.
-        runtime.shutdown_background();
-        end(workers, log)
-    }
-}
-
-fn end(workers: Vec<thread::JoinHandle<io::Result<usize>>>, log: Log) -> Result<(), RunError> {
-    let mut cut = 0;
-    for worker in workers {
-        cut += worker.join().map_err(|_| RunError::Panicked)?.map_err(RunError::Worker)?;
-    }
-    if cut > 0 {
-        tracing::warn!("{cut} connections were cut");
-    }
-    let lost = log.close();
-    if lost > 0 {
-        tracing::warn!("{lost} lines of the log were lost");
-    }
-    Ok(())
-}
-
-/// How many connections there may be: as many as wanted, where open files allow them.
-fn at_most(wanted: Option<NonZeroUsize>, allowed: usize) -> usize {
-    let wanted = wanted.map_or(allowed, NonZeroUsize::get);
-    if wanted > allowed {
-        tracing::warn!(
-            "open files allow {allowed} connections at a time, and not {wanted}; raise the limit \
-             on them (ulimit -n)"
+        let mut metrics = Registry::with_prefix("underpass_relay");
+        metrics.register_collector(Box::new(Counters {
+            ends,
+            tallies,
+            targets: targets.subscribe(),
+        }));
+        let health = health::check(
+            targets.subscribe(),
+            check_every,
+            settings.connect_timeout,
+            settings.send_proxy,
         );
+        let endpoints = daemon.endpoints().to_vec();
+        daemon.run(Program {
+            services,
+            metrics,
+            reload: Arc::new(move || reload(&from, &endpoints, &targets)),
+            background: Box::pin(health),
+        })?;
+        Ok(())
     }
-    wanted.min(allowed)
+}
+
+/// Reads the file of targets again, if there is one. Connections that are open stay with the
+/// targets they have.
+fn reload(from: &Targets, listen: &[Endpoint], targets: &watch::Sender<Arc<TargetSet>>) {
+    if matches!(from, Targets::Fixed(_)) {
+        return;
+    }
+    match from.read(listen) {
+        Ok(endpoints) => {
+            let set = TargetSet::new(endpoints, Some(&targets.borrow()));
+            tracing::info!("{} targets from now on", set.targets().len());
+            targets.send_replace(Arc::new(set));
+        }
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            tracing::warn!("the targets stay what they were: {error}{cause}");
+        }
+    }
 }
 
 /// Raises the limit on open files; gives how many connections there may be in all, and how many

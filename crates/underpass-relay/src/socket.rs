@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -21,46 +21,15 @@ use rustix::net::{
 };
 use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::Interest;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
+use underpass_daemon::Accepted;
 
-use crate::endpoint::Listener;
 use crate::pipe::CAPACITY;
 
 /// How long a full queue of a Unix listener is left alone: connect(2) does not tell when it has
 /// room again.
 const QUEUE_FULL: Duration = Duration::from_millis(5);
-
-/// A listening socket that tokio watches.
-#[derive(Debug)]
-pub(crate) enum Acceptor {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Acceptor {
-    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
-        Ok(match listener {
-            Listener::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
-            Listener::Unix(listener) => Self::Unix(UnixListener::from_std(listener)?),
-        })
-    }
-
-    /// Accepts a connection, and says who the client is.
-    pub(crate) fn poll_accept(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Socket, Option<SocketAddr>)>> {
-        let (stream, peer) = match self {
-            Self::Tcp(listener) => {
-                let (stream, peer) = ready!(listener.poll_accept(cx))?;
-                (Stream::Tcp(stream), Some(peer))
-            }
-            Self::Unix(listener) => (Stream::Unix(ready!(listener.poll_accept(cx))?.0), None),
-        };
-        Poll::Ready(Ok((Socket::new(stream), peer)))
-    }
-}
 
 /// Where bytes went that were taken, and how many; 0 is the end.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +64,14 @@ impl AsFd for Socket {
 impl Socket {
     const fn new(stream: Stream) -> Self {
         Self { stream, is_fresh: Cell::new(true) }
+    }
+
+    /// A client's socket, and who the client is.
+    pub(crate) fn accepted(accepted: Accepted) -> (Self, Option<SocketAddr>) {
+        match accepted {
+            Accepted::Tcp(stream, peer) => (Self::new(Stream::Tcp(stream)), Some(peer)),
+            Accepted::Unix(stream) => (Self::new(Stream::Unix(stream)), None),
+        }
     }
 
     pub(crate) async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
@@ -252,29 +229,20 @@ fn again(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno>
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::num::NonZeroUsize;
-
+    use tokio::net::TcpListener;
     use tokio::runtime::Builder;
 
     use super::*;
-    use crate::endpoint::{Bound, Endpoint};
 
     #[test]
-    fn both_ends_of_a_connection_send_small_messages_at_once() {
+    fn a_connection_to_a_target_sends_small_messages_at_once() {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let listen: Endpoint = "0".parse().unwrap();
-            let Bound { mut listeners, endpoint, .. } = listen.listen(NonZeroUsize::MIN).unwrap();
-            let Endpoint::Tcp(address) = endpoint else { panic!("{endpoint} is TCP") };
-            let acceptor = Acceptor::new(listeners.remove(0)).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
             let client = Socket::connect_tcp(address).await.unwrap();
-            let (accepted, peer) = poll_fn(|cx| acceptor.poll_accept(cx)).await.unwrap();
-            assert_eq!(peer, client.local_addr());
-            assert_eq!(accepted.local_addr(), Some(address));
-            for socket in [client, accepted] {
-                assert!(sockopt::tcp_nodelay(&socket).unwrap());
-            }
+            assert_eq!(Some(listener.accept().await.unwrap().1), client.local_addr());
+            assert!(sockopt::tcp_nodelay(&client).unwrap());
         });
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::endpoint::{Endpoint, EndpointError};
+use underpass_daemon::endpoint::{Endpoint, EndpointError};
 
 /// Where the targets come from.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub enum Targets {
     File(PathBuf),
 }
 
-/// Why a file of targets is of no use.
+/// Why there are no targets.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetsError {
@@ -27,7 +27,7 @@ pub enum TargetsError {
         /// What the kernel answered.
         source: io::Error,
     },
-    /// A line is no endpoint.
+    /// A line is not an endpoint.
     #[error("{}, line {line}", path.display())]
     Line {
         /// The file.
@@ -37,7 +37,7 @@ pub enum TargetsError {
         /// What is wrong with it.
         source: EndpointError,
     },
-    /// There is none.
+    /// There is not one.
     #[error("no target to relay to")]
     None,
     /// It is the relay itself, and each connection would make another.
@@ -46,17 +46,21 @@ pub enum TargetsError {
 }
 
 impl Targets {
-    /// The endpoints of a relay that listens at `listen`, read anew if they are in a file.
-    pub(crate) fn read(&self, listen: &Endpoint) -> Result<Vec<Endpoint>, TargetsError> {
+    /// The endpoints of a relay that listens at `listen`, read again if they are in a file.
+    pub(crate) fn read(&self, listen: &[Endpoint]) -> Result<Vec<Endpoint>, TargetsError> {
         let endpoints = match self {
             Self::Fixed(endpoints) => endpoints.clone(),
             Self::File(path) => read_targets(path)?,
         };
-        if let Some(target) = endpoints.iter().find(|target| target.leads_to(listen)) {
-            return Err(TargetsError::Itself(target.clone()));
-        }
+        refuse_itself(&endpoints, listen)?;
         if endpoints.is_empty() { Err(TargetsError::None) } else { Ok(endpoints) }
     }
+}
+
+/// A connection to a target that is the relay itself would make another, for ever.
+pub(crate) fn refuse_itself(targets: &[Endpoint], listen: &[Endpoint]) -> Result<(), TargetsError> {
+    let is_itself = |target: &&Endpoint| listen.iter().any(|own| target.leads_to(own));
+    targets.iter().find(is_itself).map_or(Ok(()), |it| Err(TargetsError::Itself(it.clone())))
 }
 
 /// One target a line; empty lines and what follows a `#` are not read.

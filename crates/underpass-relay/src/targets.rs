@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use crate::endpoint::Endpoint;
+use underpass_daemon::endpoint::Endpoint;
 
 /// Why a target was not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

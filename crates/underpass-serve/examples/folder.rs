@@ -11,6 +11,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         root: arguments.next().unwrap_or_else(|| ".".into()).into(),
         listen: arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into()).parse()?,
         workers: NonZeroUsize::MIN,
+        grace: None,
+        connections_max: None,
+        metrics: None,
         access_log: Sink::Off,
         stability: underpass::Stability::Guard,
     })?;

@@ -124,7 +124,7 @@ mod tests {
     use std::time::Duration;
 
     use http::Request;
-    use underpass_daemon::log::Log;
+    use underpass_daemon::log::OpenLog;
 
     use super::*;
 
@@ -149,7 +149,8 @@ mod tests {
     fn logged(lines: &[Line<'_>]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("access.log");
-        let log = Log::open(&Sink::File(path.clone()), |error| panic!("{error}")).unwrap();
+        let log = OpenLog::open(&Sink::File(path.clone())).unwrap();
+        let log = log.start(|error| panic!("{error}")).unwrap();
         let mut access_log = AccessLog::new(log.lines());
         lines.iter().for_each(|line| access_log.record(line));
         drop(access_log);

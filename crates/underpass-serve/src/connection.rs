@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -22,16 +22,14 @@ use http::{HeaderValue, Request, Response, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep, timeout};
-use underpass::{OutgoingError, Stream};
+use tokio::time::{Instant, Sleep, sleep};
+use underpass::OutgoingError;
+use underpass_daemon::{Accepted, Admitted, Service};
 
 use crate::body::Body;
+use crate::parking::Parking;
 use crate::site::Site;
 use crate::wire::{Open, Progress, Wire};
-
-/// How long a connection may be idle before it is closed; nginx's default.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How often a connection under hyper is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -51,10 +49,9 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// What the connections of one worker share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) site: Rc<Site>,
-    /// Connections in all.
-    open: Cell<usize>,
-    /// Of these, the ones that hyper holds.
+    site: Rc<Site>,
+    parking: Rc<Parking>,
+    /// Connections that hyper holds.
     under_hyper: Cell<usize>,
     /// Of these, the ones with a request or response under way.
     busy: Cell<usize>,
@@ -63,37 +60,57 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(site: Rc<Site>) -> Self {
-        let (open, under_hyper, busy, is_stopping) = Default::default();
-        Self { site, open, under_hyper, busy, is_stopping }
+    pub(crate) fn new(site: Site) -> Self {
+        let (parking, under_hyper, busy, is_stopping) = Default::default();
+        Self { site: Rc::new(site), parking, under_hyper, busy, is_stopping }
     }
 
-    /// From now on each connection ends with the response under way or next.
-    pub(crate) fn stop(&self) {
+    /// Keeps an idle connection until bytes arrive. `false` if it is to be closed.
+    async fn park(&self, socket: &Accepted) -> bool {
+        self.site.counts.set_parked(self.parking.len() + 1);
+        let has_bytes = self.parking.stay(socket).await;
+        self.site.counts.set_parked(self.parking.len());
+        has_bytes
+    }
+}
+
+impl Service for Shared {
+    const UNIT: &'static str = "request";
+
+    fn serve(
+        self: Rc<Self>,
+        socket: Accepted,
+        admitted: Admitted,
+    ) -> impl Future<Output = ()> + 'static {
+        serve(Idle { socket, unread: Bytes::new() }, self, admitted)
+    }
+
+    fn flush(&self) {
+        self.site.flush_log();
+    }
+
+    fn stop(&self) {
         self.is_stopping.set(true);
+        self.parking.close_all();
     }
 
-    /// Connections, idle ones included.
-    pub(crate) fn open(&self) -> usize {
-        self.open.get()
+    fn idle(&self) -> usize {
+        self.parking.len() + self.under_hyper.get() - self.busy.get()
     }
 
-    /// Connections with a request or a response under way.
-    pub(crate) fn busy(&self) -> usize {
-        self.busy.get()
+    fn close_idle(&self) -> bool {
+        self.parking.close_oldest()
     }
 }
 
 /// Serves a connection until it ends. Needs little memory while nothing happens on it.
-pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Rc<Shared>) {
-    let _counted = Counted::new(&shared.open);
-    let mut idle = Idle { socket, unread: Bytes::new() };
+async fn serve(mut idle: Idle, shared: Rc<Shared>, _admitted: Admitted) {
+    let _counted = Connection::new(&shared);
     loop {
-        if idle.unread.is_empty() {
-            // Parked. The timer's end, an error and the end of the runtime all end it.
-            let Ok(Ok(())) = timeout(KEEP_ALIVE, idle.socket.readable()).await else { return };
+        if idle.unread.is_empty() && !shared.park(&idle.socket).await {
+            return;
         }
-        match Box::pin(converse(idle, peer, &shared)).await {
+        match Box::pin(converse(idle, &shared)).await {
             Some(again) => idle = again,
             None => return,
         }
@@ -102,14 +119,14 @@ pub(crate) async fn serve(socket: TcpStream, peer: SocketAddr, shared: Rc<Shared
 
 /// A connection between two requests.
 struct Idle {
-    socket: TcpStream,
+    socket: Accepted,
     /// What hyper had read of a further request.
     unread: Bytes,
 }
 
 /// Lets hyper converse until the connection ends, or is idle and may be parked.
-async fn converse(idle: Idle, peer: SocketAddr, shared: &Rc<Shared>) -> Option<Idle> {
-    let mut conversation = Conversation::new(idle, peer, shared);
+async fn converse(idle: Idle, shared: &Rc<Shared>) -> Option<Idle> {
+    let mut conversation = Conversation::new(idle, shared);
     let mut tick = pin!(sleep(TICK));
     let is_idle = poll_fn(|cx| conversation.poll(cx, tick.as_mut())).await;
     is_idle.then(|| conversation.into_idle())
@@ -117,7 +134,7 @@ async fn converse(idle: Idle, peer: SocketAddr, shared: &Rc<Shared>) -> Option<I
 
 /// A connection in hyper's hands.
 struct Conversation<'s> {
-    hyper: http1::Connection<TokioIo<Wire>, Service>,
+    hyper: http1::Connection<TokioIo<Wire>, Responder>,
     progress: Rc<Progress>,
     shared: &'s Shared,
     _under_hyper: Counted<'s>,
@@ -129,14 +146,15 @@ struct Conversation<'s> {
 }
 
 impl<'s> Conversation<'s> {
-    fn new(idle: Idle, peer: SocketAddr, shared: &'s Rc<Shared>) -> Self {
-        let progress = Rc::new(Progress::default());
-        let wire = Wire::new(Stream::new(idle.socket), idle.unread, Rc::clone(&progress));
+    fn new(idle: Idle, shared: &'s Rc<Shared>) -> Self {
+        let progress = Rc::new(Progress::new(Rc::clone(&shared.site)));
+        let wire = Wire::new(idle.socket, idle.unread, Rc::clone(&progress));
+        let peer = wire.peer();
         let (shared_too, progress_too) = (Rc::clone(shared), Rc::clone(&progress));
         let hyper =
             http1::Builder::new().writev(true).max_header_size(HEAD_BYTES_MAX).serve_connection(
                 TokioIo::new(wire),
-                Service { shared: shared_too, peer, progress: progress_too },
+                Responder { shared: shared_too, peer, progress: progress_too },
             );
         let _under_hyper = Counted::new(&shared.under_hyper);
         let (bytes_at_tick, ticks_without_bytes, ticks_in_head) = Default::default();
@@ -163,6 +181,9 @@ impl<'s> Conversation<'s> {
         let is_idle = self.progress.is_idle();
         if is_idle {
             self.busy = None;
+            if self.shared.is_stopping.get() {
+                return Poll::Ready(false);
+            }
             if self.shared.under_hyper.get() > IDLE_UNDER_HYPER_MAX {
                 return Poll::Ready(true);
             }
@@ -201,6 +222,22 @@ impl<'s> Conversation<'s> {
     }
 }
 
+/// An open connection, which the metrics count for as long as it lives.
+struct Connection<'s>(&'s Shared);
+
+impl<'s> Connection<'s> {
+    fn new(shared: &'s Shared) -> Self {
+        shared.site.counts.count_connection();
+        Self(shared)
+    }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.0.site.counts.count_closed();
+    }
+}
+
 /// One of a count, for as long as it lives.
 struct Counted<'s>(&'s Cell<usize>);
 
@@ -233,13 +270,13 @@ fn report(error: &hyper::Error) {
 }
 
 /// hyper's view of the site, for one connection.
-struct Service {
+struct Responder {
     shared: Rc<Shared>,
-    peer: SocketAddr,
+    peer: Option<IpAddr>,
     progress: Rc<Progress>,
 }
 
-impl hyper::service::Service<Request<Incoming>> for Service {
+impl hyper::service::Service<Request<Incoming>> for Responder {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Responding;

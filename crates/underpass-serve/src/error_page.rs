@@ -20,7 +20,7 @@ pub(crate) fn text(status: StatusCode) -> &'static str {
         405 => "405 Method Not Allowed\nFiles are read with GET or HEAD.\n",
         412 => "412 Precondition Failed\nThe file is not in the state the request expects.\n",
         416 => "416 Range Not Satisfiable\nThe file ends before the range begins.\n",
-        503 => "503 Service Unavailable\nThe server is out of file descriptors. Try again.\n",
+        503 => "503 Service Unavailable\nThis file cannot be sent right now. Try again.\n",
         _ => "500 Internal Server Error\nThe file could not be read.\n",
     }
 }

@@ -10,6 +10,8 @@ mod date;
 mod error_page;
 mod listing;
 pub mod media_type;
+mod metrics;
+mod parking;
 pub mod range;
 mod refusal;
 pub mod representation;
@@ -20,6 +22,7 @@ mod site;
 pub mod target;
 mod tree;
 mod wire;
-mod worker;
 
-pub use server::{BindError, Options, RunError, Server};
+pub use server::{BindError, Options, Server};
+pub use underpass_daemon::RunError;
+pub use underpass_daemon::endpoint::Endpoint;

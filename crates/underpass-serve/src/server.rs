@@ -1,58 +1,58 @@
-//! The server: its options made into workers, and a signal that stops them.
+//! The server: its options made into the daemon's settings and a site for each worker.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::thread;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use prometheus_client::registry::Registry;
 use underpass::Stability;
+use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
-use underpass_daemon::listen::listen;
-use underpass_daemon::log::Log;
+use underpass_daemon::log::Lines;
+use underpass_daemon::{self as daemon, Daemon, Program, RunError};
 
 use crate::access_log::{AccessLog, Sink};
+use crate::connection::Shared;
+use crate::metrics::{Counters, Counts};
 use crate::root::{Root, RootError};
 use crate::service::Service;
 use crate::site::Site;
-use crate::worker;
 
 /// Files a worker holds open.
 const FILES_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is not 0");
+
+/// Other descriptors of a worker: its runtime's, and files that are being looked up.
+const OTHERS_A_WORKER: usize = 64;
 
 /// What to serve, and where.
 #[derive(Debug)]
 pub struct Options {
     /// The directory.
     pub root: PathBuf,
-    /// The address to listen on; port 0 takes any free one.
-    pub listen: SocketAddr,
+    /// Where to listen; port 0 takes any free one.
+    pub listen: Endpoint,
     /// Threads, each with its own listening socket.
     pub workers: NonZeroUsize,
+    /// How long requests may continue after SIGTERM; `None` for ever.
+    pub grace: Option<Duration>,
+    /// The most connections open at a time; those past it wait, or the longest idle one is
+    /// closed. `None`: what descriptors allow.
+    pub connections_max: Option<NonZeroUsize>,
+    /// Where to serve metrics.
+    pub metrics: Option<SocketAddr>,
     /// Where a line a request goes.
     pub access_log: Sink,
     /// What is done about files that change while they are sent.
     pub stability: Stability,
 }
 
-/// A server that is bound to its address and serves nobody yet.
+/// A server that is bound to its address and serves no one yet.
 #[derive(Debug)]
 pub struct Server {
-    sites: Vec<(TcpListener, Service)>,
-    address: SocketAddr,
-    access_log: Log,
-    signals: Signals,
-}
-
-/// SIGTERM and SIGINT, which from here on are waited for and end nothing by themselves.
-#[derive(Debug)]
-struct Signals {
-    runtime: Runtime,
-    term: Signal,
-    int: Signal,
+    daemon: Daemon,
+    services: Vec<Service>,
 }
 
 /// Why there is no server.
@@ -62,138 +62,73 @@ pub enum BindError {
     /// The directory cannot be served.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The access log cannot be opened.
-    #[error("cannot open the access log {sink}")]
-    AccessLog {
-        /// Where the lines were to go.
-        sink: Sink,
-        /// What open(2) answered.
-        source: io::Error,
-    },
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address asked for.
-        address: SocketAddr,
-        /// What bind(2) or listen(2) answered.
-        source: io::Error,
-    },
-    /// Signals cannot be waited for.
-    #[error("cannot wait for signals")]
-    Signals(#[source] io::Error),
-}
-
-/// Why a server ended other than by a signal.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// A thread could not be made.
-    #[error("cannot start a worker")]
-    Start(#[source] io::Error),
-    /// A worker ended by itself.
-    #[error("a worker ended early")]
-    Worker(#[source] io::Error),
-    /// A worker ended by a bug; its message went to standard error.
-    #[error("a worker panicked")]
-    Panicked,
+    /// It cannot be a server.
+    #[error(transparent)]
+    Daemon(#[from] daemon::BindError),
 }
 
 impl Server {
     /// Opens the directory and binds a socket for each worker.
     ///
-    /// From here on SIGTERM and SIGINT are kept for [`Server::run`], so that one sent as soon as
-    /// the address is known is not lost.
+    /// The signals of a server are kept for [`Server::run`] from here on, so one that is sent as
+    /// soon as the address is known is not lost. Raises the soft limit on open files to the hard
+    /// one.
     ///
     /// # Errors
     ///
     /// [`BindError`]: the directory is not one or may not be entered; the address is taken, or
     /// not this machine's, or its port needs a privilege.
     pub fn bind(options: Options) -> Result<Self, BindError> {
-        let Options { listen: mut address, workers, stability, .. } = options;
+        let Options { listen, workers, grace, connections_max, metrics, stability, .. } = options;
         let service =
-            || Root::open(&options.root).map(|root| Service::new(root, FILES_MAX, stability));
-        let failed = |source| BindError::Listen { address: options.listen, source };
-        let listeners = listen(address, workers).map_err(failed)?;
-        let mut sites = Vec::new();
-        for listener in listeners {
-            address = listener.local_addr().map_err(failed)?;
-            sites.push((listener, service()?));
-        }
-        let report = |error| tracing::error!("the access log ends here: {error}");
-        let access_log = Log::open(&options.access_log, report)
-            .map_err(|source| BindError::AccessLog { sink: options.access_log.clone(), source })?;
-        let signals = Signals::watch().map_err(BindError::Signals)?;
-        Ok(Self { sites, address, access_log, signals })
+            |_| Root::open(&options.root).map(|root| Service::new(root, FILES_MAX, stability));
+        let services = (0..workers.get()).map(service).collect::<Result<_, _>>()?;
+        let log = options.access_log;
+        let settings = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
+        Ok(Self { daemon: Daemon::bind(settings, connections_allowed(workers.get()))?, services })
     }
 
-    /// The address listened on, its port resolved.
+    /// Where it listens, ports resolved.
     #[must_use]
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn endpoints(&self) -> &[Endpoint] {
+        self.daemon.endpoints()
     }
 
-    /// Threads that will serve.
+    /// Where its metrics are, the port resolved.
     #[must_use]
-    pub fn workers(&self) -> usize {
-        self.sites.len()
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.daemon.metrics_address()
     }
 
-    /// Serves until SIGTERM or SIGINT, then lets responses under way end, for 10 s at most.
-    ///
-    /// Raises the soft limit on open files to the hard one.
+    /// Serves until SIGTERM or SIGINT, then lets requests under way end, for the grace at most; a
+    /// second signal ends them at once. SIGHUP and SIGUSR1 open the log again.
     ///
     /// # Errors
     ///
     /// [`RunError`].
     pub fn run(self) -> Result<(), RunError> {
-        let connections_max = connections_a_worker(self.sites.len());
-        let (stop, stopping) = watch::channel(false);
-        let mut workers = Vec::new();
-        for (listener, service) in self.sites {
-            let (site, stopping) =
-                (Site::new(service, AccessLog::new(self.access_log.lines())), stopping.clone());
-            let serve = move || worker::run(listener, site, connections_max, stopping);
-            let named = thread::Builder::new().name("underpass-serve".into()).spawn(serve);
-            workers.push(named.map_err(RunError::Start)?);
+        let (mut services, mut counters) = (Vec::new(), Vec::new());
+        for service in self.services {
+            let counts = Arc::<Counts>::default();
+            counters.push(Arc::clone(&counts));
+            let site = move |lines: Lines| Site::new(service, AccessLog::new(lines), counts);
+            services.push(move |lines| Shared::new(site(lines)));
         }
-        self.signals.wait();
-        stop.send_replace(true);
-        for worker in workers {
-            worker.join().map_err(|_| RunError::Panicked)?.map_err(RunError::Worker)?;
-        }
-        let dropped = self.access_log.close();
-        if dropped > 0 {
-            tracing::warn!("{dropped} lines of the access log were lost");
-        }
-        Ok(())
+        let mut metrics = Registry::with_prefix("underpass_serve");
+        metrics.register_collector(Box::new(Counters(counters)));
+        self.daemon.run(Program {
+            services,
+            metrics,
+            reload: Arc::new(|| {}),
+            background: Box::pin(std::future::pending()),
+        })
     }
 }
 
-/// Descriptors a worker needs besides: its runtime's, and files that are being looked up.
-const OTHERS_A_WORKER: usize = 64;
-
-/// Raises the limit on open files, and says how many of them a worker's connections may be.
-fn connections_a_worker(workers: usize) -> usize {
-    let share = raise_open_files() / workers;
+/// Raises the limit on open files, and gives how many of them connections may be.
+fn connections_allowed(workers: usize) -> usize {
+    let limit = raise_open_files();
     // Under a small limit both give way: half for connections, half for the rest.
-    share.saturating_sub(FILES_MAX.get() + OTHERS_A_WORKER).max(share / 2).max(1)
-}
-
-impl Signals {
-    fn watch() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_io().build()?;
-        let context = runtime.enter();
-        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        drop(context);
-        Ok(Self { runtime, term, int })
-    }
-
-    fn wait(mut self) {
-        self.runtime.block_on(async {
-            tokio::select! {
-                _ = self.term.recv() => {}
-                _ = self.int.recv() => {}
-            }
-        });
-    }
+    let others = workers * (FILES_MAX.get() + OTHERS_A_WORKER);
+    limit.saturating_sub(others).max(limit / 2).max(1)
 }

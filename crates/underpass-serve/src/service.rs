@@ -22,7 +22,7 @@ use crate::root::{OpenError, Root, Wait};
 use crate::target::Target;
 use crate::tree::{Resource, Tree};
 
-/// Answers requests for what lies beneath one directory. Shared by all workers.
+/// Answers requests for what is beneath one directory. Each worker has one.
 #[derive(Debug)]
 pub struct Service {
     tree: Arc<Tree>,

@@ -1,7 +1,8 @@
 //! The site as one worker serves it: the service, the access log, and the mapped bytes.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http::request::Parts;
 
 use crate::access_log::{AccessLog, Line};
 use crate::answer::{Answer, Content};
+use crate::metrics::Counts;
 use crate::service::Service;
 
 /// A directory as one worker serves it.
@@ -17,16 +19,12 @@ use crate::service::Service;
 pub(crate) struct Site {
     service: Service,
     log: RefCell<AccessLog>,
+    pub(crate) counts: Arc<Counts>,
 }
 
 impl Site {
-    pub(crate) fn new(service: Service, log: AccessLog) -> Self {
-        Self { service, log: RefCell::new(log) }
-    }
-
-    /// Whether there is an access log to flush.
-    pub(crate) fn has_log(&self) -> bool {
-        self.log.borrow().is_on()
+    pub(crate) fn new(service: Service, log: AccessLog, counts: Arc<Counts>) -> Self {
+        Self { service, log: RefCell::new(log), counts }
     }
 
     /// Hands on what the access log holds back.
@@ -38,17 +36,18 @@ impl Site {
     pub(crate) fn respond_at_once(
         &self,
         head: &Parts,
-        peer: SocketAddr,
+        peer: Option<IpAddr>,
     ) -> Option<Response<Bytes>> {
         Some(self.finish(self.service.respond_at_once(head)?, head, peer))
     }
 
     /// The response to any other.
-    pub(crate) async fn respond(&self, head: Parts, peer: SocketAddr) -> Response<Bytes> {
+    pub(crate) async fn respond(&self, head: Parts, peer: Option<IpAddr>) -> Response<Bytes> {
         self.finish(self.service.respond(&head).await, &head, peer)
     }
 
-    fn finish(&self, answer: Answer, head: &Parts, peer: SocketAddr) -> Response<Bytes> {
+    fn finish(&self, answer: Answer, head: &Parts, peer: Option<IpAddr>) -> Response<Bytes> {
+        self.counts.count_request(answer.status);
         self.record(&answer, head, peer);
         let Answer { status, headers, content } = answer;
         let mut response = Response::new(match content {
@@ -61,12 +60,12 @@ impl Site {
         response
     }
 
-    fn record(&self, answer: &Answer, head: &Parts, peer: SocketAddr) {
+    fn record(&self, answer: &Answer, head: &Parts, peer: Option<IpAddr>) {
         let mut log = self.log.borrow_mut();
         if log.is_on() {
             let (status, content_bytes) = (answer.status, answer.content.len());
             let time = SystemTime::now();
-            log.record(&Line { peer: Some(peer.ip()), time, request: head, status, content_bytes });
+            log.record(&Line { peer, time, request: head, status, content_bytes });
         }
     }
 }

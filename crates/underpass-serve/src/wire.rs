@@ -5,19 +5,25 @@
 //! when it has used up what it read.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use underpass::Stream;
+use underpass_daemon::Accepted;
+
+use crate::site::Site;
 
 /// Where a connection's conversation stands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Progress {
+    site: Rc<Site>,
     /// Requests whose response hyper has not taken whole.
     open: Cell<u32>,
     /// Whether hyper may hold bytes that the socket has not taken.
@@ -30,6 +36,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    pub(crate) fn new(site: Rc<Site>) -> Self {
+        let (open, is_unflushed, is_in_head, had_content, bytes) = Default::default();
+        Self { site, open, is_unflushed, is_in_head, had_content, bytes }
+    }
+
     /// Whether nothing would be lost with hyper's state, save bytes it would hand back.
     pub(crate) fn is_idle(&self) -> bool {
         let is_waiting = self.open.get() == 0 && !self.is_unflushed.get();
@@ -73,22 +84,67 @@ impl Drop for Open {
     }
 }
 
-/// A stream that keeps its conversation's [`Progress`].
-#[derive(Debug)]
+/// A client's socket, whose file-backed slices leave by sendfile.
+enum Socket {
+    Tcp(Stream<TcpStream>, SocketAddr),
+    Unix(Stream<UnixStream>),
+}
+
+impl Socket {
+    fn new(accepted: Accepted) -> Self {
+        match accepted {
+            Accepted::Tcp(stream, peer) => Self::Tcp(Stream::new(stream), peer),
+            Accepted::Unix(stream) => Self::Unix(Stream::new(stream)),
+        }
+    }
+
+    fn into_inner(self) -> Accepted {
+        match self {
+            Self::Tcp(stream, peer) => Accepted::Tcp(stream.into_inner(), peer),
+            Self::Unix(stream) => Accepted::Unix(stream.into_inner()),
+        }
+    }
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! stream {
+    ($socket:expr, $method:ident, $($argument:expr),*) => {
+        match &mut $socket {
+            Socket::Tcp(stream, _) => Pin::new(stream).$method($($argument),*),
+            Socket::Unix(stream) => Pin::new(stream).$method($($argument),*),
+        }
+    };
+}
+
+/// A socket that keeps its conversation's [`Progress`].
 pub(crate) struct Wire {
-    stream: Stream<TcpStream>,
+    socket: Socket,
     /// Bytes that were read from the socket already, to be read first.
     unread: Bytes,
     progress: Rc<Progress>,
 }
 
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("peer", &self.peer()).finish_non_exhaustive()
+    }
+}
+
 impl Wire {
-    pub(crate) fn new(stream: Stream<TcpStream>, unread: Bytes, progress: Rc<Progress>) -> Self {
-        Self { stream, unread, progress }
+    pub(crate) fn new(accepted: Accepted, unread: Bytes, progress: Rc<Progress>) -> Self {
+        Self { socket: Socket::new(accepted), unread, progress }
     }
 
-    pub(crate) fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.stream.into_inner(), self.unread)
+    /// The client's address; the client of a Unix socket has none.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        match &self.socket {
+            Socket::Tcp(_, peer) => Some(peer.ip()),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (Accepted, Bytes) {
+        (self.socket.into_inner(), self.unread)
     }
 }
 
@@ -100,7 +156,7 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.unread.is_empty() {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            ready!(stream!(self.socket, poll_read, cx, buf))?;
         } else {
             let n = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread[..n]);
@@ -129,8 +185,9 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
+        let written = ready!(stream!(self.socket, poll_write_vectored, cx, slices))?;
         self.progress.add(written);
+        self.progress.site.counts.count_sent(written);
         Poll::Ready(Ok(written))
     }
 
@@ -139,12 +196,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        ready!(stream!(self.socket, poll_flush, cx))?;
         self.progress.is_unflushed.set(false);
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        stream!(self.socket, poll_shutdown, cx)
     }
 }

@@ -9,7 +9,7 @@ use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser}
 use underpass::{Method, Policy, Stability};
 use underpass_copy::{Algorithm, Endpoint, Range, Request, Timeouts};
 
-use crate::args::{OrOff, duration_or_off};
+use crate::values::{OrOff, duration_or_off};
 
 /// Copy bytes between files, streams, sockets and URLs.
 ///

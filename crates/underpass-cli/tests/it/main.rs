@@ -10,3 +10,4 @@ mod hidden;
 mod relay;
 mod running;
 mod serve;
+mod signals;

@@ -111,7 +111,7 @@ fn a_second_signal_or_the_grace_cuts_what_is_still_open() {
         server.read(&mut [0]).unwrap_err();
         let (code, stdout, stderr) = relay.end_of_text();
         assert_eq!(code, Some(0));
-        assert!(stderr.ends_with("1 connections were cut\n"), "{stderr}");
+        assert!(stderr.ends_with("1 connection was cut\n"), "{stderr}");
         assert!(stdout.contains(" end=cut "), "{stdout}");
     }
 }

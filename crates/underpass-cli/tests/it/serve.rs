@@ -118,7 +118,7 @@ fn a_start_that_fails_ends_with_1_and_one_line_with_the_remedy() {
         (
             vec![dir, "--listen", "0", "--access-log", log],
             format!(
-                "cannot open the access log {log}: No such file or directory (os error 2); \
+                "cannot open the log {log}: No such file or directory (os error 2); \
                  give a file that can be written, '-' or 'off'"
             ),
         ),

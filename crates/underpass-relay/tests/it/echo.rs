@@ -37,7 +37,7 @@ pub(crate) fn options(tee: Option<PathBuf>) -> EchoOptions {
 /// An echo server that runs until the process ends.
 pub(crate) fn start(options: EchoOptions) -> Endpoint {
     let echo = Echo::bind(options).unwrap();
-    let endpoint = echo.endpoint().clone();
+    let endpoint = echo.endpoints()[0].clone();
     thread::spawn(move || echo.run().unwrap());
     endpoint
 }

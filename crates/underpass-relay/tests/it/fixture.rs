@@ -42,7 +42,7 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(options: Options) -> Self {
         let relay = Relay::bind(options).unwrap();
-        let endpoint = relay.endpoint().clone();
+        let endpoint = relay.endpoints()[0].clone();
         let metrics = relay.metrics_address().unwrap();
         thread::spawn(move || relay.run().unwrap());
         Self { endpoint, metrics }

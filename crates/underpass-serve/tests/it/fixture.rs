@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,7 @@ pub(crate) const LARGE_BYTES: usize = 9_000_001;
 /// ```
 pub(crate) struct Fixture {
     pub(crate) address: SocketAddr,
+    metrics: SocketAddr,
     /// The served directory.
     pub(crate) served: PathBuf,
 }
@@ -49,17 +50,7 @@ pub(crate) fn fixture() -> &'static Fixture {
     static FIXTURE: OnceLock<Fixture> = OnceLock::new();
     FIXTURE.get_or_init(|| {
         let served = tree();
-        let server = Server::bind(Options {
-            root: served.clone(),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            workers: NonZeroUsize::MIN,
-            access_log: Sink::Off,
-            stability: Stability::Guard,
-        })
-        .unwrap();
-        let fixture = Fixture { address: server.local_addr(), served };
-        // It serves until the process ends.
-        std::thread::spawn(move || server.run().unwrap());
+        let fixture = Fixture::serve(served);
         let is_settled = || fixture.etag("/digits.txt").starts_with('"').then_some(());
         wait::until(Duration::from_secs(10), is_settled).expect("a second passes");
         fixture
@@ -105,6 +96,41 @@ pub(crate) fn large() -> Vec<u8> {
 }
 
 impl Fixture {
+    /// Another server of the same tree, which only this test uses.
+    pub(crate) fn alone() -> Self {
+        Self::serve(fixture().served.clone())
+    }
+
+    fn serve(served: PathBuf) -> Self {
+        let server = Server::bind(Options {
+            root: served.clone(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            workers: NonZeroUsize::MIN,
+            grace: None,
+            connections_max: None,
+            metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
+            access_log: Sink::Off,
+            stability: Stability::Guard,
+        })
+        .unwrap();
+        let address = server.endpoints()[0].tcp().unwrap();
+        let metrics = server.metrics_address().unwrap();
+        // It serves until the process ends.
+        std::thread::spawn(move || server.run().unwrap());
+        Self { address, metrics, served }
+    }
+
+    /// The value of one series of the metrics.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let mut scraper = TcpStream::connect(self.metrics).unwrap();
+        scraper.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut metrics = String::new();
+        scraper.read_to_string(&mut metrics).unwrap();
+        let mut lines = metrics.lines().filter_map(|line| line.strip_prefix("underpass_serve_"));
+        let found = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        found.unwrap_or_else(|| panic!("{series} in {metrics}")).parse().unwrap()
+    }
+
     /// Everything that comes back for these bytes, until the server closes the connection. The
     /// last request must ask for that.
     pub(crate) fn exchange(&self, requests: &str) -> Vec<u8> {

@@ -2,8 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
-use crate::fixture::fixture;
+use underpass_testkit::wait;
+
+use crate::fixture::Fixture;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// More than a worker lets idle under hyper, so that every further one is parked at once.
 const CROWD: usize = 400;
@@ -20,10 +25,24 @@ fn read_digits(peer: &mut TcpStream) {
     }
 }
 
+/// A server, and more idle connections than hyper keeps.
+fn crowd() -> (Fixture, Vec<TcpStream>) {
+    let server = Fixture::alone();
+    let crowd = (0..CROWD).map(|_| server.connect()).collect();
+    (server, crowd)
+}
+
+fn wait_until_parked(server: &Fixture, count: usize) {
+    let is_parked = || (server.metric("parked") == count as u64).then_some(());
+    wait::until(PATIENCE, is_parked)
+        .unwrap_or_else(|| panic!("{} parked", server.metric("parked")));
+}
+
 #[test]
 fn a_parked_connection_answers_again_and_again() {
-    let mut crowd: Vec<_> = (0..CROWD).map(|_| fixture().connect()).collect();
+    let (server, mut crowd) = crowd();
     for _ in 0..3 {
+        wait_until_parked(&server, CROWD);
         for peer in &mut crowd {
             peer.write_all(REQUEST).unwrap();
             read_digits(peer);
@@ -33,7 +52,7 @@ fn a_parked_connection_answers_again_and_again() {
 
 #[test]
 fn a_head_that_comes_in_pieces_is_not_lost_between_two_requests() {
-    let mut crowd: Vec<_> = (0..CROWD).map(|_| fixture().connect()).collect();
+    let (server, mut crowd) = crowd();
     for at in [1, 10, REQUEST.len() - 1] {
         // One whole request and part of the next, in one segment; then the rest of it.
         let one_and_a_part = [REQUEST, &REQUEST[..at]].concat();
@@ -41,16 +60,19 @@ fn a_head_that_comes_in_pieces_is_not_lost_between_two_requests() {
             peer.write_all(&one_and_a_part).unwrap();
             read_digits(peer);
         }
+        // A connection with part of a head is in hyper's hands.
+        assert_eq!(server.metric("parked"), 0);
         for peer in &mut crowd {
             peer.write_all(&REQUEST[at..]).unwrap();
             read_digits(peer);
         }
     }
+    wait_until_parked(&server, CROWD);
 }
 
 #[test]
 fn a_request_with_content_is_refused_and_its_content_not_taken_for_a_request() {
-    let mut crowd: Vec<_> = (0..CROWD).map(|_| fixture().connect()).collect();
+    let (_server, mut crowd) = crowd();
     for peer in &mut crowd {
         let smuggled = REQUEST.len();
         write!(peer, "GET /digits.txt HTTP/1.1\r\nHost: x\r\nContent-Length: {smuggled}\r\n\r\n")

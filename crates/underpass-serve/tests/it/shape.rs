@@ -39,11 +39,14 @@ fn serve_between_marks() {
         root: dir.path().into(),
         listen: "127.0.0.1:0".parse().unwrap(),
         workers: NonZeroUsize::MIN,
+        grace: None,
+        connections_max: None,
+        metrics: None,
         access_log: Sink::Off,
         stability: Stability::Guard,
     })
     .unwrap();
-    let mut peer = TcpStream::connect(server.local_addr()).unwrap();
+    let mut peer = TcpStream::connect(server.endpoints()[0].tcp().unwrap()).unwrap();
     let serving = std::thread::spawn(move || server.run());
     // Each call of the client's takes its time under strace, too.
     let mut answers = BufReader::new(peer.try_clone().unwrap());

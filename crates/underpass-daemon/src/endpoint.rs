@@ -4,14 +4,9 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::num::NonZeroUsize;
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::str::FromStr;
-
-use underpass_daemon::bound_path::{self, BoundPath};
-use underpass_daemon::listen::{self, BACKLOG};
 
 /// One end that can be listened on or connected to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,7 +17,7 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
-/// What a text that is no endpoint lacks.
+/// Why a text is not an endpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
@@ -54,7 +49,7 @@ impl FromStr for Endpoint {
         if let Ok(address) = text.parse() {
             return Ok(Self::Tcp(address));
         }
-        // Of IPv6 without brackets nobody can tell which of the numbers is the port.
+        // In IPv6 without brackets, any of the numbers could be the port.
         if text.rsplit_once(':').is_none_or(|(host, _)| host.contains([':', '/', '[', ']'])) {
             return Err(EndpointError::Form);
         }
@@ -75,26 +70,20 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A listening socket, non-blocking.
-#[derive(Debug)]
-pub(crate) enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-/// The listening sockets of one endpoint, one for each worker.
-#[derive(Debug)]
-pub(crate) struct Bound {
-    pub(crate) listeners: Vec<Listener>,
-    /// The endpoint, its port resolved.
-    pub(crate) endpoint: Endpoint,
-    /// Removes the path at the end.
-    pub(crate) path: Option<BoundPath>,
-}
-
 impl Endpoint {
-    /// Whether who connects here comes to whoever listens at `other`, as far as addresses tell.
-    pub(crate) fn leads_to(&self, other: &Self) -> bool {
+    /// The address, if it is TCP.
+    #[must_use]
+    pub const fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether a connection to this endpoint reaches a server that listens at `other`, as far as
+    /// the addresses tell.
+    #[must_use]
+    pub fn leads_to(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tcp(to), Self::Tcp(at)) => {
                 // A socket of all IPv6 addresses takes those of IPv4, too (ipv6(7)).
@@ -105,41 +94,6 @@ impl Endpoint {
             _ => self == other,
         }
     }
-
-    /// Listens, with a socket for each of `workers`.
-    ///
-    /// # Errors
-    ///
-    /// Those of bind(2) and listen(2); `EADDRINUSE` also for a path where somebody answers.
-    pub(crate) fn listen(&self, workers: NonZeroUsize) -> io::Result<Bound> {
-        match self {
-            Self::Tcp(address) => listen_tcp(*address, workers),
-            Self::Unix(path) => listen_unix(path, workers.get()),
-        }
-    }
-}
-
-fn listen_tcp(wanted: SocketAddr, workers: NonZeroUsize) -> io::Result<Bound> {
-    let sockets = listen::listen(wanted, workers)?;
-    let mut address = wanted;
-    let mut listeners = Vec::new();
-    for socket in sockets {
-        address = socket.local_addr()?;
-        listeners.push(Listener::Tcp(socket));
-    }
-    Ok(Bound { listeners, endpoint: Endpoint::Tcp(address), path: None })
-}
-
-/// A Unix socket is one; the workers accept from the same queue.
-fn listen_unix(path: &Path, workers: usize) -> io::Result<Bound> {
-    let (socket, bound_path) = bound_path::listen(path)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    let mut listeners = Vec::new();
-    while listeners.len() < workers {
-        listeners.push(Listener::Unix(socket.try_clone()?));
-    }
-    let endpoint = Endpoint::Unix(path.into());
-    Ok(Bound { listeners, endpoint, path: Some(bound_path) })
 }
 
 #[cfg(test)]

@@ -1,0 +1,59 @@
+//! The flags that all servers share.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use underpass_relay::Endpoint;
+
+use crate::exit::say;
+use crate::values::{OrOff, address, duration_or_off, processors, workers};
+
+/// The flags that all servers share.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
+    /// How many threads serve [default: one for each processor].
+    ///
+    /// Each has its own listening socket and shares nothing with the others.
+    #[arg(long, value_name = "N", value_parser = workers)]
+    workers: Option<NonZeroUsize>,
+
+    /// How long connections may continue after SIGTERM, or 'off' for no limit.
+    ///
+    /// A second signal ends them at once.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_or_off)]
+    pub(crate) grace: OrOff,
+
+    /// The most connections at a time [default: what the limit on open files allows].
+    ///
+    /// Those past it wait to be accepted; the kernel keeps up to 4096 for each thread. There are
+    /// never more than the limit on open files allows.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections: Option<NonZeroUsize>,
+
+    /// Where to serve metrics over HTTP, in the OpenMetrics format.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) metrics: Option<SocketAddr>,
+}
+
+impl ServerArguments {
+    /// The workers asked for, or one for each processor this process may use.
+    pub(crate) fn workers(&self) -> NonZeroUsize {
+        self.workers.unwrap_or_else(processors)
+    }
+}
+
+/// Says that a server is ready.
+pub(crate) fn say_ready(doing: &str, workers: NonZeroUsize, metrics: Option<SocketAddr>) {
+    let counted = if workers.get() == 1 { "worker" } else { "workers" };
+    say(&format!("{doing} ({workers} {counted})"));
+    if let Some(address) = metrics {
+        say(&format!("metrics at http://{address}/metrics"));
+    }
+}
+
+/// Endpoints as they are named in a sentence.
+pub(crate) fn list(endpoints: &[Endpoint]) -> String {
+    let named: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+    named.join(", ")
+}

@@ -1,0 +1,228 @@
+//! The daemon: bound first, then run until a signal.
+//!
+//! Everything but serving connections happens on the thread that runs it: signals, reloads,
+//! metrics, and what the program does in the background.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::bound_path::BoundPath;
+use crate::endpoint::Endpoint;
+use crate::listener::{self, Bound, Listener};
+use crate::log::{Lines, Log, OpenLog, Sink};
+use crate::metrics;
+use crate::notify;
+use crate::service::{Program, Service};
+use crate::signals::{Signals, reload_on, stop_on};
+use crate::worker::{self, Start};
+
+/// No clock goes further: a time past it could not be added to now.
+pub const FOREVER: Duration = Duration::from_hours(24 * 365 * 30);
+
+/// What every server is asked for.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 takes any free one. A service manager's sockets take precedence.
+    pub listen: Endpoint,
+    /// Threads, each with its own listening sockets.
+    pub workers: NonZeroUsize,
+    /// How long connections may continue after SIGTERM; `None` for ever.
+    pub grace: Option<Duration>,
+    /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
+    pub connections_max: Option<NonZeroUsize>,
+    /// Where to serve metrics.
+    pub metrics: Option<SocketAddr>,
+    /// Where the log goes.
+    pub log: Sink,
+}
+
+/// A server that is bound to its address and serves no one yet.
+#[derive(Debug)]
+pub struct Daemon {
+    workers: Vec<Vec<Listener>>,
+    endpoints: Vec<Endpoint>,
+    path: Option<BoundPath>,
+    grace: Option<Duration>,
+    connections_max: usize,
+    metrics: Option<std::net::TcpListener>,
+    log: OpenLog,
+    signals: Signals,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The endpoint cannot be listened on.
+    #[error("cannot listen on {endpoint}")]
+    Listen {
+        /// The endpoint asked for.
+        endpoint: Endpoint,
+        /// What bind(2) or listen(2) answered.
+        source: io::Error,
+    },
+    /// The log cannot be opened.
+    #[error("cannot open the log {log}")]
+    Log {
+        /// Where it was to be.
+        log: Sink,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Why a server ended other than by a signal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A thread could not be made.
+    #[error("cannot start a worker")]
+    Start(#[source] io::Error),
+    /// A worker ended by itself.
+    #[error("a worker ended early")]
+    Worker(#[source] io::Error),
+    /// A worker ended by a bug; its message went to standard error.
+    #[error("a worker panicked")]
+    Panicked,
+}
+
+impl Daemon {
+    /// Binds the sockets of each worker and opens the log. `connections_allowed` is how many
+    /// connections the limit on open files allows.
+    ///
+    /// The signals of a server are kept for [`Daemon::run`] from here on, so one that is sent as
+    /// soon as the address is known is not lost.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`].
+    pub fn bind(settings: Settings, connections_allowed: usize) -> Result<Self, BindError> {
+        let signals = Signals::watch().map_err(BindError::Signals)?;
+        let Settings { listen, workers, grace, connections_max, metrics, log } = settings;
+        let Bound { workers, endpoints, path } = listener::bind(&listen, workers)
+            .map_err(|source| BindError::Listen { endpoint: listen, source })?;
+        let metrics = metrics.map(|address| {
+            let endpoint = Endpoint::Tcp(address);
+            metrics::listen(address).map_err(|source| BindError::Listen { endpoint, source })
+        });
+        Ok(Self {
+            workers,
+            endpoints,
+            path,
+            grace: grace.map(|grace| grace.min(FOREVER)),
+            connections_max: at_most(connections_max, connections_allowed),
+            metrics: metrics.transpose()?,
+            log: OpenLog::open(&log).map_err(|source| BindError::Log { log, source })?,
+            signals,
+        })
+    }
+
+    /// Where it listens, ports resolved.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// Where its metrics are, the port resolved.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until SIGTERM or SIGINT, then lets connections end, for the grace at most; a second
+    /// signal ends them at once. SIGHUP reloads and opens the log again, SIGUSR1 only the latter.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`].
+    pub fn run<S, M>(self, program: Program<M>) -> Result<(), RunError>
+    where
+        S: Service,
+        M: FnOnce(Lines) -> S + Send + 'static,
+    {
+        let Signals { runtime, stop: stop_signals, reload: reload_signals } = self.signals;
+        let report = |error| tracing::error!("the log ends here: {error}");
+        let log = self.log.start(report).map_err(RunError::Start)?;
+        let admission = Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS)));
+        let (stop, stopping) = watch::channel(false);
+        // Closed when the last worker has ended, in whatever way.
+        let (alive, mut all_ended) = mpsc::channel::<()>(1);
+        let mut workers = Vec::new();
+        for (listeners, make) in self.workers.into_iter().zip(program.services) {
+            let start = Start {
+                listeners,
+                make,
+                lines: log.lines(),
+                admission: Arc::clone(&admission),
+                grace: self.grace,
+                stop: stopping.clone(),
+            };
+            workers.push(spawn(start, alive.clone()).map_err(RunError::Start)?);
+        }
+        drop(alive);
+        notify::ready();
+        runtime.block_on(async {
+            tokio::select! {
+                _ = all_ended.recv() => {}
+                () = stop_on(stop_signals, &stop, self.path) => {}
+                () = reload_on(reload_signals, &log, program.reload) => {}
+                () = metrics::serve(self.metrics, program.metrics) => {}
+                () = program.background => {}
+            }
+        });
+        // A reload that still waits holds no one up.
+        runtime.shutdown_background();
+        end::<S>(workers, log)
+    }
+}
+
+type Worker = JoinHandle<io::Result<usize>>;
+
+fn spawn<S: Service>(
+    start: Start<impl FnOnce(Lines) -> S + Send + 'static>,
+    alive: mpsc::Sender<()>,
+) -> io::Result<Worker> {
+    Builder::new().name("worker".into()).spawn(move || {
+        let outcome = worker::run(start);
+        drop(alive);
+        outcome
+    })
+}
+
+fn end<S: Service>(workers: Vec<Worker>, log: Log) -> Result<(), RunError> {
+    let mut cut = 0;
+    for worker in workers {
+        cut += worker.join().map_err(|_| RunError::Panicked)?.map_err(RunError::Worker)?;
+    }
+    match cut {
+        0 => {}
+        1 => tracing::warn!("1 {} was cut", S::UNIT),
+        _ => tracing::warn!("{cut} {}s were cut", S::UNIT),
+    }
+    let lost = log.close();
+    if lost > 0 {
+        tracing::warn!("{lost} lines of the log were lost");
+    }
+    Ok(())
+}
+
+/// How many connections there may be: as many as wanted, where open files allow them.
+fn at_most(wanted: Option<NonZeroUsize>, allowed: usize) -> usize {
+    let wanted = wanted.map_or(allowed, NonZeroUsize::get);
+    if wanted > allowed {
+        tracing::warn!(
+            "open files allow {allowed} connections at a time, and not {wanted}; raise the limit \
+             on them (ulimit -n)"
+        );
+    }
+    wanted.min(allowed)
+}

@@ -1,0 +1,212 @@
+//! The listening sockets of a server, one set for each worker, and what they accept.
+//!
+//! A service manager may have opened them (socket activation); they are then used in place of the
+//! endpoint that was asked for.
+//!
+//! Source: sd_listen_fds(3); listen(2); accept(2); socket(7), `SO_LINGER`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::bound_path::{self, BoundPath};
+use crate::endpoint::Endpoint;
+use crate::listen::{self, BACKLOG};
+
+/// A listening socket that does not block.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// The listening sockets of one server.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// For each worker, its sockets.
+    pub(crate) workers: Vec<Vec<Listener>>,
+    /// Where they listen, ports resolved.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Removed at the end, if this server made it.
+    pub(crate) path: Option<BoundPath>,
+}
+
+/// Takes over the sockets that a service manager passed; without them, listens at `endpoint`.
+///
+/// # Errors
+///
+/// Those of bind(2) and listen(2); `EADDRINUSE` also for a path where a server answers.
+pub(crate) fn bind(endpoint: &Endpoint, workers: NonZeroUsize) -> io::Result<Bound> {
+    let inherited = inherited()?;
+    if !inherited.is_empty() {
+        return share(&inherited, workers, None);
+    }
+    match endpoint {
+        Endpoint::Tcp(address) => bind_tcp(*address, workers),
+        Endpoint::Unix(path) => {
+            let (socket, bound_path) = bound_path::listen(path)?;
+            rustix::net::listen(&socket, BACKLOG)?;
+            share(&[Listener::Unix(socket)], workers, Some(bound_path))
+        }
+    }
+}
+
+fn bind_tcp(wanted: SocketAddr, workers: NonZeroUsize) -> io::Result<Bound> {
+    let sockets = listen::listen(wanted, workers)?;
+    let address = sockets.first().map_or(Ok(wanted), std::net::TcpListener::local_addr)?;
+    Ok(Bound {
+        workers: sockets.into_iter().map(|socket| vec![Listener::Tcp(socket)]).collect(),
+        endpoints: vec![Endpoint::Tcp(address)],
+        path: None,
+    })
+}
+
+/// The sockets that were passed to this process, which no child inherits any more.
+fn inherited() -> io::Result<Vec<Listener>> {
+    let mut passed = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..passed.len() {
+        let listener = match passed.take_unix_listener(index) {
+            Ok(Some(listener)) => Listener::Unix(listener),
+            // It is not a Unix socket, and has stayed where it was.
+            _ => match passed.take_tcp_listener(index)? {
+                Some(listener) => Listener::Tcp(listener),
+                None => continue,
+            },
+        };
+        listener.prepare()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// All workers accept from the same sockets.
+fn share(
+    sockets: &[Listener],
+    workers: NonZeroUsize,
+    path: Option<BoundPath>,
+) -> io::Result<Bound> {
+    let each = || sockets.iter().map(Listener::try_clone).collect::<io::Result<Vec<_>>>();
+    Ok(Bound {
+        workers: (0..workers.get()).map(|_| each()).collect::<io::Result<_>>()?,
+        endpoints: sockets.iter().map(Listener::endpoint).collect::<io::Result<_>>()?,
+        path,
+    })
+}
+
+impl Listener {
+    /// What sockets that are made here have from the start.
+    fn prepare(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => {
+                set_tcp_nodelay(socket, true)?;
+                socket.set_nonblocking(true)
+            }
+            Self::Unix(socket) => socket.set_nonblocking(true),
+        }
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),
+            Self::Unix(socket) => socket.try_clone().map(Self::Unix),
+        }
+    }
+
+    fn endpoint(&self) -> io::Result<Endpoint> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().map(Endpoint::Tcp),
+            Self::Unix(socket) => {
+                let address = socket.local_addr()?;
+                // An abstract socket has no path.
+                let path = address.as_pathname().map(Path::to_path_buf).unwrap_or_default();
+                Ok(Endpoint::Unix(path))
+            }
+        }
+    }
+}
+
+/// The listening sockets of one worker, watched by tokio.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    listeners: Vec<Watched>,
+    /// Where to begin, so that a busy socket does not keep the others waiting.
+    turn: usize,
+}
+
+#[derive(Debug)]
+enum Watched {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A TCP connection and its peer.
+    Tcp(TcpStream, SocketAddr),
+    /// A connection to a Unix socket.
+    Unix(UnixStream),
+}
+
+impl Acceptor {
+    pub(crate) fn new(listeners: Vec<Listener>) -> io::Result<Self> {
+        let watch = |listener| match listener {
+            Listener::Tcp(socket) => TcpListener::from_std(socket).map(Watched::Tcp),
+            Listener::Unix(socket) => UnixListener::from_std(socket).map(Watched::Unix),
+        };
+        let listeners = listeners.into_iter().map(watch).collect::<io::Result<_>>()?;
+        Ok(Self { listeners, turn: 0 })
+    }
+
+    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let count = self.listeners.len();
+        for nth in self.turn..self.turn + count {
+            let Some(listener) = self.listeners.get(nth % count) else { continue };
+            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                self.turn = (nth + 1) % count;
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Watched {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        match self {
+            Self::Tcp(listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, peer)| Accepted::Tcp(stream, peer))
+            }
+            Self::Unix(listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, _)| Accepted::Unix(stream))
+            }
+        }
+    }
+}
+
+impl AsFd for Accepted {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream, _) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Accepted {
+    /// Closing the socket resets a TCP connection from now on. An end in order would tell the
+    /// peer that its answer is empty.
+    pub(crate) fn reset_when_closed(&self) {
+        // Fails only for a peer that is gone already, which knows.
+        set_socket_linger(self, Some(Duration::ZERO)).unwrap_or_default();
+    }
+}

@@ -1,0 +1,92 @@
+//! What a program gives the daemon: how its connections are served, and what it does besides.
+
+use std::cell::Cell;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::listener::Accepted;
+
+/// A connection's place among those that may be open at a time; another gets it when dropped.
+#[derive(Debug)]
+pub struct Admitted {
+    _permit: OwnedSemaphorePermit,
+    _open: Open,
+}
+
+impl Admitted {
+    pub(crate) const fn new(permit: OwnedSemaphorePermit, open: Open) -> Self {
+        Self { _permit: permit, _open: open }
+    }
+}
+
+/// One of a worker's open connections, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Open(Rc<Cell<usize>>);
+
+impl Open {
+    pub(crate) fn new(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// How the connections of one worker are served. It never leaves the worker's thread.
+pub trait Service: 'static {
+    /// What a drain that ends early cuts short, in the singular: "connection".
+    const UNIT: &'static str;
+
+    /// Serves a connection until it ends, and then drops `admitted`.
+    ///
+    /// The first step of the future is made where the connection was accepted, with a waker that
+    /// wakes no one; a future that is not ready then is polled once more by a task.
+    fn serve(
+        self: Rc<Self>,
+        socket: Accepted,
+        admitted: Admitted,
+    ) -> impl Future<Output = ()> + 'static;
+
+    /// Hands on the lines that the service holds for the log.
+    fn flush(&self);
+
+    /// From now on connections should end as soon as their peers lose nothing by it.
+    fn stop(&self) {}
+
+    /// Of the connections that are being served, those a drain need not wait for.
+    fn idle(&self) -> usize {
+        0
+    }
+
+    /// Closes the connection that has been idle longest. `false` if there is none.
+    fn close_idle(&self) -> bool {
+        false
+    }
+}
+
+/// What a program gives the daemon to run.
+pub struct Program<M> {
+    /// Makes the service of each worker, on the worker's thread.
+    pub services: Vec<M>,
+    /// What the metrics say.
+    pub metrics: Registry,
+    /// Reads again what may have changed, at SIGHUP, on a thread that may wait.
+    pub reload: Arc<dyn Fn() + Send + Sync>,
+    /// Runs on the main thread until the daemon ends.
+    pub background: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl<M> fmt::Debug for Program<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("workers", &self.services.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+//! The signals of a server: TERM and INT stop it, HUP reloads it, USR1 opens its log again.
+//!
+//! USR2 does nothing, so that a script written for another server does not end this one.
+//!
+//! Source: signal(7); tokio::signal::unix; nginx, "Controlling nginx" (USR1, USR2).
+
+use std::io;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use crate::bound_path::BoundPath;
+use crate::log::Log;
+use crate::notify;
+
+/// The signals, which are from here on waited for and end nothing by themselves.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    pub(crate) runtime: Runtime,
+    pub(crate) stop: Stop,
+    pub(crate) reload: Reload,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stop {
+    term: Signal,
+    int: Signal,
+}
+
+#[derive(Debug)]
+pub(crate) struct Reload {
+    hup: Signal,
+    usr1: Signal,
+    /// Its default would end the process.
+    _usr2: Signal,
+}
+
+impl Signals {
+    pub(crate) fn watch() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let context = runtime.enter();
+        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (hup, usr1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+        let _usr2 = signal(SignalKind::user_defined2())?;
+        drop(context);
+        Ok(Self { runtime, stop: Stop { term, int }, reload: Reload { hup, usr1, _usr2 } })
+    }
+}
+
+/// Tells the workers to stop at the first signal, and to end at once at every further one.
+pub(crate) async fn stop_on(
+    Stop { mut term, mut int }: Stop,
+    stop: &watch::Sender<bool>,
+    mut path: Option<BoundPath>,
+) {
+    loop {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        // The next server may bind it while this one drains.
+        drop(path.take());
+        notify::stopping();
+        stop.send_replace(true);
+    }
+}
+
+/// Opens the log again at each HUP and USR1, and reloads at each HUP.
+pub(crate) async fn reload_on(
+    Reload { mut hup, mut usr1, _usr2 }: Reload,
+    log: &Log,
+    reload: Arc<dyn Fn() + Send + Sync>,
+) {
+    loop {
+        let is_reload = tokio::select! {
+            _ = hup.recv() => true,
+            _ = usr1.recv() => false,
+        };
+        log.reopen();
+        if is_reload {
+            notify::reloading();
+            let reload = Arc::clone(&reload);
+            // It may have to wait for a disk or a name server; nothing else waits with it.
+            let done = spawn_blocking(move || reload()).await;
+            done.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
+            notify::ready();
+        }
+    }
+}

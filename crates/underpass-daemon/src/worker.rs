@@ -1,0 +1,204 @@
+//! A worker: one thread, one runtime, its listening sockets, and the connections it accepts.
+//!
+//! When as many connections are open as may be, the one that has been idle longest is closed, if
+//! the service offers that. Otherwise each worker accepts one more, which waits; the others wait
+//! in the kernel's queue, and past that queue in the clients' own retries. To stop, a worker
+//! takes what the queue holds, closes its sockets, and lets connections continue until they end
+//! or the grace is over.
+//!
+//! Source: accept(2), "Error handling"; listen(2).
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{spawn_local, unconstrained};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use crate::limits::pause_after;
+use crate::listen::BACKLOG;
+use crate::listener::{Accepted, Acceptor, Listener};
+use crate::log::Lines;
+use crate::service::{Admitted, Open, Service};
+
+/// How often the log is written out.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
+/// How often an idle connection is given up while another waits for its place.
+const MAKE_ROOM_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a stopping worker looks whether it is done.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How often in a row nothing must be under way before a stopping worker ends: what the sockets
+/// had received before the signal is read by then.
+const QUIET_LOOKS: u32 = 2;
+
+/// What a worker is given at its start.
+pub(crate) struct Start<M> {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) make: M,
+    pub(crate) lines: Lines,
+    pub(crate) admission: Arc<Semaphore>,
+    pub(crate) grace: Option<Duration>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+struct Worker<S> {
+    service: Rc<S>,
+    admission: Arc<Semaphore>,
+    open: Rc<Cell<usize>>,
+    /// Of these, the ones that wait for their place.
+    waiting: Rc<Cell<usize>>,
+}
+
+/// Serves until `stop` is true and connections have ended. Gives how many were cut at the end of
+/// the grace.
+///
+/// # Errors
+///
+/// If the runtime cannot be made or the sockets cannot be watched.
+pub(crate) fn run<S: Service>(start: Start<impl FnOnce(Lines) -> S>) -> io::Result<usize> {
+    let Start { listeners, make, lines, admission, grace, mut stop } = start;
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let mut acceptor = Acceptor::new(listeners)?;
+        let is_logging = lines.is_on();
+        let (open, waiting) = Default::default();
+        let worker = Worker { service: Rc::new(make(lines)), admission, open, waiting };
+        let mut flush = interval(FLUSH_EVERY);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                // An error means that the daemon itself is gone.
+                _ = stop.changed() => break,
+                _ = flush.tick(), if is_logging => worker.service.flush(),
+                accepted = worker.accept(&mut acceptor) => match accepted {
+                    Ok(socket) => worker.start(socket),
+                    Err(error) => if let Some(pause) = pause_after(&error) {
+                        worker.service.close_idle();
+                        sleep(pause).await;
+                    }
+                },
+            }
+        }
+        worker.accept_queued(&mut acceptor).await;
+        drop(acceptor);
+        Ok(worker.drain(grace, stop).await)
+    })
+}
+
+impl<S: Service> Worker<S> {
+    /// Accepts a connection, once those that were accepted before have room.
+    async fn accept(&self, acceptor: &mut Acceptor) -> io::Result<Accepted> {
+        while self.waiting.get() > 0 {
+            match timeout(MAKE_ROOM_EVERY, self.admission.acquire()).await {
+                Ok(permit) => {
+                    drop(permit.map_err(io::Error::other)?);
+                    break;
+                }
+                Err(_) => self.make_room(),
+            }
+        }
+        poll_fn(|cx| acceptor.poll_accept(cx)).await
+    }
+
+    /// Gives up an idle connection, if one waits for its place.
+    fn make_room(&self) {
+        if self.waiting.get() > 0 {
+            self.service.close_idle();
+        }
+    }
+
+    /// Accepts what the kernel has already: it would be reset with the listener.
+    async fn accept_queued(&self, acceptor: &mut Acceptor) {
+        // However many there are: tokio would end the task's turn, and the queue with it.
+        let accepting = unconstrained(poll_fn(|cx| {
+            for _ in 0..BACKLOG {
+                match acceptor.poll_accept(cx) {
+                    Poll::Ready(Ok(socket)) => self.start(socket),
+                    Poll::Ready(Err(error)) if pause_after(&error).is_none() => {}
+                    Poll::Ready(Err(_)) | Poll::Pending => break,
+                }
+            }
+            Poll::Ready(())
+        }));
+        accepting.await;
+    }
+
+    /// Starts to serve a connection, as soon as one more may be open.
+    fn start(&self, socket: Accepted) {
+        let (service, open) = (Rc::clone(&self.service), Open::new(&self.open));
+        match Arc::clone(&self.admission).try_acquire_owned() {
+            Ok(permit) => first_step(Box::pin(service.serve(socket, Admitted::new(permit, open)))),
+            Err(_) => {
+                let admission = Arc::clone(&self.admission);
+                let mut waiting = Waiting { socket: Some(socket), _one: Open::new(&self.waiting) };
+                self.make_room();
+                first_step(Box::pin(async move {
+                    // Never closed, so there is always a permit in the end.
+                    let Ok(permit) = admission.acquire_owned().await else { return };
+                    let socket = waiting.socket.take();
+                    drop(waiting);
+                    if let Some(socket) = socket {
+                        service.serve(socket, Admitted::new(permit, open)).await;
+                    }
+                }));
+            }
+        }
+    }
+
+    /// Waits until nothing is under way, or the grace is over, or `stop` changes once more.
+    async fn drain(&self, grace: Option<Duration>, mut stop: watch::Receiver<bool>) -> usize {
+        self.service.stop();
+        let end = grace.map(|grace| Instant::now() + grace);
+        let mut quiet_looks = 0;
+        while self.open.get() > 0 && end.is_none_or(|end| Instant::now() < end) {
+            tokio::select! {
+                _ = stop.changed() => break,
+                () = sleep(LOOK_EVERY) => {}
+            }
+            self.service.flush();
+            self.make_room();
+            quiet_looks = if self.busy() == 0 { quiet_looks + 1 } else { 0 };
+            if quiet_looks == QUIET_LOOKS {
+                break;
+            }
+        }
+        self.busy()
+    }
+
+    fn busy(&self) -> usize {
+        self.open.get().saturating_sub(self.service.idle())
+    }
+}
+
+/// A client that waits for its turn, and is reset if that never comes.
+struct Waiting {
+    socket: Option<Accepted>,
+    _one: Open,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.socket.iter().for_each(Accepted::reset_when_closed);
+    }
+}
+
+/// Makes the first step of a connection at once: a client waits for it, and hardly one for the
+/// last steps of the connections that were woken with the listener. What the step waits for, the
+/// task asks for once more.
+fn first_step(mut connection: Pin<Box<impl Future<Output = ()> + 'static>>) {
+    let mut no_one = Context::from_waker(Waker::noop());
+    if connection.as_mut().poll(&mut no_one).is_pending() {
+        spawn_local(connection);
+    }
+}

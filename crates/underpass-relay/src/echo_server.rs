@@ -1,0 +1,83 @@
+//! The echo server as a whole: a relay without targets, whose clients get back what they send.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use underpass_daemon::endpoint::Endpoint;
+use underpass_daemon::log::Sink;
+
+use crate::server::{BindError, Relay, RunError};
+use crate::tee::Tee;
+
+/// What to echo, and where.
+#[derive(Debug)]
+pub struct EchoOptions {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: Endpoint,
+    /// Threads, each with its own listening socket.
+    pub workers: NonZeroUsize,
+    /// A file that is made, or emptied, to keep what comes.
+    pub tee: Option<PathBuf>,
+    /// How long a connection may move nothing; `None` for ever.
+    pub idle_timeout: Option<Duration>,
+    /// How long connections may continue after SIGTERM; `None` for ever.
+    pub grace: Option<Duration>,
+    /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
+    pub connections_max: Option<NonZeroUsize>,
+    /// Where to serve metrics.
+    pub metrics: Option<SocketAddr>,
+    /// Where a line a connection goes.
+    pub log: Sink,
+}
+
+/// An echo server that is bound to its address and serves no one yet.
+#[derive(Debug)]
+pub struct Echo {
+    relay: Relay,
+    tee: Option<Arc<Tee>>,
+}
+
+impl Echo {
+    /// Binds a socket for each worker.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`].
+    pub fn bind(options: EchoOptions) -> Result<Self, BindError> {
+        let tee = options.tee.as_ref().map(|path| {
+            let made = Tee::create(path);
+            made.map_err(|source| BindError::Tee { path: path.clone(), source })
+        });
+        let tee = tee.transpose()?.map(Arc::new);
+        let relay = Relay::of_echo(options, tee.clone())?;
+        Ok(Self { relay, tee })
+    }
+
+    /// Where it listens, ports resolved.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        self.relay.endpoints()
+    }
+
+    /// Where its metrics are, the port resolved.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.relay.metrics_address()
+    }
+
+    /// Echoes until SIGTERM or SIGINT, then lets connections end, for the grace at most.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`]; among them that the file did not take everything.
+    pub fn run(self) -> Result<(), RunError> {
+        self.relay.run()?;
+        match self.tee.and_then(|tee| tee.failure()) {
+            Some(error) => Err(RunError::Tee(error)),
+            None => Ok(()),
+        }
+    }
+}

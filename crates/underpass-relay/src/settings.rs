@@ -1,0 +1,28 @@
+//! What connections need to know of the options.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::proxy::Version;
+use crate::tee::Tee;
+use crate::trust::AcceptProxy;
+
+/// What connections need to know of the options.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) role: Role,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) accept_proxy: AcceptProxy,
+    pub(crate) send_proxy: Option<Version>,
+    pub(crate) pipes_max: usize,
+}
+
+/// What is done with a connection.
+#[derive(Debug, Clone)]
+pub(crate) enum Role {
+    /// It is relayed to a target.
+    Relay,
+    /// It gets back what it sends, and the file does too.
+    Echo(Option<Arc<Tee>>),
+}

@@ -1,0 +1,131 @@
+//! The idle connections of a worker: bare sockets, the longest idle first.
+//!
+//! All of them may idle for the same time, so they time out in the order in which they came, and
+//! one timer serves them all.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rustix::net::{RecvFlags, recv};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep_until};
+use underpass_daemon::Accepted;
+
+/// How long a connection may be idle before it is closed; nginx's default.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// The connections of one worker on which nothing happens.
+#[derive(Debug, Default)]
+pub(crate) struct Parking {
+    parked: RefCell<BTreeMap<u64, Parked>>,
+    /// Parked so far.
+    count: Cell<u64>,
+    /// Whether a task waits for the next one to time out.
+    is_timed: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct Parked {
+    since: Instant,
+    waker: Waker,
+}
+
+impl Parking {
+    /// Connections that are parked now.
+    pub(crate) fn len(&self) -> usize {
+        self.parked.borrow().len()
+    }
+
+    /// Ends the stay of the connection that has been parked longest. `false` if there is none.
+    pub(crate) fn close_oldest(&self) -> bool {
+        let oldest = self.parked.borrow_mut().pop_first();
+        oldest.map(|(_, parked)| parked.waker.wake()).is_some()
+    }
+
+    /// Ends the stay of all that are parked now.
+    pub(crate) fn close_all(&self) {
+        while self.close_oldest() {}
+    }
+
+    /// Keeps a connection until bytes arrive. `false` if it has timed out, was given up, or has
+    /// failed; one with bytes that were not read yet is never given up.
+    pub(crate) async fn stay(self: &Rc<Self>, socket: &Accepted) -> bool {
+        self.count.set(self.count.get() + 1);
+        let place = Place { parking: self, ticket: self.count.get() };
+        let mut is_parked = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(ready) = poll_read_ready(socket, cx) {
+                return Poll::Ready(ready.is_ok());
+            }
+            if !is_parked {
+                is_parked = true;
+                place.take(cx.waker());
+            } else if !place.keep(cx.waker()) {
+                return Poll::Ready(has_bytes(socket));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Closes what has timed out, until nothing is parked.
+    async fn time_out(self: Rc<Self>) {
+        while let Some(since) = self.oldest() {
+            sleep_until(since + KEEP_ALIVE).await;
+            while self.oldest().is_some_and(|since| since.elapsed() >= KEEP_ALIVE) {
+                self.close_oldest();
+            }
+        }
+        self.is_timed.set(false);
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.parked.borrow().first_key_value().map(|(_, parked)| parked.since)
+    }
+}
+
+/// A connection's place among those that are parked, which it leaves when dropped.
+struct Place<'p> {
+    parking: &'p Rc<Parking>,
+    ticket: u64,
+}
+
+impl Place<'_> {
+    fn take(&self, waker: &Waker) {
+        let parked = Parked { since: Instant::now(), waker: waker.clone() };
+        self.parking.parked.borrow_mut().insert(self.ticket, parked);
+        if !self.parking.is_timed.replace(true) {
+            spawn_local(Rc::clone(self.parking).time_out());
+        }
+    }
+
+    /// Whether the connection still has its place.
+    fn keep(&self, waker: &Waker) -> bool {
+        let mut all = self.parking.parked.borrow_mut();
+        all.get_mut(&self.ticket).map(|parked| parked.waker.clone_from(waker)).is_some()
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.parking.parked.borrow_mut().remove(&self.ticket);
+    }
+}
+
+fn poll_read_ready(socket: &Accepted, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    match socket {
+        Accepted::Tcp(stream, _) => stream.poll_read_ready(cx),
+        Accepted::Unix(stream) => stream.poll_read_ready(cx),
+    }
+}
+
+/// Whether the kernel has bytes for us that epoll(7) has not reported yet.
+fn has_bytes(socket: &Accepted) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(recv(socket, &mut [0; 1][..], flags), Ok((1.., _)))
+}
