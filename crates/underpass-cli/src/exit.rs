@@ -58,7 +58,7 @@ pub(crate) fn remedy_of_binding(error: &BindError) -> Option<&'static str> {
     match error {
         BindError::Listen { source, .. } => remedy_of_listening(source.kind()),
         BindError::Log { .. } => Some("give a file that can be written, '-' or 'off'"),
-        _ => None,
+        BindError::Signals(_) | _ => None,
     }
 }
 
