@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Over HTTP/1 a body of file-backed bytes goes by sendfile. HTTP/2 is copied, because frames of
-//! 16 KiB are cheaper so; [`listener_with_route`] changes that.
+//! 16 KiB are cheaper so; [`listener_with_policy`] changes that.
 //!
 //! `into_make_service_with_connect_info::<SocketAddr>()` works as with tokio's listener, and with
 //! a Unix socket's [`SocketAddr`](tokio::net::unix::SocketAddr) too.
@@ -22,7 +22,7 @@
 use std::io;
 
 use axum::serve::{ListenerExt, TapIo};
-use underpass::{ListeningSocket, Route, Stream};
+use underpass::{ListeningSocket, Policy, Stream};
 
 /// A listener for `axum::serve` on a TCP or Unix socket.
 ///
@@ -39,12 +39,12 @@ pub struct Accepting<L>(underpass::Listener<L>);
 ///
 /// Errors of accept(2) are waited out, as [`underpass::Listener::accept_next`] says.
 pub fn listener<L: ListeningSocket>(socket: L) -> Listener<L> {
-    listener_with_route(socket, Route::Auto)
+    listener_with_policy(socket, Policy::Auto)
 }
 
 /// [`listener`], with a choice of how file-backed bodies travel.
-pub fn listener_with_route<L: ListeningSocket>(socket: L, route: Route) -> Listener<L> {
-    Accepting(underpass::Listener::new(socket).with_route(route)).tap_io(|_| {})
+pub fn listener_with_policy<L: ListeningSocket>(socket: L, policy: Policy) -> Listener<L> {
+    Accepting(underpass::Listener::new(socket).with_policy(policy)).tap_io(|_| {})
 }
 
 impl<L: ListeningSocket> axum::serve::Listener for Accepting<L> {

@@ -115,11 +115,8 @@ pub(crate) fn failed(drive: &Drive<'_>, doing: &'static str, error: std::io::Err
 
 /// A source that ended early, in the engine's words.
 pub(crate) fn short(moved: u64, wanted: u64) -> Stop {
-    Stop::Engine(underpass::Error {
-        moved,
-        buffered: 0,
-        wanted: Some(wanted),
-        method: underpass::Method::Copy,
-        kind: underpass::ErrorKind::Truncated { missing: wanted - moved },
-    })
+    let kind = underpass::ErrorKind::Truncated { missing: wanted - moved };
+    let mut error = underpass::Error::new(underpass::Method::Copy, kind);
+    (error.moved, error.wanted) = (moved, Some(wanted));
+    Stop::Engine(error)
 }

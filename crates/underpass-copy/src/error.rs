@@ -217,9 +217,9 @@ impl CopyError {
     ) -> Self {
         let (from, to) = (from.to_owned(), to.to_owned());
         match stop {
-            Stop::Engine(source) => {
+            Stop::Engine(mut source) => {
                 // Of several transfers the last one's own count is not what the sink has.
-                let source = underpass::Error { moved, wanted: wanted.or(source.wanted), ..source };
+                (source.moved, source.wanted) = (moved, wanted.or(source.wanted));
                 Self::Transfer { from, to, source }
             }
             Stop::Signal(signal) => Self::Interrupted { from, to, signal, moved },

@@ -65,7 +65,9 @@ pub(crate) fn copy(
     let after = look()?;
     let fail = |kind| {
         let (moved, wanted) = (drive.done, Some(drive.done));
-        Err(Stop::Engine(Error { moved, buffered: 0, wanted, method: Method::Copy, kind }))
+        let mut error = Error::new(Method::Copy, kind);
+        (error.moved, error.wanted) = (moved, wanted);
+        Err(Stop::Engine(error))
     };
     // A source that was cut after its last data was found looks as if it ended in a hole.
     if after.len() < end {

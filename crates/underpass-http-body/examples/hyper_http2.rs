@@ -14,15 +14,16 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
-use underpass::{FileBytes, Listener, Route, Stability};
+use underpass::{FileBytes, Listener, Method, Policy, Stability};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let file = File::open(arguments.next().ok_or("which FILE?")?)?;
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
-    // A peer's frames are of 16 KiB unless it asks for more, which `Route::Auto` would copy.
-    let listener = Listener::new(TcpListener::bind(address).await?).with_route(Route::Sendfile);
+    // A peer's frames are of 16 KiB unless it asks for more, which `Policy::Auto` would copy.
+    let listener = Listener::new(TcpListener::bind(address).await?)
+        .with_policy(Policy::Prefer(Method::Sendfile));
     serve(listener, map(file)?).await
 }
 

@@ -23,7 +23,6 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep};
-use underpass::OutgoingError;
 use underpass_daemon::{Accepted, Admitted, Service};
 
 use crate::body::Body;
@@ -260,7 +259,7 @@ fn report(error: &hyper::Error) {
     let mut cause: Option<&(dyn Error + 'static)> = error.source();
     while let Some(error) = cause {
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(outgoing) = inner.and_then(|inner| inner.downcast_ref::<OutgoingError>()) {
+        if let Some(outgoing) = inner.and_then(|inner| inner.downcast_ref::<underpass::Error>()) {
             tracing::warn!("response cut short: {outgoing}");
             return;
         }

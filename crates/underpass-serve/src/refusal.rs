@@ -73,7 +73,7 @@ pub(crate) fn admit(request: &Parts) -> Result<(), Refusal> {
 fn will_pass(error: &MapError) -> bool {
     match error {
         MapError::TooMany { .. } | MapError::Range { .. } => true,
-        MapError::Call { source, .. } => {
+        MapError::Call { errno: source, .. } => {
             matches!(*source, Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM)
         }
         _ => false,

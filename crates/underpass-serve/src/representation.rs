@@ -334,7 +334,7 @@ mod tests {
         file.as_file().write_all_at(b"abc", 0).unwrap();
         let reader = File::open(file.path()).unwrap();
         let error = Representation::of(reader, Path::new("a"), Stability::Lease).unwrap_err();
-        let RepresentationError::Map(MapError::Call { source, .. }) = error else {
+        let RepresentationError::Map(MapError::Call { errno: source, .. }) = error else {
             panic!("{error}");
         };
         assert_eq!(source, Errno::AGAIN);

@@ -254,11 +254,12 @@ impl Region {
             Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
         };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        let in_file = self.file_offset.saturating_add(page.saturating_sub(self.address) as u64);
+        // First: another thread that reads the zeros and asks afterwards must be told of them.
+        self.broken_at.fetch_min(in_file, Ordering::AcqRel);
         // SAFETY: mmap(2), MAP_FIXED: replaces pages of this live region only; the access that
         // faulted there is retried on the zeros.
         let at = unsafe { libc::mmap(zeros, end - page, protection, flags, -1, 0) };
-        let in_file = self.file_offset.saturating_add(page.saturating_sub(self.address) as u64);
-        self.broken_at.fetch_min(in_file, Ordering::AcqRel);
         at != libc::MAP_FAILED
     }
 }

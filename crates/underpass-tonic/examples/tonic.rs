@@ -20,7 +20,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use underpass::{FileBytes, Rope, Route, Stability};
+use underpass::{FileBytes, Method, Policy, Rope, Stability};
 
 /// `message Contents { bytes data = 1; }`
 #[derive(Clone, PartialEq, Message)]
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let file = File::open(arguments.next().ok_or("which FILE?")?)?;
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
-    serve(TcpListener::bind(address).await?, Route::Sendfile, map(file)?).await
+    serve(TcpListener::bind(address).await?, Policy::Prefer(Method::Sendfile), map(file)?).await
 }
 
 /// The file's bytes, by reference.
@@ -53,11 +53,11 @@ pub(crate) fn map(file: File) -> Result<Bytes, Box<dyn Error>> {
 /// Serves the method.
 pub(crate) async fn serve(
     socket: TcpListener,
-    route: Route,
+    policy: Policy,
     file: Bytes,
 ) -> Result<(), Box<dyn Error>> {
     let server = Server::builder().add_service(Files(file));
-    server.serve_with_incoming(underpass_tonic::incoming_with_route(socket, route)).await?;
+    server.serve_with_incoming(underpass_tonic::incoming_with_policy(socket, policy)).await?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 use futures_util::stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
-use underpass::{ListeningSocket, Route, Socket, Stream};
+use underpass::{ListeningSocket, Policy, Socket, Stream};
 
 /// The connections of a TCP or Unix socket as tonic's `serve_with_incoming` takes them, without
 /// end.
@@ -31,15 +31,15 @@ use underpass::{ListeningSocket, Route, Socket, Stream};
 pub fn incoming<L: ListeningSocket>(
     socket: L,
 ) -> impl futures_util::Stream<Item = io::Result<Connection<L::Socket>>> + Send {
-    incoming_with_route(socket, Route::Auto)
+    incoming_with_policy(socket, Policy::Auto)
 }
 
 /// [`incoming`], with a choice of how file-backed bytes travel.
-pub fn incoming_with_route<L: ListeningSocket>(
+pub fn incoming_with_policy<L: ListeningSocket>(
     socket: L,
-    route: Route,
+    policy: Policy,
 ) -> impl futures_util::Stream<Item = io::Result<Connection<L::Socket>>> + Send {
-    let listener = underpass::Listener::new(socket).with_route(route);
+    let listener = underpass::Listener::new(socket).with_policy(policy);
     stream::unfold(listener, async |listener| {
         let (stream, _) = listener.accept_next().await;
         Some((Ok(Connection(stream)), listener))
@@ -49,7 +49,7 @@ pub fn incoming_with_route<L: ListeningSocket>(
 /// A connection that sends file-backed bytes by reference; requests carry the same information
 /// about it as over tokio's sockets.
 #[derive(Debug)]
-pub struct Connection<S>(Stream<S>);
+pub struct Connection<S: Socket>(Stream<S>);
 
 impl<S: Socket + Connected> Connected for Connection<S> {
     type ConnectInfo = S::ConnectInfo;

@@ -6,45 +6,44 @@ use std::os::fd::AsFd;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use crate::outgoing::{Attempt, Continuation, Gate, Route, attempt};
+use crate::outgoing::{Attempt, Gate};
+use crate::policy::Policy;
+use crate::sender::Sender;
 
 /// A connected socket for threads that may wait: `std`'s counterpart of
 /// [`Stream`](crate::Stream).
 ///
 /// Reads and writes wait, for the peer and for the disk, whether or not the socket is
-/// non-blocking.
+/// non-blocking. A write that fails because of a file is an [`Error`](crate::Error) in the
+/// `io::Error`.
 #[derive(Debug)]
-pub struct BlockingStream<S> {
-    socket: S,
-    route: Route,
-    continuation: Continuation,
-}
+pub struct BlockingStream<S: AsFd>(Sender<S>);
 
 impl<S: AsFd> BlockingStream<S> {
     /// Wraps a connected socket.
     pub fn new(socket: S) -> Self {
-        Self { socket, route: Route::Auto, continuation: Continuation::default() }
+        Self(Sender::new(socket))
     }
 
-    /// Sets how file-backed slices travel.
+    /// Sets how file-backed slices are sent; `Auto` otherwise.
     #[must_use]
-    pub const fn with_route(mut self, route: Route) -> Self {
-        self.route = route;
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.0.writes.policy = policy;
         self
     }
 
     /// The socket.
-    pub const fn get_ref(&self) -> &S {
-        &self.socket
+    pub fn get_ref(&self) -> &S {
+        self.0.socket()
     }
 
     /// The socket alone.
     pub fn into_inner(self) -> S {
-        self.socket
+        self.0.into_inner()
     }
 
     fn wait_for(&self, what: PollFlags) -> io::Result<()> {
-        rustix::event::poll(&mut [PollFd::new(&self.socket, what)], None)?;
+        rustix::event::poll(&mut [PollFd::new(self.get_ref(), what)], None)?;
         Ok(())
     }
 }
@@ -52,7 +51,7 @@ impl<S: AsFd> BlockingStream<S> {
 impl<S: AsFd> Read for BlockingStream<S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
-            match rustix::io::read(&self.socket, &mut *into) {
+            match rustix::io::read(self.get_ref(), &mut *into) {
                 Err(Errno::AGAIN) => self.wait_for(PollFlags::IN)?,
                 answer => return Ok(answer?),
             }
@@ -66,13 +65,10 @@ impl<S: AsFd> Write for BlockingStream<S> {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let route = self.continuation.route(self.route, slices);
         loop {
-            match attempt(self.socket.as_fd(), slices, route, &Gate::Open) {
-                Ok(Attempt::Wrote(n)) => {
-                    self.continuation.note(route, slices, n);
-                    return Ok(n);
-                }
+            let (socket, writes) = self.0.split();
+            match writes.attempt(socket.as_fd(), slices, &Gate::Open) {
+                Ok(Attempt::Wrote(n)) => return Ok(n),
                 // Not answered through an open gate, but right if it were.
                 Ok(Attempt::Cold(cold)) => cold.fetch()?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -84,6 +80,7 @@ impl<S: AsFd> Write for BlockingStream<S> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.0.uncork();
         Ok(())
     }
 }

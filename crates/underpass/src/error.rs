@@ -1,7 +1,8 @@
-//! How a transfer ends before its last byte.
+//! How a transfer, or a write of file-backed bytes, ends before its last byte.
 //!
 //! Every error says how many bytes the sink already has, because the caller must not send them
-//! again, and how many were taken from the source without having reached the sink.
+//! again, and how many were taken from the source without having reached the sink. A write of
+//! file-backed bytes that fails has moved nothing, and says at which byte of the file it stopped.
 
 use std::{fmt, io};
 
@@ -11,23 +12,28 @@ use crate::kind::Kind;
 use crate::method::Method;
 use crate::tls::TlsError;
 
-/// A transfer that ended before its last byte.
+/// A transfer, or a write of file-backed bytes, that ended before its last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Error {
     /// Bytes the sink accepted. Exact.
     pub moved: u64,
     /// Bytes taken from a stream or file that have not reached the sink. Those of a stream are
     /// lost with the transfer, unless it is stepped on.
     pub buffered: u64,
-    /// Bytes asked for; `None` if some source was a stream without a length.
+    /// Bytes asked for; `None` if some source was a stream without a length. Of a write: the
+    /// length of the slice that was being sent.
     pub wanted: Option<u64>,
+    /// Of a write of file-backed bytes: the offset in the file of the first byte that was not
+    /// sent. `None` for a transfer.
+    pub file_offset: Option<u64>,
     /// The method in use.
     pub method: Method,
     /// What went wrong.
     pub kind: ErrorKind,
 }
 
-/// Why a transfer ended before its last byte.
+/// Why a transfer or a write ended before its last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -39,7 +45,8 @@ pub enum ErrorKind {
         /// Bytes the source still owed.
         missing: u64,
     },
-    /// The file changed while it was sent (`Stability::Guard`, `Stability::Lease`).
+    /// The file changed while it was sent; its last bytes were held back. See
+    /// [`Stability`](crate::Stability).
     Changed,
     /// `Policy::Only` named a method that cannot do this.
     Unsupported {
@@ -59,38 +66,46 @@ pub enum ErrorKind {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { moved, wanted, method, kind, .. } = self;
-        let progress = Progress { moved: *moved, wanted: *wanted };
+        let Self { method, kind, .. } = self;
+        let place = Place(self);
         match kind {
             ErrorKind::Io(errno) => {
-                write!(f, "{method} failed after {progress}: {}", NamedErrno(*errno))
+                write!(f, "{method} failed {place}: {}", NamedErrno(*errno))
             }
             ErrorKind::Truncated { missing } => {
-                write!(f, "source ended after {progress}: {missing} bytes are missing")
+                write!(f, "source ended {place}: {missing} bytes are missing")
             }
-            ErrorKind::Changed => write!(f, "source changed while it was sent, after {progress}"),
+            ErrorKind::Changed => write!(f, "source changed while it was sent, {place}"),
             ErrorKind::Unsupported { source, sink, errno } => {
-                write!(f, "{method} cannot move {source} to {sink}, after {progress}")?;
+                write!(f, "{method} cannot move {source} to {sink}, {place}")?;
                 errno.map_or(Ok(()), |errno| write!(f, ": {}", NamedErrno(errno)))
             }
             ErrorKind::NoLease(errno) => {
-                write!(f, "no read lease on the source, after {progress}: {}", NamedErrno(*errno))
+                write!(f, "no read lease on the source, {place}: {}", NamedErrno(*errno))
             }
-            ErrorKind::Tls(error) => write!(f, "{error}, after {progress}"),
+            ErrorKind::Tls(error) => write!(f, "{error}, {place}"),
         }
     }
 }
 
 impl std::error::Error for Error {}
 
+impl Error {
+    /// An error of a transfer of which nothing has moved yet; the fields are public.
+    #[must_use]
+    pub const fn new(method: Method, kind: ErrorKind) -> Self {
+        Self { moved: 0, buffered: 0, wanted: None, file_offset: None, method, kind }
+    }
+}
+
 impl From<Error> for io::Error {
-    /// Keeps the error as the cause; the kind is that of the errno, `UnexpectedEof` for
-    /// a source that ended, `Unsupported` and `Other` for the rest.
+    /// Keeps the error, for `get_ref` and `downcast_ref`. The kind is that of the errno,
+    /// `UnexpectedEof` for a source that ended, `InvalidData` for one that changed, `Unsupported`.
     fn from(error: Error) -> Self {
         let kind = match error.kind {
             ErrorKind::Io(errno) | ErrorKind::NoLease(errno) => Self::from(errno).kind(),
             ErrorKind::Truncated { .. } => io::ErrorKind::UnexpectedEof,
-            ErrorKind::Changed => io::ErrorKind::Other,
+            ErrorKind::Changed => io::ErrorKind::InvalidData,
             ErrorKind::Unsupported { .. } => io::ErrorKind::Unsupported,
             ErrorKind::Tls(error) => error.io_kind(),
         };
@@ -98,17 +113,18 @@ impl From<Error> for io::Error {
     }
 }
 
-/// `4096 of 10000 bytes`, or `4096 bytes` of a stream.
-struct Progress {
-    moved: u64,
-    wanted: Option<u64>,
-}
+/// `after 4096 of 10000 bytes`, or `after 4096 bytes` of a stream; of a write, `at byte 4096 of
+/// the file`.
+struct Place<'e>(&'e Error);
 
-impl fmt::Display for Progress {
+impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.wanted {
-            Some(wanted) => write!(f, "{} of {wanted} bytes", self.moved),
-            None => write!(f, "{} bytes", self.moved),
+        match *self.0 {
+            Error { file_offset: Some(at), .. } => write!(f, "at byte {at} of the file"),
+            Error { moved, wanted: Some(wanted), .. } => {
+                write!(f, "after {moved} of {wanted} bytes")
+            }
+            Error { moved, .. } => write!(f, "after {moved} bytes"),
         }
     }
 }
@@ -167,7 +183,7 @@ mod tests {
     use super::*;
 
     fn after(moved: u64, wanted: Option<u64>, kind: ErrorKind) -> Error {
-        Error { moved, buffered: 0, wanted, method: Method::Sendfile, kind }
+        Error { moved, wanted, ..Error::new(Method::Sendfile, kind) }
     }
 
     #[test]
@@ -179,6 +195,9 @@ mod tests {
         let error = after(5, Some(100), ErrorKind::Truncated { missing: 95 });
         assert_eq!(error.to_string(), "source ended after 5 of 100 bytes: 95 bytes are missing");
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::UnexpectedEof);
+        let write = Error { file_offset: Some(7), ..error };
+        let message = "source ended at byte 7 of the file: 95 bytes are missing";
+        assert_eq!(write.to_string(), message);
         let unsupported =
             ErrorKind::Unsupported { source: Kind::Socket, sink: Kind::Pipe, errno: None };
         let error = after(0, None, unsupported);

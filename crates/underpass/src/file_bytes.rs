@@ -7,6 +7,7 @@
 //! Source: mmap(2).
 
 use std::any::Any;
+use std::io;
 use std::ops::{Bound, Range, RangeBounds};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,7 @@ use rustix::io::Errno;
 use underpass_sys::lease;
 use underpass_sys::region::{Access, Region, RegionSlice};
 
+use crate::error::NamedErrno;
 use crate::stability::{Stability, Stamp};
 
 /// A range of a file, mapped.
@@ -29,12 +31,12 @@ pub struct FileBytes {
     range: Range<usize>,
 }
 
-/// Why a file could not be mapped, or its bytes not be had.
+/// Why a file could not be mapped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MapError {
     /// The kernel or the arena refused.
-    #[error("{call} failed for bytes {offset}..{end}")]
+    #[error("{call} failed for bytes {offset}..{end}: {}", NamedErrno(*errno))]
     Call {
         /// The system call that failed.
         call: &'static str,
@@ -43,7 +45,7 @@ pub enum MapError {
         /// The byte after the last one asked for.
         end: u64,
         /// What it answered. `ENOMEM` from mmap: no room in the arena.
-        source: Errno,
+        errno: Errno,
     },
     /// The range does not lie within the file.
     #[error("bytes {offset}..{end} do not lie within a file of {size} bytes")]
@@ -67,12 +69,32 @@ pub enum MapError {
     },
 }
 
+impl From<MapError> for io::Error {
+    /// Keeps the error; the kind is that of the errno, `InvalidInput` for a range outside the
+    /// file, `OutOfMemory` for too many mappings.
+    fn from(error: MapError) -> Self {
+        let kind = match error {
+            MapError::Call { errno, .. } => errno.kind(),
+            MapError::Range { .. } => io::ErrorKind::InvalidInput,
+            MapError::TooMany { .. } => io::ErrorKind::OutOfMemory,
+        };
+        Self::new(kind, error)
+    }
+}
+
 /// The file lost bytes that were mapped: it was truncated, or its disk failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the mapped file has no readable byte at {offset}")]
+#[error("the mapped file has lost its bytes from {offset} on: truncated, or its disk failed")]
 pub struct Broken {
-    /// Offset in the file of the first page that could not be read.
+    /// Offset in the file of the first byte that is not there, or of the page it is in.
     pub offset: u64,
+}
+
+impl From<Broken> for io::Error {
+    /// Keeps the error; the kind is `UnexpectedEof`.
+    fn from(broken: Broken) -> Self {
+        Self::new(io::ErrorKind::UnexpectedEof, broken)
+    }
 }
 
 /// What is kept with a region for whoever finds it by address.
@@ -147,7 +169,7 @@ impl FileBytes {
         access: Access,
     ) -> Result<Self, MapError> {
         let (offset, end) = bounds(&file, range)?;
-        let failed = |call| move |source| MapError::Call { call, offset, end, source };
+        let failed = |call| move |errno| MapError::Call { call, offset, end, errno };
         let lease = match stability {
             Stability::Lease => {
                 let held = file.try_clone().map_err(|_| failed("dup")(Errno::MFILE))?;
@@ -206,32 +228,78 @@ impl FileBytes {
     ///
     /// # Errors
     ///
-    /// [`Broken`] if the file lost bytes of the region, now or before; what was copied is then
-    /// worthless.
+    /// [`Broken`] if the file lost some of these bytes; what was copied is then worthless. Bytes
+    /// that it still has can be read after others were lost.
     pub fn read_at(&self, at: usize, into: &mut [u8]) -> Result<usize, Broken> {
         let at = at.min(self.len());
         let n = into.len().min(self.len() - at);
-        let n = self.region.copy_out(self.range.start + at, &mut into[..n]);
-        self.check()?;
+        let into = &mut into[..n];
+        self.region.copy_out(self.range.start + at, into);
+        if self.lost_before(at + n).is_some() {
+            self.note_change();
+            self.read_by_call(at, into)?;
+        }
         Ok(n)
     }
 
-    /// Whether sending found that the file is not what it was when it was mapped: what is kept
-    /// with it, such as a length or an entity-tag, is to be made anew.
-    #[must_use]
-    pub fn has_changed(&self) -> bool {
-        Note::of(&self.region).is_some_and(|note| note.has_changed.load(Ordering::Relaxed))
+    /// The place in this piece of the first byte before `end` that the mapping lost.
+    ///
+    /// The rest of the page in which a file ends reads as zeros and does not fault, hence fstat(2).
+    pub(crate) fn lost_before(&self, end: usize) -> Option<usize> {
+        let there = self.region.broken_at().unwrap_or(u64::MAX).min(self.size());
+        let lost = usize::try_from(there.saturating_sub(self.file_offset())).ok()?;
+        (lost < end).then_some(lost)
     }
 
-    /// Whether every byte of the region touched so far was really in the file.
+    /// The file's size now.
+    fn size(&self) -> u64 {
+        let stat = rustix::fs::fstat(self.file());
+        stat.ok().and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(u64::MAX)
+    }
+
+    /// Reads what the mapping lost from the file itself.
+    fn read_by_call(&self, at: usize, into: &mut [u8]) -> Result<(), Broken> {
+        let mut done = 0;
+        while done < into.len() {
+            let offset = self.file_offset() + (at + done) as u64;
+            match rustix::io::pread(self.file(), &mut into[done..], offset) {
+                Err(Errno::INTR) => {}
+                Ok(0) | Err(_) => return Err(Broken { offset: offset.min(self.size()) }),
+                Ok(n) => done += n,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether sending or reading found that the file is not what it was when it was mapped:
+    /// what is kept with it, such as a length or an entity-tag, is to be made anew.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        let is_noted =
+            Note::of(&self.region).is_some_and(|note| note.has_changed.load(Ordering::Relaxed));
+        is_noted || self.region.broken_at().is_some()
+    }
+
+    pub(crate) fn note_change(&self) {
+        if let Some(note) = Note::of(&self.region) {
+            note.note_change();
+        }
+    }
+
+    /// Whether the file still has every byte of this piece, and had every byte of the mapping
+    /// that was touched so far.
     ///
-    /// To be asked after reading a [`Bytes`] of it, for bytes the file lost read as zeros.
+    /// Ask it after reading a [`Bytes`] of it: bytes that the file lost read as zeros. A mapping
+    /// that lost a byte stays broken.
     ///
     /// # Errors
     ///
-    /// [`Broken`] with the offset of the first page found missing.
+    /// [`Broken`] with the offset of the first byte found missing, or of its page.
     pub fn check(&self) -> Result<(), Broken> {
-        self.region.broken_at().map_or(Ok(()), |offset| Err(Broken { offset }))
+        let there = self.region.broken_at().unwrap_or(u64::MAX).min(self.size());
+        let end = self.file_offset() + self.len() as u64;
+        let is_whole = there >= end && self.region.broken_at().is_none();
+        if is_whole { Ok(()) } else { Err(Broken { offset: there }) }
     }
 
     /// The piece as [`Bytes`] if the kernel itself guarantees that its file cannot change: a
@@ -283,11 +351,11 @@ fn bounds(file: &OwnedFd, range: impl RangeBounds<u64>) -> Result<(u64, u64), Ma
         Bound::Excluded(&at) => Some(at),
         Bound::Unbounded => None,
     };
-    let stat = rustix::fs::fstat(file).map_err(|source| MapError::Call {
+    let stat = rustix::fs::fstat(file).map_err(|errno| MapError::Call {
         call: "fstat",
         offset,
         end: given.unwrap_or(offset),
-        source,
+        errno,
     })?;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let end = given.unwrap_or(size);

@@ -3,15 +3,19 @@
 //! What is stored reaches the page cache at once, so every reader of the file sees it, and the
 //! disk when the kernel writes it back or when [`FileBytesMut::flush`] waits for that. A store
 //! past an end that the file lost, or for which its disk has no room, is survived and reported.
+//! From that page on the mapping is no longer the file; reads and stores there become system
+//! calls, so that the bytes which the file does have stay usable.
 //!
 //! Source: mmap(2), `MAP_SHARED`; msync(2).
 
+use std::io;
 use std::ops::RangeBounds;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use underpass_sys::region::Access;
 
+use crate::error::NamedErrno;
 use crate::file_bytes::{Broken, FileBytes, MapError};
 use crate::stability::Stability;
 
@@ -33,12 +37,32 @@ pub enum StoreError {
         /// The mapping's length.
         len: usize,
     },
-    /// The file lost bytes of the mapping, or its disk has no room for them.
+    /// The file was truncated: it does not have these bytes any more, and they are not stored.
     #[error(transparent)]
     Broken(#[from] Broken),
-    /// The disk refused.
-    #[error("msync failed")]
-    Flush(#[source] Errno),
+    /// The kernel or the disk refused. `ENOSPC`: there is no room for these bytes.
+    #[error("{call} failed at byte {offset} of the file: {}", NamedErrno(*errno))]
+    Call {
+        /// The system call that failed.
+        call: &'static str,
+        /// Offset in the file of the first byte it was about.
+        offset: u64,
+        /// What it answered.
+        errno: Errno,
+    },
+}
+
+impl From<StoreError> for io::Error {
+    /// Keeps the error; the kind is that of the errno, `InvalidInput` outside the mapping,
+    /// `UnexpectedEof` for a file that was truncated.
+    fn from(error: StoreError) -> Self {
+        let kind = match error {
+            StoreError::Outside { .. } => io::ErrorKind::InvalidInput,
+            StoreError::Broken(_) => io::ErrorKind::UnexpectedEof,
+            StoreError::Call { errno, .. } => errno.kind(),
+        };
+        Self::new(kind, error)
+    }
 }
 
 impl FileBytesMut {
@@ -68,7 +92,7 @@ impl FileBytesMut {
     ///
     /// # Errors
     ///
-    /// [`Broken`] if the file lost bytes of the mapping.
+    /// [`Broken`] if the file lost some of these bytes.
     pub fn read_at(&self, at: usize, into: &mut [u8]) -> Result<usize, Broken> {
         self.0.read_at(at, into)
     }
@@ -77,26 +101,57 @@ impl FileBytesMut {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Outside`] before anything is stored; [`StoreError::Broken`] afterwards, if
-    /// some of it is not in the file.
+    /// [`StoreError::Outside`] before anything is stored; [`StoreError::Broken`] and
+    /// [`StoreError::Call`] if some of these bytes are not in the file. A later store elsewhere is
+    /// not affected.
     pub fn write_at(&mut self, at: usize, bytes: &[u8]) -> Result<(), StoreError> {
         let (end, len) = (at.saturating_add(bytes.len()), self.len());
         if end > len {
             return Err(StoreError::Outside { at, end, len });
         }
         self.0.region().copy_in(at, bytes);
-        Ok(self.0.check()?)
+        match self.0.lost_before(end) {
+            Some(lost) => self.store_by_call(at.max(lost), &bytes[at.max(lost) - at..]),
+            None => Ok(()),
+        }
     }
 
-    /// Waits until everything stored is on the disk.
+    /// Stores in the file itself what the mapping lost; the file is not made longer.
+    fn store_by_call(&self, at: usize, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let offset = self.0.file_offset() + (at + done) as u64;
+            let failed = |call| move |errno| StoreError::Call { call, offset, errno };
+            let stat = rustix::fs::fstat(self.0.file()).map_err(failed("fstat"))?;
+            let size = u64::try_from(stat.st_size).unwrap_or(0);
+            let room = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+            let n = room.min(bytes.len() - done);
+            if n == 0 {
+                return Err(Broken { offset: size }.into());
+            }
+            match rustix::io::pwrite(self.0.file(), &bytes[done..done + n], offset) {
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed("pwrite")(errno)),
+                Ok(n) => done += n,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until everything stored is on the disk: all that [`write_at`](Self::write_at) did not
+    /// report as lost. What a file loses by being truncated later is lost with it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Flush`] with `EIO` if the disk failed; [`StoreError::Broken`] if some of
-    /// it went nowhere.
+    /// [`StoreError::Call`] with `EIO` if the disk failed.
     pub fn flush(&self) -> Result<(), StoreError> {
-        self.0.region().sync().map_err(StoreError::Flush)?;
-        Ok(self.0.check()?)
+        let offset = self.0.file_offset();
+        let failed = |call| move |errno| StoreError::Call { call, offset, errno };
+        self.0.region().sync().map_err(failed("msync"))?;
+        if self.0.region().broken_at().is_some() {
+            rustix::fs::fdatasync(self.0.file()).map_err(failed("fdatasync"))?;
+        }
+        Ok(())
     }
 
     /// No more stores: the same mapping to be read and sent.

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lru::LruCache;
-use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::file_bytes::MapError;
 use crate::stability::Stamp;
 
 /// Values made of open files, by path; the least recently used goes when it is full.
@@ -68,14 +68,31 @@ impl<T> FileCache<T> {
     ///
     /// # Errors
     ///
-    /// Those of `make`, and of fstat(2) on `file`.
-    pub fn refresh<E: From<Errno>>(
+    /// Those of `make`, and [`MapError::Call`] of fstat(2) on `file`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::{num::NonZeroUsize, time::Duration};
+    /// # use underpass::{FileBytes, FileCache, MapError, Stability};
+    /// # fn main() -> std::io::Result<()> {
+    /// let cache = FileCache::new(NonZeroUsize::new(1_000).unwrap(), Duration::from_millis(100));
+    /// let file = std::fs::File::open("large.bin")?;
+    /// let map = |file| FileBytes::map(file, .., Stability::Guard);
+    /// let bytes = cache.refresh(b"large.bin", file.into(), map)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn refresh<E: From<MapError>>(
         &self,
         path: &[u8],
         file: OwnedFd,
         make: impl FnOnce(OwnedFd) -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
-        let stat = rustix::fs::fstat(&file)?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| {
+            let (call, offset, end) = ("fstat", 0, 0);
+            MapError::Call { call, offset, end, errno }
+        })?;
         let identity =
             Identity { device: stat.st_dev, inode: stat.st_ino, stamp: Stamp::from(&stat) };
         let seen = coarse_now();
@@ -140,7 +157,7 @@ mod tests {
         let file = File::open(path).unwrap().into();
         let make = |_| {
             made.set(made.get() + 1);
-            Ok::<_, Errno>(made.get())
+            Ok::<_, MapError>(made.get())
         };
         *cache.refresh(path.as_os_str().as_encoded_bytes(), file, make).unwrap()
     }

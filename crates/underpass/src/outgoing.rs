@@ -2,8 +2,7 @@
 //!
 //! Slices are told apart by address. Ordinary ones go by sendmsg(2); a file-backed one follows
 //! by sendfile(2), or, if small, is read into the stage and goes in the same sendmsg as what
-//! precedes it. Whatever a caller does with the count, as with any short write, is right: an
-//! attempt keeps nothing.
+//! precedes it. An attempt keeps nothing, so its count is like that of any short write.
 //!
 //! Source: send(2), `MSG_MORE`; sendfile(2), NOTES ("sending files with headers").
 
@@ -16,37 +15,23 @@ use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use underpass_sys::region::Region;
 
+use crate::error::{Error, ErrorKind};
 use crate::file_bytes::Note;
+use crate::kind::Kind;
+use crate::limits::{COPY_MAX_BYTES, QUANTUM};
+use crate::method::Method;
+use crate::policy::Policy;
+use crate::progress::is_refusal;
 use crate::stability::Stability;
 use crate::stage::{self, STAGE_BYTES};
 use crate::warm::{self, Warmth};
 
-/// The most one sendfile moves, so that a fast peer cannot hold its thread: nginx's
-/// `sendfile_max_chunk`. With half of it, the call's own cost begins to show.
-pub(crate) const QUANTUM_BYTES: usize = 2 << 20;
-
 /// Slices one sendmsg takes; hyper queues no more than this.
 const SLICES_MAX: usize = 64;
 
-/// How much of a cold file is fetched before the stream goes on: 0.1 ms of a disk that reads
+/// How much of a cold file is fetched before the stream continues: 0.1 ms of a disk that reads
 /// 3 GB/s, a quarter of a second of one that reads 1 MiB/s.
 const COLD_FETCH_BYTES: usize = 256 * 1024;
-
-/// How file-backed bytes travel on one stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Route {
-    /// Pieces of up to [`COPY_MAX_BYTES`] are copied, larger ones go by reference.
-    #[default]
-    Auto,
-    /// Every piece goes by reference.
-    Sendfile,
-    /// Every piece is copied.
-    Copy,
-}
-
-/// The largest piece that [`Route::Auto`] copies, in bytes; from 24 KiB on, sending by reference
-/// is cheaper. Measured: `bench/runs/2026-11-21-threshold`.
-pub const COPY_MAX_BYTES: usize = 16 * 1024;
 
 const _: () = assert!(COPY_MAX_BYTES <= STAGE_BYTES, "a copied piece must fit the stage");
 
@@ -56,7 +41,7 @@ pub(crate) enum Gate {
     /// The thread may wait.
     Open,
     /// It may not; these addresses were fetched already.
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "threads of one's own may wait"))]
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "blocking threads may wait"))]
     NoWait { fetched: Range<usize> },
 }
 
@@ -85,75 +70,6 @@ impl ColdBytes {
     }
 }
 
-/// Why a file's bytes could not be sent as promised. The peer has received a prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OutgoingError {
-    /// Somebody truncated the file after it was mapped.
-    #[error("the file ends at {offset}, {missing} bytes before the piece being sent does")]
-    Truncated {
-        /// Offset in the file of the first missing byte.
-        offset: u64,
-        /// Bytes missing of the slice being sent.
-        missing: usize,
-    },
-    /// Its stability policy does not vouch for the file any more.
-    #[error("the file changed while it was sent; its last {held_back} bytes were held back")]
-    Changed {
-        /// Bytes not sent.
-        held_back: usize,
-    },
-    /// A call on the file failed.
-    #[error("{call} failed at byte {offset} of the file: {source}")]
-    Call {
-        /// The system call.
-        call: &'static str,
-        /// Offset in the file.
-        offset: u64,
-        /// What it answered.
-        source: Errno,
-    },
-}
-
-impl From<OutgoingError> for io::Error {
-    fn from(error: OutgoingError) -> Self {
-        let kind = match error {
-            OutgoingError::Truncated { .. } => io::ErrorKind::UnexpectedEof,
-            OutgoingError::Changed { .. } => io::ErrorKind::InvalidData,
-            OutgoingError::Call { source, .. } => source.kind(),
-        };
-        Self::new(kind, error)
-    }
-}
-
-/// Where the rest of a piece lies that has gone by reference so far: it goes on by reference,
-/// however little of it is left.
-#[derive(Debug, Default)]
-pub(crate) struct Continuation(usize);
-
-impl Continuation {
-    /// The route for these slices.
-    pub(crate) fn route(&self, route: Route, slices: &[IoSlice<'_>]) -> Route {
-        let goes_on = slices.first().is_some_and(|slice| slice.as_ptr().addr() == self.0);
-        if route == Route::Auto && goes_on { Route::Sendfile } else { route }
-    }
-
-    /// Takes note of what was written of slices by `route`.
-    pub(crate) fn note(&mut self, route: Route, slices: &[IoSlice<'_>], mut written: usize) {
-        self.0 = 0;
-        for slice in slices {
-            if written < slice.len() {
-                let is_referred = slice.len() > COPY_MAX_BYTES || route == Route::Sendfile;
-                if written > 0 && is_referred {
-                    self.0 = slice.as_ptr().addr() + written;
-                }
-                return;
-            }
-            written -= slice.len();
-        }
-    }
-}
-
 /// A file-backed slice and where it comes from.
 struct Piece<'b> {
     bytes: &'b [u8],
@@ -165,12 +81,11 @@ struct Piece<'b> {
 ///
 /// # Errors
 ///
-/// `WouldBlock` if the socket has no room; otherwise those of sendmsg(2), or an
-/// [`OutgoingError`].
+/// `WouldBlock` if the socket has no room; otherwise those of sendmsg(2), or an [`Error`].
 pub(crate) fn attempt(
     socket: BorrowedFd<'_>,
     slices: &[IoSlice<'_>],
-    route: Route,
+    policy: Policy,
     gate: &Gate,
 ) -> io::Result<Attempt> {
     let slices = &slices[..slices.len().min(SLICES_MAX)];
@@ -178,10 +93,10 @@ pub(crate) fn attempt(
     let Some(piece) = piece else {
         return Ok(Attempt::Wrote(send(socket, head, SendFlags::empty())?));
     };
-    if piece.is_copied(route) {
+    if piece.method(policy)? == Method::Copy {
         piece.copy(socket, head, gate)
     } else {
-        piece.refer(socket, head, gate)
+        piece.refer(socket, head, policy, gate)
     }
 }
 
@@ -201,13 +116,18 @@ fn send(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>], more: SendFlags) -> Resu
 }
 
 impl Piece<'_> {
-    fn is_copied(&self, route: Route) -> bool {
+    /// [`Method::Sendfile`] or [`Method::Copy`].
+    fn method(&self, policy: Policy) -> Result<Method, Error> {
         let stable = Note::of(self.region).map_or(Stability::None, |note| note.stability);
-        match route {
-            _ if stable == Stability::Copy => true,
-            Route::Auto => self.bytes.len() <= COPY_MAX_BYTES,
-            Route::Sendfile => false,
-            Route::Copy => true,
+        let copies_only = stable == Stability::Copy;
+        let is_small = self.bytes.len() <= COPY_MAX_BYTES;
+        match policy {
+            Policy::Only(Method::Copy) | Policy::Prefer(Method::Copy) => Ok(Method::Copy),
+            Policy::Only(Method::Sendfile) if !copies_only => Ok(Method::Sendfile),
+            Policy::Prefer(Method::Sendfile) if !copies_only => Ok(Method::Sendfile),
+            Policy::Only(method) => Err(self.unsupported(method, None)),
+            Policy::Auto | Policy::Prefer(_) if copies_only || is_small => Ok(Method::Copy),
+            Policy::Auto | Policy::Prefer(_) => Ok(Method::Sendfile),
         }
     }
 
@@ -221,13 +141,13 @@ impl Piece<'_> {
         stage::with(self.file_offset, self.bytes.len(), |staged| {
             let staged = match self.read(staged, gate) {
                 Err(Errno::AGAIN) => return Ok(Attempt::Cold(self.cold())),
-                Err(source) => return Err(self.failed("preadv2", source)),
-                Ok(0) => return Err(self.truncated()),
+                Err(errno) => return Err(self.failed(Method::Copy, errno).into()),
+                Ok(0) => return Err(self.truncated(Method::Copy).into()),
                 Ok(n) => &staged[..n],
             };
             let is_last = staged.len() == self.bytes.len();
             if is_last {
-                self.vouch()?;
+                self.vouch(Method::Copy)?;
             }
             let more = if is_last { SendFlags::empty() } else { SendFlags::MORE };
             let mut all = [IoSlice::new(&[]); SLICES_MAX];
@@ -262,11 +182,12 @@ impl Piece<'_> {
         }
     }
 
-    /// Sends `head`, then a quantum of the piece by reference.
+    /// Sends `head`, then a quantum of the piece by reference, or copied where that is refused.
     fn refer(
         &self,
         socket: BorrowedFd<'_>,
         head: &[IoSlice<'_>],
+        policy: Policy,
         gate: &Gate,
     ) -> io::Result<Attempt> {
         let quantum = match self.hot(gate) {
@@ -282,16 +203,22 @@ impl Piece<'_> {
             }
         }
         match self.sendfile(socket, quantum) {
-            Ok(n) => Ok(Attempt::Wrote(sent + n)),
-            // What the head moved must be told; the failure will be met again.
-            Err(_) if sent > 0 => Ok(Attempt::Wrote(sent)),
-            Err(error) => Err(error),
+            Ok(Ok(n)) => Ok(Attempt::Wrote(sent + n)),
+            // What was sent of the head must be reported; the failure will be met again.
+            Ok(Err(_)) | Err(_) if sent > 0 => Ok(Attempt::Wrote(sent)),
+            Ok(Err(Errno::AGAIN)) => Err(Errno::AGAIN.into()),
+            Ok(Err(errno)) if is_refusal(Method::Sendfile, errno, true) => match policy {
+                Policy::Only(method) => Err(self.unsupported(method, Some(errno)).into()),
+                Policy::Auto | Policy::Prefer(_) => self.copy(socket, &[], gate),
+            },
+            Ok(Err(errno)) => Err(self.failed(Method::Sendfile, errno).into()),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// How many bytes of the next quantum can be taken without waiting for the disk.
     fn hot(&self, gate: &Gate) -> usize {
-        let quantum = self.bytes.len().min(QUANTUM_BYTES);
+        let quantum = self.bytes.len().min(usize::try_from(QUANTUM).unwrap_or(usize::MAX));
         let Gate::NoWait { fetched } = gate else { return quantum };
         if fetched.contains(&self.address()) {
             return quantum.min(fetched.end - self.address());
@@ -302,24 +229,27 @@ impl Piece<'_> {
         }
     }
 
-    fn sendfile(&self, socket: BorrowedFd<'_>, quantum: usize) -> io::Result<usize> {
+    fn sendfile(
+        &self,
+        socket: BorrowedFd<'_>,
+        quantum: usize,
+    ) -> Result<Result<usize, Errno>, Error> {
         if quantum == self.bytes.len() {
-            self.vouch()?;
+            self.vouch(Method::Sendfile)?;
         }
         let mut offset = self.file_offset;
         match rustix::fs::sendfile(socket, self.region.file(), Some(&mut offset), quantum) {
-            Ok(0) => Err(self.truncated()),
-            Ok(n) => Ok(n),
-            Err(Errno::AGAIN) => Err(Errno::AGAIN.into()),
-            Err(source) => Err(self.failed("sendfile", source)),
+            Ok(0) => Err(self.truncated(Method::Sendfile)),
+            answer => Ok(answer),
         }
     }
 
-    fn vouch(&self) -> io::Result<()> {
+    /// Asks whether the file is still what it was, before the call that would complete the piece.
+    fn vouch(&self, method: Method) -> Result<(), Error> {
         match Note::of(self.region).map(|note| note.vouches(self.region.file())) {
             None | Some(Ok(true)) => Ok(()),
-            Some(Ok(false)) => Err(OutgoingError::Changed { held_back: self.bytes.len() }.into()),
-            Some(Err(source)) => Err(self.failed("fstat", source)),
+            Some(Ok(false)) => Err(self.error(method, ErrorKind::Changed)),
+            Some(Err(errno)) => Err(self.failed(method, errno)),
         }
     }
 
@@ -336,14 +266,24 @@ impl Piece<'_> {
         self.bytes.as_ptr().addr()
     }
 
-    fn truncated(&self) -> io::Error {
+    fn truncated(&self, method: Method) -> Error {
         if let Some(note) = Note::of(self.region) {
             note.note_change();
         }
-        OutgoingError::Truncated { offset: self.file_offset, missing: self.bytes.len() }.into()
+        self.error(method, ErrorKind::Truncated { missing: self.bytes.len() as u64 })
     }
 
-    fn failed(&self, call: &'static str, source: Errno) -> io::Error {
-        OutgoingError::Call { call, offset: self.file_offset, source }.into()
+    fn unsupported(&self, method: Method, errno: Option<Errno>) -> Error {
+        let (source, sink) = (Kind::File, Kind::Socket);
+        self.error(method, ErrorKind::Unsupported { source, sink, errno })
+    }
+
+    fn failed(&self, method: Method, errno: Errno) -> Error {
+        self.error(method, ErrorKind::Io(errno))
+    }
+
+    fn error(&self, method: Method, kind: ErrorKind) -> Error {
+        let (wanted, file_offset) = (Some(self.bytes.len() as u64), Some(self.file_offset));
+        Error { wanted, file_offset, ..Error::new(method, kind) }
     }
 }

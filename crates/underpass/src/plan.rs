@@ -9,14 +9,13 @@
 //! must refer to a pipe"), copy_file_range(2), Documentation/networking/msg_zerocopy.rst.
 
 use crate::kind::Kind;
+use crate::limits::COPY_MAX_BYTES;
 use crate::method::Method;
 use crate::policy::Policy;
 use crate::stability::Stability;
 
-/// File ranges up to this many bytes are copied to sockets: one pread(2) and one sendmsg(2)
-/// together with what precedes them cost no more than a send and a sendfile(2). Measured:
-/// `bench/runs/2026-11-21-threshold`.
-pub(crate) const COPY_MAX: u64 = 16 * 1024;
+/// See [`COPY_MAX_BYTES`].
+pub(crate) const COPY_MAX: u64 = COPY_MAX_BYTES as u64;
 
 /// The methods `Auto` tries, best first; never empty, and the last is always `Copy`.
 pub(crate) fn auto(source: Kind, sink: Kind, len: Option<u64>) -> &'static [Method] {

@@ -1,11 +1,18 @@
-//! Who chooses the method: the engine, or the caller with or without a way out.
+//! Who chooses the method: the engine, or the caller, with or without a fallback.
 
 use crate::method::Method;
 
-/// How a transfer's methods are chosen.
+/// How the methods of a [`Transfer`](crate::Transfer), or of the writes of a
+/// [`Stream`](crate::Stream), are chosen.
 ///
-/// It governs files and streams. Memory pieces of a chain that also has others (a response's
-/// head) are always sent by plain calls; a transfer of nothing but memory is governed too.
+/// In a transfer it governs files and streams. Memory pieces of a chain that also has others (a
+/// response's head) are always sent by plain calls; a transfer of nothing but memory is governed
+/// too.
+///
+/// In writes it governs file-backed slices, which can go by [`Method::Sendfile`] or
+/// [`Method::Copy`]. `Auto` copies slices of up to [`COPY_MAX_BYTES`](crate::COPY_MAX_BYTES) and
+/// refers to longer ones. Preferring a third method is the same as `Auto`; demanding one is
+/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) at the first file-backed slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
     /// By the kinds of the two ends and the length.

@@ -9,10 +9,8 @@
 use rustix::io::Errno;
 
 use crate::ledger::Side;
+pub(crate) use crate::limits::QUANTUM;
 use crate::method::Method;
-
-/// The most a step moves (a clone apart), so that a fast peer cannot hold a thread.
-pub(crate) const QUANTUM: u64 = 2 << 20;
 
 /// The most a copy_file_range(2) moves: no peer takes part, and on Linux 6.18 calls of 2 MiB cost 3
 /// to 4 % more than one of everything. A call that has begun looks at no signal until it ends.
@@ -176,7 +174,7 @@ const fn sends_a_mapping(method: Method) -> bool {
 ///
 /// `EPERM` and `EACCES` are what seccomp profiles that deny a call answer. A wrong guess costs
 /// one call: the method tried next meets the real error.
-fn is_refusal(method: Method, errno: Errno, at_start: bool) -> bool {
+pub(crate) fn is_refusal(method: Method, errno: Errno, at_start: bool) -> bool {
     let anywhere =
         [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::ACCESS].contains(&errno);
     match method {

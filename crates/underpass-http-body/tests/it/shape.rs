@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
-use underpass::{Listener, Route};
+use underpass::{Listener, Method, Policy};
 use underpass_testkit::payload::difference;
 use underpass_testkit::served::{HTTP2_COPIED_MAX, LEN, assert_by_reference, file, trace};
 use underpass_testkit::skip::Capability;
@@ -87,7 +87,8 @@ fn hyper_http2_sends_the_payload_of_its_frames_by_sendfile() {
     if strace::is_inside() {
         let (_dir, file) = file().unwrap();
         let body = http2_example::map(file).unwrap();
-        let by_sendfile = |listener: Listener<_>| listener.with_route(Route::Sendfile);
+        let by_sendfile =
+            |listener: Listener<_>| listener.with_policy(Policy::Prefer(Method::Sendfile));
         return fetch_from(|l| http2_example::serve(by_sendfile(l), body), get_http2);
     }
     require!(Capability::Strace);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use underpass::Route;
+use underpass::{Method, Policy};
 use underpass_testkit::payload::difference;
 use underpass_testkit::served::{HTTP2_COPIED_MAX, LEN, assert_by_reference, file, trace};
 use underpass_testkit::skip::Capability;
@@ -42,7 +42,7 @@ fn tonic_sends_a_field_that_is_a_file_by_sendfile() {
                 assert_eq!(difference(&got, 0, LEN), None);
             };
             tokio::select! {
-                end = example::serve(listener, Route::Sendfile, body) => panic!("{end:?}"),
+                end = example::serve(listener, Policy::Prefer(Method::Sendfile), body) => panic!("{end:?}"),
                 () = client => {}
             }
         });

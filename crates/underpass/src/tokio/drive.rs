@@ -21,14 +21,12 @@ use tokio::task::{JoinError, spawn_blocking, yield_now};
 
 use crate::error::{Error, ErrorKind};
 use crate::ledger::Side;
+use crate::limits::TURN_BYTES;
 use crate::methods::splice::is_ready;
 use crate::tokio::pool_task::PoolTask;
 use crate::transfer::state::Ends;
 use crate::transfer::{Step, Transfer};
 use crate::warm;
-
-/// Bytes moved before other tasks get their turn.
-const TURN_BYTES: u64 = 4 << 20;
 
 /// An end of a transfer that tokio watches.
 ///

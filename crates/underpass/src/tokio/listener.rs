@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, unix};
 
-use crate::outgoing::Route;
+use crate::policy::Policy;
 use crate::tokio::stream::{Socket, Stream};
 
 /// A listening socket whose connections send file-backed bytes by reference.
@@ -24,7 +24,7 @@ use crate::tokio::stream::{Socket, Stream};
 #[derive(Debug)]
 pub struct Listener<L> {
     socket: L,
-    route: Route,
+    policy: Policy,
 }
 
 /// A listening socket of tokio's: [`TcpListener`] or [`UnixListener`].
@@ -88,13 +88,13 @@ impl ListeningSocket for UnixListener {
 impl<L> Listener<L> {
     /// Wraps a listening socket.
     pub const fn new(socket: L) -> Self {
-        Self { socket, route: Route::Auto }
+        Self { socket, policy: Policy::Auto }
     }
 
-    /// Sets how file-backed slices travel on the connections.
+    /// Sets how file-backed slices are sent on the connections; `Auto` otherwise.
     #[must_use]
-    pub const fn with_route(mut self, route: Route) -> Self {
-        self.route = route;
+    pub const fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
         self
     }
 
@@ -116,7 +116,7 @@ impl<L: ListeningSocket> Listener<L> {
     /// No connection is lost.
     pub async fn accept(&self) -> io::Result<(Stream<L::Socket>, L::Address)> {
         let (socket, peer) = self.socket.accept().await?;
-        Ok((Stream::new(socket).with_route(self.route), peer))
+        Ok((Stream::new(socket).with_policy(self.policy), peer))
     }
 
     /// Waits until a connection could be accepted, for servers without a plan for errors: a

@@ -16,7 +16,10 @@ use ::tokio::net::{TcpStream, UnixStream};
 use ::tokio::task::JoinHandle;
 use rustix::io::Errno;
 
-use crate::outgoing::{Attempt, Continuation, Gate, Route, attempt};
+use crate::limits::TURN_BYTES;
+use crate::outgoing::{Attempt, Gate};
+use crate::policy::Policy;
+use crate::sender::Sender;
 
 /// A tokio socket that [`Stream`] can write to: [`TcpStream`] or [`UnixStream`].
 pub trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin + sealed::Sealed {
@@ -66,18 +69,12 @@ impl Socket for UnixStream {
 ///
 /// Cancelling a write loses nothing: what the socket took was returned, and a fetch that is
 /// under way only warms the page cache.
-pub struct Stream<S> {
-    socket: S,
-    route: Route,
+pub struct Stream<S: AsFd> {
+    sender: Sender<S>,
     fetch: Fetch,
-    continuation: Continuation,
-    /// Bytes written since the task last gave its thread away.
-    turn_bytes: usize,
+    /// Bytes written since other tasks of the thread last had their turn.
+    turn_bytes: u64,
 }
-
-/// A peer that reads as fast as we write is left to wait after this many bytes, so that other
-/// tasks of the thread have their turn: half a millisecond at 8 GB/s.
-const TURN_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes being brought in from the disk.
 enum Fetch {
@@ -95,25 +92,24 @@ enum Fetch {
 impl<S: Socket> Stream<S> {
     /// Wraps a connected socket. Its options are left alone; see [`Listener`](crate::Listener).
     pub fn new(socket: S) -> Self {
-        let (fetch, continuation) = (Fetch::Idle, Continuation::default());
-        Self { socket, route: Route::Auto, fetch, continuation, turn_bytes: 0 }
+        Self { sender: Sender::new(socket), fetch: Fetch::Idle, turn_bytes: 0 }
     }
 
-    /// Sets how file-backed slices travel.
+    /// Sets how file-backed slices are sent; `Auto` otherwise.
     #[must_use]
-    pub const fn with_route(mut self, route: Route) -> Self {
-        self.route = route;
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.sender.writes.policy = policy;
         self
     }
 
     /// The socket.
-    pub const fn get_ref(&self) -> &S {
-        &self.socket
+    pub fn get_ref(&self) -> &S {
+        self.sender.socket()
     }
 
     /// The socket alone.
     pub fn into_inner(self) -> S {
-        self.socket
+        self.sender.into_inner()
     }
 
     fn poll_slices(
@@ -121,14 +117,14 @@ impl<S: Socket> Stream<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.turn_bytes >= TURN_BYTES_MAX {
+        if self.turn_bytes >= TURN_BYTES {
             self.turn_bytes = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         loop {
             ready!(self.poll_fetched(cx))?;
-            if self.socket.poll_write_ready(cx)?.is_pending() {
+            if self.get_ref().poll_write_ready(cx)?.is_pending() {
                 self.turn_bytes = 0;
                 return Poll::Pending;
             }
@@ -136,12 +132,11 @@ impl<S: Socket> Stream<S> {
                 Fetch::Done { bytes } => bytes.clone(),
                 Fetch::Idle | Fetch::UnderWay { .. } => 0..0,
             };
-            let route = self.continuation.route(self.route, slices);
-            let (socket, gate) = (&self.socket, Gate::NoWait { fetched });
-            match socket.try_write(|| attempt(socket.as_fd(), slices, route, &gate)) {
+            let gate = Gate::NoWait { fetched };
+            let (socket, writes) = self.sender.split();
+            match socket.try_write(|| writes.attempt(socket.as_fd(), slices, &gate)) {
                 Ok(Attempt::Wrote(n)) => {
-                    self.turn_bytes += n;
-                    self.continuation.note(route, slices, n);
+                    self.turn_bytes += n as u64;
                     return Poll::Ready(Ok(n));
                 }
                 Ok(Attempt::Cold(cold)) => {
@@ -166,14 +161,11 @@ impl<S: Socket> Stream<S> {
     }
 }
 
-impl<S> fmt::Debug for Stream<S>
-where
-    S: fmt::Debug,
-{
+impl<S: AsFd + fmt::Debug> fmt::Debug for Stream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream")
-            .field("socket", &self.socket)
-            .field("route", &self.route)
+            .field("socket", self.sender.socket())
+            .field("policy", &self.sender.writes.policy)
             .finish_non_exhaustive()
     }
 }
@@ -184,7 +176,7 @@ impl<S: Socket> AsyncRead for Stream<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        Pin::new(self.sender.socket_mut()).poll_read(cx, buf)
     }
 }
 
@@ -209,11 +201,13 @@ impl<S: Socket> AsyncWrite for Stream<S> {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.sender.uncork();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        self.sender.uncork();
+        Pin::new(self.sender.socket_mut()).poll_shutdown(cx)
     }
 }

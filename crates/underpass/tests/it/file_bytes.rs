@@ -4,8 +4,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use underpass::{Broken, FileBytes, FileBytesMut, MapError, Stability, StoreError};
+use underpass::{Broken, Errno, FileBytes, FileBytesMut, MapError, Stability, StoreError};
+use underpass_testkit::disk::{Disk, FileSystem};
 use underpass_testkit::payload::{pattern, patterned_file};
+use underpass_testkit::require;
+use underpass_testkit::skip::Capability;
 
 fn map(file: &File, range: impl std::ops::RangeBounds<u64>) -> Result<FileBytes, MapError> {
     FileBytes::map(file.try_clone().unwrap(), range, Stability::None)
@@ -50,6 +53,22 @@ fn bytes_the_file_lost_are_an_error_with_their_offset() {
     assert_eq!(bytes.read_at(0, &mut got), Ok(4_096));
     assert_eq!(bytes.read_at(8_000, &mut got), Err(Broken { offset: 4_096 }));
     assert_eq!(bytes.check(), Err(Broken { offset: 4_096 }), "and it stays known");
+    assert!(bytes.has_changed());
+    assert_eq!(bytes.read_at(1, &mut got[1..]), Ok(4_095), "what is there can still be read");
+    assert_eq!(got[1..], pattern(1..4_096));
+}
+
+/// The page in which a file ends does not fault: the rest of it reads as zeros.
+#[test]
+fn bytes_lost_in_the_page_where_the_file_ends_now_are_not_read_as_zeros() {
+    let file = patterned_file(4_096).unwrap();
+    let bytes = map(&file, ..).unwrap();
+    file.set_len(100).unwrap();
+    let mut got = [0; 200];
+    assert_eq!(bytes.read_at(0, &mut got), Err(Broken { offset: 100 }));
+    assert!(bytes.has_changed());
+    assert_eq!(bytes.read_at(0, &mut got[..100]), Ok(100));
+    assert_eq!(bytes.check(), Err(Broken { offset: 100 }));
 }
 
 #[test]
@@ -75,9 +94,56 @@ fn what_is_stored_in_a_mapping_is_in_the_file_and_flushed_to_its_disk() {
 fn a_store_into_a_file_that_was_truncated_is_an_error_and_not_a_signal() {
     let file = patterned_file(8_192).unwrap();
     let mut bytes = FileBytesMut::map(file.try_clone().unwrap(), ..).unwrap();
-    file.set_len(0).unwrap();
-    assert_eq!(bytes.write_at(5_000, b"x"), Err(StoreError::Broken(Broken { offset: 4_096 })));
-    assert!(bytes.flush().is_err());
+    file.set_len(4_196).unwrap();
+    assert_eq!(bytes.write_at(5_000, b"x"), Err(StoreError::Broken(Broken { offset: 4_196 })));
+    let mut got = [0; 2];
+    for at in [0, 4_100] {
+        bytes.write_at(at, b"ok").unwrap();
+        file.read_exact_at(&mut got, at as u64).unwrap();
+        assert_eq!(&got, b"ok", "a store elsewhere is in the file");
+        assert_eq!(bytes.read_at(at, &mut got), Ok(2));
+    }
+    bytes.flush().unwrap();
+    assert_eq!(file.metadata().unwrap().len(), 4_196, "and none made it longer");
+}
+
+/// The disk fills up while a hole is stored into.
+#[test]
+fn a_store_for_which_the_disk_has_no_room_says_so_and_the_others_are_made() {
+    const HOLE_END: usize = 64 << 20;
+    require!(Capability::Root);
+    let disk = require!(Disk::new(FileSystem::Ext4, 8 << 20));
+    let path = disk.path().join("sparse");
+    let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    file.write_all_at(&pattern(0..4_096), HOLE_END as u64).unwrap();
+    file.sync_all().unwrap();
+    let mut bytes = FileBytesMut::map(file.try_clone().unwrap(), ..).unwrap();
+    let pages = (0..HOLE_END).step_by(4_096);
+    let refused = pages.map(|at| (at, bytes.write_at(at, b"x"))).find(|(_, end)| end.is_err());
+    let (at, error) = refused.unwrap();
+    let StoreError::Call { errno, offset, .. } = error.unwrap_err() else {
+        panic!("the kernel's answer is not reported");
+    };
+    assert_eq!((errno, offset), (Errno::NOSPC, at as u64));
+    let mut got = [0; 4_096];
+    assert_eq!(bytes.read_at(HOLE_END, &mut got), Ok(4_096), "behind the page that failed");
+    assert_eq!(got[..], pattern(0..4_096));
+    bytes.write_at(HOLE_END + 7, b"stored").unwrap();
+    file.read_exact_at(&mut got[..6], HOLE_END as u64 + 7).unwrap();
+    assert_eq!(&got[..6], b"stored");
+}
+
+#[test]
+fn errors_name_their_errno_once_and_convert() {
+    let error = FileBytes::map(File::open("/").unwrap(), ..0, Stability::None).unwrap_err();
+    let text = error.to_string();
+    assert_eq!(text, "mmap failed for bytes 0..0: No such device (ENODEV)");
+    assert!(std::error::Error::source(&error).is_none());
+    assert_eq!(std::io::Error::from(error).to_string(), text);
+    let broken = std::io::Error::from(Broken { offset: 7 });
+    assert_eq!(broken.kind(), std::io::ErrorKind::UnexpectedEof);
+    let outside = StoreError::Outside { at: 1, end: 3, len: 2 };
+    assert_eq!(std::io::Error::from(outside).kind(), std::io::ErrorKind::InvalidInput);
 }
 
 #[test]
@@ -86,10 +152,7 @@ fn a_file_that_is_not_open_for_writing_is_not_mapped_for_it() {
     let path = dir.path().join("read-only");
     std::fs::write(&path, b"abc").unwrap();
     let error = FileBytesMut::map(File::open(path).unwrap(), ..).unwrap_err();
-    assert!(matches!(
-        error,
-        MapError::Call { call: "mmap", source: rustix::io::Errno::ACCESS, .. }
-    ));
+    assert!(matches!(error, MapError::Call { call: "mmap", errno: Errno::ACCESS, .. }));
 }
 
 #[test]

@@ -10,15 +10,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use underpass::{BlockingStream, FileBytes, OutgoingError, Route, Stability, Stream};
+use underpass::{
+    BlockingStream, Errno, Error, ErrorKind, FileBytes, Method, Policy, Stability, Stream,
+};
 use underpass_testkit::disk::{Disk, FileSystem, disk_dir};
 use underpass_testkit::payload::{difference, pattern, patterned_file};
 use underpass_testkit::peer::{Way, collect};
-use underpass_testkit::require;
 use underpass_testkit::skip::Capability;
+use underpass_testkit::strace::{self, Strace};
+use underpass_testkit::{require, test_name};
 
 /// More than a Unix socket and its peer hold together.
 const LEN: u64 = 3 << 20;
+
+/// Each way a file-backed slice can go.
+const POLICIES: [Policy; 3] =
+    [Policy::Auto, Policy::Only(Method::Sendfile), Policy::Only(Method::Copy)];
 
 #[expect(unsafe_code, reason = "bytes of files that change are what is tested")]
 fn map(file: &File, stability: Stability) -> Bytes {
@@ -27,7 +34,7 @@ fn map(file: &File, stability: Stability) -> Bytes {
     unsafe { mapped.into_bytes() }
 }
 
-fn outgoing(error: &io::Error) -> OutgoingError {
+fn outgoing(error: &io::Error) -> Error {
     let inner = error.get_ref().unwrap_or_else(|| panic!("a bare {error:?}"));
     *inner.downcast_ref().unwrap_or_else(|| panic!("not of a file: {inner:?}"))
 }
@@ -40,7 +47,7 @@ fn send_around(bytes: &Bytes, meanwhile: impl FnOnce()) -> (io::Result<()>, Vec<
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let socket = tokio::net::UnixStream::from_std(writer).unwrap();
-        let mut stream = Stream::new(socket).with_route(Route::Sendfile);
+        let mut stream = Stream::new(socket).with_policy(Policy::Prefer(Method::Sendfile));
         let mut rest = bytes.clone();
         // A write that is pending has met a full buffer.
         while let Ok(n) = tokio::time::timeout(Duration::ZERO, stream.write(&rest)).await {
@@ -62,12 +69,10 @@ fn a_file_truncated_in_mid_send_is_an_error_and_not_an_end() {
         let (end, got) = send_around(&map(&file, stability), || file.set_len(100).unwrap());
         let error = end.unwrap_err();
         assert!((got.len() as u64) < LEN, "{} bytes under {stability}", got.len());
-        match outgoing(&error) {
-            OutgoingError::Truncated { missing, .. } => assert!(missing > 0),
-            OutgoingError::Changed { held_back } => assert!(held_back > 0),
-            OutgoingError::Call { .. } => panic!("{error:?}"),
-            _ => panic!("a new reason: {error:?}"),
-        }
+        let kind = outgoing(&error).kind;
+        let is_changed = kind == ErrorKind::Changed && stability == Stability::Guard;
+        let is_cut = matches!(kind, ErrorKind::Truncated { missing } if missing > 0);
+        assert!(is_changed || is_cut, "{error:?}");
     }
 }
 
@@ -81,7 +86,7 @@ fn a_file_rewritten_in_mid_send_is_cut_under_guard_and_whole_without() {
         assert_eq!(end.is_err(), is_cut, "{stability}: {end:?}");
         assert_eq!((got.len() as u64) < LEN, is_cut, "{stability}");
         if let Err(error) = end {
-            assert!(matches!(outgoing(&error), OutgoingError::Changed { .. }), "{error:?}");
+            assert_eq!(outgoing(&error).kind, ErrorKind::Changed);
         } else {
             assert_eq!(&got[got.len() - 4..], b"torn", "what the policy is there against");
         }
@@ -96,7 +101,9 @@ fn a_copied_piece_of_a_rewritten_file_is_cut_too() {
     file.write_all_at(b"torn", 0).unwrap();
     let (writer, reader) = UnixStream::pair().unwrap();
     let error = BlockingStream::new(writer).write(&bytes).unwrap_err();
-    assert_eq!(outgoing(&error), OutgoingError::Changed { held_back: 1_000 });
+    let message = "source changed while it was sent, at byte 0 of the file";
+    assert_eq!(error.to_string(), message);
+    assert_eq!(outgoing(&error).wanted, Some(1_000), "all of it was held back");
     assert_eq!(collect(reader.into()).join().unwrap().unwrap(), b"");
 }
 
@@ -109,9 +116,9 @@ fn a_file_whose_lease_is_broken_in_mid_send_is_cut() {
     let (end, got) = send_around(&bytes, || {
         let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
         let refused = rustix::fs::open(&path, flags, rustix::fs::Mode::empty());
-        assert_eq!(refused.unwrap_err(), rustix::io::Errno::AGAIN, "the writer has to wait");
+        assert_eq!(refused.unwrap_err(), Errno::AGAIN, "the writer has to wait");
     });
-    assert!(matches!(outgoing(&end.unwrap_err()), OutgoingError::Changed { .. }));
+    assert_eq!(outgoing(&end.unwrap_err()).kind, ErrorKind::Changed);
     assert!((got.len() as u64) < LEN);
     drop(bytes);
     let writer = File::options().write(true).open(&path);
@@ -122,7 +129,7 @@ fn a_file_whose_lease_is_broken_in_mid_send_is_cut() {
 fn every_byte_arrives_however_often_the_write_is_cancelled() {
     let file = patterned_file(LEN).unwrap();
     let bytes = map(&file, Stability::Guard);
-    for route in [Route::Auto, Route::Sendfile, Route::Copy] {
+    for policy in POLICIES {
         let (writer, reader) = Way::Tcp.connect().unwrap();
         let got = collect(reader);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -134,7 +141,7 @@ fn every_byte_arrives_however_often_the_write_is_cancelled() {
             let socket = std::net::TcpStream::from(writer);
             socket.set_nonblocking(true).unwrap();
             let socket = TcpStream::from_std(socket).unwrap();
-            let mut stream = Stream::new(socket).with_route(route);
+            let mut stream = Stream::new(socket).with_policy(policy);
             let head = b"head";
             let (mut head, mut rest) = (&head[..], bytes.clone());
             while !rest.is_empty() {
@@ -152,21 +159,21 @@ fn every_byte_arrives_however_often_the_write_is_cancelled() {
             }
         });
         let got = got.join().unwrap().unwrap();
-        assert_eq!(&got[..4], b"head", "{route:?}");
-        assert_eq!(difference(&got[4..], 0, LEN), None, "{route:?}");
+        assert_eq!(&got[..4], b"head", "{policy:?}");
+        assert_eq!(difference(&got[4..], 0, LEN), None, "{policy:?}");
     }
 }
 
 #[test]
-fn every_route_sends_the_same_bytes() {
+fn every_policy_sends_the_same_bytes() {
     let file = patterned_file(200_000).unwrap();
     let bytes = map(&file, Stability::Guard);
     let ranges = [(0, 1), (0, 200_000), (4_095, 2), (32_767, 32_768), (1, 32_769), (199_999, 1)];
     for way in [Way::Tcp, Way::Unix] {
-        for route in [Route::Auto, Route::Sendfile, Route::Copy] {
+        for policy in POLICIES {
             let (writer, reader) = way.connect().unwrap();
             let got = collect(reader);
-            let mut stream = BlockingStream::new(writer).with_route(route);
+            let mut stream = BlockingStream::new(writer).with_policy(policy);
             let mut want = Vec::new();
             for (at, len) in ranges {
                 want.extend_from_slice(b"<");
@@ -181,24 +188,62 @@ fn every_route_sends_the_same_bytes() {
                 }
             }
             drop(stream);
-            assert!(got.join().unwrap().unwrap() == want, "{way:?} {route:?}");
+            assert!(got.join().unwrap().unwrap() == want, "{way:?} {policy:?}");
         }
     }
+}
+
+#[test]
+fn a_demanded_method_that_streams_do_not_have_is_unsupported_and_a_preferred_one_is_as_auto() {
+    let bytes = map(&patterned_file(100_000).unwrap(), Stability::Guard);
+    let (writer, reader) = Way::Tcp.connect().unwrap();
+    let got = collect(reader);
+    let mut stream = BlockingStream::new(writer).with_policy(Policy::Only(Method::Splice));
+    assert_eq!(stream.write(b"memory").unwrap(), 6);
+    let error = outgoing(&stream.write(&bytes).unwrap_err());
+    assert!(matches!(error.kind, ErrorKind::Unsupported { errno: None, .. }), "{error:?}");
+    assert_eq!(error.to_string(), "splice cannot move file to socket, at byte 0 of the file");
+    let mut stream = stream.with_policy(Policy::Prefer(Method::Splice));
+    stream.write_all(&bytes).unwrap();
+    drop(stream);
+    assert_eq!(difference(&got.join().unwrap().unwrap()[6..], 0, 100_000), None);
+}
+
+/// As under a seccomp profile that denies the call.
+#[test]
+fn a_refused_sendfile_is_a_copy_unless_it_was_demanded() {
+    if strace::is_inside() {
+        let bytes = map(&patterned_file(100_000).unwrap(), Stability::Guard);
+        let (writer, reader) = Way::Tcp.connect().unwrap();
+        let got = collect(reader);
+        let mut stream = BlockingStream::new(writer).with_policy(Policy::Only(Method::Sendfile));
+        let error = outgoing(&stream.write(&bytes).unwrap_err());
+        let errno = Some(Errno::PERM);
+        assert!(matches!(error.kind, ErrorKind::Unsupported { errno: e, .. } if e == errno));
+        let mut stream = stream.with_policy(Policy::Auto);
+        stream.write_all(&bytes).unwrap();
+        drop(stream);
+        assert_eq!(difference(&got.join().unwrap().unwrap(), 0, 100_000), None);
+        return;
+    }
+    require!(Capability::Strace);
+    let trace = Strace::of_test(test_name!()).unwrap().inject("sendfile:error=EPERM").run();
+    trace.unwrap().assert_success();
 }
 
 #[test]
 fn a_peer_that_goes_is_an_error_of_the_socket() {
     let file = patterned_file(LEN).unwrap();
     let bytes = map(&file, Stability::Guard);
-    for route in [Route::Sendfile, Route::Copy] {
+    for policy in POLICIES {
         let (writer, mut reader) = UnixStream::pair().unwrap();
         let reading = std::thread::spawn(move || {
             reader.read_exact(&mut [0; 1_000]).unwrap();
         });
-        let error = BlockingStream::new(writer).with_route(route).write_all(&bytes).unwrap_err();
+        let error = BlockingStream::new(writer).with_policy(policy).write_all(&bytes).unwrap_err();
         reading.join().unwrap();
         let gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
-        assert!(gone.contains(&error.kind()), "{route:?}: {error:?}");
+        assert!(gone.contains(&error.kind()), "{policy:?}: {error:?}");
     }
 }
 

@@ -156,6 +156,6 @@ impl TransferState {
 
     fn error_in(&self, method: Method, kind: ErrorKind) -> Error {
         let (moved, buffered, wanted) = (self.ledger.moved(), self.buffered(), self.wanted);
-        Error { moved, buffered, wanted, method, kind }
+        Error { moved, buffered, wanted, ..Error::new(method, kind) }
     }
 }
