@@ -17,14 +17,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use underpass::Side;
+use underpass::{Flow, Method, Side};
 
 use crate::connect::{connect, is_own_limit};
 use crate::end::{End, Ending, OrDash};
-use crate::flow::Flow;
 use crate::proxy::{self, Addresses};
 use crate::socket::Socket;
-use crate::tally::Direction;
+use crate::tally::{self, Direction};
 use crate::targets::{Failure, Lease, Target};
 use crate::trust::Opening;
 use crate::worker::Worker;
@@ -80,8 +79,8 @@ impl Connection {
             lease: None,
             since: now,
             active: now,
-            up: Flow::new(Direction::Up),
-            down: Flow::new(Direction::Down),
+            up: Flow::new(),
+            down: Flow::new(),
             is_cut: true,
             ending,
         }
@@ -108,7 +107,7 @@ impl Connection {
         }
         let own = head.len();
         head.extend_from_slice(&early);
-        self.up.begin_with(head, own);
+        self.up.start_with(head, own);
         Ok(())
     }
 
@@ -176,11 +175,19 @@ impl Connection {
             };
             // A sink that failed may have sent what nobody takes, and close(2) would reset it.
             let is_last = other.is_over() && *end == End::Cut;
-            match flow.poll(cx, from, to, &worker.means, is_last) {
-                Poll::Pending | Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(Side::Source)) => return Poll::Ready(source_failed),
+            let before = tally::moved(flow);
+            let (from, to) = (from.readiness(), to.readiness());
+            let polled = if is_last {
+                flow.poll_delivered(cx, from, to)
+            } else {
+                flow.poll_shutdown(cx, from, to)
+            };
+            worker.tally.add_since(before, direction, flow);
+            match (polled, flow.failed_side()) {
+                (Poll::Ready(Err(_)), Some(Side::Source)) => return Poll::Ready(source_failed),
                 // The other direction may still have bytes of a peer that has ended in order.
-                Poll::Ready(Err(Side::Sink)) => *end = sink_failed,
+                (Poll::Ready(Err(_)), _) => *end = sink_failed,
+                (Poll::Pending | Poll::Ready(Ok(())), _) => {}
             }
         }
         if !self.is_over() {
@@ -212,22 +219,22 @@ impl Connection {
     }
 
     fn moved(&self) -> u64 {
-        self.up.delivered() + self.down.delivered()
+        self.up.moved() + self.down.moved()
     }
 
     fn write_line(&self) {
         let target = self.lease.as_ref().map(|lease| &lease.target().endpoint);
-        let sum = |count: fn(&Flow) -> u64| count(&self.up) + count(&self.down);
+        let sum = |method| self.up.moved_by(method) + self.down.moved_by(method);
         self.worker.write_line(format_args!(
             "client={} target={} end={} seconds={:.3} up={} down={} spliced={} copied={} proxy={}",
             OrDash(self.announced.or(self.peer)),
             OrDash(target),
             self.ending.end.name(),
             self.since.elapsed().as_secs_f64(),
-            self.up.delivered(),
-            self.down.delivered(),
-            sum(Flow::spliced),
-            sum(Flow::copied),
+            self.up.moved(),
+            self.down.moved(),
+            sum(Method::Splice),
+            sum(Method::Copy),
             Announcer { opening: self.opening, peer: self.peer },
         ));
     }
@@ -278,13 +285,10 @@ fn failure_of(error: &io::Error) -> Failure {
 async fn read_header(client: &Socket) -> io::Result<(Option<Addresses>, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
-        poll_fn(|cx| client.poll_read_ready(cx)).await?;
         let mut buffer = [0; 1024];
-        match client.try_receive(&mut buffer) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(n) => bytes.extend_from_slice(buffer.get(..n).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
+        match client.receive(&mut buffer).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => bytes.extend_from_slice(buffer.get(..n).unwrap_or_default()),
         }
         match proxy::parse(&bytes) {
             Ok(Some(header)) => return Ok((header.addresses, bytes.split_off(header.len))),

@@ -13,20 +13,18 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use rustix::pipe::{SpliceFlags, splice, tee};
+use rustix::io::Errno;
 use tokio::time::{Instant, sleep, timeout};
-use underpass::{Method, Side};
+use underpass::{Flow, Method, Pipe, Side};
 
 use crate::end::{End, Ending, OrDash};
-use crate::flow::{BUFFER_BYTES, Flow, Taken, is_refusal};
-use crate::pipe::Pipe;
-use crate::socket::{Brought, Socket};
-use crate::tally::Direction;
+use crate::socket::Socket;
+use crate::tally::{self, Direction};
 use crate::tee::Tee;
 use crate::worker::Worker;
 
-/// Bytes taken at once past an urgent one.
-const URGENT_BYTES: usize = 4 << 10;
+/// Bytes copied at a time where there is no pipe.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// Echoes to a client until the connection ends.
 pub(crate) async fn echo(
@@ -42,7 +40,8 @@ pub(crate) async fn echo(
         worker,
         peer,
         since: Instant::now(),
-        flow: Flow::new(Direction::Up),
+        flow: Flow::new(),
+        kept: [0; 2],
         is_short: false,
         ending,
     };
@@ -59,6 +58,8 @@ struct Echoed {
     peer: Option<SocketAddr>,
     since: Instant,
     flow: Flow,
+    /// Bytes echoed that are kept too, by splice and by copy.
+    kept: [u64; 2],
     /// Whether bytes were taken that the client has not got back.
     is_short: bool,
     ending: Ending,
@@ -71,16 +72,16 @@ impl Echoed {
         let Self { client, worker, flow, .. } = self;
         let mut active = Instant::now();
         poll_fn(|cx| {
-            let moved = flow.delivered();
-            match flow.poll(cx, client, client, &worker.means, true) {
+            let before = tally::moved(flow);
+            let polled = flow.poll_delivered(cx, client.readiness(), client.readiness());
+            worker.tally.add_since(before, Direction::Up, flow);
+            match polled {
                 Poll::Ready(Ok(())) => return Poll::Ready(End::Closed),
-                Poll::Ready(Err(Side::Source | Side::Sink)) => {
-                    return Poll::Ready(End::ClientFailed);
-                }
+                Poll::Ready(Err(_)) => return Poll::Ready(End::ClientFailed),
                 Poll::Pending => {}
             }
             let Some(limit) = limit else { return Poll::Pending };
-            if flow.delivered() != moved {
+            if tally::moved(flow) != before {
                 active = Instant::now();
             }
             while alarm.as_mut().poll(cx).is_ready() {
@@ -97,27 +98,20 @@ impl Echoed {
     /// As [`Echoed::move_bytes`], with everything that comes kept in a file before it is echoed.
     async fn move_and_keep(&mut self, tee: &Arc<Tee>) -> Result<End, End> {
         loop {
-            let readable = poll_fn(|cx| self.client.poll_read_ready(cx));
-            self.in_time(readable).await?;
-            let pool = &self.worker.means.pool;
-            let taken = match (pool.take(), pool.take()) {
+            self.until_ready(Side::Source).await?;
+            let mut taken = match (Pipe::take(), Pipe::take()) {
                 (Some(pipe), Some(copy)) => self.keep_by_pipe(pipe, copy, tee).await,
-                (first, second) => {
-                    first.into_iter().chain(second).for_each(|pipe| pool.give_back(pipe));
-                    Ok(None)
-                }
+                (Some(_), None) | (None, _) => Ok(Taken::Refused),
             };
-            let taken = match taken {
-                Ok(None) => self.keep_by_copy(tee).await,
-                Ok(Some(taken)) => Ok(taken),
-                Err(end) => Err(end),
-            };
+            if matches!(taken, Ok(Taken::Refused)) {
+                taken = self.keep_by_copy(tee).await;
+            }
             match taken {
                 Ok(Taken::End) => {
                     self.client.end_sending().map_err(failed)?;
                     return Ok(End::Closed);
                 }
-                Ok(Taken::Bytes | Taken::Nothing) => {}
+                Ok(Taken::Bytes | Taken::Nothing | Taken::Refused) => {}
                 // The file, and not the client, took no more.
                 Err(End::ClientFailed) if tee.failure().is_some() => return Err(End::Cut),
                 Err(end) => return Err(end),
@@ -126,64 +120,39 @@ impl Echoed {
     }
 
     /// Waits for the client, for the idle timeout at most.
-    async fn in_time(&self, ready: impl Future<Output = io::Result<()>>) -> Result<(), End> {
+    async fn until_ready(&self, side: Side) -> Result<(), End> {
         let limit = self.worker.settings.idle_timeout.unwrap_or(Duration::MAX);
+        let ready = poll_fn(|cx| self.client.readiness().poll_ready(side, cx));
         timeout(limit, ready).await.map_err(|_| End::Idle)?.map_err(failed)
     }
 
-    /// Takes, keeps and echoes what is there. `None` if splice(2) is refused: nothing has moved,
-    /// and bytes have to be copied.
+    /// Takes, keeps and echoes what is there, unless splice(2) is refused.
     async fn keep_by_pipe(
         &mut self,
         mut pipe: Pipe,
         mut copy: Pipe,
         file: &Arc<Tee>,
-    ) -> Result<Option<Taken>, End> {
-        let mut urgent = Vec::new();
-        let brought = {
-            let mut buffer = self.worker.means.buffer.borrow_mut();
-            let (room, _) = buffer.split_at_mut(URGENT_BYTES);
-            let brought = self.client.try_splice(&pipe.write, room);
-            if let Ok(Brought::InMemory(n)) = brought {
-                urgent.extend_from_slice(room.get(..n).unwrap_or_default());
-            }
-            brought
-        };
-        let taken = match brought {
-            Ok(Brought::InPipe(0) | Brought::InMemory(0)) => Some(Taken::End),
-            Ok(Brought::InPipe(n)) => {
-                pipe.held = n;
-                Some(Taken::Bytes)
-            }
-            Ok(Brought::InMemory(_)) => {
-                self.keep_and_return(urgent, file).await?;
-                Some(Taken::Bytes)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(Taken::Nothing),
-            Err(error) if is_refusal(&error) => None,
-            Err(error) => return Err(failed(error)),
-        };
-        while pipe.held > 0 {
+    ) -> Result<Taken, End> {
+        match pipe.try_fill(self.client.readiness()) {
+            Ok(0) => return Ok(Taken::End),
+            Ok(_) => {}
+            Err(Errno::AGAIN) => return Ok(Taken::Nothing),
+            Err(errno) if Pipe::is_refusal(errno) => return Ok(Taken::Refused),
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        while pipe.held() > 0 {
             self.is_short = true;
-            let n = tee(&pipe.read, &copy.write, pipe.held, SpliceFlags::NONBLOCK);
-            copy.held = n.map_err(|errno| failed(errno.into()))?;
-            let read = copy.read.try_clone().map_err(failed)?;
-            file.keep(read, copy.held).await.map_err(failed)?;
-            let mut left = std::mem::take(&mut copy.held);
+            let mut left = pipe.tee(&mut copy).map_err(|errno| failed(errno.into()))?;
+            copy = file.keep(copy).await.map_err(failed)?;
             while left > 0 {
-                self.in_time(poll_fn(|cx| self.client.poll_write_ready(cx))).await?;
-                let n = given(self.client.try_give(|fd| {
-                    splice(&pipe.read, None, fd, None, left, SpliceFlags::NONBLOCK)
-                }))?;
-                (left, pipe.held) = (left - n, pipe.held - n);
-                self.flow.count(Method::Splice, n, &self.worker.means);
+                self.until_ready(Side::Sink).await?;
+                let n = given(pipe.try_drain(self.client.readiness(), left).map_err(Into::into))?;
+                left -= n;
+                self.count(Method::Splice, n);
             }
             self.is_short = false;
         }
-        for pipe in [pipe, copy] {
-            self.worker.means.pool.give_back(pipe);
-        }
-        Ok(taken)
+        Ok(Taken::Bytes)
     }
 
     /// As [`Echoed::keep_by_pipe`], through memory.
@@ -196,27 +165,41 @@ impl Echoed {
             Err(error) => return Err(failed(error)),
         };
         bytes.truncate(taken);
-        self.keep_and_return(bytes, file).await?;
+        self.is_short = true;
+        let bytes = file.keep_bytes(bytes).await.map_err(failed)?;
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            self.until_ready(Side::Sink).await?;
+            let n = given(self.client.try_write(rest).map(|n| n as u64))?;
+            rest = rest.get(usize::try_from(n).unwrap_or(usize::MAX)..).unwrap_or_default();
+            self.count(Method::Copy, n);
+        }
+        self.is_short = false;
         Ok(Taken::Bytes)
     }
 
-    async fn keep_and_return(&mut self, bytes: Vec<u8>, file: &Arc<Tee>) -> Result<(), End> {
-        self.is_short = true;
-        let bytes = file.keep_bytes(bytes).await.map_err(failed)?;
-        let mut sent = 0;
-        while sent < bytes.len() {
-            self.in_time(poll_fn(|cx| self.client.poll_write_ready(cx))).await?;
-            let n = given(self.client.try_send(bytes.get(sent..).unwrap_or_default()))?;
-            sent += n;
-            self.flow.count(Method::Copy, n, &self.worker.means);
-        }
-        self.is_short = false;
-        Ok(())
+    fn count(&mut self, method: Method, n: u64) {
+        self.worker.tally.add(Direction::Up, method, n);
+        self.kept[usize::from(method == Method::Copy)] += n;
+    }
+
+    fn echoed(&self, method: Method) -> u64 {
+        self.flow.moved_by(method) + self.kept[usize::from(method == Method::Copy)]
     }
 }
 
+/// What a try to take something from the client came to.
+enum Taken {
+    Bytes,
+    End,
+    /// Nothing is there now.
+    Nothing,
+    /// There is no pipe, or no splice(2); nothing was taken.
+    Refused,
+}
+
 /// How many bytes the client took, none if it has no room now.
-fn given(answer: io::Result<usize>) -> Result<usize, End> {
+fn given(answer: io::Result<u64>) -> Result<u64, End> {
     match answer {
         Ok(0) => Err(End::ClientFailed),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
@@ -241,9 +224,9 @@ impl Drop for Echoed {
                 OrDash(self.peer),
                 self.ending.end.name(),
                 self.since.elapsed().as_secs_f64(),
-                self.flow.delivered(),
-                self.flow.spliced(),
-                self.flow.copied(),
+                self.echoed(Method::Splice) + self.echoed(Method::Copy),
+                self.echoed(Method::Splice),
+                self.echoed(Method::Copy),
             ));
         }
     }

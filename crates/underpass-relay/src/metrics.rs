@@ -11,10 +11,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Unit;
 use tokio::sync::watch;
+use underpass::PipeSize;
 use underpass_daemon::metrics::gauge;
 
 use crate::end::{End, Ends};
-use crate::tally::{Direction, Got, METHODS, Tally};
+use crate::tally::{Direction, METHODS, Tally};
 use crate::targets::{Failure, TargetSet};
 
 /// What is counted.
@@ -47,10 +48,9 @@ impl Counters {
         }
         let help = "Pipes asked of the kernel, and whether they came out as large as asked for";
         let mut family = encoder.encode_descriptor("pipes", help, None, MetricType::Counter)?;
-        for got in Got::ALL {
-            let pipes = self.tallies.iter().map(|tally| tally.pipes(got)).sum();
-            let labels = [("size", got.name())];
-            ConstCounter::<u64>::new(pipes).encode(family.encode_family(&labels)?)?;
+        for size in PipeSize::ALL {
+            let labels = [("size", size.name())];
+            ConstCounter::<u64>::new(size.count()).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

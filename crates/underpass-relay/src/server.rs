@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use underpass::Pipe;
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
 use underpass_daemon::log::Sink;
@@ -17,7 +18,6 @@ use underpass_daemon::{self as daemon, Daemon, FOREVER, Program};
 
 use crate::echo_server::EchoOptions;
 use crate::end::Ends;
-use crate::flow::Means;
 use crate::health;
 use crate::metrics::Counters;
 use crate::proxy::Version;
@@ -148,6 +148,7 @@ impl Relay {
     fn new(options: Options, targets: TargetSet, role: Role) -> Result<Self, BindError> {
         let Options { listen, workers, grace, connections_max, metrics, log, .. } = options;
         let (connections_allowed, pipes_max) = shares(workers.get());
+        Pipe::set_limit(workers.get() * pipes_max);
         let daemon = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
         let settings = Settings {
             role,
@@ -155,7 +156,6 @@ impl Relay {
             idle_timeout: options.idle_timeout.map(|limit| limit.min(FOREVER)),
             accept_proxy: options.accept_proxy,
             send_proxy: options.send_proxy,
-            pipes_max,
         };
         Ok(Self {
             daemon: Daemon::bind(daemon, connections_allowed)?,
@@ -201,8 +201,8 @@ impl Relay {
             let (settings, ends) = (Arc::clone(&settings), Arc::clone(&ends));
             let targets = targets.subscribe();
             services.push(move |lines| {
-                let means = Means::new(settings.pipes_max, tally);
-                Worker { settings, means, targets, ends, lines: RefCell::new(lines) }
+                let lines = RefCell::new(lines);
+                Worker { settings, tally, targets, ends, lines }
             });
         }
         let mut metrics = Registry::with_prefix("underpass_relay");

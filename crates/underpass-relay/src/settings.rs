@@ -15,7 +15,6 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) accept_proxy: AcceptProxy,
     pub(crate) send_proxy: Option<Version>,
-    pub(crate) pipes_max: usize,
 }
 
 /// What is done with a connection.

@@ -1,76 +1,56 @@
 //! A connected socket, TCP or Unix, that tokio watches.
 //!
-//! Calls are made inside tokio's `try_io`, which notes the readiness before it and clears exactly
-//! that if the call would block. Only the first bytes are given to a socket without asking: it
-//! has room once it is connected, and epoll(7) would say so a turn later.
-//!
-//! Source: tokio::net::TcpStream::try_io; connect(2), `EINPROGRESS`; socket(7), `SO_LINGER`;
-//! tcp(7), "Sockets API", urgent data; tcp_read_sock() of Linux, which stops before it.
+//! Source: connect(2), `EINPROGRESS`; socket(7), `SO_LINGER`.
 
-use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
-};
-use rustix::pipe::{SpliceFlags, splice};
+use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
+use underpass::{Readiness, Side};
 use underpass_daemon::Accepted;
-
-use crate::pipe::CAPACITY;
 
 /// How long a full queue of a Unix listener is left alone: connect(2) does not tell when it has
 /// room again.
 const QUEUE_FULL: Duration = Duration::from_millis(5);
 
-/// Where bytes went that were taken, and how many; 0 is the end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Brought {
-    InPipe(usize),
-    InMemory(usize),
-}
-
 /// A connected stream socket.
 #[derive(Debug)]
-pub(crate) struct Socket {
-    stream: Stream,
-    /// Whether nothing was given to it yet, or tried.
-    is_fresh: Cell<bool>,
-}
-
-#[derive(Debug)]
-enum Stream {
+pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }
 
 impl Socket {
-    const fn new(stream: Stream) -> Self {
-        Self { stream, is_fresh: Cell::new(true) }
+    /// As the engine's flows take it.
+    pub(crate) fn readiness(&self) -> &dyn Readiness {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
     }
 
     /// A client's socket, and who the client is.
     pub(crate) fn accepted(accepted: Accepted) -> (Self, Option<SocketAddr>) {
         match accepted {
-            Accepted::Tcp(stream, peer) => (Self::new(Stream::Tcp(stream)), Some(peer)),
-            Accepted::Unix(stream) => (Self::new(Stream::Unix(stream)), None),
+            Accepted::Tcp(stream, peer) => (Self::Tcp(stream), Some(peer)),
+            Accepted::Unix(stream) => (Self::Unix(stream), None),
         }
     }
 
@@ -85,7 +65,7 @@ impl Socket {
         if !is_made {
             connected(&stream, address).await?;
         }
-        Ok(Self::new(Stream::Tcp(stream)))
+        Ok(Self::Tcp(stream))
     }
 
     pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {
@@ -93,90 +73,50 @@ impl Socket {
             match UnixStream::connect(path).await {
                 // connect(2): EAGAIN, for nonblocking UNIX domain sockets.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_FULL).await,
-                connected => return Ok(Self::new(Stream::Unix(connected?))),
+                connected => return Ok(Self::Unix(connected?)),
             }
         }
     }
 
     /// The address that a TCP socket has here.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.local_addr().ok(),
-            Stream::Unix(_) => None,
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.poll_read_ready(cx),
-            Stream::Unix(stream) => stream.poll_read_ready(cx),
-        }
-    }
-
-    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.stream {
-            _ if self.is_fresh.get() => Poll::Ready(Ok(())),
-            Stream::Tcp(stream) => stream.poll_write_ready(cx),
-            Stream::Unix(stream) => stream.poll_write_ready(cx),
-        }
-    }
-
-    /// Makes a call that takes from the socket. `WouldBlock` if there is nothing to take.
-    pub(crate) fn try_take(
-        &self,
-        call: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
-    ) -> io::Result<usize> {
-        self.try_io(Interest::READABLE, call)
-    }
-
-    /// Makes a call that gives to the socket. `WouldBlock` if it has no room.
-    pub(crate) fn try_give(
-        &self,
-        mut call: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
-    ) -> io::Result<usize> {
-        if self.is_fresh.replace(false) {
-            return Ok(again(|| call(self.as_fd()))?);
-        }
-        self.try_io(Interest::WRITABLE, call)
-    }
-
-    fn try_io(
-        &self,
-        side: Interest,
-        mut call: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
-    ) -> io::Result<usize> {
-        let call = || Ok(again(|| call(self.as_fd()))?);
-        match &self.stream {
-            Stream::Tcp(stream) => stream.try_io(side, call),
-            Stream::Unix(stream) => stream.try_io(side, call),
-        }
-    }
-
-    /// Takes bytes into an empty pipe; into memory where splice(2) does not go on. In front of an
-    /// urgent byte it answers as if nothing were there, `EAGAIN` or even 0 once the peer has sent
-    /// its end; recv(2) steps over it.
-    pub(crate) fn try_splice(&self, pipe: &OwnedFd, memory: &mut [u8]) -> io::Result<Brought> {
-        let mut is_in_memory = false;
-        let taken = self.try_take(|fd| {
-            match splice(fd, None, pipe, None, CAPACITY, SpliceFlags::NONBLOCK) {
-                Ok(0) | Err(Errno::AGAIN) => {
-                    is_in_memory = true;
-                    Ok(rustix::net::recv(fd, &mut *memory, RecvFlags::empty())?.0)
-                }
-                answer => answer,
+    /// Takes bytes into memory, waiting for them; 0 is the end.
+    pub(crate) async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            poll_fn(|cx| self.readiness().poll_ready(Side::Source, cx)).await?;
+            match self.try_receive(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                answer => return answer,
             }
-        })?;
-        Ok(if is_in_memory { Brought::InMemory(taken) } else { Brought::InPipe(taken) })
+        }
     }
 
     /// Takes bytes into memory; 0 is the end.
     pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.try_take(|fd| Ok(rustix::net::recv(fd, &mut *buffer, RecvFlags::empty())?.0))
+        match self {
+            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Unix(stream) => stream.try_read(buffer),
+        }
+    }
+
+    /// Gives a socket its first bytes without asking: it has room once it is connected, and epoll(7)
+    /// would say so a turn later.
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(self, bytes, SendFlags::NOSIGNAL)?)
     }
 
     /// Gives bytes from memory.
-    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_give(|fd| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL))
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+        }
     }
 
     /// Tells the peer that no more comes; what it sends is still taken.
@@ -214,16 +154,6 @@ fn is_connected(socket: impl AsFd, address: SocketAddr) -> io::Result<bool> {
         // connect(2): an interrupted call goes on by itself.
         Err(Errno::INPROGRESS | Errno::ALREADY | Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Repeats a call that a signal interrupted.
-fn again(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            answer => return answer,
-        }
     }
 }
 

@@ -2,21 +2,20 @@
 //!
 //! tee(2) copies references, so the bytes are copied once, into the page cache of the file. The
 //! file may have to wait for its disk, and so is written on the blocking pool. Several
-//! connections write to one file, each chunk at an offset of its own: chunks stay whole and
+//! connections write to one file, each chunk at its own offset: chunks stay whole and
 //! those of one connection in order, but between them others may come.
 //!
-//! Source: tee(2); splice(2), "offset"; open(2), `O_APPEND` (which splice(2) refuses).
+//! Source: tee(2).
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use rustix::pipe::{SpliceFlags, splice};
 use tokio::task::spawn_blocking;
+use underpass::{Error, ErrorKind, Pipe, Sink};
 
 /// A file that takes what is echoed.
 #[derive(Debug)]
@@ -42,9 +41,17 @@ impl Tee {
         self.failed.get().map(|error| io::Error::new(error.kind(), error.to_string()))
     }
 
-    /// Writes the first `len` bytes of a pipe.
-    pub(crate) async fn keep(self: &Arc<Self>, pipe: OwnedFd, len: usize) -> io::Result<()> {
-        self.keep_by(move |tee| tee.write(&pipe, len)).await
+    /// Writes what a pipe holds, and gives the pipe back.
+    pub(crate) async fn keep(self: &Arc<Self>, mut pipe: Pipe) -> io::Result<Pipe> {
+        self.keep_by(move |tee| {
+            let at = tee.end.fetch_add(pipe.held(), Ordering::Relaxed);
+            match pipe.empty_into(Sink::file(&tee.file, at)) {
+                Ok(_) => Ok(pipe),
+                Err(Error { kind: ErrorKind::Io(errno), .. }) => Err(errno.into()),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
     }
 
     /// Writes bytes, and gives them back.
@@ -72,20 +79,5 @@ impl Tee {
             written
         });
         written.await.map_err(io::Error::other)?
-    }
-
-    fn write(&self, pipe: &OwnedFd, len: usize) -> io::Result<()> {
-        let mut at = self.end.fetch_add(len as u64, Ordering::Relaxed);
-        let end = at + len as u64;
-        while at < end {
-            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-            // The offset is moved on by what was written.
-            match splice(pipe, None, &self.file, Some(&mut at), left, SpliceFlags::empty()) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(())
     }
 }

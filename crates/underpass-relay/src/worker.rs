@@ -10,15 +10,15 @@ use tokio::sync::watch;
 use underpass_daemon::log::Lines;
 
 use crate::end::{Ending, Ends};
-use crate::flow::Means;
 use crate::settings::Settings;
+use crate::tally::Tally;
 use crate::targets::TargetSet;
 
 /// What the connections of a worker share.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) settings: Arc<Settings>,
-    pub(crate) means: Means,
+    pub(crate) tally: Tally,
     pub(crate) targets: watch::Receiver<Arc<TargetSet>>,
     pub(crate) ends: Arc<Ends>,
     pub(crate) lines: RefCell<Lines>,

@@ -9,6 +9,7 @@ use std::{fmt, io};
 use rustix::io::Errno;
 
 use crate::kind::Kind;
+use crate::ledger::Side;
 use crate::method::Method;
 use crate::tls::TlsError;
 
@@ -60,6 +61,9 @@ pub enum ErrorKind {
     /// `Stability::Lease`, and the kernel gives no read lease on the file: `EAGAIN` if it is
     /// open for writing, `EACCES` if it is another user's.
     NoLease(Errno),
+    /// A socket or pipe was given to [`Transfer::drive`](crate::Transfer::drive) as a plain
+    /// stream: give it by [`Source::tokio`](crate::Source) or [`Sink::tokio`](crate::Sink).
+    NotWatched(Side),
     /// A TLS source ended in another way than by close_notify.
     Tls(TlsError),
 }
@@ -82,6 +86,12 @@ impl fmt::Display for Error {
             }
             ErrorKind::NoLease(errno) => {
                 write!(f, "no read lease on the source, {place}: {}", NamedErrno(*errno))
+            }
+            ErrorKind::NotWatched(Side::Source) => {
+                f.write_str("tokio does not watch the source: pass the stream by Source::tokio")
+            }
+            ErrorKind::NotWatched(Side::Sink) => {
+                f.write_str("tokio does not watch the sink: pass the stream by Sink::tokio")
             }
             ErrorKind::Tls(error) => write!(f, "{error}, {place}"),
         }
@@ -106,6 +116,7 @@ impl From<Error> for io::Error {
             ErrorKind::Io(errno) | ErrorKind::NoLease(errno) => Self::from(errno).kind(),
             ErrorKind::Truncated { .. } => io::ErrorKind::UnexpectedEof,
             ErrorKind::Changed => io::ErrorKind::InvalidData,
+            ErrorKind::NotWatched(_) => io::ErrorKind::InvalidInput,
             ErrorKind::Unsupported { .. } => io::ErrorKind::Unsupported,
             ErrorKind::Tls(error) => error.io_kind(),
         };

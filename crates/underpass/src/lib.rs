@@ -45,6 +45,7 @@ mod blocking;
 mod blocking_stream;
 mod buffer;
 mod cork;
+mod descriptor;
 mod error;
 mod file_bytes;
 mod file_bytes_mut;
@@ -84,6 +85,7 @@ pub use kind::Kind;
 pub use ledger::{Fallback, Ledger, Side, Tally};
 pub use limits::COPY_MAX_BYTES;
 pub use method::{Method, UnknownMethod};
+pub use pipe::{Pipe, PipeSize, Shortage};
 pub use policy::Policy;
 pub use rope::Rope;
 pub use rustix::io::Errno;
@@ -95,8 +97,10 @@ pub use tls::TlsError;
 pub use tls::{ByRecord, Handover, TlsStream, Unavailable};
 #[cfg(feature = "tokio")]
 pub use tokio::{
-    drive::Readiness,
+    flow::Flow,
+    jobs::{copy_bidirectional, receive_file, send_file},
     listener::{Listener, ListeningSocket},
+    readiness::Readiness,
     stream::{Socket, Stream},
 };
 pub use transfer::{Step, Transfer, prefetch, transfer};

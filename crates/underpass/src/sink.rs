@@ -1,13 +1,14 @@
 //! Where bytes go.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
+use crate::descriptor::Descriptor;
 use crate::kind::Kind;
 
 /// A sink for the bytes of a [`Transfer`](crate::Transfer).
 #[derive(Debug, Clone, Copy)]
 pub struct Sink<'a> {
-    pub(crate) fd: BorrowedFd<'a>,
+    pub(crate) end: Descriptor<'a>,
     pub(crate) outlet: Outlet,
 }
 
@@ -26,8 +27,19 @@ impl<'a> Sink<'a> {
     /// shell redirects it. Costs one fstat(2).
     #[must_use]
     pub fn stream(stream: &'a impl AsFd) -> Self {
-        let fd = stream.as_fd();
-        Self { fd, outlet: Outlet { kind: Kind::of_stream(fd), at: 0 } }
+        Self::of(stream.as_fd().into())
+    }
+
+    /// A stream that tokio watches: for [`Transfer::drive`](crate::Transfer::drive).
+    #[cfg(feature = "tokio")]
+    #[must_use]
+    pub fn tokio(stream: &'a impl crate::Readiness) -> Self {
+        let stream: &dyn crate::Readiness = stream;
+        Self::of(stream.into())
+    }
+
+    fn of(end: Descriptor<'a>) -> Self {
+        Self { end, outlet: Outlet { kind: Kind::of_stream(end.fd), at: 0 } }
     }
 
     /// A regular file, from byte `at` on. The descriptor's own offset is neither used nor moved.
@@ -36,6 +48,6 @@ impl<'a> Sink<'a> {
     /// `at` says (pwrite(2), BUGS), by the methods that then remain.
     #[must_use]
     pub fn file(file: &'a impl AsFd, at: u64) -> Self {
-        Self { fd: file.as_fd(), outlet: Outlet { kind: Kind::File, at } }
+        Self { end: file.as_fd().into(), outlet: Outlet { kind: Kind::File, at } }
     }
 }

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use bytes::Bytes;
 use rustix::fs::FileType;
 
+use crate::descriptor::Descriptor;
 use crate::kind::Kind;
 use crate::progress::Progress;
 use crate::stability::Stamp;
@@ -18,7 +19,7 @@ use crate::tls::Records;
 /// A source of bytes for a [`Transfer`](crate::Transfer).
 #[derive(Debug)]
 pub struct Source<'a> {
-    pub(crate) fd: Option<BorrowedFd<'a>>,
+    pub(crate) end: Option<Descriptor<'a>>,
     pub(crate) piece: Piece,
 }
 
@@ -76,7 +77,7 @@ impl<'a> Source<'a> {
         }
         let progress = Progress::new(Some(end - start));
         let stamp = Stamp::from(&stat);
-        Ok(Self { fd: Some(fd), piece: Piece::File { offset: start, progress, stamp } })
+        Ok(Self { end: Some(fd.into()), piece: Piece::File { offset: start, progress, stamp } })
     }
 
     /// What a socket, pipe or other descriptor yields until its end.
@@ -86,7 +87,21 @@ impl<'a> Source<'a> {
     #[must_use]
     pub fn stream(stream: &'a impl AsFd) -> Self {
         let fd = stream.as_fd();
-        Self { fd: Some(fd), piece: Piece::stream(fd, None) }
+        Self { end: Some(fd.into()), piece: Piece::stream(fd, None) }
+    }
+
+    /// What a stream that tokio watches yields until its end: for
+    /// [`Transfer::drive`](crate::Transfer::drive).
+    #[cfg(feature = "tokio")]
+    #[must_use]
+    pub fn tokio(stream: &'a impl crate::Readiness) -> Self {
+        Self::watched(stream, None)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn watched(stream: &'a dyn crate::Readiness, records: Option<Records>) -> Self {
+        let end = Descriptor::from(stream);
+        Self { end: Some(end), piece: Piece::stream(end.fd, records) }
     }
 
     /// What a TLS connection yields until its peer's close_notify.
@@ -98,7 +113,14 @@ impl<'a> Source<'a> {
     #[must_use]
     pub fn tls<S: AsFd>(stream: &'a crate::TlsStream<S>) -> Self {
         let fd = stream.socket().as_fd();
-        Self { fd: Some(fd), piece: Piece::stream(fd, Some(stream.records.clone())) }
+        Self { end: Some(fd.into()), piece: Piece::stream(fd, Some(stream.records.clone())) }
+    }
+
+    /// As [`Self::tls`] of a connection that tokio watches.
+    #[cfg(all(feature = "tls", feature = "tokio"))]
+    #[must_use]
+    pub fn tls_tokio<S: crate::Readiness>(stream: &'a crate::TlsStream<S>) -> Self {
+        Self::watched(stream.socket(), Some(stream.records.clone()))
     }
 
     /// Bytes in memory: a head, a trailer, a frame.
@@ -107,7 +129,7 @@ impl<'a> Source<'a> {
     /// last completion.
     #[must_use]
     pub fn bytes(bytes: impl Into<Bytes>) -> Self {
-        Self { fd: None, piece: Piece::Memory(bytes.into()) }
+        Self { end: None, piece: Piece::Memory(bytes.into()) }
     }
 
     /// At most (files, memory) or exactly (streams) the first `n` bytes.

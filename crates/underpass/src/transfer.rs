@@ -8,6 +8,7 @@ pub(crate) mod state;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::ledger::{Ledger, Side};
 use crate::policy::Policy;
@@ -42,8 +43,8 @@ use crate::warm;
 pub struct Transfer<'a> {
     pub(crate) state: TransferState,
     /// Of the pieces that are not memory, in order.
-    sources: Vec<BorrowedFd<'a>>,
-    sink: BorrowedFd<'a>,
+    pub(crate) sources: Vec<Descriptor<'a>>,
+    pub(crate) sink: Descriptor<'a>,
 }
 
 /// What a step did.
@@ -72,16 +73,16 @@ impl<'a> Transfer<'a> {
     /// A transfer of one source. No call is made before the first step.
     #[must_use]
     pub fn new(source: Source<'a>, sink: Sink<'a>) -> Self {
-        let Sink { fd, outlet } = sink;
+        let Sink { end, outlet } = sink;
         let state = TransferState::new(source.piece, outlet);
-        Self { state, sources: Vec::from_iter(source.fd), sink: fd }
+        Self { state, sources: Vec::from_iter(source.end), sink: end }
     }
 
     /// Adds a source behind the others. Memory goes together with what follows it, in one call
     /// or by `MSG_MORE`.
     #[must_use]
     pub fn chain(mut self, next: Source<'a>) -> Self {
-        self.sources.extend(next.fd);
+        self.sources.extend(next.end);
         self.state.pieces.push_back(next.piece);
         self
     }
@@ -127,7 +128,7 @@ impl<'a> Transfer<'a> {
     /// See [`ErrorKind`](crate::ErrorKind). What has moved has moved; the transfer is as it was
     /// before the failing call, and may be stepped on.
     pub fn step(&mut self) -> Result<Step, Error> {
-        let ends = Ends { source: self.source(), sink: self.sink };
+        let ends = Ends { source: self.source(), sink: self.sink.fd };
         self.state.step(ends)
     }
 
@@ -160,14 +161,23 @@ impl<'a> Transfer<'a> {
 
     /// The descriptor of the piece in turn; `None` if nothing but memory is left.
     pub(crate) fn source(&self) -> Option<BorrowedFd<'a>> {
-        self.sources.get(self.state.sources_done).copied()
+        Some(self.sources.get(self.state.sources_done)?.fd)
     }
 
     /// The descriptor of one side; the sink's where the source is memory.
     pub(crate) fn descriptor(&self, side: Side) -> BorrowedFd<'a> {
         match side {
-            Side::Source => self.source().unwrap_or(self.sink),
-            Side::Sink => self.sink,
+            Side::Source => self.source().unwrap_or(self.sink.fd),
+            Side::Sink => self.sink.fd,
+        }
+    }
+
+    /// How tokio watches one side.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn readiness(&self, side: Side) -> Option<&'a dyn crate::Readiness> {
+        match side {
+            Side::Source => self.sources.get(self.state.sources_done)?.readiness,
+            Side::Sink => self.sink.readiness,
         }
     }
 }
@@ -176,7 +186,7 @@ impl Drop for Transfer<'_> {
     fn drop(&mut self) {
         let source = self.source();
         self.state.release_source(source);
-        self.state.uncork(self.sink);
+        self.state.uncork(self.sink.fd);
         self.state.close();
     }
 }

@@ -264,8 +264,8 @@ impl Bench {
         let source = Source::file(&self.source, range).expect("the range lies within the file");
         let sink = match end {
             End::Blocking(stream) => Sink::stream(stream),
-            End::TokioTcp(stream) => Sink::stream(stream),
-            End::TokioUnix(stream) => Sink::stream(stream),
+            End::TokioTcp(stream) => Sink::tokio(stream),
+            End::TokioUnix(stream) => Sink::tokio(stream),
             End::File => Sink::file(&self.copy, 0),
         };
         let transfer = if self.head.is_empty() {
@@ -276,8 +276,7 @@ impl Bench {
         let mut transfer = transfer.policy(mover.policy());
         match end {
             End::Blocking(_) | End::File => transfer.run(),
-            End::TokioTcp(stream) => self.runtime.block_on(transfer.drive(None, Some(stream))),
-            End::TokioUnix(stream) => self.runtime.block_on(transfer.drive(None, Some(stream))),
+            End::TokioTcp(_) | End::TokioUnix(_) => self.runtime.block_on(transfer.drive()),
         }?;
         Ok(transfer.ledger().calls())
     }

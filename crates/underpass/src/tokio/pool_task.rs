@@ -12,11 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::limits::TURN_BYTES;
 use crate::transfer::Step;
 use crate::transfer::state::{Ends, TransferState};
-
-/// Bytes moved before the pool's thread is given back.
-const TASK_BYTES_MAX: u64 = 4 << 20;
 
 /// A state that is away, or back.
 #[derive(Debug)]
@@ -53,7 +51,7 @@ impl PoolTask {
         }))
     }
 
-    /// Makes calls until one is not for files, up to [`TASK_BYTES_MAX`], unless reclaimed before.
+    /// Makes calls until one is not for files, up to [`TURN_BYTES`], unless reclaimed before.
     pub(crate) fn run(&self) {
         let mut stage = self.lock();
         let Stage::Waiting(mut state) = std::mem::replace(&mut *stage, Stage::Running) else {
@@ -74,7 +72,7 @@ impl PoolTask {
                 Ok(Step::Wait(_) | Step::Cold { .. } | Step::Done) | Err(_) => break outcome,
             };
             let more = state.is_file_call() && state.sources_done == pieces;
-            if !more || moved >= TASK_BYTES_MAX || self.reclaimed.load(Ordering::Relaxed) {
+            if !more || moved >= TURN_BYTES || self.reclaimed.load(Ordering::Relaxed) {
                 break outcome;
             }
         };

@@ -89,7 +89,6 @@ pub(crate) struct TransferState {
     leased: bool,
     buffer: Buffer,
     pipe: Option<Pipe>,
-    piped: u64,
     cork: Cork,
     window: Option<Window>,
     zero_copy: Option<ZeroCopy>,
@@ -119,7 +118,6 @@ impl TransferState {
             leased: false,
             buffer: Buffer::default(),
             pipe: None,
-            piped: 0,
             cork: Cork::default(),
             window: None,
             zero_copy: None,
@@ -197,6 +195,11 @@ impl TransferState {
         self.front().map_or(0, |front| front.progress.buffered())
     }
 
+    /// Bytes in the pipe.
+    fn piped(&self) -> u64 {
+        self.pipe.as_ref().map_or(0, Pipe::held)
+    }
+
     /// Gives up what is held on the current source.
     pub(crate) fn release_source(&mut self, source: Option<BorrowedFd<'_>>) {
         self.window = None;
@@ -205,11 +208,7 @@ impl TransferState {
             let released = lease::release(source);
             debug_assert!(matches!(released, Ok(()) | Err(Errno::AGAIN)), "{released:?}");
         }
-        if self.piped == 0
-            && let Some(pipe) = self.pipe.take()
-        {
-            pipe.give_back();
-        }
+        self.pipe.take_if(|pipe| pipe.held == 0);
     }
 
     /// Sends what a cork of ours holds back.
@@ -323,7 +322,7 @@ impl TransferState {
         if self.buffer.len() > 0 {
             return Some(Act::Gather);
         }
-        if self.piped > 0 {
+        if self.piped() > 0 {
             return Some(if method == Method::Copy { Act::EmptyPipe } else { Act::DrainPipe });
         }
         // A file is read before its head is sent, so that both go in one call.

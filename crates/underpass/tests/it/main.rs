@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
 mod file_bytes;
+#[cfg(feature = "tokio")]
+mod flow;
 mod forgery;
 #[cfg(feature = "tokio")]
 mod stream_faults;

@@ -161,12 +161,12 @@ async fn tokio_drives_a_file_into_records_and_out_of_them() {
         let secrets = client.dangerous_extract_secrets().unwrap();
         let stream = handover.finish(secrets, socket).unwrap();
         let source = Source::file(&file, ..).unwrap();
-        let mut sent = Transfer::new(source, Sink::stream(stream.socket()));
-        assert_eq!(sent.drive(None, Some(stream.socket())).await, Ok(LEN), "{kind:?}");
+        let mut sent = Transfer::new(source, Sink::tokio(stream.socket()));
+        assert_eq!(sent.drive().await, Ok(LEN), "{kind:?}");
         stream.close_notify().unwrap();
         let back = tempfile::NamedTempFile::new().unwrap();
-        let mut came = Transfer::new(Source::tls(&stream), Sink::file(&back, 0));
-        assert_eq!(came.drive(Some(stream.socket()), None).await, Ok(LEN), "{kind:?}");
+        let mut came = Transfer::new(Source::tls_tokio(&stream), Sink::file(&back, 0));
+        assert_eq!(came.drive().await, Ok(LEN), "{kind:?}");
         assert_eq!(came.ledger().of(Method::Splice).bytes, LEN);
         let back = std::fs::read(back.path()).unwrap();
         assert_eq!(payload::difference(&back, 0, LEN), None, "{kind:?}");

@@ -98,9 +98,9 @@ fn under_tokio_a_file_goes_by_sendfile_and_the_gate_looks_at_single_bytes() {
         let socket = connect();
         socket.set_nonblocking(true).unwrap();
         let socket = tokio::net::TcpStream::from_std(socket).unwrap();
-        let mut transfer = Transfer::new(Source::file(&file, ..).unwrap(), Sink::stream(&socket));
+        let mut transfer = Transfer::new(Source::file(&file, ..).unwrap(), Sink::tokio(&socket));
         mark();
-        runtime.block_on(transfer.drive(None, Some(&socket))).unwrap();
+        runtime.block_on(transfer.drive()).unwrap();
         return mark();
     }
     require!(Capability::Strace);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::future::Future;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tokio::net::unix::pipe;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
-use underpass::{ErrorKind, Method, Policy, Readiness, Sink, Source, Transfer};
+use underpass::{ErrorKind, Method, Policy, Side, Sink, Source, Transfer};
 use underpass_testkit::disk::{Disk, FileSystem};
 use underpass_testkit::payload::{difference, pattern, patterned_file};
 use underpass_testkit::peer::{Way, collect, feed, set_nonblocking};
@@ -58,40 +58,35 @@ impl End {
         if let Self::File(file) = self { Some(file) } else { None }
     }
 
-    fn readiness(&self) -> Option<&dyn Readiness> {
+    fn source(&self) -> Source<'_> {
         match self {
-            Self::Tcp(end) => Some(end),
-            Self::Unix(end) => Some(end),
-            Self::Sender(end) => Some(end),
-            Self::Receiver(end) => Some(end),
-            Self::Other(end) => Some(end),
-            Self::File(_) => None,
+            Self::Tcp(end) => Source::tokio(end),
+            Self::Unix(end) => Source::tokio(end),
+            Self::Sender(end) => Source::tokio(end),
+            Self::Receiver(end) => Source::tokio(end),
+            Self::Other(end) => Source::tokio(end),
+            Self::File(end) => Source::file(end, ..).unwrap(),
         }
     }
-}
 
-impl AsFd for End {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    fn sink(&self) -> Sink<'_> {
         match self {
-            Self::Tcp(end) => end.as_fd(),
-            Self::Unix(end) => end.as_fd(),
-            Self::Sender(end) => end.as_fd(),
-            Self::Receiver(end) => end.as_fd(),
-            Self::Other(end) => end.get_ref().as_fd(),
-            Self::File(end) => end.as_fd(),
+            Self::Tcp(end) => Sink::tokio(end),
+            Self::Unix(end) => Sink::tokio(end),
+            Self::Sender(end) => Sink::tokio(end),
+            Self::Receiver(end) => Sink::tokio(end),
+            Self::Other(end) => Sink::tokio(end),
+            Self::File(end) => Sink::file(end, 0),
         }
     }
 }
 
 /// Drives a transfer to its end, giving up at every await: each future is polled once.
-async fn drive_in_shreds(
-    transfer: &mut Transfer<'_>,
-    (source, sink): (Option<&dyn Readiness>, Option<&dyn Readiness>),
-) -> u64 {
+async fn drive_in_shreds(transfer: &mut Transfer<'_>) -> u64 {
     let mut given_up = 0;
     loop {
         let before = transfer.moved();
-        match timeout(Duration::ZERO, transfer.drive(source, sink)).await {
+        match timeout(Duration::ZERO, transfer.drive()).await {
             Ok(moved) => {
                 assert_eq!(moved.unwrap(), transfer.moved());
                 return given_up;
@@ -129,20 +124,11 @@ async fn one_pair(from: Option<Way>, to: Option<Way>, wrapped: bool, shreds: boo
             (End::new(way, write, false, wrapped), Some(collect(read)))
         }
     };
-    let source = match source_end.file() {
-        Some(file) => Source::file(file, ..).unwrap(),
-        None => Source::stream(&source_end),
-    };
-    let sink = match sink_end.file() {
-        Some(file) => Sink::file(file, 0),
-        None => Sink::stream(&sink_end),
-    };
-    let mut transfer = Transfer::new(source, sink);
-    let evented = (source_end.readiness(), sink_end.readiness());
+    let mut transfer = Transfer::new(source_end.source(), sink_end.sink());
     let given_up = if shreds {
-        drive_in_shreds(&mut transfer, evented).await
+        drive_in_shreds(&mut transfer).await
     } else {
-        assert_eq!(transfer.drive(evented.0, evented.1).await, Ok(LEN));
+        assert_eq!(transfer.drive().await, Ok(LEN));
         0
     };
     assert_eq!((transfer.moved(), transfer.buffered()), (LEN, 0), "{from:?} {to:?}");
@@ -204,15 +190,12 @@ fn a_full_sink_is_waited_for_and_not_asked_again_and_again() {
             let (sink, unread) = to.connect_small().unwrap();
             let feeder = feed(write, pattern(0..4 * LEN));
             let ends = (End::new(from, read, true, false), End::new(to, sink, false, false));
-            let mut transfer = Transfer::new(Source::stream(&ends.0), Sink::stream(&ends.1));
+            let mut transfer = Transfer::new(ends.0.source(), ends.1.sink());
             // Nobody reads: sooner or later both are full, and nothing is left to be done.
-            let stuck = timeout(
-                Duration::from_millis(300),
-                transfer.drive(ends.0.readiness(), ends.1.readiness()),
-            );
+            let stuck = timeout(Duration::from_millis(300), transfer.drive());
             assert!(stuck.await.is_err(), "{from:?} {to:?}");
             // A wait that is over at once would be counted thousands of times by now.
-            let waits = transfer.ledger().waits(underpass::Side::Sink);
+            let waits = transfer.ledger().waits(Side::Sink);
             assert!((1..=20).contains(&waits), "{from:?} {to:?}: {}", transfer.ledger());
             drop(transfer);
             drop((ends, unread));
@@ -228,7 +211,7 @@ fn a_dropped_future_leaves_no_call_behind_it() {
     let mut transfer = Transfer::new(Source::file(&from, ..).unwrap(), Sink::file(&to, 0));
     runtime.block_on(async {
         while transfer.moved() == 0 {
-            let shred = timeout(Duration::ZERO, transfer.drive(None, None)).await;
+            let shred = timeout(Duration::ZERO, transfer.drive()).await;
             assert!(shred.is_err() || shred == Ok(Ok(LEN)));
         }
     });
@@ -272,8 +255,8 @@ fn a_peer_that_takes_everything_at_once_does_not_keep_others_from_their_turn() {
     let (turns, _) = runtime.block_on(turns_beside(async {
         let source = Source::file(&file, ..).unwrap();
         let mut transfer = Transfer::new(source, Sink::stream(&null));
-        transfer.drive(None, None).await.unwrap();
-        assert_eq!(transfer.ledger().waits(underpass::Side::Sink), 0);
+        transfer.drive().await.unwrap();
+        assert_eq!(transfer.ledger().waits(Side::Sink), 0);
     }));
     assert!(turns >= 31, "{turns} turns beside 128 MiB");
 }
@@ -294,9 +277,8 @@ fn a_cold_file_holds_up_nobody_else() {
             let end = End::new(Way::Tcp, write, false, false);
             let got = collect(read);
             let source = Source::file(&file, ..).unwrap();
-            let mut transfer =
-                Transfer::new(source, Sink::stream(&end)).policy(Policy::Only(method));
-            transfer.drive(None, end.readiness()).await.unwrap();
+            let mut transfer = Transfer::new(source, end.sink()).policy(Policy::Only(method));
+            transfer.drive().await.unwrap();
             assert!(transfer.ledger().cold() > 0, "{method}: {}", transfer.ledger());
             drop(transfer);
             drop(end);
@@ -317,16 +299,14 @@ fn zero_copy_sends_are_kept_from_sockets_that_tokio_watches() {
         let end = End::new(Way::Tcp, write, false, false);
         let got = collect(read);
         let memory = Bytes::from(pattern(0..LEN));
-        let new = |policy| {
-            Transfer::new(Source::bytes(memory.clone()), Sink::stream(&end)).policy(policy)
-        };
+        let new = |policy| Transfer::new(Source::bytes(memory.clone()), end.sink()).policy(policy);
         let mut refused = new(Policy::Only(Method::ZeroCopySend));
-        let error = refused.drive(None, end.readiness()).await.unwrap_err();
+        let error = refused.drive().await.unwrap_err();
         assert!(matches!(error.kind, ErrorKind::Unsupported { .. }), "{error}");
         assert_eq!(error.moved, 0);
         drop(refused);
         let mut preferred = new(Policy::Prefer(Method::ZeroCopySend));
-        preferred.drive(None, end.readiness()).await.unwrap();
+        preferred.drive().await.unwrap();
         assert_eq!(preferred.ledger().fallbacks()[0].errno, Some(Errno::OPNOTSUPP));
         drop(preferred);
         drop(end);
@@ -360,13 +340,20 @@ fn tokio_takes_a_completion_for_the_end_of_writing() {
 }
 
 #[test]
-fn a_stream_that_blocks_and_was_not_given_is_an_error() {
+fn a_stream_that_tokio_does_not_watch_is_refused_before_the_first_byte() {
     let [runtime, _] = runtimes();
-    let (write, _read) = Way::Pipe.connect().unwrap();
-    set_nonblocking(&write, true).unwrap();
-    let file = patterned_file(LEN).unwrap();
-    let mut transfer = Transfer::new(Source::file(&file, ..).unwrap(), Sink::stream(&write));
-    let error = runtime.block_on(transfer.drive(None, None)).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Io(Errno::AGAIN));
-    assert_eq!(error.moved, transfer.moved());
+    for is_blocking in [false, true] {
+        let (write, read) = Way::Pipe.connect().unwrap();
+        set_nonblocking(&write, !is_blocking).unwrap();
+        let file = patterned_file(LEN).unwrap();
+        let mut out = Transfer::new(Source::file(&file, ..).unwrap(), Sink::stream(&write));
+        let error = runtime.block_on(out.drive()).unwrap_err();
+        assert_eq!((error.kind, error.moved), (ErrorKind::NotWatched(Side::Sink), 0));
+        assert!(error.to_string().contains("Sink::tokio"), "{error}");
+        let mut came =
+            Transfer::new(Source::bytes("head"), Sink::file(&file, 0)).chain(Source::stream(&read));
+        let error = runtime.block_on(came.drive()).unwrap_err();
+        assert_eq!((error.kind, error.moved), (ErrorKind::NotWatched(Side::Source), 0));
+        assert!(error.to_string().contains("Source::tokio"), "{error}");
+    }
 }

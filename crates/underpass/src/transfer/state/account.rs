@@ -38,8 +38,8 @@ impl TransferState {
             Verdict::Buffered(n) => {
                 if call.method == Method::Copy {
                     self.buffer.filled(n);
-                } else {
-                    self.piped += n;
+                } else if let Some(pipe) = &mut self.pipe {
+                    pipe.held += n;
                 }
                 Ok(Step::Buffered(n))
             }
@@ -69,12 +69,18 @@ impl TransferState {
             Err(Errno::INTR) => Ok(Step::Moved(0)),
             Ok(n) if n > 0 => {
                 self.buffer.filled(n);
-                self.piped -= n;
+                self.unpipe(n);
                 Ok(Step::Moved(0))
             }
             // The pipe is ours and holds bytes; it has no way to say that it does not.
             Ok(_) | Err(Errno::AGAIN) => Err(self.error(ErrorKind::Io(Errno::IO))),
             Err(errno) => Err(self.error(ErrorKind::Io(errno))),
+        }
+    }
+
+    fn unpipe(&mut self, n: u64) {
+        if let Some(pipe) = &mut self.pipe {
+            pipe.held -= n;
         }
     }
 
@@ -89,7 +95,7 @@ impl TransferState {
     /// Takes `n` bytes off what the call was given: memory, buffered memory, or the pipe.
     fn spend(&mut self, call: Call, mut n: u64) {
         if call.leg == Leg::Out && call.method != Method::Copy {
-            self.piped -= n;
+            self.unpipe(n);
             return;
         }
         if call.leg == Leg::Through && !self.memory_only {

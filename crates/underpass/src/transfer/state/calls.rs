@@ -1,6 +1,6 @@
 //! Making the next call: what has to be looked at before, and the call itself.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 use underpass_sys::lease;
@@ -113,7 +113,7 @@ impl TransferState {
         max: u64,
     ) -> (Call, Result<u64, Errno>) {
         let method = self.method();
-        let piped = self.piped;
+        let piped = self.piped();
         let call = |leg, blocked, own| Call { method, leg, blocked, ahead: 0, own };
         let (Some(front), Some(source)) = (front, ends.source) else {
             if act == Act::Gather {
@@ -142,7 +142,7 @@ impl TransferState {
                 let answer = self
                     .pipe
                     .as_ref()
-                    .map_or(Err(Errno::PIPE), |pipe| copy::fill(pipe.read.as_fd(), None, room));
+                    .map_or(Err(Errno::PIPE), |pipe| copy::fill(pipe.read_end(), None, room));
                 (call(Leg::Out, Side::Sink, own), answer)
             }
             Act::FillPipe => {
@@ -276,9 +276,9 @@ impl TransferState {
         let pipe = match &mut self.pipe {
             Some(pipe) => pipe,
             none if is_tls => none.insert(Pipe::take_for_records()?),
-            none => none.insert(Pipe::take()?),
+            none => none.insert(Pipe::take_largest()?),
         };
-        let into = End(pipe.write.as_fd(), None);
+        let into = End(pipe.write_end(), None);
         let answer = if by_ring {
             open_ring(&mut self.ring)?.splice(source, into, max, false)
         } else {
@@ -291,11 +291,11 @@ impl TransferState {
     fn drain_pipe(&mut self, sink: End<'_>, more: bool) -> Result<u64, Errno> {
         let by_ring = self.method() == Method::UringSplice;
         let pipe = self.pipe.as_ref().ok_or(Errno::PIPE)?;
-        let from = End(pipe.read.as_fd(), None);
+        let from = End(pipe.read_end(), None);
         if by_ring {
-            open_ring(&mut self.ring)?.splice(from, sink, self.piped, more)
+            open_ring(&mut self.ring)?.splice(from, sink, pipe.held, more)
         } else {
-            splice::splice(from, sink, self.piped, more)
+            splice::splice(from, sink, pipe.held, more)
         }
     }
 
