@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use underpass_relay::{Echo, EchoOptions, Endpoint, Sink};
 
+use crate::config::reader;
 use crate::exit::with_remedy;
 use crate::relay::remedy;
 use crate::server::{ServerArguments, list, say_ready};
@@ -53,8 +54,11 @@ Examples:
 ///
 /// Those of [`Echo::bind`], with what to do about them, and of [`Echo::run`].
 pub(crate) fn run(wanted: EchoArguments) -> anyhow::Result<()> {
-    let ServerArguments { grace, max_connections, metrics, .. } = wanted.server;
+    if wanted.server.is_only_checked() {
+        return Ok(());
+    }
     let workers = wanted.server.workers();
+    let ServerArguments { grace, max_connections, metrics, config, .. } = wanted.server;
     let options = EchoOptions {
         listen: wanted.listen,
         workers,
@@ -68,5 +72,5 @@ pub(crate) fn run(wanted: EchoArguments) -> anyhow::Result<()> {
     let echo = Echo::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
     let doing = format!("echoing at {}", list(echo.endpoints()));
     say_ready(&doing, workers, echo.metrics_address());
-    Ok(echo.run()?)
+    Ok(echo.on_reload(reader("echo", config)).run()?)
 }

@@ -6,6 +6,7 @@
 
 mod args;
 mod compare;
+mod config;
 mod copy;
 mod deferred;
 mod echo;
@@ -24,7 +25,12 @@ use clap::Parser;
 use crate::args::{Arguments, Command};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let typed: Vec<_> = std::env::args_os().collect();
+    let name = typed.get(1).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let arguments = match config::expand(typed) {
+        Ok(expanded) => Arguments::parse_from(expanded),
+        Err(error) => return exit::code(&name, Err(error)),
+    };
     if matches!(arguments.command, Command::Serve(_) | Command::Relay(_) | Command::Echo(_)) {
         show_events();
     }

@@ -8,6 +8,7 @@ use underpass_relay::{
     AcceptProxy, BindError, Endpoint, Network, Options, Relay, Sink, Targets, TargetsError, Version,
 };
 
+use crate::config::reader;
 use crate::exit::{remedy_of_binding, with_remedy};
 use crate::server::{ServerArguments, list, say_ready};
 use crate::values::{OrOff, duration, duration_or_off};
@@ -121,8 +122,11 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 ///
 /// Those of [`Relay::bind`], with what to do about them, and of [`Relay::run`].
 pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
-    let ServerArguments { grace, max_connections, metrics, .. } = wanted.server;
+    if wanted.server.is_only_checked() {
+        return Ok(());
+    }
     let workers = wanted.server.workers();
+    let ServerArguments { grace, max_connections, metrics, config, .. } = wanted.server;
     let targets = match wanted.targets_file {
         Some(path) => Targets::File(path),
         None => Targets::Fixed(wanted.targets),
@@ -163,7 +167,7 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
     }
     let doing = format!("relaying {} to {}", list(relay.endpoints()), targets.join(", "));
     say_ready(&doing, workers, relay.metrics_address());
-    Ok(relay.run()?)
+    Ok(relay.on_reload(reader("relay", config)).run()?)
 }
 
 /// What to do about a relay, or an echo server, that cannot start.

@@ -9,6 +9,7 @@ use underpass::Stability;
 use underpass_serve::access_log::Sink;
 use underpass_serve::{BindError, Endpoint, Options, Server};
 
+use crate::config::reader;
 use crate::exit::{remedy_of_binding, with_remedy};
 use crate::server::{ServerArguments, say_ready};
 
@@ -85,8 +86,11 @@ What leaves without a copy:
 ///
 /// Those of [`Server::bind`], with what to do about them, and of [`Server::run`].
 pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
-    let ServerArguments { grace, max_connections, metrics, .. } = wanted.server;
+    if wanted.server.is_only_checked() {
+        return Ok(());
+    }
     let workers = wanted.server.workers();
+    let ServerArguments { grace, max_connections, metrics, config, .. } = wanted.server;
     let directory = std::path::absolute(&wanted.directory).context("cannot name the directory")?;
     let server = Server::bind(Options {
         root: wanted.directory,
@@ -106,7 +110,7 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     let where_at = where_at.collect::<Vec<_>>().join(", ");
     let doing = format!("serving {} at {where_at}", directory.display());
     say_ready(&doing, workers, server.metrics_address());
-    Ok(server.run()?)
+    Ok(server.on_reload(reader("serve", config)).run()?)
 }
 
 fn remedy(error: &BindError) -> Option<&'static str> {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::Args;
 use underpass_relay::Endpoint;
@@ -34,9 +35,29 @@ pub(crate) struct ServerArguments {
     /// Where to serve metrics over HTTP, in the OpenMetrics format.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) metrics: Option<SocketAddr>,
+
+    /// Read settings from this file: TOML, with the names of the flags as keys.
+    ///
+    /// Arguments without a flag have their names in lower case: directory, listen, targets. What
+    /// is typed overrides the file. SIGHUP reads it again and says what a restart would change.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Check the flags and the file of settings, and end.
+    #[arg(long)]
+    check_config: bool,
 }
 
 impl ServerArguments {
+    /// Whether no more is wanted than a check of the settings, which has succeeded.
+    pub(crate) fn is_only_checked(&self) -> bool {
+        if self.check_config {
+            let config = self.config.as_ref().map(|path| format!(" and {}", path.display()));
+            say(&format!("the flags{} are in order", config.unwrap_or_default()));
+        }
+        self.check_config
+    }
+
     /// The workers asked for, or one for each processor this process may use.
     pub(crate) fn workers(&self) -> NonZeroUsize {
         self.workers.unwrap_or_else(processors)

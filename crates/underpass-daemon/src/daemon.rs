@@ -3,6 +3,7 @@
 //! Everything but serving connections happens on the thread that runs it: signals, reloads,
 //! metrics, and what the program does in the background.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -53,6 +54,16 @@ pub struct Daemon {
     metrics: Option<std::net::TcpListener>,
     log: OpenLog,
     signals: Signals,
+    reload: Option<Reload>,
+}
+
+/// What else a reload does.
+struct Reload(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reload")
+    }
 }
 
 /// Why a server did not start.
@@ -123,7 +134,15 @@ impl Daemon {
             metrics: metrics.transpose()?,
             log: OpenLog::open(&log).map_err(|source| BindError::Log { log, source })?,
             signals,
+            reload: None,
         })
+    }
+
+    /// Calls this at each SIGHUP too, after the program's own reload.
+    #[must_use]
+    pub fn on_reload(mut self, reload: impl Fn() + Send + Sync + 'static) -> Self {
+        self.reload = Some(Reload(Box::new(reload)));
+        self
     }
 
     /// Where it listens, ports resolved.
@@ -169,12 +188,17 @@ impl Daemon {
             workers.push(spawn(start, alive.clone()).map_err(RunError::Start)?);
         }
         drop(alive);
+        let (of_program, of_caller) = (program.reload, self.reload);
+        let reload = Arc::new(move || {
+            of_program();
+            of_caller.iter().for_each(|reload| reload.0());
+        });
         notify::ready();
         runtime.block_on(async {
             tokio::select! {
                 _ = all_ended.recv() => {}
                 () = stop_on(stop_signals, &stop, self.path) => {}
-                () = reload_on(reload_signals, &log, program.reload) => {}
+                () = reload_on(reload_signals, &log, reload) => {}
                 () = metrics::serve(self.metrics, program.metrics) => {}
                 () = program.background => {}
             }

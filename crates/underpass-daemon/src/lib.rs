@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bound_path;
+pub mod config;
 mod daemon;
 pub mod endpoint;
 pub mod limits;

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use tokio::sync::OwnedSemaphorePermit;
@@ -80,7 +79,7 @@ pub struct Program<M> {
     /// What the metrics say.
     pub metrics: Registry,
     /// Reads again what may have changed, at SIGHUP, on a thread that may wait.
-    pub reload: Arc<dyn Fn() + Send + Sync>,
+    pub reload: Box<dyn Fn() + Send + Sync>,
     /// Runs on the main thread until the daemon ends.
     pub background: Pin<Box<dyn Future<Output = ()>>>,
 }

@@ -68,6 +68,12 @@ impl Echo {
         self.relay.metrics_address()
     }
 
+    /// Calls this at each SIGHUP too, on a thread that may wait.
+    #[must_use]
+    pub fn on_reload(self, reload: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { relay: self.relay.on_reload(reload), ..self }
+    }
+
     /// Echoes until SIGTERM or SIGINT, then lets connections end, for the grace at most.
     ///
     /// # Errors

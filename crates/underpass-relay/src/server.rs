@@ -185,6 +185,12 @@ impl Relay {
         self.targets.borrow().targets().iter().map(|target| target.endpoint.clone()).collect()
     }
 
+    /// Calls this at each SIGHUP too, on a thread that may wait.
+    #[must_use]
+    pub fn on_reload(self, reload: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { daemon: self.daemon.on_reload(reload), ..self }
+    }
+
     /// Relays until SIGTERM or SIGINT, then lets connections end, for the grace at most; a second
     /// signal ends that too. SIGHUP reads the file of targets again; it and SIGUSR1 open the log
     /// again.
@@ -221,7 +227,7 @@ impl Relay {
         daemon.run(Program {
             services,
             metrics,
-            reload: Arc::new(move || reload(&from, &endpoints, &targets)),
+            reload: Box::new(move || reload(&from, &endpoints, &targets)),
             background: Box::pin(health),
         })?;
         Ok(())

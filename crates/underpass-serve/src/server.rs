@@ -100,6 +100,12 @@ impl Server {
         self.daemon.metrics_address()
     }
 
+    /// Calls this at each SIGHUP too, on a thread that may wait.
+    #[must_use]
+    pub fn on_reload(self, reload: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { daemon: self.daemon.on_reload(reload), ..self }
+    }
+
     /// Serves until SIGTERM or SIGINT, then lets requests under way end, for the grace at most; a
     /// second signal ends them at once. SIGHUP and SIGUSR1 open the log again.
     ///
@@ -119,7 +125,7 @@ impl Server {
         self.daemon.run(Program {
             services,
             metrics,
-            reload: Arc::new(|| {}),
+            reload: Box::new(|| {}),
             background: Box::pin(std::future::pending()),
         })
     }

@@ -3,6 +3,7 @@
 
 mod command;
 mod compare;
+mod config;
 mod copy;
 mod explain;
 #[path = "../../../underpass-measure/tests/it/hidden.rs"]
@@ -10,4 +11,5 @@ mod hidden;
 mod relay;
 mod running;
 mod serve;
+mod service_manager;
 mod signals;
