@@ -23,7 +23,7 @@ use underpass_testkit::server::Server;
 use super::load::Asking;
 use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
-use super::{Run, cpu, files, http, stats, turns};
+use super::{Run, cpu, files, load, stats, turns};
 
 const HALF: Quantity = Quantity { name: "p50 ms", better: Better::Less, decimals: 3 };
 const TAIL: Quantity = Quantity { name: "p99 ms", better: Better::Less, decimals: 3 };
@@ -61,7 +61,7 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     // Larger than what can be read in the time.
     let seconds = Duration::from_secs_f64(options.seconds);
     let cold_bytes = READS_BYTES_PER_S * (seconds.as_secs() + 8);
-    let (_, hot) = files::patterned(disk.path(), "hot", HOT_BYTES)?;
+    let (hot, _) = files::patterned(disk.path(), "hot", HOT_BYTES)?;
     let (_, cold) = files::patterned(disk.path(), "cold", cold_bytes)?;
     cpu::pin_here(cpu::ASKING)?;
     let mut peers = vec![Peer::Nginx, Peer::NginxThreads];
@@ -71,7 +71,7 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
         for peer in turns(&peers, round) {
             disk.throttle_reads(READS_BYTES_PER_S).map_err(|m| anyhow!("{}", m.why()))?;
             let server = peer.start(disk.path(), dir.path())?;
-            http::verify(server.address(), "/hot", &hot)?;
+            load::verify(server.address(), "/hot", &hot)?;
             Disk::evict(&cold)?;
             let measured = measure(&server, seconds, &cold, &mut run.report, peer.name());
             // A server that waits for the disk cannot stop before it has it.
@@ -94,7 +94,7 @@ fn measure(
     who: &str,
 ) -> Result<()> {
     let reader = TcpStream::connect(server.address())?;
-    let request = http::get("/cold");
+    let request = load::get("/cold");
     ensure!(send(&reader, &request, SendFlags::NOSIGNAL)? == request.len(), "a short send");
     let (other, start) = (reader.try_clone()?, Instant::now());
     let reading = std::thread::spawn(move || count(reader));

@@ -4,7 +4,7 @@
 //! nanoseconds, kernel work and threads that have ended included, and can be read until the
 //! process has been waited for.
 //!
-//! Source: sched_setaffinity(2); clock_getcpuclockid(3); proc_pid_stat(5).
+//! Source: sched_setaffinity(2); clock_getcpuclockid(3); proc_tid_children(5).
 
 use std::fs;
 use std::process::{Child, Command};
@@ -107,22 +107,16 @@ fn read(clock: ClockId) -> Result<Duration> {
     Ok(clock.now()?.into())
 }
 
-/// A process and its descendants, from the parent field of /proc/PID/stat.
+/// A process and its descendants, from the lists of the children of each thread.
 pub(crate) fn family(process: u32) -> Result<Vec<u32>> {
-    let mut parents = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(id) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // A process may end between the listing and here.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { continue };
-        let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        let parent = after_name.split(' ').nth(1).and_then(|field| field.parse::<u32>().ok());
-        parents.push((id, parent.context("stat has no parent field")?));
-    }
-    let mut found = vec![process];
-    let mut next = 0;
+    let (mut found, mut next) = (vec![process], 0);
     while let Some(&parent) = found.get(next) {
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(id, _)| id));
+        let tasks = format!("/proc/{parent}/task");
+        for task in fs::read_dir(&tasks).with_context(|| tasks.clone())? {
+            // A thread may end between the listing and here.
+            let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        }
         next += 1;
     }
     Ok(found)

@@ -18,7 +18,7 @@ use underpass_testkit::wait;
 use super::load::Asking;
 use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
-use super::{Run, cpu, files, http, turns};
+use super::{Run, cpu, files, load, turns};
 
 const KEPT: Quantity = Quantity { name: "KiB/connection", better: Better::Less, decimals: 2 };
 const TOTAL: Quantity = Quantity { name: "MiB in all", better: Better::Neither, decimals: 1 };
@@ -54,7 +54,7 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     let dir = files::scratch()?;
     let root = dir.path().join("root");
     std::fs::create_dir(&root)?;
-    let (_, file) = files::patterned(&root, "a", BODY_BYTES)?;
+    let (file, _) = files::patterned(&root, "a", BODY_BYTES)?;
     cpu::pin_here(cpu::ASKING)?;
     let mut peers = vec![Peer::Nginx];
     peers.extend(run.builds()?.into_iter().map(Peer::Underpass));
@@ -62,7 +62,7 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     for round in 0..run.rounds {
         for peer in turns(&peers, round) {
             let server = peer.start(&root, dir.path())?;
-            http::verify(server.address(), "/a", &file)?;
+            load::verify(server.address(), "/a", &file)?;
             let open = || {
                 let mut asking = Asking::new(server.address(), "/a", BODY_BYTES)?;
                 asking.ask_and_wait().map(|()| asking)

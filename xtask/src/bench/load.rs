@@ -2,12 +2,16 @@
 //!
 //! It must cost less than the server it measures, so bodies are discarded in the kernel
 //! (`MSG_TRUNC`, tcp(7)) after the first buffer, and a connection is asked again only when epoll
-//! says so. Every response's status and length are checked; what fails is counted and the
+//! says so. A response counts only if its head says 200 and the right Content-Length; chunked
+//! bodies are refused, since a server that sends a file that way does other work than its peers.
+//! What fails is counted and the
 //! connection made anew, so a server cannot gain by failing.
 //!
 //! Source: epoll(7), level-triggered; recv(2); tcp(7), `MSG_TRUNC`.
 
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +20,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::http::{self, Head};
+use crate::process::output;
 
 /// The first receive of a response: its head, and the whole of a small body.
 const FIRST_BYTES: usize = 8 << 10;
@@ -89,7 +93,7 @@ impl<'a> Client<'a> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut client = Self {
             load,
-            request: http::get(load.path),
+            request: get(load.path),
             epoll,
             connections: Vec::with_capacity(load.connections),
             buffer: vec![0; DISCARD_BYTES],
@@ -217,7 +221,7 @@ impl Connection {
             early.extend_from_slice(received);
             early
         };
-        let Some(head) = http::parse_head(whole) else {
+        let Some(head) = parse_head(whole) else {
             let whole = whole.to_vec();
             self.state = State::Head(whole);
             return Event::Partial;
@@ -264,7 +268,7 @@ impl Asking {
         let connection = Connection { socket, state: State::Idle };
         let room_bytes = usize::try_from(body_bytes).unwrap_or(DISCARD_BYTES);
         let buffer = vec![0; room_bytes.clamp(FIRST_BYTES, DISCARD_BYTES)];
-        let request = http::get(path);
+        let request = get(path);
         Ok(Self { connection, request, body_bytes, buffer })
     }
 
@@ -282,6 +286,51 @@ impl Asking {
             }
         }
     }
+}
+
+/// What a response's head says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    /// Its length, the empty line included.
+    len_bytes: usize,
+    /// The status code.
+    status: u16,
+    /// The length of the body that follows.
+    content_length: Option<u64>,
+}
+
+/// Reads a head from the start of `received`; `None` while its end has not arrived.
+fn parse_head(received: &[u8]) -> Option<Head> {
+    let end = received.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = received.get(..end)?;
+    let mut lines = head.split(|&byte| byte == b'\n');
+    let status = lines.next().and_then(|line| line.get(9..12)).and_then(number).unwrap_or(0);
+    let content_length = lines.find_map(|line| {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let (name, value) = line.split_at(colon);
+        if name.eq_ignore_ascii_case(b"content-length") { number(value.get(1..)?) } else { None }
+    });
+    let status = u16::try_from(status).unwrap_or(0);
+    Some(Head { len_bytes: end + 4, status, content_length })
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.trim().parse().ok()
+}
+
+/// A keep-alive request for `path`.
+pub(crate) fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
+        .into_bytes()
+}
+
+/// Fetches `path` with curl and compares the body with the file it must come from, with cmp.
+///
+/// What is timed afterwards is thereby known to be the right work.
+pub(crate) fn verify(address: SocketAddr, path: &str, file: &Path) -> Result<()> {
+    let script = r#"curl -sSf "$0" | cmp - "$1""#;
+    let url = format!("http://{address}{path}");
+    output(Command::new("sh").args(["-c", script, &url]).arg(file)).map(drop)
 }
 
 #[cfg(test)]
@@ -314,6 +363,8 @@ mod tests {
     }
 
     const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+    const OTHER_BODY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabd";
+    const CUT_SHORT: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab";
     const WRONG_STATUS: &[u8] = b"HTTP/1.1 404 No\r\nContent-Length: 3\r\n\r\nabc";
     const WRONG_LENGTH: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd";
 
@@ -334,6 +385,24 @@ mod tests {
             let outcome = outcome(answers);
             assert_eq!(outcome.responses, 0, "{outcome:?}");
             assert!(outcome.failures > 0, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_ends_at_the_empty_line_and_names_are_case_insensitive() {
+        let response = b"HTTP/1.1 206 Partial Content\r\ncontent-LENGTH:  12\r\nA: b\r\n\r\nbody";
+        let head = Head { len_bytes: 59, status: 206, content_length: Some(12) };
+        assert_eq!(parse_head(response), Some(head));
+        assert_eq!(parse_head(&response[..58]), None);
+    }
+
+    #[test]
+    fn a_body_that_differs_ends_early_or_is_refused_fails_verification() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"abc").unwrap();
+        verify(scripted(&[GOOD]), "/", file.path()).unwrap();
+        for bad in [&[OTHER_BODY][..], &[CUT_SHORT], &[WRONG_STATUS], &[]] {
+            verify(scripted(bad), "/", file.path()).unwrap_err();
         }
     }
 }

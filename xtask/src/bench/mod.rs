@@ -15,7 +15,6 @@ mod copy;
 mod cpu;
 mod drain;
 mod files;
-mod http;
 mod idle;
 mod load;
 mod peers;

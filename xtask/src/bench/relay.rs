@@ -164,7 +164,7 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
         server.stop()?;
     }
     if options.idle > 0 {
-        relay_idle::run(&relays, options.idle, dir.path(), report)?;
+        relay_idle::run(&relays, options.idle, dir.path(), run)?;
     }
     Ok(())
 }

@@ -14,24 +14,19 @@ use rustix::process::{Resource, getrlimit};
 
 use super::idle::{allow_descriptors, measure, print};
 use super::relay::{MESSAGE, Relay, connect, trip};
-use super::report::Report;
+use super::{Run, turns};
 
 /// Descriptors other than those of the connections.
 const OTHERS: u64 = 1000;
 
 /// Opens connections through each relay, and counts its memory before and after.
-pub(super) fn run(
-    relays: &[Relay],
-    wanted: u32,
-    scratch: &Path,
-    report: &mut Report,
-) -> Result<()> {
+pub(super) fn run(relays: &[Relay], wanted: u32, scratch: &Path, run: &mut Run) -> Result<()> {
     // A relay has two descriptors for each, and this process has its two other ends.
     let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let connections =
         wanted.min(u32::try_from(limit.saturating_sub(OTHERS) / 2).unwrap_or(u32::MAX).max(1));
     allow_descriptors(2 * u64::from(connections) + OTHERS)?;
-    for relay in relays {
+    for relay in (0..run.rounds).flat_map(|round| turns(relays, round)) {
         let (who, target) = (relay.name(), target(connections)?);
         let server = relay.start(target, scratch, connections + 1)?;
         trip(&mut connect(&server)?).context(who)?;
@@ -39,11 +34,11 @@ pub(super) fn run(
             let mut client = connect(&server)?;
             trip(&mut client).map(|()| client)
         };
-        measure(report, who, &server, connections, open, trip)?;
+        measure(&mut run.report, who, &server, connections, open, trip)?;
         server.stop()?;
     }
     let whos: Vec<&str> = relays.iter().map(Relay::name).collect();
-    print(report, connections, &whos);
+    print(&mut run.report, connections, &whos);
     Ok(())
 }
 

@@ -52,7 +52,7 @@ const RATIO: &str = "ratio (from to)";
 
 impl Quantity {
     fn width(self) -> usize {
-        if self.better == Better::Neither { 16 } else { 42 }
+        if self.better == Better::Neither { 20 } else { 42 }
     }
 }
 

@@ -8,10 +8,10 @@ use clap::Args;
 use underpass_testkit::server::Server;
 
 use super::cpu::Meter;
-use super::load::{Asking, Client, Load};
+use super::load::{Asking, Client, Load, verify};
 use super::peers::Peer;
 use super::report::{BUSY, Better, FLOW, PRICE, Quantity, Report};
-use super::{Run, cpu, files, http, turns};
+use super::{Run, cpu, files, turns};
 
 const COST: Quantity = Quantity { name: "CPU us/req", better: Better::Less, decimals: 2 };
 const RATE: Quantity = Quantity { name: "req/s", better: Better::More, decimals: 0 };
@@ -159,9 +159,9 @@ pub(super) fn prepare(
     root: &Path,
     servers: &[(Peer, Server)],
 ) -> Result<std::path::PathBuf> {
-    let (path, file) = files::patterned(root, case.name(), case.len_bytes(size))?;
+    let (path, _) = files::patterned(root, case.name(), case.len_bytes(size))?;
     for (_, server) in servers {
-        http::verify(server.address(), &format!("/{}", case.name()), &file)?;
+        verify(server.address(), &format!("/{}", case.name()), &path)?;
     }
     Ok(path)
 }
