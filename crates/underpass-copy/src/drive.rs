@@ -13,15 +13,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use underpass::{
-    ErrorKind, Ledger, Method, Policy, Side, Sink, Source, Stability, Step, TlsStream, Transfer,
-};
+use underpass::{ErrorKind, Ledger, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
 
 use crate::carry::{failed, short};
-use crate::http::Connection;
+use crate::http::{Connection, Secured};
 use crate::interrupt::{Interrupt, Woken};
 use crate::limit::Limit;
-use crate::patient::Patient;
 
 /// The watcher hears so often how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
@@ -67,7 +64,7 @@ impl Stop {
 pub(crate) enum Feed<'f> {
     File { file: BorrowedFd<'f>, offset: u64, len: u64 },
     Stream { fd: BorrowedFd<'f>, len: Option<u64> },
-    Tls { stream: &'f TlsStream<Patient<'f>>, len: Option<u64> },
+    Tls { stream: &'f Secured<'f>, len: Option<u64> },
 }
 
 /// Where they go.
@@ -236,26 +233,40 @@ impl<'w> Drive<'w> {
                     Stop::call("reading the source", error)
                 })?;
                 let transfer = Transfer::new(source, sink(&drain))
-                    .policy(self.policy)
+                    .policy(self.policy_over(None, &drain))
                     .stability(self.stability);
                 let moved = self.run(transfer, Some(file), &drain)?;
                 Ok((moved, n == left))
             }
             Feed::Stream { fd, len } => {
                 let left = len.map(|len| len - moved);
-                self.stream_slice((Source::stream(&fd), fd), drain, left, max)
+                let policy = self.policy_over(None, &drain);
+                self.stream_slice((Source::stream(&fd), fd), policy, drain, left, max)
             }
             Feed::Tls { stream, len } => {
                 let left = len.map(|len| len - moved);
                 let fd = stream.socket().fd.as_fd();
-                self.stream_slice((Source::tls(stream), fd), drain, left, max)
+                let policy = self.policy_over(Some(stream), &drain);
+                self.stream_slice((stream.source(), fd), policy, drain, left, max)
             }
         }
+    }
+
+    /// The policy, where there is a choice: content is copied into and out of records that are made
+    /// in user space, and the reason for those is kept.
+    fn policy_over(&self, stream: Option<&Secured<'_>>, drain: &Drain<'_>) -> Policy {
+        let from_user_space = stream.is_some_and(|stream| !stream.is_in_kernel());
+        let to_user_space = match drain {
+            Drain::Server(connection) => connection.in_user_space().is_some(),
+            Drain::File { .. } | Drain::Stream(_) => false,
+        };
+        if from_user_space || to_user_space { Policy::Auto } else { self.policy }
     }
 
     fn stream_slice(
         &mut self,
         (source, fd): (Source<'_>, BorrowedFd<'_>),
+        policy: Policy,
         drain: Drain<'_>,
         left: Option<u64>,
         max: Option<u64>,
@@ -268,7 +279,7 @@ impl<'w> Drive<'w> {
             Some(n) => source.take(n),
             None => source,
         };
-        let transfer = Transfer::new(source, sink(&drain)).policy(self.policy);
+        let transfer = Transfer::new(source, sink(&drain)).policy(policy);
         match self.run(transfer, Some(fd), &drain) {
             Ok(moved) => Ok((moved, n == left)),
             Err(Stop::Engine(error)) if left.is_none() && is_end(&error) => Ok((error.moved, true)),
@@ -358,7 +369,7 @@ fn sink<'d>(drain: &'d Drain<'_>) -> Sink<'d> {
     match drain {
         Drain::File { file, at } => Sink::file(file, *at),
         Drain::Stream(fd) => Sink::stream(fd),
-        Drain::Server(connection) => Sink::stream(&connection.socket().fd),
+        Drain::Server(connection) => connection.sink(),
     }
 }
 

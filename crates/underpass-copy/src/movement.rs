@@ -198,12 +198,7 @@ fn into_put(
         writer.finish().map_err(|error| failed(drive, "ending the content", error))?;
         return Ok(moved);
     }
-    let place = if put.connection.in_user_space().is_none() {
-        Place::Kernel(Drain::Server(&put.connection))
-    } else {
-        Place::Writer(&mut put.connection)
-    };
-    carry(drive, content, place, digest)
+    carry(drive, content, Place::Kernel(Drain::Server(&put.connection)), digest)
 }
 
 /// Takes bytes out of a stream that nobody wants.

@@ -21,8 +21,6 @@ pub(crate) struct Patient<'i, F = OwnedFd> {
     pub(crate) fd: F,
     pub(crate) interrupt: &'i Interrupt,
     term: Cell<Option<Term>>,
-    /// Whether what would wait fails instead.
-    is_prompt: Cell<bool>,
 }
 
 /// What must come to an end although something comes now and then.
@@ -36,18 +34,7 @@ struct Term {
 
 impl<'i, F> Patient<'i, F> {
     pub(crate) const fn new(fd: F, interrupt: &'i Interrupt) -> Self {
-        Self { fd, interrupt, term: Cell::new(None), is_prompt: Cell::new(false) }
-    }
-
-    /// Makes a call that fails with `WouldBlock` instead of waiting.
-    pub(crate) fn promptly<T>(
-        &mut self,
-        call: impl FnOnce(&mut Self) -> io::Result<T>,
-    ) -> io::Result<T> {
-        self.is_prompt.set(true);
-        let answer = call(self);
-        self.is_prompt.set(false);
-        answer
+        Self { fd, interrupt, term: Cell::new(None) }
     }
 
     /// Gives what follows so much time in all, from now on.
@@ -69,9 +56,6 @@ impl<'i, F> Patient<'i, F> {
 
 impl<F: AsFd> Patient<'_, F> {
     pub(crate) fn wait(&self, events: PollFlags) -> io::Result<()> {
-        if self.is_prompt.get() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
         let term = self.term.get();
         let deadline = term.and_then(|Term { what, time, until }| {
             until.map(|until| Deadline { what, time, until })

@@ -18,6 +18,9 @@ pub enum Kind {
     Socket,
     /// A pipe or FIFO.
     Pipe,
+    /// A TLS connection whose records this process makes and reads. One that the kernel encrypts
+    /// is a `Socket`.
+    Tls,
     /// Anything else that read(2) and write(2) work on: a terminal, /dev/null, a regular file
     /// used as a stream at its descriptor's own offset.
     Other,
@@ -49,6 +52,7 @@ impl fmt::Display for Kind {
             Self::Memory => "memory",
             Self::Socket => "socket",
             Self::Pipe => "pipe",
+            Self::Tls => "TLS in user space",
             Self::Other => "other",
         })
     }

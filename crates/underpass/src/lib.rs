@@ -37,7 +37,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `tokio` (default) | [`Transfer::drive`], [`Stream`], [`Listener`] |
-//! | `tls` | [`Handover`] of rustls' connections, [`TlsStream`], [`Source::tls`] |
+//! | `tls` | [`tls`]: connections that rustls or the kernel encrypts |
 //! | `uring` | the methods `UringSendZc` and `UringSplice` |
 #![deny(unsafe_code)]
 
@@ -92,9 +92,6 @@ pub use rustix::io::Errno;
 pub use sink::Sink;
 pub use source::Source;
 pub use stability::{Stability, UnknownStability};
-pub use tls::TlsError;
-#[cfg(feature = "tls")]
-pub use tls::{ByRecord, Handover, TlsStream, Unavailable};
 #[cfg(feature = "tokio")]
 pub use tokio::{
     flow::Flow,

@@ -29,13 +29,17 @@ pub(crate) fn auto(source: Kind, sink: Kind, len: Option<u64>) -> &'static [Meth
         (Kind::Socket | Kind::Pipe, Kind::Socket | Kind::Pipe | Kind::File) => &[Splice, Copy],
         // MSG_ZEROCOPY is never chosen unasked: on loopback it ends in a copy, and on any
         // socket it leaves completions that somebody must collect.
-        (Kind::Memory | Kind::Other, _) | (_, Kind::Memory | Kind::Other) => &[Copy],
+        (Kind::Memory | Kind::Other | Kind::Tls, _)
+        | (_, Kind::Memory | Kind::Other | Kind::Tls) => &[Copy],
     }
 }
 
 /// Whether the two kinds leave `method` possible at all.
 pub(crate) fn supports(method: Method, source: Kind, sink: Kind) -> bool {
     let ring = cfg!(feature = "uring");
+    if source == Kind::Tls || sink == Kind::Tls {
+        return method == Method::Copy;
+    }
     match method {
         Method::Copy => true,
         Method::MmapWrite => source == Kind::File,
@@ -99,7 +103,8 @@ impl Plan {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 5] = [Kind::File, Kind::Memory, Kind::Socket, Kind::Pipe, Kind::Other];
+    const KINDS: [Kind; 6] =
+        [Kind::File, Kind::Memory, Kind::Socket, Kind::Pipe, Kind::Tls, Kind::Other];
 
     #[test]
     fn every_order_is_of_possible_methods_and_ends_in_copy() {

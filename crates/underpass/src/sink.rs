@@ -4,20 +4,23 @@ use std::os::fd::AsFd;
 
 use crate::descriptor::Descriptor;
 use crate::kind::Kind;
+use crate::tls::Records;
 
 /// A sink for the bytes of a [`Transfer`](crate::Transfer).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Sink<'a> {
     pub(crate) end: Descriptor<'a>,
     pub(crate) outlet: Outlet,
 }
 
 /// A sink without its descriptor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outlet {
     pub(crate) kind: Kind,
     /// Where the next byte goes; of meaning for files alone.
     pub(crate) at: u64,
+    /// Of a TLS connection whose records are made here.
+    pub(crate) records: Option<Records>,
 }
 
 impl<'a> Sink<'a> {
@@ -39,7 +42,17 @@ impl<'a> Sink<'a> {
     }
 
     fn of(end: Descriptor<'a>) -> Self {
-        Self { end, outlet: Outlet { kind: Kind::of_stream(end.fd), at: 0 } }
+        Self { end, outlet: Outlet { kind: Kind::of_stream(end.fd), at: 0, records: None } }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn over(end: Descriptor<'a>, records: &Records) -> Self {
+        let (kind, records) = if records.is_in_kernel() {
+            (Kind::Socket, None)
+        } else {
+            (Kind::Tls, Some(records.clone()))
+        };
+        Self { end, outlet: Outlet { kind, at: 0, records } }
     }
 
     /// A regular file, from byte `at` on. The descriptor's own offset is neither used nor moved.
@@ -48,6 +61,6 @@ impl<'a> Sink<'a> {
     /// `at` says (pwrite(2), BUGS), by the methods that then remain.
     #[must_use]
     pub fn file(file: &'a impl AsFd, at: u64) -> Self {
-        Self { end: file.as_fd().into(), outlet: Outlet { kind: Kind::File, at } }
+        Self { end: file.as_fd().into(), outlet: Outlet { kind: Kind::File, at, records: None } }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) enum Piece {
     Memory(Bytes),
     /// A range that starts at `offset` of a regular file that had this stamp.
     File { offset: u64, progress: Progress, stamp: Stamp },
-    /// A stream of this kind; `records` of one that the kernel decrypts.
+    /// A stream of this kind; `records` of a TLS connection.
     Stream { kind: Kind, progress: Progress, records: Option<Records> },
 }
 
@@ -86,8 +86,7 @@ impl<'a> Source<'a> {
     /// shell redirects it. Costs one fstat(2).
     #[must_use]
     pub fn stream(stream: &'a impl AsFd) -> Self {
-        let fd = stream.as_fd();
-        Self { end: Some(fd.into()), piece: Piece::stream(fd, None) }
+        Self::of(stream.as_fd().into())
     }
 
     /// What a stream that tokio watches yields until its end: for
@@ -95,32 +94,19 @@ impl<'a> Source<'a> {
     #[cfg(feature = "tokio")]
     #[must_use]
     pub fn tokio(stream: &'a impl crate::Readiness) -> Self {
-        Self::watched(stream, None)
+        let stream: &dyn crate::Readiness = stream;
+        Self::of(stream.into())
     }
 
-    #[cfg(feature = "tokio")]
-    fn watched(stream: &'a dyn crate::Readiness, records: Option<Records>) -> Self {
-        let end = Descriptor::from(stream);
-        Self { end: Some(end), piece: Piece::stream(end.fd, records) }
+    fn of(end: Descriptor<'a>) -> Self {
+        Self { end: Some(end), piece: Piece::stream(end.fd) }
     }
 
-    /// What a TLS connection yields until its peer's close_notify.
-    ///
-    /// Records that are no content are taken on the way. A connection that closes without
-    /// close_notify is an error, [`TlsError::CutShort`](crate::TlsError::CutShort), as is what else
-    /// its peer may say.
     #[cfg(feature = "tls")]
-    #[must_use]
-    pub fn tls<S: AsFd>(stream: &'a crate::TlsStream<S>) -> Self {
-        let fd = stream.socket().as_fd();
-        Self { end: Some(fd.into()), piece: Piece::stream(fd, Some(stream.records.clone())) }
-    }
-
-    /// As [`Self::tls`] of a connection that tokio watches.
-    #[cfg(all(feature = "tls", feature = "tokio"))]
-    #[must_use]
-    pub fn tls_tokio<S: crate::Readiness>(stream: &'a crate::TlsStream<S>) -> Self {
-        Self::watched(stream.socket(), Some(stream.records.clone()))
+    pub(crate) fn over(end: Descriptor<'a>, records: &Records) -> Self {
+        let kind = if records.is_in_kernel() { Kind::Socket } else { Kind::Tls };
+        let (progress, records) = (Progress::new(None), Some(records.clone()));
+        Self { end: Some(end), piece: Piece::Stream { kind, progress, records } }
     }
 
     /// Bytes in memory: a head, a trailer, a frame.
@@ -157,8 +143,8 @@ impl<'a> Source<'a> {
 }
 
 impl Piece {
-    fn stream(fd: BorrowedFd<'_>, records: Option<Records>) -> Self {
-        Self::Stream { kind: Kind::of_stream(fd), progress: Progress::new(None), records }
+    fn stream(fd: BorrowedFd<'_>) -> Self {
+        Self::Stream { kind: Kind::of_stream(fd), progress: Progress::new(None), records: None }
     }
 
     pub(crate) fn kind(&self) -> Kind {

@@ -1,26 +1,35 @@
-//! TLS connections whose records the kernel makes and reads where it can.
+//! TLS connections: rustls shakes hands, then the kernel makes and reads the records where it can.
 //!
-//! A [`Handover`] asks whether the kernel can, and says why it cannot ([`Unavailable`]) while the
-//! connection is still rustls'. Afterwards a [`TlsStream`] is a source and a sink of transfers
-//! as a plain socket is: a file leaves by sendfile(2), and content arrives by splice(2).
+//! [`BlockingTlsStream`] is for threads that may wait. Where the kernel makes the records, file-backed bytes leave by sendfile(2) as
+//! over a plain socket. Elsewhere rustls makes them, nothing else changes for the caller, and
+//! [`Unavailable`] says why.
+//!
+//! The kernel needs the keys: set `enable_secret_extraction` in the rustls configuration. Without
+//! it connections stay in user space.
 //!
 //! Source: Documentation/networking/tls.rst; RFC 8446 §5; RFC 5246 §6.
 
 #[cfg(not(feature = "tls"))]
 mod absent;
 #[cfg(feature = "tls")]
+mod blocking;
+#[cfg(feature = "tls")]
 mod by_record;
 mod error;
 #[cfg(feature = "tls")]
 mod handover;
 #[cfg(feature = "tls")]
+mod handshake;
+#[cfg(feature = "tls")]
 mod inbound;
+#[cfg(feature = "tls")]
+mod kernel;
 #[cfg(feature = "tls")]
 mod probe;
 #[cfg(feature = "tls")]
 mod records;
 #[cfg(feature = "tls")]
-mod stream;
+mod user_space;
 #[cfg(test)]
 #[cfg(feature = "tls")]
 mod wire;
@@ -32,7 +41,8 @@ pub use error::TlsError;
 pub(crate) use records::Records;
 #[cfg(feature = "tls")]
 pub use {
-    by_record::ByRecord,
-    handover::{Handover, Unavailable},
-    stream::TlsStream,
+    blocking::BlockingTlsStream,
+    handover::Unavailable,
+    handshake::{Handshake, Negotiated},
+    rustls,
 };

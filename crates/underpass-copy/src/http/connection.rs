@@ -11,8 +11,7 @@ use std::os::fd::AsFd;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustls::StreamOwned;
-use underpass::{Method, Policy};
+use underpass::{Method, Policy, Sink};
 
 use super::tls::{self, InUserSpace, Records, Secured, Sending};
 use super::url::Url;
@@ -32,9 +31,9 @@ const END: &[u8] = b"\r\n\r\n";
 pub(crate) enum Connection<'i> {
     Plain(Patient<'i>),
     Tls {
-        secured: Secured<'i>,
-        /// Content that came with the head, where rustls read it.
-        ahead: Vec<u8>,
+        secured: Box<Secured<'i>>,
+        /// Why this process makes the records, if it does.
+        why: Option<InUserSpace>,
     },
 }
 
@@ -56,28 +55,33 @@ impl<'i> Connection<'i> {
         if !url.is_tls {
             return Ok(Self::Plain(patient));
         }
-        let secured = tls::connect(url.host(), patient, sending)
+        let (secured, why) = tls::connect(url.host(), patient, sending)
             .map_err(|error| CopyError::open("make a TLS connection to", url, error))?;
         secured.socket().may_last();
-        Ok(Self::Tls { secured, ahead: Vec::new() })
+        Ok(Self::Tls { secured: Box::new(secured), why })
     }
 
     /// What comes next, `len` bytes of it or up to its end.
     pub(crate) fn content(&mut self, len: Option<u64>) -> Content<'_> {
         match self {
             Self::Plain(patient) => Content::Kernel(Feed::Stream { fd: patient.fd.as_fd(), len }),
-            Self::Tls { secured: Secured::Kernel(stream), .. } => {
-                Content::Kernel(Feed::Tls { stream, len })
-            }
-            this @ Self::Tls { secured: Secured::UserSpace(..), .. } => Content::Reader(this, len),
+            Self::Tls { secured, .. } => Content::Kernel(Feed::Tls { stream: secured, len }),
+        }
+    }
+
+    /// The connection as a sink of transfers.
+    pub(crate) fn sink(&self) -> Sink<'_> {
+        match self {
+            Self::Plain(patient) => Sink::stream(&patient.fd),
+            Self::Tls { secured, .. } => secured.sink(),
         }
     }
 
     /// Why this process decrypts the content, if it does.
     pub(crate) fn in_user_space(&self) -> Option<InUserSpace> {
         match self {
-            Self::Tls { secured: Secured::UserSpace(_, why), .. } => Some(*why),
-            Self::Tls { secured: Secured::Kernel(_), .. } | Self::Plain(_) => None,
+            Self::Tls { why, .. } => *why,
+            Self::Plain(_) => None,
         }
     }
 
@@ -95,7 +99,8 @@ impl<'i> Connection<'i> {
     /// Ends this side; the server has answered.
     pub(crate) fn close(&mut self) {
         if let Self::Tls { secured, .. } = self {
-            secured.close_notify();
+            // The answer has come: nothing depends on whether the server gets this.
+            drop(secured.close_notify());
         }
     }
 
@@ -127,18 +132,6 @@ impl<'i> Connection<'i> {
     fn read_some_head(&mut self, head: &mut Vec<u8>) -> io::Result<bool> {
         let old = head.len();
         let mut block = [0; 4096];
-        if self.in_user_space().is_some() {
-            let n = self.read(&mut block)?;
-            if n == 0 {
-                return Err(closed());
-            }
-            head.extend_from_slice(&block[..n]);
-            let end = head_end(head, old);
-            if let (Some(end), Self::Tls { ahead, .. }) = (end, self) {
-                ahead.splice(..0, head.drain(end..));
-            }
-            return Ok(end.is_some());
-        }
         let n = self.peek(&mut block)?;
         if n == 0 {
             return Err(closed());
@@ -153,8 +146,8 @@ impl<'i> Connection<'i> {
 
     /// Looks at what comes next, where that leaves it to the kernel.
     fn peek(&self, block: &mut [u8]) -> io::Result<usize> {
-        if let Self::Tls { secured: Secured::Kernel(stream), .. } = self {
-            return Records(stream).peek(block);
+        if let Self::Tls { secured, .. } = self {
+            return Records(secured).peek(block);
         }
         let patient = self.socket();
         loop {
@@ -183,27 +176,18 @@ impl Read for Connection<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(patient) => patient.read(into),
-            Self::Tls { secured: Secured::Kernel(stream), .. } => Records(stream).read(into),
-            Self::Tls { secured: Secured::UserSpace(stream, _), ahead } if ahead.is_empty() => {
-                stream.read(into)
-            }
-            Self::Tls { ahead, .. } => {
-                let n = ahead.len().min(into.len());
-                into[..n].copy_from_slice(&ahead[..n]);
-                ahead.drain(..n);
-                Ok(n)
-            }
+            Self::Tls { secured, .. } => Records(secured).read(into),
         }
     }
 }
 
 impl Connection<'_> {
     /// Makes a call that sends, when there is room for it.
-    fn sending<T>(&mut self, mut call: impl FnMut(&mut Self) -> io::Result<T>) -> io::Result<T> {
+    fn sending<T>(&self, call: impl Fn(&Self) -> io::Result<T>) -> io::Result<T> {
         loop {
             match call(self) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait_for_room_within()?;
+                    self.wait_for_room()?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 answer => return answer,
@@ -214,25 +198,16 @@ impl Connection<'_> {
 
 impl Write for Connection<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Self::Tls { secured: Secured::UserSpace(stream, _), .. } = self {
-            let n = stream.conn.writer().write(bytes)?;
-            self.flush()?;
-            return Ok(n);
-        }
-        // The kernel makes a record of it.
-        self.sending(|this| Ok(rustix::io::write(&this.socket().fd, bytes)?))
+        self.sending(|this| match this {
+            Self::Plain(patient) => Ok(rustix::io::write(&patient.fd, bytes)?),
+            Self::Tls { secured, .. } => secured.send(bytes),
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.sending(|this| {
-            let Self::Tls { secured: Secured::UserSpace(stream, _), .. } = this else {
-                return Ok(());
-            };
-            let StreamOwned { conn, sock } = &mut **stream;
-            while conn.wants_write() {
-                sock.promptly(|sock| conn.write_tls(sock))?;
-            }
-            Ok(())
+        self.sending(|this| match this {
+            Self::Plain(_) => Ok(()),
+            Self::Tls { secured, .. } => Secured::flush(secured),
         })
     }
 }

@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::net::RecvFlags;
-use rustls::{ClientConnection, StreamOwned};
 
 use super::connection::{Connection, head_end};
-use super::tls::{Records, Secured};
+use super::tls::Records;
 use crate::interrupt::Woken;
 use crate::patient::Patient;
 use crate::socket;
@@ -60,7 +59,7 @@ impl Heard {
 }
 
 impl Connection<'_> {
-    /// Waits until there is room for content that the kernel takes.
+    /// Waits until there is room for content.
     ///
     /// # Errors
     ///
@@ -74,29 +73,13 @@ impl Connection<'_> {
         }
     }
 
-    /// The same of content that rustls takes, too.
-    pub(super) fn wait_for_room_within(&mut self) -> io::Result<()> {
-        loop {
-            if is_room(self.socket())? {
-                return Ok(());
-            }
-            let heard = match self {
-                Self::Tls { secured: Secured::UserSpace(stream, _), ahead } => {
-                    look_within(stream, ahead)?
-                }
-                Self::Tls { secured: Secured::Kernel(_), .. } | Self::Plain(_) => self.look()?,
-            };
-            go_on(heard, self.socket())?;
-        }
-    }
-
     /// Looks at what has come, which stays there unless it is an interim head.
     fn look(&self) -> io::Result<Heard> {
         let mut block = [0; INTERIM_BYTES_MAX];
         let patient = self.socket();
         loop {
-            let looked = if let Self::Tls { secured: Secured::Kernel(stream), .. } = self {
-                stream.peek(&mut block)
+            let looked = if let Self::Tls { secured, .. } = self {
+                secured.peek(&mut block)
             } else {
                 let looked = rustix::net::recv(&patient.fd, &mut block[..], RecvFlags::PEEK);
                 looked.map(|(n, _)| n).map_err(io::Error::from)
@@ -108,47 +91,14 @@ impl Connection<'_> {
                 Err(error) => return Err(error),
             };
             let Heard::Interim(len) = heard else { return Ok(heard) };
-            if let Self::Tls { secured: Secured::Kernel(stream), .. } = self {
-                Records(stream).read_exact(&mut block[..len])?;
+            if let Self::Tls { secured, .. } = self {
+                Records(secured).read_exact(&mut block[..len])?;
             } else {
                 let mut patient = Patient::new(patient.fd.as_fd(), patient.interrupt);
                 patient.read_exact(&mut block[..len])?;
             }
         }
     }
-}
-
-/// The same; what was decrypted is kept in `ahead`.
-fn look_within(
-    stream: &mut StreamOwned<ClientConnection, Patient<'_>>,
-    ahead: &mut Vec<u8>,
-) -> io::Result<Heard> {
-    let mut block = [0; INTERIM_BYTES_MAX];
-    let mut is_over = false;
-    while !is_over && ahead.len() < INTERIM_BYTES_MAX {
-        match stream.conn.reader().read(&mut block) {
-            Ok(n) => {
-                ahead.extend_from_slice(&block[..n]);
-                is_over = n == 0;
-            }
-            // It ended without close_notify.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => is_over = true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let StreamOwned { conn, sock } = stream;
-                match sock.promptly(|sock| conn.read_tls(sock)) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    read => read?,
-                };
-                conn.process_new_packets().map_err(io::Error::other)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    while let Heard::Interim(len) = Heard::of(ahead) {
-        ahead.drain(..len);
-    }
-    let is_nothing = ahead.is_empty() && !is_over;
-    Ok(if is_nothing { Heard::Nothing } else { Heard::of(ahead) })
 }
 
 /// Waits until there is room, or the server has said something.

@@ -1,29 +1,23 @@
-//! TLS as a client: rustls shakes hands, and the kernel goes on where it can.
+//! TLS as a client, by the engine's connection.
 //!
-//! The reason why it cannot is kept for the report; nothing fails for want of it.
-//!
-//! Source: RFC 8446 §6.1; Documentation/networking/tls.rst.
+//! Why its records are made in user space is kept for the report.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
 use rustix::event::PollFlags;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use underpass::{ByRecord, Handover, TlsStream, Unavailable};
+use rustls::{ClientConfig, RootCertStore};
+use underpass::Side;
+use underpass::tls::{BlockingTlsStream, Handshake, Unavailable};
 
 use crate::patient::Patient;
 
 /// A TLS connection after its handshake.
-pub(crate) enum Secured<'i> {
-    /// The kernel makes and reads the records.
-    Kernel(Box<TlsStream<Patient<'i>>>),
-    /// rustls does, and why.
-    UserSpace(Box<StreamOwned<ClientConnection, Patient<'i>>>, InUserSpace),
-}
+pub(crate) type Secured<'i> = BlockingTlsStream<Patient<'i>>;
 
 /// Why TLS is in user space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +54,7 @@ pub(crate) enum Sending {
 impl Sending {
     fn in_user_space(self) -> Option<InUserSpace> {
         match self {
-            Self::Content(len) if len > TlsStream::<Patient<'_>>::SEND_BYTES_MAX => {
-                Some(InUserSpace::Long(len))
-            }
+            Self::Content(len) if len > Secured::SEND_BYTES_MAX => Some(InUserSpace::Long(len)),
             Self::Request | Self::Content(_) => None,
             Self::Chunks => Some(InUserSpace::Endless),
         }
@@ -74,57 +66,32 @@ pub(crate) fn connect<'i>(
     host: &str,
     patient: Patient<'i>,
     sending: Sending,
-) -> io::Result<Secured<'i>> {
+) -> io::Result<(Secured<'i>, Option<InUserSpace>)> {
     let name = match host.parse::<IpAddr>() {
         Ok(address) => ServerName::IpAddress(address.into()),
         Err(_) => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
     };
-    let mut connection = ClientConnection::new(config()?, name).map_err(io::Error::other)?;
+    let why = sending.in_user_space();
+    let mut config = config()?;
+    if why.is_some() {
+        Arc::make_mut(&mut config).enable_secret_extraction = false;
+    }
+    let mut handshake = Handshake::connect(config, name)?;
     patient.must_end("the TLS handshake", patient.interrupt.connect_timeout());
-    let mut socket = ByRecord::new(patient);
-    while connection.is_handshaking() {
-        connection.complete_io(&mut socket)?;
+    while let Some(side) = handshake.step(&patient)? {
+        patient.wait(match side {
+            Side::Source => PollFlags::IN,
+            Side::Sink => PollFlags::OUT,
+        })?;
     }
-    let why = match sending.in_user_space() {
-        Some(why) => why,
-        None => match Handover::prepare(&mut connection, &socket) {
-            Ok(handover) => {
-                let secrets = connection.dangerous_extract_secrets().map_err(io::Error::other)?;
-                return Ok(Secured::Kernel(Box::new(handover.finish(secrets, socket)?)));
-            }
-            Err(why) => InUserSpace::Unavailable(why),
-        },
-    };
-    let stream = StreamOwned::new(connection, socket.into_inner());
-    Ok(Secured::UserSpace(Box::new(stream), why))
+    let secured = handshake.finish(patient)?;
+    let why = why.or_else(|| secured.unavailable().map(InUserSpace::Unavailable));
+    Ok((secured, why))
 }
 
-impl<'i> Secured<'i> {
-    /// The socket below.
-    pub(crate) fn socket(&self) -> &Patient<'i> {
-        match self {
-            Self::Kernel(stream) => stream.socket(),
-            Self::UserSpace(stream, _) => &stream.sock,
-        }
-    }
-
-    /// Tells the server that nothing more comes; it may have gone.
-    pub(crate) fn close_notify(&mut self) {
-        let told = match self {
-            Self::Kernel(stream) => stream.close_notify(),
-            Self::UserSpace(stream, _) => {
-                stream.conn.send_close_notify();
-                stream.flush()
-            }
-        };
-        // Its answer has come: nothing depends on whether it hears this.
-        drop(told);
-    }
-}
-
-/// Content of a connection whose records the kernel reads, waiting for it.
+/// Content of a TLS connection, waiting for it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Records<'t, 'i>(pub(crate) &'t TlsStream<Patient<'i>>);
+pub(crate) struct Records<'t, 'i>(pub(crate) &'t Secured<'i>);
 
 impl Records<'_, '_> {
     /// Looks at what comes next.
@@ -138,7 +105,6 @@ impl Records<'_, '_> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.0.socket().wait(PollFlags::IN)?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 answer => return answer,
             }
         }

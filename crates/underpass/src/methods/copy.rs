@@ -94,8 +94,11 @@ impl<'p> Gathered<'p> {
     }
 
     /// Sends it.
-    pub(crate) fn send(&self, sink: BorrowedFd<'_>, outlet: Outlet) -> Result<u64, Errno> {
+    pub(crate) fn send(&self, sink: BorrowedFd<'_>, outlet: &Outlet) -> Result<u64, Errno> {
         let slices = &self.slices[..self.used];
+        if let Some(records) = &outlet.records {
+            return records.write(sink, slices);
+        }
         match outlet.kind {
             Kind::Socket => {
                 let mut flags = SendFlags::NOSIGNAL;
@@ -104,7 +107,7 @@ impl<'p> Gathered<'p> {
                 rustix::net::sendmsg(sink, slices, &mut nothing, flags)
             }
             Kind::File => rustix::io::pwritev(sink, slices, outlet.at),
-            Kind::Pipe | Kind::Memory | Kind::Other => rustix::io::writev(sink, slices),
+            Kind::Pipe | Kind::Memory | Kind::Tls | Kind::Other => rustix::io::writev(sink, slices),
         }
         .map(|n| n as u64)
     }

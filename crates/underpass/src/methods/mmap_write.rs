@@ -65,13 +65,13 @@ impl Window {
 pub(crate) fn through(
     (map, part): (&Arc<Map>, Range<usize>),
     sink: BorrowedFd<'_>,
-    outlet: Outlet,
+    outlet: &Outlet,
     more: bool,
 ) -> Result<u64, Errno> {
     match outlet.kind {
         Kind::Socket => map.send(sink, part, more, false),
         Kind::File => map.write_at(sink, part, outlet.at),
-        Kind::Pipe | Kind::Memory | Kind::Other => map.write_to(sink, part),
+        Kind::Pipe | Kind::Memory | Kind::Tls | Kind::Other => map.write_to(sink, part),
     }
     .map(|n| n as u64)
 }

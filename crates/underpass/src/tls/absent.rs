@@ -1,5 +1,6 @@
 //! Without the feature `tls` no source is a TLS connection, and there is nothing to ask.
 
+use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
@@ -11,6 +12,22 @@ pub(crate) enum Records {}
 
 impl Records {
     pub(crate) fn is_ended(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn has_content(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn read(&self, _: BorrowedFd<'_>, _: &mut [u8]) -> Result<u64, Errno> {
+        match *self {}
+    }
+
+    pub(crate) fn write(&self, _: BorrowedFd<'_>, _: &[IoSlice<'_>]) -> Result<u64, Errno> {
+        match *self {}
+    }
+
+    pub(crate) fn finish(&self, _: BorrowedFd<'_>) -> Result<(), Errno> {
         match *self {}
     }
 

@@ -1,35 +1,44 @@
-//! How TLS ends other than by close_notify.
+//! How TLS fails.
 //!
 //! Source: RFC 8446 §4.6, §6; RFC 5246 §7.2, §7.4.1.1.
 
 use std::fmt;
 use std::io;
 
-/// Why no more content can be had of a TLS connection, although the peer did not end it.
+/// Why a TLS connection brings or takes no more content, although the peer did not end it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// The peer gave up, for this reason.
     #[error("the peer ended TLS with alert {name} ({0})", name = AlertName(*.0))]
     Alert(u8),
-    /// The connection closed without close_notify: somebody may have cut it.
+    /// The connection closed without close_notify: an attacker may have cut it.
     #[error("the connection closed without close_notify; the content may be cut short")]
     CutShort,
     /// The peer changed its keys, and the kernel's are the old ones.
     #[error(
-        "the peer changed its keys (KeyUpdate), which the kernel's TLS does not follow; go on \
+        "the peer changed its keys (KeyUpdate), which the kernel's TLS does not follow; continue \
          over a new connection"
     )]
     KeyUpdate,
     /// A handshake message of this type where there can be none.
-    #[error("the peer sent a handshake message of type {0} behind the handshake")]
+    #[error("the peer sent a handshake message of type {0} after the handshake")]
     Handshake(u8),
     /// A record of this type where there can be none, or one without content.
     #[error("the peer sent a TLS record of type {0} out of place")]
     Record(u8),
-    /// More beside content than any peer has to say.
-    #[error("the peer sent more than {0} bytes of TLS messages beside content")]
+    /// More than any peer has to say between its content.
+    #[error("the peer sent more than {0} bytes of TLS messages between its content")]
     Chatter(u32),
+    /// The peer broke the protocol.
+    #[error("the peer broke the TLS protocol")]
+    Protocol,
+    /// This end has sent all that one key may encrypt.
+    #[error(
+        "one key has encrypted as many TLS records as it may (RFC 8446, 5.5); continue over a new \
+         connection"
+    )]
+    KeyUsedUp,
 }
 
 impl From<TlsError> for io::Error {
@@ -43,11 +52,13 @@ impl TlsError {
     pub(crate) const fn io_kind(self) -> io::ErrorKind {
         match self {
             Self::CutShort => io::ErrorKind::UnexpectedEof,
+            Self::KeyUsedUp => io::ErrorKind::Other,
             Self::Alert(_)
             | Self::KeyUpdate
             | Self::Handshake(_)
             | Self::Record(_)
-            | Self::Chatter(_) => io::ErrorKind::InvalidData,
+            | Self::Chatter(_)
+            | Self::Protocol => io::ErrorKind::InvalidData,
         }
     }
 }
@@ -94,9 +105,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alert_is_told_by_its_name_and_its_number() {
-        let told = TlsError::Alert(40).to_string();
-        assert_eq!(told, "the peer ended TLS with alert handshake_failure (40)");
+    fn an_alert_is_shown_by_its_name_and_its_number() {
+        let shown = TlsError::Alert(40).to_string();
+        assert_eq!(shown, "the peer ended TLS with alert handshake_failure (40)");
         assert!(TlsError::Alert(7).to_string().ends_with("alert unknown (7)"));
         let error = io::Error::from(TlsError::CutShort);
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);

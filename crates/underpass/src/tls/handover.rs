@@ -1,26 +1,25 @@
-//! Handing a finished connection over to the kernel, in two halves: asking, which changes nothing
-//! that rustls relies on, and giving the keys, after which it is the kernel's.
+//! Handing a connection over to the kernel, in two halves: asking, which changes nothing that
+//! rustls relies on, and giving the keys, after which the connection is the kernel's.
 //!
 //! Under TLS 1.2 with AES-GCM rustls counts its explicit nonces by exclusive or with the number of
 //! the record, and the kernel by adding one to the first. Begun where rustls did, the kernel would
 //! use the nonce of rustls' Finished a second time, which gives the plain text and the
-//! authentication key away; so it begins 2^63 further on.
+//! authentication key away. So it begins 2^63 further.
 //!
 //! Source: RFC 5288 §3; NIST SP 800-38D §8; Documentation/networking/tls.rst.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 use rustls::ProtocolVersion;
 use rustls::{CipherSuite, ConnectionCommon, ConnectionTrafficSecrets, ExtractedSecrets};
 use underpass_sys::tls::{self, Direction, Keys, Version};
 
-use super::by_record::ByRecord;
+use super::kernel::Kernel;
 use super::probe::{self, Cipher};
-use super::stream::TlsStream;
 
-/// Why a connection stays in user space. It is as it was, and goes on there.
+/// Why the kernel does not make and read a connection's records. rustls does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unavailable {
@@ -34,16 +33,19 @@ pub enum Unavailable {
         cipher: &'static str,
         /// `TLS 1.2` or `TLS 1.3`.
         version: &'static str,
-        /// Its answer.
+        /// The kernel's answer.
         errno: Errno,
     },
+    /// The configuration does not let rustls give its keys away.
+    #[error("rustls may not give its keys away (enable_secret_extraction)")]
+    NotPermitted,
     /// Version or cipher suite are not among those of kernel TLS.
     #[error("version or cipher suite of the connection are not among those of kernel TLS")]
     Unknown,
     /// The handshake is not over, or the last of it not sent.
     #[error("the handshake is not over")]
     Handshaking,
-    /// Bytes of the peer are in this process: content that nobody has read, or half a record.
+    /// Bytes of the peer are in this process: content that has not been read, or half a record.
     #[error("bytes of the peer have been read that the kernel would need")]
     ReadAhead,
     /// The connection is closed, or of another kind than TCP.
@@ -51,45 +53,29 @@ pub enum Unavailable {
     Socket(Errno),
 }
 
-/// The kernel's consent to go on with a connection.
-///
-/// ```no_run
-/// # use underpass::{ByRecord, Handover, TlsStream};
-/// # fn hand_over(
-/// #     mut connection: rustls::ClientConnection,
-/// #     socket: ByRecord<std::net::TcpStream>,
-/// # ) -> Result<TlsStream<std::net::TcpStream>, Box<dyn std::error::Error>> {
-/// // The handshake was made through a `ByRecord`, under a configuration that has
-/// // `enable_secret_extraction` set.
-/// let handover = Handover::prepare(&mut connection, &socket)?;
-/// Ok(handover.finish(connection.dangerous_extract_secrets()?, socket)?)
-/// # }
-/// ```
+/// The kernel's consent to make and read the records of a connection.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "without the keys nothing has been handed over"]
-pub struct Handover {
+pub(super) struct Handover {
     version: Version,
 }
 
 impl Handover {
-    /// Asks whether the kernel can go on with the connection, whose handshake was made through
-    /// `socket`. Call it as soon as the handshake is over.
+    /// Asks whether the kernel can have the connection, whose handshake is over. `is_between` says
+    /// that nothing has been read of a record that the kernel is to decrypt.
     ///
     /// Whether the kernel knows a cipher is tried once a process, over two sockets on loopback.
-    ///
-    /// # Errors
-    ///
-    /// [`Unavailable`]; the connection goes on in user space with nothing lost.
-    pub fn prepare<D, S: AsFd>(
+    pub(super) fn prepare<D>(
         connection: &mut ConnectionCommon<D>,
-        socket: &ByRecord<S>,
+        socket: BorrowedFd<'_>,
+        is_between: bool,
     ) -> Result<Self, Unavailable> {
         if connection.is_handshaking() || connection.wants_write() {
             return Err(Unavailable::Handshaking);
         }
-        // What an error is the caller meets when it goes on.
+        // An error is found again by the first read.
         let state = connection.process_new_packets().map_err(|_| Unavailable::ReadAhead)?;
-        if state.plaintext_bytes_to_read() > 0 || !socket.is_between_records() {
+        if state.plaintext_bytes_to_read() > 0 || !is_between {
             return Err(Unavailable::ReadAhead);
         }
         let version = match connection.protocol_version() {
@@ -101,7 +87,7 @@ impl Handover {
         let known = CIPHERS.into_iter().find(|(known, _)| Some(*known) == suite);
         let (_, cipher) = known.ok_or(Unavailable::Unknown)?;
         probe::once(version, cipher)?;
-        match tls::attach(socket.get_ref().as_fd()) {
+        match tls::attach(socket) {
             Ok(()) => Ok(Self { version }),
             Err(Errno::NOENT) => Err(Unavailable::NoModule),
             Err(errno) => Err(Unavailable::Socket(errno)),
@@ -113,20 +99,19 @@ impl Handover {
     /// # Errors
     ///
     /// Those of setsockopt(2), which are not expected after [`Self::prepare`]; the connection is
-    /// then of no more use.
-    pub fn finish<S: AsFd>(
+    /// then of no use.
+    pub(super) fn finish(
         self,
         secrets: ExtractedSecrets,
-        socket: ByRecord<S>,
-    ) -> io::Result<TlsStream<S>> {
-        let socket = socket.into_inner();
+        socket: BorrowedFd<'_>,
+    ) -> io::Result<Kernel> {
         let (sent, keys) = secrets.tx;
         let keys = to_send(keys_of(&keys)?, self.version);
-        tls::set_keys(socket.as_fd(), Direction::Send, self.version, &keys, sent)?;
+        tls::set_keys(socket, Direction::Send, self.version, &keys, sent)?;
         let (received, keys) = secrets.rx;
         let keys = keys_of(&keys)?;
-        tls::set_keys(socket.as_fd(), Direction::Receive, self.version, &keys, received)?;
-        Ok(TlsStream::new(socket, self.version))
+        tls::set_keys(socket, Direction::Receive, self.version, &keys, received)?;
+        Ok(Kernel::new(self.version))
     }
 }
 

@@ -1,7 +1,7 @@
-//! What a record that is no content says: pure, bytes in and a meaning out.
+//! What a record that is not content says: pure, bytes in and a meaning out.
 //!
 //! Messages are followed over records of any size, since a handshake message may be cut anywhere,
-//! and none is kept: a session ticket is passed over.
+//! and no message is kept: a session ticket is passed over.
 //!
 //! Source: RFC 8446 §4 (Handshake), §4.6, §6; RFC 5246 §7.2, §7.4.1.1.
 
@@ -20,10 +20,10 @@ const HELLO_REQUEST: u8 = 0;
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
 
-/// What a peer may say beside content in a connection's life: a ticket has 64 KiB at most.
+/// What a peer may say between its content in a connection's life: a ticket has 64 KiB at most.
 const SAID_BYTES_MAX: u32 = 1 << 20;
 
-/// What the peer has said beside content.
+/// What the peer has said between its content.
 #[derive(Debug)]
 pub(super) struct Inbound {
     version: Version,
@@ -44,7 +44,7 @@ impl Inbound {
         Self { version, is_ended: false, level: None, header: Vec::new(), skipped: 0, said: 0 }
     }
 
-    /// Takes bytes of a record that is no content, as many as came.
+    /// Takes bytes of a record that is not content, as many as came.
     pub(super) fn take(&mut self, kind: u8, bytes: &[u8]) -> Result<(), TlsError> {
         self.said = self.said.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         if self.said > SAID_BYTES_MAX {

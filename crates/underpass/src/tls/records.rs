@@ -1,45 +1,29 @@
-//! What stopped a call on a TLS socket: the record that is next, if it is no content.
-//!
-//! splice(2) answers `EINVAL` there and read(2) `EIO`; and 0 stands for an end without close_notify
-//! as well as for records of no content, which recvmsg(2) tells apart by a type: at the end there
-//! is none.
-//!
-//! Source: Documentation/networking/tls.rst, "Receiving TLS control messages".
+//! Who makes and reads a connection's records; no call here waits.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
-use underpass_sys::tls::{self, CONTENT, Version};
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use super::error::TlsError;
-use super::inbound::Inbound;
+use super::kernel::Kernel;
+use super::user_space::UserSpace;
 use crate::error::ErrorKind;
 
-/// What a connection's peer has said beside content; one for the connection, whoever reads it.
+/// The records of a connection, shared by its stream and its transfers.
 #[derive(Debug, Clone)]
-pub(crate) struct Records(Arc<Mutex<Inbound>>);
-
-/// What is next on the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Content, of which there may be none.
-    Content,
-    /// Something that was no content, and has been taken.
-    Passed,
-    /// Nothing yet.
-    Nothing,
-    /// The end that the peer declared.
-    End,
+pub(crate) enum Records {
+    Kernel(Kernel),
+    UserSpace(UserSpace),
 }
 
-/// Why nothing more comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a call did nothing.
+#[derive(Debug)]
 pub(super) enum Halt {
     Tls(TlsError),
     Call(Errno),
+    Rustls(rustls::Error),
 }
 
 impl From<TlsError> for Halt {
@@ -48,100 +32,140 @@ impl From<TlsError> for Halt {
     }
 }
 
+impl From<Errno> for Halt {
+    fn from(errno: Errno) -> Self {
+        Self::Call(errno)
+    }
+}
+
+impl From<rustls::Error> for Halt {
+    fn from(error: rustls::Error) -> Self {
+        if let rustls::Error::AlertReceived(alert) = error {
+            return Self::Tls(TlsError::Alert(alert.into()));
+        }
+        Self::Rustls(error)
+    }
+}
+
 impl From<Halt> for io::Error {
-    fn from(broken: Halt) -> Self {
-        match broken {
+    fn from(halt: Halt) -> Self {
+        match halt {
             Halt::Tls(error) => error.into(),
             Halt::Call(errno) => errno.into(),
+            Halt::Rustls(error) => Self::new(io::ErrorKind::InvalidData, error),
         }
     }
 }
 
 impl Records {
-    pub(super) fn new(version: Version) -> Self {
-        Self(Arc::new(Mutex::new(Inbound::new(version))))
+    pub(crate) const fn is_in_kernel(&self) -> bool {
+        matches!(self, Self::Kernel(_))
     }
 
-    fn inbound(&self) -> MutexGuard<'_, Inbound> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the peer has said that no content follows.
+    /// Whether the peer has said that no content follows, as far as the kernel cannot know.
     pub(crate) fn is_ended(&self) -> bool {
-        self.inbound().is_ended
+        match self {
+            Self::Kernel(kernel) => kernel.is_ended(),
+            Self::UserSpace(_) => false,
+        }
     }
 
-    /// The answer that a stream of content alone would have given.
+    /// Whether content can be received although the socket has nothing to read.
+    pub(crate) fn has_content(&self) -> bool {
+        match self {
+            Self::Kernel(_) => false,
+            Self::UserSpace(rustls) => rustls.has_content(),
+        }
+    }
+
+    /// [`Self::receive`] as a read(2) of a transfer; [`Self::past`] knows what is behind its errno.
+    pub(crate) fn read(&self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<u64, Errno> {
+        match self {
+            Self::Kernel(kernel) if kernel.is_ended() => Ok(0),
+            Self::Kernel(_) => rustix::io::read(socket, into).map(|n| n as u64),
+            Self::UserSpace(rustls) => rustls.read(socket, into),
+        }
+    }
+
+    /// [`Self::send`] in the same way.
+    pub(crate) fn write(
+        &self,
+        socket: BorrowedFd<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Result<u64, Errno> {
+        match self {
+            Self::Kernel(_) => rustix::io::writev(socket, slices).map(|n| n as u64),
+            Self::UserSpace(rustls) => rustls.write(socket, slices),
+        }
+    }
+
+    /// [`Self::flush`] in the same way.
+    pub(crate) fn finish(&self, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        match self {
+            Self::Kernel(_) => Ok(()),
+            Self::UserSpace(rustls) => rustls.finish(socket),
+        }
+    }
+
+    /// The answer that a stream of content alone would have given to a call.
     pub(crate) fn past(
         &self,
         socket: BorrowedFd<'_>,
         answer: Result<u64, Errno>,
     ) -> Result<Result<u64, Errno>, ErrorKind> {
-        if !matches!(answer, Ok(0) | Err(Errno::INVAL | Errno::IO)) {
-            return Ok(answer);
-        }
-        match self.turn(socket) {
-            // Behind a record without content.
-            Ok(Turn::Content) if answer == Ok(0) => Ok(Err(Errno::INTR)),
-            Ok(Turn::Content) => Ok(answer),
-            Ok(Turn::Passed) => Ok(Err(Errno::INTR)),
-            Ok(Turn::Nothing) => Ok(Err(Errno::AGAIN)),
-            Ok(Turn::End) => Ok(Ok(0)),
-            Err(Halt::Tls(error)) => Err(ErrorKind::Tls(error)),
-            Err(Halt::Call(errno)) => Ok(Err(errno)),
+        match self {
+            Self::Kernel(kernel) => kernel.past(socket, answer),
+            Self::UserSpace(rustls) => rustls.past(answer),
         }
     }
 
-    /// Takes the next record if it is not content.
-    pub(super) fn turn(&self, socket: BorrowedFd<'_>) -> Result<Turn, Halt> {
-        if self.is_ended() {
-            return Ok(Turn::End);
-        }
-        match tls::receive(socket, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Err(Errno::AGAIN) => return Ok(Turn::Nothing),
-            Err(Errno::INTR) => return Ok(Turn::Passed),
-            Err(errno) => return Err(Halt::Call(errno)),
-            Ok(seen) => match Given::of(seen)? {
-                Given::Content(_) | Given::Empty => return Ok(Turn::Content),
-                Given::Other(..) => {}
-            },
-        }
-        let mut bytes = [0; 4096];
-        match tls::receive(socket, &mut bytes, RecvFlags::DONTWAIT) {
-            Err(Errno::INTR) => Ok(Turn::Passed),
-            Err(errno) => Err(Halt::Call(errno)),
-            Ok((n, kind)) => {
-                self.take(kind.unwrap_or(CONTENT), &bytes[..n])?;
-                Ok(if self.is_ended() { Turn::End } else { Turn::Passed })
-            }
+    /// Content, or 0 at the peer's close_notify.
+    pub(super) fn receive(&self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Halt> {
+        match self {
+            Self::Kernel(kernel) => kernel.receive(socket, into),
+            Self::UserSpace(rustls) => rustls.receive(socket, into),
         }
     }
 
-    /// Takes bytes that are no content.
-    pub(super) fn take(&self, kind: u8, bytes: &[u8]) -> Result<(), TlsError> {
-        self.inbound().take(kind, bytes)
+    /// Content that [`Self::receive`] will take: some of it, or all there is.
+    pub(super) fn peek(&self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Halt> {
+        match self {
+            Self::Kernel(kernel) => kernel.peek(socket, into),
+            Self::UserSpace(rustls) => rustls.peek(socket, into),
+        }
     }
-}
 
-/// What recvmsg(2) gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Given {
-    /// So many bytes of content.
-    Content(usize),
-    /// A record of content that has none, behind which something else or the end comes.
-    Empty,
-    /// So many bytes of a record of this type.
-    Other(u8, usize),
-}
+    /// Sends content, as much as there is room for.
+    pub(super) fn send(
+        &self,
+        socket: BorrowedFd<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Result<usize, Halt> {
+        let kernel = match self {
+            Self::Kernel(kernel) => kernel,
+            Self::UserSpace(rustls) => return rustls.send(socket, slices),
+        };
+        kernel.may_send()?;
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let mut nothing = SendAncillaryBuffer::default();
+        let n = rustix::net::sendmsg(socket, slices, &mut nothing, flags)?;
+        kernel.note_sent(n);
+        Ok(n)
+    }
 
-impl Given {
-    pub(super) fn of((n, kind): (usize, Option<u8>)) -> Result<Self, TlsError> {
-        match (n, kind) {
-            (0, None) => Err(TlsError::CutShort),
-            (0, Some(CONTENT)) => Ok(Self::Empty),
-            (0, Some(kind)) => Err(TlsError::Record(kind)),
-            (n, None | Some(CONTENT)) => Ok(Self::Content(n)),
-            (n, Some(kind)) => Ok(Self::Other(kind, n)),
+    /// Gives the socket what [`Self::send`] took and the socket did not.
+    pub(super) fn flush(&self, socket: BorrowedFd<'_>) -> Result<(), Halt> {
+        match self {
+            Self::Kernel(_) => Ok(()),
+            Self::UserSpace(rustls) => Ok(rustls.finish(socket)?),
+        }
+    }
+
+    /// Tells the peer that no more content comes.
+    pub(super) fn close_notify(&self, socket: BorrowedFd<'_>) -> Result<(), Halt> {
+        match self {
+            Self::Kernel(kernel) => kernel.close_notify(socket),
+            Self::UserSpace(rustls) => rustls.close_notify(socket),
         }
     }
 }

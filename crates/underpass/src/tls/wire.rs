@@ -10,9 +10,12 @@ use underpass_sys::tls::{self, CONTENT, Direction, Keys, Version};
 use underpass_testkit::require;
 use underpass_testkit::skip::Capability::KernelTls;
 
-use super::TlsStream;
+use super::handshake::{Negotiated, Secured};
 use super::inbound::ALERT;
-use crate::{Error, ErrorKind, Method, Policy, Sink, Source, TlsError, Transfer};
+use super::kernel::Kernel;
+use super::records::Records;
+use super::{BlockingTlsStream, TlsError};
+use crate::{Error, ErrorKind, Method, Policy, Sink, Transfer};
 
 const HANDSHAKE: u8 = 22;
 const CLOSE: &[u8] = &[1, 0];
@@ -46,7 +49,7 @@ impl Peer {
     }
 }
 
-fn connected() -> (TlsStream<TcpStream>, Peer) {
+fn connected() -> (BlockingTlsStream<TcpStream>, Peer) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let peer = listener.accept().unwrap().0;
@@ -54,14 +57,23 @@ fn connected() -> (TlsStream<TcpStream>, Peer) {
     let keys = Keys::Aes128Gcm { key: [7; 16], iv: [9; 12] };
     tls::set_keys(socket.as_fd(), Direction::Receive, Version::Tls13, &keys, 0).unwrap();
     let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[7; 16]).unwrap());
-    (TlsStream::new(socket, Version::Tls13), Peer { socket: peer, key, sequence: 0 })
+    let negotiated = Negotiated {
+        version: None,
+        cipher_suite: None,
+        alpn: None,
+        peer_certificates: None,
+        server_name: None,
+    };
+    let records = Records::Kernel(Kernel::new(Version::Tls13));
+    let secured = Secured { records, negotiated, unavailable: None };
+    (BlockingTlsStream::new(socket, secured), Peer { socket: peer, key, sequence: 0 })
 }
 
 /// What a transfer by this method brings, and how it ends.
-fn received(stream: &TlsStream<TcpStream>, method: Method) -> (Vec<u8>, Option<Error>) {
+fn received(stream: &BlockingTlsStream<TcpStream>, method: Method) -> (Vec<u8>, Option<Error>) {
     let to = tempfile::NamedTempFile::new().unwrap();
     let mut transfer =
-        Transfer::new(Source::tls(stream), Sink::file(&to, 0)).policy(Policy::Only(method));
+        Transfer::new(stream.source(), Sink::file(&to, 0)).policy(Policy::Only(method));
     let error = transfer.run().err();
     drop(transfer);
     (std::fs::read(to.path()).unwrap(), error)
@@ -142,7 +154,7 @@ fn what_a_peer_says_instead_of_content_is_an_error_that_names_it() {
             peer.send(CONTENT, b"abc");
             peer.send(kind, content);
             let to = tempfile::tempfile().unwrap();
-            let source = Source::tls(&stream).take(3);
+            let source = stream.source().take(3);
             assert_eq!(Transfer::new(source, Sink::file(&to, 0)).run(), Ok(3));
         }
     }
@@ -183,7 +195,7 @@ fn an_end_before_the_promised_length_is_truncation() {
     peer.send(CONTENT, b"abc");
     peer.send(ALERT, CLOSE);
     let to = tempfile::tempfile().unwrap();
-    let source = Source::tls(&stream).take(10);
+    let source = stream.source().take(10);
     let error = Transfer::new(source, Sink::file(&to, 0)).run().unwrap_err();
     assert_eq!((error.kind, error.moved), (ErrorKind::Truncated { missing: 7 }, 3));
 }

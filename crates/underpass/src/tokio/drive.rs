@@ -93,7 +93,7 @@ impl Transfer<'_> {
 
     /// A socket or pipe that tokio does not watch.
     fn unwatched_side(&self) -> Option<Side> {
-        let blocks = |kind| matches!(kind, Kind::Socket | Kind::Pipe);
+        let blocks = |kind| matches!(kind, Kind::Socket | Kind::Pipe | Kind::Tls);
         let kinds = self.state.pieces.iter().map(Piece::kind).filter(|&kind| kind != Kind::Memory);
         let mut sources = self.sources.iter().skip(self.state.sources_done).zip(kinds);
         if sources.any(|(end, kind)| blocks(kind) && end.readiness.is_none()) {

@@ -31,6 +31,7 @@ use crate::ring::Ring;
 use crate::sink::Outlet;
 use crate::source::Piece;
 use crate::stability::Stability;
+use crate::tls::Records;
 use crate::transfer::Step;
 use crate::zero_copy::ZeroCopy;
 
@@ -66,7 +67,7 @@ struct Front {
     progress: Progress,
     /// Offset in the file of the next byte to take.
     at: Option<u64>,
-    /// A socket whose records the kernel decrypts.
+    /// A TLS connection.
     is_tls: bool,
 }
 
@@ -131,7 +132,7 @@ impl TransferState {
     /// Stands in for a state that is away.
     #[cfg(feature = "tokio")]
     pub(crate) fn placeholder() -> Self {
-        let nowhere = Outlet { kind: Kind::Other, at: 0 };
+        let nowhere = Outlet { kind: Kind::Other, at: 0, records: None };
         Self::new(Piece::Memory(bytes::Bytes::new()), nowhere)
     }
 
@@ -151,7 +152,7 @@ impl TransferState {
         if self.plan.is_none() {
             self.open(ends)?;
         }
-        let Some(act) = self.act() else { return Ok(Step::Done) };
+        let Some(act) = self.act() else { return self.finish(ends) };
         let front = self.front();
         let mut max = quantum(self.method());
         if let (Some(front), Some(source)) = (front, ends.source) {
@@ -167,7 +168,19 @@ impl TransferState {
             return self.emptied(answer);
         }
         let answer = self.past_records(call, answer, ends).map_err(|kind| self.error(kind))?;
-        self.account(call, answer, ends)
+        let step = self.account(call, answer, ends)?;
+        if step == Step::Done { self.finish(ends) } else { Ok(step) }
+    }
+
+    /// Waits until the socket has the records that were made of the last bytes.
+    fn finish(&self, ends: Ends<'_>) -> Result<Step, Error> {
+        let Some(records) = &self.outlet.records else { return Ok(Step::Done) };
+        match records.finish(ends.sink) {
+            Ok(()) => Ok(Step::Done),
+            Err(Errno::AGAIN) => Ok(Step::Wait(Side::Sink)),
+            Err(Errno::INTR) => Ok(Step::Moved(0)),
+            Err(errno) => Err(self.error(ErrorKind::Io(errno))),
+        }
     }
 
     /// Which end the next call may have to wait for; `None` for a regular file.
@@ -177,6 +190,8 @@ impl TransferState {
         let sink = (self.outlet.kind != Kind::File).then_some(Side::Sink);
         match self.act()? {
             Act::Gather | Act::DrainPipe => sink,
+            // What rustls has decrypted no event on the socket announces.
+            Act::Read if self.records().is_some_and(Records::has_content) => None,
             Act::Read | Act::FillPipe => source,
             Act::Through => source.or(sink),
             Act::EmptyPipe => None,

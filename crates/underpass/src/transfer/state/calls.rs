@@ -124,7 +124,8 @@ impl TransferState {
         };
         let left = front.progress.left();
         let max = max.min(left);
-        let is_ended = self.records().is_some_and(Records::is_ended);
+        let records = self.records().cloned();
+        let is_ended = records.as_ref().is_some_and(Records::is_ended);
         match act {
             Act::Gather => self.send_memory(ends.sink),
             Act::Read => {
@@ -132,7 +133,10 @@ impl TransferState {
                 let from = front.at.or(to).unwrap_or(0);
                 let room = self.buffer.room(from, to, max);
                 let own = room.len() as u64;
-                let answer = if is_ended { Ok(0) } else { copy::fill(source, front.at, room) };
+                let answer = match &records {
+                    Some(records) => records.read(source, room),
+                    None => copy::fill(source, front.at, room),
+                };
                 (call(Leg::In, Side::Source, own), answer)
             }
             Act::EmptyPipe => {
@@ -198,7 +202,7 @@ impl TransferState {
             Method::Clone => clone::through(source, at, sink, self.outlet.at, max),
             Method::MmapWrite => {
                 let part = Window::part(&mut self.window, source, at, left, max)?;
-                mmap_write::through(part, sink, self.outlet, more)
+                mmap_write::through(part, sink, &self.outlet, more)
             }
             Method::ZeroCopySend => {
                 self.ready_zero_copy(sink)?;
@@ -264,7 +268,7 @@ impl TransferState {
             .front()
             .is_some_and(|f| f.progress.left() == 0 && f.progress.buffered() == buffered);
         let gathered = Gathered::new(&self.pieces, self.buffer.bytes(), all_of_it);
-        let answer = gathered.send(sink, self.outlet);
+        let answer = gathered.send(sink, &self.outlet);
         let Gathered { ahead, own, .. } = gathered;
         let leg = Leg::Out;
         (Call { method: Method::Copy, leg, blocked: Side::Sink, ahead, own }, answer)
@@ -299,8 +303,8 @@ impl TransferState {
         }
     }
 
-    /// What the TLS source in front has said beside content.
-    fn records(&self) -> Option<&Records> {
+    /// Those of the TLS connection in front.
+    pub(super) fn records(&self) -> Option<&Records> {
         match self.pieces.get(self.front()?.index)? {
             Piece::Stream { records, .. } => records.as_ref(),
             Piece::Memory(_) | Piece::File { .. } => None,
@@ -316,6 +320,10 @@ impl TransferState {
     ) -> Result<Result<u64, Errno>, ErrorKind> {
         match (call.leg, self.records(), ends.source) {
             (Leg::In, Some(records), Some(source)) => records.past(source, answer),
+            (Leg::Out, _, _) => match &self.outlet.records {
+                Some(records) => records.past(ends.sink, answer),
+                None => Ok(answer),
+            },
             _ => Ok(answer),
         }
     }

@@ -1,0 +1,201 @@
+//! Records that rustls makes and reads, over a socket that no call here waits for.
+//!
+//! Source: RFC 8446 §6.1; recv(2) and send(2), `MSG_DONTWAIT`.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustls::Connection;
+
+use super::error::TlsError;
+use super::records::Halt;
+use crate::error::ErrorKind;
+
+/// A connection's state, shared by its stream and its transfers.
+#[derive(Debug, Clone)]
+pub(crate) struct UserSpace(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    connection: Connection,
+    /// Content that was peeked at.
+    peeked: Vec<u8>,
+    /// The peer's close_notify came, and all before it was taken.
+    is_over: bool,
+    /// What stands behind the `EIO` that a transfer got.
+    failure: Option<TlsError>,
+}
+
+impl UserSpace {
+    pub(super) fn new(connection: Connection) -> Self {
+        let (peeked, is_over, failure) = (Vec::new(), false, None);
+        Self(Arc::new(Mutex::new(State { connection, peeked, is_over, failure })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn receive(&self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Halt> {
+        let mut state = self.state();
+        if state.peeked.is_empty() {
+            return state.take(socket, into);
+        }
+        let n = state.peeked.len().min(into.len());
+        into[..n].copy_from_slice(&state.peeked[..n]);
+        state.peeked.drain(..n);
+        Ok(n)
+    }
+
+    pub(super) fn peek(&self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Halt> {
+        let mut state = self.state();
+        let known = state.peeked.len().min(into.len());
+        into[..known].copy_from_slice(&state.peeked[..known]);
+        let mut seen = known;
+        while seen < into.len() {
+            match state.take(socket, &mut into[seen..]) {
+                Ok(0) => break,
+                Ok(n) => {
+                    state.peeked.extend_from_slice(&into[seen..seen + n]);
+                    seen += n;
+                }
+                // What it stands for comes again with the next call.
+                Err(_) if seen > 0 => break,
+                Err(halt) => return Err(halt),
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Takes what there is room for; [`Self::flush`] sends what the socket did not take at once.
+    pub(super) fn send(
+        &self,
+        socket: BorrowedFd<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Result<usize, Halt> {
+        let mut state = self.state();
+        state.flush(socket)?;
+        let n = state.connection.writer().write_vectored(slices).map_err(|e| errno_of(&e))?;
+        match state.flush(socket) {
+            Err(Errno::AGAIN) => Ok(n),
+            flushed => Ok(flushed.map(|()| n)?),
+        }
+    }
+
+    pub(super) fn finish(&self, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.state().flush(socket)
+    }
+
+    /// Whether [`Self::receive`] answers without the socket.
+    pub(super) fn has_content(&self) -> bool {
+        let mut state = self.state();
+        let processed = state.connection.process_new_packets();
+        let is_decrypted = processed.is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
+        is_decrypted || state.is_over || !state.peeked.is_empty()
+    }
+
+    pub(super) fn close_notify(&self, socket: BorrowedFd<'_>) -> Result<(), Halt> {
+        let mut state = self.state();
+        state.connection.send_close_notify();
+        Ok(state.flush(socket)?)
+    }
+
+    /// [`Self::receive`] as a system call would have answered; [`Self::past`] has the reason of an
+    /// `EIO`.
+    pub(super) fn read(&self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<u64, Errno> {
+        self.receive(socket, into).map(|n| n as u64).map_err(|halt| self.keep(halt))
+    }
+
+    /// [`Self::send`] in the same way.
+    pub(super) fn write(
+        &self,
+        socket: BorrowedFd<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Result<u64, Errno> {
+        self.send(socket, slices).map(|n| n as u64).map_err(|halt| self.keep(halt))
+    }
+
+    fn keep(&self, halt: Halt) -> Errno {
+        let failure = match halt {
+            Halt::Call(errno) => return errno,
+            Halt::Rustls(rustls::Error::DecryptError) => return Errno::BADMSG,
+            Halt::Tls(error) => error,
+            Halt::Rustls(_) => TlsError::Protocol,
+        };
+        self.state().failure = Some(failure);
+        Errno::IO
+    }
+
+    pub(super) fn past(&self, answer: Result<u64, Errno>) -> Result<Result<u64, Errno>, ErrorKind> {
+        match (answer, self.state().failure) {
+            (Err(Errno::IO), Some(failure)) => Err(ErrorKind::Tls(failure)),
+            _ => Ok(answer),
+        }
+    }
+}
+
+impl State {
+    /// Takes content, of records that are here or come now.
+    fn take(&mut self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Halt> {
+        loop {
+            match self.connection.reader().read(into) {
+                Ok(n) => {
+                    self.is_over = n == 0 && !into.is_empty();
+                    return Ok(n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // So rustls calls an end without close_notify.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(TlsError::CutShort.into());
+                }
+                Err(error) => return Err(errno_of(&error).into()),
+            }
+            self.connection.read_tls(&mut Wire(socket)).map_err(|e| errno_of(&e))?;
+            let processed = self.connection.process_new_packets();
+            // An alert, or the answer to a KeyUpdate: if there is no room it goes with what is
+            // sent next.
+            let (Ok(()) | Err(_)) = self.flush(socket);
+            processed.map_err(Halt::from)?;
+        }
+    }
+
+    fn flush(&mut self, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut Wire(socket)).map_err(|e| errno_of(&e))?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// A socket that is read and written without waiting.
+#[derive(Debug)]
+pub(super) struct Wire<'s>(pub(super) BorrowedFd<'s>);
+
+impl Read for Wire<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::net::recv(self.0, into, RecvFlags::DONTWAIT)?.0)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let mut nothing = SendAncillaryBuffer::default();
+        Ok(rustix::net::sendmsg(self.0, slices, &mut nothing, flags)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
