@@ -1,22 +1,20 @@
 //! The virtual machine, and what it says on its console.
 //!
 //! qemu's translation has been seen to stand still as a whole: no process of the guest, no timer
-//! and no watchdog of its kernel went on. A test that hangs looks otherwise, so process 1 gives a
-//! sign of life all the while; a machine that gives none is started anew.
+//! and no watchdog of its kernel ran. So process 1 gives a sign of life all the while, and a machine
+//! that gives none is started anew. One that does may take as long as it likes, for the host may be
+//! busy: a test that stands still is noticed within, by what its binary has got done.
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// From power-on to the last test. Translation is some ten times slower than the machine.
-const TIME_MAX: Duration = Duration::from_secs(20 * 60);
-
 /// `init.sh` gives a sign of life every 15 s.
-const SILENCE_MAX: Duration = Duration::from_secs(150);
+const SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// Machines that are started before it is given up.
 const STARTS_MAX: u32 = 2;
@@ -41,21 +39,18 @@ enum End {
     Off,
     /// It said nothing for too long.
     Silent,
-    /// It was still at work when the time was up.
-    Late,
 }
 
 /// Runs a guest to its end and returns what it wrote to its console.
 ///
 /// # Errors
 ///
-/// If there is no qemu, if the time is up, or if one machine after the other stands still.
+/// If there is no qemu, or if one machine after the other stands still.
 pub(super) fn run(kernel: &Path, archive: &Path, disk: &Path) -> Result<Vec<String>> {
     for _ in 0..STARTS_MAX {
         let (said, end) = boot(kernel, archive, disk)?;
         match end {
             End::Off => return Ok(said),
-            End::Late => bail!("the guest was not done after {} s", TIME_MAX.as_secs()),
             End::Silent => println!("guest: it gave no sign of life for {SILENCE_MAX:?}"),
         }
     }
@@ -89,7 +84,7 @@ fn boot(kernel: &Path, archive: &Path, disk: &Path) -> Result<(Vec<String>, End)
         }
     });
     let mut said = Vec::new();
-    let end = listen(&lines, (SILENCE_MAX, TIME_MAX), &mut |line| {
+    let end = listen(&lines, SILENCE_MAX, &mut |line| {
         writeln!(std::io::stdout(), "{line}")?;
         said.push(line);
         Ok(())
@@ -100,17 +95,14 @@ fn boot(kernel: &Path, archive: &Path, disk: &Path) -> Result<(Vec<String>, End)
 /// Hears a machine out, apart from its signs of life.
 fn listen(
     lines: &Receiver<String>,
-    (silence, time): (Duration, Duration),
+    silence: Duration,
     hear: &mut dyn FnMut(String) -> Result<()>,
 ) -> Result<End> {
-    let end = Instant::now() + time;
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match lines.recv_timeout(left.min(silence)) {
+        match lines.recv_timeout(silence) {
             Ok(line) if line == SIGN_OF_LIFE => {}
             Ok(line) => hear(line)?,
             Err(RecvTimeoutError::Disconnected) => return Ok(End::Off),
-            Err(RecvTimeoutError::Timeout) if left <= silence => return Ok(End::Late),
             Err(RecvTimeoutError::Timeout) => return Ok(End::Silent),
         }
     }
@@ -133,10 +125,9 @@ mod tests {
             said.push(line);
             Ok(())
         };
-        assert_eq!(listen(&lines, (instant, hour), &mut heard).unwrap(), End::Silent);
-        assert_eq!(listen(&lines, (hour, instant), &mut heard).unwrap(), End::Late);
+        assert_eq!(listen(&lines, instant, &mut heard).unwrap(), End::Silent);
         drop(sender);
-        assert_eq!(listen(&lines, (hour, hour), &mut heard).unwrap(), End::Off);
+        assert_eq!(listen(&lines, hour, &mut heard).unwrap(), End::Off);
         assert_eq!(said, ["a", "b"]);
     }
 }

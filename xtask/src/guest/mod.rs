@@ -73,7 +73,7 @@ impl Options {
 ///
 /// # Errors
 ///
-/// If a test fails, none ran, the time is up, or the skipped tests are not the expected ones.
+/// If a test fails, none ran, or the skipped tests are not the expected ones.
 pub(crate) fn run(options: &Options) -> Result<Tally> {
     let packages = options.packages()?;
     let dir = workspace::target_dir()?.join("guest");

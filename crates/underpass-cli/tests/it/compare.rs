@@ -313,7 +313,38 @@ fn devices() -> Vec<String> {
     names(Path::new("/sys/class/net"))
 }
 
-/// Ends a comparison as soon as `is_under_way`, and looks for what it left.
+/// Whether a process stands still, all its threads, after `SIGSTOP`; `None` if it has ended.
+fn stands_still(process: u32) -> Option<bool> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    let stats = threads.flatten().map(|thread| std::fs::read_to_string(thread.path().join("stat")));
+    let stats: Vec<String> = stats.filter_map(Result::ok).collect();
+    let is_over = stats.iter().any(|stat| stat.contains(") Z "));
+    (!is_over).then(|| stats.iter().all(|stat| stat.contains(") T ")))
+}
+
+/// Stops a comparison where `is_under_way`: what is seen of one that runs may be over by the time
+/// that a signal comes.
+fn stopped(child: &Child, is_under_way: &dyn Fn(&Child) -> bool) {
+    let pid = Pid::from_child(child);
+    let begun = wait::until(Duration::from_secs(60), || {
+        assert!(!has_ended(child.id()), "it was over before it was seen under way");
+        if !is_under_way(child) {
+            return None;
+        }
+        kill_process(pid, Signal::STOP).unwrap();
+        let still = || stands_still(child.id()).map_or(Some(false), |still| still.then_some(true));
+        let is_there = wait::until(Duration::from_secs(60), still).expect("SIGSTOP stops it");
+        assert!(is_there, "it was over before it was seen under way");
+        if is_under_way(child) {
+            return Some(());
+        }
+        kill_process(pid, Signal::CONT).unwrap();
+        None
+    });
+    assert!(begun.is_some(), "it never came so far");
+}
+
+/// Ends a comparison that `is_under_way`, and looks for what it left.
 fn interrupted(arguments: &[&str], signal: Signal, is_under_way: &dyn Fn(&Child) -> bool) {
     let (directory, before) = (directory(), devices());
     let mut child = compare(directory.path())
@@ -322,10 +353,10 @@ fn interrupted(arguments: &[&str], signal: Signal, is_under_way: &dyn Fn(&Child)
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let begun = wait::until(Duration::from_secs(60), || is_under_way(&child).then_some(()));
-    assert!(begun.is_some(), "{arguments:?} never came so far");
+    stopped(&child, is_under_way);
     let workers = descendants(child.id());
     kill_process(Pid::from_child(&child), signal).unwrap();
+    kill_process(Pid::from_child(&child), Signal::CONT).unwrap();
     let status = child.wait().unwrap();
     assert!(!status.success(), "{status}");
     let gone = wait::until(Duration::from_secs(20), || {
@@ -343,7 +374,9 @@ fn an_interrupted_comparison_leaves_no_process_file_device_or_group() {
     require!(Root);
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
         let runs = |child: &Child| descendants(child.id()).len() >= 2;
-        let over = ["data", "--over", "veth", "--pairs", "file-tcp", "--html", "page.html"];
+        // More runs than can be over before it is seen.
+        let html = ["--pairs", "file-tcp", "--html", "page.html"];
+        let over = [&["data", "--over", "veth", "--repeats", "1000"][..], &html].concat();
         interrupted(&over, signal, &runs);
         let has_group = |child: &Child| !groups(child.id()).is_empty();
         let claims = ["--claims", "--pairs", "file-eyes", "--size", "64KiB", "--repeats", "1"];
