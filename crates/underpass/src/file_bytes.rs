@@ -252,7 +252,7 @@ impl FileBytes {
     }
 
     /// The file's size now.
-    fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         let stat = rustix::fs::fstat(self.file());
         stat.ok().and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(u64::MAX)
     }
@@ -275,13 +275,16 @@ impl FileBytes {
     /// what is kept with it, such as a length or an entity-tag, is to be made anew.
     #[must_use]
     pub fn has_changed(&self) -> bool {
-        let is_noted =
-            Note::of(&self.region).is_some_and(|note| note.has_changed.load(Ordering::Relaxed));
+        let is_noted = self.note().is_some_and(|note| note.has_changed.load(Ordering::Relaxed));
         is_noted || self.region.broken_at().is_some()
     }
 
+    pub(crate) fn note(&self) -> Option<&Note> {
+        Note::of(&self.region)
+    }
+
     pub(crate) fn note_change(&self) {
-        if let Some(note) = Note::of(&self.region) {
+        if let Some(note) = self.note() {
             note.note_change();
         }
     }

@@ -50,6 +50,7 @@ mod error;
 mod file_bytes;
 mod file_bytes_mut;
 mod file_cache;
+mod frames;
 mod kind;
 mod ledger;
 mod limits;
@@ -81,6 +82,7 @@ pub use error::{Error, ErrorKind};
 pub use file_bytes::{Broken, FileBytes, MapError};
 pub use file_bytes_mut::{FileBytesMut, StoreError};
 pub use file_cache::FileCache;
+pub use frames::{Cold, Frames};
 pub use kind::Kind;
 pub use ledger::{Fallback, Ledger, Side, Tally};
 pub use limits::COPY_MAX_BYTES;
@@ -94,6 +96,7 @@ pub use source::Source;
 pub use stability::{Stability, UnknownStability};
 #[cfg(feature = "tokio")]
 pub use tokio::{
+    copy_stream::CopyStream,
     flow::Flow,
     jobs::{copy_bidirectional, receive_file, send_file},
     listener::{Listener, ListeningSocket},

@@ -100,6 +100,26 @@ pub(crate) fn attempt(
     }
 }
 
+/// Gives `f` the front of `slices` as memory: ordinary slices as they are, the contents of the
+/// first file-backed one behind them. `Ok(Err)` if those must be fetched from the disk first.
+///
+/// # Errors
+///
+/// That the file cannot be read, or that its stability policy does not vouch for it any more.
+#[cfg(feature = "tokio")]
+pub(crate) fn with_memory<R>(
+    slices: &[IoSlice<'_>],
+    gate: &Gate,
+    f: impl FnOnce(&[IoSlice<'_>]) -> R,
+) -> Result<Result<R, ColdBytes>, Error> {
+    let slices = &slices[..slices.len().min(SLICES_MAX)];
+    let (head, piece) = split(slices);
+    match piece {
+        Some(piece) => piece.with_memory(head, gate, f),
+        None => Ok(Ok(f(head))),
+    }
+}
+
 /// The ordinary slices at the front, and the file-backed one after them.
 fn split<'s, 'b>(slices: &'s [IoSlice<'b>]) -> (&'s [IoSlice<'b>], Option<Piece<'s>>) {
     for (index, bytes) in slices.iter().enumerate() {
@@ -138,22 +158,38 @@ impl Piece<'_> {
         head: &[IoSlice<'_>],
         gate: &Gate,
     ) -> io::Result<Attempt> {
+        let sent = self.with_memory(head, gate, |memory| {
+            let staged = memory.last().map_or(0, |staged| staged.len());
+            let is_last = staged == self.bytes.len();
+            send(socket, memory, if is_last { SendFlags::empty() } else { SendFlags::MORE })
+        })?;
+        match sent {
+            Ok(sent) => Ok(Attempt::Wrote(sent?)),
+            Err(cold) => Ok(Attempt::Cold(cold)),
+        }
+    }
+
+    /// Reads the piece into the stage and gives `f` what was read, behind `head`.
+    fn with_memory<R>(
+        &self,
+        head: &[IoSlice<'_>],
+        gate: &Gate,
+        f: impl FnOnce(&[IoSlice<'_>]) -> R,
+    ) -> Result<Result<R, ColdBytes>, Error> {
         stage::with(self.file_offset, self.bytes.len(), |staged| {
             let staged = match self.read(staged, gate) {
-                Err(Errno::AGAIN) => return Ok(Attempt::Cold(self.cold())),
-                Err(errno) => return Err(self.failed(Method::Copy, errno).into()),
-                Ok(0) => return Err(self.truncated(Method::Copy).into()),
+                Err(Errno::AGAIN) => return Ok(Err(self.cold())),
+                Err(errno) => return Err(self.failed(Method::Copy, errno)),
+                Ok(0) => return Err(self.truncated(Method::Copy)),
                 Ok(n) => &staged[..n],
             };
-            let is_last = staged.len() == self.bytes.len();
-            if is_last {
+            if staged.len() == self.bytes.len() {
                 self.vouch(Method::Copy)?;
             }
-            let more = if is_last { SendFlags::empty() } else { SendFlags::MORE };
             let mut all = [IoSlice::new(&[]); SLICES_MAX];
             all[..head.len()].copy_from_slice(head);
             all[head.len()] = IoSlice::new(staged);
-            Ok(Attempt::Wrote(send(socket, &all[..=head.len()], more)?))
+            Ok(Ok(f(&all[..=head.len()])))
         })
     }
 

@@ -6,6 +6,7 @@ use bytes::{Buf, BufMut, Bytes};
 use underpass_sys::region::RegionSlice;
 
 use crate::file_bytes::FileBytes;
+use crate::frames::Frames;
 use crate::rope::Rope;
 
 impl FileBytes {
@@ -16,7 +17,8 @@ impl FileBytes {
     ///
     /// A `Bytes` cannot fail. If the file is truncated, or its disk fails, a reader gets zeros
     /// that are not in the file, and learns of it only by asking [`FileBytes::check`] afterwards.
-    /// Where something on the way has to read the bytes, send them another way.
+    /// Where something on the way has to read the bytes, use [`Frames`] as the body, and a
+    /// [`CopyStream`](crate::CopyStream) under TLS in user space.
     ///
     /// # Safety
     ///
@@ -62,6 +64,24 @@ impl FileBytes {
         let (region, range) = self.into_parts();
         // SAFETY: `RegionSlice::new`: the caller promises the same of this function.
         Bytes::from_owner(unsafe { RegionSlice::new(region, range) })
+    }
+
+    /// The piece as an iterator of references of up to 2 MiB each, between which the file is
+    /// checked: for bodies that something may read on their way out. With [`Stability::Copy`] the
+    /// pieces are copies, as of [`into_copied_frames`](Self::into_copied_frames), which is safe.
+    ///
+    /// [`Stability::Copy`]: crate::Stability::Copy
+    ///
+    /// # Safety
+    ///
+    /// As for [`into_bytes`](Self::into_bytes), of each piece. If the file is truncated while a
+    /// piece is read, the reader gets zeros, and then an error instead of the next piece or the
+    /// end.
+    #[must_use]
+    pub unsafe fn into_frames(self) -> Frames {
+        let file = self.clone();
+        // SAFETY: `FileBytes::into_bytes`: the caller promises the same of this function.
+        Frames::of_mapped(file, unsafe { self.into_bytes() })
     }
 }
 

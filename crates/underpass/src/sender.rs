@@ -39,6 +39,7 @@ impl<S: AsFd> Sender<S> {
         self.socket.as_ref().expect("a sender without its socket is gone")
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn socket_mut(&mut self) -> &mut S {
         self.socket.as_mut().expect("a sender without its socket is gone")
     }

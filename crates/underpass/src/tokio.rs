@@ -1,5 +1,7 @@
 //! The engine under tokio.
 
+pub(crate) mod cold_fetch;
+pub(crate) mod copy_stream;
 pub(crate) mod drive;
 pub(crate) mod flow;
 pub(crate) mod jobs;

@@ -2,24 +2,22 @@
 //!
 //! It is an ordinary `AsyncRead + AsyncWrite`, so hyper, axum, tonic and h2 take it for a socket.
 //! It says that it is good at vectored writes, which is what makes hyper queue bodies instead of
-//! copying them. A cold page is fetched on the blocking pool; the worker goes on meanwhile.
+//! copying them. A cold page is fetched on the blocking pool, and the worker does other work.
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::ops::Range;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use ::tokio::net::{TcpStream, UnixStream};
-use ::tokio::task::JoinHandle;
-use rustix::io::Errno;
 
 use crate::limits::TURN_BYTES;
-use crate::outgoing::{Attempt, Gate};
+use crate::outgoing::Attempt;
 use crate::policy::Policy;
 use crate::sender::Sender;
+use crate::tokio::cold_fetch::ColdFetch;
 
 /// A tokio socket that [`Stream`] can write to: [`TcpStream`] or [`UnixStream`].
 pub trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin + sealed::Sealed {
@@ -71,28 +69,15 @@ impl Socket for UnixStream {
 /// under way only warms the page cache.
 pub struct Stream<S: AsFd> {
     sender: Sender<S>,
-    fetch: Fetch,
+    fetch: ColdFetch,
     /// Bytes written since other tasks of the thread last had their turn.
     turn_bytes: u64,
-}
-
-/// Bytes being brought in from the disk.
-enum Fetch {
-    Idle,
-    UnderWay {
-        bytes: Range<usize>,
-        task: JoinHandle<Result<(), Errno>>,
-    },
-    /// Addresses that need no probe, since they were just fetched.
-    Done {
-        bytes: Range<usize>,
-    },
 }
 
 impl<S: Socket> Stream<S> {
     /// Wraps a connected socket. Its options are left alone; see [`Listener`](crate::Listener).
     pub fn new(socket: S) -> Self {
-        Self { sender: Sender::new(socket), fetch: Fetch::Idle, turn_bytes: 0 }
+        Self { sender: Sender::new(socket), fetch: ColdFetch::default(), turn_bytes: 0 }
     }
 
     /// Sets how file-backed slices are sent; `Auto` otherwise.
@@ -123,41 +108,24 @@ impl<S: Socket> Stream<S> {
             return Poll::Pending;
         }
         loop {
-            ready!(self.poll_fetched(cx))?;
+            ready!(self.fetch.poll(cx))?;
             if self.get_ref().poll_write_ready(cx)?.is_pending() {
                 self.turn_bytes = 0;
                 return Poll::Pending;
             }
-            let fetched = match &self.fetch {
-                Fetch::Done { bytes } => bytes.clone(),
-                Fetch::Idle | Fetch::UnderWay { .. } => 0..0,
-            };
-            let gate = Gate::NoWait { fetched };
+            let gate = self.fetch.gate();
             let (socket, writes) = self.sender.split();
             match socket.try_write(|| writes.attempt(socket.as_fd(), slices, &gate)) {
                 Ok(Attempt::Wrote(n)) => {
                     self.turn_bytes += n as u64;
                     return Poll::Ready(Ok(n));
                 }
-                Ok(Attempt::Cold(cold)) => {
-                    let bytes = cold.addresses.clone();
-                    let task = ::tokio::task::spawn_blocking(move || cold.fetch());
-                    self.fetch = Fetch::UnderWay { bytes, task };
-                }
+                Ok(Attempt::Cold(cold)) => self.fetch.start(cold),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-    }
-
-    /// Waits for the fetch under way, if any.
-    fn poll_fetched(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Fetch::UnderWay { bytes, task } = &mut self.fetch else { return Poll::Ready(Ok(())) };
-        let answer = ready!(Pin::new(task).poll(cx));
-        self.fetch = Fetch::Done { bytes: bytes.clone() };
-        // A disk that failed is reported by the call that needs the page, with its position.
-        Poll::Ready(answer.map(|_| ()).map_err(io::Error::other))
     }
 }
 

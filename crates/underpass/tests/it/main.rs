@@ -1,10 +1,13 @@
 //! The engine's tests against the real kernel.
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
+#[cfg(feature = "tokio")]
+mod copy_stream;
 mod file_bytes;
 #[cfg(feature = "tokio")]
 mod flow;
 mod forgery;
+mod frames;
 #[cfg(feature = "tokio")]
 mod stream_faults;
 #[cfg(feature = "tls")]
