@@ -1,6 +1,6 @@
 //! `underpass copy`: flags to a request, a bar on a terminal, one line or one JSON object a copy.
 //!
-//! Exit codes are exact: a copy that a signal ended is told from one that failed.
+//! Exit codes are exact: a copy that a signal ended has another one than a copy that failed.
 
 mod arguments;
 
@@ -18,18 +18,18 @@ pub(crate) use arguments::CopyArguments;
 
 use crate::exit::{Ended, say, with_remedy};
 
-/// Copies, once or for each peer that comes.
+/// Copies, once or for each peer that connects.
 ///
 /// # Errors
 ///
 /// Those of the copy, with what to do about them; [`Ended`] after a signal.
 pub(crate) fn run(wanted: CopyArguments) -> anyhow::Result<()> {
     if wanted.keep_listening && !wanted.is_listening() {
-        bail!("--keep-listening needs an end that listens: tcp-listen://… or unix-listen://…");
+        bail!("--keep-listening needs an end that listens; give tcp-listen://… or unix-listen://…");
     }
-    // Before anything else is opened, which would get a number that is free.
+    // Before anything else is opened, since that would get the free number.
     if let Some(number) = wanted.closed_descriptor() {
-        bail!("fd:{number} is not open; open it for the program, as a shell does by {number}<FILE");
+        bail!("fd:{number} is not open; open it in the shell, for example with {number}<FILE");
     }
     let interrupt = Interrupt::catch()?;
     let mut screen = Screen { bar: None, is_quiet: wanted.quiet };
@@ -41,15 +41,15 @@ pub(crate) fn run(wanted: CopyArguments) -> anyhow::Result<()> {
     let answer = session.copy(&mut |event| screen.show(event));
     screen.clear();
     match answer {
-        Ok(report) => tell(&wanted, &report),
-        Err(failure) => Err(tell_failure(&wanted, &failure)?),
+        Ok(report) => print_report(&wanted, &report),
+        Err(failure) => Err(report_failure(&wanted, &failure)?),
     }
 }
 
-/// Copies for each peer, until a signal. An error is one that no further peer can mend: a signal's
-/// that cut a copy short, or standard output's.
+/// Copies for each peer, until a signal. Fails only if a signal cut a copy short or standard output
+/// cannot be written: one peer's failure does not matter to the next.
 fn serve(wanted: &CopyArguments, session: &Session, mut screen: Screen) -> anyhow::Result<()> {
-    // One bar cannot tell of several copies.
+    // One bar cannot show several copies.
     screen.is_quiet |= session.peers_max() > 1;
     let screen = Mutex::new(screen);
     let screen = || screen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,12 +59,12 @@ fn serve(wanted: &CopyArguments, session: &Session, mut screen: Screen) -> anyho
         ControlFlow::Break(())
     };
     session.serve(&|event| screen().show(event), &|answer| {
-        // Held until all is said, so that no two peers' lines mix.
+        // Held until everything is printed, so that the lines of two peers do not mix.
         let mut screen = screen();
         screen.clear();
         let said = match &answer {
-            Ok(report) => tell(wanted, report).map(|()| None),
-            Err(failure) => tell_failure(wanted, failure).map(Some),
+            Ok(report) => print_report(wanted, report).map(|()| None),
+            Err(failure) => report_failure(wanted, failure).map(Some),
         };
         match (said, answer) {
             (Ok(None), _) => ControlFlow::Continue(()),
@@ -81,7 +81,7 @@ fn serve(wanted: &CopyArguments, session: &Session, mut screen: Screen) -> anyho
     }
 }
 
-fn tell(wanted: &CopyArguments, report: &Report) -> anyhow::Result<()> {
+fn print_report(wanted: &CopyArguments, report: &Report) -> anyhow::Result<()> {
     if wanted.json {
         print_json(wanted, &serde_json::to_value(report)?)
     } else {
@@ -97,8 +97,8 @@ fn tell(wanted: &CopyArguments, report: &Report) -> anyhow::Result<()> {
     }
 }
 
-/// The error to end with; as JSON, what arrived is told too.
-fn tell_failure(wanted: &CopyArguments, failure: &Failure) -> anyhow::Result<anyhow::Error> {
+/// The error to end with; with --json, prints what arrived, too.
+fn report_failure(wanted: &CopyArguments, failure: &Failure) -> anyhow::Result<anyhow::Error> {
     let error = with_remedy(&failure.error, failure.error.remedy());
     let error = match &failure.kept {
         Some(kept) => {
@@ -130,7 +130,7 @@ fn print_json(wanted: &CopyArguments, value: &Value) -> anyhow::Result<()> {
     }
     let mut stdout = io::stdout().lock();
     let printed = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
-    printed.context("cannot print the account to standard output")
+    printed.context("cannot print the result to standard output")
 }
 
 /// Standard error, with a bar if it is a terminal.
@@ -142,7 +142,7 @@ struct Screen {
 impl Screen {
     fn show(&mut self, event: Event) {
         match event {
-            // Not quiet: without it nobody would know where to connect.
+            // Printed even if quiet: it says where to connect.
             Event::Listening(address) => say(&format!("listening at {address}")),
             Event::Note(note) => self.say(&printable(&note)),
             Event::Progress { done, total, method } if !self.is_quiet => {

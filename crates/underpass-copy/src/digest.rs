@@ -7,11 +7,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::str::FromStr;
 
-use crate::patient::Stretch;
+use crate::range_reader::RangeReader;
 use crate::report::Checksum;
 use crate::socket;
 
-/// Read so much of a file at a time.
+/// How much of a file is read at a time.
 const BLOCK_BYTES: usize = 256 * 1024;
 
 /// A digest that can be asked for.
@@ -50,7 +50,7 @@ impl FromStr for Algorithm {
     }
 }
 
-/// A digest in the making.
+/// A digest that is being computed.
 pub(crate) enum Digest {
     Blake3(Box<blake3::Hasher>),
     Sha256(Box<ring::digest::Context>),
@@ -96,7 +96,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-/// The digest of `len` bytes at `at` of a file; given up once `ended`.
+/// The digest of `len` bytes of a file from `at` on; fails once `ended` says so.
 pub(crate) fn of_file(
     algorithm: Algorithm,
     file: &File,
@@ -105,13 +105,13 @@ pub(crate) fn of_file(
     ended: &dyn Fn() -> bool,
 ) -> io::Result<Checksum> {
     let mut digest = Digest::new(algorithm);
-    let mut stretch = Stretch { file, at, end: at + len };
+    let mut range = RangeReader { file, at, end: at + len };
     let mut block = vec![0; BLOCK_BYTES];
     loop {
         if ended() {
             return Err(socket::interrupted());
         }
-        match stretch.read(&mut block)? {
+        match range.read(&mut block)? {
             0 => return Ok(digest.finish()),
             n => digest.update(&block[..n]),
         }

@@ -1,7 +1,7 @@
-//! Runs the engine's transfers one after another: waits, limits the rate, tells how far it is.
+//! Runs the engine's transfers one after another: waits, limits the rate, reports progress.
 //!
-//! Every wait ends with a signal too, and every outcome leaves the ledger exact: what an error
-//! reports as moved is what the sink has.
+//! A signal ends every wait, and the ledger is exact whatever happens: what an error reports as
+//! moved is what the sink has.
 //!
 //! Source: poll(2); `underpass::Transfer::step`.
 
@@ -15,13 +15,13 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use underpass::{ErrorKind, Ledger, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
 
-use crate::carry::{failed, short};
+use crate::content::{failed, short};
 use crate::http::{Connection, Secured};
 use crate::interrupt::{Interrupt, Woken};
 use crate::limit::Limit;
 
-/// The watcher hears so often how far it is.
-const TOLD_EVERY: Duration = Duration::from_millis(100);
+/// How often progress is reported.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What happens while bytes move.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,27 +29,27 @@ const TOLD_EVERY: Duration = Duration::from_millis(100);
 pub enum Event {
     /// Peers may connect to this address or path.
     Listening(String),
-    /// So far it is.
+    /// How far the copy is.
     Progress {
-        /// Bytes that are where they belong, holes and resumed bytes included.
+        /// Bytes at the sink, holes and resumed bytes included.
         done: u64,
-        /// Bytes there will be, if that is known.
+        /// Bytes there will be in the end, if that is known.
         total: Option<u64>,
         /// The method in use.
         method: Method,
     },
-    /// Something the user should know that is no failure.
+    /// Something the user should know that is not a failure.
     Note(String),
 }
 
 /// Why a transfer stopped before its end.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// The engine's answer.
+    /// The engine failed.
     Engine(underpass::Error),
     /// SIGINT or SIGTERM.
     Signal(i32),
-    /// A call outside the engine failed: what was done, and the answer.
+    /// A call outside the engine failed: what it was for, and its error.
     Call(&'static str, std::io::Error),
 }
 
@@ -59,7 +59,7 @@ impl Stop {
     }
 }
 
-/// Where bytes come from, as the engine can take them more than once.
+/// Where bytes come from, in a form that several transfers in a row can use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Feed<'f> {
     File { file: BorrowedFd<'f>, offset: u64, len: u64 },
@@ -97,7 +97,16 @@ impl Drain<'_> {
     }
 }
 
-/// The state that outlives a single transfer.
+/// The progress of all connections of one copy.
+#[derive(Debug)]
+pub(crate) struct SharedProgress {
+    /// What each has moved; the first is the one with this drive.
+    pub(crate) moved: Arc<Vec<AtomicU64>>,
+    /// What was done before they began.
+    pub(crate) before: u64,
+}
+
+/// What the transfers of one copy share.
 pub(crate) struct Drive<'w> {
     pub(crate) interrupt: &'w Interrupt,
     watcher: &'w mut dyn FnMut(Event),
@@ -108,15 +117,15 @@ pub(crate) struct Drive<'w> {
     pub(crate) through_user_space: u64,
     /// Calls that moved them.
     pub(crate) outside_calls: u64,
-    /// Why they did, where the ends could have been beneath it.
+    /// Why they did, where the kernel could have moved them.
     pub(crate) reasons: Vec<String>,
-    /// Bytes in place, holes and resumed ones included.
+    /// Bytes at the sink, holes and resumed ones included.
     pub(crate) done: u64,
     pub(crate) total: Option<u64>,
-    /// What each connection has moved, the first being this one, and what was done before that.
-    pub(crate) beside: Option<(Arc<Vec<AtomicU64>>, u64)>,
+    /// Where several connections move ranges of the file.
+    pub(crate) shared: Option<SharedProgress>,
     limit: Option<Limit>,
-    told: Instant,
+    reported: Instant,
 }
 
 impl std::fmt::Debug for Drive<'_> {
@@ -144,34 +153,34 @@ impl<'w> Drive<'w> {
             reasons: Vec::new(),
             done: 0,
             total: None,
-            beside: None,
+            shared: None,
             limit: limit_bytes_per_s.map(Limit::new),
-            told: Instant::now(),
+            reported: Instant::now(),
         }
     }
 
-    /// Keeps in mind why bytes of a connection pass through user space, if they do.
+    /// Notes why bytes of a connection pass through user space, if they do.
     pub(crate) fn explain(&mut self, connection: &Connection<'_>) {
         self.reasons.extend(connection.in_user_space().map(|why| why.to_string()));
     }
 
-    /// How much may go at once without leaving the rate; `usual` without one.
+    /// How much may go at once within the rate limit; `usual` without a limit.
     pub(crate) fn block_bytes(&self, usual: usize) -> usize {
         let slice = self.limit.as_ref().map(Limit::slice);
         slice.and_then(|slice| usize::try_from(slice).ok()).map_or(usual, |slice| slice.min(usual))
     }
 
-    /// Holds another rate from here on.
+    /// Sets another rate limit.
     pub(crate) fn set_limit(&mut self, bytes_per_s: Option<u64>) {
         self.limit = bytes_per_s.map(Limit::new);
     }
 
-    /// Tells how far it is; `moved` is not among what is done yet.
+    /// Reports progress; `moved` is not yet part of `done`.
     fn tell_progress(&mut self, moved: u64, method: Method) {
-        self.told = Instant::now();
+        self.reported = Instant::now();
         let (mut done, total) = (self.done + moved, self.total);
-        if let Some((counters, before)) = &self.beside
-            && let [own, others @ ..] = &counters[..]
+        if let Some(SharedProgress { moved, before }) = &self.shared
+            && let [own, others @ ..] = &moved[..]
         {
             own.store(done.saturating_sub(*before), Ordering::Release);
             done += others.iter().map(|other| other.load(Ordering::Relaxed)).sum::<u64>();
@@ -327,7 +336,7 @@ impl<'w> Drive<'w> {
                 }
                 Step::Done => return Ok(()),
             }
-            if self.told.elapsed() >= TOLD_EVERY {
+            if self.reported.elapsed() >= PROGRESS_INTERVAL {
                 let moved = transfer.moved();
                 let method = most_used(if moved == 0 { &self.ledger } else { transfer.ledger() });
                 self.tell_progress(moved, method);
@@ -335,14 +344,14 @@ impl<'w> Drive<'w> {
         }
     }
 
-    /// Books bytes that moved outside of the engine, and holds the rate.
+    /// Counts bytes that moved outside of the engine, and keeps to the rate.
     pub(crate) fn count_outside(&mut self, moved: u64, calls: u64) -> Result<(), Stop> {
         self.through_user_space += moved;
         self.outside_calls += calls;
         if let Some(signal) = self.interrupt.signal() {
             return Err(Stop::Signal(signal));
         }
-        if self.told.elapsed() >= TOLD_EVERY {
+        if self.reported.elapsed() >= PROGRESS_INTERVAL {
             self.tell_progress(0, Method::Copy);
         }
         self.pause(moved)
@@ -360,7 +369,7 @@ impl<'w> Drive<'w> {
     }
 }
 
-/// A stream that was asked for more than it had, and all it had has arrived.
+/// Whether a stream only ended before the limit, and all it had has arrived.
 pub(crate) fn is_end(error: &underpass::Error) -> bool {
     matches!(error.kind, ErrorKind::Truncated { .. }) && error.buffered == 0
 }
@@ -373,7 +382,7 @@ fn sink<'d>(drain: &'d Drain<'_>) -> Sink<'d> {
     }
 }
 
-/// The method that most bytes went by; `Copy` before the first.
+/// The method that moved the most bytes; `Copy` before the first.
 pub(crate) fn most_used(ledger: &Ledger) -> Method {
     let bytes = |method: &Method| ledger.of(*method).bytes;
     Method::ALL.into_iter().rev().max_by_key(bytes).unwrap_or(Method::Copy)

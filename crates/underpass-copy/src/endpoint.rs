@@ -2,7 +2,7 @@
 //!
 //! A word with a scheme is never a path; a path that looks like one is written `./tcp://x`.
 //!
-//! Source: RFC 3986 §3 (schemes), socat(1) and nc(1) for what people expect of the words.
+//! Source: RFC 3986 §3 (schemes); socat(1) and nc(1), for what people expect.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::http::url::Url;
 
-/// What an end that is no path begins with, before `://`.
+/// The schemes: what an end that is not a path begins with, before `://`.
 const SCHEMES: [&str; 6] = ["tcp", "tcp-listen", "unix", "unix-listen", "http", "https"];
 
 /// One end of a copy.
@@ -26,26 +26,26 @@ pub enum Endpoint {
     Descriptor(RawFd),
     /// `tcp://host:port`.
     Tcp(String),
-    /// `tcp-listen://address:port`: the first that connects.
+    /// `tcp-listen://address:port`: the first peer that connects.
     TcpListen(String),
     /// `unix://path`.
     Unix(PathBuf),
-    /// `unix-listen://path`: the first that connects.
+    /// `unix-listen://path`: the first peer that connects.
     UnixListen(PathBuf),
     /// `http://…` or `https://…`: GET as a source, PUT as a sink.
     Url(Url),
 }
 
-/// A word that is no endpoint.
+/// A word that is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Nothing was written.
-    #[error("an endpoint is empty; give a path, '-' or one of the schemes")]
+    #[error("an endpoint is empty; give a path, '-', or a scheme such as tcp://")]
     Empty,
     /// No `host:port` with a port of 0 to 65535.
     #[error("'{0}' is not host:port, such as localhost:9000 or [::1]:9000")]
     Address(String),
-    /// No number behind `fd:`.
+    /// No number after `fd:`.
     #[error("'{0}' is not the number of a descriptor, such as fd:3")]
     Descriptor(String),
     /// No host, or a part that is not understood.
@@ -56,7 +56,7 @@ pub enum EndpointError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A scheme without what it takes to be one.
+    /// A scheme without `//`.
     #[error("'{word}' is a path; write {scheme}://… for that end, or ./{word} for a path")]
     Slashes {
         /// The word.
@@ -64,10 +64,10 @@ pub enum EndpointError {
         /// What it begins with.
         scheme: &'static str,
     },
-    /// A scheme that there is nothing for.
+    /// An unknown scheme.
     #[error(
-        "the scheme '{0}' is not known; known are tcp, tcp-listen, unix, unix-listen, http, \
-         https and fd:N; a path of that name is written ./{0}:…"
+        "the scheme '{0}' is not known; use tcp, tcp-listen, unix, unix-listen, http, https or \
+         fd:N, or write a path of that name as ./{0}:…"
     )]
     Scheme(String),
 }
@@ -123,14 +123,14 @@ impl Endpoint {
         matches!(self, Self::TcpListen(_) | Self::UnixListen(_))
     }
 
-    /// Whether this end is a connected socket.
+    /// Whether this end is a TCP or Unix socket.
     #[must_use]
     pub const fn is_socket(&self) -> bool {
         matches!(self, Self::Tcp(_) | Self::TcpListen(_) | Self::Unix(_) | Self::UnixListen(_))
     }
 
-    /// Its number, if it is a descriptor that is not open. To be asked before the program opens
-    /// anything, which gets a number that is free.
+    /// Its number, if it is a descriptor that is not open. Ask before the program opens anything:
+    /// what it opens gets the lowest free number.
     #[must_use]
     pub fn closed_descriptor(&self) -> Option<RawFd> {
         match self {
@@ -189,7 +189,7 @@ fn address(text: &str) -> Result<String, EndpointError> {
     Ok(text.to_owned())
 }
 
-/// As [`address`], or a port alone, which only this machine reaches.
+/// As [`address`]; a port alone means 127.0.0.1, which only this machine can reach.
 fn listening_address(text: &str) -> Result<String, EndpointError> {
     if text.parse::<u16>().is_ok() { Ok(format!("127.0.0.1:{text}")) } else { address(text) }
 }
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_is_refused_by_name() {
+    fn what_is_not_an_endpoint_is_refused_by_name() {
         for (word, part) in [
             ("", "empty"),
             ("unix://", "empty"),
@@ -234,8 +234,8 @@ mod tests {
             ("tcp://[::1:9", "is not host:port"),
             ("tcp://[zz]:9", "is not host:port"),
             ("tcp-listen://[::1]", "is not host:port"),
-            ("http://[::1/x", "its address is not one of IPv6 in brackets"),
-            ("http://::1:80/x", "its address is not one of IPv6 in brackets"),
+            ("http://[::1/x", "its address is not an IPv6 address in brackets"),
+            ("http://::1:80/x", "its address is not an IPv6 address in brackets"),
             ("unix:/run/x", "write unix://… for that end, or ./unix:/run/x for a path"),
             ("tcp:a:9", "write tcp://…"),
             ("https:/a/b", "write https://…"),

@@ -1,6 +1,6 @@
 //! How a copy fails: the object, the numbers, and what to do about it.
 //!
-//! What has arrived by then is in [`Failure`], exact: a script may go on from it.
+//! [`Failure`] says exactly what arrived, so that a script can continue from there.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use crate::drive::Stop;
 use crate::interrupt::is_idle;
 use crate::report::Report;
 
-/// A copy that did not end well, and what it did until then.
+/// A copy that failed, and what it did until then.
 #[derive(Debug)]
 pub struct Failure {
     /// What went wrong.
     pub error: CopyError,
-    /// The account until then; `bytes` are in the sink.
+    /// What was done until then; `bytes` are at the sink.
     pub report: Report,
-    /// The file that holds what arrived, where it was kept for `--resume`.
+    /// The file with what arrived, if it was kept for `--resume`.
     pub kept: Option<PathBuf>,
 }
 
@@ -27,11 +27,11 @@ pub enum CopyError {
     /// An end could not be opened, connected or made.
     #[error("cannot {verb} {end}")]
     Open {
-        /// What was tried.
+        /// What was attempted.
         verb: &'static str,
         /// The end.
         end: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The engine stopped.
@@ -41,10 +41,10 @@ pub enum CopyError {
         from: String,
         /// Where they went.
         to: String,
-        /// What it said, with how much had moved.
+        /// The engine's error, with how much had moved.
         source: underpass::Error,
     },
-    /// A call beside the transfer failed.
+    /// A call other than the transfer's failed.
     #[error("{from} -> {to}: {doing} failed after {moved} bytes")]
     Call {
         /// Where the bytes came from.
@@ -55,7 +55,7 @@ pub enum CopyError {
         doing: &'static str,
         /// Bytes the sink had.
         moved: u64,
-        /// The answer.
+        /// Its error.
         source: io::Error,
     },
     /// SIGINT or SIGTERM.
@@ -73,7 +73,7 @@ pub enum CopyError {
     /// The two ends or the flags do not go together.
     #[error("{0}")]
     Usage(Usage),
-    /// The server answered something else.
+    /// The server answered with another status.
     #[error("{url}: the server answered {status} {reason}")]
     Status {
         /// What was asked for.
@@ -91,10 +91,10 @@ pub enum CopyError {
         /// What it did.
         what: String,
     },
-    /// What is there is not the beginning of the source.
-    #[error("{path} differs from {source_name} at byte {at} of the {have} that are there")]
+    /// What an earlier copy left is not the beginning of the source.
+    #[error("{path} has {have} bytes, and differs from {source_name} at byte {at}")]
     Differs {
-        /// The file to go on with.
+        /// The file that was to be completed.
         path: String,
         /// The source.
         source_name: String,
@@ -103,26 +103,26 @@ pub enum CopyError {
         /// Bytes that are there.
         have: u64,
     },
-    /// The server has another version than the one that was begun with.
+    /// The server has another version now than when the copy was begun.
     #[error("{url} has changed since {path} was begun")]
     NewVersion {
         /// What is copied.
         url: String,
-        /// The file to go on with.
+        /// The file that was to be completed.
         path: String,
     },
     /// A part with gaps, for a source that cannot fill them.
-    #[error("{path} has gaps that several connections left, which {source_name} cannot fill")]
+    #[error("several connections left gaps in {path}, and {source_name} cannot fill them")]
     Pieces {
-        /// The file to go on with.
+        /// The file that was to be completed.
         path: String,
         /// The source.
         source_name: String,
     },
-    /// More is there than the source has.
-    #[error("{path} has {have} bytes and {source_name} only {len}")]
+    /// The file is already longer than the source.
+    #[error("{path} already has {have} bytes, and {source_name} only {len}")]
     Longer {
-        /// The file to go on with.
+        /// The file that was to be completed.
         path: String,
         /// The source.
         source_name: String,
@@ -131,7 +131,7 @@ pub enum CopyError {
         /// Bytes of the source.
         len: u64,
     },
-    /// Entries of a folder failed; each was told of.
+    /// Entries of a folder failed; each was reported.
     #[error("{failed} of {entries} entries of {from} were not copied")]
     Entries {
         /// The folder.
@@ -148,27 +148,27 @@ pub enum CopyError {
 #[non_exhaustive]
 pub enum Usage {
     /// Source and sink are one file.
-    #[error("{0} and {1} are the same file")]
+    #[error("{0} and {1} are the same file; choose another sink")]
     SameFile(String, String),
-    /// A folder without `-r`.
+    /// A directory without `-r`.
     #[error("{0} is a directory; copy it with -r")]
     IsDirectory(String),
-    /// `-r` and no folder.
-    #[error("-r copies a directory to a path, and {0} is none")]
+    /// `-r` with something else than two paths, or without a directory.
+    #[error("-r copies a directory to a path, and {0} is not one")]
     NotDirectory(String),
-    /// A folder, for a path where something else is.
-    #[error("{0} is there and is no directory; name one, or a path where nothing is")]
+    /// A directory, for a path where something else is.
+    #[error("{0} exists and is not a directory; name a directory, or a path that is free")]
     Taken(String),
-    /// A path that can only be a folder's, and is none.
-    #[error("{0} is no directory; make it first, or leave the '/' at the end out")]
+    /// A path that ends in `/` and is not a directory.
+    #[error("{0} is not a directory; make it first, or leave out the '/' at the end")]
     NoDirectory(String),
-    /// A folder that would hold its own copy.
-    #[error("{0} cannot be copied to {1}, which is in it")]
+    /// A directory that would contain its own copy.
+    #[error("{0} cannot be copied to {1}, which is inside it; choose another place")]
     IntoItself(String, String),
     /// A sink that is a directory, for a source without a name.
-    #[error("{0} is a directory and the source has no name; name the file")]
+    #[error("{0} is a directory, and the source has no file name; add one to the path")]
     Nameless(String),
-    /// A flag that one end cannot have.
+    /// A flag that does not work with one end.
     #[error("{flag} cannot be used with {end}: {why}")]
     Flag {
         /// The flag.
@@ -178,7 +178,7 @@ pub enum Usage {
         /// The reason, and what can be used.
         why: &'static str,
     },
-    /// A method that works beneath TLS, which is above it.
+    /// A method of the kernel, where TLS is in user space.
     #[error("{method} cannot be used with {end} ({why}); use --prefer, or no method")]
     Beneath {
         /// The method.
@@ -189,7 +189,7 @@ pub enum Usage {
         why: String,
     },
     /// A range that the source does not have.
-    #[error("the range {range} does not start within the {len} bytes of {end}")]
+    #[error("the range {range} does not start within {end}, which has {len} bytes")]
     Range {
         /// As it was written.
         range: String,
@@ -218,7 +218,7 @@ impl CopyError {
         let (from, to) = (from.to_owned(), to.to_owned());
         match stop {
             Stop::Engine(mut source) => {
-                // Of several transfers the last one's own count is not what the sink has.
+                // The last of several transfers counts only its own bytes, not all at the sink.
                 (source.moved, source.wanted) = (moved, wanted.or(source.wanted));
                 Self::Transfer { from, to, source }
             }
@@ -250,25 +250,25 @@ impl CopyError {
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
-            Self::Open { source, .. } | Self::Call { source, .. } if is_idle(source) => {
-                Some("see why the other end does nothing, or allow more time with --idle-timeout")
-            }
+            Self::Open { source, .. } | Self::Call { source, .. } if is_idle(source) => Some(
+                "find out why the other end does nothing, or allow more time with --idle-timeout",
+            ),
             Self::Open { source, .. } => remedy_of_opening(source),
             Self::Transfer { source, .. } => remedy_of_transfer(source),
             Self::Status { status: 401 | 403, .. } => {
-                Some("it does not let everybody in, and no user can be named")
+                Some("the server wants a user name or a token, which copy cannot send")
             }
-            Self::Status { status: 404, .. } => Some("check the path"),
+            Self::Status { status: 404, .. } => Some("check the path of the URL"),
             Self::Status { status: 405 | 501, .. } => {
-                Some("the server takes no PUT there; nginx needs dav_methods PUT")
+                Some("the server does not accept PUT there; nginx needs dav_methods PUT")
             }
             Self::Status { status: 413, .. } => {
-                Some("the server limits what it takes; nginx calls it client_max_body_size")
+                Some("the server limits the size; nginx calls the limit client_max_body_size")
             }
             Self::Differs { .. }
             | Self::Longer { .. }
             | Self::NewVersion { .. }
-            | Self::Pieces { .. } => Some("remove it, or copy without --resume"),
+            | Self::Pieces { .. } => Some("remove that file, or copy without --resume"),
             Self::Call { .. }
             | Self::Interrupted { .. }
             | Self::Usage(_)
@@ -285,12 +285,12 @@ fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
         (ErrorKind::ConnectionRefused, "nothing listens there; start the other end first"),
         (ErrorKind::TimedOut, "check the address, or allow more time with --connect-timeout"),
         (ErrorKind::AddrInUse, "choose another port or path, or port 0 for any free one"),
-        (ErrorKind::NotADirectory, "check the path; a file is where it needs a directory"),
+        (ErrorKind::NotADirectory, "check the path; something in it is a file and not a directory"),
         (ErrorKind::InvalidFilename, "choose a shorter name"),
-        (ErrorKind::NotFound, "check the path; directories on the way to it are not made"),
+        (ErrorKind::NotFound, "check the path; missing directories are not made"),
         (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),
-        (ErrorKind::PermissionDenied, "check the permissions of it and of its directory"),
-        (ErrorKind::ReadOnlyFilesystem, "choose a sink on a file system that can be written"),
+        (ErrorKind::PermissionDenied, "check its permissions and those of its directory"),
+        (ErrorKind::ReadOnlyFilesystem, "choose a sink on a file system that is not read-only"),
         (ErrorKind::StorageFull, "free some space there"),
     ]
     .into_iter()
@@ -305,11 +305,15 @@ fn remedy_of_transfer(error: &underpass::Error) -> Option<&'static str> {
         ErrorKind::Io(Errno::PIPE | Errno::CONNRESET) => {
             Some("the other end closed before it had everything")
         }
-        ErrorKind::Truncated { .. } => Some("the source is cut short; copy again when it is whole"),
-        ErrorKind::Changed => {
-            Some("copy when nobody writes to the source, or with --stability none")
+        ErrorKind::Truncated { .. } => {
+            Some("the source is shorter than expected; copy again when it is complete")
         }
-        ErrorKind::Unsupported { .. } => Some("use --prefer, which has a way out, or no method"),
+        ErrorKind::Changed => {
+            Some("copy when nothing writes to the source, or use --stability none")
+        }
+        ErrorKind::Unsupported { .. } => {
+            Some("use --prefer, which falls back to other methods, or name no method")
+        }
         ErrorKind::Io(_) | ErrorKind::NoLease(_) | _ => None,
     }
 }

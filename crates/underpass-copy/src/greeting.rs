@@ -1,16 +1,16 @@
-//! What the ends of an exchange say before and between its parts, and to which transfer a
-//! connection belongs.
+//! The words that the two ends of an exchange say before and between its parts, and how a
+//! connection says which transfer it belongs to.
 //!
-//! The receiver greets first: a sender that hears nothing has sent nothing either, so a peer that
-//! knows no such exchange gets no byte that it would take for content. Who connects names the
-//! transfer, and the same on each of its connections; a receiver that listens greets with a name
-//! of zeros.
+//! The receiver greets first. A sender that reads no greeting sends nothing, so a peer that does
+//! not know the exchange gets no byte that it could take for content. The end that connects names
+//! the transfer, with the same name on each of its connections; a receiver that listens greets with
+//! a name of zeros.
 //!
 //! ```text
 //! "underpass-verify 2\n", transfer [16]   a transfer begins
 //! "underpass-joined 2\n", transfer [16]   one more connection of it
-//! "underpass-queued 2\n"                  others come first; wait for the next word
-//! "underpass-refuse 2\n"                  nobody else is served now
+//! "underpass-queued 2\n"                  others are first; wait for the next word
+//! "underpass-refuse 2\n"                  no one else is served now
 //! ```
 
 use std::io::{self, Read, Write};
@@ -20,40 +20,40 @@ use std::time::{Duration, Instant};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustix::event::PollFlags;
 
-use crate::carry::failed;
+use crate::content::failed;
 use crate::drive::{Drive, Stop};
 use crate::interrupt::Woken;
-use crate::patient::Patient;
 use crate::socket;
+use crate::waiting::WaitingStream;
 
-/// The other end may take so long to say a word.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the other end may take to say a word.
+pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Which version of the exchange this is.
+/// The version of the exchange.
 const VERSION: u8 = b'2';
 
 const WORD_BYTES: usize = 19;
 
-/// A word; all have one length.
+/// A word; all have the same length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
     /// A transfer begins; its name follows.
     Begins,
     /// One more connection of it; its name follows.
     Joins,
-    /// The listening end serves others first.
+    /// The listening end serves others first; wait.
     Queued,
-    /// The listening end serves nobody else.
+    /// The listening end serves no one else.
     Refused,
-    /// The receiver has nothing yet, or the sender sends the whole over this connection.
+    /// The receiver has nothing yet, or the sender sends everything over this connection.
     Whole,
     /// As [`Word::Whole`], and the receiver takes no further connections.
     Single,
     /// The sender sends a range over this connection, see [`shares`](crate::shares).
     Ranges,
-    /// The receiver has some of it.
+    /// The receiver already has some of the file.
     Resume,
-    /// The sender has something else.
+    /// The sender's file is not what the receiver has.
     Differs,
 }
 
@@ -84,8 +84,8 @@ impl Word {
         }
     }
 
-    /// What another end may know by this.
-    fn of(bytes: &[u8; WORD_BYTES]) -> Result<Self, Misheard> {
+    /// The word that these bytes are.
+    fn of(bytes: &[u8; WORD_BYTES]) -> Result<Self, GreetingError> {
         if let Some(word) = Self::ALL.into_iter().find(|word| word.bytes() == bytes) {
             return Ok(word);
         }
@@ -93,17 +93,17 @@ impl Word {
             [start @ .., b' ', version, b'\n']
                 if start.starts_with(b"underpass-") && version.is_ascii_digit() =>
             {
-                Err(Misheard::Version(char::from(*version)))
+                Err(GreetingError::Version(char::from(*version)))
             }
-            _ => Err(Misheard::Other),
+            _ => Err(GreetingError::Other),
         }
     }
 }
 
-/// What is no word of this exchange; travels inside an [`io::Error`].
+/// Why a greeting failed; travels inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
-enum Misheard {
-    #[error("it says something else; is it underpass copy --verify?")]
+enum GreetingError {
+    #[error("it sent something else than a greeting; is it underpass copy --verify?")]
     Other,
     #[error(
         "it speaks version {0} of the exchange and this end version {ours}; run the same underpass \
@@ -111,31 +111,31 @@ enum Misheard {
         ours = char::from(VERSION)
     )]
     Version(char),
-    #[error("it says nothing; is it underpass copy --verify?")]
+    #[error("it sent no greeting; is it underpass copy --verify?")]
     Nothing,
-    #[error("it closed before the transfer began; see what it says, and whether it is as new")]
+    #[error("it closed before the transfer began; see its messages, and whether it is as new")]
     Closed,
     #[error(
-        "it serves others and has no place for one more; copy again later, or start it with \
+        "it serves others and has no room for one more; copy again later, or start it with \
          --keep-listening"
     )]
     Refused,
-    #[error("its connections are of different transfers")]
+    #[error("its connections belong to different transfers")]
     Mixed,
 }
 
-impl From<Misheard> for io::Error {
-    fn from(misheard: Misheard) -> Self {
-        Self::new(io::ErrorKind::InvalidData, misheard)
+impl From<GreetingError> for io::Error {
+    fn from(error: GreetingError) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
     }
 }
 
-/// What tells a transfer from every other.
+/// The name of a transfer, random and so unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TransferId([u8; 16]);
 
 impl TransferId {
-    /// One that nobody else has.
+    /// A new one.
     pub(crate) fn random() -> io::Result<Self> {
         let mut bytes = [0; 16];
         let filled = SystemRandom::new().fill(&mut bytes);
@@ -144,87 +144,87 @@ impl TransferId {
     }
 }
 
-/// Greets; without a name where the other end is to give it.
+/// Sends a greeting; without a name if the other end gives it.
 pub(crate) fn greet(to: &mut impl Write, word: Word, id: Option<TransferId>) -> io::Result<()> {
     let TransferId(name) = id.unwrap_or(TransferId([0; 16]));
     to.write_all(&[word.bytes(), &name[..]].concat())
 }
 
-/// Hears a greeting: whether it begins a transfer or joins one, and which.
-pub(crate) fn hear_greeting<F: AsFd>(
-    peer: &mut Patient<'_, F>,
+/// Reads a greeting: whether it begins a transfer or joins one, and which.
+pub(crate) fn read_greeting<F: AsFd>(
+    peer: &mut WaitingStream<'_, F>,
 ) -> io::Result<(Word, Option<TransferId>)> {
-    let word = hear(peer, true)?;
-    hear_name(peer, word)
+    let word = read_word(peer, true)?;
+    read_name(peer, word)
 }
 
-fn hear_name<F: AsFd>(
-    peer: &mut Patient<'_, F>,
+fn read_name<F: AsFd>(
+    peer: &mut WaitingStream<'_, F>,
     word: Word,
 ) -> io::Result<(Word, Option<TransferId>)> {
     if !matches!(word, Word::Begins | Word::Joins) {
-        return Err(Misheard::Other.into());
+        return Err(GreetingError::Other.into());
     }
     let mut name = [0; 16];
     read(peer, &mut name)?;
     Ok((word, (name != [0; 16]).then_some(TransferId(name))))
 }
 
-/// Hears that the other end goes on with the transfer of this name, when it is this end's turn.
-pub(crate) fn hear_echo<F: AsFd>(
+/// Waits for its turn, and for the other end to name the same transfer.
+pub(crate) fn read_echo<F: AsFd>(
     drive: &mut Drive<'_>,
-    peer: &mut Patient<'_, F>,
+    peer: &mut WaitingStream<'_, F>,
     id: TransferId,
 ) -> Result<(), Stop> {
-    let word = hear_in_turn(drive, peer)?;
-    match hear_name(peer, word) {
+    let word = read_word_in_turn(drive, peer)?;
+    match read_name(peer, word) {
         Ok((_, Some(theirs))) if theirs == id => Ok(()),
-        Ok(_) => Err(unheard(drive, Misheard::Mixed.into())),
-        Err(error) => Err(unheard(drive, error)),
+        Ok(_) => Err(greeting_failed(drive, GreetingError::Mixed.into())),
+        Err(error) => Err(greeting_failed(drive, error)),
     }
 }
 
-/// Hears the next word, when it is this end's turn.
-pub(crate) fn hear_in_turn<F: AsFd>(
+/// Reads the next word, after waiting for its turn.
+pub(crate) fn read_word_in_turn<F: AsFd>(
     drive: &mut Drive<'_>,
-    peer: &mut Patient<'_, F>,
+    peer: &mut WaitingStream<'_, F>,
 ) -> Result<Word, Stop> {
-    let word = match hear(peer, true) {
+    let word = match read_word(peer, true) {
         Ok(Word::Queued) => {
-            drive.note("the other end serves others first; waiting for its turn");
-            hear(peer, false)
+            drive.note("the other end serves others first; waiting");
+            read_word(peer, false)
         }
         word => word,
     };
-    word.map_err(|error| unheard(drive, error))
+    word.map_err(|error| greeting_failed(drive, error))
 }
 
-/// What ends an exchange whose beginning fails.
-pub(crate) fn unheard(drive: &Drive<'_>, error: io::Error) -> Stop {
-    failed(drive, "agreeing with the other end", error)
+/// The reason to stop when the beginning of an exchange fails.
+pub(crate) fn greeting_failed(drive: &Drive<'_>, error: io::Error) -> Stop {
+    failed(drive, "greeting the other end", error)
 }
 
-/// Hears one word, which may begin late only where the other end has said so.
-fn hear<F: AsFd>(peer: &mut Patient<'_, F>, is_prompt: bool) -> io::Result<Word> {
-    let until = is_prompt.then(|| Instant::now() + PATIENCE);
+/// Reads one word; without a time limit only after the other end has said [`Word::Queued`].
+fn read_word<F: AsFd>(peer: &mut WaitingStream<'_, F>, is_prompt: bool) -> io::Result<Word> {
+    let until = is_prompt.then(|| Instant::now() + GREETING_TIMEOUT);
     match peer.interrupt.wait(&[(peer.fd.as_fd(), PollFlags::IN)], until)? {
         Woken::Ready => {}
         Woken::Signal => return Err(socket::interrupted()),
-        Woken::Due => return Err(Misheard::Nothing.into()),
+        Woken::Due => return Err(GreetingError::Nothing.into()),
     }
     let mut bytes = [0; WORD_BYTES];
     read(peer, &mut bytes)?;
     let word = Word::of(&bytes)?;
-    if word == Word::Refused { Err(Misheard::Refused.into()) } else { Ok(word) }
+    if word == Word::Refused { Err(GreetingError::Refused.into()) } else { Ok(word) }
 }
 
-fn read<F: AsFd>(peer: &mut Patient<'_, F>, bytes: &mut [u8]) -> io::Result<()> {
-    peer.must_end("the greeting", Some(PATIENCE));
+fn read<F: AsFd>(peer: &mut WaitingStream<'_, F>, bytes: &mut [u8]) -> io::Result<()> {
+    peer.must_end("the greeting", Some(GREETING_TIMEOUT));
     let read = peer.read_exact(bytes);
     peer.may_last();
     let is_end =
         |kind| [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset].contains(&kind);
-    read.map_err(|error| if is_end(error.kind()) { Misheard::Closed.into() } else { error })
+    read.map_err(|error| if is_end(error.kind()) { GreetingError::Closed.into() } else { error })
 }
 
 #[cfg(test)]
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_told_from_those_of_other_versions_and_from_anything_else() {
+    fn words_are_distinguished_from_those_of_other_versions_and_from_anything_else() {
         let of = |bytes: &[u8; WORD_BYTES]| Word::of(bytes).map_err(|error| error.to_string());
         assert_eq!(of(b"underpass-verify 2\n"), Ok(Word::Begins));
         assert_eq!(
@@ -241,7 +241,7 @@ mod tests {
              at both ends"
         );
         for other in [b"HTTP/1.1 400 Bad Re", b"underpass-verify x\n", b"underpass-noword 2 "] {
-            assert!(of(other).unwrap_err().starts_with("it says something else"));
+            assert!(of(other).unwrap_err().starts_with("it sent something else"));
         }
     }
 }

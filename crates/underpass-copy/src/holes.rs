@@ -1,11 +1,11 @@
-//! From file to file, with the holes of one in the other.
+//! Copies a file to a file, and keeps its holes.
 //!
 //! What `SEEK_DATA` finds is moved; a hole is left out, and the length is set at the end. The
-//! first piece is offered to the file system as a reflink; where it declines, the pieces go by
+//! first piece is offered to the file system as a reflink; if it declines, the pieces go by
 //! copy_file_range(2), which shares extents or copies inside the kernel.
 //!
-//! tmpfs answers `SEEK_HOLE` by a look at each page, which takes 2 % as long as the copy: a file
-//! there with a block for each of its pages has no holes, and is not asked.
+//! tmpfs looks at each page to answer `SEEK_HOLE`, which takes 2 % of the time of the copy: a file
+//! there that has a block for each of its pages has no holes, and is not asked.
 //!
 //! Source: lseek(2), "Seeking file data and holes"; ioctl_ficlonerange(2); copy_file_range(2).
 
@@ -22,8 +22,8 @@ use crate::drive::{Drain, Drive, Feed, Stop};
 /// statfs(2), `TMPFS_MAGIC`.
 const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
-/// Copies `len` bytes at `from` of `source` to `at` of `sink`, whose bytes from there on are
-/// holes or do not exist; returns how many of them are holes.
+/// Copies `len` bytes at `from` of `source` to `at` of `sink`, which has only holes or nothing
+/// after that; returns how many of the bytes are holes.
 pub(crate) fn copy(
     drive: &mut Drive<'_>,
     (source, from): (&File, u64),
@@ -69,7 +69,7 @@ pub(crate) fn copy(
         (error.moved, error.wanted) = (moved, wanted);
         Err(Stop::Engine(error))
     };
-    // A source that was cut after its last data was found looks as if it ended in a hole.
+    // A source that is truncated after its last data was found looks as if it ended in a hole.
     if after.len() < end {
         return fail(ErrorKind::Truncated { missing: end - after.len() });
     }
@@ -90,19 +90,19 @@ fn is_dense_in_memory(file: &File, found: &Metadata) -> bool {
     is_dense && rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == TMPFS)
 }
 
-/// The next stretch of data at or after `place`; empty at `end` if only a hole is left.
+/// The next range of data at or after `place`; empty at `end` if only a hole is left.
 fn data(file: &File, place: u64, end: u64) -> Result<(u64, u64), Errno> {
     let start = match rustix::fs::seek(file, SeekFrom::Data(place)) {
         Ok(start) => start.min(end),
         // lseek(2), ENXIO: a hole to the end of the file.
         Err(Errno::NXIO) => return Ok((end, end)),
-        // lseek(2), EINVAL, on file systems that know no holes.
+        // lseek(2), EINVAL: the file system has no holes.
         Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok((place, end)),
         Err(errno) => return Err(errno),
     };
     match rustix::fs::seek(file, SeekFrom::Hole(start)) {
         Ok(stop) => Ok((start, stop.clamp(start, end))),
-        // The file was cut in between: the transfer finds out by how much.
+        // The file was truncated meanwhile: the transfer finds out by how much.
         Err(Errno::NXIO) => Ok((start, end)),
         Err(errno) => Err(errno),
     }

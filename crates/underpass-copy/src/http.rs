@@ -1,8 +1,8 @@
-//! GET and PUT over HTTP/1.1, such that the content stays out of this program's memory.
+//! GET and PUT over HTTP/1.1, with the content kept out of this program's memory.
 //!
-//! The head of a response is read and not one byte behind it (`MSG_PEEK`), so that content of a
-//! known length can be spliced from the socket, as a request's is sent into it by sendfile; of
-//! TLS too where the kernel does it. Chunked content passes through memory.
+//! Reading the head of a response takes not one byte after it (`MSG_PEEK`), so content of a known
+//! length can be spliced from the socket, and a request's content goes by sendfile; with TLS too,
+//! if the kernel does it. Chunked content passes through memory.
 //!
 //! Source: RFC 9110 §9.3.1, §9.3.4, §14, §15; RFC 9112 §6.3, §7.1.
 
@@ -34,18 +34,18 @@ use self::url::Url;
 pub(crate) use self::validator::Validator;
 use crate::error::{CopyError, Usage};
 use crate::interrupt::{Interrupt, Woken};
-use crate::patient::Patient;
 use crate::range::Range;
+use crate::waiting::WaitingStream;
 
-/// Redirects that are followed.
+/// How many redirects are followed.
 const REDIRECTS_MAX: u32 = 10;
 
-/// Heads (1xx) that may come before the final one.
+/// How many interim heads (1xx) may come before the final one.
 const INTERIM_MAX: u32 = 100;
 
 const AGENT: &str = concat!("underpass/", env!("CARGO_PKG_VERSION"));
 
-/// How the end of a response's content is found.
+/// How the content of a response ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     Length(u64),
@@ -57,13 +57,13 @@ pub(crate) enum Framing {
 pub(crate) struct Answer<'i> {
     pub(crate) connection: Connection<'i>,
     pub(crate) framing: Framing,
-    /// The content's place in the representation.
+    /// Where the content starts in the representation.
     pub(crate) start: u64,
     /// The representation's length.
     pub(crate) total: Option<u64>,
-    /// What tells this version from others.
+    /// What identifies this version.
     pub(crate) validator: Option<Validator>,
-    /// 206.
+    /// Whether the status is 206.
     pub(crate) is_range: bool,
 }
 
@@ -77,13 +77,13 @@ pub(crate) fn get<'i>(
     ask(url, range, if_range, interrupt, &|_| Ok(()))
 }
 
-/// The same; `met` hears of each connection before it is waited at.
+/// The same; `connected` is called with each connection before its answer is awaited.
 pub(crate) fn ask<'i>(
     url: &Url,
     range: Range,
     if_range: Option<&Validator>,
     interrupt: &'i Interrupt,
-    met: &dyn Fn(&Connection<'i>) -> io::Result<()>,
+    connected: &dyn Fn(&Connection<'i>) -> io::Result<()>,
 ) -> Result<Answer<'i>, CopyError> {
     let mut url = url.clone();
     for _ in 0..=REDIRECTS_MAX {
@@ -96,7 +96,7 @@ pub(crate) fn ask<'i>(
         }
         let mut connection = Connection::open(&url, Sending::Request, interrupt)?;
         let request = request("GET", &url, &fields);
-        met(&connection)
+        connected(&connection)
             .and_then(|()| connection.write_all(request.as_bytes()))
             .and_then(|()| connection.flush())
             .map_err(|error| CopyError::open("ask", &url, error))?;
@@ -106,7 +106,7 @@ pub(crate) fn ask<'i>(
                 let location = head.field("location").unwrap_or_default();
                 url = url.join(location).map_err(|why| CopyError::Protocol {
                     end: url.to_string(),
-                    what: format!("a redirect to '{location}', which cannot be followed: {why}"),
+                    what: format!("cannot follow its redirect to '{location}': {why}"),
                 })?;
             }
             200 | 206 => return answer(connection, &head, &url),
@@ -118,7 +118,7 @@ pub(crate) fn ask<'i>(
             _ => return Err(refused(&url, head)),
         }
     }
-    let what = format!("more than {REDIRECTS_MAX} redirects");
+    let what = format!("it redirects more than {REDIRECTS_MAX} times");
     Err(CopyError::Protocol { end: url.to_string(), what })
 }
 
@@ -126,7 +126,8 @@ fn answer<'i>(connection: Connection<'i>, head: &Head, url: &Url) -> Result<Answ
     let wrong = |what: &str| CopyError::Protocol { end: url.to_string(), what: what.to_owned() };
     let framing = head.framing().map_err(wrong)?;
     let (start, total) = if head.status == 206 {
-        head.content_range().ok_or_else(|| wrong("206 without a Content-Range of one range"))?
+        head.content_range()
+            .ok_or_else(|| wrong("it answered 206 without a Content-Range of one range"))?
     } else {
         let total = if let Framing::Length(len) = framing { Some(len) } else { None };
         (0, total)
@@ -136,14 +137,14 @@ fn answer<'i>(connection: Connection<'i>, head: &Head, url: &Url) -> Result<Answ
     Ok(Answer { connection, framing, start, total, validator, is_range })
 }
 
-/// A PUT whose content is under way.
+/// A PUT whose content is being sent.
 pub(crate) struct Put<'i> {
     pub(crate) connection: Connection<'i>,
     pub(crate) is_chunked: bool,
     url: Url,
 }
 
-/// Announces content of `len` bytes, or in chunks.
+/// Starts a PUT of `len` bytes, or of chunks.
 pub(crate) fn put<'i>(
     url: &Url,
     len: Option<u64>,
@@ -163,27 +164,27 @@ pub(crate) fn put<'i>(
 }
 
 impl Put<'_> {
-    /// Whether the server has said something, or gone, before it had everything.
+    /// Whether the server has answered or closed before it had everything.
     pub(crate) fn has_answered(&self) -> bool {
-        let Patient { fd, interrupt, .. } = self.connection.socket();
+        let WaitingStream { fd, interrupt, .. } = self.connection.socket();
         let now = Some(Instant::now());
         interrupt.wait(&[(fd.as_fd(), PollFlags::IN)], now) == Ok(Woken::Ready)
     }
 
-    /// Ends the content, and reads the server's verdict.
+    /// Ends the content, and reads the server's answer.
     pub(crate) fn finish(&mut self) -> Result<(), CopyError> {
         match self.connection.flush() {
             Err(error) if is_answer(&error) => {}
             flushed => flushed.map_err(|error| CopyError::open("send to", &self.url, error))?,
         }
-        self.verdict()?;
+        self.answer()?;
         self.connection.close();
         Ok(())
     }
 
-    /// Reads the server's verdict on content that it did not take.
+    /// Reads why the server did not take the content.
     pub(crate) fn refusal(&mut self) -> CopyError {
-        match self.verdict() {
+        match self.answer() {
             Err(error) => error,
             Ok(status) => {
                 let what = format!("the server answered {status} before it had everything");
@@ -192,7 +193,7 @@ impl Put<'_> {
         }
     }
 
-    fn verdict(&mut self) -> Result<u16, CopyError> {
+    fn answer(&mut self) -> Result<u16, CopyError> {
         let head = read_head(&mut self.connection, &self.url)?;
         if (200..300).contains(&head.status) {
             Ok(head.status)
@@ -210,19 +211,19 @@ fn request(method: &str, url: &Url, fields: &str) -> String {
     )
 }
 
-/// The final head; interim ones (1xx) are passed over.
+/// Reads the final head, and skips interim ones (1xx).
 fn read_head(connection: &mut Connection<'_>, url: &Url) -> Result<Head, CopyError> {
     for _ in 0..=INTERIM_MAX {
         let bytes = connection
             .read_head()
-            .map_err(|error| CopyError::open("read the answer of", url, error))?;
+            .map_err(|error| CopyError::open("read the answer from", url, error))?;
         let head = Head::parse(&bytes)
             .map_err(|what| CopyError::Protocol { end: url.to_string(), what: what.to_owned() })?;
         if head.status >= 200 {
             return Ok(head);
         }
     }
-    let what = format!("more than {INTERIM_MAX} interim answers");
+    let what = format!("it sent more than {INTERIM_MAX} interim answers");
     Err(CopyError::Protocol { end: url.to_string(), what })
 }
 
@@ -230,7 +231,7 @@ fn refused(url: &Url, head: Head) -> CopyError {
     CopyError::Status { url: url.to_string(), status: head.status, reason: head.reason }
 }
 
-/// Whether a peer's closing made a call fail: then it may have said why before.
+/// Whether a call failed because the peer closed: it may have said why before.
 pub(crate) fn is_closed(errno: Errno) -> bool {
     matches!(errno, Errno::PIPE | Errno::CONNRESET)
 }

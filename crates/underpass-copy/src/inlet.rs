@@ -1,8 +1,8 @@
 //! Opens a source and finds out what it is: a range of a file, a stream, or a response.
 //!
 //! Files whose size says nothing (those of /proc and /sys, empty ones) are read as streams. A
-//! pipe or terminal that others hold too is opened again, since `O_NONBLOCK` belongs to the open
-//! file and not to the descriptor; a socket, which cannot be, gets the flag back as it was.
+//! pipe or terminal that other processes share is opened again, since `O_NONBLOCK` belongs to the
+//! open file and not to the descriptor. A socket cannot be opened again: its flag is restored.
 //!
 //! Source: proc(5) on `/proc/self/fd`; open(2); fifo(7).
 
@@ -21,9 +21,9 @@ use crate::error::{CopyError, Usage};
 use crate::http::url::Url;
 use crate::http::{self, Body};
 use crate::interrupt::Interrupt;
-use crate::patient::Patient;
 use crate::range::Range;
 use crate::socket::{self, Listener};
+use crate::waiting::WaitingStream;
 
 /// The magic numbers (statfs(2)) of file systems whose files have no true size: procfs, sysfs,
 /// cgroup, cgroup2, debugfs, tracefs, securityfs.
@@ -44,8 +44,8 @@ pub(crate) struct FileInlet {
     pub(crate) start: u64,
     pub(crate) len: u64,
     pub(crate) mode: u32,
-    /// The descriptor came from outside, and whoever reads on from it expects its offset behind
-    /// what was copied.
+    /// The descriptor came from outside: the next reader expects its offset after what was
+    /// copied.
     pub(crate) moves_offset: bool,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct FileInlet {
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) fd: OwnedFd,
-    /// The flag was set on an open file that others share.
+    /// `O_NONBLOCK` was set on an open file that others share.
     restore: bool,
     pub(crate) is_socket: bool,
 }
@@ -73,7 +73,7 @@ impl Stream {
         Self { fd, restore: false, is_socket: true }
     }
 
-    /// A descriptor that others may hold.
+    /// A descriptor that other processes may share.
     pub(crate) fn shared(fd: OwnedFd, access: OFlags) -> io::Result<Self> {
         let file = File::from(fd);
         let kind = file.metadata()?.file_type();
@@ -94,7 +94,7 @@ impl Stream {
     }
 }
 
-/// Opens a source that is no listening socket.
+/// Opens a source, other than a listening socket.
 pub(crate) fn open<'i>(
     endpoint: &Endpoint,
     range: Range,
@@ -114,7 +114,7 @@ pub(crate) fn open<'i>(
     }
 }
 
-/// Takes a range out of what a server sent, which need not know of ranges.
+/// Takes a range out of what a server sent, which may have ignored the request for a range.
 pub(crate) fn cut<'i>(mut body: Body<'i>, url: &Url, range: Range) -> Result<Body<'i>, CopyError> {
     let len = body.len().unwrap_or(u64::MAX);
     let (first, wanted) = match range {
@@ -123,7 +123,7 @@ pub(crate) fn cut<'i>(mut body: Body<'i>, url: &Url, range: Range) -> Result<Bod
         Range::Suffix(count) => {
             let total = body.total.ok_or_else(|| CopyError::Protocol {
                 end: url.to_string(),
-                what: "it does not tell the length that the range is counted from".into(),
+                what: "it does not give the length, from which the range is counted".into(),
             })?;
             (total - count.min(total), count.min(total))
         }
@@ -168,9 +168,9 @@ fn of_path<'i>(
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| cannot(e.into()))?;
         // Without a writer a FIFO reads as ended; poll(2) waits for the first.
-        let patient = Patient::new(fd, interrupt);
-        patient.wait(PollFlags::IN).map_err(cannot)?;
-        let fd = patient.fd;
+        let fifo = WaitingStream::new(fd, interrupt);
+        fifo.wait(PollFlags::IN).map_err(cannot)?;
+        let fd = fifo.fd;
         return Ok(Inlet::Stream(Stream { fd, restore: false, is_socket: false }));
     }
     let file = File::open(path).map_err(cannot)?;

@@ -1,10 +1,10 @@
-//! What ends a wait: SIGINT and SIGTERM, as a flag to look at and a descriptor to poll with, and
-//! the times after which an end that does nothing is given up.
+//! What ends a wait: SIGINT and SIGTERM, as a flag to check and a descriptor to poll, and timeouts
+//! for ends that do nothing.
 //!
-//! A transfer looks at the flag between two calls and polls the descriptor whenever it waits, so
-//! that a signal ends it through its ordinary error path, which removes what has no name yet. A
-//! second signal ends the process as if nothing caught the first: the way out of a call that
-//! nothing wakes, such as a name server that does not answer.
+//! A transfer checks the flag between two calls and polls the descriptor whenever it waits. A
+//! signal thus ends it through its ordinary error path, which removes what has no name yet. A
+//! second signal ends the process at once: the way out of a call that nothing wakes, such as
+//! waiting for a name server that does not answer.
 //!
 //! Source: signal(7); poll(2); the self-pipe is D. J. Bernstein's.
 
@@ -21,39 +21,39 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::socket;
 
-/// Tells whether the process was asked to end.
+/// Knows whether the process was asked to end.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
     signal: Arc<AtomicUsize>,
     wake: Arc<UnixStream>,
-    /// Keeps `wake` from reading as closed where no signal is caught.
+    /// Keeps `wake` open where no signal is caught.
     waker: Arc<UnixStream>,
     timeouts: Timeouts,
 }
 
-/// When an end that does nothing is given up; `None` is never.
+/// How long an end may do nothing; `None` is for ever.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Nothing could be moved for so long.
+    /// How long nothing may move.
     pub idle: Option<Duration>,
-    /// An address did not answer for so long.
+    /// How long an address may take to answer.
     pub connect: Option<Duration>,
 }
 
-/// An end did nothing for as long as it may; travels inside an [`io::Error`].
+/// An end did nothing for too long; travels inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 enum Silent {
-    #[error("nothing came for {0:?}")]
+    #[error("nothing arrived for {0:?}")]
     Source(Duration),
-    #[error("nothing was taken for {0:?}")]
+    #[error("the other end took nothing for {0:?}")]
     Sink(Duration),
     #[error("no answer for {0:?}")]
     Address(Duration),
-    #[error("{0} was not over after {1:?}")]
+    #[error("{0} was not complete after {1:?}")]
     Late(&'static str, Duration),
 }
 
-/// When something must be over, whatever comes until then.
+/// When something must be over, even if bytes still arrive.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     pub(crate) what: &'static str,
@@ -118,7 +118,7 @@ impl Interrupt {
         debug_assert!(matches!(woken, Ok(_) | Err(Errno::AGAIN)), "{woken:?}");
     }
 
-    /// The same, with times after which its waits are given up.
+    /// The same, with timeouts for its waits.
     pub(crate) fn with(&self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self.clone() }
     }
@@ -127,13 +127,13 @@ impl Interrupt {
     ///
     /// # Errors
     ///
-    /// [`socket::interrupted`] after a signal; `ETIMEDOUT`'s kind if nothing can be moved for the
-    /// idle timeout.
+    /// [`socket::interrupted`] after a signal; [`io::ErrorKind::TimedOut`] if nothing can be moved
+    /// for the idle timeout.
     pub(crate) fn wait_to_move(&self, fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
         self.wait_to_move_by(fd, events, None)
     }
 
-    /// The same, and at the most until the deadline; past it, even if bytes can be moved.
+    /// The same, at most until the deadline; after it this fails even if bytes can be moved.
     pub(crate) fn wait_to_move_by(
         &self,
         fd: BorrowedFd<'_>,
@@ -155,18 +155,18 @@ impl Interrupt {
         self.wait_or_give_up((fd, events), Some(left), |_| Silent::Late(what, time))
     }
 
-    /// How long a connection may take to stand, a handshake to end, a head to be whole.
+    /// How long a connection, a handshake or a head may take.
     pub(crate) const fn connect_timeout(&self) -> Option<Duration> {
         self.timeouts.connect
     }
 
-    /// Waits until a connection stands, as [`Self::wait_to_move`] by the connect timeout.
+    /// Waits until a connection is made, at most for the connect timeout.
     pub(crate) fn wait_to_connect(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let time = self.timeouts.connect;
         self.wait_or_give_up((fd, PollFlags::OUT), time, Silent::Address)
     }
 
-    /// Waits a moment before a connection is tried again, `begun` when it first was.
+    /// Pauses before a connection is tried again; the first attempt was at `begun`.
     pub(crate) fn wait_to_retry(&self, pause: Duration, begun: Instant) -> io::Result<()> {
         if let Some(time) = self.timeouts.connect
             && begun.elapsed() >= time
@@ -185,7 +185,7 @@ impl Interrupt {
         time: Option<Duration>,
         silent: impl FnOnce(Duration) -> Silent,
     ) -> io::Result<()> {
-        // A time beyond what the clock holds is none.
+        // A time that the clock cannot represent means no timeout.
         let until = time.and_then(|time| Some((time, Instant::now().checked_add(time)?)));
         match (self.wait(&[fd], until.map(|(_, until)| until))?, until) {
             (Woken::Signal, _) => Err(socket::interrupted()),
@@ -205,7 +205,7 @@ impl Interrupt {
                 return Ok(Woken::Signal);
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            // A pause beyond what a timespec holds is no limit.
+            // A pause that a timespec cannot represent means no limit.
             let left = left.and_then(|left| Timespec::try_from(left).ok());
             let wake = (self.wake.as_fd(), PollFlags::IN);
             let answer = match *fds {
@@ -225,7 +225,7 @@ impl Interrupt {
     }
 }
 
-/// Whether one of them is ready, the first apart.
+/// Whether one of them is ready, not counting the first.
 fn poll<const N: usize>(
     fds: [(BorrowedFd<'_>, PollFlags); N],
     left: Option<&Timespec>,
@@ -239,7 +239,7 @@ fn given_up(silent: Silent) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, silent)
 }
 
-/// Whether an open end was given up because nothing moved.
+/// Whether the idle timeout ended it.
 pub(crate) fn is_idle(error: &io::Error) -> bool {
     let silent = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(silent, Some(Silent::Source(_) | Silent::Sink(_)))

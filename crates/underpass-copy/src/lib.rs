@@ -1,9 +1,9 @@
 //! Copies bytes from any of a file, a stream, a socket or a URL to any other, by the engine's
-//! methods wherever both ends let it.
+//! methods wherever both ends allow it.
 //!
 //! [`Session::open`] takes a [`Request`] and [`Session::copy`] carries it out; the [`Report`] says
-//! what was done and how, a [`Failure`] what has arrived nevertheless. A file gets its name when
-//! it is whole and not before. One thread moves the bytes of one copy.
+//! what was done and how, and a [`Failure`] what arrived before it. A file gets its name when it is
+//! whole, and not before. One thread moves the bytes of one copy.
 //!
 //! ```no_run
 //! use underpass_copy::{Endpoint, Interrupt, Request, Session};
@@ -21,9 +21,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod again;
-mod carry;
-mod company;
+mod content;
 mod digest;
 mod drive;
 mod endpoint;
@@ -34,12 +32,12 @@ mod http;
 mod inlet;
 mod interrupt;
 mod limit;
-mod movement;
 mod outlet;
 mod parallel;
-mod patient;
+mod peer_group;
 mod pieces;
 mod range;
+mod range_reader;
 mod report;
 mod request;
 mod resume;
@@ -47,9 +45,12 @@ mod serve;
 mod session;
 mod shares;
 mod socket;
+mod source_to_sink;
 mod target;
 mod tree;
+mod verified_resume;
 mod verify;
+mod waiting;
 
 pub use digest::{Algorithm, UnknownAlgorithm};
 pub use drive::Event;

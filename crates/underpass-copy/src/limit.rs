@@ -1,12 +1,11 @@
-//! `--limit-rate`: a rate that is not exceeded over the time since it began, in slices that are
-//! short enough to be smooth.
+//! `--limit-rate`: bytes move in slices, with pauses so short that the flow is smooth.
 
 use std::time::{Duration, Instant};
 
-/// A limited transfer pauses about so often a second.
+/// How often a second a limited transfer pauses, about.
 const SLICES_A_SECOND: u64 = 20;
 
-/// A rate that is not exceeded over the time since it began.
+/// A rate that the average since the beginning never exceeds.
 #[derive(Debug)]
 pub(crate) struct Limit {
     bytes_per_s: u64,

@@ -1,8 +1,8 @@
 //! Opens a sink: a file that is made whole, an open file, a stream, or a PUT.
 //!
-//! Devices and FIFOs are written where they stand; only regular files are made under another
-//! name first. A FIFO without a reader is asked again until it has one or a signal comes, because
-//! no event tells of it.
+//! Devices and FIFOs are written in place; only regular files are made under another name first. A
+//! FIFO without a reader is opened again and again until it has one or a signal comes, because no
+//! event announces a reader.
 //!
 //! Source: fifo(7) (`ENXIO`); open(2).
 
@@ -22,22 +22,22 @@ use crate::http::Put;
 use crate::inlet::Stream;
 use crate::interrupt::{Interrupt, Woken};
 use crate::socket;
-use crate::target::{Making, Target, behind_link};
+use crate::target::{Target, WriteMode, behind_link};
 
-/// A FIFO's readers are looked for so often.
+/// How long until a FIFO without a reader is tried again.
 const READER_PAUSE: Duration = Duration::from_millis(20);
 
 /// An open sink.
 pub(crate) enum Outlet<'i> {
     /// A file on its way, to be written from this byte on.
     Target(Target, u64),
-    /// A regular file that somebody else opened, from its offset on.
+    /// A regular file that was open already, from its offset on.
     Open(File, u64),
     Stream(Stream),
     Put(Box<Put<'i>>),
 }
 
-/// Where a path as a sink leads: into a directory under the source's name, or to itself.
+/// The path of the file that a sink means: in a directory, the source's name.
 pub(crate) fn path_of(sink: &Path, source: &Endpoint) -> Result<PathBuf, CopyError> {
     let path = if sink.is_dir() {
         let nameless = || CopyError::Usage(Usage::Nameless(sink.display().to_string()));
@@ -47,11 +47,11 @@ pub(crate) fn path_of(sink: &Path, source: &Endpoint) -> Result<PathBuf, CopyErr
     } else {
         sink.to_owned()
     };
-    // A part stands beside the file and not beside a link to it.
+    // The part is made next to the file, not next to a link to it.
     behind_link(&path).map_err(|error| CopyError::open("write", path.display(), error))
 }
 
-/// Whether bytes at this path go to something that is no regular file.
+/// Whether something other than a regular file is at this path.
 pub(crate) fn is_special(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
@@ -59,11 +59,11 @@ pub(crate) fn is_special(path: &Path) -> bool {
 /// Opens a file for a copy that begins at byte `at` of it.
 pub(crate) fn file<'i>(
     path: &Path,
-    making: Making,
-    mode: Option<u32>,
+    how: WriteMode,
+    permissions: Option<u32>,
     at: u64,
 ) -> Result<Outlet<'i>, CopyError> {
-    Target::open(path, making, mode)
+    Target::open(path, how, permissions)
         .map(|target| Outlet::Target(target, at))
         .map_err(|error| CopyError::open("write", path.display(), error))
 }

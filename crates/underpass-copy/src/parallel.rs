@@ -1,8 +1,8 @@
-//! Several connections that move ranges of one file at once, each into its place.
+//! Several connections that move ranges of one file at once.
 //!
-//! The first failure closes the others' connections; its reason is the one that is told. Of a
-//! server every further connection must be given the same version, which If-Range and a strong
-//! validator make sure of; without one there is one connection.
+//! The first failure closes the other connections, and its reason is reported. A server must give
+//! every connection the same version of the file, which If-Range and a strong validator make sure
+//! of; without a strong validator there is one connection.
 //!
 //! Source: RFC 9110 §13.1.5, §14, §15.3.7.3.
 
@@ -16,43 +16,43 @@ use std::time::Duration;
 
 use rustix::net::Shutdown;
 
-use crate::carry::{Place, carry};
-use crate::drive::{Drain, Drive, Event, Stop};
+use crate::content::{Destination, move_content};
+use crate::drive::{Drain, Drive, Event, SharedProgress, Stop};
 use crate::http::url::Url;
 use crate::http::{self, Body, Connection, Validator};
-use crate::patient::Stretch;
-use crate::pieces::{Keeper, Pieces};
+use crate::pieces::{Pieces, Recorder};
 use crate::range::Range;
+use crate::range_reader::RangeReader;
 use crate::request::Request;
 use crate::resume::{self, OVERLAP_BYTES};
 
-/// A range below this is not worth a connection of its own.
+/// A smaller range is not worth a connection.
 pub(crate) const SHARE_BYTES_MIN: u64 = 1 << 20;
 
-/// What the connections share.
-pub(crate) struct Crew {
-    /// Those that are open, by connection.
+/// The threads of one copy, a connection each, and what they share.
+pub(crate) struct Workers {
+    /// The open sockets, by connection.
     sockets: Mutex<BTreeMap<usize, OwnedFd>>,
     /// The first failure.
     failed: Mutex<Option<Stop>>,
-    /// Bytes in place, by connection.
+    /// Bytes at the sink, by connection.
     done: Arc<Vec<AtomicU64>>,
 }
 
-/// The list of what is there is written so often.
-const KEPT_EVERY: Duration = Duration::from_millis(500);
+/// How often the list of what has arrived is written.
+const RECORD_INTERVAL: Duration = Duration::from_millis(500);
 
-impl Crew {
+impl Workers {
     pub(crate) fn new(connections: u64) -> Self {
         let done = (0..connections).map(|_| AtomicU64::new(0)).collect();
         Self { sockets: Mutex::default(), failed: Mutex::default(), done: Arc::new(done) }
     }
 
-    /// Has a connection closed with the others.
+    /// Adds a connection, to be closed when another fails.
     ///
     /// # Errors
     ///
-    /// The socket's, and one of its own if another connection has failed already.
+    /// The socket's, and another if a connection has already failed.
     pub(crate) fn join(&self, index: usize, socket: io::Result<OwnedFd>) -> io::Result<()> {
         let mut sockets = self.sockets();
         if self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
@@ -74,25 +74,25 @@ impl Crew {
         }
     }
 
-    /// Runs the first share on this thread and the others on threads of their own, each with a
-    /// drive; the accounts become one, and what has arrived is kept on the way.
-    pub(crate) fn work(
+    /// Runs the first share on this thread and each other one on its own thread, with its own
+    /// drive. Adds up what they did, and records meanwhile what has arrived.
+    pub(crate) fn run(
         &self,
-        (request, keeper): (&Request, Option<&Keeper<'_>>),
+        (request, recorder): (&Request, Option<&Recorder<'_>>),
         drive: &mut Drive<'_>,
         first: impl FnOnce(&mut Drive<'_>) -> Result<(), Stop>,
         other: &(impl Fn(usize, &mut Drive<'_>) -> Result<(), Stop> + Sync),
     ) -> Result<(), Stop> {
         let before = drive.done;
-        drive.beside = Some((Arc::clone(&self.done), before));
+        drive.shared = Some(SharedProgress { moved: Arc::clone(&self.done), before });
         let (ended, ending) = mpsc::channel::<()>();
         let interrupt = drive.interrupt;
         let limit = request.limit_bytes_per_s.map(|limit| limit / self.done.len() as u64);
         drive.set_limit(limit);
         let others = std::thread::scope(|scope| {
             let mut threads = Vec::new();
-            if let Some(keeper) = keeper {
-                scope.spawn(|| self.keep(keeper, ending));
+            if let Some(recorder) = recorder {
+                scope.spawn(|| self.record(recorder, ending));
             }
             for (index, counter) in self.done.iter().enumerate().skip(1) {
                 threads.push(scope.spawn(move || {
@@ -123,58 +123,58 @@ impl Crew {
             drop(ended);
             ends
         });
-        drive.beside = None;
+        drive.shared = None;
         for (ledger, through_user_space, calls, done) in others {
             drive.ledger += &ledger;
             drive.through_user_space += through_user_space;
             drive.outside_calls += calls;
             drive.done += done;
         }
-        if let Some(keeper) = keeper
-            && let Err(errno) = keeper.note(&self.done)
+        if let Some(recorder) = recorder
+            && let Err(errno) = recorder.record(&self.done)
         {
-            self.fail(Stop::call("keeping the list of what has arrived", errno));
+            self.fail(Stop::call("writing the list of what has arrived", errno));
         }
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         failed.map_or(Ok(()), Err)
     }
 
-    /// Keeps the list until all have ended.
-    fn keep(&self, keeper: &Keeper<'_>, ending: mpsc::Receiver<()>) {
-        while ending.recv_timeout(KEPT_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-            if let Err(errno) = keeper.note(&self.done) {
-                self.fail(Stop::call("keeping the list of what has arrived", errno));
+    /// Writes the list until all have ended.
+    fn record(&self, recorder: &Recorder<'_>, ending: mpsc::Receiver<()>) {
+        while ending.recv_timeout(RECORD_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if let Err(errno) = recorder.record(&self.done) {
+                self.fail(Stop::call("writing the list of what has arrived", errno));
                 return;
             }
         }
     }
 }
 
-/// The keeper of a part that is to be gone on with. One connection that brings the end of it
-/// needs none: its length says as much.
-pub(crate) fn keeper<'f>(
+/// The recorder of a part that can be resumed later. A single connection that appends to it needs
+/// no recorder: the length of the part says as much.
+pub(crate) fn recorder<'f>(
     request: &Request,
     part: &'f File,
     before: &Pieces,
     connections: usize,
-) -> Result<Option<Keeper<'f>>, Stop> {
+) -> Result<Option<Recorder<'f>>, Stop> {
     if !request.resume {
         return Ok(None);
     }
-    match Keeper::new(part, before.clone(), connections) {
-        Ok(keeper) => Ok(Some(keeper)),
+    match Recorder::new(part, before.clone(), connections) {
+        Ok(recorder) => Ok(Some(recorder)),
         Err(_) if connections == 1 && before.is_prefix() => Ok(None),
-        Err(errno) => Err(Stop::call("keeping the list of what has arrived", errno)),
+        Err(errno) => Err(Stop::call("writing the list of what has arrived", errno)),
     }
 }
 
-/// Whether ranges of what this is the first answer of can be put together.
+/// Whether ranges of this representation can be put together.
 fn may_divide(body: &Body<'_>) -> bool {
     body.validator.as_ref().is_some_and(Validator::is_strong)
 }
 
-/// Brings what `pieces` of the file lacks: the first share by `body`, which stands at the first
-/// gap, and the others by asking for them. Returns how many bytes came.
+/// Gets what `pieces` of the file lacks: the first share from `body`, which starts at the first
+/// gap, and the others by asking for them. Returns how many bytes arrived.
 pub(crate) fn fetch(
     request: &Request,
     drive: &mut Drive<'_>,
@@ -184,8 +184,8 @@ pub(crate) fn fetch(
     let mut most = u64::from(request.parallel.get());
     if most > 1 && !may_divide(body) {
         drive.note(format!(
-            "{url} has no strong validator, which would tell that ranges are of one version: it \
-             comes over one connection"
+            "{url} has no strong validator, so ranges might be of different versions: using one \
+             connection"
         ));
         most = 1;
     }
@@ -197,55 +197,76 @@ pub(crate) fn fetch(
         Range::Suffix(_) => body.start,
     };
     let validator = body.validator.clone();
+    let remote = Remote { url, base, validator: validator.as_ref() };
     let (first, to) = shares[0];
     body.limit(to - first);
-    let crew = Crew::new(shares.len() as u64);
-    crew.join(0, body.socket()).map_err(|e| Stop::call("connecting", e))?;
-    let keeper = keeper(request, file, pieces, shares.len())?;
+    let workers = Workers::new(shares.len() as u64);
+    workers.join(0, body.socket()).map_err(|e| Stop::call("connecting", e))?;
+    let recorder = recorder(request, file, pieces, shares.len())?;
     for (index, (from, _)) in shares.iter().enumerate() {
-        keeper.iter().for_each(|keeper| keeper.begin(index, *from));
+        recorder.iter().for_each(|recorder| recorder.begin(index, *from));
     }
     let before = drive.done;
     let own = |drive: &mut Drive<'_>| {
         let drain = Drain::File { file: file.as_fd(), at: first };
-        carry(drive, body.content(), Place::Kernel(drain), None)?;
-        // The server has more to say here, and may serve one connection at a time.
+        move_content(drive, body.content(), Destination::Kernel(drain), None)?;
+        // The server would send more here, and may serve one connection at a time.
         body.close();
         Ok(())
     };
-    crew.work((request, keeper.as_ref()), drive, own, &|index, drive| {
+    workers.run((request, recorder.as_ref()), drive, own, &|index, drive| {
         let share = shares[index];
         let overlap = pieces.before(share.0).min(OVERLAP_BYTES);
-        ask_for(drive, (&crew, index), (url, base, validator.as_ref()), (file, share, overlap))
+        let wanted = Wanted { file, from: share.0, to: share.1, overlap };
+        ask_for(drive, (&workers, index), &remote, &wanted)
     })?;
     Ok(drive.done - before)
 }
 
-/// One connection's share, behind some bytes that are there, to compare.
+/// A server's file.
+struct Remote<'u> {
+    url: &'u Url,
+    /// Where the local file begins in it.
+    base: u64,
+    validator: Option<&'u Validator>,
+}
+
+/// Bytes of the local file that one connection gets.
+struct Wanted<'f> {
+    file: &'f File,
+    from: u64,
+    to: u64,
+    /// Bytes right before them that are there, and are compared.
+    overlap: u64,
+}
+
+/// Gets one share over a connection, after comparing some bytes that are there already.
 fn ask_for(
     drive: &mut Drive<'_>,
-    (crew, index): (&Crew, usize),
-    (url, base, validator): (&Url, u64, Option<&Validator>),
-    (file, (from, to), overlap): (&File, (u64, u64), u64),
+    (workers, index): (&Workers, usize),
+    remote: &Remote<'_>,
+    wanted: &Wanted<'_>,
 ) -> Result<(), Stop> {
+    let (Remote { url, base, validator }, Wanted { file, from, to, overlap }) = (remote, wanted);
     let wrong = |why| Stop::call("asking for a range", io::Error::other(why));
     let (first, last) = (base + from - overlap, base + to - 1);
     let range = Range::From { first, last: Some(last) };
-    // A server that does not answer must not outlast the others' failure.
-    let met = |connection: &Connection<'_>| crew.join(index, connection.socket().fd.try_clone());
-    let answer = http::ask(url, range, validator, drive.interrupt, &met)
+    // A server that does not answer must be given up when another connection fails.
+    let connected =
+        |connection: &Connection<'_>| workers.join(index, connection.socket().fd.try_clone());
+    let answer = http::ask(url, range, *validator, drive.interrupt, &connected)
         .map_err(|error| Stop::call("asking for a range", io::Error::other(error)))?;
     let mut body = Body::new(answer);
     let is_it = body.is_range && body.start == first && body.len() == Some(last - first + 1);
-    if !is_it || body.validator.as_ref() != validator {
-        return Err(wrong("the server gave another range, or another version"));
+    if !is_it || body.validator.as_ref() != *validator {
+        return Err(wrong("the server sent another range, or another version"));
     }
-    let mut there = Stretch { file, at: from - overlap, end: from };
+    let mut there = RangeReader { file, at: from - overlap, end: *from };
     let differs = resume::compare(drive, &mut there, &mut body)?;
     if let Some(at) = differs {
-        let why = format!("what is there differs from the source at byte {at}");
+        let why = format!("the file differs from the source at byte {at}");
         return Err(Stop::call("asking for a range", io::Error::other(why)));
     }
-    let drain = Drain::File { file: file.as_fd(), at: from };
-    carry(drive, body.content(), Place::Kernel(drain), None).map(|_| ())
+    let drain = Drain::File { file: file.as_fd(), at: *from };
+    move_content(drive, body.content(), Destination::Kernel(drain), None).map(|_| ())
 }

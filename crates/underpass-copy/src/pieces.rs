@@ -1,8 +1,8 @@
-//! Which ranges of a part have arrived, where several connections made it.
+//! Which ranges of a part have arrived, if several connections write it.
 //!
-//! Kept in an extended attribute of the part while it is made, and always behind the truth: bytes
-//! are in the file before they are in the list, so a process that is killed leaves a list to go on
-//! from. A part without the attribute has what is before its end.
+//! The list is kept in an extended attribute of the part, and never claims too much: bytes are in
+//! the file before they are in the list, so a killed process leaves a list that a later copy can
+//! rely on. Of a part without the attribute, everything up to its end is there.
 //!
 //! ```text
 //! user.underpass.pieces = TOTAL SP [ FIRST "-" LAST { "," FIRST "-" LAST } ]
@@ -23,15 +23,15 @@ use crate::parallel::SHARE_BYTES_MIN;
 
 const ATTRIBUTE: &str = "user.underpass.pieces";
 
-/// More than 65 ranges of a file of 2^63 bytes need.
+/// Enough for 65 ranges of a file of 2^63 bytes.
 const ATTRIBUTE_BYTES_MAX: usize = 4096;
 
-/// What is there of a file.
+/// The ranges of a file that are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pieces {
     /// The length of the whole.
     pub(crate) total: u64,
-    /// First byte and the one behind the last; sorted, apart from each other, none empty.
+    /// The first byte and the one after the last; sorted, not touching each other, not empty.
     have: Vec<(u64, u64)>,
 }
 
@@ -43,8 +43,8 @@ impl Pieces {
         this
     }
 
-    /// What the attribute of a part says; nothing is there if that cannot be read, `None` without
-    /// one.
+    /// What the attribute of a part says; `None` without the attribute, and no ranges if it cannot
+    /// be read.
     pub(crate) fn of_part(part: &Path) -> Option<Self> {
         let mut value = vec![0; ATTRIBUTE_BYTES_MAX];
         let len = match rustix::fs::getxattr(part, ATTRIBUTE, &mut value[..]) {
@@ -56,7 +56,7 @@ impl Pieces {
         Some(text.and_then(Self::parse).unwrap_or_else(|| Self::beginning(0, 0)))
     }
 
-    /// The same of a whole of `total` bytes; `None` if more is there.
+    /// The same ranges of a file of `total` bytes; `None` if they reach past its end.
     pub(crate) fn of_total(self, total: u64) -> Option<Self> {
         let end = self.have.last().map_or(0, |(_, to)| *to);
         (end <= total).then_some(Self { total, ..self })
@@ -90,7 +90,7 @@ impl Pieces {
         rustix::fs::fsetxattr(part, ATTRIBUTE, self.text().as_bytes(), XattrFlags::empty())
     }
 
-    /// Takes the attribute off a file that needs it no more.
+    /// Removes the attribute from a file that is complete.
     pub(crate) fn forget(part: &File) -> io::Result<()> {
         match rustix::fs::fremovexattr(part, ATTRIBUTE) {
             Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
@@ -124,12 +124,12 @@ impl Pieces {
         self.have.iter().map(|(from, to)| to - from).sum()
     }
 
-    /// Bytes that are there from the first on without a gap.
+    /// Bytes before the first gap.
     pub(crate) fn prefix(&self) -> u64 {
         self.have.first().filter(|(from, _)| *from == 0).map_or(0, |(_, to)| *to)
     }
 
-    /// Whether there is nothing behind the first gap.
+    /// Whether nothing is there after the first gap.
     pub(crate) fn is_prefix(&self) -> bool {
         self.bytes() == self.prefix()
     }
@@ -150,8 +150,8 @@ impl Pieces {
         ends.zip(begins).filter(|(from, to)| from < to).collect()
     }
 
-    /// What is missing, as at least one and at most `most` ranges, none of them small without
-    /// need. Where there are more gaps, what lies between the nearest is had again.
+    /// What is missing, as at least one and at most `most` ranges, none of them needlessly small.
+    /// If there are more gaps, the nearest are joined, and what is between them is sent again.
     pub(crate) fn shares(&self, most: u64) -> Vec<(u64, u64)> {
         let mut gaps = self.gaps();
         if gaps.is_empty() {
@@ -182,16 +182,16 @@ impl Pieces {
     }
 }
 
-/// Keeps the list of a part that several connections make.
+/// Writes the list of a part while several connections fill it.
 #[derive(Debug)]
-pub(crate) struct Keeper<'f> {
+pub(crate) struct Recorder<'f> {
     part: &'f File,
     before: Pieces,
-    /// Where each connection's share begins; `u64::MAX` until that is known.
+    /// Where each connection's share begins; `u64::MAX` while unknown.
     begins: Vec<AtomicU64>,
 }
 
-impl<'f> Keeper<'f> {
+impl<'f> Recorder<'f> {
     /// Writes the first list.
     ///
     /// # Errors
@@ -203,15 +203,15 @@ impl<'f> Keeper<'f> {
         Ok(Self { part, before, begins })
     }
 
-    /// Says where a connection's share begins.
+    /// Sets where a connection's share begins.
     pub(crate) fn begin(&self, connection: usize, at: u64) {
         if let Some(begin) = self.begins.get(connection) {
             begin.store(at, Ordering::Release);
         }
     }
 
-    /// Writes a list with what the connections have brought until now.
-    pub(crate) fn note(&self, done: &[AtomicU64]) -> Result<(), Errno> {
+    /// Writes a list that includes what the connections have moved so far.
+    pub(crate) fn record(&self, done: &[AtomicU64]) -> Result<(), Errno> {
         let mut now = self.before.clone();
         for (begin, done) in self.begins.iter().zip(done) {
             let (at, done) = (begin.load(Ordering::Acquire), done.load(Ordering::Acquire));

@@ -1,7 +1,7 @@
 //! Which bytes of the source are copied.
 //!
-//! Spelled as in an HTTP Range field, so that a number means the same here, in `curl -r` and on
-//! the wire: both ends are inclusive.
+//! Written as in an HTTP Range field, so a number means the same here, in `curl -r` and on the
+//! wire: both ends are inclusive.
 //!
 //! Source: RFC 9110 §14.1.2.
 
@@ -18,14 +18,14 @@ pub enum Range {
     From {
         /// The first byte's position.
         first: u64,
-        /// The last byte's; to the end without it.
+        /// The last byte's position; the end of the source without it.
         last: Option<u64>,
     },
-    /// `-COUNT`: the last so many bytes.
+    /// `-COUNT`: this many bytes at the end.
     Suffix(u64),
 }
 
-/// A word that is no range.
+/// A word that is not a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give FIRST-LAST, FIRST- or -COUNT, such as 0-499, 500- or -500; both ends are included")]
 pub struct RangeError;
@@ -63,7 +63,7 @@ impl fmt::Display for Range {
 
 impl Range {
     /// Where it starts in a source of `len` bytes, and how many bytes it has; `None` if it starts
-    /// behind them.
+    /// after the end.
     pub(crate) fn within(self, len: u64) -> Option<(u64, u64)> {
         match self {
             Self::Whole => Some((0, len)),
@@ -76,8 +76,8 @@ impl Range {
         }
     }
 
-    /// Bytes to skip and bytes to take of a stream; `None` for a suffix, which only shows at the
-    /// end.
+    /// Bytes to skip and bytes to take of a stream; `None` for a suffix, because a stream has to be
+    /// read to find its end.
     pub(crate) const fn of_stream(self) -> Option<(u64, Option<u64>)> {
         match self {
             Self::Whole => Some((0, None)),
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_inclusive_and_cut_to_what_there_is() {
+    fn ranges_are_inclusive_and_cut_at_the_end() {
         let within = |text: &str, len| text.parse::<Range>().unwrap().within(len);
         assert_eq!(within("0-499", 1000), Some((0, 500)));
         assert_eq!(within("500-", 1000), Some((500, 500)));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn what_is_not_a_range_is_refused() {
         for text in [
             "",
             "-",

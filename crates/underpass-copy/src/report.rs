@@ -1,7 +1,7 @@
 //! What a copy did, as one line and as JSON.
 //!
-//! `bytes` are what the sink has of the source, holes included; what was there before a resumed
-//! copy is counted apart. Rates are decimal: 1 GB is 10^9 bytes.
+//! `bytes` are what the sink got from the source, holes included; what was there before a resumed
+//! copy is counted separately. Rates are decimal: 1 GB is 10^9 bytes.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,39 +11,40 @@ use underpass::{Method, Tally};
 
 use crate::drive::Drive;
 
-/// The account of one copy.
+/// What one copy did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// The source, as it was named.
+    /// The source, as the user named it.
     pub source: String,
-    /// The sink, as it was named; of a peer in a directory, its file.
+    /// The sink, as the user named it; a peer's file, if the sink is a directory of them.
     pub sink: String,
-    /// Who came to the end that listens.
+    /// The peer that connected to the listening end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
     /// Bytes of the source that this copy brought to the sink, holes included.
     pub bytes: u64,
-    /// Those among them that are holes and were not moved.
+    /// Those of them that are holes and were not moved.
     pub holes: u64,
-    /// Bytes that were there already.
+    /// Bytes that were there before.
     pub resumed_at: u64,
     /// How long it took, in seconds.
     pub seconds: f64,
-    /// Bytes that moved (holes do not) a second, over the whole time.
+    /// Bytes that moved a second, over the whole time; holes do not move.
     pub bytes_per_second: f64,
-    /// The methods that were used, those that moved most first.
+    /// The methods that were used; first the one that moved the most.
     pub methods: Vec<Used>,
     /// Data-moving system calls.
     pub calls: u64,
     /// Bytes that passed through user space.
     pub through_user_space: u64,
-    /// Every change of method, and why bytes passed through user space that need not have.
+    /// Every change of method, and why bytes passed through user space where the kernel could have
+    /// moved them.
     pub fallbacks: Vec<String>,
     /// The digest of what was copied, if it was asked for.
     pub checksum: Option<Checksum>,
     /// Whether the other end confirmed length and digest.
     pub verified: bool,
-    /// Files, folders and links, where a folder was copied.
+    /// Files, folders and links, if a folder was copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
 }
@@ -95,7 +96,7 @@ impl Report {
     pub(crate) fn set_bytes(&mut self, bytes: u64, holes: u64) {
         (self.bytes, self.holes) = (bytes, holes);
         let seconds = self.seconds.max(f64::MIN_POSITIVE);
-        #[expect(clippy::cast_precision_loss, reason = "a rate is no count")]
+        #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
         let rate = (bytes - holes) as f64 / seconds;
         self.bytes_per_second = if bytes == holes { 0.0 } else { rate };
     }
@@ -121,7 +122,7 @@ fn used(drive: &Drive<'_>) -> Vec<Used> {
     used
 }
 
-/// What one method did, in the engine and beside it.
+/// What one method did, in the engine and outside it.
 fn tally(drive: &Drive<'_>, method: Method) -> Tally {
     let Tally { bytes, calls } = drive.ledger.of(method);
     if method != Method::Copy {

@@ -1,6 +1,6 @@
-//! What a user asks of a copy, and what does not go together.
+//! What a user asks for, and which ends and flags do not go together.
 //!
-//! Everything that can be refused without a look at the ends is refused here, before anything is
+//! Everything that can be refused without looking at the ends is refused here, before anything is
 //! opened.
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -23,13 +23,13 @@ pub struct Request {
     pub sink: Endpoint,
     /// Who chooses the method.
     pub policy: Policy,
-    /// What is done about a source file that changes.
+    /// What to do about a source file that changes.
     pub stability: Stability,
     /// Which bytes of the source.
     pub range: Range,
-    /// Go on with what an earlier copy left, and leave what this one gets if it fails.
+    /// Continue what an earlier copy left, and keep what this one gets if it fails.
     pub resume: bool,
-    /// Bytes a second that are not exceeded.
+    /// At most this many bytes a second.
     pub limit_bytes_per_s: Option<u64>,
     /// A digest to report.
     pub checksum: Option<Algorithm>,
@@ -37,9 +37,9 @@ pub struct Request {
     pub fsync: bool,
     /// Exchange length and digest with the `underpass` at the other end of a socket.
     pub verify: bool,
-    /// Connections that ranges of a server's file come over.
+    /// How many connections move ranges of the file.
     pub parallel: NonZeroU32,
-    /// Give a file its name when it is whole.
+    /// Give a file its name only when it is whole.
     pub atomic: bool,
     /// Copy a folder with all that is in it.
     pub recursive: bool,
@@ -47,11 +47,11 @@ pub struct Request {
     pub xattrs: bool,
     /// With it, owners and groups too, which takes CAP_CHOWN.
     pub owners: bool,
-    /// When an end that does nothing is given up.
+    /// How long an end may do nothing.
     pub timeouts: Timeouts,
-    /// Copy for each peer that comes, by [`Session::serve`](crate::Session::serve).
+    /// Copy for each peer that connects, by [`Session::serve`](crate::Session::serve).
     pub keep_listening: bool,
-    /// The most of them at once.
+    /// The most peers at once.
     pub peers_max: Option<NonZeroUsize>,
 }
 
@@ -82,16 +82,16 @@ impl Request {
     }
 }
 
-/// Refuses what cannot be before anything is opened.
+/// Refuses what cannot work, before anything is opened.
 pub(crate) fn check(request: &Request) -> Result<(), CopyError> {
     let Request { source, sink, resume, range, .. } = request;
     let is_path = matches!(sink, Endpoint::Path(_));
     if *resume && !is_path {
-        return Err(flag("--resume", sink, "only a file tells how much of it is there"));
+        return Err(flag("--resume", sink, "only a file shows how much of it is there"));
     }
     let is_remote = sink.is_socket() || matches!(sink, Endpoint::Url(_));
     if request.fsync && is_remote {
-        return Err(flag("--fsync", sink, "only a file's disk is at hand"));
+        return Err(flag("--fsync", sink, "only a local file can be written to disk"));
     }
     check_ends(request)?;
     check_peers(request)?;
@@ -102,7 +102,7 @@ pub(crate) fn check(request: &Request) -> Result<(), CopyError> {
         return Err(CopyError::Usage(Usage::NotDirectory(end.to_string())));
     }
     if request.recursive && is_partial {
-        let why = "ranges, resuming and digests are of one file";
+        let why = "ranges, resuming and digests are for one file";
         return Err(flag("-r", source, why));
     }
     let is_stream = source.is_socket();
@@ -110,7 +110,7 @@ pub(crate) fn check(request: &Request) -> Result<(), CopyError> {
         return Err(flag(
             "--range -COUNT",
             source,
-            "a stream's end shows too late; name the first",
+            "a stream cannot be read from its end; name the first byte",
         ));
     }
     Ok(())
@@ -126,18 +126,18 @@ pub(crate) fn verifies(request: &Request) -> bool {
     request.verify || request.parallel.get() > 1 && is_to_or_from_peer
 }
 
-/// Whether each peer's bytes become a file of their own in a directory.
+/// Whether each peer gets its own file in a directory.
 pub(crate) fn is_numbered(request: &Request) -> bool {
     let Request { source, sink, keep_listening, .. } = request;
     let is_directory = matches!(sink, Endpoint::Path(path) if path.is_dir());
     *keep_listening && source.is_listening() && is_directory
 }
 
-/// What --keep-listening asks of the ends.
+/// What --keep-listening requires of the ends.
 fn check_peers(request: &Request) -> Result<(), CopyError> {
     let Request { source, sink, .. } = request;
     if is_numbered(request) && (request.resume || !request.atomic) {
-        let why = "each peer's bytes become a new file, which is named when it is whole";
+        let why = "each peer gets a new file, which gets its name when it is whole";
         return Err(flag("--resume or --no-atomic", sink, why));
     }
     let is_several = request.peers_max.is_some_and(|most| most.get() > 1);
@@ -150,12 +150,12 @@ fn check_peers(request: &Request) -> Result<(), CopyError> {
     }
 }
 
-/// What --verify and --parallel ask of the ends.
+/// What --verify and --parallel require of the ends.
 fn check_ends(request: &Request) -> Result<(), CopyError> {
     let Request { source, sink, .. } = request;
     let is_fetch = matches!((source, sink), (Endpoint::Url(_), Endpoint::Path(_)));
     if request.parallel.get() > 1 && !is_fetch && source.is_socket() == sink.is_socket() {
-        let why = "ranges are had of a server (http:// or https://) into a file, and between two \
+        let why = "ranges come from a server (http:// or https://) into a file, or go between two \
                    underpass over sockets";
         return Err(flag("--parallel", source, why));
     }
@@ -164,13 +164,13 @@ fn check_ends(request: &Request) -> Result<(), CopyError> {
     }
     let flag = |why| Err(flag("--verify", sink, why));
     if source.is_socket() == sink.is_socket() {
-        return flag("one end must be a socket, at whose other end is underpass copy --verify");
+        return flag("one end must be a socket, with underpass copy --verify at its other end");
     }
     if matches!(sink, Endpoint::Url(_)) {
-        return flag("what the other end confirms is a whole transfer into a file or stream");
+        return flag("the other end can confirm only a transfer into a file or stream");
     }
     if request.checksum.is_some() || request.range != Range::Whole && source.is_socket() {
-        return flag("what the sender chose is compared whole, by BLAKE3");
+        return flag("the receiver always compares all the bytes sent, by BLAKE3");
     }
     Ok(())
 }

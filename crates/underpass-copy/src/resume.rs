@@ -1,8 +1,8 @@
-//! Going on where an earlier copy stopped, after a look at what is there.
+//! Continuing where an earlier copy stopped, after comparing what is there.
 //!
-//! A file as source is compared with all that is there, a server's with the last 64 KiB of it; a
-//! stream has nothing to compare with, and the user is told. What is there stands as
-//! `TARGET.part`; a target that is shorter than the source is taken for such a part.
+//! If the source is a file, all that is there is compared; with a server's file, only the last
+//! 64 KiB. A stream cannot be compared, and a note says so. What is there is in `TARGET.part`; a
+//! target that is shorter than the source is taken for such a part.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-use crate::carry::failed;
+use crate::content::failed;
 use crate::drive::{Drive, Stop};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
@@ -19,16 +19,16 @@ use crate::http::url::Url;
 use crate::http::{self, Body, Validator};
 use crate::inlet::{self, Inlet};
 use crate::interrupt::Interrupt;
-use crate::patient::Stretch;
 use crate::pieces::Pieces;
 use crate::range::Range;
+use crate::range_reader::RangeReader;
 use crate::request::flag;
 use crate::target::part_name;
 
-/// So much of what is there is asked of a server again, to compare.
+/// How much of what is there is asked of a server again, to compare.
 pub(crate) const OVERLAP_BYTES: u64 = 64 * 1024;
 
-/// The extended attribute of a part that holds the validator it was begun with.
+/// The extended attribute of a part with the validator that it was begun with.
 const VALIDATOR: &str = "user.underpass.validator";
 
 /// Longer validators are not kept.
@@ -38,17 +38,17 @@ const BLOCK_BYTES: usize = 256 * 1024;
 
 /// What an earlier copy left.
 #[derive(Debug)]
-pub(crate) struct Standing {
-    /// Where it stands.
+pub(crate) struct Partial {
+    /// Where it is.
     pub(crate) path: PathBuf,
-    /// Bytes that are there without a gap.
+    /// Bytes before the first gap.
     pub(crate) have: u64,
-    /// What is there behind the first gap too, where several connections made it.
+    /// All ranges, if several connections wrote them and there are gaps.
     pub(crate) pieces: Option<Pieces>,
 }
 
-impl Standing {
-    /// Looks for it. `in_place` says that no part is made.
+impl Partial {
+    /// Looks for it. With `in_place` there is no part.
     pub(crate) fn find(target: &Path, in_place: bool) -> Option<Self> {
         let part = part_name(target);
         let there = |path: &Path| {
@@ -80,8 +80,8 @@ impl Standing {
         Some(Validator::read(std::str::from_utf8(&value).ok()?))
     }
 
-    /// Makes a target that is a part one by name, so that it can be gone on with.
-    pub(crate) fn become_part(&self, target: &Path) -> Result<(), CopyError> {
+    /// Renames a target that is a part, so that it can be continued as one.
+    pub(crate) fn rename_to_part(&self, target: &Path) -> Result<(), CopyError> {
         let part = part_name(target);
         if self.path == part {
             return Ok(());
@@ -90,7 +90,7 @@ impl Standing {
             .map_err(|error| CopyError::open("rename", self.path.display(), error))
     }
 
-    /// Asks a server for what is not there, and for a little of what is, to compare.
+    /// Asks a server for what is missing, and for some bytes before it, to compare.
     pub(crate) fn ask_for_the_rest<'i>(
         &self,
         url: &Url,
@@ -101,7 +101,7 @@ impl Standing {
             Range::Whole => (0, None),
             Range::From { first, last } => (first, last),
             Range::Suffix(_) => {
-                let why = "where it starts is not known before; name its first byte";
+                let why = "a suffix has no known start; name its first byte";
                 return Err(flag("--resume", &Endpoint::Url(url.clone()), why));
             }
         };
@@ -124,8 +124,7 @@ impl Standing {
         inlet::cut(body, url, rest)
     }
 
-    /// Compares what is there with the source, and leaves the source at the first byte that is
-    /// not.
+    /// Compares what is there with the source, and leaves the source at the first missing byte.
     pub(crate) fn check(
         &self,
         drive: &mut Drive<'_>,
@@ -147,7 +146,7 @@ impl Standing {
                     return Err(longer(file.len));
                 }
                 let (at, end) = (file.start, file.start + have);
-                let answer = self.compare(drive, 0, &mut Stretch { file: &file.file, at, end });
+                let answer = self.compare(drive, 0, &mut RangeReader { file: &file.file, at, end });
                 file.start += have;
                 file.len -= have;
                 answer
@@ -164,16 +163,16 @@ impl Standing {
                 let is_sure = self.validator().is_some_and(|stored| stored.is_strong());
                 if from > 0 && !is_sure {
                     drive.note(format!(
-                        "no strong validator tells which version of {source} {path} was begun \
-                         with: the bytes before {from} are taken for the same"
+                        "{source} gave no strong validator when {path} was begun: assuming that \
+                         the bytes before {from} are still the same"
                     ));
                 }
                 self.compare(drive, from, body)
             }
             Inlet::Stream(_) => {
                 drive.note(format!(
-                    "{have} bytes are in {path} and cannot be compared with {source}, which can \
-                     be read once only; it must go on at byte {have}"
+                    "the {have} bytes in {path} cannot be compared with {source}, which can be \
+                     read only once; it must continue at byte {have}"
                 ));
                 Ok(None)
             }
@@ -185,30 +184,31 @@ impl Standing {
         }
     }
 
-    /// Compares the bytes from `from` on with what `reader` yields.
+    /// Compares the bytes after `from` with what `reader` yields.
     fn compare(
         &self,
         drive: &Drive<'_>,
         from: u64,
         reader: &mut dyn Read,
     ) -> Result<Option<u64>, Stop> {
-        let file = File::open(&self.path).map_err(|e| Stop::call("opening what is there", e))?;
-        compare(drive, &mut Stretch { file: &file, at: from, end: self.have }, reader)
+        let file =
+            File::open(&self.path).map_err(|e| Stop::call("opening the existing part", e))?;
+        compare(drive, &mut RangeReader { file: &file, at: from, end: self.have }, reader)
     }
 }
 
 /// Compares what is there with what `reader` yields.
 ///
-/// The outer error is of reading, the inner answer the first byte that differs.
+/// The first byte that differs, if any does; an error is one of reading.
 pub(crate) fn compare(
     drive: &Drive<'_>,
-    ours: &mut Stretch<'_>,
+    ours: &mut RangeReader<'_>,
     reader: &mut dyn Read,
 ) -> Result<Option<u64>, Stop> {
     let (mut one, mut other) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
     loop {
         let at = ours.at;
-        let n = ours.read(&mut one).map_err(|e| Stop::call("reading what is there", e))?;
+        let n = ours.read(&mut one).map_err(|e| Stop::call("reading the existing part", e))?;
         if n == 0 {
             return Ok(None);
         }
@@ -225,9 +225,9 @@ pub(crate) fn compare(
     }
 }
 
-/// Keeps a server's validator with a part, to be compared when it is gone on with.
+/// Stores a server's validator with a part, to be compared when the part is continued.
 ///
-/// A file system without extended attributes keeps none; then the overlap alone is compared.
+/// A file system without extended attributes stores nothing; then only the overlap is compared.
 pub(crate) fn keep_validator(part: &File, validator: &Validator) {
     let validator = validator.write();
     if validator.len() > VALIDATOR_BYTES_MAX {

@@ -1,8 +1,8 @@
 //! One copy from its request to its report.
 //!
-//! Order matters: what an earlier copy left is looked at before the source is opened (a server is
-//! asked for the rest), the source before the sink (which must know the length), and the sink
-//! gets its name last of all.
+//! Order matters. What an earlier copy left is checked before the source is opened, since a server
+//! is asked only for the rest. The source is opened before the sink, which must know the length.
+//! The sink gets its name last.
 
 mod opening;
 
@@ -16,26 +16,26 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use underpass::ErrorKind;
 
-use crate::company::{Companies, Company, Visitor};
 use crate::drive::{Drive, Event, Stop};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Failure, Usage};
 use crate::http;
 use crate::inlet::{FileInlet, Inlet};
 use crate::interrupt::Interrupt;
-use crate::movement::{self, Account};
 use crate::outlet::{self, Outlet};
+use crate::peer_group::{Peer, PeerGroup, PeerGroups};
 use crate::report::Report;
 use crate::request::{Request, check, is_numbered, verifies};
-use crate::resume::Standing;
+use crate::resume::Partial;
 use crate::shares::More;
 use crate::socket::{self, Listener};
+use crate::source_to_sink::{self, Findings};
 use crate::tree::{self, Kept, Walk};
 use crate::verify;
 
 use self::opening::{listen, refuse_same_file};
 
-/// In a directory that peers' bytes go to, each file is called so, with a number behind it.
+/// The name of a peer's file in a directory, before its number.
 const PEER_NAME: &str = "peer-";
 
 /// A request whose listening sockets are open.
@@ -45,24 +45,24 @@ pub struct Session {
     interrupt: Interrupt,
     source_listener: Option<Listener>,
     sink_listener: Option<Listener>,
-    companies: Companies,
-    /// Where the search for a peer's file name begins.
+    groups: PeerGroups,
+    /// Where the search for a free number begins.
     next_number: AtomicU64,
 }
 
-/// What a copy finds out about itself on the way.
+/// What a copy learns about itself on the way.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     begun: Instant,
-    account: Account,
+    findings: Findings,
     resumed_at: u64,
     kept: Option<PathBuf>,
     entries: Option<u64>,
-    /// Who came to the end that listens.
+    /// The peer that connected to the listening end.
     peer: Option<String>,
-    /// The transfer that it named, if it verifies.
-    company: Option<Arc<Company>>,
-    /// The file that a peer got.
+    /// Its transfer, if it verifies.
+    group: Option<Arc<PeerGroup>>,
+    /// The file made for the peer.
     made: Option<PathBuf>,
 }
 
@@ -70,12 +70,12 @@ impl Outcome {
     pub(crate) fn new() -> Self {
         Self {
             begun: Instant::now(),
-            account: Account::default(),
+            findings: Findings::default(),
             resumed_at: 0,
             kept: None,
             entries: None,
             peer: None,
-            company: None,
+            group: None,
             made: None,
         }
     }
@@ -86,7 +86,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`CopyError::Open`] with the kernel's answer; [`CopyError::Usage`] for what cannot be.
+    /// [`CopyError::Open`] with the kernel's error; [`CopyError::Usage`] for what cannot work.
     pub fn open(
         request: Request,
         interrupt: &Interrupt,
@@ -96,12 +96,12 @@ impl Session {
         let source_listener = listen(&request.source, watcher)?;
         let sink_listener = listen(&request.sink, watcher)?;
         let interrupt = interrupt.with(request.timeouts);
-        let (companies, next_number) = (Companies::default(), AtomicU64::new(1));
-        Ok(Self { request, interrupt, source_listener, sink_listener, companies, next_number })
+        let (groups, next_number) = (PeerGroups::default(), AtomicU64::new(1));
+        Ok(Self { request, interrupt, source_listener, sink_listener, groups, next_number })
     }
 
-    /// Copies once, from opening the ends to the sink's name. Waits for peers, and may be called
-    /// again for the next one.
+    /// Copies once, from opening the ends to giving the sink its name. Waits for a peer if an end
+    /// listens; may be called again for the next one.
     ///
     /// # Errors
     ///
@@ -118,16 +118,16 @@ impl Session {
         &self.interrupt
     }
 
-    /// The end that peers come to.
-    pub(crate) const fn door(&self) -> &Endpoint {
+    /// The end that peers connect to.
+    pub(crate) const fn listening_end(&self) -> &Endpoint {
         let Request { source, sink, .. } = &self.request;
         if self.source_listener.is_some() { source } else { sink }
     }
 
-    /// A copy that failed before it had begun.
+    /// The failure of a copy that did not begin.
     pub(crate) fn without_copy(&self, error: CopyError, outcome: &Outcome) -> Box<Failure> {
-        let mut nobody = |_| {};
-        let drive = self.drive(&mut nobody);
+        let mut ignore = |_| {};
+        let drive = self.drive(&mut ignore);
         let report = self.report(&drive, outcome);
         let error = self.named_by_signal(error, 0, outcome);
         Box::new(Failure { error, report, kept: None })
@@ -138,10 +138,10 @@ impl Session {
         Drive::new(&self.interrupt, watcher, policy, stability, limit_bytes_per_s)
     }
 
-    /// Copies once, for the peer that came or for the one who comes.
+    /// Copies once, for this peer, or for the next one that connects.
     pub(crate) fn once(
         &self,
-        mut peer: Option<Visitor>,
+        mut peer: Option<Peer>,
         watcher: &mut dyn FnMut(Event),
     ) -> Result<Report, Box<Failure>> {
         let mut drive = self.drive(watcher);
@@ -167,16 +167,16 @@ impl Session {
         let sink = made.unwrap_or_else(|| sink.to_string());
         let mut report = Report::of(source.to_string(), sink, drive, outcome.begun.elapsed());
         let bytes = drive.done.saturating_sub(outcome.resumed_at);
-        report.set_bytes(bytes, outcome.account.holes.min(bytes));
+        report.set_bytes(bytes, outcome.findings.holes.min(bytes));
         report.resumed_at = outcome.resumed_at;
-        report.checksum.clone_from(&outcome.account.checksum);
-        report.verified = outcome.account.verified;
+        report.checksum.clone_from(&outcome.findings.checksum);
+        report.verified = outcome.findings.verified;
         report.entries = outcome.entries;
         report.peer.clone_from(&outcome.peer);
         report
     }
 
-    /// The two ends, with the peer that came to one.
+    /// The names of the two ends, with the peer's.
     fn names(&self, outcome: &Outcome) -> (String, String) {
         let name = |end: &Endpoint| match &outcome.peer {
             Some(peer) if end.is_listening() => format!("{end} ({peer})"),
@@ -185,7 +185,7 @@ impl Session {
         (name(&self.request.source), name(&self.request.sink))
     }
 
-    /// Whatever failed because a signal came is the signal's.
+    /// After a signal, every failure is the signal's.
     fn named_by_signal(&self, error: CopyError, moved: u64, outcome: &Outcome) -> CopyError {
         let (from, to) = self.names(outcome);
         match self.interrupt.signal() {
@@ -210,7 +210,7 @@ impl Session {
         let mut walk = Walk::new(drive, Kept { attributes, owners }, fsync);
         let walked = walk.entry(from, &to);
         let Walk { entries, failed, holes, .. } = walk;
-        (outcome.account.holes, outcome.entries) = (holes, Some(entries));
+        (outcome.findings.holes, outcome.entries) = (holes, Some(entries));
         walked.map_err(|stop| self.stopped(stop, drive, outcome))?;
         if failed > 0 {
             let from = source.to_string();
@@ -223,7 +223,7 @@ impl Session {
         &self,
         drive: &mut Drive<'_>,
         outcome: &mut Outcome,
-        peer: &mut Option<Visitor>,
+        peer: &mut Option<Peer>,
     ) -> Result<(), CopyError> {
         let Request { source, sink, .. } = &self.request;
         let path = match sink {
@@ -241,30 +241,30 @@ impl Session {
             | Endpoint::Url(_) => None,
         };
         refuse_same_file(&self.request, path.as_deref())?;
-        let standing = path
+        let partial = path
             .as_deref()
             .filter(|_| self.request.resume)
-            .and_then(|path| Standing::find(path, !self.request.atomic));
-        let mut inlet = self.open_source(standing.as_ref(), peer, outcome)?;
+            .and_then(|path| Partial::find(path, !self.request.atomic));
+        let mut inlet = self.open_source(partial.as_ref(), peer, outcome)?;
         if let (Inlet::Http(body), Endpoint::Url(url)) = (&inlet, source)
             && let Some(connection) = body.connection()
         {
             connection.permits(self.request.policy, url)?;
             drive.explain(connection);
         }
-        if let Some(standing) = &standing {
+        if let Some(partial) = &partial {
             let (from, to) = self.names(outcome);
-            // The other end compares, where it is to verify.
+            // The other end compares, if it verifies.
             if !verifies(&self.request) {
-                standing.check(drive, &mut inlet, (&from, &to))?;
+                partial.check(drive, &mut inlet, (&from, &to))?;
             }
-            outcome.resumed_at = standing.bytes();
-            drive.done = standing.bytes();
+            outcome.resumed_at = partial.bytes();
+            drive.done = partial.bytes();
         }
         let content_len = inlet.len();
-        let there = standing.as_ref().map_or(0, |standing| standing.have);
+        let there = partial.as_ref().map_or(0, |partial| partial.have);
         drive.total = content_len.map(|len| there + len);
-        let mut outlet = self.open_sink((path, standing), &inlet, peer, outcome)?;
+        let mut outlet = self.open_sink((path, partial), &inlet, peer, outcome)?;
         if let Outlet::Put(put) = &outlet {
             drive.explain(&put.connection);
         }
@@ -273,12 +273,12 @@ impl Session {
             self.exchange(drive, &mut inlet, &mut outlet, outcome)?
         } else {
             let checksum = self.request.checksum;
-            movement::all(
+            source_to_sink::copy(
                 &self.request,
                 drive,
                 &mut inlet,
                 &mut outlet,
-                &mut outcome.account,
+                &mut outcome.findings,
                 checksum,
             )
         };
@@ -291,7 +291,7 @@ impl Session {
         Ok(())
     }
 
-    /// Copies as the two ends agree on; the inner answer is of that.
+    /// Copies with a peer that verifies; the inner result is the copy's.
     fn exchange(
         &self,
         drive: &mut Drive<'_>,
@@ -300,18 +300,19 @@ impl Session {
         outcome: &mut Outcome,
     ) -> Result<Result<u64, Stop>, CopyError> {
         let connect = || self.connect_again();
-        let more = outcome.company.as_deref().map_or(More::Made(&connect), More::Come);
-        let is_alone = matches!(more, More::Come(_)) && !self.request.keep_listening;
-        let account = &mut outcome.account;
-        let mut exchange = || verify::exchange(&self.request, drive, inlet, outlet, account, more);
+        let more = outcome.group.as_deref().map_or(More::Connected(&connect), More::Accepted);
+        let is_alone = matches!(more, More::Accepted(_)) && !self.request.keep_listening;
+        let findings = &mut outcome.findings;
+        let mut exchange = || verify::exchange(&self.request, drive, inlet, outlet, findings, more);
         if is_alone {
-            let attended = self.attended(exchange);
-            return attended.map_err(|error| CopyError::open("wait at", self.door(), error));
+            let copied = self.accepting_while(exchange);
+            return copied
+                .map_err(|error| CopyError::open("listen at", self.listening_end(), error));
         }
         Ok(exchange())
     }
 
-    /// What a server says about a PUT that failed tells more than the failed call.
+    /// Prefers what a server says about a failed PUT to the error of the failed call.
     fn judge(
         &self,
         moved: Result<u64, Stop>,
@@ -331,7 +332,7 @@ impl Session {
             Stop::Engine(_) | Stop::Signal(_) => None,
         };
         if errno.is_some_and(http::is_closed)
-            // It may be the source that was reset, and the server waits for the rest.
+            // If the source was reset, the server still waits for the rest.
             && put.has_answered()
             && let status @ CopyError::Status { .. } = put.refusal()
         {
@@ -340,7 +341,7 @@ impl Session {
         Err(self.stopped(stop, drive, outcome))
     }
 
-    /// Ends both ends as whoever is behind them expects.
+    /// Finishes both ends: offsets, names, the end of the stream.
     fn settle(
         &self,
         inlet: &Inlet<'_>,

@@ -1,6 +1,6 @@
-//! Connecting, listening and accepting such that a signal ends the wait, and connecting a timeout.
+//! Connecting, listening and accepting. A signal ends each wait; connecting also has a timeout.
 //!
-//! A socket of ours is non-blocking from its birth.
+//! Every socket made here is non-blocking from the start.
 //!
 //! Source: connect(2), `EINPROGRESS`; unix(7); tcp(7).
 
@@ -20,7 +20,7 @@ use underpass_daemon::bound_path::{self, BoundPath};
 
 use crate::interrupt::{Interrupt, Woken};
 
-/// A Unix socket that is busy is tried again so often.
+/// How long until a busy Unix socket is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// A listening socket.
@@ -30,14 +30,14 @@ pub(crate) enum Listener {
     Unix(UnixListener, BoundPath),
 }
 
-/// Stands for a signal within an [`io::Error`].
+/// The [`io::Error`] that means a signal.
 pub(crate) fn interrupted() -> io::Error {
     io::Error::other("ended by a signal")
 }
 
-/// A name that leads nowhere; travels inside an [`io::Error`].
+/// A host without an address; travels inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
-#[error("the host is not found ({0}); check its name, or give its address")]
+#[error("the host was not found ({0}); check its name, or give its address")]
 struct Unknown(io::Error);
 
 fn look_up(address: &str) -> io::Result<impl Iterator<Item = SocketAddr>> {
@@ -100,7 +100,7 @@ impl Listener {
         bound_path::listen(path).map(|(listener, path)| Self::Unix(listener, path))
     }
 
-    /// Where peers find it.
+    /// The address or path that peers connect to.
     pub(crate) fn name(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => Ok(format!("tcp://{}", listener.local_addr()?)),
@@ -118,7 +118,7 @@ impl Listener {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match rustix::net::accept_with(fd, flags) {
                 Err(Errno::AGAIN) => {}
-                // accept(2): the peer was gone before it was its turn.
+                // accept(2): the peer left before it was accepted.
                 Err(Errno::CONNABORTED | Errno::INTR) => continue,
                 answer => return Ok(answer?),
             }
@@ -129,7 +129,7 @@ impl Listener {
     }
 }
 
-/// Who is at the other end; a Unix socket's peer has its process's number for a name.
+/// The name of the peer: its address, or the process number of a Unix socket's peer.
 pub(crate) fn peer_name(socket: &OwnedFd) -> String {
     let address = rustix::net::getpeername(socket).ok().flatten();
     if let Some(address) = address.and_then(|any| SocketAddr::try_from(any).ok()) {
@@ -141,15 +141,15 @@ pub(crate) fn peer_name(socket: &OwnedFd) -> String {
     }
 }
 
-/// Tells the peer that no more comes.
+/// Tells the peer that nothing more follows.
 pub(crate) fn end(socket: &OwnedFd) -> Result<(), Errno> {
     match rustix::net::shutdown(socket, Shutdown::Write) {
-        // The peer has closed already; everything before was accepted.
+        // The peer has already closed; everything before was accepted.
         Err(Errno::NOTCONN) => {}
         answer => answer?,
     }
-    // Bytes of the peer that nobody has read turn the close into a reset (RFC 9293 §3.10.4),
-    // which would take ours out of the peer's hands.
+    // Unread bytes of the peer turn the close into a reset (RFC 9293 §3.10.4), and the peer would
+    // lose ours.
     let mut unread = [0; 4096];
     while matches!(rustix::io::read(socket, &mut unread), Ok(n) if n > 0) {}
     Ok(())

@@ -1,8 +1,8 @@
 //! A file that gets its name only when it is whole.
 //!
-//! Until then it has none at all (`O_TMPFILE`), so nothing is left behind however the process
-//! ends; where the file system has no such files, a hidden name beside the target that goes with
-//! the process's error paths; with `--resume` the name `TARGET.part`, which stays. Renaming
+//! Until then it has no name at all (`O_TMPFILE`), so nothing is left behind however the process
+//! ends. On a file system without such files it has a hidden name next to the target, which is
+//! removed on errors and signals. With `--resume` it is `TARGET.part`, which stays. Renaming
 //! replaces the target in one step and breaks its hard links, as editors and package managers do.
 //!
 //! Source: open(2), `O_TMPFILE`; linkat(2); flock(2); rename(2); fsync(2), NOTES, on directories.
@@ -20,28 +20,28 @@ use rustix::io::Errno;
 
 use crate::pieces::Pieces;
 
-/// How a target comes into being.
+/// How a target is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Making {
+pub(crate) enum WriteMode {
     /// Whole or not at all.
     Atomic,
-    /// Under its own name, cut to nothing first.
+    /// Under its own name, after truncating it.
     InPlace,
-    /// Under its own name, what is there is kept.
+    /// Under its own name, keeping what is there.
     InPlaceResumed,
-    /// As `NAME.part`, which is kept, and renamed when whole.
+    /// As `NAME.part`, which stays on failure and is renamed when whole.
     Part,
 }
 
-/// A file on its way to its name.
+/// A file that is being written.
 #[derive(Debug)]
 pub(crate) struct Target {
     file: File,
     path: PathBuf,
     state: State,
-    /// What the finished file's mode is to be, if it has another.
+    /// The mode of the finished file, if it has to be set.
     mode: Option<u32>,
-    /// What is there of it, where that is more than a beginning.
+    /// Which ranges of it are there, if there are gaps.
     pieces: Option<Pieces>,
 }
 
@@ -55,41 +55,41 @@ enum State {
 }
 
 impl Target {
-    /// Opens it for writing. `mode` is the source's, for a target that is new.
-    pub(crate) fn open(path: &Path, making: Making, mode: Option<u32>) -> io::Result<Self> {
+    /// Opens it for writing. `mode` is the source's, for a new target.
+    pub(crate) fn open(path: &Path, how: WriteMode, mode: Option<u32>) -> io::Result<Self> {
         let path = behind_link(path)?;
         let there = match std::fs::metadata(&path) {
             Ok(there) => {
-                // Replacing it would not ask for this permission, but its owner took it away.
+                // Replacing the file does not need this permission, but its owner took it away.
                 rustix::fs::access(&path, Access::WRITE_OK)?;
                 Some(there)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        // An existing file keeps its mode, as cp(1) leaves it.
+        // An existing file keeps its mode, as with cp(1).
         let mode = match &there {
             Some(there) => Some(there.mode() & 0o7777),
             None => mode.map(|mode| mode & 0o777),
         };
-        // open(2) takes the umask off a new file's mode.
-        let is_made_so = making == Making::Atomic && there.is_none();
-        let (file, state) = match making {
-            Making::Atomic => nameless(&path, if is_made_so { mode } else { None })?,
-            Making::InPlace | Making::InPlaceResumed => {
+        // open(2) applies the umask to a new file's mode.
+        let is_made_so = how == WriteMode::Atomic && there.is_none();
+        let (file, state) = match how {
+            WriteMode::Atomic => nameless(&path, if is_made_so { mode } else { None })?,
+            WriteMode::InPlace | WriteMode::InPlaceResumed => {
                 let mut options = File::options();
                 options.read(true).write(true).create(true);
-                options.truncate(making == Making::InPlace);
+                options.truncate(how == WriteMode::InPlace);
                 (options.open(&path)?, State::InPlace)
             }
-            Making::Part => {
+            WriteMode::Part => {
                 let part = part_name(&path);
                 let mut options = File::options();
                 options.read(true).write(true).create(true).truncate(false);
                 (options.open(&part)?, State::Part(part))
             }
         };
-        if matches!(making, Making::Part | Making::InPlaceResumed) {
+        if matches!(how, WriteMode::Part | WriteMode::InPlaceResumed) {
             hold(&file)?;
         }
         let mode = match there {
@@ -104,16 +104,16 @@ impl Target {
         &self.file
     }
 
-    /// What is there of it, where that is more than a beginning.
+    /// Which ranges of it are there, if there are gaps.
     pub(crate) const fn pieces(&self) -> Option<&Pieces> {
         self.pieces.as_ref()
     }
 
-    /// Goes on with what is there: `have` bytes, or `pieces`. What lies behind is no part of it.
-    pub(crate) fn go_on(&mut self, have: u64, pieces: Option<Pieces>) -> io::Result<()> {
+    /// Continues with what is there: `have` bytes, or `pieces`. Anything after that is cut off.
+    pub(crate) fn resume(&mut self, have: u64, pieces: Option<Pieces>) -> io::Result<()> {
         let len = self.file.metadata()?.len();
         if len < have {
-            let why = format!("{have} bytes were there a moment ago, and {len} are now");
+            let why = format!("it had {have} bytes a moment ago, and has {len} now");
             return Err(io::Error::other(why));
         }
         if pieces.is_none() {
@@ -131,7 +131,7 @@ impl Target {
         self.mode = Some(mode);
     }
 
-    /// Where the bytes lie if the copy fails now.
+    /// Where the bytes are if the copy fails now.
     pub(crate) fn kept(&self) -> Option<PathBuf> {
         match &self.state {
             State::Unnamed | State::Hidden(_) => None,
@@ -140,7 +140,7 @@ impl Target {
         }
     }
 
-    /// Gives it its name; with `sync` not before its bytes are on the disk, and the name too.
+    /// Gives it its name; with `sync`, bytes and name are on the disk when this returns.
     pub(crate) fn finish(self, sync: bool) -> io::Result<()> {
         self.complete(sync)?;
         match self.state {
@@ -156,8 +156,8 @@ impl Target {
         sync_name(&self.path, sync)
     }
 
-    /// As [`Self::finish`], with the first free number from `next` on behind its name; replaces
-    /// nothing and returns the name.
+    /// As [`Self::finish`], but appends the first free number from `next` on to the name, replaces
+    /// nothing, and returns the name.
     pub(crate) fn finish_numbered(self, sync: bool, next: &AtomicU64) -> io::Result<PathBuf> {
         self.complete(sync)?;
         let mut hidden = if let State::Hidden(hidden) = self.state { Some(hidden) } else { None };
@@ -192,11 +192,11 @@ impl Target {
     }
 }
 
-/// Keeps other copies from going on with the same file: what two write would be neither's.
+/// Locks out other copies to the same file: two writers would produce neither's bytes.
 fn hold(file: &File) -> io::Result<()> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::AGAIN) => {
-            let why = "another copy is making it; wait for its end, or stop it";
+            let why = "another copy is writing it; wait for that one, or stop it";
             Err(io::Error::new(io::ErrorKind::ResourceBusy, why))
         }
         // Not every file system has locks.
@@ -204,14 +204,14 @@ fn hold(file: &File) -> io::Result<()> {
     }
 }
 
-/// What was written must still have the name it was written under.
+/// Checks that the file still has the name that it was written under.
 fn check_name(file: &File, path: &Path) -> io::Result<()> {
     let written = file.metadata()?;
     let is_it = |it: &std::fs::Metadata| (it.dev(), it.ino()) == (written.dev(), written.ino());
     if std::fs::metadata(path).as_ref().is_ok_and(is_it) {
         return Ok(());
     }
-    let why = format!("{} was removed or replaced meanwhile", path.display());
+    let why = format!("{} was removed or replaced while it was written", path.display());
     Err(io::Error::other(why))
 }
 
@@ -219,7 +219,7 @@ fn sync_name(path: &Path, sync: bool) -> io::Result<()> {
     if sync { File::open(directory(path))?.sync_all() } else { Ok(()) }
 }
 
-/// The file a symbolic link leads to: replacing the link itself would cut it off.
+/// The file that a symbolic link points to: replacing the link itself would break it.
 pub(crate) fn behind_link(path: &Path) -> io::Result<PathBuf> {
     let is_link = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
     if !is_link {
@@ -227,7 +227,7 @@ pub(crate) fn behind_link(path: &Path) -> io::Result<PathBuf> {
     }
     match path.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // It dangles: the file is made where it points.
+            // The link dangles: the file is made where it points.
             let pointed = std::fs::read_link(path)?;
             Ok(directory(path).join(pointed))
         }
@@ -242,7 +242,7 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// `NAME.part` beside it.
+/// `NAME.part`, next to the file.
 pub(crate) fn part_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
@@ -280,7 +280,7 @@ fn link(file: &File, path: &Path) -> Result<(), Errno> {
     rustix::fs::linkat(CWD, open_file.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)
 }
 
-/// As [`link`], in place of what may be there.
+/// As [`link`], but replaces what may be there.
 fn name(file: &File, path: &Path) -> io::Result<()> {
     match link(file, path) {
         Err(Errno::EXIST) => {}
@@ -293,9 +293,9 @@ fn name(file: &File, path: &Path) -> io::Result<()> {
     hidden.into_temp_path().persist(path).map_err(|error| error.error)
 }
 
-/// The mode that a new file gets of one that is asked for.
+/// A mode less the umask.
 fn masked(mode: u32) -> u32 {
-    // umask(2) can only be read by setting it, for all threads; /proc tells it without.
+    // umask(2) can only be read by setting it, for all threads; /proc shows it.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let umask = status
         .lines()
@@ -328,12 +328,12 @@ mod tests {
                 std::fs::write(&path, old).unwrap();
             }
             let before = names(dir.path());
-            let target = Target::open(&path, Making::Atomic, Some(0o600)).unwrap();
+            let target = Target::open(&path, WriteMode::Atomic, Some(0o600)).unwrap();
             target.file().write_all(b"new").unwrap();
             assert_eq!(names(dir.path()), before);
             drop(target);
             assert_eq!(names(dir.path()), before);
-            let target = Target::open(&path, Making::Atomic, Some(0o600)).unwrap();
+            let target = Target::open(&path, WriteMode::Atomic, Some(0o600)).unwrap();
             target.file().write_all(b"new").unwrap();
             target.finish(true).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), b"new");
@@ -348,7 +348,7 @@ mod tests {
         std::fs::write(&path, "old").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink("a", &link).unwrap();
-        let target = Target::open(&link, Making::Atomic, Some(0o777)).unwrap();
+        let target = Target::open(&link, WriteMode::Atomic, Some(0o777)).unwrap();
         target.file().write_all(b"new").unwrap();
         target.finish(false).unwrap();
         assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -357,13 +357,13 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_shorter_than_it_was_is_not_gone_on_with() {
+    fn a_part_that_is_shorter_than_it_was_is_not_resumed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut target = Target::open(&dir.path().join("a"), Making::Part, None).unwrap();
+        let mut target = Target::open(&dir.path().join("a"), WriteMode::Part, None).unwrap();
         target.file().write_all(b"new").unwrap();
-        let error = target.go_on(4, None).unwrap_err();
-        assert_eq!(error.to_string(), "4 bytes were there a moment ago, and 3 are now");
-        target.go_on(2, None).unwrap();
+        let error = target.resume(4, None).unwrap_err();
+        assert_eq!(error.to_string(), "it had 4 bytes a moment ago, and has 3 now");
+        target.resume(2, None).unwrap();
         assert_eq!(target.file().metadata().unwrap().len(), 2);
     }
 
@@ -371,12 +371,12 @@ mod tests {
     fn a_part_stays_when_the_copy_fails_and_goes_when_it_ends() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let target = Target::open(&path, Making::Part, None).unwrap();
+        let target = Target::open(&path, WriteMode::Part, None).unwrap();
         target.file().write_all(b"ne").unwrap();
         assert_eq!(target.kept(), Some(part_name(&path)));
         drop(target);
         assert_eq!(names(dir.path()), ["a.part"]);
-        Target::open(&path, Making::Part, None).unwrap().finish(false).unwrap();
+        Target::open(&path, WriteMode::Part, None).unwrap().finish(false).unwrap();
         assert_eq!(
             (names(dir.path()), std::fs::read(&path).unwrap()),
             (vec!["a".into()], b"ne".to_vec())

@@ -1,10 +1,9 @@
 //! Folders: every file whole or not at all, with modes, times, links and holes.
 //!
-//! What cannot be copied is told, counted, and does not keep the rest from being copied; a signal
-//! ends everything. Folders get their mode and times last, since filling them changes both. Where
-//! owners are not asked for, set-user-ID bits are kept of one's own files only; where they are,
-//! they come first, because chown(2) takes these bits and capabilities off. Sockets and devices
-//! are left out.
+//! What cannot be copied is reported and counted, and the rest is copied; a signal ends everything.
+//! Folders get their mode and times last, since filling them changes both. Without `--owners`,
+//! set-user-ID bits are kept only on the user's own files; with it, owners are set first, because
+//! chown(2) removes these bits and capabilities. Sockets and devices are left out.
 //!
 //! Source: inode(7); utimensat(2); chown(2), NOTES; link(2); xattr(7); cp(1) on where a folder is
 //! copied to.
@@ -22,19 +21,19 @@ use rustix::io::Errno;
 use crate::drive::{Drive, Stop};
 use crate::error::{CopyError, Usage};
 use crate::holes;
-use crate::target::{Making, Target};
+use crate::target::{Target, WriteMode};
 
-/// Names and values of attributes that are larger are told of as failures.
+/// Larger lists of names, and larger values, are reported as failures.
 const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
 
-/// What is kept besides modes, times and links.
+/// What is kept as well as modes, times and links.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept {
     pub(crate) attributes: bool,
     pub(crate) owners: bool,
 }
 
-/// A folder's copy under way.
+/// The copy of one folder.
 pub(crate) struct Walk<'d, 'w> {
     drive: &'d mut Drive<'w>,
     wanted: Kept,
@@ -46,7 +45,7 @@ pub(crate) struct Walk<'d, 'w> {
     pub(crate) holes: u64,
 }
 
-/// Where a folder goes: into `to` if that is one, as cp(1) does.
+/// Where a folder is copied to: into `to` if that is a folder, as with cp(1).
 pub(crate) fn destination(from: &Path, to: &Path) -> Result<PathBuf, CopyError> {
     let cannot = |path: &Path, error| CopyError::open("open", path.display(), error);
     let place = if to.is_dir() {
@@ -75,7 +74,8 @@ impl<'d, 'w> Walk<'d, 'w> {
         Self { drive, wanted, with_sync, links, entries: 0, failed: 0, holes: 0 }
     }
 
-    /// Copies one entry and what is in it. An error is a signal's; others are told and counted.
+    /// Copies one entry and what is in it. Returns an error only for a signal; others are reported
+    /// and counted.
     pub(crate) fn entry(&mut self, from: &Path, to: &Path) -> Result<(), Stop> {
         if let Some(signal) = self.drive.interrupt.signal() {
             return Err(Stop::Signal(signal));
@@ -88,7 +88,7 @@ impl<'d, 'w> Walk<'d, 'w> {
             Err(Stop::Engine(error)) => error.to_string(),
         };
         self.failed += 1;
-        self.drive.note(format!("{} is not copied: {why}", from.display()));
+        self.drive.note(format!("{} was not copied: {why}", from.display()));
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl<'d, 'w> Walk<'d, 'w> {
         } else if kind.is_file() {
             self.file(from, to, &found)?;
         } else {
-            let why = io::Error::new(io::ErrorKind::Unsupported, "a socket or device");
+            let why = io::Error::new(io::ErrorKind::Unsupported, "it is a socket or device");
             return Err(Stop::call("looking at it", why));
         }
         if found.nlink() > 1 {
@@ -151,11 +151,11 @@ impl<'d, 'w> Walk<'d, 'w> {
     fn file(&mut self, from: &Path, to: &Path, found: &Metadata) -> Result<(), Stop> {
         let source = File::open(from).map_err(|e| Stop::call("opening it", e))?;
         if std::fs::symlink_metadata(to).is_ok_and(|there| there.is_symlink()) {
-            // Its target is outside of what is being made.
+            // Its target may be outside of the folder.
             std::fs::remove_file(to).map_err(|e| Stop::call("replacing a link", e))?;
         }
         let writing = |e| Stop::call("writing its copy", e);
-        let mut target = Target::open(to, Making::Atomic, None).map_err(writing)?;
+        let mut target = Target::open(to, WriteMode::Atomic, None).map_err(writing)?;
         self.holes += holes::copy(self.drive, (&source, 0), (target.file(), 0), found.len())?;
         if self.wanted.owners {
             fchown(target.file(), Some(found.uid()), Some(found.gid()))

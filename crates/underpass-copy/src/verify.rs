@@ -1,62 +1,62 @@
-//! Length and digest exchanged between two ends, so that a cut or altered transfer fails at both.
+//! Exchanging length and digest between two ends: a truncated or altered transfer fails at both.
 //!
 //! ```text
 //! receiver -> sender   a greeting, see [`greeting`](crate::greeting)
 //! sender -> receiver   a greeting
 //! receiver -> sender   "underpass-entire 2\n"
 //! sender -> receiver   "underpass-entire 2\n"
-//!                      { length u64 > 0, so many bytes }*
+//!                      { length u64 > 0, that many bytes }*
 //!                      0 u64, total length u64, BLAKE3 of all bytes [32]
 //! receiver -> sender   total length u64, BLAKE3 of what arrived [32]
 //! ```
 //!
-//! A receiver that takes one connection a peer, because it writes a stream, says
-//! "underpass-single 2\n" in the place of that; the sender does as above.
+//! A receiver that writes a stream, and so takes one connection a peer, says "underpass-single 2\n"
+//! instead; the sender does as above.
 //!
-//! A receiver that goes on with a part says what it has instead. A sender that has the same sends
-//! the rest in shares, see [`shares`]; one that does not says so:
+//! A receiver that continues a part says what it has instead. A sender with the same bytes sends
+//! the rest in shares, see [`shares`]; another sender says that it differs:
 //!
 //! ```text
 //! receiver -> sender   "underpass-resume 2\n", count u64 <= 65,
-//!                      { offset u64, length u64, BLAKE3 of so many bytes [32] }*
+//!                      { offset u64, length u64, BLAKE3 of those bytes [32] }*
 //! sender -> receiver   "underpass-ranges 2\n", ... or "underpass-differ 2\n"
 //! ```
 //!
-//! Numbers are in network order. The receiver answers when the bytes are where they belong and
-//! before they get a name.
+//! Numbers are in network byte order. The receiver answers when the bytes are in the file, and
+//! before the file gets its name.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::again;
-use crate::carry::{Content, Place, carry, failed};
+use crate::content::{Content, Destination, failed, move_content};
 use crate::digest::{self, Algorithm, Digest};
 use crate::drive::{Drain, Drive, Feed, Stop};
-use crate::greeting::{TransferId, Word, greet, hear_echo, hear_in_turn, unheard};
+use crate::greeting::{TransferId, Word, greet, greeting_failed, read_echo, read_word_in_turn};
 use crate::inlet::Inlet;
-use crate::movement::{self, Account};
 use crate::outlet::Outlet;
-use crate::patient::Patient;
 use crate::pieces::Pieces;
 use crate::request::Request;
 use crate::shares::{self, More};
+use crate::source_to_sink::{self, Findings};
+use crate::verified_resume;
+use crate::waiting::WaitingStream;
 
-/// Ranges that a receiver may have.
+/// The most ranges that a receiver may have.
 pub(crate) const PIECES_MAX: u64 = 65;
 
-/// What one end says of the whole.
+/// Length and digest, as one end found them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sum {
     pub(crate) len: u64,
     pub(crate) digest: String,
 }
 
-/// What the two ends did not agree on; travels inside an [`io::Error`].
+/// The two ends have different bytes; travels inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "altered or cut: {sent} bytes with BLAKE3 {sent_digest} were sent, {got} bytes with BLAKE3 \
-     {got_digest} arrived"
+    "altered or truncated: {sent} bytes with BLAKE3 {sent_digest} were sent, {got} bytes with \
+     BLAKE3 {got_digest} arrived"
 )]
 struct Altered {
     sent: u64,
@@ -65,56 +65,69 @@ struct Altered {
     got_digest: String,
 }
 
-/// Copies with the exchange, in the direction that the ends say.
+/// Copies with the exchange; the ends say in which direction.
 pub(crate) fn exchange(
     request: &Request,
     drive: &mut Drive<'_>,
     inlet: &mut Inlet<'_>,
     outlet: &mut Outlet<'_>,
-    account: &mut Account,
+    findings: &mut Findings,
     more: More<'_>,
 ) -> Result<u64, Stop> {
     let moved = match (&*outlet, &*inlet) {
         (Outlet::Stream(stream), _) if request.sink.is_socket() => {
             let fd = stream.fd.try_clone().map_err(|e| Stop::call("sending", e))?;
-            let mut peer = Patient::new(fd.as_fd(), drive.interrupt);
-            let id = shares::name_as_sender(&mut peer, more).map_err(|e| unheard(drive, e))?;
-            match (hear_in_turn(drive, &mut peer)?, inlet) {
+            let mut peer = WaitingStream::new(fd.as_fd(), drive.interrupt);
+            let id =
+                shares::name_as_sender(&mut peer, more).map_err(|e| greeting_failed(drive, e))?;
+            match (read_word_in_turn(drive, &mut peer)?, inlet) {
                 (Word::Resume, inlet) => {
-                    let pieces = again::agree(drive, &mut peer, inlet)?;
+                    let pieces = verified_resume::check(drive, &mut peer, inlet)?;
                     match inlet {
-                        Inlet::File(file) => {
-                            shares::send(request, drive, (file, &pieces), (fd, id, more))
+                        Inlet::File(file) => shares::send(
+                            request,
+                            drive,
+                            (file, &pieces),
+                            shares::Peer { first: fd, id, more },
+                        ),
+                        Inlet::Stream(_) | Inlet::Http(_) => {
+                            unreachable!("only a file has what the receiver has")
                         }
-                        Inlet::Stream(_) | Inlet::Http(_) => unreachable!("they do not agree"),
                     }
                 }
                 (Word::Whole, Inlet::File(file)) if request.parallel.get() > 1 => {
                     let pieces = Pieces::beginning(0, file.len);
-                    shares::send(request, drive, (file, &pieces), (fd, id, more))
+                    shares::send(
+                        request,
+                        drive,
+                        (file, &pieces),
+                        shares::Peer { first: fd, id, more },
+                    )
                 }
                 (state @ (Word::Whole | Word::Single), inlet) => {
                     if state == Word::Single && request.parallel.get() > 1 {
-                        drive.note("the other end writes a stream, which takes one connection");
+                        drive.note("the other end writes a stream: using one connection");
                     }
-                    send(request, drive, inlet, (fd.as_fd(), outlet), account)
+                    send(request, drive, inlet, (fd.as_fd(), outlet), findings)
                 }
-                (_, _) => Err(unlike("the other end does not receive, or in another way")),
+                (_, _) => {
+                    Err(mismatch("the other end does not receive, or expects another exchange"))
+                }
             }
         }
         (_, Inlet::Stream(stream)) => {
             let fd = stream.fd.try_clone().map_err(|e| Stop::call("receiving", e))?;
-            receive(request, drive, (fd, more), outlet, account)
+            receive(request, drive, (fd, more), outlet, findings)
         }
         _ => Err(Stop::call("verifying", io::Error::from(io::ErrorKind::InvalidInput))),
     }?;
-    account.verified = true;
+    findings.verified = true;
     Ok(moved)
 }
 
-/// The other end's way of the exchange is none that goes with this end's.
-fn unlike(why: &'static str) -> Stop {
-    Stop::call("agreeing with the other end", io::Error::new(io::ErrorKind::InvalidData, why))
+/// The two ends do not take matching roles in the exchange.
+fn mismatch(why: &'static str) -> Stop {
+    Stop::call("greeting the other end", io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
 fn send(
@@ -122,11 +135,11 @@ fn send(
     drive: &mut Drive<'_>,
     inlet: &mut Inlet<'_>,
     (fd, outlet): (BorrowedFd<'_>, &mut Outlet<'_>),
-    account: &mut Account,
+    findings: &mut Findings,
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
-    let mut peer = Patient::new(fd, interrupt);
-    peer.write_all(Word::Whole.bytes()).map_err(|error| unheard(drive, error))?;
+    let mut peer = WaitingStream::new(fd, interrupt);
+    peer.write_all(Word::Whole.bytes()).map_err(|error| greeting_failed(drive, error))?;
     let is_file = matches!(inlet, Inlet::File(_));
     let moved = if is_file {
         let len = inlet.len().unwrap_or(0);
@@ -134,7 +147,7 @@ fn send(
             peer.write_all(&len.to_be_bytes())
                 .map_err(|error| failed(drive, "sending the length", error))?;
         }
-        movement::all(request, drive, inlet, outlet, account, Some(Algorithm::Blake3))?
+        source_to_sink::copy(request, drive, inlet, outlet, findings, Some(Algorithm::Blake3))?
     } else {
         let mut digest = Digest::new(Algorithm::Blake3);
         let content = match inlet {
@@ -145,26 +158,27 @@ fn send(
             Inlet::Http(body) => body.content(),
         };
         let mut frames = Frames(&mut peer);
-        let moved = carry(drive, content, Place::Writer(&mut frames), Some(&mut digest))?;
-        account.checksum = Some(digest.finish());
+        let moved =
+            move_content(drive, content, Destination::Writer(&mut frames), Some(&mut digest))?;
+        findings.checksum = Some(digest.finish());
         moved
     };
-    let digest = account.checksum.as_ref().map(|sum| sum.digest.clone()).unwrap_or_default();
+    let digest = findings.checksum.as_ref().map(|sum| sum.digest.clone()).unwrap_or_default();
     conclude(drive, &mut peer, &Sum { len: moved, digest })?;
     Ok(moved)
 }
 
-/// Ends what was sent and hears whether it arrived so.
+/// Ends what was sent, and reads whether it arrived unchanged.
 pub(crate) fn conclude<F: AsFd>(
     drive: &Drive<'_>,
-    peer: &mut Patient<'_, F>,
+    peer: &mut WaitingStream<'_, F>,
     ours: &Sum,
 ) -> Result<(), Stop> {
     let theirs = peer
         .write_all(&0_u64.to_be_bytes())
         .and_then(|()| write_sum(peer, ours))
         .and_then(|()| read_sum(peer));
-    let theirs = theirs.map_err(|error| failed(drive, "hearing what arrived", error))?;
+    let theirs = theirs.map_err(|error| failed(drive, "reading what arrived", error))?;
     agree(ours, &theirs)
 }
 
@@ -173,13 +187,13 @@ fn receive(
     drive: &mut Drive<'_>,
     (fd, more): (OwnedFd, More<'_>),
     outlet: &mut Outlet<'_>,
-    account: &mut Account,
+    findings: &mut Findings,
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
-    let mut peer = Patient::new(fd.as_fd(), interrupt);
+    let mut peer = WaitingStream::new(fd.as_fd(), interrupt);
     let (file, there) = match &*outlet {
         Outlet::Target(target, have) => {
-            // The sender says how long the whole is.
+            // The sender will say how long the file is.
             let beginning = Pieces::beginning(*have, u64::MAX);
             (Some((target.file(), 0)), target.pieces().cloned().unwrap_or(beginning))
         }
@@ -188,44 +202,46 @@ fn receive(
     };
     let is_begun = there.bytes() > 0;
     let id = match more {
-        More::Come(company) => company.id,
-        More::Made(_) => {
+        More::Accepted(group) => group.id,
+        More::Connected(_) => {
             let named = TransferId::random();
             let greeted =
                 named.and_then(|id| greet(&mut peer, Word::Begins, Some(id)).map(|()| id));
-            greeted.map_err(|error| unheard(drive, error))?
+            greeted.map_err(|error| greeting_failed(drive, error))?
         }
     };
     match file {
-        Some((file, _)) if is_begun => again::tell(drive, &mut peer, (file, &there))?,
+        Some((file, _)) if is_begun => verified_resume::offer(drive, &mut peer, (file, &there))?,
         Some(_) | None => peer
             .write_all(if file.is_none() { Word::Single } else { Word::Whole }.bytes())
-            .map_err(|error| unheard(drive, error))?,
+            .map_err(|error| greeting_failed(drive, error))?,
     }
-    if let More::Made(_) = more {
-        hear_echo(drive, &mut peer, id)?;
+    if let More::Connected(_) = more {
+        read_echo(drive, &mut peer, id)?;
     }
-    match (hear_in_turn(drive, &mut peer)?, file, &*outlet) {
-        (Word::Differs, _, _) => Err(Stop::call("verifying", again::differs())),
+    match (read_word_in_turn(drive, &mut peer)?, file, &*outlet) {
+        (Word::Differs, _, _) => Err(Stop::call("verifying", verified_resume::differs())),
         (Word::Ranges, Some(place), _) => {
-            shares::receive(request, drive, (fd, id, more), place, there)
+            shares::receive(request, drive, shares::Peer { first: fd, id, more }, place, there)
         }
-        (Word::Ranges, None, _) => Err(unlike("ranges come where one connection was asked for")),
+        (Word::Ranges, None, _) => {
+            Err(mismatch("the other end sends ranges, and one connection was asked for"))
+        }
         (Word::Whole, Some(_), _) if is_begun => {
-            Err(unlike("the other end sends the whole again and not what is missing"))
+            Err(mismatch("the other end sends everything again instead of what is missing"))
         }
         (Word::Whole, Some(place), _) => receive_file(drive, &mut peer, place, u64::MAX),
         (Word::Whole, None, Outlet::Stream(stream)) => {
-            receive_stream(drive, &mut peer, stream.fd.as_fd(), account)
+            receive_stream(drive, &mut peer, stream.fd.as_fd(), findings)
         }
-        (_, _, _) => Err(unlike("the other end receives, too")),
+        (_, _, _) => Err(mismatch("the other end receives too; one end must send")),
     }
 }
 
-/// Receives frames of at most `room` bytes into a file, and answers for them.
+/// Receives frames of at most `room` bytes into a file, and answers with their digest.
 pub(crate) fn receive_file<F: AsFd>(
     drive: &mut Drive<'_>,
-    peer: &mut Patient<'_, F>,
+    peer: &mut WaitingStream<'_, F>,
     (file, at): (&File, u64),
     room: u64,
 ) -> Result<u64, Stop> {
@@ -233,13 +249,13 @@ pub(crate) fn receive_file<F: AsFd>(
     let mut moved = 0;
     while let Some(len) = next_frame(drive, peer)? {
         if len > room - moved {
-            let why = format!("{len} bytes come where {} were promised", room - moved);
+            let why = format!("{len} bytes arrive where {} were promised", room - moved);
             return Err(Stop::call("receiving", io::Error::other(why)));
         }
         let feed = Feed::Stream { fd: peer.fd.as_fd(), len: Some(len) };
         moved += drive.transfer(feed, Drain::File { file: file.as_fd(), at: at + moved })?;
     }
-    let theirs = read_sum(peer).map_err(|error| failed(drive, "hearing what was sent", error))?;
+    let theirs = read_sum(peer).map_err(|error| failed(drive, "reading what was sent", error))?;
     let ended = || interrupt.signal().is_some();
     let digest = digest::of_file(Algorithm::Blake3, file, at, moved, &ended)
         .map_err(|error| failed(drive, "computing the digest", error))?
@@ -250,38 +266,41 @@ pub(crate) fn receive_file<F: AsFd>(
 
 fn receive_stream<F: AsFd>(
     drive: &mut Drive<'_>,
-    peer: &mut Patient<'_, F>,
+    peer: &mut WaitingStream<'_, F>,
     sink: BorrowedFd<'_>,
-    account: &mut Account,
+    findings: &mut Findings,
 ) -> Result<u64, Stop> {
     let mut digest = Digest::new(Algorithm::Blake3);
     let mut moved = 0;
     while let Some(len) = next_frame(drive, peer)? {
         let content = Content::Kernel(Feed::Stream { fd: peer.fd.as_fd(), len: Some(len) });
-        let place = Place::Kernel(Drain::Stream(sink));
-        moved += carry(drive, content, place, Some(&mut digest))?;
+        let place = Destination::Kernel(Drain::Stream(sink));
+        moved += move_content(drive, content, place, Some(&mut digest))?;
     }
-    let theirs = read_sum(peer).map_err(|error| failed(drive, "hearing what was sent", error))?;
+    let theirs = read_sum(peer).map_err(|error| failed(drive, "reading what was sent", error))?;
     let checksum = digest.finish();
     answer(drive, peer, &theirs, &Sum { len: moved, digest: checksum.digest.clone() })?;
-    account.checksum = Some(checksum);
+    findings.checksum = Some(checksum);
     Ok(moved)
 }
 
-/// The next frame's length; `None` behind the last.
-fn next_frame<F: AsFd>(drive: &Drive<'_>, peer: &mut Patient<'_, F>) -> Result<Option<u64>, Stop> {
-    let len = read_number(peer).map_err(|error| failed(drive, "hearing how much comes", error))?;
+/// The next frame's length; `None` after the last.
+fn next_frame<F: AsFd>(
+    drive: &Drive<'_>,
+    peer: &mut WaitingStream<'_, F>,
+) -> Result<Option<u64>, Stop> {
+    let len = read_number(peer).map_err(|error| failed(drive, "reading the next length", error))?;
     Ok((len > 0).then_some(len))
 }
 
 /// Tells the sender what arrived, and fails if that is not what was sent.
 fn answer<F: AsFd>(
     drive: &Drive<'_>,
-    peer: &mut Patient<'_, F>,
+    peer: &mut WaitingStream<'_, F>,
     theirs: &Sum,
     ours: &Sum,
 ) -> Result<(), Stop> {
-    write_sum(peer, ours).map_err(|error| failed(drive, "telling what arrived", error))?;
+    write_sum(peer, ours).map_err(|error| failed(drive, "answering what arrived", error))?;
     agree(theirs, ours)
 }
 
@@ -319,13 +338,13 @@ pub(crate) fn write_sum(to: &mut impl Write, sum: &Sum) -> io::Result<()> {
     to.write_all(&digest.unwrap_or_default())
 }
 
-/// Puts each write's length before it.
+/// Writes the length before each write.
 struct Frames<'w, W>(&'w mut W);
 
 impl<W: Write> Write for Frames<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !bytes.is_empty() {
-            // A length of 0 would be the end.
+            // A length of 0 would mean the end.
             self.0.write_all(&(bytes.len() as u64).to_be_bytes())?;
             self.0.write_all(bytes)?;
         }

@@ -13,10 +13,10 @@ use crate::values::{OrOff, duration_or_off};
 
 /// Copy bytes between files, streams, sockets and URLs.
 ///
-/// Any source to any sink, without a copy through this program's memory wherever the kernel can
-/// do it: reflinks and copy_file_range between files, with their holes; sendfile from a file;
-/// splice from sockets and pipes. A file gets its name when it is whole, and not before. One line
-/// at the end says how many bytes went which way.
+/// Copies from any source to any sink. Wherever the kernel can, it moves the bytes without this
+/// program's memory: reflinks and copy_file_range between files, keeping holes; sendfile from a
+/// file; splice from sockets and pipes. A file gets its name only when it is whole. One line at the
+/// end says how many bytes were copied, how fast, and by which method.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct CopyArguments {
@@ -28,27 +28,27 @@ pub(crate) struct CopyArguments {
     #[arg(value_name = "DST", value_parser = endpoint())]
     sink: Endpoint,
 
-    /// Copy a folder with all that is in it: modes, times, links and holes are kept.
+    /// Copy a directory and everything in it, with modes, times, links and holes.
     #[arg(long, short)]
     recursive: bool,
 
-    /// With -r, keep extended attributes too.
+    /// With -r, also keep extended attributes.
     #[arg(long, requires = "recursive")]
     xattrs: bool,
 
-    /// With -r, keep owners and groups too, and with them set-user-ID bits; root may.
+    /// With -r, also keep owners, groups and set-user-ID bits; usually only root can.
     #[arg(long, requires = "recursive")]
     owners: bool,
 
-    /// Use this method, or fail.
+    /// Use only this method, and fail if it does not work.
     #[arg(long, value_name = "METHOD", value_parser = method(), conflicts_with = "prefer")]
     method: Option<Method>,
 
-    /// Try this method first.
+    /// Try this method first, then others.
     #[arg(long, value_name = "METHOD", value_parser = method())]
     prefer: Option<Method>,
 
-    /// What is done about a source file that changes: none, guard, lease or copy.
+    /// What to do about a source file that changes: none, guard, lease or copy.
     #[arg(
         long,
         value_name = "POLICY",
@@ -61,29 +61,30 @@ pub(crate) struct CopyArguments {
     #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
     range: Option<Range>,
 
-    /// Go on where an earlier copy stopped, and keep what arrives as DST.part if this one fails.
+    /// Continue where an earlier copy stopped; if this one fails, keep what arrived as DST.part.
     ///
-    /// What is there is compared with the source first: all of it with a file and with a sender
-    /// that verifies, the last 64 KiB before each gap with a server, and its ETag or Last-Modified
-    /// with the one that was kept in an extended attribute; it says so where they do not tell the
-    /// version. A stream cannot be compared with; then it says so and goes on. What --parallel has
-    /// left is known from an extended attribute of DST.part, also after the process was killed.
+    /// First compares what is there with the source. A file and a sender that verifies are compared
+    /// whole. Of a server's file the last 64 KiB before each gap are compared, and its ETag or
+    /// Last-Modified with the one stored in an extended attribute; a note says if these cannot
+    /// identify the version. A stream cannot be compared: a note says so, and the copy continues.
+    /// An extended attribute of DST.part lists what --parallel has left, even if the process was
+    /// killed.
     #[arg(long)]
     resume: bool,
 
-    /// Move at most so many bytes a second, such as 500k, 10M or 1.5Gi.
+    /// Move at most RATE bytes a second, such as 500k, 10M or 1.5Gi.
     #[arg(long, value_name = "RATE", value_parser = rate)]
     limit_rate: Option<u64>,
 
-    /// Print a digest of what was copied: blake3 or sha256.
+    /// Print a digest of the copied bytes: blake3 or sha256.
     #[arg(long, value_name = "ALGORITHM")]
     checksum: Option<Algorithm>,
 
-    /// Move ranges of one file over so many connections.
+    /// Move ranges of one file over N connections at once.
     ///
-    /// From a server that gives ranges and a strong ETag, or a Last-Modified of a minute ago or
-    /// more, into a file; or from a file to underpass copy --verify at the other end of a socket,
-    /// which confirms each range.
+    /// Works from a server into a file, if the server supports ranges and sends a strong ETag or a
+    /// Last-Modified that is at least a minute old. Also works from a file to underpass copy
+    /// --verify at the other end of a socket, which confirms each range.
     #[arg(
         long,
         value_name = "N",
@@ -94,52 +95,51 @@ pub(crate) struct CopyArguments {
 
     /// Exchange length and digest with underpass copy --verify at the other end of a socket.
     ///
-    /// A transfer that was cut or altered then fails at both ends, and gets no name.
+    /// A transfer that was truncated or altered then fails at both ends, and the file gets no name.
     #[arg(long)]
     verify: bool,
 
-    /// End only when the bytes of a file are on its disk, and its name too.
+    /// Finish only when the file's bytes and its name are on the disk.
     #[arg(long)]
     fsync: bool,
 
-    /// Write under the target's own name, which then shows what has arrived so far.
+    /// Write to DST directly, so that it shows what has arrived so far.
     #[arg(long)]
     no_atomic: bool,
 
     /// How long an address may take to answer before the next one is tried, or 'off'.
     ///
-    /// Of a host with several addresses each has so long; 'off' leaves it to the kernel, which
-    /// gives up after two minutes or so. A name server's answer is waited for as long as the
-    /// system's resolver does. A TLS handshake may take as long again from its beginning to its
-    /// end, and the head of an answer from its first byte on; how long the server may think before
-    /// that is up to --idle-timeout.
+    /// If a host has several addresses, the time is for each. 'off' leaves it to the kernel, which
+    /// gives up after about two minutes. Looking up a name takes as long as the system's resolver
+    /// allows. A TLS handshake may take the same time again, and so may the head of an answer from
+    /// its first byte on; --idle-timeout limits how long a server may take to begin its answer.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_or_off)]
     connect_timeout: OrOff,
 
-    /// How long the ends may move nothing, or 'off', because a stream may pause for as long as
-    /// its writer likes.
+    /// How long nothing may move before the copy fails, or 'off'.
     ///
-    /// What has arrived by then is kept with --resume. Waiting for a peer to connect, or for a turn
-    /// behind others, does not count, nor does what --limit-rate holds back.
+    /// Off by default, because a stream may pause as long as its writer likes. With --resume, what
+    /// has arrived is kept. Waiting for a peer to connect or for other peers to finish does not
+    /// count, and neither do the pauses of --limit-rate.
     #[arg(long, value_name = "TIME", default_value = "off", value_parser = duration_or_off)]
     idle_timeout: OrOff,
 
-    /// Copy for each peer that comes, until a signal; an end must listen.
+    /// Copy for each peer that connects, until a signal; one end must listen.
     ///
-    /// A file as SRC goes whole to each, several at once. With a directory as DST each peer's
-    /// bytes become a file of their own in it, peer-1, peer-2 and so on, and none that is there is
-    /// replaced. What one at a time can read or write only (a stream, a single file as DST, both
-    /// ends listening) is for one peer after the other; those who verify are told that they wait.
+    /// A file as SRC is sent whole to each peer, to several at once. If DST is a directory, each
+    /// peer gets a new file in it: peer-1, peer-2 and so on; existing files are not replaced. A
+    /// stream, a single file as DST, and two listening ends serve one peer after the other; peers
+    /// that verify get a message that they have to wait.
     #[arg(long)]
     pub(crate) keep_listening: bool,
 
-    /// The most peers at a time [default: 64, or 1 where one at a time can be served only].
+    /// Serve at most N peers at once [default: 64, or 1 if only one can be served at a time].
     ///
-    /// Those past it wait to be accepted. --limit-rate is for each.
+    /// Further peers wait. --limit-rate is for each peer.
     #[arg(long, value_name = "N", requires = "keep_listening")]
     max_connections: Option<NonZeroUsize>,
 
-    /// Print the account as JSON on standard output (on standard error if DST is -).
+    /// Print what was done as JSON on standard output (on standard error if DST is -).
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -152,30 +152,32 @@ const HELP: &str = "\
 Ends:
   PATH                      a file, FIFO or device; a directory as DST
   -                         standard input or output
-  fd:N                      a descriptor that was open already
+  fd:N                      a descriptor that is already open
   tcp://HOST:PORT           connects
-  tcp-listen://ADDR:PORT    waits for a peer (a port alone: of 127.0.0.1)
+  tcp-listen://ADDR:PORT    waits for a peer (a port alone means 127.0.0.1)
   unix://PATH, unix-listen://PATH
-  http://..., https://...   GET as SRC, PUT as DST; TLS by the kernel where it
-                            has it (modprobe tls), elsewhere in user space
+  http://..., https://...   GET as SRC, PUT as DST; TLS in the kernel if it can
+                            (modprobe tls), in user space otherwise
 
 Examples:
   underpass copy big.iso /mnt/backup/
-      A copy that shares the extents where the file system can, and keeps holes.
+      Shares the extents if the file system can, and keeps holes.
   underpass copy tcp-listen://0.0.0.0:9000 big.iso
   underpass copy big.iso tcp://host:9000
-      From one machine to another; nc, socat or Java at either end do as well.
+      From one machine to another; nc or socat work at either end, too.
   underpass copy --keep-listening big.iso tcp-listen://0.0.0.0:9000
-      To everybody who asks, and --keep-listening tcp-listen://0.0.0.0:9000 inbox/ from everybody.
+      Sends the file to everyone who connects.
+  underpass copy --keep-listening tcp-listen://0.0.0.0:9000 inbox/
+      Receives a file from everyone who connects.
   underpass copy --resume https://host/big.iso .
-      Go on with a download.
+      Continues a download.
   underpass copy --range 0-1048575 /dev/sda - | sha256sum
-      The first MiB of a disk.
+      Reads the first MiB of a disk.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 130 and 143 ended by SIGINT and SIGTERM.";
+Exit codes: 0 success; 1 failure; 2 wrong usage; 130 and 143 ended by SIGINT and SIGTERM.";
 
 impl CopyArguments {
-    /// What the library is asked for.
+    /// The request for the library.
     pub(crate) fn request(&self) -> Request {
         let mut request = Request::new(self.source.clone(), self.sink.clone());
         request.policy = match (self.method, self.prefer) {
@@ -202,12 +204,12 @@ impl CopyArguments {
         request
     }
 
-    /// Whether standard output is for the bytes themselves.
+    /// Whether the copied bytes go to standard output.
     pub(crate) fn is_to_stdout(&self) -> bool {
         matches!(self.sink, Endpoint::Standard | Endpoint::Descriptor(1))
     }
 
-    /// An `fd:N` that there is nothing for.
+    /// The number of an `fd:N` that is not open.
     pub(crate) fn closed_descriptor(&self) -> Option<RawFd> {
         [&self.source, &self.sink].into_iter().find_map(Endpoint::closed_descriptor)
     }
@@ -231,9 +233,9 @@ fn stability() -> impl TypedValueParser<Value = Stability> {
         .try_map(|word| word.parse::<Stability>())
 }
 
-/// Bytes a second: a number, with k, M, G for powers of 1000 and Ki, Mi, Gi for those of 1024.
+/// Bytes a second: a number, with k, M, G for powers of 1000 and Ki, Mi, Gi for powers of 1024.
 fn rate(text: &str) -> Result<u64, String> {
-    let wrong = || "give bytes a second from 1 on, such as 4096, 500k, 10M or 1.5Gi".to_owned();
+    let wrong = || "give bytes a second, at least 1, such as 4096, 500k, 10M or 1.5Gi".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit: f64 = match unit {

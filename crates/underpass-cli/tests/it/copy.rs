@@ -1,6 +1,5 @@
 //! `underpass copy` against real peers: netcat, socat, curl, nginx, Java, and failing disks.
 
-mod again;
 mod cut;
 mod early;
 mod faults;
@@ -9,6 +8,7 @@ mod folders;
 mod http;
 mod pairs;
 mod peers;
+mod resumed;
 mod streams;
 mod timeouts;
 mod transfers;

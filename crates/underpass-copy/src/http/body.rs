@@ -1,33 +1,33 @@
-//! A response's content, as the engine can take it or as a reader.
+//! A response's content, for the engine or as a reader.
 
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use super::{Answer, Chunked, Connection, Framing, Validator};
-use crate::carry::Content;
+use crate::content::Content;
 
-/// Content under way.
+/// Content that is being received.
 pub(crate) struct Body<'i> {
-    /// Its place in the representation.
+    /// Where it starts in the representation.
     pub(crate) start: u64,
     /// The representation's length.
     pub(crate) total: Option<u64>,
-    /// What tells this version of the representation from others.
+    /// What identifies this version of the representation.
     pub(crate) validator: Option<Validator>,
-    /// Whether the server took a range out of it.
+    /// Whether the server sends a range of it.
     pub(crate) is_range: bool,
-    way: Way<'i>,
-    /// Bytes that are left of it.
+    incoming: Incoming<'i>,
+    /// Bytes that are left.
     left: Option<u64>,
 }
 
-enum Way<'i> {
+enum Incoming<'i> {
     Raw(Connection<'i>),
     Chunks(Box<Chunked<Connection<'i>>>),
     Closed,
 }
 
-impl Read for Way<'_> {
+impl Read for Incoming<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Raw(connection) => connection.read(into),
@@ -40,15 +40,15 @@ impl Read for Way<'_> {
 impl<'i> Body<'i> {
     pub(crate) fn new(answer: Answer<'i>) -> Self {
         let Answer { connection, framing, start, total, validator, is_range } = answer;
-        let (way, left) = match framing {
-            Framing::Length(len) => (Way::Raw(connection), Some(len)),
-            Framing::UntilClose => (Way::Raw(connection), None),
-            Framing::Chunked => (Way::Chunks(Box::new(Chunked::new(connection))), None),
+        let (incoming, left) = match framing {
+            Framing::Length(len) => (Incoming::Raw(connection), Some(len)),
+            Framing::UntilClose => (Incoming::Raw(connection), None),
+            Framing::Chunked => (Incoming::Chunks(Box::new(Chunked::new(connection))), None),
         };
-        Self { start, total, validator, is_range, way, left }
+        Self { start, total, validator, is_range, incoming, left }
     }
 
-    /// Bytes it will still yield, if that is known.
+    /// How many bytes are left, if that is known.
     pub(crate) const fn len(&self) -> Option<u64> {
         self.left
     }
@@ -61,21 +61,21 @@ impl<'i> Body<'i> {
         }
     }
 
-    /// What it comes over.
+    /// Its connection.
     pub(crate) fn connection(&self) -> Option<&Connection<'i>> {
-        match &self.way {
-            Way::Raw(connection) => Some(connection),
-            Way::Chunks(chunks) => Some(chunks.get_ref()),
-            Way::Closed => None,
+        match &self.incoming {
+            Incoming::Raw(connection) => Some(connection),
+            Incoming::Chunks(chunks) => Some(chunks.get_ref()),
+            Incoming::Closed => None,
         }
     }
 
-    /// Closes the connection, whatever is still to come over it.
+    /// Closes the connection, even if more would come.
     pub(crate) fn close(&mut self) {
-        (self.way, self.left) = (Way::Closed, Some(0));
+        (self.incoming, self.left) = (Incoming::Closed, Some(0));
     }
 
-    /// Leaves all but the first `len` bytes of what is left out.
+    /// Limits what is left to `len` bytes.
     pub(crate) fn limit(&mut self, len: u64) {
         self.left = Some(self.left.map_or(len, |left| left.min(len)));
     }
@@ -83,9 +83,9 @@ impl<'i> Body<'i> {
     /// Everything that is left.
     pub(crate) fn content(&mut self) -> Content<'_> {
         let len = self.left;
-        match &mut self.way {
-            Way::Raw(connection) => connection.content(len),
-            way @ (Way::Chunks(_) | Way::Closed) => Content::Reader(way, len),
+        match &mut self.incoming {
+            Incoming::Raw(connection) => connection.content(len),
+            incoming @ (Incoming::Chunks(_) | Incoming::Closed) => Content::Reader(incoming, len),
         }
     }
 }
@@ -97,7 +97,7 @@ impl Read for Body<'_> {
         if max == 0 {
             return Ok(0);
         }
-        let n = self.way.read(&mut into[..max])?;
+        let n = self.incoming.read(&mut into[..max])?;
         self.left = self.left.map(|left| left - n as u64);
         Ok(n)
     }

@@ -1,22 +1,22 @@
 //! The chunked transfer coding, both ways.
 //!
-//! A connection that closes before the last chunk cut the content: that is an error and never an
-//! end. Trailer fields are passed over.
+//! A connection that closes before the last chunk has truncated the content, which is an error.
+//! Trailer fields are skipped.
 //!
 //! Source: RFC 9112 §7.1.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-/// A chunk's first line, and a trailer field.
+/// The limit of a chunk's first line and of a trailer field.
 const LINE_BYTES_MAX: u64 = 8 * 1024;
 
-/// Fields behind the last chunk.
+/// How many trailer fields may follow the last chunk.
 const TRAILERS_MAX: u32 = 128;
 
 /// Reads content out of chunks.
 pub(crate) struct Chunked<R> {
     inner: BufReader<R>,
-    /// Of the chunk under way.
+    /// Bytes left of the current chunk.
     left: u64,
     is_first: bool,
     is_over: bool,
@@ -44,7 +44,7 @@ impl<R: Read> Chunked<R> {
 
     fn next_chunk(&mut self) -> io::Result<()> {
         if !std::mem::take(&mut self.is_first) && !self.line()?.is_empty() {
-            return Err(wrong("a chunk is longer than it says"));
+            return Err(wrong("a chunk is longer than its size says"));
         }
         let line = self.line()?;
         let size = line.split(';').next().unwrap_or(&line).trim();
@@ -59,7 +59,7 @@ impl<R: Read> Chunked<R> {
                     return Ok(());
                 }
             }
-            return Err(wrong("more fields than anybody needs behind the last chunk"));
+            return Err(wrong("too many trailer fields after the last chunk"));
         }
         Ok(())
     }
@@ -99,7 +99,7 @@ impl<W: Write> ChunkedWriter<W> {
 impl<W: Write> Write for ChunkedWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
-            // A chunk of no bytes would be the last.
+            // An empty chunk would be the last.
             return Ok(0);
         }
         write!(self.0, "{:x}\r\n", bytes.len())?;

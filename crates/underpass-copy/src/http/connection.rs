@@ -1,9 +1,9 @@
 //! A connection to a server, with or without TLS.
 //!
-//! Without TLS, or with the kernel's, the content is at hand for splice and sendfile, and reading
-//! a head leaves what follows it in the socket.
+//! Without TLS, or with the kernel's TLS, splice and sendfile can move the content, and reading a
+//! head leaves what follows it in the socket.
 //!
-//! Source: recv(2), `MSG_PEEK`; RFC 8446 §6.1 (an end without close_notify is a cut).
+//! Source: recv(2), `MSG_PEEK`; RFC 8446 §6.1 (an end without close_notify means truncation).
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -15,21 +15,21 @@ use underpass::{Method, Policy, Sink};
 
 use super::tls::{self, InUserSpace, Records, Secured, Sending};
 use super::url::Url;
-use crate::carry::Content;
+use crate::content::Content;
 use crate::drive::Feed;
 use crate::error::{CopyError, Usage};
 use crate::interrupt::Interrupt;
-use crate::patient::Patient;
 use crate::socket;
+use crate::waiting::WaitingStream;
 
-/// No server has a head that is longer.
+/// A longer head is an error.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 const END: &[u8] = b"\r\n\r\n";
 
 /// An open connection.
 pub(crate) enum Connection<'i> {
-    Plain(Patient<'i>),
+    Plain(WaitingStream<'i>),
     Tls {
         secured: Box<Secured<'i>>,
         /// Why this process makes the records, if it does.
@@ -51,20 +51,20 @@ impl<'i> Connection<'i> {
     ) -> Result<Self, CopyError> {
         let fd = socket::connect_tcp(&url.address(), interrupt)
             .map_err(|error| CopyError::open("connect to", url, error))?;
-        let patient = Patient::new(fd, interrupt);
+        let socket = WaitingStream::new(fd, interrupt);
         if !url.is_tls {
-            return Ok(Self::Plain(patient));
+            return Ok(Self::Plain(socket));
         }
-        let (secured, why) = tls::connect(url.host(), patient, sending)
+        let (secured, why) = tls::connect(url.host(), socket, sending)
             .map_err(|error| CopyError::open("make a TLS connection to", url, error))?;
         secured.socket().may_last();
         Ok(Self::Tls { secured: Box::new(secured), why })
     }
 
-    /// What comes next, `len` bytes of it or up to its end.
+    /// The next `len` bytes, or everything up to the end.
     pub(crate) fn content(&mut self, len: Option<u64>) -> Content<'_> {
         match self {
-            Self::Plain(patient) => Content::Kernel(Feed::Stream { fd: patient.fd.as_fd(), len }),
+            Self::Plain(socket) => Content::Kernel(Feed::Stream { fd: socket.fd.as_fd(), len }),
             Self::Tls { secured, .. } => Content::Kernel(Feed::Tls { stream: secured, len }),
         }
     }
@@ -72,7 +72,7 @@ impl<'i> Connection<'i> {
     /// The connection as a sink of transfers.
     pub(crate) fn sink(&self) -> Sink<'_> {
         match self {
-            Self::Plain(patient) => Sink::stream(&patient.fd),
+            Self::Plain(socket) => Sink::stream(&socket.fd),
             Self::Tls { secured, .. } => secured.sink(),
         }
     }
@@ -85,7 +85,7 @@ impl<'i> Connection<'i> {
         }
     }
 
-    /// Refuses a demand for a method that sees only what is beneath TLS.
+    /// Refuses a method of the kernel where TLS is in user space.
     pub(crate) fn permits(&self, policy: Policy, url: &Url) -> Result<(), CopyError> {
         match (policy, self.in_user_space()) {
             (Policy::Only(method), Some(why)) if method != Method::Copy => {
@@ -104,20 +104,20 @@ impl<'i> Connection<'i> {
         }
     }
 
-    /// The socket, whatever is spoken on it.
-    pub(crate) fn socket(&self) -> &Patient<'i> {
+    /// The socket below.
+    pub(crate) fn socket(&self) -> &WaitingStream<'i> {
         match self {
-            Self::Plain(patient) => patient,
+            Self::Plain(socket) => socket,
             Self::Tls { secured, .. } => secured.socket(),
         }
     }
 
-    /// Reads up to the empty line that ends a head. A server may think for long, but not send a
-    /// byte now and then.
+    /// Reads up to the empty line that ends a head. The server may take long to begin, but then has
+    /// to send the head without delay.
     pub(crate) fn read_head(&mut self) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();
-        let patient = self.socket();
-        patient.must_end_once_begun("the answer's head", patient.interrupt.connect_timeout());
+        let socket = self.socket();
+        socket.must_end_once_begun("the answer's head", socket.interrupt.connect_timeout());
         while head.len() < HEAD_BYTES_MAX {
             if self.read_some_head(&mut head)? {
                 self.socket().may_last();
@@ -139,21 +139,21 @@ impl<'i> Connection<'i> {
         head.extend_from_slice(&block[..n]);
         let end = head_end(head, old);
         head.truncate(end.unwrap_or(head.len()));
-        // What was looked at is taken as far as it belongs to the head.
+        // Take what belongs to the head, which was only peeked at.
         self.read_exact(&mut block[..head.len() - old])?;
         Ok(end.is_some())
     }
 
-    /// Looks at what comes next, where that leaves it to the kernel.
+    /// Peeks at what comes next, if the kernel has it.
     fn peek(&self, block: &mut [u8]) -> io::Result<usize> {
         if let Self::Tls { secured, .. } = self {
             return Records(secured).peek(block);
         }
-        let patient = self.socket();
+        let socket = self.socket();
         loop {
-            match rustix::net::recv(&patient.fd, &mut *block, RecvFlags::PEEK) {
+            match rustix::net::recv(&socket.fd, &mut *block, RecvFlags::PEEK) {
                 Ok((n, _)) => return Ok(n),
-                Err(Errno::AGAIN) => patient.wait(PollFlags::IN)?,
+                Err(Errno::AGAIN) => socket.wait(PollFlags::IN)?,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -161,7 +161,7 @@ impl<'i> Connection<'i> {
     }
 }
 
-/// Where the head ends, if the end is not all within the `old` first bytes.
+/// Where the head ends; the first `old` bytes are known not to contain its end.
 pub(super) fn head_end(head: &[u8], old: usize) -> Option<usize> {
     let from = old.saturating_sub(END.len() - 1);
     let at = head[from..].windows(END.len()).position(|window| window == END)?;
@@ -169,13 +169,13 @@ pub(super) fn head_end(head: &[u8], old: usize) -> Option<usize> {
 }
 
 fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "it closed without an answer")
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection without an answer")
 }
 
 impl Read for Connection<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(patient) => patient.read(into),
+            Self::Plain(socket) => socket.read(into),
             Self::Tls { secured, .. } => Records(secured).read(into),
         }
     }
@@ -199,7 +199,7 @@ impl Connection<'_> {
 impl Write for Connection<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.sending(|this| match this {
-            Self::Plain(patient) => Ok(rustix::io::write(&patient.fd, bytes)?),
+            Self::Plain(socket) => Ok(rustix::io::write(&socket.fd, bytes)?),
             Self::Tls { secured, .. } => secured.send(bytes),
         })
     }

@@ -4,7 +4,7 @@
 
 use super::Framing;
 
-/// Fields of one head.
+/// The most fields of one head.
 const FIELDS_MAX: usize = 128;
 
 /// A parsed head.
@@ -40,8 +40,8 @@ impl Head {
         self.fields.iter().find(is_it).map(|(_, value)| value.as_str())
     }
 
-    /// How the content ends. Of two lengths, or a length and chunks, somebody in between may have
-    /// seen the other one (RFC 9112 §6.3): refused.
+    /// How the content ends. Two lengths, or a length and chunks, are refused: a proxy in between
+    /// may have used the other one (RFC 9112 §6.3).
     pub(crate) fn framing(&self) -> Result<Framing, &'static str> {
         let coding = self.field("transfer-encoding");
         let lengths: Vec<_> = self
@@ -52,13 +52,13 @@ impl Head {
             .collect();
         match (coding, lengths.as_slice()) {
             (Some(coding), []) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-            (Some(_), []) => Err("a transfer coding that is not chunked"),
-            (Some(_), _) => Err("both a length and a transfer coding"),
+            (Some(_), []) => Err("it uses a transfer coding other than chunked"),
+            (Some(_), _) => Err("it gives both a length and a transfer coding"),
             (None, []) => Ok(Framing::UntilClose),
             (None, [len]) if len.bytes().all(|byte| byte.is_ascii_digit()) => {
-                len.parse().map(Framing::Length).map_err(|_| "a Content-Length beyond 2^64")
+                len.parse().map(Framing::Length).map_err(|_| "its Content-Length is beyond 2^64")
             }
-            (None, _) => Err("a Content-Length that is not one number"),
+            (None, _) => Err("its Content-Length is not one number"),
         }
     }
 
@@ -71,7 +71,7 @@ impl Head {
         Some((first.parse().ok()?, total))
     }
 
-    /// The complete length that a 416 tells.
+    /// The complete length in a 416.
     pub(crate) fn complete_length(&self) -> Option<u64> {
         self.field("content-range")?.strip_prefix("bytes */")?.parse().ok()
     }

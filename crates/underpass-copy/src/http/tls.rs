@@ -14,10 +14,10 @@ use rustls::{ClientConfig, RootCertStore};
 use underpass::Side;
 use underpass::tls::{BlockingTlsStream, Handshake, Unavailable};
 
-use crate::patient::Patient;
+use crate::waiting::WaitingStream;
 
 /// A TLS connection after its handshake.
-pub(crate) type Secured<'i> = BlockingTlsStream<Patient<'i>>;
+pub(crate) type Secured<'i> = BlockingTlsStream<WaitingStream<'i>>;
 
 /// Why TLS is in user space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) enum InUserSpace {
     Unavailable(Unavailable),
     /// More bytes than one key may encrypt; rustls changes it on the way.
     Long(u64),
-    /// Nobody knows how many.
+    /// The number of bytes is unknown.
     Endless,
 }
 
@@ -64,7 +64,7 @@ impl Sending {
 /// Shakes hands with `host`.
 pub(crate) fn connect<'i>(
     host: &str,
-    patient: Patient<'i>,
+    socket: WaitingStream<'i>,
     sending: Sending,
 ) -> io::Result<(Secured<'i>, Option<InUserSpace>)> {
     let name = match host.parse::<IpAddr>() {
@@ -77,14 +77,14 @@ pub(crate) fn connect<'i>(
         Arc::make_mut(&mut config).enable_secret_extraction = false;
     }
     let mut handshake = Handshake::connect(config, name)?;
-    patient.must_end("the TLS handshake", patient.interrupt.connect_timeout());
-    while let Some(side) = handshake.step(&patient)? {
-        patient.wait(match side {
+    socket.must_end("the TLS handshake", socket.interrupt.connect_timeout());
+    while let Some(side) = handshake.step(&socket)? {
+        socket.wait(match side {
             Side::Source => PollFlags::IN,
             Side::Sink => PollFlags::OUT,
         })?;
     }
-    let secured = handshake.finish(patient)?;
+    let secured = handshake.finish(socket)?;
     let why = why.or_else(|| secured.unavailable().map(InUserSpace::Unavailable));
     Ok((secured, why))
 }
@@ -117,7 +117,7 @@ impl Read for Records<'_, '_> {
     }
 }
 
-impl AsFd for Patient<'_> {
+impl AsFd for WaitingStream<'_> {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.fd.as_fd()
     }

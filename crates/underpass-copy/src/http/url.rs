@@ -1,6 +1,6 @@
-//! The URLs that are fetched and put: scheme, authority, path.
+//! URLs for GET and PUT: scheme, authority, path.
 //!
-//! The path goes to the server as it was written: encoding it again would change what it names.
+//! The path is sent to the server as it was written: encoding it again would change its meaning.
 //!
 //! Source: RFC 3986 §3, §5.2 (references); RFC 9110 §4.2; RFC 9112 §3.2.1 (origin form).
 
@@ -19,11 +19,11 @@ pub struct Url {
 }
 
 impl Url {
-    /// Reads one.
+    /// Parses a URL.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, for a message that names it.
+    /// What is wrong with it, for a message that names the URL.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
         let is_tls = match scheme {
@@ -50,7 +50,9 @@ impl Url {
         if this.authority.contains(['[', ']']) || this.host().contains(':') {
             let is_whole = address.parse::<SocketAddrV6>().is_ok();
             if !is_whole || !this.authority.starts_with('[') || !this.authority.contains(']') {
-                return Err("its address is not one of IPv6 in brackets with a port up to 65535");
+                return Err(
+                    "its address is not an IPv6 address in brackets with a port up to 65535",
+                );
             }
         }
         match this.port_text().map(str::parse::<u16>) {
@@ -67,7 +69,7 @@ impl Url {
         self.authority[..end].trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// `host:port`, for looking up.
+    /// `host:port`, to look up.
     pub(crate) fn address(&self) -> String {
         let port = self.port_text().unwrap_or(if self.is_tls { "443" } else { "80" });
         let host = self.host();
@@ -85,7 +87,7 @@ impl Url {
         self.target.split('?').next().unwrap_or(&self.target)
     }
 
-    /// What a `Location` field of this URL's answer refers to.
+    /// The URL that a `Location` field in this URL's answer means.
     ///
     /// # Errors
     ///
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_falls_into_its_parts() {
+    fn a_url_is_split_into_its_parts() {
         for (text, host, address, target) in [
             ("http://a", "a", "a:80", "/"),
             ("https://a.b:8443/x/y?z#f", "a.b", "a.b:8443", "/x/y?z"),

@@ -1,8 +1,8 @@
-//! What tells one version of a representation from another.
+//! What identifies a version of a representation.
 //!
-//! Only a strong validator lets parts of two answers be put together: ranges of a file that was
-//! replaced in between would make one that never was. A date is strong when the server's clock was
-//! well past it, because a file may change twice within a second.
+//! Parts of two answers may be put together only with a strong validator: ranges of a file that was
+//! replaced in between would make a file that never existed. A date is strong if the server's clock
+//! was well past it, because a file may change twice within a second.
 //!
 //! Source: RFC 9110 §8.8.1, §8.8.2.2, §13.1.5, §15.3.7.3.
 
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::head::Head;
 
-/// A modification so long before the answer is told from any later one, whatever the clocks.
+/// A modification that is this much older than the answer cannot be confused with a later one,
+/// whatever the clocks say.
 const CLOCKS_APART: Duration = Duration::from_secs(60);
 
 /// An entity-tag or, without one, a date.
@@ -48,12 +49,12 @@ impl Validator {
         self.is_strong
     }
 
-    /// What If-Range takes.
+    /// Its text for If-Range, if it is strong.
     pub(crate) fn if_range(&self) -> Option<&str> {
         self.is_strong.then_some(self.text.as_str())
     }
 
-    /// Whether the version may be the same.
+    /// Whether it may be the same version.
     pub(crate) fn matches(&self, other: &Self) -> bool {
         self.text == other.text
     }

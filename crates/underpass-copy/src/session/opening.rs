@@ -1,7 +1,7 @@
 //! Opening the two ends of a session.
 //!
-//! A connection is one that a peer made to an end that listens, or one that is made here; which of
-//! them is no matter to the copy.
+//! A connection may come from a peer at a listening end, or be made here; to the copy they are the
+//! same.
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -9,7 +9,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Outcome, Session};
-use crate::company::Visitor;
 use crate::drive::{Event, Stop};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
@@ -17,43 +16,44 @@ use crate::http::{self, Body};
 use crate::inlet::{self, Inlet, Stream};
 use crate::interrupt::Interrupt;
 use crate::outlet::{self, Outlet};
+use crate::peer_group::Peer;
 use crate::range::Range;
 use crate::request::{Request, verifies};
-use crate::resume::{self, Standing};
+use crate::resume::{self, Partial};
 use crate::socket::{self, Listener};
-use crate::target::Making;
+use crate::target::WriteMode;
 
 impl Session {
     /// Waits for the next peer.
     pub(crate) fn accept(&self, interrupt: &Interrupt) -> Result<OwnedFd, CopyError> {
         let listener = self.source_listener.as_ref().or(self.sink_listener.as_ref());
-        inlet::connect(self.door(), listener, interrupt)
+        inlet::connect(self.listening_end(), listener, interrupt)
     }
 
-    /// Greets a peer; `None` if its connection belongs to a transfer under way.
-    pub(crate) fn meet_visitor(
+    /// Exchanges greetings with a peer; `None` if its connection belongs to a transfer under way.
+    pub(crate) fn greet_peer(
         &self,
         fd: OwnedFd,
         interrupt: &Interrupt,
-    ) -> io::Result<Option<Visitor>> {
-        self.companies.meet(fd, self.request.source.is_listening(), interrupt)
+    ) -> io::Result<Option<Peer>> {
+        self.groups.meet(fd, self.request.source.is_listening(), interrupt)
     }
 
-    /// The same, for one who is to be served.
+    /// The same, for a peer that is to be served.
     pub(crate) fn greeted(
         &self,
         fd: OwnedFd,
         outcome: &mut Outcome,
-    ) -> Result<Option<Visitor>, CopyError> {
+    ) -> Result<Option<Peer>, CopyError> {
         outcome.peer = Some(socket::peer_name(&fd));
-        let met = self.meet_visitor(fd, &self.interrupt);
-        met.map_err(|error| self.unmet(error, outcome))
+        let greeted = self.greet_peer(fd, &self.interrupt);
+        greeted.map_err(|error| self.greeting_failed(error, outcome))
     }
 
-    /// The failure of greetings.
-    pub(crate) fn unmet(&self, error: io::Error, outcome: &Outcome) -> CopyError {
+    /// The error of a failed greeting.
+    pub(crate) fn greeting_failed(&self, error: io::Error, outcome: &Outcome) -> CopyError {
         let (from, to) = self.names(outcome);
-        CopyError::stopped(Stop::call("agreeing with the other end", error), (&from, &to), 0, None)
+        CopyError::stopped(Stop::call("greeting the other end", error), (&from, &to), 0, None)
     }
 
     /// One more connection to the peer's end.
@@ -63,59 +63,60 @@ impl Session {
         inlet::connect(end, None, &self.interrupt).map_err(io::Error::other)
     }
 
-    /// The connection of an end that is a socket: the peer's who came, or a new one.
-    fn meet(
+    /// The connection of an end that is a socket: that of the peer, or a new one.
+    fn connection(
         &self,
         (end, listener): (&Endpoint, Option<&Listener>),
-        peer: &mut Option<Visitor>,
+        peer: &mut Option<Peer>,
         outcome: &mut Outcome,
     ) -> Result<Stream, CopyError> {
-        let visitor = match peer.take_if(|_| end.is_listening()) {
-            Some(visitor) => visitor,
+        let peer = match peer.take_if(|_| end.is_listening()) {
+            Some(peer) => peer,
             None => {
                 let fd = inlet::connect(end, listener, &self.interrupt)?;
                 if end.is_listening() && verifies(&self.request) {
-                    let early = || io::Error::other("it joins what has not begun");
-                    self.greeted(fd, outcome)?.ok_or_else(|| self.unmet(early(), outcome))?
+                    let early = || io::Error::other("it belongs to a transfer that has not begun");
+                    self.greeted(fd, outcome)?
+                        .ok_or_else(|| self.greeting_failed(early(), outcome))?
                 } else {
-                    Visitor { fd, company: None }
+                    Peer { fd, group: None }
                 }
             }
         };
         if end.is_listening() {
-            outcome.peer.get_or_insert_with(|| socket::peer_name(&visitor.fd));
+            outcome.peer.get_or_insert_with(|| socket::peer_name(&peer.fd));
         }
-        outcome.company = outcome.company.take().or(visitor.company);
-        Ok(Stream::socket(visitor.fd))
+        outcome.group = outcome.group.take().or(peer.group);
+        Ok(Stream::socket(peer.fd))
     }
 
     pub(super) fn open_source(
         &self,
-        standing: Option<&Standing>,
-        peer: &mut Option<Visitor>,
+        partial: Option<&Partial>,
+        peer: &mut Option<Peer>,
         outcome: &mut Outcome,
     ) -> Result<Inlet<'_>, CopyError> {
         let Request { source, range, .. } = &self.request;
         if let (Endpoint::Url(url), Range::Whole, None, 2..) =
-            (source, range, standing, self.request.parallel.get())
+            (source, range, partial, self.request.parallel.get())
         {
-            // Whether it gives ranges shows when it is asked for one.
+            // Asking for a range is how to find out whether the server has ranges.
             let all = Range::From { first: 0, last: None };
             match http::get(url, all, None, &self.interrupt) {
                 Ok(answer) => return Ok(Inlet::Http(Box::new(Body::new(answer)))),
-                // A representation of no bytes has no ranges.
+                // An empty representation has no ranges.
                 Err(CopyError::Usage(Usage::Range { len: 0, .. })) => {}
                 Err(error) => return Err(error),
             }
         }
-        match (source, standing) {
-            (Endpoint::Url(url), Some(standing)) => {
-                let body = standing.ask_for_the_rest(url, *range, &self.interrupt)?;
+        match (source, partial) {
+            (Endpoint::Url(url), Some(partial)) => {
+                let body = partial.ask_for_the_rest(url, *range, &self.interrupt)?;
                 Ok(Inlet::Http(Box::new(body)))
             }
             _ if source.is_socket() => {
                 let listener = self.source_listener.as_ref();
-                self.meet((source, listener), peer, outcome).map(Inlet::Stream)
+                self.connection((source, listener), peer, outcome).map(Inlet::Stream)
             }
             _ => inlet::open(source, *range, &self.interrupt),
         }
@@ -123,34 +124,34 @@ impl Session {
 
     pub(super) fn open_sink(
         &self,
-        (path, standing): (Option<PathBuf>, Option<Standing>),
+        (path, partial): (Option<PathBuf>, Option<Partial>),
         inlet: &Inlet<'_>,
-        peer: &mut Option<Visitor>,
+        peer: &mut Option<Peer>,
         outcome: &mut Outcome,
     ) -> Result<Outlet<'_>, CopyError> {
         let Request { sink, atomic, resume, .. } = &self.request;
         match (sink, path) {
             (_, Some(path)) => {
                 let mode = if let Inlet::File(file) = inlet { Some(file.mode) } else { None };
-                let have = standing.as_ref().map_or(0, |standing| standing.have);
-                let is_begun = standing.as_ref().is_some_and(|standing| standing.bytes() > 0);
-                let making = match (atomic, resume) {
-                    (true, false) => Making::Atomic,
-                    (true, true) => Making::Part,
-                    (false, false) => Making::InPlace,
-                    (false, true) => Making::InPlaceResumed,
+                let have = partial.as_ref().map_or(0, |partial| partial.have);
+                let is_begun = partial.as_ref().is_some_and(|partial| partial.bytes() > 0);
+                let how = match (atomic, resume) {
+                    (true, false) => WriteMode::Atomic,
+                    (true, true) => WriteMode::Part,
+                    (false, false) => WriteMode::InPlace,
+                    (false, true) => WriteMode::InPlaceResumed,
                 };
-                if let (Making::Part, Some(standing)) = (making, &standing) {
-                    standing.become_part(&path)?;
+                if let (WriteMode::Part, Some(partial)) = (how, &partial) {
+                    partial.rename_to_part(&path)?;
                 }
-                let mut outlet = outlet::file(&path, making, mode, have)?;
-                if let (Outlet::Target(target, _), Some(standing)) = (&mut outlet, standing) {
-                    let gone_on = target.go_on(have, standing.pieces);
-                    gone_on.map_err(|error| CopyError::open("go on with", sink, error))?;
+                let mut outlet = outlet::file(&path, how, mode, have)?;
+                if let (Outlet::Target(target, _), Some(partial)) = (&mut outlet, partial) {
+                    let resumed = target.resume(have, partial.pieces);
+                    resumed.map_err(|error| CopyError::open("continue", sink, error))?;
                 }
                 if let (Outlet::Target(target, _), Inlet::Http(body)) = (&outlet, inlet)
-                    && let (Making::Part, Some(validator), false) =
-                        (making, &body.validator, is_begun)
+                    && let (WriteMode::Part, Some(validator), false) =
+                        (how, &body.validator, is_begun)
                 {
                     resume::keep_validator(target.file(), validator);
                 }
@@ -172,7 +173,7 @@ impl Session {
                 None,
             ) => {
                 let listener = self.sink_listener.as_ref();
-                self.meet((sink, listener), peer, outcome).map(Outlet::Stream)
+                self.connection((sink, listener), peer, outcome).map(Outlet::Stream)
             }
         }
     }
@@ -198,7 +199,7 @@ pub(super) fn listen(
     Ok(Some(listener))
 }
 
-/// Refuses a file that would be written while it is read; `path` is the sink's, where it is one.
+/// Refuses a file that would be written while it is read; `path` is the sink's, if it has one.
 pub(super) fn refuse_same_file(request: &Request, path: Option<&Path>) -> Result<(), CopyError> {
     let Request { source, sink, range, .. } = request;
     let from =
@@ -217,7 +218,7 @@ pub(super) fn refuse_same_file(request: &Request, path: Option<&Path>) -> Result
     Ok(())
 }
 
-/// The name of an end that was open already, whose standard descriptor would be this.
+/// The path of an end that was open already; `standard` is the descriptor that `-` means.
 fn open_file(end: &Endpoint, standard: RawFd) -> Option<PathBuf> {
     let number = match end {
         Endpoint::Standard => standard,

@@ -1,7 +1,7 @@
-//! HTTPS with rustls at the other end: by the kernel where it has TLS, and in user space where it
-//! has not, which the report says.
+//! HTTPS with rustls at the other end: in the kernel if it has TLS, otherwise in user space, which
+//! the report says.
 //!
-//! SSL_CERT_FILE is of the process: each test runs again in one of its own.
+//! SSL_CERT_FILE is for a whole process: each test runs again in a separate one.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -100,12 +100,12 @@ fn serve(mut stream: Stream, put: &Sender<Vec<u8>>) -> io::Result<()> {
     let (fields, content) = match (words.next(), words.next()) {
         (Some("PUT"), Some("/refused")) => {
             stream.write_all(b"HTTP/1.1 413 Too Much\r\n\r\n")?;
-            // Content that nobody has read would reset the connection, and the answer with it.
+            // Content that is not read would reset the connection, and the answer with it.
             return io::copy(&mut stream, &mut io::sink()).map(drop);
         }
         (Some("PUT"), Some("/early")) => {
             stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 403 No\r\n\r\n")?;
-            // It stays open, and nobody reads.
+            // It stays open, and nothing is read.
             std::mem::forget(stream);
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The library's tests against servers of their own; those of the command are with the command.
+//! The library's tests, against servers that they start; the command's tests are with the command.
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
 mod https;

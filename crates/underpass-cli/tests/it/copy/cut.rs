@@ -19,7 +19,7 @@ use super::{command, failure, names, patterned, utf8};
 
 const LEN: u64 = 20_000_003;
 
-/// So much comes of it before a reset.
+/// How many bytes of it arrive before a reset.
 const BEFORE: u64 = 300_000;
 
 /// Serves one peer the beginning of a file, with `head` before it if it asks, and resets.
@@ -104,7 +104,7 @@ fn a_put_that_is_cut_makes_no_file_at_the_server() {
     };
     for (is_signal, code, part) in [
         (true, 130, "ended by SIGINT after "),
-        (false, 1, " bytes are missing; the source is cut short"),
+        (false, 1, " bytes are missing; the source is shorter"),
     ] {
         let from = patterned(dir.path(), "from", LEN);
         let arguments = ["--limit-rate", "5M", "--stability", "none", utf8(&from), &put];

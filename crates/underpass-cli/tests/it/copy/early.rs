@@ -44,8 +44,8 @@ fn an_answer_ends_a_put_that_nobody_reads_or_closes() {
     for (answer, line) in [
         (
             "HTTP/1.1 413 Too Much\r\n\r\n",
-            "the server answered 413 Too Much; the server limits what it takes; nginx calls it \
-             client_max_body_size",
+            "the server answered 413 Too Much; the server limits the size; nginx calls the \
+             limit client_max_body_size",
         ),
         ("HTTP/1.1 201 Made\r\n\r\n", "the server answered 201 before it had everything"),
         ("nonsense\r\n\r\n", "what it answered is not HTTP/1.1"),

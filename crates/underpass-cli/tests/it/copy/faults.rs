@@ -52,7 +52,7 @@ fn what_arrived_before_a_signal_is_gone_on_with() {
     drop(peer);
     let (code, _, stderr) = waiting.end();
     assert_eq!(code, Some(0));
-    assert!(stderr.contains("it must go on at byte 100000"), "{stderr}");
+    assert!(stderr.contains("it must continue at byte 100000"), "{stderr}");
     assert_payload(&to, 0, 150_000);
     assert_eq!(names(dir.path()), ["to"]);
 }
@@ -147,7 +147,7 @@ fn a_read_only_target_is_refused_untouched() {
         let (code, line) = failure(&[utf8(&from), utf8(&path)]);
         assert_eq!(code, Some(1));
         assert!(line.contains("Read-only file system"), "{line}");
-        assert!(line.ends_with("choose a sink on a file system that can be written\n"), "{line}");
+        assert!(line.ends_with("choose a sink on a file system that is not read-only\n"), "{line}");
     }
     assert_eq!(std::fs::read(&to).unwrap(), b"old");
 }
@@ -182,7 +182,7 @@ fn a_target_that_is_taken_away_meanwhile_is_an_error_and_nothing_half_written_is
     for (flags, written, meddling, why, left) in [
         (&[][..], "", occupied, "Is a directory", Some(vec!["to"])),
         (&[], "", gone, "No such file or directory", None),
-        (&["--no-atomic"], "to", unlinked, "to was removed or replaced meanwhile", Some(vec![])),
+        (&["--no-atomic"], "to", unlinked, "to was removed or replaced while it was", Some(vec![])),
         (&["--no-atomic"], "to", replaced, "was removed or replaced", Some(vec!["to"])),
         (&["--resume"], "to.part", unlinked, "to.part was removed or replaced", Some(vec![])),
         (&["--resume"], "to.part", replaced, "was removed or replaced", Some(vec!["to.part"])),
@@ -217,7 +217,7 @@ fn two_copies_do_not_go_on_with_the_same_part() {
     wait::until(Duration::from_secs(10), begun).expect("the first begins");
     let (code, line) = failure(&["--resume", utf8(&from), utf8(&to)]);
     assert_eq!(code, Some(1), "{line}");
-    assert!(line.contains("another copy is making it; wait for its end"), "{line}");
+    assert!(line.contains("another copy is writing it; wait for that one"), "{line}");
     drop(peer);
     waiting.succeed();
     assert_payload(&to, 0, 100_000);
@@ -260,7 +260,7 @@ fn a_source_that_is_cut_within_its_last_hole_is_an_error_too() {
     let (from, to) = (patterned(dir.path(), "from", 1 << 20), dir.path().join("to"));
     let source = File::options().write(true).open(&from).unwrap();
     source.set_len(10 << 20).unwrap();
-    // Nobody looks at the file's times: only its length tells.
+    // The file's times are not checked: only its length shows it.
     let arguments =
         ["--stability", "none", "--limit-rate", "2M", "--method", "copy", utf8(&from), utf8(&to)];
     let child = command(&arguments).stderr(Stdio::piped()).spawn().unwrap();

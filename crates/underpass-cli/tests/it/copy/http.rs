@@ -15,7 +15,7 @@ use super::{assert_payload, command, failure, names, patterned, piped, report, u
 
 const LEN: u64 = 3_456_789;
 
-/// nginx that serves and takes files in `root`, by TLS with the certificate beside it.
+/// nginx that serves and takes files in `root`, by TLS with the certificate next to it.
 pub(super) fn nginx(directory: &Path, is_tls: bool) -> Server {
     let (address, root) = (free_address().unwrap(), directory.join("root"));
     if !root.exists() {
@@ -220,7 +220,7 @@ fn ranges_of_one_file_come_over_several_connections() {
     }
     let output = command(&["--parallel", "4", &url("plain/file"), utf8(&to)]).output().unwrap();
     let lines = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && lines.contains("gives no ranges"), "{lines}");
+    assert!(output.status.success() && lines.contains("has no ranges"), "{lines}");
     assert_payload(&to, 0, 9_876_543);
     std::fs::remove_file(&to).unwrap();
     let (code, line) = failure(&["--parallel", "4", &url("none"), utf8(&to)]);

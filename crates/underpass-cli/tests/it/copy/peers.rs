@@ -113,11 +113,11 @@ fn what_one_at_a_time_can_use_is_refused_to_several() {
     let to = dir.path().join("to");
     for (arguments, why) in [
         (vec!["tcp-listen://0", utf8(&to)], "a file has one writer at a time"),
-        (vec!["tcp-listen://0", "-"], "a stream is for one at a time"),
-        (vec!["-", "tcp-listen://0"], "a stream is for one at a time"),
-        (vec!["/dev/zero", "tcp-listen://0"], "it can be read once only"),
-        (vec!["tcp-listen://0", "tcp-listen://0"], "both ends wait for a peer"),
-        (vec!["--resume", "tcp-listen://0", utf8(dir.path())], "become a new file"),
+        (vec!["tcp-listen://0", "-"], "a stream serves one peer at a time"),
+        (vec!["-", "tcp-listen://0"], "a stream serves one peer at a time"),
+        (vec!["/dev/zero", "tcp-listen://0"], "it can be read only once"),
+        (vec!["tcp-listen://0", "tcp-listen://0"], "both ends listen"),
+        (vec!["--resume", "tcp-listen://0", utf8(dir.path())], "gets a new file"),
     ] {
         let several = ["--keep-listening", "--max-connections", "2"];
         let (code, line) = failure(&[&several[..], &arguments].concat());
@@ -162,7 +162,8 @@ fn a_failure_is_one_peers_and_a_signal_everybodys() {
     let (code, _, lines) = waiting.end();
     let name = silent.local_addr().unwrap();
     assert_eq!(code, Some(130), "{lines}");
-    let wrong = line_with(&lines, "it says something else; is it underpass copy --verify?");
+    let wrong =
+        line_with(&lines, "it sent something else than a greeting; is it underpass copy --verify?");
     assert!(wrong.contains("underpass copy: ") && wrong.contains(" (127.0.0.1:"), "{lines}");
     let ended = line_with(&lines, "ended by SIGINT after 0 bytes");
     assert!(ended.contains(&format!("({name})")), "{lines}");

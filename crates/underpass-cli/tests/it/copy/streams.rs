@@ -82,7 +82,7 @@ fn what_netcat_and_socat_send_is_spliced_into_the_file() {
     assert_payload(&to, 0, LEN);
 
     let socket = dir.path().join("socket");
-    // One that was left behind is in nobody's way.
+    // One that was left behind is in no one's way.
     drop(UnixListener::bind(&socket).unwrap());
     let listen = format!("unix-listen://{}", utf8(&socket));
     let waiting = Waiting::start(&["-q", &listen, utf8(&to)]);
@@ -269,7 +269,9 @@ fn a_range_of_a_stream_is_cut_to_what_there_is() {
         assert!(command.stdin(piped(&from)).status().unwrap().success());
         assert_payload(&to, start, len);
     }
-    for (range, part) in [("-5", "its end shows too late"), ("10001-", "source ended after")] {
+    for (range, part) in
+        [("-5", "a stream cannot be read from its end"), ("10001-", "source ended after")]
+    {
         let mut command = command(&["--range", range, "-", "/dev/null"]);
         let output = command.stdin(piped(&from)).output().unwrap();
         let line = String::from_utf8(output.stderr).unwrap();

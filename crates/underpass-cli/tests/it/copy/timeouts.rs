@@ -26,7 +26,7 @@ fn a_source_that_falls_silent_is_given_up_and_gone_on_with_later() {
     assert_eq!(code, Some(1), "{line}");
     assert!(line.contains("tcp-listen://127.0.0.1:0"), "{line}");
     assert!(line.contains("reading the source failed after 100000 bytes"), "{line}");
-    assert!(line.contains("nothing came for 300ms; see why the other end"), "{line}");
+    assert!(line.contains("nothing arrived for 300ms; find out why the other"), "{line}");
     assert_eq!(names(dir.path()), ["to.part"]);
     let waiting = Waiting::start(&arguments);
     let mut peer = waiting.connect();
@@ -46,7 +46,7 @@ fn a_sink_that_takes_nothing_is_given_up() {
     let (code, line) = failure(&["--idle-timeout", "300ms", utf8(&from), &end]);
     assert_eq!(code, Some(1), "{line}");
     assert!(line.contains(&format!("-> {end}: writing to the sink failed after")), "{line}");
-    assert!(line.contains("nothing was taken for 300ms"), "{line}");
+    assert!(line.contains("the other end took nothing for 300ms"), "{line}");
     // Through memory, too: a digest of a stream.
     let arguments = ["--idle-timeout", "300ms", "--checksum", "blake3", "tcp-listen://0", "-"];
     let waiting = Waiting::start(&arguments);
@@ -58,7 +58,7 @@ fn a_sink_that_takes_nothing_is_given_up() {
     socat.kill().unwrap();
     socat.wait().unwrap();
     assert_eq!(code, Some(1), "{line}");
-    assert!(line.contains("nothing came for 300ms"), "{line}");
+    assert!(line.contains("nothing arrived for 300ms"), "{line}");
 }
 
 #[test]
@@ -69,11 +69,14 @@ fn a_server_that_does_not_answer_is_given_up() {
     let url = format!("http://{}/x", listener.local_addr().unwrap());
     let (code, line) = failure(&["--idle-timeout", "300ms", &url, utf8(&to)]);
     assert_eq!(code, Some(1));
-    assert!(line.contains(&format!("cannot read the answer of {url}: nothing came for")), "{line}");
+    assert!(
+        line.contains(&format!("cannot read the answer from {url}: nothing arrived for")),
+        "{line}"
+    );
     assert!(line.contains("--idle-timeout") && !line.contains("--connect-timeout"), "{line}");
 }
 
-/// A server that says `beginning` and then one byte again and again, until nobody listens.
+/// A server that sends `beginning` and then single bytes, until the peer has gone.
 fn trickling(beginning: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -94,14 +97,14 @@ fn a_handshake_or_a_head_that_does_not_end_is_given_up_though_something_comes() 
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (patterned(dir.path(), "from", 10), dir.path().join("to"));
     let cert = certificate(dir.path());
-    // It accepts, and nobody is there.
+    // The kernel accepts, and no one answers.
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("https://{}/x", nobody.local_addr().unwrap());
     // A record of a handshake, of 16 KiB; a status line.
     let shaking = format!("https://{}/x", trickling(&[22, 3, 3, 64, 0]));
     let heads = [(); 2].map(|()| format!("http://{}/x", trickling(b"HTTP/1.1 200 OK\r\nX-")));
     let handshake = "cannot make a TLS connection to";
-    let head = "cannot read the answer of";
+    let head = "cannot read the answer from";
     for (ends, doing, what) in [
         ([&*silent, utf8(&to)], handshake, "the TLS handshake"),
         ([&*shaking, utf8(&to)], handshake, "the TLS handshake"),
@@ -113,7 +116,7 @@ fn a_handshake_or_a_head_that_does_not_end_is_given_up_though_something_comes() 
         let line = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{line}");
         let url = if ends[0].starts_with("http") { ends[0] } else { ends[1] };
-        let why = format!("{doing} {url}: {what} was not over after 300ms; ");
+        let why = format!("{doing} {url}: {what} was not complete after 300ms; ");
         assert!(line.contains(&why) && line.contains("--connect-timeout"), "{line}");
         assert!(!to.exists());
     }

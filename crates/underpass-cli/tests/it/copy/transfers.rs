@@ -89,7 +89,7 @@ fn end(mut first: TcpStream, address: &str) {
 fn queued(from: &Path, address: &str) -> Running {
     let mut sender = command(&["--parallel", "4", utf8(from), address]);
     let running = Running::start(sender.stdout(Stdio::null()));
-    assert_eq!(running.line, "the other end serves others first; waiting for its turn\n");
+    assert_eq!(running.line, "the other end serves others first; waiting\n");
     running
 }
 
@@ -112,7 +112,7 @@ fn who_comes_between_two_connections_of_another_waits_and_is_served() {
     // The sender hears that all has arrived before that has its name.
     assert_payload(&to, 0, LEN);
     assert!(lines.contains(": 18 bytes in "), "{lines}");
-    // Who never says what it wants is waited for until the end, and held up nobody.
+    // The silent peer was waited for until the end, and delayed no other.
     assert!(lines.contains(&format!("({})", silent.local_addr().unwrap())), "{lines}");
 }
 
@@ -133,7 +133,7 @@ fn who_comes_when_too_many_wait_is_told_to_come_later() {
     let queue: Vec<_> = (100..164).map(|it| comes(it, b"underpass-queued 2\n")).collect();
     let mut late = comes(164, b"underpass-refuse 2\n");
     assert_eq!(late.read(&mut [0]).unwrap(), 0);
-    // The connections of a transfer that has its place go on coming.
+    // The connections of a transfer that has a place still come.
     end(first, &address);
     drop(queue);
 }
@@ -160,7 +160,7 @@ fn receivers_of_a_sender_that_listens_are_not_mixed_either() {
     let stranger = &mut waiting.connect();
     stranger.write_all(&greeting("joined", 8)).unwrap();
     let mut line = String::new();
-    while !line.contains("it belongs to a transfer that is not here") {
+    while !line.contains("it belongs to a transfer that this end does not") {
         line = waiting.running.next_line();
         assert!(!line.is_empty(), "it says no more");
     }
@@ -178,7 +178,7 @@ fn an_end_for_one_peer_tells_others_that_it_serves_nobody_else() {
     for flags in [&["--verify"][..], &["--parallel", "4"]] {
         let (code, line) = failure(&[flags, &[utf8(&from), &waiting.address]].concat());
         assert_eq!((code, line.lines().count()), (Some(1), 1), "{line}");
-        let why = "it serves others and has no place for one more; copy again later, or start it \
+        let why = "it serves others and has no room for one more; copy again later, or start it \
                    with --keep-listening";
         assert!(line.contains(why) && line.contains(&waiting.address), "{line}");
     }

@@ -57,7 +57,7 @@ fn meddle(at: usize, len: usize, receiver: &str) -> String {
             }
         }
         if seen >= len {
-            // Whoever waits for more finds out.
+            // An end that waits for more finds out.
             drop(onward.shutdown(std::net::Shutdown::Both));
             drop(sender.shutdown(std::net::Shutdown::Both));
         }
@@ -74,7 +74,7 @@ fn an_altered_or_cut_transfer_fails_at_both_ends_and_gets_no_name() {
     std::fs::create_dir(&inside).unwrap();
     let to = inside.join("to");
     for (at, len, part) in [
-        (1_000_000, usize::MAX, "altered or cut: 2345678 bytes with BLAKE3"),
+        (1_000_000, usize::MAX, "altered or truncated: 2345678 bytes with BLAKE3"),
         (usize::MAX, 1_000_000, " of 2345678 bytes"),
     ] {
         let waiting = Waiting::start(&["--verify", "tcp-listen://0", utf8(&to)]);
@@ -101,7 +101,10 @@ fn a_peer_that_does_not_verify_gets_no_byte_of_the_file() {
     let output = child.wait_with_output().unwrap();
     let line = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(line.contains("it says something else; is it underpass copy --verify?"), "{line}");
+    assert!(
+        line.contains("it sent something else than a greeting; is it underpass copy --verify?"),
+        "{line}"
+    );
     let mut got = Vec::new();
     // The unread bytes of the greeting make the end a reset.
     drop(peer.read_to_end(&mut got));
@@ -207,7 +210,7 @@ fn a_sender_that_goes_before_all_its_connections_have_come_is_not_waited_for() {
     drop(peer);
     let (code, _, line) = waiting.end();
     assert_eq!(code, Some(1), "{line}");
-    assert!(line.contains("it closed before all of its connections had come"), "{line}");
+    assert!(line.contains("it closed before all of its connections were there"), "{line}");
     assert!(!to.exists());
 }
 

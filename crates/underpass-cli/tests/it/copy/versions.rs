@@ -12,15 +12,15 @@ use underpass_testkit::require;
 use underpass_testkit::server::{Server, free_address};
 use underpass_testkit::skip::Capability;
 
-use super::again::kill_when_it_has;
 use super::http::nginx;
+use super::resumed::kill_when_it_has;
 use super::{assert_payload, command, failure, names, patterned, utf8};
 
 const LEN: u64 = 20_000_003;
 
-/// What is said for want of a strong validator.
-const ONE_CONNECTION: &str = "has no strong validator, which would tell";
-const TAKEN: &str = "are taken for the same";
+/// What the notes say when there is no strong validator.
+const ONE_CONNECTION: &str = "has no strong validator, so ranges might";
+const TAKEN: &str = "are still the same";
 
 fn set_age(path: &Path, age: Duration) {
     File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
@@ -47,7 +47,7 @@ fn a_date_that_is_long_past_is_a_version_and_a_fresh_one_is_none() {
     assert!(code == Some(0) && lines.contains(TAKEN), "{lines}");
     assert!(lines.contains(ONE_CONNECTION), "{lines}");
     assert_payload(&to, 0, LEN);
-    // Old: over several, and gone on with for as long as it is the same.
+    // Old: over several, and resumed for as long as it is the same.
     set_age(&from, Duration::from_secs(3600));
     for is_changed in [false, true] {
         std::fs::remove_file(&to).unwrap();
@@ -84,7 +84,7 @@ fn a_server_without_ranges_is_gone_on_with_over_one_connection() {
     let to = dir.path().join("to");
     patterned(dir.path(), "to.part", LEN / 3);
     let (code, lines) = failure(&["--resume", "--parallel", "4", &url, utf8(&to)]);
-    assert!(code == Some(0) && lines.contains("gives no ranges"), "{lines}");
+    assert!(code == Some(0) && lines.contains("has no ranges"), "{lines}");
     assert!(lines.contains(TAKEN), "{lines}");
     assert_payload(&to, 0, LEN);
     // Of a part that was begun with this version, nothing is taken on trust.
@@ -94,7 +94,7 @@ fn a_server_without_ranges_is_gone_on_with_over_one_connection() {
     for is_changed in [false, true] {
         let mut child = command(&slow).spawn().unwrap();
         let part = dir.path().join("to.part");
-        super::again::kill_when_it_holds(300_000, &mut child, &part);
+        super::resumed::kill_when_it_holds(300_000, &mut child, &part);
         if is_changed {
             set_age(&from, Duration::from_secs(1800));
         }

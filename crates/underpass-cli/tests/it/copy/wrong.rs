@@ -15,25 +15,25 @@ fn each_mistake_is_one_line_that_names_the_object_and_the_remedy() {
     let (file, folder, new) = (in_it("file"), in_it("folder"), in_it("new/"));
     let (inside, long) = (in_it("file/x"), in_it(&"a".repeat(300)));
     for (arguments, object, remedy) in [
-        (&[&*file, &*new][..], &*new, "is no directory; make it first, or leave the '/' at the"),
-        (&[&file, &inside], &inside, "; check the path; a file is where it needs a directory"),
+        (&[&*file, &*new][..], &*new, "is not a directory; make it first, or leave out the"),
+        (&[&file, &inside], &inside, "; check the path; something in it is a file"),
         (&[&file, &long], &long, "; choose a shorter name"),
-        (&["-r", &folder, &file], &file, "is there and is no directory; name one, or a path"),
+        (&["-r", &folder, &file], &file, "exists and is not a directory; name a directory, or"),
         (&["-r", "tcp-listen://0", &folder], "tcp-listen://127.0.0.1:0", "-r copies a directory"),
-        (&["-r", &folder, "-"], "-r copies a directory to a path, and -", "is none"),
+        (&["-r", &folder, "-"], "-r copies a directory to a path, and -", "is not one"),
         (
             &[&file, "tcp://no.such.host.invalid:9"],
-            "cannot connect to tcp://no.such.host.invalid:9: the host is not found (",
+            "cannot connect to tcp://no.such.host.invalid:9: the host was not found (",
             "); check its name, or give its address",
         ),
         (
             &["tcp-listen://no.such.host.invalid:9", "-"],
-            "cannot listen at tcp-listen://no.such.host.invalid:9: the host is not found (",
+            "cannot listen at tcp-listen://no.such.host.invalid:9: the host was not found (",
             "); check its name, or give its address",
         ),
         (
             &[&file, "http://no.such.host.invalid/x"],
-            "cannot connect to http://no.such.host.invalid/x: the host is not found (",
+            "cannot connect to http://no.such.host.invalid/x: the host was not found (",
             "); check its name, or give its address",
         ),
     ] {
@@ -58,7 +58,7 @@ fn an_account_that_cannot_be_printed_is_said_to_be_that() {
     let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
     let line = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(line.contains("cannot print the account to standard output: No space left"), "{line}");
+    assert!(line.contains("cannot print the result to standard output: No space left"), "{line}");
 }
 
 #[test]
@@ -76,7 +76,10 @@ fn a_file_that_is_open_at_one_end_is_not_written_over_itself() {
         let output = command(arguments).stdin(open()).stdout(open()).output().unwrap();
         let line = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{line}");
-        assert_eq!(line, format!("underpass copy: {ends} are the same file\n"));
+        assert_eq!(
+            line,
+            format!("underpass copy: {ends} are the same file; choose another sink\n")
+        );
         assert_payload(&path, 0, 1_000);
     }
     // A range of it, to another place.

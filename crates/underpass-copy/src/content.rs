@@ -1,8 +1,8 @@
-//! Moves content to its place, by the engine where both ends let it and through memory where
-//! somebody has to see the bytes.
+//! Moves content to its destination: by the engine where both ends allow it, through memory where
+//! this process has to see the bytes.
 //!
-//! Bytes that an engine transfer takes out of memory are in its ledger as copied; only those that
-//! leave by a writer of ours (TLS, framing) are counted apart, so none is counted twice.
+//! Bytes that an engine transfer takes out of memory are in its ledger as copied. Only those that
+//! leave by a writer of ours (TLS, framing) are counted separately, so no byte is counted twice.
 
 use std::io::{Read, Write};
 
@@ -11,11 +11,13 @@ use bytes::{Bytes, BytesMut};
 use crate::digest::Digest;
 use crate::drive::{Drain, Drive, Feed, Stop};
 use crate::http::Records;
+use crate::range_reader::RangeReader;
+use crate::waiting::WaitingStream;
 
-/// Read so much at a time where bytes go through memory.
+/// How much is read at a time where bytes go through memory.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// What is carried.
+/// What is moved.
 pub(crate) enum Content<'c> {
     Kernel(Feed<'c>),
     /// Until it ends, or this many bytes.
@@ -23,27 +25,27 @@ pub(crate) enum Content<'c> {
 }
 
 /// Where it goes.
-pub(crate) enum Place<'p> {
+pub(crate) enum Destination<'p> {
     Kernel(Drain<'p>),
     Writer(&'p mut dyn Write),
 }
 
-/// Carries everything; returns how many bytes arrived.
-pub(crate) fn carry(
+/// Moves everything; returns how many bytes arrived.
+pub(crate) fn move_content(
     drive: &mut Drive<'_>,
     content: Content<'_>,
-    place: Place<'_>,
+    destination: Destination<'_>,
     mut digest: Option<&mut Digest>,
 ) -> Result<u64, Stop> {
-    let (reader, len) = match (content, &place) {
-        (Content::Kernel(feed), Place::Kernel(drain)) if digest.is_none() => {
+    let (reader, len) = match (content, &destination) {
+        (Content::Kernel(feed), Destination::Kernel(drain)) if digest.is_none() => {
             return drive.transfer(feed, *drain);
         }
-        (Content::Kernel(feed), _) => return through_memory(drive, feed, place, digest),
+        (Content::Kernel(feed), _) => return through_memory(drive, feed, destination, digest),
         (Content::Reader(reader, len), _) => (reader, len),
     };
     let mut moved = 0;
-    let mut place = place;
+    let mut destination = destination;
     let mut buffer = BytesMut::new();
     let block = drive.block_bytes(BLOCK_BYTES);
     while len.is_none_or(|len| moved < len) {
@@ -61,14 +63,14 @@ pub(crate) fn carry(
         if let Some(digest) = &mut digest {
             digest.update(&buffer[..n]);
         }
-        match &mut place {
-            Place::Kernel(drain) => {
+        match &mut destination {
+            Destination::Kernel(drain) => {
                 buffer.truncate(n);
                 let bytes: Bytes = buffer.freeze();
                 drive.send(bytes.clone(), drain.after(moved))?;
                 buffer = bytes.try_into_mut().unwrap_or_default();
             }
-            Place::Writer(writer) => {
+            Destination::Writer(writer) => {
                 if let Err(error) = writer.write_all(&buffer[..n]) {
                     return Err(failed(drive, "writing to the sink", error));
                 }
@@ -84,28 +86,27 @@ pub(crate) fn carry(
 fn through_memory(
     drive: &mut Drive<'_>,
     feed: Feed<'_>,
-    place: Place<'_>,
+    destination: Destination<'_>,
     digest: Option<&mut Digest>,
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
     match feed {
         Feed::File { file, offset, len } => {
-            let again = file.try_clone_to_owned().map_err(|e| Stop::call("reading", e))?.into();
-            let mut stretch =
-                crate::patient::Stretch { file: &again, at: offset, end: offset + len };
-            carry(drive, Content::Reader(&mut stretch, Some(len)), place, digest)
+            let file = file.try_clone_to_owned().map_err(|e| Stop::call("reading", e))?.into();
+            let mut range = RangeReader { file: &file, at: offset, end: offset + len };
+            move_content(drive, Content::Reader(&mut range, Some(len)), destination, digest)
         }
         Feed::Tls { stream, len } => {
-            carry(drive, Content::Reader(&mut Records(stream), len), place, digest)
+            move_content(drive, Content::Reader(&mut Records(stream), len), destination, digest)
         }
         Feed::Stream { fd, len } => {
-            let mut patient = crate::patient::Patient::new(fd, interrupt);
-            carry(drive, Content::Reader(&mut patient, len), place, digest)
+            let mut waiting = WaitingStream::new(fd, interrupt);
+            move_content(drive, Content::Reader(&mut waiting, len), destination, digest)
         }
     }
 }
 
-/// The stop that an error of a reader or writer is: a signal's, if one came.
+/// The reason to stop after a reader or writer failed: the signal, if one came.
 pub(crate) fn failed(drive: &Drive<'_>, doing: &'static str, error: std::io::Error) -> Stop {
     match drive.interrupt.signal() {
         Some(signal) => Stop::Signal(signal),
@@ -113,7 +114,7 @@ pub(crate) fn failed(drive: &Drive<'_>, doing: &'static str, error: std::io::Err
     }
 }
 
-/// A source that ended early, in the engine's words.
+/// The engine's error for a source that ended early.
 pub(crate) fn short(moved: u64, wanted: u64) -> Stop {
     let kind = underpass::ErrorKind::Truncated { missing: wanted - moved };
     let mut error = underpass::Error::new(underpass::Method::Copy, kind);

@@ -1,26 +1,27 @@
-//! How two ends agree on what the receiver has, before the sender sends the rest.
+//! How two ends agree on what the receiver already has, before the sender sends the rest.
 //!
-//! Each range that is there is compared by its digest, at the price of reading it at both ends;
-//! what is sent then is verified by itself. The words are in [`verify`](crate::verify).
+//! Each range that is there is compared by its digest, which costs reading it at both ends; what is
+//! sent afterwards is verified separately. The words of the exchange are in
+//! [`verify`](crate::verify).
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
-use crate::carry::failed;
+use crate::content::failed;
 use crate::digest::{self, Algorithm};
 use crate::drive::{Drive, Stop};
-use crate::greeting::{Word, unheard};
+use crate::greeting::{Word, greeting_failed};
 use crate::inlet::Inlet;
-use crate::patient::Patient;
 use crate::pieces::Pieces;
 use crate::verify::{PIECES_MAX, Sum, read_number, read_sum, write_sum};
+use crate::waiting::WaitingStream;
 
-/// What both ends fail with.
+/// The error at both ends.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "what the receiver has is not what the sender has, or the sender reads a stream; remove it, or \
-     copy without --resume"
+    "the receiver has other bytes than the sender, or the sender reads a stream; remove what the \
+     receiver has, or copy without --resume"
 )]
 struct Differs;
 
@@ -28,10 +29,10 @@ pub(crate) fn differs() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, Differs)
 }
 
-/// The receiver's greeting, with what the file has.
-pub(crate) fn tell<F: AsFd>(
+/// The receiver's part: lists the ranges that its file has, with their digests.
+pub(crate) fn offer<F: AsFd>(
     drive: &Drive<'_>,
-    peer: &mut Patient<'_, F>,
+    peer: &mut WaitingStream<'_, F>,
     (file, there): (&File, &Pieces),
 ) -> Result<(), Stop> {
     let mut words = Word::Resume.bytes().to_vec();
@@ -39,27 +40,27 @@ pub(crate) fn tell<F: AsFd>(
     for &(from, to) in there.have() {
         words.extend_from_slice(&from.to_be_bytes());
         let sum = sum(drive, file, from, to - from)?;
-        write_sum(&mut words, &sum).map_err(|e| Stop::call("telling what is there", e))?;
+        write_sum(&mut words, &sum).map_err(|e| Stop::call("sending the list of ranges", e))?;
     }
-    peer.write_all(&words).map_err(|error| failed(drive, "telling what is there", error))
+    peer.write_all(&words).map_err(|error| failed(drive, "sending the list of ranges", error))
 }
 
-/// The sender's part, once it has heard the greeting: what the receiver has, which is the same.
-pub(crate) fn agree<F: AsFd>(
+/// The sender's part: reads what the receiver has, and returns it if the source has the same.
+pub(crate) fn check<F: AsFd>(
     drive: &Drive<'_>,
-    peer: &mut Patient<'_, F>,
+    peer: &mut WaitingStream<'_, F>,
     inlet: &Inlet<'_>,
 ) -> Result<Pieces, Stop> {
-    let hearing = |error| failed(drive, "hearing what is there", error);
-    let count = read_number(peer).map_err(hearing)?;
+    let reading = |error| failed(drive, "reading the receiver's list of ranges", error);
+    let count = read_number(peer).map_err(reading)?;
     if count > PIECES_MAX {
-        let why = format!("{count} ranges are more than {PIECES_MAX}");
-        return Err(hearing(io::Error::new(io::ErrorKind::InvalidData, why)));
+        let why = format!("it lists {count} ranges, more than {PIECES_MAX}");
+        return Err(reading(io::Error::new(io::ErrorKind::InvalidData, why)));
     }
     let mut theirs = Vec::new();
     for _ in 0..count {
-        let from = read_number(peer).map_err(hearing)?;
-        theirs.push((from, read_sum(peer).map_err(hearing)?));
+        let from = read_number(peer).map_err(reading)?;
+        theirs.push((from, read_sum(peer).map_err(reading)?));
     }
     let same = match inlet {
         Inlet::File(file) => {
@@ -82,8 +83,8 @@ pub(crate) fn agree<F: AsFd>(
     if let Some(pieces) = same {
         return Ok(pieces);
     }
-    let told = peer.write_all(Word::Differs.bytes());
-    told.map_err(|error| unheard(drive, error))?;
+    let sent = peer.write_all(Word::Differs.bytes());
+    sent.map_err(|error| greeting_failed(drive, error))?;
     Err(Stop::call("verifying", differs()))
 }
 

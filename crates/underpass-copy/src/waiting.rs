@@ -1,13 +1,10 @@
-//! Blocking reads and writes over a non-blocking descriptor, ended by a signal or
-//! the idle timeout.
+//! Reads and writes that wait, over a non-blocking descriptor; a signal or a timeout ends the wait.
 //!
 //! For what must see the bytes: TLS, chunked framing, digests of streams.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -15,46 +12,46 @@ use rustix::io::Errno;
 
 use crate::interrupt::{Deadline, Interrupt};
 
-/// A descriptor that is waited for.
+/// A non-blocking descriptor whose reads and writes wait.
 #[derive(Debug)]
-pub(crate) struct Patient<'i, F = OwnedFd> {
+pub(crate) struct WaitingStream<'i, F = OwnedFd> {
     pub(crate) fd: F,
     pub(crate) interrupt: &'i Interrupt,
     term: Cell<Option<Term>>,
 }
 
-/// What must come to an end although something comes now and then.
+/// A time limit for something as a whole, even if bytes arrive now and then.
 #[derive(Debug, Clone, Copy)]
 struct Term {
     what: &'static str,
     time: Duration,
-    /// Unknown before the first of it has come.
+    /// Unknown before its first byte has arrived.
     until: Option<Instant>,
 }
 
-impl<'i, F> Patient<'i, F> {
+impl<'i, F> WaitingStream<'i, F> {
     pub(crate) const fn new(fd: F, interrupt: &'i Interrupt) -> Self {
         Self { fd, interrupt, term: Cell::new(None) }
     }
 
-    /// Gives what follows so much time in all, from now on.
+    /// Limits the time of all that follows, from now on.
     pub(crate) fn must_end(&self, what: &'static str, time: Option<Duration>) {
         let term = |time| Term { what, time, until: Instant::now().checked_add(time) };
         self.term.set(time.map(term));
     }
 
-    /// The same, from when something of it has come.
+    /// The same, from its first byte on.
     pub(crate) fn must_end_once_begun(&self, what: &'static str, time: Option<Duration>) {
         self.term.set(time.map(|time| Term { what, time, until: None }));
     }
 
-    /// Gives what follows all the time it takes.
+    /// Takes the limit away.
     pub(crate) fn may_last(&self) {
         self.term.set(None);
     }
 }
 
-impl<F: AsFd> Patient<'_, F> {
+impl<F: AsFd> WaitingStream<'_, F> {
     pub(crate) fn wait(&self, events: PollFlags) -> io::Result<()> {
         let term = self.term.get();
         let deadline = term.and_then(|Term { what, time, until }| {
@@ -68,7 +65,7 @@ impl<F: AsFd> Patient<'_, F> {
     }
 }
 
-impl<F: AsFd> Read for Patient<'_, F> {
+impl<F: AsFd> Read for WaitingStream<'_, F> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match rustix::io::read(&self.fd, &mut *into) {
@@ -80,7 +77,7 @@ impl<F: AsFd> Read for Patient<'_, F> {
     }
 }
 
-impl<F: AsFd> Patient<'_, F> {
+impl<F: AsFd> WaitingStream<'_, F> {
     /// Writes some bytes, waiting until there is room for one.
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         loop {
@@ -93,38 +90,12 @@ impl<F: AsFd> Patient<'_, F> {
     }
 }
 
-impl<F: AsFd> Write for Patient<'_, F> {
+impl<F: AsFd> Write for WaitingStream<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.send(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// A range of a file, read without the file's own offset.
-#[derive(Debug)]
-pub(crate) struct Stretch<'f> {
-    pub(crate) file: &'f File,
-    pub(crate) at: u64,
-    pub(crate) end: u64,
-}
-
-impl Read for Stretch<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-        let max = into.len().min(left);
-        if max == 0 {
-            return Ok(0);
-        }
-        let n = self.file.read_at(&mut into[..max], self.at)?;
-        if n == 0 {
-            let missing = self.end - self.at;
-            let why = format!("the file ends {missing} bytes before the range does");
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
-        }
-        self.at += n as u64;
-        Ok(n)
     }
 }

@@ -1,15 +1,15 @@
-//! From the open source to the open sink: holes, digests, and what a PUT asks for.
+//! Copies from the open source to the open sink, with holes, digests, and chunks for a PUT.
 //!
-//! A digest costs nothing on the way where it can be had beside it: of a file that was made, from
-//! the page cache afterwards; of one that is sent, by a second thread. Only a stream that goes to a
-//! stream passes through memory for it.
+//! A digest does not slow the bytes down where the file can be read separately: a file that was
+//! written is read afterwards, from the page cache, and one that is sent by a second thread. Only a
+//! stream that goes to a stream passes through memory for its digest.
 
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::carry::{Content, Place, carry, failed};
+use crate::content::{Content, Destination, failed, move_content};
 use crate::digest::{self, Algorithm, Digest};
 use crate::drive::{Drain, Drive, Feed, Stop, is_end};
 use crate::endpoint::Endpoint;
@@ -18,35 +18,35 @@ use crate::http::{ChunkedWriter, Put};
 use crate::inlet::{Inlet, Stream};
 use crate::outlet::Outlet;
 use crate::parallel;
-use crate::patient::Patient;
 use crate::pieces::Pieces;
 use crate::report::Checksum;
 use crate::request::Request;
+use crate::waiting::WaitingStream;
 
-/// What moving finds out beside the ledger.
+/// What a copy learns on its way, and the ledger does not say.
 #[derive(Debug, Default)]
-pub(crate) struct Account {
+pub(crate) struct Findings {
     pub(crate) holes: u64,
     pub(crate) checksum: Option<Checksum>,
     pub(crate) verified: bool,
 }
 
-/// Moves the bytes, and takes the digest that was asked for.
-pub(crate) fn all(
+/// Copies the bytes, and computes the digest that was asked for.
+pub(crate) fn copy(
     request: &Request,
     drive: &mut Drive<'_>,
     inlet: &mut Inlet<'_>,
     outlet: &mut Outlet<'_>,
-    account: &mut Account,
+    findings: &mut Findings,
     checksum: Option<Algorithm>,
 ) -> Result<u64, Stop> {
     let Some(algorithm) = checksum else {
-        return bytes(request, drive, inlet, outlet, account, None);
+        return copy_bytes(request, drive, inlet, outlet, findings, None);
     };
     let interrupt = drive.interrupt;
     match (&*inlet, &*outlet) {
         (_, Outlet::Target(..) | Outlet::Open(..)) => {
-            let moved = bytes(request, drive, inlet, outlet, account, None)?;
+            let moved = copy_bytes(request, drive, inlet, outlet, findings, None)?;
             let (file, at, len) = match outlet {
                 Outlet::Target(target, at) => {
                     let len = target.pieces().map_or(*at + moved, |pieces| pieces.total);
@@ -58,60 +58,60 @@ pub(crate) fn all(
             let ended = || interrupt.signal().is_some();
             let checksum = digest::of_file(algorithm, file, at, len, &ended)
                 .map_err(|error| failed(drive, "computing the digest", error))?;
-            account.checksum = Some(checksum);
+            findings.checksum = Some(checksum);
             Ok(moved)
         }
         (Inlet::File(file), _) => {
-            let (again, start, len) = (file.file.try_clone(), file.start, file.len);
-            let again = again.map_err(|e| Stop::call("reading the source", e))?;
+            let (copy, start, len) = (file.file.try_clone(), file.start, file.len);
+            let copy = copy.map_err(|e| Stop::call("reading the source", e))?;
             let is_over = AtomicBool::new(false);
             let (moved, checksum) = std::thread::scope(|scope| {
                 let ended = || is_over.load(Ordering::Relaxed) || interrupt.signal().is_some();
                 let digest =
-                    scope.spawn(move || digest::of_file(algorithm, &again, start, len, &ended));
-                let moved = bytes(request, drive, inlet, outlet, account, None);
+                    scope.spawn(move || digest::of_file(algorithm, &copy, start, len, &ended));
+                let moved = copy_bytes(request, drive, inlet, outlet, findings, None);
                 is_over.store(moved.is_err(), Ordering::Relaxed);
                 (moved, digest.join().expect("a digest does not panic"))
             });
             let moved = moved?;
             let checksum =
                 checksum.map_err(|error| failed(drive, "computing the digest", error))?;
-            account.checksum = Some(checksum);
+            findings.checksum = Some(checksum);
             Ok(moved)
         }
         (Inlet::Stream(_) | Inlet::Http(_), _) => {
             let mut digest = Digest::new(algorithm);
-            let moved = bytes(request, drive, inlet, outlet, account, Some(&mut digest))?;
-            account.checksum = Some(digest.finish());
+            let moved = copy_bytes(request, drive, inlet, outlet, findings, Some(&mut digest))?;
+            findings.checksum = Some(digest.finish());
             Ok(moved)
         }
     }
 }
 
-fn bytes(
+fn copy_bytes(
     request: &Request,
     drive: &mut Drive<'_>,
     inlet: &mut Inlet<'_>,
     outlet: &mut Outlet<'_>,
-    account: &mut Account,
+    findings: &mut Findings,
     digest: Option<&mut Digest>,
 ) -> Result<u64, Stop> {
     let sink_file = match outlet {
         Outlet::Target(target, at) => Some((target.file(), *at)),
         Outlet::Open(file, at) => {
             let size = file.metadata().map_err(|e| Stop::call("looking at the sink", e))?;
-            // Bytes that are there would show through a hole.
+            // Old bytes of the sink would show through a hole.
             (size.len() <= *at).then_some((&*file, *at))
         }
         Outlet::Stream(_) | Outlet::Put(_) => None,
     };
     if let (Inlet::File(from), Some(to)) = (&*inlet, sink_file) {
         let before = drive.done;
-        account.holes = holes::copy(drive, (&from.file, from.start), to, from.len)?;
+        findings.holes = holes::copy(drive, (&from.file, from.start), to, from.len)?;
         return Ok(drive.done - before);
     }
     let before = drive.done;
-    // A range is cut to what there is, of a stream as of a file.
+    // A range that reaches past the end is cut there, of a stream as of a file.
     let mut may_end = false;
     let mut chunks;
     let content = match inlet {
@@ -122,7 +122,7 @@ fn bytes(
         }),
         Inlet::Stream(stream) => {
             let Some((skip, take)) = request.range.of_stream() else {
-                let why = "its end shows too late for a range that is counted from there";
+                let why = "a stream cannot be read from its end; name the first byte";
                 let why = std::io::Error::new(std::io::ErrorKind::Unsupported, why);
                 return Err(Stop::call("reading the source", why));
             };
@@ -130,8 +130,8 @@ fn bytes(
             let fd = stream.fd.as_fd();
             match (take, &*outlet) {
                 (Some(take), Outlet::Put(_)) => {
-                    // The last chunk follows wherever it ends.
-                    chunks = Patient::new(fd, drive.interrupt).take(take);
+                    // The last chunk follows, wherever the stream ends.
+                    chunks = WaitingStream::new(fd, drive.interrupt).take(take);
                     Content::Reader(&mut chunks, None)
                 }
                 _ => {
@@ -149,12 +149,12 @@ fn bytes(
                     let pieces = target.pieces().unwrap_or(&beginning);
                     return parallel::fetch(request, drive, (url, body), (target.file(), pieces));
                 }
-                drive.note(format!("{url} gives no ranges: it comes over one connection"));
+                drive.note(format!("{url} has no ranges: using one connection"));
             }
             body.content()
         }
     };
-    match onto(drive, content, outlet, digest) {
+    match copy_to(drive, content, outlet, digest) {
         Err(Stop::Engine(error)) if may_end && is_end(&error) => Ok(drive.done - before),
         moved => moved,
     }
@@ -171,7 +171,7 @@ impl Inlet<'_> {
     }
 }
 
-fn onto(
+fn copy_to(
     drive: &mut Drive<'_>,
     content: Content<'_>,
     outlet: &mut Outlet<'_>,
@@ -181,12 +181,12 @@ fn onto(
         Outlet::Target(target, at) => Drain::File { file: target.file().as_fd(), at: *at },
         Outlet::Open(file, at) => Drain::File { file: (*file).as_fd(), at: *at },
         Outlet::Stream(stream) => Drain::Stream(stream.fd.as_fd()),
-        Outlet::Put(put) => return into_put(drive, content, put, digest),
+        Outlet::Put(put) => return copy_to_server(drive, content, put, digest),
     };
-    carry(drive, content, Place::Kernel(drain), digest)
+    move_content(drive, content, Destination::Kernel(drain), digest)
 }
 
-fn into_put(
+fn copy_to_server(
     drive: &mut Drive<'_>,
     content: Content<'_>,
     put: &mut Put<'_>,
@@ -194,14 +194,14 @@ fn into_put(
 ) -> Result<u64, Stop> {
     if put.is_chunked {
         let mut writer = ChunkedWriter(&mut put.connection);
-        let moved = carry(drive, content, Place::Writer(&mut writer), digest)?;
+        let moved = move_content(drive, content, Destination::Writer(&mut writer), digest)?;
         writer.finish().map_err(|error| failed(drive, "ending the content", error))?;
         return Ok(moved);
     }
-    carry(drive, content, Place::Kernel(Drain::Server(&put.connection)), digest)
+    move_content(drive, content, Destination::Kernel(Drain::Server(&put.connection)), digest)
 }
 
-/// Takes bytes out of a stream that nobody wants.
+/// Reads bytes from a stream and drops them.
 fn discard(drive: &mut Drive<'_>, stream: &Stream, bytes: u64) -> Result<(), Stop> {
     if bytes == 0 {
         return Ok(());
@@ -213,7 +213,7 @@ fn discard(drive: &mut Drive<'_>, stream: &Stream, bytes: u64) -> Result<(), Sto
     let feed = Feed::Stream { fd: stream.fd.as_fd(), len: Some(bytes) };
     let before = drive.done;
     let gone = drive.transfer(feed, Drain::Stream(nowhere.as_fd()));
-    // None of it is in the sink, whatever happened.
+    // None of it went to the sink.
     drive.done = before;
     gone.map(|_| ())
 }
