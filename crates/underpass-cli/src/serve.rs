@@ -122,7 +122,7 @@ fn remedy(error: &BindError) -> Option<&'static str> {
 }
 
 fn stability() -> impl TypedValueParser<Value = Stability> {
-    PossibleValuesParser::new(Stability::ALL.map(Stability::name))
+    PossibleValuesParser::new(Stability::ALL.iter().map(|it| it.name()))
         .try_map(|word| word.parse::<Stability>())
 }
 
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_policy_can_be_typed() {
-        for policy in Stability::ALL {
+        for &policy in Stability::ALL {
             let words = ["underpass", "serve", "--stability", policy.name()];
             let Command::Serve(wanted) = Arguments::try_parse_from(words).unwrap().command else {
                 panic!("the command is serve");

@@ -319,7 +319,6 @@ impl<'w> Drive<'w> {
                 return Err(Stop::Signal(signal));
             }
             match transfer.step().map_err(Stop::Engine)? {
-                Step::Moved(_) | Step::Buffered(_) | Step::Cold { .. } => {}
                 Step::Wait(Side::Source) => {
                     let fd = source.unwrap_or_else(|| drain.fd());
                     let waited = self.interrupt.wait_to_move(fd, PollFlags::IN);
@@ -335,6 +334,7 @@ impl<'w> Drive<'w> {
                     waited.map_err(|error| failed(self, "writing to the sink", error))?;
                 }
                 Step::Done => return Ok(()),
+                Step::Moved(_) | Step::Buffered(_) | Step::Cold { .. } | _ => {}
             }
             if self.reported.elapsed() >= PROGRESS_INTERVAL {
                 let moved = transfer.moved();
@@ -385,7 +385,7 @@ fn sink<'d>(drain: &'d Drain<'_>) -> Sink<'d> {
 /// The method that moved the most bytes; `Copy` before the first.
 pub(crate) fn most_used(ledger: &Ledger) -> Method {
     let bytes = |method: &Method| ledger.of(*method).bytes;
-    Method::ALL.into_iter().rev().max_by_key(bytes).unwrap_or(Method::Copy)
+    Method::ALL.iter().copied().rev().max_by_key(bytes).unwrap_or(Method::Copy)
 }
 
 /// Sets `O_NONBLOCK` on a stream, so that steps answer instead of waiting.

@@ -109,7 +109,8 @@ fn fallbacks(drive: &Drive<'_>) -> Vec<String> {
 
 fn used(drive: &Drive<'_>) -> Vec<Used> {
     let mut used: Vec<_> = Method::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .map(|method| (method, tally(drive, method)))
         .filter(|(_, tally)| tally.calls > 0)
         .map(|(method, tally)| Used {
@@ -124,11 +125,12 @@ fn used(drive: &Drive<'_>) -> Vec<Used> {
 
 /// What one method did, in the engine and outside it.
 fn tally(drive: &Drive<'_>, method: Method) -> Tally {
-    let Tally { bytes, calls } = drive.ledger.of(method);
-    if method != Method::Copy {
-        return Tally { bytes, calls };
+    let mut tally = drive.ledger.of(method);
+    if method == Method::Copy {
+        tally.bytes += drive.through_user_space;
+        tally.calls += drive.outside_calls;
     }
-    Tally { bytes: bytes + drive.through_user_space, calls: calls + drive.outside_calls }
+    tally
 }
 
 /// The line at the end of a copy.

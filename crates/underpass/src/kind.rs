@@ -9,6 +9,7 @@ use rustix::fs::FileType;
 
 /// The kind of a source or a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// A range of a regular file, at explicit offsets.
     File,

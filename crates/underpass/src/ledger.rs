@@ -23,6 +23,7 @@ pub enum Side {
 
 /// What one method did in a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Tally {
     /// Bytes the sink accepted.
     pub bytes: u64,
@@ -32,6 +33,7 @@ pub struct Tally {
 
 /// One change of method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fallback {
     /// The method that was given up.
     pub from: Method,
@@ -145,7 +147,7 @@ impl AddAssign<&Self> for Ledger {
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes in {} calls", self.moved(), self.calls())?;
-        let used = Method::ALL.into_iter().filter(|&m| self.of(m).calls > 0);
+        let used = Method::ALL.iter().copied().filter(|&m| self.of(m).calls > 0);
         for (index, method) in used.enumerate() {
             let Tally { bytes, calls } = self.of(method);
             write!(f, "{} {method} {bytes}/{calls}", if index == 0 { ":" } else { "," })?;

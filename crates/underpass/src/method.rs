@@ -33,7 +33,7 @@ pub enum Method {
 
 impl Method {
     /// Every method, in the order of the enum.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: &'static [Self] = &[
         Self::Copy,
         Self::MmapWrite,
         Self::Sendfile,
@@ -77,7 +77,7 @@ impl FromStr for Method {
     type Err = UnknownMethod;
 
     fn from_str(word: &str) -> Result<Self, UnknownMethod> {
-        Self::ALL.into_iter().find(|method| method.name() == word).ok_or(UnknownMethod)
+        Self::ALL.iter().copied().find(|method| method.name() == word).ok_or(UnknownMethod)
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn each_method_is_read_back_from_its_name_and_named_in_the_refusal() {
-        for (index, method) in Method::ALL.into_iter().enumerate() {
+        for (index, method) in Method::ALL.iter().copied().enumerate() {
             assert_eq!(method.index(), index);
             assert_eq!(method.to_string().parse(), Ok(method));
             assert!(UnknownMethod.to_string().contains(method.name()), "{method}");

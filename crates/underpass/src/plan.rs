@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_stability_policy_copy_leaves_no_other_method() {
-        for m in Method::ALL {
+        for &m in Method::ALL {
             let plan =
                 Plan::choose(Kind::File, Kind::Socket, None, Policy::Prefer(m), Stability::Copy);
             let mut plan = plan.unwrap();

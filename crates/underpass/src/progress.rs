@@ -333,7 +333,7 @@ mod tests {
             progress.answer(Call { method, ..call(Leg::Through, 50) }, Err(errno))
         };
         use Method::{CopyFileRange, Sendfile, Splice, ZeroCopySend};
-        for method in Method::ALL.into_iter().filter(|&m| m != Method::Copy) {
+        for method in Method::ALL.iter().copied().filter(|&m| m != Method::Copy) {
             for errno in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::ACCESS]
             {
                 assert_eq!(verdict(method, 7, errno), Verdict::Refused(Some(errno)), "{method}");

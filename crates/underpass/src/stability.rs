@@ -35,7 +35,7 @@ pub enum Stability {
 
 impl Stability {
     /// Every policy, in the order of the enum.
-    pub const ALL: [Self; 4] = [Self::None, Self::Guard, Self::Lease, Self::Copy];
+    pub const ALL: &'static [Self] = &[Self::None, Self::Guard, Self::Lease, Self::Copy];
 
     /// The word for it, as flags spell it.
     #[must_use]
@@ -59,7 +59,7 @@ impl FromStr for Stability {
     type Err = UnknownStability;
 
     fn from_str(word: &str) -> Result<Self, UnknownStability> {
-        Self::ALL.into_iter().find(|s| s.name() == word).ok_or(UnknownStability)
+        Self::ALL.iter().copied().find(|s| s.name() == word).ok_or(UnknownStability)
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn each_policy_is_read_back_from_its_name() {
-        for policy in Stability::ALL {
+        for &policy in Stability::ALL {
             assert_eq!(policy.to_string().parse(), Ok(policy));
         }
         assert_eq!("torn".parse::<Stability>(), Err(UnknownStability));

@@ -49,6 +49,7 @@ pub struct Transfer<'a> {
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Step {
     /// The sink took this many bytes. 0 after a signal, and when a method was given up for
     /// another: step again.

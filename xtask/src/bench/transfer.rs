@@ -99,7 +99,7 @@ enum Mover {
 impl Mover {
     /// The first that can write to a sink is what the others are compared with.
     fn all() -> Vec<Self> {
-        let methods = Method::ALL.into_iter().map(|method| Self::Engine(Policy::Only(method)));
+        let methods = Method::ALL.iter().copied().map(|method| Self::Engine(Policy::Only(method)));
         let loops = [Self::CLoop { corks: true }, Self::CLoop { corks: false }];
         let drivers = [Self::Engine(Policy::Auto), Self::Tokio];
         loops.into_iter().chain(methods).chain(drivers).collect()

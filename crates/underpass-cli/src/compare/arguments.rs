@@ -36,7 +36,7 @@ pub(crate) struct CompareArguments {
 
     /// Methods to compare, separated by commas [default: all].
     #[arg(long, value_name = "METHODS", value_delimiter = ',', value_parser = method(),
-          default_values_t = Method::ALL, hide_default_value = true)]
+          default_values_t = Method::ALL.iter().copied(), hide_default_value = true)]
     pub(crate) methods: Vec<Method>,
 
     /// Ends to move bytes between, separated by commas [default: all].
@@ -143,7 +143,8 @@ impl CompareArguments {
 }
 
 fn method() -> impl TypedValueParser<Value = Method> {
-    PossibleValuesParser::new(Method::ALL.map(Method::name)).try_map(|word| word.parse::<Method>())
+    PossibleValuesParser::new(Method::ALL.iter().map(|it| it.name()))
+        .try_map(|word| word.parse::<Method>())
 }
 
 fn all_ends() -> impl Iterator<Item = Ends> {

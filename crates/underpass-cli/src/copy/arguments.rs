@@ -225,11 +225,12 @@ fn endpoint() -> impl TypedValueParser<Value = Endpoint> {
 }
 
 fn method() -> impl TypedValueParser<Value = Method> {
-    PossibleValuesParser::new(Method::ALL.map(Method::name)).try_map(|word| word.parse::<Method>())
+    PossibleValuesParser::new(Method::ALL.iter().map(|it| it.name()))
+        .try_map(|word| word.parse::<Method>())
 }
 
 fn stability() -> impl TypedValueParser<Value = Stability> {
-    PossibleValuesParser::new(Stability::ALL.map(Stability::name))
+    PossibleValuesParser::new(Stability::ALL.iter().map(|it| it.name()))
         .try_map(|word| word.parse::<Stability>())
 }
 

@@ -68,7 +68,7 @@ fn group(wish: Wish<'_>, pair: Pair, link: Option<Link>, transfer_bytes: u64) ->
     let cache = if pair == Pair::SocketToSocket { Cache::Warm } else { wish.cache };
     let bytes = run_bytes(wish.bytes, transfer_bytes);
     let case = |method| Case { pair, link, cache, method, bytes, transfer_bytes };
-    Method::ALL.into_iter().filter(is_wanted).map(case).collect()
+    Method::ALL.iter().copied().filter(is_wanted).map(case).collect()
 }
 
 /// Small transfers move less: this many are enough to be timed.
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn wish<'w>(pairs: &'w [Pair], transfers: &'w [u64]) -> Wish<'w> {
-        let (methods, links, cache) = (&Method::ALL, &[Link::Veth], Cache::Warm);
+        let (methods, links, cache) = (Method::ALL, &[Link::Veth], Cache::Warm);
         Wish { pairs, methods, links, cache, bytes: 1 << 27, transfers }
     }
 

@@ -243,7 +243,7 @@ impl Table {
         let heads = sizes.iter().map(|&size| format!("{:>15}", words::size(size)));
         self.line(&format!("  {:<15}{}", "", heads.collect::<String>()));
         let has = |method: &Method| rows.iter().any(|row| row.method == *method);
-        for method in Method::ALL.into_iter().filter(has) {
+        for method in Method::ALL.iter().copied().filter(has) {
             let mut line = format!("  {:<15}", method.name());
             for size in sizes {
                 let is_it = |row: &&&Row| row.method == method && row.transfer_bytes == *size;

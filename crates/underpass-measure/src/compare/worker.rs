@@ -168,7 +168,7 @@ fn step_through(
                 rustix::io::retry_on_intr(wait)?;
             }
             Ok(Step::Moved(n)) => memory.look(if maps { n } else { 0 })?,
-            Ok(Step::Buffered(_) | Step::Cold { .. }) => memory.look(0)?,
+            Ok(Step::Buffered(_) | Step::Cold { .. } | _) => memory.look(0)?,
             Err(error) => return Ok(Err(error)),
         }
     }
@@ -177,7 +177,7 @@ fn step_through(
 /// Adds what one transfer did.
 fn book(account: &mut Account, transfer: &Transfer<'_>) {
     let ledger = transfer.ledger();
-    for method in Method::ALL.into_iter().filter(|&method| ledger.of(method).calls > 0) {
+    for method in Method::ALL.iter().copied().filter(|&method| ledger.of(method).calls > 0) {
         let tally = ledger.of(method);
         match account.by_method.iter_mut().find(|(name, ..)| name == method.name()) {
             Some((_, bytes, calls)) => {

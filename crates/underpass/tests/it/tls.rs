@@ -151,7 +151,7 @@ fn a_file_leaves_and_comes_back_in_every_version_and_cipher() {
 fn every_method_there_is_puts_the_same_bytes_behind_a_head() {
     require!(KernelTls);
     let file = patterned(LEN);
-    for method in Method::ALL {
+    for &method in Method::ALL {
         let (stream, server, _) = shaken(KINDS[0], By::Kernel, echo);
         let source = Source::file(&file, ..).unwrap();
         let mut sent = Transfer::new(Source::bytes("PUT "), stream.sink())
@@ -169,7 +169,7 @@ fn every_method_there_is_puts_the_same_bytes_behind_a_head() {
 fn in_user_space_only_copying_is_possible_and_a_demand_for_more_is_refused() {
     let file = patterned(LEN);
     let (stream, server, _) = shaken(KINDS[0], By::Rustls, echo);
-    for method in Method::ALL {
+    for &method in Method::ALL {
         let source = Source::file(&file, ..9).unwrap();
         let mut sent = Transfer::new(source, stream.sink()).policy(Policy::Only(method));
         if method == Method::Copy {

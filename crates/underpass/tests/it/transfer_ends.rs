@@ -28,7 +28,7 @@ fn fill(transfer: &mut Transfer<'_>) {
         match transfer.step().unwrap() {
             Step::Wait(side) => return assert_eq!(side, Side::Sink),
             Step::Moved(_) | Step::Buffered(_) => {}
-            end @ (Step::Done | Step::Cold { .. }) => panic!("{end:?}"),
+            end @ (Step::Done | Step::Cold { .. } | _) => panic!("{end:?}"),
         }
     }
 }
@@ -105,7 +105,7 @@ fn a_step_on_an_idle_source_says_which_side_it_waits_for() {
                 Step::Wait(Side::Sink) => break Side::Sink,
                 Step::Wait(Side::Source) => wait_readable(&read),
                 Step::Moved(_) | Step::Buffered(_) => {}
-                end @ (Step::Done | Step::Cold { .. }) => panic!("{end:?}"),
+                end @ (Step::Done | Step::Cold { .. } | _) => panic!("{end:?}"),
             }
         };
         assert_eq!(blocked, Side::Sink);

@@ -199,7 +199,7 @@ fn run(
 
 fn every_case(mut check: impl FnMut((Method, From, To, u64, u64), &File)) {
     let file = patterned_file(FILE_LEN).unwrap();
-    for method in Method::ALL {
+    for &method in Method::ALL {
         for from in FROM {
             for to in TO {
                 for (offset, len) in RANGES {
