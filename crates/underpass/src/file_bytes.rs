@@ -321,6 +321,10 @@ impl FileBytes {
         }
     }
 
+    pub(crate) const fn from_parts(region: Arc<Region>, range: Range<usize>) -> Self {
+        Self { region, range }
+    }
+
     pub(crate) fn into_parts(self) -> (Arc<Region>, Range<usize>) {
         (self.region, self.range)
     }

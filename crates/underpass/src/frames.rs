@@ -212,3 +212,23 @@ impl Cold {
         Ok(warm::prefetch(self.0.file(), self.0.file_offset(), self.0.len() as u64)?)
     }
 }
+
+impl FileBytes {
+    /// The file-backed bytes that a slice is, found by its address; `None` for other memory.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let (region, file_offset) = underpass_sys::region::Region::find(bytes)?;
+        let start = usize::try_from(file_offset - region.file_offset()).ok()?;
+        Some(Self::from_parts(region.to_shared(), start..start + bytes.len()))
+    }
+
+    /// Whether the file still has every byte of the mapping that was touched, and its
+    /// [`Stability`] still vouches for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Truncated`], [`ErrorKind::Changed`], and those of fstat(2).
+    pub fn verify(&self) -> Result<(), Error> {
+        self.clone().into_copied_frames().check()
+    }
+}
