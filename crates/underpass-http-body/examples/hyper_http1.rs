@@ -5,15 +5,14 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fs::File;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use underpass::{FileBytes, Listener, Stability};
+use underpass_http_body::FileBody;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -21,29 +20,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let file = File::open(arguments.next().ok_or("which FILE?")?)?;
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
     let listener = Listener::new(TcpListener::bind(address).await?);
-    serve(listener, map(file)?).await
-}
-
-/// The file's bytes, by reference.
-pub(crate) fn map(file: File) -> Result<Bytes, Box<dyn Error>> {
-    let mapped = FileBytes::map(file, .., Stability::Guard)?;
-    // SAFETY: `FileBytes::into_bytes`, "no one reads the bytes": hyper's HTTP/1 passes bodies on
-    // as they are, and the stream looks at their addresses only.
-    Ok(unsafe { mapped.into_bytes() })
+    serve(listener, FileBytes::map(file, .., Stability::Guard)?).await
 }
 
 /// Answers every request with the file.
 pub(crate) async fn serve(
     listener: Listener<TcpListener>,
-    file: Bytes,
+    file: FileBytes,
 ) -> Result<(), Box<dyn Error>> {
     loop {
         let (stream, _) = listener.accept().await?;
         let file = file.clone();
         let answer = service_fn(move |_: Request<Incoming>| {
-            let body = Full::new(file.clone());
+            let body = by_reference(file.clone());
             async { Ok::<_, Infallible>(Response::new(body)) }
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
     }
+}
+
+fn by_reference(file: FileBytes) -> FileBody {
+    // SAFETY: `FileBytes::into_bytes`, "no one reads the bytes": hyper's HTTP/1 passes bodies on
+    // as they are, and the stream looks at their addresses only.
+    FileBody::by_reference(unsafe { file.into_frames() })
 }

@@ -5,6 +5,7 @@
 pub mod compiled;
 pub mod disk;
 pub mod kernel;
+pub mod midsend;
 pub mod network;
 pub mod payload;
 pub mod peer;

@@ -10,9 +10,9 @@ use crate::disk;
 use crate::payload::pattern;
 use crate::strace::{self, Call, Strace};
 
-/// Bytes in the file: eight times what a stream sends before it yields, and no multiple of a
-/// page.
-pub const LEN: u64 = (32 << 20) + 5;
+/// Bytes in the file: eight times what a stream sends before it yields, no multiple of a page, and
+/// what 2 MiB pieces leave is more than is copied for being small.
+pub const LEN: u64 = (32 << 20) + 20_005;
 
 /// The most bytes of the file that HTTP/2 copies where every frame goes by reference: h2 fills
 /// the segment of a frame's head up to 256 bytes, and a frame holds 16 KiB.

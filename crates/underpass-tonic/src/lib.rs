@@ -15,6 +15,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod codec;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -23,6 +25,8 @@ use futures_util::stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 use underpass::{ListeningSocket, Policy, Socket, Stream};
+
+pub use codec::{ByReference, FileCodec, FileEncoder};
 
 /// The connections of a TCP or Unix socket as tonic's `serve_with_incoming` takes them, without
 /// end.

@@ -2,4 +2,5 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
 mod connect_info;
+mod gzip;
 mod shape;

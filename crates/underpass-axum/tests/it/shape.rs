@@ -5,6 +5,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use underpass::{FileBytes, Stability};
 use underpass_testkit::payload::difference;
 use underpass_testkit::served::{LEN, assert_by_reference, file, trace};
 use underpass_testkit::skip::Capability;
@@ -28,7 +29,7 @@ async fn get(socket: TcpStream) -> Bytes {
 fn axum_sends_a_body_by_sendfile_alone() {
     if strace::is_inside() {
         let (_dir, file) = file().unwrap();
-        let body = example::map(file).unwrap();
+        let body = FileBytes::map(file, .., Stability::Guard).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         return runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

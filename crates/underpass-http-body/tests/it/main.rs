@@ -1,4 +1,5 @@
 //! Unmodified hyper with bodies of files.
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
+mod faults;
 mod shape;

@@ -8,9 +8,10 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
-use underpass::{Listener, Method, Policy};
+use underpass::{FileBytes, Listener, Method, Policy, Stability};
+use underpass_http_body::FileBody;
 use underpass_testkit::payload::difference;
-use underpass_testkit::served::{HTTP2_COPIED_MAX, LEN, assert_by_reference, file, trace};
+use underpass_testkit::served::{HTTP2_COPIED_MAX, LEN, assert_by_reference, file, trace, written};
 use underpass_testkit::skip::Capability;
 use underpass_testkit::{require, strace, test_name};
 
@@ -72,8 +73,8 @@ async fn get_http2(socket: TcpStream) -> Bytes {
 fn hyper_http1_sends_a_body_by_sendfile_alone() {
     if strace::is_inside() {
         let (_dir, file) = file().unwrap();
-        let body = http1_example::map(file).unwrap();
-        return fetch_from(|listener| http1_example::serve(listener, body), get_http1);
+        let file = FileBytes::map(file, .., Stability::Guard).unwrap();
+        return fetch_from(|listener| http1_example::serve(listener, file), get_http1);
     }
     require!(Capability::Strace);
     let calls = trace(test_name!());
@@ -83,12 +84,30 @@ fn hyper_http1_sends_a_body_by_sendfile_alone() {
 }
 
 #[test]
-fn hyper_http2_sends_the_payload_of_its_frames_by_sendfile() {
+fn hyper_http2_copies_the_file_once_and_sends_none_of_it_by_sendfile() {
     if strace::is_inside() {
         let (_dir, file) = file().unwrap();
-        let body = http2_example::map(file).unwrap();
-        let by_sendfile =
-            |listener: Listener<_>| listener.with_policy(Policy::Prefer(Method::Sendfile));
+        let file = FileBytes::map(file, .., Stability::Guard).unwrap();
+        let body = move || FileBody::copied(file.clone());
+        return fetch_from(|listener| http2_example::serve(listener, body), get_http2);
+    }
+    require!(Capability::Strace);
+    let calls = trace(test_name!());
+    assert_eq!(strace::bytes(&calls, "pread64"), LEN);
+    assert_eq!(strace::count(&calls, "sendfile"), 0);
+    assert!(written(&calls) >= LEN);
+}
+
+#[test]
+#[expect(unsafe_code, reason = "by reference is what is tested")]
+fn hyper_http2_sends_the_payload_of_its_frames_by_sendfile_where_it_is_told_to() {
+    if strace::is_inside() {
+        let (_dir, file) = file().unwrap();
+        let file = FileBytes::map(file, .., Stability::Guard).unwrap();
+        // SAFETY: `FileBytes::into_bytes`, "no one writes": the file is this test's.
+        let body = move || FileBody::by_reference(unsafe { file.clone().into_frames() });
+        let policy = Policy::Prefer(Method::Sendfile);
+        let by_sendfile = |listener: Listener<_>| listener.with_policy(policy);
         return fetch_from(|l| http2_example::serve(by_sendfile(l), body), get_http2);
     }
     require!(Capability::Strace);

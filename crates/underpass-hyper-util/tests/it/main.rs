@@ -13,6 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use underpass::{FileBytes, Stability};
 use underpass_testkit::payload::difference;
 use underpass_testkit::served::{LEN, assert_by_reference, file, trace};
 use underpass_testkit::skip::Capability;
@@ -44,7 +45,7 @@ async fn receive_upload(listener: TcpListener) -> Bytes {
 fn hyper_utils_client_uploads_a_body_by_sendfile_alone() {
     if strace::is_inside() {
         let (_dir, file) = file().unwrap();
-        let body = example::map(file).unwrap();
+        let body = FileBytes::map(file, .., Stability::Guard).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         return runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

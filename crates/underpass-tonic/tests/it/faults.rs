@@ -5,7 +5,10 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream;
+use http_body_util::BodyExt;
 use tokio::net::TcpListener;
+use tonic::body::Body;
+use tonic::codegen::Service;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -98,5 +101,29 @@ fn a_changed_file_ends_the_call_with_an_error_and_a_grown_one_is_whole() {
                 Err(status) => assert!(fault != Fault::Grown, "{case}: {status}"),
             }
         }
+    }
+}
+
+/// Asked frame by frame, with nothing beneath that checks.
+#[tokio::test]
+async fn a_file_that_changes_before_the_trailers_takes_the_place_of_them() {
+    for fault in [Fault::Overwritten, Fault::Truncated] {
+        let (file, was) = file().unwrap();
+        let mapped = FileBytes::map(file.try_clone().unwrap(), .., Stability::Guard).unwrap();
+        let mut service = ByReference::new(FilesServer::new(Sender(Kind::Whole, mapped)));
+        // A message of no bytes: not compressed, no length.
+        let request = http::Request::post("/underpass.Files/Read")
+            .body(Body::new(http_body_util::Full::new(Bytes::from_static(&[0; 5]))))
+            .unwrap();
+        let mut body = service.call(request).await.unwrap().into_body();
+        let mut sent = 0;
+        while sent < was.len() {
+            sent += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+        }
+        fault.befall(&file).unwrap();
+        let end = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(end.code(), tonic::Code::DataLoss, "{end}");
+        // The header and the field's tag and length are 5 and 5 bytes.
+        assert_eq!(sent, was.len() + 10);
     }
 }
