@@ -71,7 +71,7 @@ int main(int argc, char **argv) {
         if (evicts)
             posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
         uint64_t cpu_before = now(CLOCK_THREAD_CPUTIME_ID), wall_before = now(CLOCK_MONOTONIC);
-        for (int i = 0; i < (evicts || length == 0 ? 1 : 16); i++) {
+        for (int i = 0; i < (evicts || length == 0 || size >= 4 << 20 ? 1 : 16); i++) {
             calls += send_once(to, file, size, corks, head);
             bytes += (uint64_t)size;
         }

@@ -11,10 +11,11 @@ use anyhow::{Result, bail};
 use super::report::run_dir;
 
 /// What is recorded as `<date>-<name>`, and the arguments that measure it.
-const ALL: [(&str, &[&str]); 8] = [
+const ALL: [(&str, &[&str]); 9] = [
     ("serve", &["serve"]),
     ("copy", &["copy", "--part", "tcp"]),
     ("transfer", &["transfer", "--sinks", "tcp", "--caches", "warm", "--rounds", "15"]),
+    ("transfer-head", &["transfer", "--sinks", "tcp", "--caches", "warm", "--head"]),
     ("relay", &["relay"]),
     ("cold", &["cold"]),
     ("idle", &["idle", "--rounds", "3"]),

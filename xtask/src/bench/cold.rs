@@ -64,9 +64,7 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     let (hot, _) = files::patterned(disk.path(), "hot", HOT_BYTES)?;
     let (_, cold) = files::patterned(disk.path(), "cold", cold_bytes)?;
     cpu::pin_here(cpu::ASKING)?;
-    let mut peers = vec![Peer::Nginx, Peer::NginxThreads];
-    peers.extend(run.builds()?.into_iter().map(Peer::Underpass));
-    run.retain(&mut peers, Peer::name)?;
+    let peers = run.field([Peer::Nginx, Peer::NginxThreads], Peer::Underpass, Peer::name)?;
     for round in 0..run.rounds {
         for peer in turns(&peers, round) {
             disk.throttle_reads(READS_BYTES_PER_S).map_err(|m| anyhow!("{}", m.why()))?;
@@ -80,9 +78,8 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
             server.stop()?;
         }
     }
-    let whos: Vec<&str> = peers.iter().map(Peer::name).collect();
     let title = format!("hot 4 KiB at 1 kHz, {} s", options.seconds);
-    run.report.table(CASE, &title, &whos, &[TAIL, HALF, MAX, FLOW]);
+    run.report.table(CASE, &title, &[TAIL, HALF, MAX, FLOW]);
     Ok(())
 }
 

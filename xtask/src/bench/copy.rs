@@ -136,9 +136,8 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
 }
 
 fn to_tcp(path: &Path, scratch: &Path, run: &mut Run) -> Result<()> {
-    let mut senders = vec![Sender::CorkedLoop, Sender::SocatLarge, Sender::Nc, Sender::Socat];
-    senders.extend(run.builds()?.into_iter().map(Sender::Underpass));
-    run.retain(&mut senders, Sender::name)?;
+    let senders = [Sender::CorkedLoop, Sender::SocatLarge, Sender::Nc, Sender::Socat];
+    let senders = run.field(senders, Sender::Underpass, Sender::name)?;
     verify(&senders, scratch)?;
     for round in 0..run.rounds {
         for sender in turns(&senders, round) {
@@ -147,9 +146,8 @@ fn to_tcp(path: &Path, scratch: &Path, run: &mut Run) -> Result<()> {
             run.report.moved("tcp", sender.name(), path.metadata()?.len(), spent);
         }
     }
-    let whos: Vec<&str> = senders.iter().map(Sender::name).collect();
     let title = format!("file of {} MiB to TCP", path.metadata()?.len() >> 20);
-    run.report.table("tcp", &title, &whos, &[PRICE, FLOW]);
+    run.report.table("tcp", &title, &[PRICE, FLOW]);
     Ok(())
 }
 

@@ -32,17 +32,6 @@ pub(crate) enum Kind {
     File,
 }
 
-impl Kind {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Unix => "unix",
-            Self::Pipe => "pipe",
-            Self::File => "file",
-        }
-    }
-}
-
 /// What a reader does with what it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reading {

@@ -56,9 +56,7 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     std::fs::create_dir(&root)?;
     let (file, _) = files::patterned(&root, "a", BODY_BYTES)?;
     cpu::pin_here(cpu::ASKING)?;
-    let mut peers = vec![Peer::Nginx];
-    peers.extend(run.builds()?.into_iter().map(Peer::Underpass));
-    run.retain(&mut peers, Peer::name)?;
+    let peers = run.field([Peer::Nginx], Peer::Underpass, Peer::name)?;
     for round in 0..run.rounds {
         for peer in turns(&peers, round) {
             let server = peer.start(&root, dir.path())?;
@@ -73,8 +71,7 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
             server.stop()?;
         }
     }
-    let whos: Vec<&str> = peers.iter().map(Peer::name).collect();
-    print(&mut run.report, connections, &whos);
+    print(&mut run.report, connections);
     Ok(())
 }
 
@@ -102,8 +99,8 @@ pub(super) fn measure<C>(
 }
 
 /// Prints what [`measure`] has kept.
-pub(super) fn print(report: &mut Report, connections: u32, whos: &[&str]) {
-    report.table(CASE, &format!("{connections} idle connections"), whos, &[KEPT, TOTAL, ALIVE]);
+pub(super) fn print(report: &mut Report, connections: u32) {
+    report.table(CASE, &format!("{connections} idle connections"), &[KEPT, TOTAL, ALIVE]);
 }
 
 /// Raises the limit that the servers started from here inherit.

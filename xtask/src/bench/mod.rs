@@ -112,16 +112,22 @@ struct Run {
 }
 
 impl Run {
-    /// The builds of `underpass` that take part.
-    fn builds(&self) -> Result<Vec<Build>> {
-        Build::all(self.old.as_deref())
+    /// These peers and the builds of `underpass`, as far as `--only` names them.
+    fn field<T>(
+        &self,
+        peers: impl IntoIterator<Item = T>,
+        underpass: impl Fn(Build) -> T,
+        name: impl Fn(&T) -> &'static str,
+    ) -> Result<Vec<T>> {
+        let builds = Build::all(self.old.as_deref())?;
+        let mut all: Vec<T> = peers.into_iter().chain(builds.into_iter().map(underpass)).collect();
+        all.retain(|one| self.is_named(name(one)));
+        ensure!(!all.is_empty(), "--only leaves no competitor");
+        Ok(all)
     }
 
-    /// Leaves out whom `--only` does not name.
-    fn retain<T>(&self, all: &mut Vec<T>, name: impl Fn(&T) -> &'static str) -> Result<()> {
-        all.retain(|one| self.only.is_empty() || self.only.iter().any(|only| only == name(one)));
-        ensure!(!all.is_empty(), "--only leaves no competitor");
-        Ok(())
+    fn is_named(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 
     /// Makes sure that a file is in the page cache; `who` is next.
@@ -159,6 +165,9 @@ pub(crate) fn run(options: Options) -> Result<()> {
         fs::write(CONGESTION_CONTROL, "cubic").context(CONGESTION_CONTROL)?;
         fs::write(PORTS, "1024 65535").context(PORTS)?;
     }
+    if matches!(bench, Bench::All) {
+        return all::run(old.as_deref(), is_smoke, record.as_deref());
+    }
     // A smoke run has no earlier build; the same one shows that an earlier one would take part.
     let same = is_smoke.then(|| std::env::current_exe().map(|me| me.with_file_name(peers::NEW)));
     let old = old.or(same.transpose()?);
@@ -181,7 +190,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         Bench::Watching(options) => watching::run(&options.fitting(is_smoke), &mut run),
         Bench::Relay(options) => relay::run(&options.fitting(is_smoke), &mut run),
         Bench::Copy(options) => copy::run(&options.fitting(is_smoke), &mut run),
-        Bench::All => return all::run(run.old.as_deref(), is_smoke, record.as_deref()),
+        Bench::All => Ok(()),
     }?;
     if let Some(name) = record {
         let arguments: Vec<String> = std::env::args().skip(1).collect();

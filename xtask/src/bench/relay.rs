@@ -132,9 +132,8 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     cpu::pin_here(cpu::ASKING)?;
     let target = target()?;
     let (path, file) = files::patterned(dir.path(), "bulk", FILE_BYTES)?;
-    let mut relays = vec![Relay::Haproxy, Relay::SpliceLoop];
-    relays.extend(run.builds()?.into_iter().map(Relay::Underpass));
-    run.retain(&mut relays, Relay::name)?;
+    let relays = [Relay::Haproxy, Relay::SpliceLoop];
+    let mut relays = run.field(relays, Relay::Underpass, Relay::name)?;
     let mut running = Vec::new();
     for relay in relays.clone() {
         let server = relay.start(target, dir.path(), ROOM)?;
@@ -153,16 +152,14 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
         }
     }
     let report = &mut run.report;
-    let all: Vec<&str> = relays.iter().map(Relay::name).collect();
-    relays.retain(|relay| *relay != Relay::SpliceLoop);
-    let whole: Vec<&str> = relays.iter().map(Relay::name).collect();
-    report.table("bulk", &format!("{} MiB, 1 connection", options.mib), &all, &[PRICE, FLOW]);
-    report.table("trips", "64 B there and back, 1 connection", &whole, &[TRIP, TRIPS, BUSY]);
+    report.table("bulk", &format!("{} MiB, 1 connection", options.mib), &[PRICE, FLOW]);
+    report.table("trips", "64 B there and back, 1 connection", &[TRIP, TRIPS, BUSY]);
     let title = format!("connections of one trip, {GROUP} at once");
-    report.table("openings", &title, &whole, &[OPENING, OPENED, BUSY]);
+    report.table("openings", &title, &[OPENING, OPENED, BUSY]);
     for (_, server) in running {
         server.stop()?;
     }
+    relays.retain(|relay| *relay != Relay::SpliceLoop);
     if options.idle > 0 {
         relay_idle::run(&relays, options.idle, dir.path(), run)?;
     }

@@ -37,8 +37,7 @@ pub(super) fn run(relays: &[Relay], wanted: u32, scratch: &Path, run: &mut Run) 
         measure(&mut run.report, who, &server, connections, open, trip)?;
         server.stop()?;
     }
-    let whos: Vec<&str> = relays.iter().map(Relay::name).collect();
-    print(&mut run.report, connections, &whos);
+    print(&mut run.report, connections);
     Ok(())
 }
 

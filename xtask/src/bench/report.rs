@@ -64,6 +64,8 @@ pub(crate) struct Report {
     summary: String,
     csv: String,
     samples: BTreeMap<(String, String, &'static str), Vec<f64>>,
+    /// Who has samples of which case, in the order of their first.
+    rows: Vec<(String, String)>,
 }
 
 impl Report {
@@ -74,8 +76,11 @@ impl Report {
 
     /// Keeps one sample.
     pub(crate) fn sample(&mut self, case: &str, who: &str, quantity: Quantity, value: f64) {
-        let values = self.samples.entry((case.to_owned(), who.to_owned(), quantity.name));
-        let values = values.or_default();
+        let row = (case.to_owned(), who.to_owned());
+        if !self.rows.contains(&row) {
+            self.rows.push(row.clone());
+        }
+        let values = self.samples.entry((row.0, row.1, quantity.name)).or_default();
         values.push(value);
         let round = values.len();
         let who = who.replace(',', "");
@@ -129,17 +134,19 @@ impl Report {
         self.summary.push('\n');
     }
 
-    /// Prints one case: a row for each competitor; of each quantity its median, the worst in
-    /// brackets, and the ratio to the first competitor. If an earlier `underpass` took part, a
+    /// Prints one case: a row for each competitor, in the order of the first round; of each
+    /// quantity its median, the worst in brackets, and the ratio to the first competitor. If an earlier `underpass` took part, a
     /// last row has the ratio of the new one to it.
-    pub(crate) fn table(&mut self, case: &str, title: &str, whos: &[&str], columns: &[Quantity]) {
+    pub(crate) fn table(&mut self, case: &str, title: &str, columns: &[Quantity]) {
+        let rows = self.rows.iter().filter(|(of, _)| of == case);
+        let whos: Vec<&str> = rows.map(|(_, who)| who.as_str()).collect();
         let header = columns.iter().map(|column| match column.better {
             Better::Neither => format!("{} (worst)", column.name),
             Better::More | Better::Less => format!("{} (worst)  {RATIO:<20}", column.name),
         });
         let mut rows = vec![(title.to_owned(), header.collect::<Vec<_>>())];
-        for who in whos {
-            let cells = columns.iter().map(|column| self.cell(case, *column, who, whos));
+        for who in &whos {
+            let cells = columns.iter().map(|column| self.cell(case, *column, who, &whos));
             rows.push((format!("  {who}"), cells.collect()));
         }
         if whos.contains(&OLD) && whos.contains(&NEW) {
@@ -255,7 +262,7 @@ mod tests {
             }
         }
         report.sample("x", "a", FAILED, 7.0);
-        report.table("x", "case x", &["a", "b"], &[COST, RATE, FAILED]);
+        report.table("x", "case x", &[COST, RATE, FAILED]);
         let rows = rows_of(&report);
         assert_eq!(rows[1], "a 5.0 (10.0) 1 200 (100) 1 7 (7)");
         let ratios = ("0.667 (0.40 to 2.00)", "1.500 (0.50 to 2.50)");
@@ -272,7 +279,7 @@ mod tests {
                 report.sample("x", who, COST, cost);
             }
         }
-        report.table("x", "case x", &["peer", OLD, NEW], &[COST]);
+        report.table("x", "case x", &[COST]);
         let last = "underpass / underpass before 0.625 (0.50 to 0.75)";
         assert_eq!(rows_of(&report).last().unwrap(), last);
     }

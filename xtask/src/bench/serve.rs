@@ -127,7 +127,7 @@ impl Case {
     }
 
     /// Prints what was measured, and the columns that explain it.
-    pub(super) fn print(self, size: Size, whos: &[&str], more: &[Quantity], report: &mut Report) {
+    pub(super) fn print(self, size: Size, more: &[Quantity], report: &mut Report) {
         let Size { connections, seconds, downloads, mib } = size;
         let (title, columns) = if self == Self::Large {
             (format!("{mib} MiB, {downloads} downloads"), vec![PRICE, FLOW, BUSY])
@@ -135,7 +135,7 @@ impl Case {
             let title = format!("{} files, {connections} connections, {seconds} s", self.name());
             (title, vec![COST, RATE, BUSY, FAILED])
         };
-        report.table(self.name(), &title, whos, &[&columns, more].concat());
+        report.table(self.name(), &title, &[&columns, more].concat());
     }
 }
 
@@ -171,11 +171,9 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     let (dir, size) = (files::scratch()?, options.load);
     let root = dir.path().join("root");
     std::fs::create_dir(&root)?;
-    let mut peers = vec![Peer::Nginx, Peer::NginxAsShipped, Peer::CorkedLoop, Peer::BareLoop];
-    peers.extend(run.builds()?.into_iter().map(Peer::Underpass));
-    run.retain(&mut peers, Peer::name)?;
+    let peers = [Peer::Nginx, Peer::NginxAsShipped, Peer::CorkedLoop, Peer::BareLoop];
     let mut servers = Vec::new();
-    for peer in peers {
+    for peer in run.field(peers, Peer::Underpass, Peer::name)? {
         let server = peer.start(&root, dir.path())?;
         servers.push((peer, server));
     }
@@ -188,8 +186,7 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
                 case.measure(size, peer.name(), server, &mut run.report)?;
             }
         }
-        let whos: Vec<&str> = servers.iter().map(|(peer, _)| peer.name()).collect();
-        case.print(size, &whos, &[], &mut run.report);
+        case.print(size, &[], &mut run.report);
     }
     Ok(())
 }

@@ -33,8 +33,11 @@ use crate::process::output;
 
 const CALLS: Quantity = Quantity { name: "calls/MiB", better: Better::Neither, decimals: 1 };
 
-/// Transfers between two readings of the clocks, where the file stays in the cache.
+/// Transfers between two readings of the clocks, unless they are cold or large.
 const BATCH: u32 = 16;
+
+/// From here on one transfer takes long enough for the clocks.
+const LARGE: u64 = 4 << 20;
 
 /// The range of the checked transfer: neither end on a page, several pipes long.
 const CHECKED: Range<u64> = 4_095..304_097;
@@ -67,15 +70,6 @@ pub(super) struct Options {
 enum Cache {
     Warm,
     Cold,
-}
-
-impl Cache {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Warm => "warm",
-            Self::Cold => "cold",
-        }
-    }
 }
 
 impl Options {
@@ -150,13 +144,13 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     cpu::pin_here(cpu::SERVING)?;
     for &sink in &options.sinks {
         let mut movers = Mover::all();
-        run.retain(&mut movers, Mover::name)?;
+        movers.retain(|mover| run.is_named(mover.name()));
         let movers = bench.check(movers, sink)?;
         let sizes = options.sizes.iter().map(|kib| kib << 10);
         let cases: Vec<(u64, Cache)> =
             sizes.flat_map(|size| options.caches.iter().map(move |&cache| (size, cache))).collect();
         let name_of = |(size, cache): (u64, Cache)| {
-            format!("{} {} {} KiB", sink.name(), cache.name(), size >> 10)
+            format!("{} {} {} KiB", word(sink), word(cache), size >> 10)
         };
         for round in 0..run.rounds {
             for &(size, cache) in &cases {
@@ -167,13 +161,17 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
                 }
             }
         }
-        let whos: Vec<&str> = movers.iter().map(Mover::name).collect();
         for case in cases {
             let name = name_of(case);
-            run.report.table(&name, &name, &whos, &[PRICE, FLOW, CALLS]);
+            run.report.table(&name, &name, &[PRICE, FLOW, CALLS]);
         }
     }
     Ok(())
+}
+
+/// A value as the command line spells it.
+fn word(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 bytes and calls")]
@@ -206,7 +204,7 @@ impl Bench {
                 Mover::CLoop { .. } => sink == Kind::Tcp,
                 Mover::Tokio if !matches!(sink, Kind::Tcp | Kind::Unix) => false,
                 Mover::Tokio | Mover::Engine(_) => {
-                    let name = || format!("{} to {}", mover.name(), sink.name());
+                    let name = || format!("{} to {}", mover.name(), word(sink));
                     self.arrives(mover, sink).with_context(name)?
                 }
             };
@@ -287,7 +285,7 @@ impl Bench {
         }
         let (end, reader) = self.open(mover, sink, Reading::Discard)?;
         let (mut moved, start) = (Moved::default(), Instant::now());
-        let batch = if cache == Cache::Warm { BATCH } else { 1 };
+        let batch = if cache == Cache::Cold || size >= LARGE { 1 } else { BATCH };
         while start.elapsed() < Duration::from_millis(self.millis) {
             if cache == Cache::Cold {
                 Disk::evict(&self.source)?;

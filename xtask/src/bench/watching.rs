@@ -50,7 +50,7 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     let [(_, server)] = &servers;
     cpu::pin_here(cpu::ASKING)?;
     let mut whos = vec![BARE, WATCHED, WATCHED_WHOLE];
-    run.retain(&mut whos, |who| who)?;
+    whos.retain(|who| run.is_named(who));
     for case in &options.cases {
         let path = prepare(*case, size, &root, &servers)?;
         for round in 0..run.rounds {
@@ -63,7 +63,7 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
                 run.report.sample(case.name(), who, LOST, lost);
             }
         }
-        case.print(size, &whos, &[LOOKED, LOST], &mut run.report);
+        case.print(size, &[LOOKED, LOST], &mut run.report);
     }
     Ok(())
 }

@@ -83,10 +83,8 @@ pub(super) fn run(dir: &Path, path: &Path, run: &mut Run) -> Result<()> {
     let memory = tempfile::tempdir_in("/dev/shm").context("/dev/shm")?;
     let cases = cases(dir, path, memory.path(), &mut run.report)?;
     rustix::fs::sync();
-    let mut copiers = vec![Copier::Cp, Copier::CpWithoutReflinks];
-    copiers.extend(run.builds()?.into_iter().map(Copier::Underpass));
-    run.retain(&mut copiers, Copier::name)?;
-    let whos: Vec<&str> = copiers.iter().map(Copier::name).collect();
+    let copiers = [Copier::Cp, Copier::CpWithoutReflinks];
+    let copiers = run.field(copiers, Copier::Underpass, Copier::name)?;
     for case in &cases {
         for round in 0..run.rounds {
             for copier in turns(&copiers, round) {
@@ -94,7 +92,7 @@ pub(super) fn run(dir: &Path, path: &Path, run: &mut Run) -> Result<()> {
                 copier.copy(case, round == 0, &mut run.report)?;
             }
         }
-        run.report.table(case.name, case.title, &whos, &[USED, TIME]);
+        run.report.table(case.name, case.title, &[USED, TIME]);
     }
     Ok(())
 }
