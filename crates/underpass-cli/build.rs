@@ -1,8 +1,8 @@
 //! Links the unwinder into the program.
 //!
 //! A shared libgcc_s is opened and relocated at every start, and its constructor asks CPUID a
-//! dozen times, which a virtual machine answers in tens of microseconds each. What has no static
-//! one beside its C compiler links the shared one as ever.
+//! dozen times, which a virtual machine answers in tens of microseconds each. Where the C
+//! compiler comes without a static one, the shared one is linked as usual.
 
 use std::env;
 use std::path::Path;

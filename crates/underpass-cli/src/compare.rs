@@ -56,7 +56,7 @@ pub(crate) fn run(wanted: CompareArguments) -> anyhow::Result<()> {
     form.write(&Findings { report, eyes, claims })
 }
 
-/// Carries out what a comparison asks of a process of its own.
+/// Carries out what a comparison asks of a separate process.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
     Ok(compare::serve(io::stdin().as_fd())?)
 }
 
-/// Carries out what a claim's measurement asks of a process of its own.
+/// Carries out what a claim's measurement asks of a separate process.
 ///
 /// # Errors
 ///

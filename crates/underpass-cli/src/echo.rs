@@ -44,7 +44,7 @@ pub(crate) struct EchoArguments {
 const HELP: &str = "\
 Examples:
   underpass echo 7
-      Echo to whoever connects to port 7 of 127.0.0.1.
+      Echo to everyone who connects to port 7 of 127.0.0.1.
   underpass echo unix:/tmp/echo --tee received
       Keep what comes, too.";
 

@@ -33,7 +33,7 @@ impl Error for Ended {}
 /// Tells of a failure and gives the exit code.
 pub(crate) fn code(command: &str, outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    // Whoever closed standard output has what they wanted.
+    // The reader that closed standard output has what it wanted.
     if is_unread(&error) {
         return ExitCode::SUCCESS;
     }
@@ -85,7 +85,7 @@ pub(crate) fn print(bytes: &[u8]) -> anyhow::Result<()> {
     written.context("standard output cannot be written")
 }
 
-/// Whether standard output is a pipe that nobody reads any more.
+/// Whether standard output is a pipe that nothing reads any more.
 pub(crate) fn is_unread(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(|e: &std::io::Error| e.kind() == ErrorKind::BrokenPipe)
 }

@@ -24,7 +24,7 @@ use child::Child;
 /// Looks are at least so far apart.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 
-/// Between two looks passes so many times what a look takes: more where there is no time to spare.
+/// The pause between two looks, in times of what a look takes; longer if there is no time to spare.
 const PAUSE_LOOKS: u32 = 150;
 const PAUSE_LOOKS_BUSY: u32 = 600;
 
@@ -46,7 +46,7 @@ pub(crate) fn run(wanted: ExplainArguments) -> anyhow::Result<()> {
 }
 
 async fn watch(wanted: ExplainArguments) -> anyhow::Result<()> {
-    // Whoever reads that the watch has begun may end it at once.
+    // A reader of the first line may end the watch at once.
     let mut endings = Endings::new()?;
     let mut child = match wanted.command.as_slice() {
         [] => None,

@@ -55,18 +55,18 @@ pub(crate) struct RelayArguments {
     #[arg(long, value_name = "TIME", value_parser = duration_or_off)]
     check: Option<OrOff>,
 
-    /// Take who the client is from a PROXY header, version 1 or 2, that everybody must send.
+    /// Take who the client is from a PROXY header, version 1 or 2, that every connection must send.
     ///
-    /// Whoever reaches LISTEN may then claim to be anybody; see --accept-proxy-from. One that was
-    /// cut, or has another's CRC32C, is none.
+    /// Anyone who reaches LISTEN can then claim to be anyone else; see --accept-proxy-from. A
+    /// header that is truncated, or whose CRC32C is wrong, does not count.
     #[arg(long)]
     accept_proxy: bool,
 
-    /// The same of connections from these networks alone: 10.0.0.0/8, ::1, 'unix'; repeatable.
+    /// The same, but only for connections from these networks: 10.0.0.0/8, ::1, 'unix'; repeatable.
     ///
-    /// A connection from there must begin with a header. One from elsewhere is taken for the
-    /// client that it is, and all its bytes go to the target, a PROXY header among them. 'unix'
-    /// is whoever connects to a LISTEN that is a path.
+    /// A connection from there must begin with a header. A connection from elsewhere is
+    /// the client's own: all its bytes go to the target, even a PROXY header. 'unix' means every
+    /// connection to a LISTEN that is a path.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',', conflicts_with = "accept_proxy")]
     accept_proxy_from: Vec<Network>,
 
@@ -78,7 +78,7 @@ pub(crate) struct RelayArguments {
 
     /// Where a line for each connection goes: a file, '-' for standard output, or 'off'.
     ///
-    /// SIGHUP opens the file anew, after somebody has renamed it.
+    /// SIGHUP opens the file anew, for example after it was renamed.
     #[arg(long, value_name = "FILE", default_value = "off")]
     log: Sink,
 }
@@ -92,7 +92,7 @@ Examples:
   underpass relay 0.0.0.0:443 --targets-file targets --send-proxy v2 --log relay.log
       Tell the targets who the clients are; kill -HUP reads their list again.
   underpass relay 0.0.0.0:443 10.0.0.7:443 --accept-proxy-from 10.1.0.0/16,10.2.0.7
-      Believe the load balancers who the clients are, and nobody else.
+      Believe only the load balancers about who the clients are.
 
 The log has a line for each connection, when it ends:
   time=… client=ADDR target=ADDR end=HOW seconds=S up=BYTES down=BYTES spliced=BYTES copied=BYTES

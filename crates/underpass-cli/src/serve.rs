@@ -15,8 +15,8 @@ use crate::server::{ServerArguments, say_ready};
 
 /// Serve a directory over HTTP.
 ///
-/// Files, single byte ranges of them, their index.html and listings of directories are sent to
-/// whoever asks with GET or HEAD. Nothing outside of DIR is ever reached, not by '..' and not
+/// Files, single byte ranges of them, their index.html and listings of directories are sent in
+/// answer to GET and HEAD. Nothing outside of DIR is ever reached, not by '..' and not
 /// through a symbolic link. The server runs until SIGINT (Ctrl-C) or SIGTERM, and then lets the
 /// responses under way end.
 #[derive(Debug, Args)]
@@ -47,8 +47,8 @@ pub(crate) struct ServeArguments {
     ///
     /// none: nothing, for files that are only ever replaced by renaming.
     /// guard: look again before the last bytes leave, and cut the response short if it changed.
-    /// lease: make whoever opens the file for writing wait until it is sent.
-    /// copy: send a copy, at the price of copying.
+    /// lease: make anyone who opens the file for writing wait until it is sent.
+    /// copy: send a copy, which costs copying.
     #[arg(
         long,
         value_name = "POLICY",
@@ -75,7 +75,7 @@ What leaves without a copy:
   The bytes of a file go from the page cache to the socket by sendfile(2); they never enter the
   memory of this program. Small files are the exception: up to 16 KiB a copy costs less
   than the reference. A file that is not in the page cache is first read on another thread, so
-  that it delays nobody else. Since the network holds references to the cached pages, a file
+  that it delays no other response. Since the network holds references to the cached pages, a file
   that is overwritten in place while it is sent may arrive as a mixture; --stability says what
   is done about that. Replace files by renaming (as mv, rsync and package managers do), and
   every response is one version, whole.";

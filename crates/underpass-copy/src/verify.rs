@@ -157,9 +157,9 @@ fn send(
             }
             Inlet::Http(body) => body.content(),
         };
-        let mut frames = Frames(&mut peer);
+        let mut prefixed = LengthPrefixed(&mut peer);
         let moved =
-            move_content(drive, content, Destination::Writer(&mut frames), Some(&mut digest))?;
+            move_content(drive, content, Destination::Writer(&mut prefixed), Some(&mut digest))?;
         findings.checksum = Some(digest.finish());
         moved
     };
@@ -339,9 +339,9 @@ pub(crate) fn write_sum(to: &mut impl Write, sum: &Sum) -> io::Result<()> {
 }
 
 /// Writes the length before each write.
-struct Frames<'w, W>(&'w mut W);
+struct LengthPrefixed<'w, W>(&'w mut W);
 
-impl<W: Write> Write for Frames<'_, W> {
+impl<W: Write> Write for LengthPrefixed<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !bytes.is_empty() {
             // A length of 0 would mean the end.

@@ -1,7 +1,7 @@
 //! Listening sockets that share a TCP address, one for each thread.
 //!
 //! The kernel spreads connections over them. With `SO_REUSEPORT` alone a second server of the
-//! same user would bind beside the first without a word and take half of its connections, so the
+//! same user would bind next to the first without a word and take half of its connections, so the
 //! address is first asked for without it.
 //!
 //! Source: socket(7), `SO_REUSEPORT`; listen(2); tcp(7), `TCP_NODELAY`.

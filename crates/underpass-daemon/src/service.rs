@@ -1,4 +1,4 @@
-//! What a program gives the daemon: how its connections are served, and what it does besides.
+//! What a program gives the daemon: how its connections are served, and what else it does.
 
 use std::cell::Cell;
 use std::fmt;

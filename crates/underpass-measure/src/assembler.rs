@@ -86,7 +86,7 @@ pub enum Width {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label(usize);
 
-/// Why a program is not one. Both are mistakes of whoever wrote it.
+/// Why a program is not one. Both are mistakes of its author.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssemblyError {

@@ -1,7 +1,7 @@
 //! What textbooks say of copies, sentence by sentence, and what this machine shows.
 //!
-//! Every claim has a small measurement of its own, on a file made for it, and a verdict that is a
-//! pure function of its figures. A measurement that cannot be made here yields
+//! Every claim has its own small measurement, on a file made for it, and a verdict that is a pure
+//! function of its figures. A measurement that cannot be made here yields
 //! [`Verdict::Unavailable`] with why, and leaves the others alone.
 
 mod around;
@@ -125,7 +125,7 @@ pub struct Given<'a> {
     /// Where the file that is measured is made; on a disk, if anything is to be learnt of disks.
     pub directory: &'a Path,
     /// Makes the command that starts this program again so that it calls [`serve`] on its
-    /// standard input and output. What needs a process of its own is unavailable without.
+    /// standard input and output. Without it, what needs a separate process is unavailable.
     pub again: Option<&'a (dyn Fn() -> Command + Sync)>,
     /// A comparison, for what depends on devices: its rows over veth with and without
     /// scatter-gather.

@@ -72,7 +72,7 @@ pub struct Calls {
 /// Where the bytes of a packet lay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum Origin {
-    /// Beside the headers: copied there.
+    /// Next to the headers: copied there.
     Linear,
     /// A page that the kernel allocated: copied there, unless the socket buffer says otherwise.
     Kernel,

@@ -274,7 +274,7 @@ impl Subject<'_> {
         Ok([row(Way::Read, Ok(read)), row(Way::Mapping, Ok(mapped))])
     }
 
-    /// Brings the page cache into its state, or says why that cannot be had.
+    /// Brings the page cache into its state, or says why that is not possible.
     fn prepare(&self, cache: Cache) -> io::Result<Result<(), String>> {
         match cache {
             Cache::Warm => cache::fill(self.file, self.bytes),

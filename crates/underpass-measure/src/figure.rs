@@ -1,4 +1,4 @@
-//! A number and how it came to be known: measured, derived by a named formula, or not to be had.
+//! A number and how it came to be known: measured, derived by a named formula, or unavailable.
 //!
 //! A figure that could not be measured is never a zero.
 
@@ -19,7 +19,7 @@ pub enum Figure {
         /// The formula, in words.
         from: &'static str,
     },
-    /// Not to be had here, and why.
+    /// Not available here, and why.
     Unavailable(String),
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The page needs nothing but itself: no script, no font, no image and no address of one. Whatever
 //! came from outside, such as a file's name, is escaped by the macro that writes it. Colours
-//! follow the reader's preference for light or dark, and none of them says what a word beside it
+//! follow the reader's preference for light or dark, and none of them says what a word next to it
 //! does not.
 //!
 //! Source: Web Content Accessibility Guidelines 2.2, 1.4.1 (use of colour), 1.4.3 (contrast).
@@ -131,7 +131,7 @@ fn legend() -> Markup {
         }
         p.legend {
             "A number without a mark was measured; " b { "~" } " was derived from measured ones; "
-            b { "?" } " is not to be had here. The notes say how and why."
+            b { "?" } " is not available here. The notes say how and why."
         }
     }
 }
@@ -291,7 +291,7 @@ fn conditions(report: &Report) -> Markup {
                     (words::size(held.receiver_call_bytes as u64)) " a call" }
             }
             @if !held.notes.is_empty() {
-                h3 { "To be known besides" }
+                h3 { "Also to know" }
                 ul { @for note in &held.notes { li { (note) } } }
             }
             @if !report.absent.is_empty() {

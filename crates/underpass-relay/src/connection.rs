@@ -1,7 +1,7 @@
 //! One relayed connection, from the accepted client to the line in the log.
 //!
 //! Each direction ends by itself: when one peer has sent everything, the other is told and may
-//! go on sending. A stream that was cut short must not look complete, so when a peer resets the
+//! continue sending. A stream that was cut short must not look complete, so when a peer resets the
 //! connection, or a drain cuts it, the other peer gets a reset too, where its protocol has one.
 //!
 //! Source: RFC 9293 §3.6 (half-closed connections), §3.10.7.4 (reset); shutdown(2).
@@ -34,7 +34,7 @@ const HEADER_LIMIT: Duration = Duration::from_secs(5);
 /// Relays a client to a target until the connection ends.
 pub(crate) async fn relay(client: Socket, peer: Option<SocketAddr>, worker: Rc<Worker>) {
     let mut connection = Connection::new(client, peer, worker);
-    // In a box of its own, so that a connection that is open does not keep room for it.
+    // In a separate box, so that a connection that is open does not keep room for it.
     connection.ending.end = match Box::pin(connection.open()).await {
         Ok(()) => connection.move_bytes().await,
         Err(end) => end,
@@ -173,7 +173,7 @@ impl Connection {
                     (&mut *down, &*up, &*target, &*client, target_failed, client_failed)
                 }
             };
-            // A sink that failed may have sent what nobody takes, and close(2) would reset it.
+            // A sink that failed may have sent what is never taken, and close(2) would reset it.
             let is_last = other.is_over() && *end == End::Cut;
             let before = tally::moved(flow);
             let (from, to) = (from.readiness(), to.readiness());

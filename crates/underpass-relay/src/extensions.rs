@@ -1,7 +1,7 @@
 //! The extensions (TLVs) of a PROXY header of version 2: whether they are whole, and whether the
 //! header has the checksum that one of them says.
 //!
-//! What they tell is nobody's business here; a header that was cut or altered on its way is.
+//! Their content does not matter here; whether the header was truncated or altered does.
 //!
 //! Source: HAProxy, doc/proxy-protocol.txt §2.2 ("TLV vectors"), §2.2.3 (`PP2_TYPE_CRC32C`); RFC
 //! 9260 Appendix A, which the CRC32c of RFC 4960 Appendix B is.

@@ -105,8 +105,8 @@ impl Socket {
         }
     }
 
-    /// Gives a socket its first bytes without asking: it has room once it is connected, and epoll(7)
-    /// would say so a turn later.
+    /// Gives a socket its first bytes without asking: it has room once it is connected, and
+    /// epoll(7) would say so a turn later.
     pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         Ok(rustix::net::send(self, bytes, SendFlags::NOSIGNAL)?)
     }
@@ -151,7 +151,7 @@ async fn connected(stream: &TcpStream, address: SocketAddr) -> io::Result<()> {
 fn is_connected(socket: impl AsFd, address: SocketAddr) -> io::Result<bool> {
     match rustix::net::connect(socket, &address) {
         Ok(()) | Err(Errno::ISCONN) => Ok(true),
-        // connect(2): an interrupted call goes on by itself.
+        // connect(2): an interrupted call continues by itself.
         Err(Errno::INPROGRESS | Errno::ALREADY | Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }

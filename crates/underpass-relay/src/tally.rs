@@ -36,7 +36,7 @@ impl Direction {
 /// The methods a relay has.
 pub(crate) const METHODS: [Method; 2] = [Method::Splice, Method::Copy];
 
-/// One worker's counts, on a cache line of their own.
+/// One worker's counts, on a separate cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Counts {

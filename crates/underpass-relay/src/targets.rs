@@ -11,7 +11,7 @@ use underpass_daemon::endpoint::Endpoint;
 /// Why a target was not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// It answered that nobody listens there.
+    /// It answered that nothing listens there.
     Refused,
     /// It did not answer within the connect timeout.
     TimedOut,

@@ -1,4 +1,4 @@
-//! Whose PROXY headers are taken: a header is the word of whoever connects, who may lie.
+//! Whose PROXY headers are believed: anyone who connects can send one, and may lie in it.
 //!
 //! What decides is where a connection comes from and never its bytes. One from elsewhere is taken
 //! as it is, as HAProxy's `expect-proxy` does behind an ACL: a stranger's header is the start of
@@ -19,7 +19,7 @@ const MAPPED_BITS: u8 = 96;
 /// Who has to begin with a PROXY header.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum AcceptProxy {
-    /// Nobody: whatever comes is the client's.
+    /// No one: every byte is the client's.
     #[default]
     FromNobody,
     /// Everybody, who may thus claim to be anybody.
@@ -64,7 +64,7 @@ enum Kind {
     Unix,
 }
 
-/// What a text that is no network lacks.
+/// Why a text is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {

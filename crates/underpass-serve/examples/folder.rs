@@ -1,4 +1,4 @@
-//! Serves a folder from one's own program: `cargo run --example folder -- DIR ADDRESS`.
+//! Serves a directory from another program: `cargo run --example folder -- DIR ADDRESS`.
 
 use std::num::NonZeroUsize;
 

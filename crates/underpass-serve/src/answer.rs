@@ -76,7 +76,7 @@ impl Answer {
             Verdict::PreconditionFailed => return Self::error(StatusCode::PRECONDITION_FAILED),
             Verdict::Proceed => {}
         }
-        // RFC 9110 §14.2: Range means nothing to a HEAD. Two Range lines are no single range.
+        // RFC 9110 §14.2: Range means nothing to a HEAD. Two Range lines are not a single range.
         let selection = match conditional::sole(headers, &RANGE) {
             Some(field)
                 if method == Method::GET && conditional::range_applies(headers, current) =>

@@ -82,7 +82,7 @@ pub(crate) fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
     values.next().is_none().then_some(first)
 }
 
-/// The date of a field beside the date of the representation, if both are there to compare.
+/// The date of a field and the date of the representation, if there are both.
 fn dates(
     headers: &HeaderMap,
     name: HeaderName,

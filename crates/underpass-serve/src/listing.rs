@@ -20,7 +20,7 @@ use crate::answer::Answer;
 use crate::root::{OpenError, Root};
 use crate::{date, target};
 
-/// Entries looked at; a page of so many is about 2 MB, and a longer one helps nobody.
+/// The most entries; a page of this many is about 2 MB, and a longer one is of no use.
 const ENTRIES_MAX: usize = 10_000;
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";

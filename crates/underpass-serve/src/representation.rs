@@ -2,8 +2,8 @@
 //!
 //! Everything comes from one fstat(2) of the descriptor that is sent from, never of a name, so
 //! length, entity-tag and bytes belong to the same file. The fields are made once and a request
-//! clones them; the file is mapped once, so that its bytes can be queued by address, and read
-//! by nobody.
+//! clones them; the file is mapped once, so that its bytes can be queued by address and
+//! never read.
 //!
 //! A file that was changed within the current second may change again without its timestamps
 //! showing it. Until that second is over its entity-tag is weak and no `Last-Modified` is told,
@@ -203,7 +203,7 @@ impl State {
         Validators { etag: self.etag(ctime_secs >= now_secs), last_modified }
     }
 
-    /// Hashed, because device and inode numbers are nobody's business and the five numbers
+    /// Hashed, because device and inode numbers should not be public and the five numbers
     /// would take three times the space.
     fn etag(&self, is_weak: bool) -> HeaderValue {
         let mut hasher = DefaultHasher::new();

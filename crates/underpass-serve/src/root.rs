@@ -35,7 +35,7 @@ pub struct Root {
 pub enum Wait {
     /// No: what the kernel's name cache cannot answer fails with [`OpenError::WouldWait`].
     Never,
-    /// Yes: for a thread on which nobody else waits.
+    /// Yes: for a thread on which nothing else waits.
     Allowed,
 }
 
@@ -222,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    /// A tree whose root is `served`, beside a `secret` that must stay out of reach.
+    /// A tree whose root is `served`, next to a `secret` that must stay out of reach.
     fn tree() -> (tempfile::TempDir, Root) {
         let tree = tempfile::tempdir().unwrap();
         let served = tree.path().join("served");
@@ -304,7 +304,7 @@ mod tests {
         let fifo = tree.path().join("served/fifo");
         rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let writers = std::thread::spawn({
-            // fifo(7): opening for writing without waiting fails with ENXIO while nobody reads.
+            // fifo(7): opening for writing without waiting fails with ENXIO without a reader.
             move || {
                 (0..20_000)
                     .filter(|_| {

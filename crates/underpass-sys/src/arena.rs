@@ -102,7 +102,7 @@ impl Space {
         self.classes[slot.class].give_back(slot.index);
     }
 
-    /// Says whose slot it is; null for nobody's.
+    /// Says whose slot it is; null for no one's.
     pub(crate) fn set_holder(&self, slot: Slot, region: *const Region) {
         self.classes[slot.class].set_holder(slot.index, region.cast_mut());
     }
@@ -140,7 +140,7 @@ pub(crate) fn patch(address: usize) -> bool {
     let Some(region) = Space::made().and_then(|space| space.region_at(address)) else {
         return false;
     };
-    // SAFETY: std::ptr "validity": whoever touched the address holds a slice of the region or
+    // SAFETY: std::ptr "validity": the code that touched the address holds a slice of the region or
     // the region itself, so the entry points to a live one.
     unsafe { region.as_ref() }.is_some_and(|region| region.patch(address))
 }

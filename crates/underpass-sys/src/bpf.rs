@@ -246,7 +246,7 @@ unsafe fn call<T>(command: Command, attributes: &T) -> Result<RawFd, Errno> {
 }
 
 fn owned(fd: RawFd) -> OwnedFd {
-    // SAFETY: bpf(2), RETURN VALUE: "a new file descriptor", which nobody else has.
+    // SAFETY: bpf(2), RETURN VALUE: "a new file descriptor", which no one else has.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 

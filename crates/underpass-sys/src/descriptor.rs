@@ -1,7 +1,7 @@
 //! Descriptors known by number only, as a parent or a command line names them.
 //!
-//! The number is somebody else's: what comes back is a descriptor of its own for the same open
-//! file, which shares the file's offset and flags with it.
+//! The number belongs to other code: what comes back is another descriptor for the same open file,
+//! which shares the file's offset and flags with it.
 //!
 //! Source: fcntl(2), `F_DUPFD_CLOEXEC`.
 

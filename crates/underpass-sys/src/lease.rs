@@ -33,7 +33,7 @@ pub fn take(file: BorrowedFd<'_>) -> Result<(), Errno> {
     if answer < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
-/// Whether the lease still stands and nobody waits for it to be given up.
+/// Whether the lease is still held and no one waits for it to be given up.
 ///
 /// # Errors
 ///
@@ -44,7 +44,7 @@ pub fn is_held(file: BorrowedFd<'_>) -> Result<bool, Errno> {
     if answer < 0 { Err(last_errno()) } else { Ok(answer == libc::F_RDLCK) }
 }
 
-/// Gives the lease up, letting a waiting writer go on.
+/// Gives the lease up and lets a waiting writer continue.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ mod tests {
         drop(writer);
         take(reader.as_fd()).unwrap();
         assert_eq!(is_held(reader.as_fd()), Ok(true));
-        // An open that may not block is refused, and the break is under way all the same.
+        // An open that may not block is refused, and the break is under way anyway.
         let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
         let refused = rustix::fs::open(&*path, flags, rustix::fs::Mode::empty());
         assert_eq!(refused.unwrap_err(), Errno::AGAIN);

@@ -85,7 +85,7 @@ impl Region {
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
         let fd = file.as_raw_fd();
         // SAFETY: mmap(2), MAP_FIXED: replaces what is mapped at exactly this range, which is
-        // the free slot just taken, reserved by this arena and referred to by nobody.
+        // the free slot just taken, reserved by this arena and referred to by nothing.
         let at = unsafe { libc::mmap(pages, mapped.get(), protection, flags, fd, page_offset) };
         if at == libc::MAP_FAILED {
             let errno = last_errno();

@@ -1,8 +1,8 @@
 //! The guard against SIGBUS: a touch of a mapped page that its file lost is survived.
 //!
 //! The handler asks the arena to put zeros under the faulting address and to mark the region
-//! broken; the reader goes on and learns of it from `Region::broken_at`. A fault anywhere else
-//! goes to the handler that was there before, and with none, ends the process as ever.
+//! broken; the reader continues and learns of it from `Region::broken_at`. A fault anywhere else
+//! goes to the handler that was there before, and without one ends the process as usual.
 //!
 //! Source: sigaction(2), "SA_SIGINFO", "SA_ONSTACK"; mmap(2), SIGBUS; signal-safety(7).
 
@@ -61,7 +61,7 @@ extern "C" fn on_sigbus(
     unsafe { errno.write(kept) };
 }
 
-/// Hands a fault that is not ours to whoever had the signal before.
+/// Hands a fault that is not ours to the handler that was there before.
 fn chain(signal: libc::c_int, detail: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some(before) = BEFORE.get() else { return };
     if before.sa_sigaction == libc::SIG_DFL || before.sa_sigaction == libc::SIG_IGN {

@@ -1,8 +1,8 @@
 //! The slots of one size: which are free, and who is in each.
 //!
-//! Whoever holds a slice of a region learnt its address from whoever mapped it, so a look-up needs
-//! no lock: the entry was stored before the address was handed on. The model below, run under
-//! loom, goes through every order in which threads can take, find and give back.
+//! The holder of a slice of a region learnt its address from the thread that mapped it, so a
+//! look-up needs no lock: the entry was stored before the address was handed on. The model below,
+//! run under loom, goes through every order in which threads can take, find and give back.
 
 use std::ptr;
 
@@ -32,7 +32,7 @@ struct Free {
 }
 
 impl<T> Slots<T> {
-    /// So many slots, all of them free.
+    /// `count` slots, all of them free.
     pub(crate) fn new(count: usize) -> Self {
         let holders = (0..count).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
         Self { holders, free: Mutex::new(Free::default()) }
@@ -56,14 +56,14 @@ impl<T> Slots<T> {
         self.with_free(|free| free.returned.push(index));
     }
 
-    /// Says who is in a taken slot; null for nobody.
+    /// Says who is in a taken slot; null for no one.
     pub(crate) fn set_holder(&self, index: usize, holder: *mut T) {
         if let Some(entry) = self.holders.get(index) {
             entry.store(holder, Ordering::Release);
         }
     }
 
-    /// Who is in a slot: null for nobody, `None` if there is no such slot. Async-signal-safe.
+    /// Who is in a slot: null for no one, `None` if there is no such slot. Async-signal-safe.
     pub(crate) fn holder(&self, index: usize) -> Option<*const T> {
         Some(self.holders.get(index)?.load(Ordering::Acquire).cast_const())
     }
@@ -107,7 +107,7 @@ mod tests {
             slots.set_holder(theirs, ptr::null_mut());
             slots.give_back(theirs);
             assert_eq!(slots.take(), Some(theirs));
-            assert_eq!(slots.holder(theirs), Some(ptr::null()), "and nobody is in it");
+            assert_eq!(slots.holder(theirs), Some(ptr::null()), "and no one is in it");
             mapping.join().expect("it ends");
         });
     }

@@ -5,8 +5,8 @@
 //! them (read with `EIO`, splice with `EINVAL`) until recvmsg(2) with room for its type takes it.
 //!
 //! splice(2) to a pipe that has less room than a record has pages loses the rest of the page that
-//! did not fit, and says nothing: `tls_sw_splice_read` goes on behind what it was asked for and not
-//! behind what it moved. Give it an empty pipe of [`PIPE_BYTES_MIN`].
+//! did not fit, and says nothing: `tls_sw_splice_read` continues after what it was asked for and
+//! not after what it moved. Give it an empty pipe of [`PIPE_BYTES_MIN`].
 //!
 //! Source: Documentation/networking/tls.rst; linux/tls.h; net/tls/tls_sw.c.
 
@@ -17,7 +17,7 @@ use rustix::net::RecvFlags;
 
 use crate::last_errno;
 
-/// An empty pipe of so many bytes has room for a record, however its pages lie.
+/// An empty pipe of this many bytes has room for a record, however its pages lie.
 pub const PIPE_BYTES_MIN: usize = 64 * 1024;
 
 /// The most content a record has (RFC 8446 §5.1).

@@ -3,8 +3,8 @@
 //! The kernel uses an operation's descriptors until its completion, so a call here returns only
 //! then: the one loop in this crate waits on through signals. What `SEND_ZC` sends from is read
 //! for longer, until a second completion, the notification; the ring owns that memory until
-//! then. A ring that is dropped with notifications outstanding leaks their memory, since nobody
-//! else will learn when the kernel lets go of it: wait with [`Ring::wait`] first.
+//! then. A ring that is dropped with notifications outstanding leaks their memory, since nothing
+//! else learns when the kernel releases it: wait with [`Ring::wait`] first.
 //!
 //! Containers often forbid io_uring (`EPERM`), and `kernel.io_uring_disabled` may.
 //!
@@ -86,7 +86,7 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// `ENOSYS` and `EPERM` where there is no io_uring to be had, `EMFILE`, `ENOMEM`.
+    /// `ENOSYS` and `EPERM` where io_uring is not available, `EMFILE`, `ENOMEM`.
     pub fn new() -> Result<Self, Errno> {
         let ring = IoUring::new(ENTRIES).map_err(|error| errno_of(&error))?;
         Ok(Self { ring, next: 0, held: VecDeque::new(), released: VecDeque::new() })

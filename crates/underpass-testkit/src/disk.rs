@@ -25,7 +25,7 @@ pub enum FileSystem {
     Ext4,
     /// Reflinks (FICLONE). Images have at least 300 MiB.
     Xfs,
-    /// Reflinks, and checksums of its own. Images have at least 109 MiB.
+    /// Reflinks, and its own checksums. Images have at least 109 MiB.
     Btrfs,
 }
 
@@ -172,7 +172,7 @@ enum Throttle {
     /// Version 1 knows limits in every cgroup, the root included, and does not inherit them:
     /// the limit stands in the cgroup this process is in.
     V1 { limits: PathBuf, device: String },
-    /// Version 2 knows none in the root, so this process moves into a cgroup of its own.
+    /// Version 2 knows none in the root, so this process moves into its own cgroup.
     V2 { own: PathBuf, home: PathBuf },
 }
 

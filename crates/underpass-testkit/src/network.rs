@@ -265,7 +265,7 @@ impl End {
     }
 }
 
-/// A process in a network namespace of its own, which ends when its input does.
+/// A process in its own network namespace, which ends when its input does.
 #[derive(Debug)]
 struct Holder {
     child: Child,
@@ -350,7 +350,7 @@ mod tests {
     fn a_packet_passes_a_bridge_and_a_macvlan_device_on_its_way() {
         for make in [Link::bridged, Link::macvlan] {
             let link = crate::require!(make());
-            // Answered at once by a port where nobody listens: the way there and back is open.
+            // Answered at once by a port where nothing listens: the way there and back is open.
             let mut command = link.near.command("bash");
             let connect = format!("exec 3<>/dev/tcp/{}/9", link.far.address());
             let output = command.args(["-c", &connect]).output().unwrap();

@@ -1,5 +1,5 @@
-//! Peers that send a file in one of seven ways, or receive it: programs of their own, told step
-//! by step what to do.
+//! Peers that send a file in one of seven ways, or receive it: separate programs, told step by
+//! step what to do.
 //!
 //! Their source is C and knows nothing of this workspace: what it does is what the man pages
 //! say, and so the kernel's answer to it is what our own code is measured against. A step that
@@ -150,7 +150,7 @@ impl Peer {
         Self::spawn(end.command(program.path()))
     }
 
-    /// Starts the program with a connected socket that it shares with whoever else holds it.
+    /// Starts the program with a connected socket that it shares with other processes.
     ///
     /// # Errors
     ///

@@ -33,7 +33,7 @@ pub fn file() -> io::Result<(tempfile::TempDir, File)> {
     Ok((dir, File::open(path)?))
 }
 
-/// The calls that the named test makes between its marks, in a process of its own.
+/// The calls that the named test makes between its marks, in a separate process.
 ///
 /// # Panics
 ///

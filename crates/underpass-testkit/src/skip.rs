@@ -41,7 +41,7 @@ pub enum Capability {
     Uring,
     /// Kernel TLS is an upper layer protocol of TCP (`tcp_available_ulp`).
     KernelTls,
-    /// The processor is none that qemu makes up, which takes minutes for gigabytes.
+    /// The processor is not emulated by qemu, which takes minutes for gigabytes.
     RealProcessor,
     /// A program is on the `PATH`.
     Program(&'static str),

@@ -1,7 +1,7 @@
 //! Which system calls a program made: runs it under `strace -f` and reads the record.
 //!
 //! This is how a test proves the claim "no payload byte entered user memory", and how it puts
-//! errors into calls of an unmodified program. A test binary makes calls of its own around the
+//! errors into calls of an unmodified program. A test binary makes its own calls around the
 //! test, so the part that counts is put between two [`mark`]s. The tracer slows each call by
 //! tens of microseconds: nothing measured under it says anything about time.
 //!

@@ -10,7 +10,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-/// The name in the certificate, beside 127.0.0.1.
+/// The name in the certificate, as well as 127.0.0.1.
 pub const NAME: &str = "localhost";
 
 /// Which connections are made: of one version of the protocol, by the cipher suites whose name

@@ -3,7 +3,7 @@
 //! The memory is laid out so that the kernel's copies are fast: where destination and source
 //! differ by 1 to 63 bytes modulo 4096, `rep movsb` runs at a twentieth of its speed on Zen 3
 //! (2.5 GB/s against 48). Reading to the place within a page that the bytes have in the file
-//! avoids that; where the sink is a file too and both cannot be had, half a page off both does.
+//! avoids that; where the sink is a file too and both are not possible, half a page off both does.
 
 use std::cell::Cell;
 use std::ops::Range;

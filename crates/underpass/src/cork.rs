@@ -35,7 +35,7 @@ impl Cork {
     /// Uncorks the socket if the engine has corked it: what is left of a segment goes out now.
     pub(crate) fn pull(&mut self, socket: BorrowedFd<'_>) {
         if std::mem::take(self) == Self::In {
-            // Fails for a descriptor that is no socket any more; then there is nothing to send.
+            // Fails for a descriptor that is not a socket any more; then there is nothing to send.
             set_tcp_cork(socket, false).unwrap_or_default();
         }
     }

@@ -97,7 +97,7 @@ impl From<Broken> for io::Error {
     }
 }
 
-/// What is kept with a region for whoever finds it by address.
+/// What is kept with a region for code that finds it by address.
 #[derive(Debug)]
 pub(crate) struct Note {
     pub(crate) stability: Stability,
@@ -334,7 +334,7 @@ impl FileBytes {
     }
 }
 
-/// Mappings one region can cost: its own, the reservation split off beside it, and the zeros
+/// Mappings one region can cost: its own, the reservation split off next to it, and the zeros
 /// of a broken one. The fourth part is left to the rest of the process.
 const MAPPINGS_A_REGION: usize = 4;
 

@@ -3,7 +3,7 @@
 //! What is stored reaches the page cache at once, so every reader of the file sees it, and the
 //! disk when the kernel writes it back or when [`FileBytesMut::flush`] waits for that. A store
 //! past an end that the file lost, or for which its disk has no room, is survived and reported.
-//! From that page on the mapping is no longer the file; reads and stores there become system
+//! From that page on the mapping is not the file; reads and stores there become system
 //! calls, so that the bytes which the file does have stay usable.
 //!
 //! Source: mmap(2), `MAP_SHARED`; msync(2).

@@ -2,8 +2,8 @@
 //!
 //! An entry is trusted for a short time after its path was last looked up, so that a file asked
 //! for ten thousand times a second is opened ten times a second; one asked for now and then is
-//! looked up each time. A replaced file is thus seen within that time, and whoever still sends
-//! the old one sends the old one whole. What changed in place is for [`Stability`] to notice.
+//! looked up each time. A replaced file is thus seen within that time, and a response that
+//! still sends the old one sends it whole. What changed in place is for [`Stability`] to notice.
 //!
 //! [`Stability`]: crate::Stability
 

@@ -4,7 +4,7 @@
 //!
 //! [`Transfer`] moves the bytes of any [`Source`] to any [`Sink`]: a file's range, a stream, or
 //! memory, alone or in a chain. [`Transfer::run`] waits; [`Transfer::drive`] does not hold a
-//! tokio worker; [`Transfer::step`] makes one system call, for loops of one's own. What was done
+//! tokio worker; [`Transfer::step`] makes one system call, for other event loops. What was done
 //! is in its [`Ledger`]; an [`Error`] says how many bytes the sink already has.
 //!
 //! | from | to | `Policy::Auto` tries |

@@ -1,7 +1,7 @@
 //! What a system call's answer means: the one place that decides it.
 //!
 //! Pure: counts and errnos go in, a verdict comes out, and the position moves accordingly. The
-//! drivers and methods around it hold no rule of their own about short counts, interruptions,
+//! drivers and methods around it hold no rules about short counts, interruptions,
 //! waiting, ends and refusals.
 //!
 //! Source: ERRORS and RETURN VALUE of sendfile(2), splice(2), copy_file_range(2), send(2).
@@ -89,7 +89,7 @@ impl Progress {
         self.taken
     }
 
-    /// Bytes still to take; `u64::MAX` where nobody knows.
+    /// Bytes still to take; `u64::MAX` if that is unknown.
     pub(crate) const fn left(&self) -> u64 {
         match self.len {
             Some(len) => len - self.taken,

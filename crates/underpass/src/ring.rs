@@ -1,7 +1,7 @@
 //! The engine's use of a ring: zero-copy sends and splices, and lingering for notifications.
 //!
-//! A ring is made for the transfer that needs one. Without the feature `uring` there is none to
-//! be had, and the methods are refused as they are where the kernel forbids io_uring.
+//! A ring is made for the transfer that needs one. Without the feature `uring` there is
+//! none, and the methods are refused as they are where the kernel forbids io_uring.
 
 #[cfg(not(feature = "uring"))]
 pub(crate) use absent::Ring;
@@ -38,7 +38,7 @@ mod present {
             Ok(Self { ring: uring::Ring::new()?, copied_in_a_row: 0, _place: place })
         }
 
-        /// Whether the kernel has copied so often that it is not worth asking.
+        /// Whether the kernel has copied too often for another attempt.
         pub(crate) fn is_futile(&self) -> bool {
             self.copied_in_a_row >= COPIED_MAX
         }

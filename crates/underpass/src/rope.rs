@@ -1,9 +1,9 @@
 //! A rope: what an encoder wrote, with file-backed bytes referred to instead of copied.
 //!
-//! An encoder that writes into a [`BufMut`](bytes::BufMut) copies every field. A rope is such a buffer, but
-//! looks at the address of what it is given: bytes of a mapped file are kept as a reference, so
-//! a message comes out as `[head][file range][tail]` and its payload leaves by sendfile. prost
-//! and kafka-protocol need no change for that.
+//! An encoder that writes into a [`BufMut`](bytes::BufMut) copies every field. A rope is such a
+//! buffer, but looks at the address of what it is given: bytes of a mapped file are kept as a
+//! reference, so a message comes out as `[head][file range][tail]` and its payload leaves by
+//! sendfile. prost and kafka-protocol need no change for that.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -13,9 +13,9 @@ use underpass_sys::region::RegionSlice;
 
 /// Bytes in pieces: memory, and ranges of mapped files.
 ///
-/// Written through [`BufMut`](bytes::BufMut), read and sent through [`Buf`]; whatever is written comes out in
-/// order. Shorter file-backed pieces than [`Rope::REFER_MIN_BYTES`] are copied, for a reference
-/// costs more than they do.
+/// Written through [`BufMut`](bytes::BufMut), read and sent through [`Buf`]; whatever is written
+/// comes out in order. Shorter file-backed pieces than [`Rope::REFER_MIN_BYTES`] are copied, for a
+/// reference costs more than they do.
 #[derive(Debug, Default)]
 pub struct Rope {
     pieces: VecDeque<Bytes>,

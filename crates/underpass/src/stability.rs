@@ -1,8 +1,8 @@
 //! What is done about a file that changes while it is sent.
 //!
-//! sendfile(2) and splice(2) hand the network references to pages of the page cache. Whoever
-//! writes to the file in place before the peer has read them changes bytes that were already
-//! "sent"; whoever truncates it can turn them to zeros. Replacing a file by rename(2) is always
+//! sendfile(2) and splice(2) hand the network references to pages of the page cache. Writing
+//! to the file in place before the peer has read them changes bytes that were already "sent";
+//! truncating it can turn them to zeros. Replacing a file by rename(2) is always
 //! clean, because the old inode keeps its pages.
 
 use std::fmt;
@@ -100,8 +100,8 @@ impl Stamp {
 
     /// Whether the content may have been written to between this stamp and a `later` one.
     ///
-    /// A file that is replaced by rename loses a link, and with it its ctime: that is no write.
-    /// A ctime that nothing explains is one, by somebody who put mtime back afterwards.
+    /// A file that is replaced by rename loses a link, and with it its ctime: that is not a write.
+    /// A ctime that nothing explains is one, by someone who put mtime back afterwards.
     pub(crate) fn was_written_by(&self, later: &Self) -> bool {
         let is_unexplained = self.attributes == later.attributes && self.ctime != later.ctime;
         self.size != later.size || self.mtime != later.mtime || is_unexplained

@@ -1,8 +1,8 @@
 //! TLS connections: rustls shakes hands, then the kernel makes and reads the records where it can.
 //!
-//! [`BlockingTlsStream`] is for threads that may wait. Where the kernel makes the records, file-backed bytes leave by sendfile(2) as
-//! over a plain socket. Elsewhere rustls makes them, nothing else changes for the caller, and
-//! [`Unavailable`] says why.
+//! [`BlockingTlsStream`] is for threads that may wait. Where the kernel makes the records,
+//! file-backed bytes leave by sendfile(2) as over a plain socket. Elsewhere rustls makes them,
+//! nothing else changes for the caller, and [`Unavailable`] says why.
 //!
 //! The kernel needs the keys: set `enable_secret_extraction` in the rustls configuration. Without
 //! it connections stay in user space.

@@ -1,7 +1,7 @@
 //! The transfer: sources, a sink, and steps of one system call each.
 //!
 //! All state is here and none in a driver, so a driver can be dropped at any point and another
-//! can go on: no byte is lost and none is sent twice.
+//! can continue: no byte is lost and none is sent twice.
 
 pub(crate) mod state;
 
@@ -58,8 +58,8 @@ pub enum Step {
     Buffered(u64),
     /// That side is not ready: step again when it is readable (source) or writable (sink).
     Wait(Side),
-    /// The next bytes of the file must be read from its disk first; only where
-    /// [`Transfer::gated`] asked for it. [`prefetch`] them on a thread that may wait, and step again.
+    /// The next bytes of the file must be read from its disk first; only where [`Transfer::gated`]
+    /// asked for it. [`prefetch`] them on a thread that may wait, and step again.
     Cold {
         /// Where they start in the file.
         offset: u64,
@@ -160,7 +160,7 @@ impl<'a> Transfer<'a> {
         &self.state.ledger
     }
 
-    /// The descriptor of the piece in turn; `None` if nothing but memory is left.
+    /// The descriptor of the current piece; `None` if nothing but memory is left.
     pub(crate) fn source(&self) -> Option<BorrowedFd<'a>> {
         Some(self.sources.get(self.state.sources_done)?.fd)
     }

@@ -7,7 +7,7 @@
 //! range in one call, but counts pages still under I/O as there. So a range is hot if cachestat
 //! misses none of its pages and the last byte, which readahead brings in last, can be read.
 //!
-//! Where cachestat is not to be had (before 6.5, or the file is somebody else's), the last byte
+//! Where cachestat is not available (before 6.5, or the file is another user's), the last byte
 //! of every [`PROBE_STRIDE`] is asked, and a smaller hole in between can stall the caller.
 //! mincore(2) says "resident" to non-owners whatever is true, and is not asked.
 //!
@@ -68,7 +68,7 @@ pub(crate) fn probe(file: BorrowedFd<'_>, offset: u64, len: u64) -> Warmth {
     }
 }
 
-/// Whether the page cache holds every page of a range, be it still on its way; nothing where
+/// Whether the page cache holds every page of a range, even if still on its way; nothing where
 /// that cannot be known.
 fn has_pages(file: BorrowedFd<'_>, offset: u64, len: u64) -> Option<bool> {
     let pages = (offset + len).div_ceil(PAGE) - offset / PAGE;
@@ -184,7 +184,7 @@ mod tests {
         assert!(hot.is_some());
     }
 
-    /// As when a fetch has ended in the middle of a stride and readahead has not gone on.
+    /// As when a fetch has ended in the middle of a stride and readahead has stopped.
     #[test]
     fn a_stride_of_which_only_the_front_is_there_is_not_hot() {
         let file = on_disk(1 << 20);

@@ -2,16 +2,16 @@
 //!
 //! `MSG_ZEROCOPY` makes the kernel read memory after send(2) has returned, so what was sent is
 //! kept here until its completion says otherwise. The numbers in completions count all such sends
-//! of a socket, whoever made them; the count is therefore kept by socket (by its cookie, which
+//! of a socket, whatever made them; the count is therefore kept by socket (by its cookie, which
 //! the kernel never gives twice) and begins when the option is switched on. A socket on which
-//! somebody else switched it on cannot be used: nobody knows its count.
+//! other code switched it on cannot be used: its count is unknown.
 //!
 //! A transfer that is dropped while the kernel still reads its memory leaves that memory and
 //! a duplicate of the socket to a thread that waits for the completions. Until then the peer sees
 //! no end of stream, even if every other descriptor is closed. There are at most
 //! [`HOLDERS_MAX`] transfers and threads that hold memory; beyond them the method is refused.
 //!
-//! Pages of a mapping need no keeping: the kernel holds references to them, and nobody can put
+//! Pages of a mapping need no keeping: the kernel holds references to them, and no one can put
 //! other bytes there by allocating memory.
 //!
 //! Source: Documentation/networking/msg_zerocopy.rst; socket(7), `SO_COOKIE`.
@@ -51,7 +51,7 @@ static SOCKETS: LazyLock<Mutex<LruCache<u64, Arc<Mutex<Sends>>>>> =
 struct Sends {
     /// The number of the oldest that is kept.
     oldest: u32,
-    /// Those from there on, without gaps.
+    /// That one and those after it, without gaps.
     sent: VecDeque<Sent>,
     copied_in_a_row: u32,
 }
@@ -141,7 +141,7 @@ impl ZeroCopy {
         Ok(Self { sends, owner, socket, _place: place })
     }
 
-    /// Whether the kernel has copied so often that it is not worth asking.
+    /// Whether the kernel has copied too often for another attempt.
     pub(crate) fn is_futile(&self) -> bool {
         lock(&self.sends).copied_in_a_row >= COPIED_MAX
     }
@@ -176,7 +176,7 @@ impl ZeroCopy {
                     total.done += done;
                     total.copied += copied;
                 }
-                // Another kind of message: it was for whoever asked for it, and is gone.
+                // Another kind of message: it was for other code, and is gone.
                 Ok(None) => {}
                 // EAGAIN, or a socket whose next send will say what ails it.
                 Err(_) => break,
@@ -214,7 +214,7 @@ impl ZeroCopy {
     }
 }
 
-/// Runs `wait` for what still holds memory, on a thread of its own.
+/// Runs `wait` for what still holds memory, on a separate thread.
 pub(crate) fn linger<T: Send + 'static>(holder: T, wait: impl FnOnce(T) + Send + 'static) {
     let holder = Arc::new(Mutex::new(Some(holder)));
     let theirs = Arc::clone(&holder);
@@ -226,7 +226,7 @@ pub(crate) fn linger<T: Send + 'static>(holder: T, wait: impl FnOnce(T) + Send +
         }
     });
     if started.is_err() {
-        // No thread to be had: the memory is never freed, nor its place given back, so that the
+        // No thread is available: the memory is never freed, nor its place given back, so that the
         // number of these is bounded too.
         std::mem::forget(holder);
     }

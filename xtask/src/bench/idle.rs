@@ -29,7 +29,7 @@ const CASE: &str = "idle";
 /// The file that each connection has fetched once.
 const BODY_BYTES: u64 = 1024;
 
-/// A server may give memory back late; it has settled when it is the same so many times.
+/// A server may give memory back late; it has settled when it is the same this many times.
 const STEADY_LOOKS: u32 = 100;
 
 /// How many connections.

@@ -76,7 +76,7 @@ enum State {
     Idle,
     /// Waiting for a head; what arrived of one that came in pieces.
     Head(Vec<u8>),
-    /// So many bytes of the body are still to come.
+    /// This many bytes of the body are still to come.
     Body(u64),
 }
 

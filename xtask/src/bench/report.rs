@@ -88,7 +88,7 @@ impl Report {
             .expect("a String takes every write");
     }
 
-    /// Keeps what it took to move so many bytes.
+    /// Keeps what it took to move this many bytes.
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 bytes")]
     pub(crate) fn moved(&mut self, case: &str, who: &str, bytes: u64, spent: Spent) {
         let gigabytes = bytes as f64 / 1e9;

@@ -1,4 +1,4 @@
-//! What is said of several rounds: the median, and the worst beside it.
+//! What is said of several rounds: the median, and the worst with it.
 
 /// The middle of the values; the mean of the two middle ones if their number is even.
 ///

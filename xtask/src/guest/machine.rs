@@ -1,9 +1,9 @@
 //! The virtual machine, and what it says on its console.
 //!
 //! qemu's translation has been seen to stand still as a whole: no process of the guest, no timer
-//! and no watchdog of its kernel ran. So process 1 gives a sign of life all the while, and a machine
-//! that gives none is started anew. One that does may take as long as it likes, for the host may be
-//! busy: a test that stands still is noticed within, by what its binary has got done.
+//! and no watchdog of its kernel ran. So process 1 gives a sign of life all the while, and a
+//! machine that gives none is started anew. One that does may take as long as it likes, for the
+//! host may be busy: a test that stands still is noticed within, by what its binary has got done.
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;

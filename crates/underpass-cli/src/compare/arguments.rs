@@ -16,14 +16,14 @@ const REPEATS_MAX: u32 = 1000;
 
 /// Compare every way of moving a file's bytes, measured on this machine.
 ///
-/// Each method of the engine moves the same bytes in a process of its own: from a file to a TCP
+/// Each method of the engine moves the same bytes in a separate process: from a file to a TCP
 /// socket, a Unix socket, a pipe and a file, and from socket to socket. The table says for each
 /// how often the processor copied every byte, which bytes crossed as references to the file's
 /// pages and by what that is known, what it cost and how fast it was, with the textbook's figures
-/// beside it; what is left of it with a receiver that has the kernel discard the bytes
+/// next to it; what is left of it with a receiver that has the kernel discard the bytes
 /// (MSG_TRUNC) in place of copying them; what part of the time went to software interrupts; and
 /// what it costs a program to look at the bytes itself, by read(2) or through a
-/// mapping. Figures are marked: none for measured, ~ for derived, ? for not to be had here.
+/// mapping. Figures are marked: none for measured, ~ for derived, ? for not available here.
 ///
 /// Without FILE, a file without a name is made for the run. Nothing is left behind, however the
 /// run ends.
@@ -49,7 +49,7 @@ pub(crate) struct CompareArguments {
           default_value = Link::Loopback.name())]
     pub(crate) over: Vec<Link>,
 
-    /// Bytes to move in a run: of FILE at most so many.
+    /// Bytes to move in a run; at most this many of FILE.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub(crate) size: u64,
 

@@ -25,11 +25,11 @@ pub(crate) struct ExplainArguments {
     #[arg(value_name = "PID", required_unless_present = "command", conflicts_with = "command")]
     pub(crate) process: Option<u32>,
 
-    /// Also say how it stands every so many seconds.
+    /// Also print the result so far every SECONDS.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) every: Option<Duration>,
 
-    /// End after so many seconds; a command is then asked to end (SIGTERM).
+    /// End after SECONDS; a command is then asked to end (SIGTERM).
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub(crate) length: Option<Duration>,
 

@@ -28,7 +28,7 @@ pub(crate) const STOPPED: &str = "become";
 /// If the command cannot be run; otherwise it does not return.
 pub(crate) fn become_command(command: &[OsString]) -> anyhow::Result<()> {
     let (program, arguments) = command.split_first().context("there is no command")?;
-    // Without a watcher nobody would continue it.
+    // Without a watcher nothing would continue it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     kill_process(getpid(), Signal::STOP)?;
     set_parent_process_death_signal(None)?;

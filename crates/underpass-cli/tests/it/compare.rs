@@ -231,7 +231,7 @@ fn a_file_that_somebody_shortens_is_told_as_that() {
 fn a_full_disk_takes_one_row_and_a_file_that_cannot_be_made_is_told_with_its_place() {
     require!(Root);
     let directory = directory();
-    // A disk of three megabytes in a namespace of its own, with a file that takes two of them.
+    // A disk of three megabytes in a separate namespace, with a file that takes two of them.
     let full = |script: &str| {
         let script = format!("mount -t tmpfs -o size=3m none disk && cd disk && {script}");
         std::fs::create_dir_all(directory.path().join("disk")).unwrap();

@@ -1,5 +1,5 @@
 //! The command as a user meets it: exit codes, messages, help.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 
 mod command;
 mod compare;

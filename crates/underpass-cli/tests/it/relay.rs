@@ -138,7 +138,7 @@ fn a_reload_reads_the_targets_again_and_a_wrong_file_changes_nothing() {
         second.accept().ok()
     };
     wait::until(PATIENCE, reached).expect("the second target is reached");
-    // The connection of before goes on.
+    // The earlier connection continues.
     client.write_all(b"x").unwrap();
     server.read_exact(&mut [0]).unwrap();
 }

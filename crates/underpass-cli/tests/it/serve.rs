@@ -11,7 +11,7 @@ use underpass_testkit::wait;
 use crate::command::underpass;
 use crate::running::{Running, program};
 
-/// A server on a free port of its own choice.
+/// A server on a free port that it chooses.
 fn start(arguments: &[&str]) -> Running {
     Running::start(program().arg("serve").args(arguments).args(["--listen", "127.0.0.1:0"]))
 }

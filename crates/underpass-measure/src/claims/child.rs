@@ -1,8 +1,8 @@
-//! A process of its own: one that reads a file, so that its memory and its control group are no
-//! one else's, or one that removes a group when whoever made it is gone.
+//! A separate process: one that reads a file, with its own memory and control group, or one that
+//! removes a group when its maker is gone.
 //!
-//! A reader waits for its order before it touches the file, and by then it has been moved into
-//! its group. Either ends with whoever started it: its order never comes, its answer has no
+//! A reader waits for its order before it touches the file, and by then it has been moved into its
+//! group. Either ends with the process that started it: its order never comes, its answer has no
 //! reader, or its input ends.
 //!
 //! Source: proc(5), `/proc/pid/status` (RssAnon, RssFile, VmPTE).
@@ -84,7 +84,7 @@ pub(super) struct Memory {
     pub(super) page_tables: u64,
 }
 
-/// Has the rig's file read by a process of its own, in `group` if there is one.
+/// Has the rig's file read by a separate process, in `group` if there is one.
 ///
 /// # Errors
 ///
@@ -142,7 +142,7 @@ impl Drop for Keeper {
 struct Started {
     process: Child,
     input: Option<ChildStdin>,
-    /// Kept to its end: what it prints besides must find a reader, or it would fail.
+    /// Kept to its end: what else it prints must find a reader, or it would fail.
     output: Option<BufReader<ChildStdout>>,
 }
 
@@ -152,7 +152,7 @@ impl Started {
             let text = "this program cannot start itself again";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         };
-        // A process group of its own: Ctrl-C must not end it before it has removed what it keeps.
+        // A separate process group: Ctrl-C must not end it before it has removed what it keeps.
         let mut command = again();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut process = command.spawn()?;
@@ -170,19 +170,19 @@ impl Started {
                 return Ok(reply);
             }
         }
-        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a process of its own ended"))
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the separate process ended"))
     }
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
         // It has nothing to do after its answer, and nothing to clean up; that it is gone already
-        // is no error.
+        // is not an error.
         self.process.kill().and_then(|()| self.process.wait()).map(drop).unwrap_or_default();
     }
 }
 
-/// Does what a measurement of [`run`](super::run) asks of a process of its own: for the program
+/// Does what a measurement of [`run`](super::run) asks of a separate process: for the program
 /// that [`Given::again`](super::Given::again) starts, on its standard input and output.
 ///
 /// # Errors

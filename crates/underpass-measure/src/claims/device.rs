@@ -45,7 +45,7 @@ fn shown(report: &Report) -> Shown {
         verdict,
         explanation:
             "A device that gathers takes a packet as a list of pages, and the page cache's \
-                      own go on that list. For one that does not, the kernel copies every packet \
+                      own are on that list. For one that does not, the kernel copies every packet \
                       into one piece, and sends each by itself. sendfile returns the same in \
                       both cases."
                 .into(),

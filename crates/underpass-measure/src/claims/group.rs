@@ -1,8 +1,8 @@
 //! A memory control group for the length of one measurement, of version 1 or 2.
 //!
 //! Pages of files are charged to the group of the process that brought them in, so a file must be
-//! out of the page cache before its pages can count here. A group has a name, so a process of its
-//! own removes it, which outlives a maker that was killed.
+//! out of the page cache before its pages can count here. A group has a name, so a separate
+//! process removes it, which outlives a maker that was killed.
 //!
 //! Source: `Documentation/admin-guide/cgroup-v1/memory.rst`,
 //! `Documentation/admin-guide/cgroup-v2.rst`; pidfd_open(2).

@@ -124,7 +124,8 @@ fn judge(tried: &[Tried]) -> Verdict {
     if taken.is_empty() {
         return Verdict::Holds;
     }
-    let condition = format!("the output is no pipe; into one it takes {}", taken.join(" and "));
+    let condition =
+        format!("the output is not a pipe; into a pipe it takes {}", taken.join(" and "));
     Verdict::HoldsIf(condition)
 }
 
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(judge(&[file(), of(false, refused, refused)]), Verdict::Holds);
         let verdict = judge(&[file(), of(false, refused, Ok(100))]);
         let Verdict::HoldsIf(condition) = verdict else { panic!("{verdict:?}") };
-        assert_eq!(condition, "the output is no pipe; into one it takes a TCP socket");
+        assert_eq!(condition, "the output is not a pipe; into a pipe it takes a TCP socket");
         assert_eq!(judge(&[file(), of(false, Ok(100), Ok(100))]), Verdict::DoesNotHold);
         let verdict = judge(&[of(true, refused, refused)]);
         assert!(matches!(verdict, Verdict::Unavailable(_)), "{verdict:?}");

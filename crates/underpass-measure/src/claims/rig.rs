@@ -1,7 +1,7 @@
 //! The file that claims are measured on, and what their measurements share.
 //!
-//! The file has no name: when the process ends, however it does, it is gone. A process of its own
-//! opens it through /proc.
+//! The file has no name: when the process ends, however it does, it is gone. A separate
+//! process opens it through /proc.
 //!
 //! Source: open(2), `O_TMPFILE`; proc(5), `/proc/pid/fd`.
 

@@ -1,4 +1,4 @@
-//! What a switch between user and kernel mode costs, beside what it is often mistaken for.
+//! What a switch between user and kernel mode costs, next to what it is often mistaken for.
 //!
 //! A system call that does next to nothing shows the way there and back; a call into the vDSO
 //! shows the same question answered without it. A page fault is such a switch too, and a change
@@ -82,7 +82,7 @@ fn judge(call: f64) -> Verdict {
 fn explanation(call: f64) -> String {
     format!(
         "A call that does nothing costs {call:.0} ns; with calls of 64 KiB that is {:.1} ms a GB, \
-         little beside the copying. Switches matter where calls are small. A change of threads is \
+         little next to the copying. Switches matter where calls are small. A change of threads is \
          another thing and costs more.",
         call * CALLS_A_GB / 1e6
     )

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use super::*;
 use underpass_testkit::disk::disk_dir;
 
-/// Says to a started test binary that it is the process of its own that a test asked for.
+/// Says to a started test binary that it is the separate process that a test asked for.
 const CHILD: &str = "UNDERPASS_CLAIMS_CHILD";
 
 /// Not a test: what [`again`] starts.

@@ -1,6 +1,6 @@
 //! Claims as text for a terminal.
 //!
-//! A figure that was derived is marked `~`, and one that is not to be had is `?` with the reason
+//! A figure that was derived is marked `~`, and one that is not available is `?` with the reason
 //! after it: neither can be taken for a measured one.
 
 use crate::claims::{Claim, Found, Line, Unit, Verdict};
@@ -38,11 +38,11 @@ pub fn render(claims: &[Claim]) -> String {
         }
         text.push('\n');
     }
-    text.push_str("No mark: measured. ~: derived. ?: not to be had here.\n");
+    text.push_str("No mark: measured. ~: derived. ?: not available here.\n");
     text
 }
 
-/// A name, dots and the figure; that on a line of its own where there is no room beside.
+/// A name, dots and the figure; the figure on the next line where there is no room for it.
 fn measurement(text: &mut String, line: &Line, width: usize) {
     let name = &line.what;
     let dots = ".".repeat(width.saturating_sub(name.chars().count()) + 3);

@@ -1,4 +1,4 @@
-//! What runs of their own say besides a row's timed runs: what watching did to them, what the
+//! What separate runs add to a row's timed runs: what watching did to them, what the
 //! kernel spent in software interrupts, and what a receiver that takes no copy makes of it.
 //!
 //! A receiver that reads shares the machine with the sender, and on few processors its copy is
@@ -13,7 +13,7 @@ use super::judge::{gb, median, seconds, spread, throughput};
 use super::report::Spread;
 use crate::figure::{Figure, float};
 
-/// A watched run may be by so much slower or faster than the slowest and fastest bare one.
+/// By how much a watched run may be slower or faster than the slowest and fastest bare one.
 const UNLIKE_FROM: f64 = 0.1;
 
 /// Runs that are shorter say nothing of what watching did to them.
@@ -22,7 +22,7 @@ const COMPARABLE_FROM_NS: u64 = 5_000_000;
 /// Fewer ticks cannot be told from none.
 const TICKS_MIN: u64 = 2;
 
-/// What was measured besides.
+/// What else was measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Besides {
     /// 10^9 bytes of payload per second in the run that the probe watched.

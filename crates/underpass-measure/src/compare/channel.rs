@@ -1,5 +1,5 @@
 //! Messages between a comparison and the processes it starts: JSON, one a datagram, with
-//! descriptors beside it.
+//! descriptors with it.
 //!
 //! A peer that is gone is an end, never a wait: both sides find it out at the next message.
 //!

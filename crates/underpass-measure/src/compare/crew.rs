@@ -1,6 +1,6 @@
 //! One run: the processes that move and receive the bytes, started, paired and heard out.
 //!
-//! Every run has processes of its own, so that what they used is what the run cost. The sender
+//! Every run has its own processes, so that what they used is what the run cost. The sender
 //! has one processor and everybody else another, as far as there are two.
 
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ impl Purpose {
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) sender: Account,
-    /// Nobody receives what goes to a file.
+    /// `None` for a file, which has no receiver.
     pub(super) receiver: Option<Account>,
     pub(super) sender_process: u32,
     pub(super) receiver_process: Option<u32>,
@@ -91,7 +91,7 @@ pub(super) struct Run {
     pub(super) source_inode: u64,
     /// The inode of the socket or pipe at the sender, or of the file.
     pub(super) sink_inode: u64,
-    /// Bytes of the file written to whose extents it shares; `None` if it is no file, or if its
+    /// Bytes of the file written to whose extents it shares; `None` if it is not a file, or if its
     /// file system does not tell.
     pub(super) shared_bytes: Option<u64>,
     /// Ticks of all processors in software interrupts while it ran, if the kernel counts them.
@@ -119,7 +119,7 @@ struct Joint {
     sink: OwnedFd,
     /// Read by the receiver.
     far: Option<OwnedFd>,
-    /// Written by whoever feeds the source.
+    /// Written by the process that feeds the source.
     feed: Option<OwnedFd>,
 }
 
@@ -242,7 +242,7 @@ impl Setting<'_> {
         Ok(receiver)
     }
 
-    /// Starts whoever sends the file to the source of a run from socket to socket.
+    /// Starts the process that sends the file to the source of a run from socket to socket.
     fn feeder(&self, case: &Case, feed: &OwnedFd) -> io::Result<Worker> {
         let feeder = Worker::start(self.program)?;
         let order = Sending {

@@ -29,7 +29,7 @@ pub(super) struct Known<'k> {
     pub(super) timed: &'k [Run],
     /// The run whose bytes were compared and whose memory was looked at.
     pub(super) checked: &'k Run,
-    /// What the probe saw of a run of its own, or why there is none.
+    /// What the probe saw of a separate run, or why there is none.
     pub(super) seen: Result<&'k Seen, &'k str>,
     /// That run.
     pub(super) watched: Option<&'k Run>,

@@ -1,7 +1,7 @@
-//! Connected TCP sockets over the loopback device or over a veth pair of one's own.
+//! Connected TCP sockets over the loopback device or over a separate veth pair.
 //!
 //! Sockets belong to the namespace of the thread that makes them, so short threads go there and
-//! come back with sockets; whoever uses these stays where they are. Only descriptors hold the
+//! come back with sockets; the user of these stays in its own. Only descriptors hold the
 //! namespaces, so they and their devices go when this process does, however it ends.
 //!
 //! Source: network_namespaces(7), veth(4), setns(2), ip-link(8), ethtool(8).

@@ -65,7 +65,7 @@ pub struct Conditions {
     pub receiver_processor: Option<usize>,
     /// Bytes the receiver asks for with each read(2).
     pub receiver_call_bytes: usize,
-    /// What a reader must know besides: what was not as wanted, and what it means.
+    /// What else a reader must know: what was not as wanted, and what it means.
     pub notes: Vec<String>,
 }
 
@@ -143,7 +143,7 @@ pub struct Row {
     pub receiver_copies: Figure,
     /// Bytes that reached the other side as references to pages.
     pub by_reference_bytes: Figure,
-    /// The inode whose pages they were, as the kernel named it; `None` without that proof.
+    /// The inode whose pages they were, as the kernel named it; `None` if it did not.
     pub by_reference_inode: Option<u64>,
     /// Copies by devices, per byte of payload.
     pub dma_copies: Figure,
@@ -163,7 +163,7 @@ pub struct Row {
     pub peak_anonymous_bytes: Figure,
     /// Most memory of the sender in mappings of the file, in bytes.
     pub peak_file_mapped_bytes: Figure,
-    /// What runs of their own say besides.
+    /// What separate runs add.
     #[serde(flatten)]
     pub besides: Besides,
     /// What became of the bytes.

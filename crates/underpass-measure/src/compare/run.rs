@@ -33,7 +33,7 @@ pub struct Request {
     pub pairs: Vec<Pair>,
     /// By which methods.
     pub methods: Vec<Method>,
-    /// What TCP runs over, each in turn.
+    /// What TCP runs over, one after another.
     pub links: Vec<Link>,
     /// Whether rows with nothing in the page cache are measured too.
     pub cold: bool,
@@ -167,7 +167,7 @@ fn groups(request: &Request, file_bytes: u64) -> Vec<Vec<Case>> {
     groups
 }
 
-/// Runs whose receiver discards are fewer: they stand beside the others.
+/// Runs whose receiver discards are fewer: they are next to the others.
 fn discarding(repeats: u32) -> u32 {
     repeats.min(DISCARDING_MAX)
 }
@@ -322,7 +322,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Brings the page cache into its state, and notes where that was not to be had.
+    /// Brings the page cache into its state, and notes where that was not possible.
     fn prepare(&mut self, case: &Case) -> io::Result<bool> {
         let file = &self.setting.specimen.file;
         let outcome = match case.cache {

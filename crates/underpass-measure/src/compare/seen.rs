@@ -93,10 +93,10 @@ fn total(pages: &[Pages]) -> u64 {
 
 /// Whether these bytes are references to pages that somebody else has.
 ///
-/// Pages of a file or of a process are never copies: the kernel copies into pages of its own.
+/// Pages of a file or of a process are never copies: the kernel copies into its own pages.
 /// (A Unix socket does not mark them as lent.) `passes_kernel_pages` says that the sender's own
 /// input lay in pages of the kernel, as a socket's may: then a lent one is that input, and
-/// otherwise a copy beside lent pages.
+/// otherwise a copy next to lent pages.
 pub(super) fn is_reference(pages: &Pages, passes_kernel_pages: bool) -> bool {
     match (pages.origin, pages.lent) {
         (Origin::PageCache { .. } | Origin::Anonymous, _) => true,

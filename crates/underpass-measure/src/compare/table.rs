@@ -1,7 +1,7 @@
 //! The report as text for a terminal of 80 columns: a block for each pair of ends, with the
-//! textbook's figures beside the measured ones.
+//! textbook's figures next to the measured ones.
 //!
-//! No mark means measured, `~` derived. `?1` is not to be had here: the note of that number at
+//! No mark means measured, `~` derived. `?1` is not available here: the note of that number at
 //! the end says why.
 
 mod besides;
@@ -94,7 +94,7 @@ impl Table {
             ),
         );
         self.words("", "  ", &format!("tier {}: {}", machine.tier, machine.tier_reason));
-        self.line("No mark: measured; ~ derived; ? not to be had here, see the notes.");
+        self.line("No mark: measured; ~ derived; ? not available here, see the notes.");
     }
 
     fn block(&mut self, group: Vec<&Row>) {
@@ -264,7 +264,7 @@ impl Table {
     fn foot(&mut self, report: &Report) {
         if !report.absent.is_empty() {
             self.line("");
-            self.line("Not to be had here:");
+            self.line("Not available here:");
         }
         for absent in &report.absent {
             let over = absent.link.map_or_else(String::new, |link| format!(" over {link}"));
@@ -326,7 +326,7 @@ impl Machinery {
             (Some(sender), Some(receiver)) => {
                 format!("senders on processor {sender}, everybody else on {receiver}")
             }
-            _ => "nobody is pinned to a processor".to_owned(),
+            _ => "no process is pinned to a processor".to_owned(),
         };
         let processors = words::of(report.machine.processors as u64, "processor");
         Self { processors, pinned }

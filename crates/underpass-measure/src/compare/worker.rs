@@ -1,8 +1,8 @@
 //! A process that carries out one order and says what it cost: the hidden end of `compare`.
 //!
-//! It dies with whoever started it: the kernel kills it when the thread that forked it ends, and
-//! where that came before it asked for it, its channel is at its end. It is killed and does not
-//! clean up, so nothing it makes may have a name.
+//! It dies with the process that started it: the kernel kills it when the thread that forked it
+//! ends, and where that came before it asked for it, its channel is at its end. It is killed and
+//! does not clean up, so nothing it makes may have a name.
 //!
 //! Source: PR_SET_PDEATHSIG(2const), sched_setaffinity(2).
 

@@ -1,4 +1,4 @@
-//! Reasons that stand beside the ledger: R6, R7, R9, R11, and what is not known, R0.
+//! Reasons next to the ledger's: R6, R7, R9, R11, and what is not known, R0.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What is known of the watched processes beside what they did: programs, mappings, names of
+//! What is known of the watched processes, apart from what they did: programs, mappings, names of
 //! files and devices.
 //!
 //! Plain data, gathered elsewhere, so that every judgement can be made from values written by
@@ -87,10 +87,10 @@ pub struct Interface {
 }
 
 /// Stands for processes that ended, of which there were too many to tell apart. The kernel's idle
-/// task has it, which nobody watches.
+/// task has it, which is not watched.
 pub(crate) const ENDED: u32 = 0;
 
-/// All that is known beside the evidence.
+/// All that is known apart from the evidence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
     /// The processes, by number.

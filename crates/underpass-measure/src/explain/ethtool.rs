@@ -1,7 +1,7 @@
 //! Whether an interface takes packets in scattered pieces, asked over generic netlink.
 //!
 //! The answer lists the active features by name; that scatter-gather is not among them means it
-//! is off. No answer is no answer: a kernel without the family, or an interface that is gone.
+//! is off. No answer means not known: a kernel without the family, or an interface that is gone.
 //!
 //! Source: `Documentation/networking/ethtool-netlink.rst` (FEATURES_GET, bit sets),
 //! `Documentation/userspace-api/netlink/intro.rst`.
@@ -54,7 +54,7 @@ fn ask(socket: &OwnedFd, family: u16, command: u8, attributes: &[u8]) -> Result<
     request.extend(len.to_ne_bytes());
     request.extend(family.to_ne_bytes());
     request.extend(NLM_F_REQUEST.to_ne_bytes());
-    // Sequence and port, which one question on a socket of its own does not need.
+    // Sequence and port, which one question on its own socket does not need.
     request.extend([0; 8]);
     request.extend([command, 1, 0, 0]);
     request.extend(attributes);

@@ -45,7 +45,7 @@ pub(crate) fn user_tls(program: &str) -> &'static str {
 pub(crate) fn transforming(program: &str) -> &'static str {
     match family(program) {
         "nginx" => "gzip_static on; with the files compressed beforehand, and gzip off; there",
-        _ => "keep what is sent in files of its own, compressed beforehand, and sendfile those",
+        _ => "keep what is sent in separate files, compressed beforehand, and sendfile those",
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn find(evidence: &Evidence, context: &Context, ledger: &Ledger) -> V
     groups.filter(|group| group.is_sure(all)).filter_map(|group| group.finding()).collect()
 }
 
-/// What is less than one in so many bytes may be calls and packets that fell into different
+/// What is less than one in this many bytes may be calls and packets that fell into different
 /// looks.
 const SURE: u64 = 100;
 
@@ -189,7 +189,7 @@ impl Group<'_> {
             None => ("", format!("ethtool -K {name} sg on, if ethtool -k {name} says it is off")),
         };
         let evidence = format!(
-            "{}: {} returned {} bytes as passed, and {} lay beside the headers when they left by \
+            "{}: {} returned {} bytes as passed, and {} lay next to the headers when they left by \
              {name}{says}",
             self.program,
             passed.names(),
@@ -203,7 +203,7 @@ impl Group<'_> {
         let passed = self.reaching(Role::Pass);
         let evidence = format!(
             "{}: {} passed {} bytes to sockets with the upper layer tls; the kernel encrypted \
-             them into pages of its own: one pass of the CPU",
+             them into its own pages: one pass of the CPU",
             self.program,
             passed.names(),
             count(passed.bytes),

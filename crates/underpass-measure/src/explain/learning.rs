@@ -145,7 +145,7 @@ impl Learning {
         }
     }
 
-    /// Looks for the names of files that left and were never seen open: beside those that were,
+    /// Looks for the names of files that left and were never seen open: next to those that were,
     /// and beneath the directories the processes work in.
     pub(crate) fn find_names(&mut self, evidence: &Evidence) {
         let mut wanted: BTreeSet<u64> = used_files(evidence)

@@ -21,12 +21,12 @@ pub(crate) enum Way {
     Reference,
     /// Pages that the device filled for a descriptor opened with `O_DIRECT`, lent.
     Direct,
-    /// Passed by reference, then copied beside the headers for an interface.
+    /// Passed by reference, then copied next to the headers for an interface.
     Linear {
         /// Which.
         interface: InterfaceKey,
     },
-    /// Passed by reference, then encrypted by the kernel into pages of its own.
+    /// Passed by reference, then encrypted by the kernel into its own pages.
     Encrypted,
     /// Passed in pages of the kernel that are not the file's: how they were filled is not seen.
     Uncached,

@@ -70,7 +70,7 @@ fn socket() -> rustix::io::Result<OwnedFd> {
     rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)
 }
 
-/// Asks in the network of a process, from a thread of its own, which then is in that network.
+/// Asks in the network of a process, from a separate thread, which then is in that network.
 fn in_network<T: Send + 'static>(
     network: Option<&File>,
     ask: impl FnOnce() -> rustix::io::Result<T> + Send + 'static,

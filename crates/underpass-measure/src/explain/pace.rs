@@ -1,6 +1,6 @@
 //! How often a watch looks, so that looking takes no more of a processor than it may.
 //!
-//! Each look is paid for by whoever is watched: some hundred nanoseconds for a call, and about a
+//! Each look is paid for by the watched process: some hundred nanoseconds for a call, and about a
 //! microsecond for a packet, which a busy server makes many of. As long as that stays below the
 //! budget, nothing is missed. Past it, looks of a fixed length are followed by rests that are long
 //! enough; while it rests, nothing of it is left in the kernel's way. To go from one to the other
@@ -15,7 +15,7 @@ use crate::eyes::spent::own_time;
 use crate::figure::float;
 use crate::probe::{Probe, ProbeError, Tolls};
 
-/// How long a look is, or the time between two accounts of one that goes on.
+/// How long a look is, or the time between two accounts of a long one.
 const LOOK: Duration = Duration::from_millis(30);
 
 /// No rest is longer, however costly a look.
@@ -106,7 +106,7 @@ impl Pace {
     }
 }
 
-/// How long to rest after a look of that length, which took so much of a processor's time.
+/// How long to rest after a look of that length, which took this much of a processor's time.
 fn rest_after(look: Duration, cost: Duration, budget: f64) -> Duration {
     let turn = Duration::try_from_secs_f64(cost.as_secs_f64() / budget);
     turn.map_or(REST_MAX, |turn| turn.saturating_sub(look).min(REST_MAX))

@@ -147,7 +147,7 @@ fn area(line: &str) -> Option<Area> {
     })
 }
 
-/// Mappings of files that are no part of the program: of none of them a page may be executed.
+/// Mappings of files that are not part of the program: of none of them a page may be executed.
 pub(crate) fn payload(areas: &[Area]) -> Vec<Mapping> {
     let program: BTreeSet<FileKey> = areas
         .iter()

@@ -11,7 +11,7 @@ use crate::explain::apportion::{apportion, take};
 use crate::explain::context::FileKey;
 use crate::explain::ledger::{Part, Way};
 
-/// Bytes of reading beyond what was given that are no sign of a transformation.
+/// Bytes of reading beyond what was given that are not a sign of a transformation.
 const SLACK_BYTES: u64 = 64 * 1024;
 
 /// A response's head, about; what is left of a connection's bytes below it is taken for one.
@@ -25,7 +25,7 @@ const SMALL_BYTES: u64 = 1024;
 pub(crate) struct Reader {
     /// Bytes read, by file, since it began to send.
     pub(crate) files: BTreeMap<FileKey, u64>,
-    /// Bytes given to TCP sockets from memory that is no mapping of a file.
+    /// Bytes given to TCP sockets from memory that is not a mapping of a file.
     pub(crate) given_bytes: u64,
     /// TCP connections it gave them to.
     pub(crate) connections: u64,

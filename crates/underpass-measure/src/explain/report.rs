@@ -3,7 +3,7 @@
 //!
 //! Bytes by reference are counted page by page. Copied ones are the lesser of what was read and
 //! what left from memory, so they carry the mark of a derived figure. Headers and other bytes
-//! without a file behind them are shown beside, and are part of no share.
+//! without a file behind them are shown separately, and are part of no share.
 
 use std::collections::{BTreeMap, BTreeSet};
 

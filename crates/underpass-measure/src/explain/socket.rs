@@ -22,7 +22,7 @@ pub(crate) struct Uses {
     pub(crate) passed: Vec<Passing>,
     /// Whether calls were made whose bytes are not known.
     pub(crate) is_incomplete: bool,
-    /// Whether a watched process has an io_uring, whose operations are no calls.
+    /// Whether a watched process has an io_uring, whose operations are not calls.
     pub(crate) is_of_ring: bool,
     /// Whether calls may have been missed.
     pub(crate) has_gaps: bool,
@@ -111,7 +111,7 @@ impl Lay {
                     *lay.lent.entry(FileKey { major, minor, inode }).or_default() += bytes;
                 }
                 (Origin::Kernel, Lent::Shared | Lent::ZeroCopy) => lay.shared_kernel += bytes,
-                // A file's page in a buffer that is not lent is no reference to the file.
+                // A file's page in a buffer that is not lent is not a reference to the file.
                 (Origin::Kernel | Origin::PageCache { .. }, Lent::No) => lay.kernel += bytes,
                 (Origin::Linear, _) => {
                     lay.linear += bytes;
@@ -216,7 +216,7 @@ fn lent_pages(lay: &Lay, given: &mut [Giving], book: &mut Book<'_>) {
     }
 }
 
-/// What was passed and yet lies in pages of the kernel or beside the headers.
+/// What was passed and yet lies in pages of the kernel or next to the headers.
 fn passed_and_copied(
     lay: &mut Lay,
     given: &[Giving],

@@ -15,7 +15,7 @@ const ROWS_MAX: usize = 10;
 const BAR_CELLS: u64 = 40;
 const LIVE_CELLS: u64 = 7;
 
-/// Columns of a name; four numbers stand beside it.
+/// Columns of a name; four numbers are next to it.
 const NAME_COLUMNS_MAX: usize = TEXT_COLUMNS - 44;
 
 /// Columns a line of text has at most.
@@ -124,7 +124,7 @@ impl Report {
             text.push_str("\nNo file bytes were copied.\n");
         }
         if !self.findings.is_empty() {
-            let title = if is_whole { "seen besides" } else { "why the rest was copied" };
+            let title = if is_whole { "also seen" } else { "why the rest was copied" };
             push(text, format_args!("\n{title}\n"));
         }
         for finding in &self.findings {
@@ -160,7 +160,7 @@ impl Report {
         }
         if total.other_bytes > 0 {
             let other = count(total.other_bytes);
-            push(text, format_args!("  {other:>15} bytes beside, of no file (headers and such)\n"));
+            push(text, format_args!("  {other:>15} more bytes, of no file (headers and such)\n"));
         }
         if self.lost_events > 0 {
             text.push_str("  Events were lost: these are lower bounds.\n");

@@ -1,7 +1,7 @@
 //! A watch over a process and all that descend from it: what it may see, and what it has seen.
 //!
 //! Children that exist already are followed one by one, and since one may fork between two
-//! looks, until a look finds nobody new.
+//! looks, until a look finds no new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -134,7 +134,7 @@ impl Watch {
     }
 
     /// From now on takes at most this share, from 0 to 1, of the time of any processor from those
-    /// who run there; [`turn`](Self::turn) sees to it. Without a limit, nothing goes unseen.
+    /// who run there; [`turn`](Self::turn) takes care of it. Without a limit, nothing goes unseen.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl Watch {
         }
     }
 
-    /// Whether the watch has had to rest, so that parts of the time went unseen.
+    /// Whether the watch had to rest, so that parts of the time went unseen.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.pace.as_ref().is_some_and(|pace| pace.looked().is_some())

@@ -1,6 +1,6 @@
 //! What a piece of work cost the thread that did it, as the kernel counted it.
 //!
-//! The work runs in a thread of its own, so that nothing else of the process is in the counts.
+//! The work runs in its own thread, so that nothing else of the process is in the counts.
 //! Faults and transferred bytes come from /proc/thread-self; the few faults of reading these
 //! files themselves are kept out by reading them once beforehand.
 //!
@@ -143,7 +143,7 @@ impl Transferred {
     }
 }
 
-/// The time that this thread has had of a processor.
+/// The time that this thread has spent on a processor.
 pub(crate) fn own_time() -> Duration {
     Duration::try_from(rustix::time::clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

@@ -25,7 +25,7 @@ use crate::compare::report::{Cache, Pair, Row, Verdict};
 use crate::figure::{Figure, float};
 use crate::page::class;
 
-/// Left edge and width of the boxes of the way, and of user memory beside it.
+/// Left edge and width of the boxes of the way, and of user memory next to it.
 const WAY: (u32, u32) = (150, 120);
 const SIDE: (u32, u32) = (8, 112);
 

@@ -45,7 +45,7 @@ pub(super) fn marked(figure: &Figure, notes: &mut Notes, text: impl Fn(f64) -> S
         Figure::Derived { value, from } => {
             (format!("~{}", text(*value)), Some(format!("Derived: {from}.")))
         }
-        Figure::Unavailable(why) => ("?".to_owned(), Some(format!("Not to be had: {why}."))),
+        Figure::Unavailable(why) => ("?".to_owned(), Some(format!("Not available: {why}."))),
     };
     let note = note.map(|note| notes.number(note));
     html! {
@@ -76,7 +76,7 @@ mod tests {
         assert!(first.starts_with("?<sup><a href=\"#note-1\""), "{first}");
         assert!(second.starts_with("~2.00<sup><a href=\"#note-2\""), "{second}");
         let list = notes.list().into_string();
-        assert!(list.contains("Not to be had: no &lt;probe&gt;."), "{list}");
+        assert!(list.contains("Not available: no &lt;probe&gt;."), "{list}");
         assert_eq!(list.matches("<li").count(), 2);
     }
 }

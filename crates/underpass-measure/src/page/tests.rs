@@ -250,7 +250,7 @@ fn the_reports_numbers_and_what_it_lacks_are_on_the_page() {
         );
     }
     for reason in ["no cachestat", "the file is in memory", "this tier sees no"] {
-        assert!(page.contains(&format!("Not to be had: {reason}")), "{reason}");
+        assert!(page.contains(&format!("Not available: {reason}")), "{reason}");
     }
     assert!(page.contains("Derived: 2 x (calls + faults)."));
     assert!(page.contains("the book&#39;s") || page.contains("the book's are of one call"));

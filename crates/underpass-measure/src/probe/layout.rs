@@ -105,8 +105,8 @@ pub(crate) mod toll {
     /// A line of the cache, so that processors do not wait for each other.
     pub(crate) const VALUE: i16 = 64;
 
-    /// For a call of a followed process, besides that for any call: what it takes in a busy server,
-    /// where keys are many and caches cold.
+    /// For a call of a followed process, in addition to that for any call: what it takes in a busy
+    /// server, where keys are many and caches cold.
     pub(crate) const FOLLOWED: i32 = 15;
     /// For a packet.
     pub(crate) const PACKET: i32 = 20;

@@ -1,5 +1,5 @@
-//! Numbers of processes in a PID namespace: BPF sees those of the first one, /proc shows those of
-//! its own.
+//! Numbers of processes in a PID namespace: BPF sees those of the first one, /proc those of
+//! its namespace.
 //!
 //! Each task has a number in its namespace and in every one above it. Which of them is ours is told
 //! by how deep our namespace lies, and that is asked once, of the kernel: from within, nothing else

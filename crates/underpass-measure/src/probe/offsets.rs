@@ -5,7 +5,7 @@ use crate::btf::{Btf, BtfError};
 
 /// What makes an address one that a program may read from directly, since Linux 6.2.
 ///
-/// A read of what is no memory yields zeros, as with `bpf_probe_read_kernel`, and costs a
+/// A read of what is not memory yields zeros, as with `bpf_probe_read_kernel`, and costs a
 /// nanosecond instead of twenty.
 ///
 /// Source: `Documentation/bpf/kfuncs.rst`, `bpf_rdonly_cast`.
@@ -39,7 +39,7 @@ macro_rules! offsets {
             pub(crate) number_size: i16,
             /// Whose numbers processes have, where not those of the first PID namespace.
             pub(crate) namespace: Option<Namespace>,
-            /// How memory is read without a call for each read, where that is to be had.
+            /// How memory is read without a call for each read, where that is possible.
             pub(crate) cast: Option<Cast>,
         }
 

@@ -24,7 +24,7 @@ impl Program<'_> {
     /// Makes of the page at R8 its mapping; 0 if it has none.
     pub(crate) fn find_mapping(&mut self) {
         let (done, head) = (self.asm.label(), self.asm.label());
-        // The lowest bit of a netmem_ref says that it is no page.
+        // The lowest bit of a netmem_ref says that it is not a page.
         self.asm.alu(Op::And, R8, !1);
         self.asm.jump_if(If::Equal, R8, 0, done);
         self.read_number(Width::Eight, R1, R8, self.offsets.page_compound);

@@ -78,8 +78,8 @@ impl<'p> Program<'p> {
         self.asm.finish()
     }
 
-    /// `frame[to..to + len] = *(from + offset)`; zeros where that is no memory. `from` is one of R6
-    /// to R9.
+    /// `frame[to..to + len] = *(from + offset)`; zeros where that is not memory. `from` is one of
+    /// R6 to R9.
     pub(crate) fn read(&mut self, to: i16, len: i16, from: Reg, offset: i16) {
         let Some(cast) = self.offsets.cast else {
             self.read_by(helper::READ_KERNEL, to, len, from, offset);
@@ -134,13 +134,13 @@ impl<'p> Program<'p> {
         self.asm.call(helper);
     }
 
-    /// `dst = *(from + offset)`, a pointer; jumps to `if_null` if it is none.
+    /// `dst = *(from + offset)`, a pointer; jumps to `if_null` if it is null.
     pub(crate) fn follow(&mut self, dst: Reg, from: Reg, offset: i16, if_null: Label) {
         self.read_number(Width::Eight, dst, from, offset);
         self.asm.jump_if(If::Equal, dst, 0, if_null);
     }
 
-    /// `dst = *(from + offset)`, a number; 0 where that is no memory.
+    /// `dst = *(from + offset)`, a number; 0 where that is not memory.
     pub(crate) fn read_number(&mut self, width: Width, dst: Reg, from: Reg, offset: i16) {
         if let Some(cast) = self.offsets.cast {
             self.peek(cast, width, dst, from, offset);
@@ -225,7 +225,7 @@ impl<'p> Program<'p> {
         self.asm.store(Width::Four, R10, INDEX, R0);
         self.look_up(self.maps.tolls.as_fd(), INDEX);
         self.asm.jump_if(If::Equal, R0, 0, done);
-        // Its own processor's: nobody else adds to it but what interrupts this.
+        // Its own processor's: only what interrupts this adds to it, too.
         self.asm.load(Width::Eight, R1, R0, 0);
         self.asm.alu(Op::Add, R1, tolls);
         self.asm.store(Width::Eight, R0, 0, R1);

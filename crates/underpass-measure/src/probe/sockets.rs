@@ -1,7 +1,7 @@
 //! Which TCP sockets are watched: learned when a followed process uses one, forgotten with it.
 //!
-//! The kernel gives the memory of a socket that was destroyed to the next one. Without the
-//! second half, bytes of a stranger's socket would be charged to whoever had the address before.
+//! The kernel gives the memory of a socket that was destroyed to the next one. Without the second
+//! half, bytes of a stranger's socket would be charged to the socket that had the address before.
 //!
 //! Source: tracepoint `tcp:tcp_destroy_sock`; net/sock.h; net/inet_connection_sock.h.
 

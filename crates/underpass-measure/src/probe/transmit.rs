@@ -1,10 +1,10 @@
 //! Every packet of a watched socket as it reaches its first device: where its payload lies.
 //!
-//! By socket and not by process: a good part of the packets leaves in the context of whoever
-//! receives an acknowledgement. The sequence number tells what left before: such bytes are
+//! By socket and not by process: a good part of the packets leaves in the context of the process
+//! that receives an acknowledgement. The sequence number tells what left before: such bytes are
 //! counted apart, so that each byte of the stream is counted once. Behind a bridge, or a device
-//! upon a device, the same packet comes by again: what is old and leaves by another device than
-//! the newest did is that, and is not counted at all.
+//! upon a device, the same packet comes by again: what is old and leaves by another device than the
+//! newest did is that, and is not counted at all.
 //!
 //! Source: tracepoint `net:net_dev_start_xmit`; RFC 9293 §3.1; linux/skbuff.h.
 

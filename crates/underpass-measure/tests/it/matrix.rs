@@ -169,7 +169,7 @@ fn arrives_at(way: Sending, file: FileId) -> Origin {
 }
 
 /// A small packet that finds its socket busy is pulled together while it waits, if its pages are
-/// the kernel's own and in nobody else's hands: linear then, and copied by the kernel either way.
+/// the kernel's own and in no one else's hands: linear then, and copied by the kernel either way.
 fn without_condensed(mut received: ByOrigin) -> ByOrigin {
     const CONDENSED_MAX: u64 = 4096;
     let linear = received.get(&Origin::Linear).copied().unwrap_or(0);
@@ -379,7 +379,7 @@ fn what_is_sent_again_is_counted_apart() {
     }
 }
 
-/// A second device shows the same socket buffer once more, and that is no retransmission.
+/// A second device shows the same socket buffer once more, and that is not a retransmission.
 #[test]
 fn a_packet_that_passes_a_second_device_is_counted_once() {
     let program = require!(program());

@@ -25,7 +25,7 @@ pub(crate) fn program() -> Result<Program, Missing> {
 pub(crate) fn patterned(len: u64) -> NamedTempFile {
     let mut file = NamedTempFile::new_in(disk_dir().unwrap().canonicalize().unwrap()).unwrap();
     file.write_all(&pattern(0..len)).unwrap();
-    // Dirty pages are written back at a time of their own, and pages under writeback differ.
+    // Dirty pages are written back at some later time, and pages under writeback differ.
     file.as_file().sync_all().unwrap();
     file
 }

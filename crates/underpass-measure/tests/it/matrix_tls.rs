@@ -1,4 +1,4 @@
-//! Kernel TLS: whatever the way, the kernel encrypts into pages of its own, and the file's stay.
+//! Kernel TLS: whatever the way, the kernel encrypts into its own pages, and the file's stay.
 //!
 //! sendfile(2) returns the same number over such a socket as over any other; where the bytes lay
 //! when they left is what tells.

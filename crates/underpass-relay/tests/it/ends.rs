@@ -99,7 +99,7 @@ fn no_more_are_open_than_may_be_and_the_rest_wait_their_turn() {
         server.read_exact(&mut [0; 4]).unwrap();
         relay.until("open", 1);
         assert_eq!(relay.metric("accepted_total"), served);
-        // Whoever of them it is.
+        // Whichever of them it is.
         reset(server);
     }
     relay.until("open", 0);

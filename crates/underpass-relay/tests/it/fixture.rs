@@ -1,4 +1,4 @@
-//! Relays that run in threads of the test, and ports where nobody is.
+//! Relays that run in threads of the test, and ports where nothing listens.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -103,7 +103,7 @@ pub(crate) fn listener() -> (TcpListener, Endpoint) {
     (listener, endpoint)
 }
 
-/// An endpoint where nobody listens.
+/// An endpoint where nothing listens.
 pub(crate) fn nobody() -> Endpoint {
     listener().1
 }

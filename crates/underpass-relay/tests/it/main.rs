@@ -1,5 +1,5 @@
 //! Relays and echoes between real peers.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 
 mod echo;
 mod ends;

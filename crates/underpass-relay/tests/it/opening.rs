@@ -110,7 +110,7 @@ fn through_a_unix_target() -> (Running, TcpStream, UnixStream) {
     (relay, client, server)
 }
 
-/// What the relay holds when the target ends was taken from the client and given to nobody.
+/// What the relay holds when the target ends was taken from the client and given to no one.
 #[test]
 fn bytes_that_the_target_never_got_are_not_counted() {
     let (relay, mut client, mut server) = through_a_unix_target();

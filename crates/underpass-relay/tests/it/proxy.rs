@@ -112,7 +112,7 @@ fn a_client_without_a_header_is_closed_and_reaches_nobody() {
         b"PROXY TCP4 1.2.3.4\r\n",
         b"PROXY",
         b"",
-        // An extension that goes on behind the header; a checksum of another header.
+        // An extension that continues after the header; a checksum of another header.
         &[binary(&[addresses, &b"\x04\0\x02x"[..]].concat()), b"x".to_vec()].concat(),
         &binary(&[addresses, &b"\x03\0\x04\x7f\x6e\x70\x7e"[..]].concat()),
     ] {

@@ -164,7 +164,7 @@ fn a_receiver_that_takes_nothing_stops_the_sender_and_loses_nothing() {
     assert_eq!(difference(&read_all(&server), 0, sent), None);
 }
 
-/// A connection that ends with bytes in its pipe must leave them to nobody.
+/// A connection that ends with bytes in its pipe must leave them to no other.
 #[test]
 fn bytes_of_a_connection_that_broke_reach_no_other() {
     let (target, endpoint) = listener();

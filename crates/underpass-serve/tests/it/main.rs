@@ -1,5 +1,5 @@
 //! The server over real sockets: raw requests, and curl.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 
 mod change;
 mod curl;

@@ -29,7 +29,7 @@ fn a_slice_tells_its_file_and_offset_by_address() {
     let (found, offset) = Region::find(&whole.as_ref()[100..200]).unwrap();
     assert!(ptr::eq(found, &*region));
     assert_eq!(offset, 4_097 + 100);
-    assert!(Region::find(&[1, 2, 3]).is_none(), "heap memory is nobody's");
+    assert!(Region::find(&[1, 2, 3]).is_none(), "heap memory is in no region");
     assert!(Region::find(&whole.as_ref()[7..7]).is_none(), "an empty slice is nowhere");
 }
 

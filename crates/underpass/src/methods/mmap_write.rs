@@ -1,7 +1,7 @@
 //! write(2) from a mapping of the file: the page cache is the buffer, and one copy is saved.
 //!
 //! The file may shrink under the mapping at any time. Pages behind its end make the kernel
-//! answer `EFAULT`; but the page that holds its end reads as zeros from there on, so the size is
+//! answer `EFAULT`; but the page that holds its end reads as zeros after it, so the size is
 //! looked at before every call and nothing behind it is sent.
 //!
 //! Source: mmap(2), NOTES ("the remaining bytes in the partial page at the end of the mapping

@@ -48,14 +48,14 @@ pub(crate) fn unless_urgent(
 
 /// Which of two streams kept a splice from moving anything: the source if it has nothing now.
 ///
-/// Nobody else takes from the source, so if it has something the call found the sink full,
+/// Nothing else takes from the source, so if it has something the call found the sink full,
 /// even if the sink has room by now. The other way round a source with bytes would be waited
 /// for, and no edge would ever come.
 pub(crate) fn blocked(source: BorrowedFd<'_>) -> Side {
     if is_ready(source, Side::Source) { Side::Sink } else { Side::Source }
 }
 
-/// Whether a call on that side would get somewhere, be it to an error. poll(2), without waiting.
+/// Whether a call on that side would get somewhere, if only to an error. poll(2), without waiting.
 pub(crate) fn is_ready(fd: BorrowedFd<'_>, side: Side) -> bool {
     let events = match side {
         Side::Source => PollFlags::IN,

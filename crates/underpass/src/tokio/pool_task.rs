@@ -1,7 +1,7 @@
 //! A state on the blocking pool, while a future waits for it.
 //!
 //! Calls on files may wait for a disk, so they are made on a thread that may. The future can be
-//! dropped meanwhile; then whoever drops it takes the state back: at once if the pool has not
+//! dropped meanwhile; then the drop takes the state back: at once if the pool has not
 //! started on it, else after the call in hand, 2 MiB at most. Afterwards nothing of the transfer
 //! is running anywhere, and its counts are exact.
 

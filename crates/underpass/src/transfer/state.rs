@@ -234,8 +234,8 @@ impl TransferState {
     /// Keeps zero-copy sends off a socket that tokio watches.
     ///
     /// A completion makes epoll report `EPOLLERR`, which mio takes for the end of writing and
-    /// tokio never forgets: from then on the socket counts as writable, and whoever waits for it
-    /// spins.
+    /// tokio never forgets: from then on the socket counts as writable, and a task that waits for
+    /// it spins.
     #[cfg(feature = "tokio")]
     pub(crate) fn forbid_error_queue(&mut self) {
         self.error_queue = false;

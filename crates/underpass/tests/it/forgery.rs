@@ -1,6 +1,6 @@
 //! What safe code can try to get a `&[u8]` whose bytes change, and why each attempt fails.
 //!
-//! That it cannot simply promise is a `compile_fail` example of `FileBytes::into_bytes`.
+//! That safe code cannot make the promise is a `compile_fail` example of `FileBytes::into_bytes`.
 #![forbid(unsafe_code)]
 
 use std::fs::File;

@@ -289,7 +289,7 @@ fn one_fast_peer_does_not_hold_a_thread() {
     assert!(turns >= SPARSE / (4 << 20) / 2, "{turns} turns in {SPARSE} bytes");
 }
 
-/// While a cold file comes from a disk that takes seconds for it, the thread goes on.
+/// While a cold file comes from a disk that takes seconds for it, the thread continues.
 #[test]
 fn a_cold_file_does_not_hold_the_thread() {
     require!(Capability::Root);

@@ -513,7 +513,7 @@ fn a_handshake_that_fails_says_why_and_one_that_waits_ends_with_the_sockets_time
         let client = identity.client(KINDS[0]).unwrap();
         Client::connect(client, NAME.try_into().unwrap(), socket)
     };
-    // Nobody answers.
+    // No one answers.
     assert_eq!(connect(&identity).unwrap_err().kind(), IoErrorKind::WouldBlock);
     drop(listener.accept().unwrap());
     let server = identity.server(KINDS[0]).unwrap();

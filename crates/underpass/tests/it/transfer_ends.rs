@@ -98,7 +98,7 @@ fn a_step_on_an_idle_source_says_which_side_it_waits_for() {
         assert_eq!(transfer.side(), Some(Side::Source));
         assert_eq!(transfer.step(), Ok(Step::Wait(Side::Source)), "{from:?} {to:?}");
         // A source with more than the buffers of both sockets hold (tcp_rmem, tcp_wmem), and a
-        // sink that nobody reads: the sink it is.
+        // sink that is not read: the sink it is.
         let feeder = feed(write, pattern(0..LEN * 16));
         let blocked = loop {
             match transfer.step().unwrap() {
@@ -260,7 +260,7 @@ fn memory_outlives_its_transfer(method: Method) {
     let accepted = transfer.moved();
     drop(transfer);
     drop(sink);
-    // Nobody has read a byte, so the window is full and the rest of it unsent: still held.
+    // No byte has been read, so the window is full and the rest of it unsent: still held.
     assert!(!alone.is_unique());
     let got = collect(end).join().unwrap().unwrap();
     assert_eq!(difference(&got, 0, accepted), None);

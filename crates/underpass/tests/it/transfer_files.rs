@@ -18,7 +18,7 @@ const LEN: u64 = 8 << 20;
 const METHODS: [Method; 5] =
     [Method::Copy, Method::MmapWrite, Method::Sendfile, Method::Splice, Method::ZeroCopySend];
 
-/// Steps until a socket with nobody reading takes no more.
+/// Steps until a socket that is not read takes no more.
 fn fill(transfer: &mut Transfer<'_>) {
     while !matches!(transfer.step().unwrap(), Step::Wait(_)) {}
 }
@@ -133,7 +133,7 @@ fn a_lease_fails_the_transfer_when_a_writer_comes_and_is_given_back() {
     };
     let mut transfer = start();
     fill(&mut transfer);
-    // An open that may not block is refused, and breaks the lease all the same.
+    // An open that may not block is refused, and breaks the lease anyway.
     let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
     let open = || rustix::fs::open(&*path, flags, rustix::fs::Mode::empty());
     assert_eq!(open().unwrap_err(), Errno::AGAIN);

@@ -35,7 +35,7 @@ enum From {
     Memory,
     /// A stream to its end.
     Stream(Way),
-    /// Exactly so many bytes of a stream that has more.
+    /// Exactly as many bytes of a stream that has more.
     Part(Way),
     /// Memory, file, memory, memory, file.
     Chain,

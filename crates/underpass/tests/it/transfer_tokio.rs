@@ -191,7 +191,7 @@ fn a_full_sink_is_waited_for_and_not_asked_again_and_again() {
             let feeder = feed(write, pattern(0..4 * LEN));
             let ends = (End::new(from, read, true, false), End::new(to, sink, false, false));
             let mut transfer = Transfer::new(ends.0.source(), ends.1.sink());
-            // Nobody reads: sooner or later both are full, and nothing is left to be done.
+            // Nothing is read: sooner or later both are full, and nothing is left to be done.
             let stuck = timeout(Duration::from_millis(300), transfer.drive());
             assert!(stuck.await.is_err(), "{from:?} {to:?}");
             // A wait that is over at once would be counted thousands of times by now.
@@ -258,7 +258,7 @@ fn a_peer_that_takes_everything_at_once_does_not_keep_others_from_their_turn() {
         transfer.drive().await.unwrap();
         assert_eq!(transfer.ledger().waits(Side::Sink), 0);
     }));
-    assert!(turns >= 31, "{turns} turns beside 128 MiB");
+    assert!(turns >= 31, "{turns} turns during 128 MiB");
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn tokio_takes_a_completion_for_the_end_of_writing() {
         drop(transfer);
         let full = vec![0; 1 << 20];
         while socket.try_write(&full).is_ok() {}
-        // The socket is full, and tokio says that it is writable all the same.
+        // The socket is full, and tokio still says that it is writable.
         let ready = timeout(PATIENCE, socket.writable()).await;
         assert!(ready.is_ok());
         assert_eq!(socket.try_write(&full).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);

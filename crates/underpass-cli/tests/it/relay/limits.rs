@@ -114,7 +114,7 @@ fn times_past_all_time_are_as_good_as_none() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
 }
 
-/// A file that is a pipe, or on a server that is gone, or names a host that nobody resolves.
+/// A file that is a pipe, or on a server that is gone, or names a host that does not resolve.
 #[test]
 fn a_file_of_targets_that_takes_long_to_read_keeps_nobody_from_stopping_it() {
     let dir = tempfile::tempdir().unwrap();

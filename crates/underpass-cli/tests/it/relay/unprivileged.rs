@@ -61,7 +61,7 @@ fn past_the_limit_on_a_user_s_pipes_every_byte_still_arrives_and_it_says_so_once
             servers.push(accept(&target));
             scope.spawn(move || send(client, start));
         }
-        // Nobody reads yet, so each connection wants a pipe to keep.
+        // Nothing is read yet, so each connection wants a pipe to keep.
         wait::until(PATIENCE, || (pipes("refused") > 0).then_some(())).expect("a pipe is refused");
         assert!(pipes("full") > 0);
         for (mut server, start) in servers.into_iter().zip(0..) {

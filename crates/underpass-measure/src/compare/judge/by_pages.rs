@@ -33,8 +33,8 @@ pub(super) fn of_packets(known: &Known<'_>, seen: &Seen) -> Fate {
     Fate {
         sender_copies: Figure::Derived {
             value: float(seen.taken_bytes + copied + deferred) / float(payload),
-            from: "(bytes read into memory + payload that left in pages of the kernel or beside \
-                   the headers + lent pages that did not arrive as such) / payload",
+            from: "(bytes read into memory + payload that left in pages of the kernel or next \
+                   to the headers + lent pages that did not arrive as such) / payload",
         },
         receiver_copies: receiver_copies(known, seen),
         by_reference_bytes: Figure::count(by_reference),
@@ -99,7 +99,7 @@ fn why_not(known: &Known<'_>, seen: &Seen, deferred: u64) -> String {
         };
         return format!("{device}: the kernel copied the pages into the packets");
     }
-    "the kernel copied the bytes into pages of its own".into()
+    "the kernel copied the bytes into its own pages".into()
 }
 
 /// The probe was there, and did not see this.

@@ -192,7 +192,7 @@ fn the_median_of_an_even_number_is_the_lower_and_the_extremes_are_kept() {
     assert_eq!(row.mapped_pages.value(), Some(2.0));
 }
 
-/// Of sendfile, watched in so many ns, with 12 calls seen and 9 counted by the engine.
+/// Of sendfile, watched in `took_ns`, with 12 calls seen and 9 counted by the engine.
 fn watched(took_ns: u64, bare: &[Run]) -> Row {
     let case = case(Pair::FileToTcp, Some(Link::Loopback), Method::Sendfile);
     let all = vec![pages(FILE, Lent::Shared, PAYLOAD)];

@@ -1,4 +1,4 @@
-//! Evidence written by hand: calls, sockets and what is known beside.
+//! Evidence written by hand: calls, sockets and what else is known.
 
 use std::net::SocketAddr;
 

@@ -116,7 +116,7 @@ fn r5_names_the_interface_whose_scatter_gather_is_off() {
     assert_eq!(totals(&report), [0, 2 * MIB, 0, 250]);
     let (reasons, evidence, fix) = found(&seen, &context());
     assert_eq!(reasons, expected(&[("R5", 2 * MIB)]));
-    in_order(&evidence, &["32 sendfile calls", "beside the headers", "veth0", "is off"]);
+    in_order(&evidence, &["32 sendfile calls", "next to the headers", "veth0", "is off"]);
     assert_eq!(fix, "ethtool -K veth0 sg on");
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn sent_by(
     load: &Load,
 ) -> (Report, String) {
     let file = patterned(LEN);
-    // Nobody receives yet, so that it waits in the midst of the file.
+    // Nothing is received yet, so it waits in the middle of the file.
     pair.sender.begin_sending(way, file.path(), load).unwrap();
     // The last that each does before it sends.
     let is_mapped =

@@ -39,7 +39,7 @@ impl Site {
         let site = Self { dir };
         std::fs::create_dir(site.path("www")).unwrap();
         for (name, content) in files {
-            // Dirty pages are written back at a time of their own, and differ meanwhile.
+            // Dirty pages are written back at some later time, and differ meanwhile.
             let mut file = std::fs::File::create(site.path("www").join(name)).unwrap();
             file.write_all(content).unwrap();
             file.sync_all().unwrap();

@@ -25,7 +25,7 @@ use crate::transfer::Step;
 use crate::warm::{self, Warmth};
 use crate::zero_copy::ZeroCopy;
 
-/// Reports of the same cold offset before the call is made all the same, lest a page that is
+/// Reports of the same cold offset before the call is made anyway, lest a page that is
 /// evicted as fast as it is fetched hold the transfer for ever.
 const COLD_REPORTS_MAX: u8 = 3;
 
