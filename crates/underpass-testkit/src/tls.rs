@@ -45,6 +45,13 @@ impl Identity {
         format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
     }
 
+    /// Its key, as programs read one.
+    #[must_use]
+    pub fn key_pem(&self) -> String {
+        let text = BASE64_STANDARD.encode(self.key.secret_der());
+        format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
+    }
+
     /// A server that shows it.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! TLS connections: rustls shakes hands, then the kernel makes and reads the records where it can.
 //!
-//! [`BlockingTlsStream`] is for threads that may wait. Where the kernel makes the records,
-//! file-backed bytes leave by sendfile(2) as over a plain socket. Elsewhere rustls makes them,
-//! nothing else changes for the caller, and [`Unavailable`] says why.
+//! [`TlsStream`] is for tokio, hyper and what stands on them; [`BlockingTlsStream`] is for threads
+//! that may wait. Where the kernel makes the records, file-backed bytes leave by sendfile(2) as
+//! over a plain socket. Elsewhere rustls makes them, nothing else changes for the caller, and
+//! [`Unavailable`] says why.
 //!
 //! The kernel needs the keys: set `enable_secret_extraction` in the rustls configuration. Without
 //! it connections stay in user space.
@@ -15,6 +16,8 @@ mod absent;
 mod blocking;
 #[cfg(feature = "tls")]
 mod by_record;
+#[cfg(all(feature = "tls", feature = "tokio"))]
+mod closing;
 mod error;
 #[cfg(feature = "tls")]
 mod handover;
@@ -28,6 +31,8 @@ mod kernel;
 mod probe;
 #[cfg(feature = "tls")]
 mod records;
+#[cfg(all(feature = "tls", feature = "tokio"))]
+mod stream;
 #[cfg(feature = "tls")]
 mod user_space;
 #[cfg(test)]
@@ -39,6 +44,8 @@ pub(crate) use absent::Records;
 pub use error::TlsError;
 #[cfg(feature = "tls")]
 pub(crate) use records::Records;
+#[cfg(all(feature = "tls", feature = "tokio"))]
+pub use stream::TlsStream;
 #[cfg(feature = "tls")]
 pub use {
     blocking::BlockingTlsStream,

@@ -12,6 +12,8 @@ mod frames;
 mod stream_faults;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(all(feature = "tls", feature = "tokio"))]
+mod tls_tokio;
 mod transfer_cork;
 mod transfer_ends;
 mod transfer_faults;

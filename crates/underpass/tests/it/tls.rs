@@ -32,14 +32,14 @@ type Client = BlockingTlsStream<TcpStream>;
 
 /// Who makes the client's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+pub(crate) enum By {
     Kernel,
     Rustls,
 }
 
 impl By {
     /// Those that this machine has.
-    fn available() -> &'static [Self] {
+    pub(crate) fn available() -> &'static [Self] {
         if KernelTls.meet().is_ok() { &[Self::Rustls, Self::Kernel] } else { &[Self::Rustls] }
     }
 }
@@ -414,7 +414,7 @@ fn content_that_comes_with_finished_is_all_there_for_a_server() {
             let client = std::thread::spawn(move || {
                 let connection =
                     rustls::ClientConnection::new(client, NAME.try_into().unwrap()).unwrap();
-                let mut stream = StreamOwned::new(connection, Gathering(socket, Vec::new()));
+                let mut stream = StreamOwned::new(connection, Gathering::new(socket));
                 // With Finished in one packet.
                 stream.write_all(b"early ").unwrap();
                 stream.write_all(b"bird").unwrap();
@@ -441,10 +441,14 @@ fn content_that_comes_with_finished_is_all_there_for_a_server() {
 }
 
 /// Sends what is written in one piece with what follows it: only when it is read from.
-struct Gathering(TcpStream, Vec<u8>);
+pub(crate) struct Gathering(TcpStream, Vec<u8>);
 
 impl Gathering {
-    fn send(&mut self) {
+    pub(crate) const fn new(socket: TcpStream) -> Self {
+        Self(socket, Vec::new())
+    }
+
+    pub(crate) fn send(&mut self) {
         self.0.write_all(&self.1).unwrap();
         self.1.clear();
     }
