@@ -1,22 +1,44 @@
 //! Serves an axum application with files leaving by sendfile(2): the listener is all that
-//! changes.
+//! changes, and a body of [`underpass_http_body`] is what it sends.
 //!
 //! ```toml
+//! underpass = "0.0"
 //! underpass-axum = "0.0"
+//! underpass-http-body = "0.0"
 //! ```
 //!
 //! ```no_run
-//! # async fn example(app: axum::Router) -> std::io::Result<()> {
+//! use axum::{Router, body::Body, http::Version, routing::get};
+//! use underpass::{FileBytes, Stability};
+//! use underpass_http_body::FileBody;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let file = FileBytes::map(std::fs::File::open("large.bin")?, .., Stability::Guard)?;
+//! let send = async move |version: Version| Body::new(body(file.clone(), version));
+//! let app = Router::new().route("/", get(send));
 //! let socket = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-//! axum::serve(underpass_axum::listener(socket), app).await
+//! axum::serve(underpass_axum::listener(socket), app).await?;
+//! # Ok(())
 //! # }
+//!
+//! fn body(file: FileBytes, version: Version) -> FileBody {
+//!     match version {
+//!         // No layer here reads bodies, and HTTP/1 does not: it leaves by sendfile, unread.
+//!         Version::HTTP_11 => FileBody::by_reference(unsafe { file.into_frames() }),
+//!         _ => FileBody::copied(file), // read once, checked, then sent
+//!     }
+//! }
 //! ```
 //!
-//! Over HTTP/1 a body of file-backed bytes goes by sendfile. HTTP/2 is copied, because frames of
-//! 16 KiB are cheaper so; [`listener_with_policy`] changes that.
+//! Give [`FileBody::copied`] to whatever reads bodies on their way: compression, TLS in user space,
+//! HTTP/2, which reads the start of each frame. HTTP/2 frames are 16 KiB unless the peer allows
+//! more, and copying those is cheaper than a sendfile each; [`listener_with_policy`] changes that.
 //!
 //! `into_make_service_with_connect_info::<SocketAddr>()` works as with tokio's listener, and with
 //! a Unix socket's [`SocketAddr`](tokio::net::unix::SocketAddr) too.
+//!
+//! [`underpass_http_body`]: https://docs.rs/underpass-http-body
+//! [`FileBody::copied`]: https://docs.rs/underpass-http-body
 #![forbid(unsafe_code)]
 
 use std::io;

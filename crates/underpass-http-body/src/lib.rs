@@ -18,13 +18,16 @@
 //!
 //! | body | its bytes | for |
 //! |---|---|---|
-//! | [`FileBody::by_reference`] | leave by sendfile, unread | HTTP/1 over an [`underpass::Stream`] |
-//! | [`FileBody::copied`] | are read once, then checked | everything else: gzip, hashes, TLS, HTTP/2 |
+//! | [`FileBody::by_reference`] | leave by sendfile, unread | HTTP/1 over [`underpass::Stream`] |
+//! | [`FileBody::copied`] | are read once, then checked | gzip, hashes, TLS, HTTP/2, all else |
 //!
 //! Either ends in an error if the file lost bytes or was changed, as far as its
-//! [`Stability`](underpass::Stability) can tell, before the response is complete. HTTP/2 frames are
-//! 16 KiB unless the peer allows more, and pieces of that size are cheaper copied: there
-//! `by_reference` gains nothing.
+//! [`Stability`](underpass::Stability) can tell, before the response is complete.
+//!
+//! HTTP/2 frames are 16 KiB unless the peer allows more, and slices of that size are copied,
+//! because that is cheaper. [`Policy::Prefer`](underpass::Policy::Prefer) with `Method::Sendfile`
+//! on the listener sends each by reference, and so does `Auto` where the peer's
+//! `SETTINGS_MAX_FRAME_SIZE` is larger.
 #![forbid(unsafe_code)]
 
 use std::io;

@@ -1,8 +1,8 @@
 //! One file by a gRPC method of unmodified tonic, its chunks leaving by sendfile:
 //! `cargo run -p underpass-tonic --example tonic -- FILE [ADDRESS]`.
 //!
-//! `generated/files.rs` is what tonic-prost-build makes of `generated/files.proto` with
-//! `.bytes(".")` and `.codec_path("underpass_tonic::FileCodec")`.
+//! FILE must not be written to meanwhile; where that cannot be promised, `FileBody::copied` takes
+//! the place of the one unsafe line. `generated/` has the service and how it was made.
 
 use std::error::Error;
 use std::fs::File;
@@ -55,8 +55,8 @@ impl Files for OneFile {
 
     async fn read(&self, _: Request<Nothing>) -> Result<Response<Self::ReadStream>, Status> {
         // SAFETY: `FileBytes::into_bytes`, "no one writes to that part of the file": h2 reads the
-        // start of each frame, so leave FILE alone while it is served. A file that is written to
-        // all the same ends the call with an error.
+        // start of each frame, so leave FILE alone while it is served. If it is written to, the
+        // call ends with an error.
         let body = FileBody::by_reference(unsafe { self.0.clone().into_frames() });
         let chunks = body.map(|data| Ok(Chunk { data: data? }));
         Ok(Response::new(Box::pin(chunks)))

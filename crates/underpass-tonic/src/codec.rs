@@ -2,9 +2,9 @@
 //! generated one that sends them so.
 //!
 //! tonic lets a codec write into one contiguous buffer only, which cannot hold a reference. So the
-//! encoder hands the message over beside it, as a [`Rope`], to the [`ByReference`] that polls the
-//! body on the same thread, and leaves tonic the header of an empty message, which the rope then
-//! takes the place of. Where no [`ByReference`] polls, the message is written into the buffer.
+//! encoder leaves that buffer empty and puts the message, as a [`Rope`], where the [`ByReference`]
+//! that polls the body on this thread finds it: in place of tonic's header of an empty message it
+//! sends the rope. Where no [`ByReference`] polls, the message is written into the buffer.
 //!
 //! Source: gRPC over HTTP/2, "Length-Prefixed-Message".
 
@@ -121,7 +121,14 @@ fn poll_with_slot<R>(poll: impl FnOnce() -> R) -> (R, Option<Rope>) {
 
 /// A service generated with [`FileCodec`], whose answers go by reference.
 ///
+/// Each file that a message refers to is checked before it is handed on and again before the
+/// trailers, which say that all went well: a call whose file lost bytes or was changed ends with
+/// `DATA_LOSS`. What is sent after that check, the connections of [`incoming`](crate::incoming)
+/// check.
+///
 /// Compressed answers, and those of services with another codec, are sent as they are.
+/// `max_encoding_message_size` does not see what goes by reference; gRPC's own limit of 4 GiB
+/// holds.
 #[derive(Debug, Clone)]
 pub struct ByReference<S>(S);
 

@@ -1,18 +1,44 @@
-//! Serves tonic's services with files leaving by reference: the incoming connections are all
-//! that changes.
+//! Serves tonic's services with files leaving by sendfile(2): the incoming connections change, and
+//! the codec that the code is generated with.
 //!
 //! ```toml
 //! underpass-tonic = "0.0"
 //! ```
 //!
 //! ```no_run
-//! # use tonic::transport::server::Router;
-//! # async fn example(router: Router) -> Result<(), tonic::transport::Error> {
+//! # use std::convert::Infallible;
+//! # use tonic::{body::Body, codegen::{Service, http}, server::NamedService, transport::Server};
+//! use underpass::{Method, Policy};
+//! use underpass_tonic::{ByReference, incoming_with_policy};
+//!
+//! # async fn example<S>(service: S) -> Result<(), Box<dyn std::error::Error>>
+//! # where
+//! #     S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+//! #     S: NamedService + Clone + Send + Sync + 'static,
+//! #     S::Future: Send + 'static,
+//! # {
 //! let socket = tokio::net::TcpListener::bind("127.0.0.1:50051").await?;
-//! router.serve_with_incoming(underpass_tonic::incoming(socket)).await?;
+//! let policy = Policy::Prefer(Method::Sendfile);
+//! Server::builder()
+//!     .add_service(ByReference::new(service)) // generated: `FilesServer::new(..)`
+//!     .serve_with_incoming(incoming_with_policy(socket, policy))
+//!     .await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! gRPC is HTTP/2. Its frames are 16 KiB unless the client allows more, and copying those is cheaper
+//! than a sendfile each: that is what [`incoming`] does. [`incoming_with_policy`] sends them by
+//! reference, as above.
+//!
+//! tonic's own codec copies every message into one buffer. Generate the code with
+//!
+//! ```text
+//! tonic_prost_build::configure().bytes(".").codec_path("underpass_tonic::FileCodec")
+//! ```
+//!
+//! and a `bytes` field that is backed by a file stays a reference all the way. For files that may
+//! be written to meanwhile, put pieces of `underpass_http_body::FileBody::copied` into messages.
 #![forbid(unsafe_code)]
 
 mod codec;

@@ -16,6 +16,8 @@ use underpass_testkit::midsend::{Fault, assert_whole_or_cut, curl, file};
 use underpass_testkit::skip::Capability;
 use underpass_testkit::{require, tls};
 
+use crate::by_reference;
+
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     ByReference,
@@ -23,11 +25,9 @@ enum Kind {
 }
 
 impl Kind {
-    #[expect(unsafe_code, reason = "bodies of files that change are what is tested")]
     fn body(self, mapped: FileBytes) -> FileBody {
         match self {
-            // SAFETY: `FileBytes::into_frames`: the consumers under test are those it allows.
-            Self::ByReference => FileBody::by_reference(unsafe { mapped.into_frames() }),
+            Self::ByReference => by_reference(mapped),
             Self::Copied => FileBody::copied(mapped),
         }
     }

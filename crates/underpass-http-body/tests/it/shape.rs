@@ -15,6 +15,8 @@ use underpass_testkit::served::{HTTP2_COPIED_MAX, LEN, assert_by_reference, file
 use underpass_testkit::skip::Capability;
 use underpass_testkit::{require, strace, test_name};
 
+use crate::by_reference;
+
 #[path = "../../examples/hyper_http1.rs"]
 #[expect(dead_code, reason = "its main is not called here")]
 mod http1_example;
@@ -58,7 +60,15 @@ async fn get_http1(socket: TcpStream) -> Bytes {
 }
 
 async fn get_http2(socket: TcpStream) -> Bytes {
+    get_http2_in_frames(socket, 16 * 1024).await
+}
+
+/// Allows frames of so many bytes, and has room for the whole file on its way.
+async fn get_http2_in_frames(socket: TcpStream, frame_bytes: u32) -> Bytes {
     let (mut client, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .max_frame_size(frame_bytes)
+        .initial_stream_window_size(u32::try_from(2 * LEN).unwrap())
+        .initial_connection_window_size(u32::try_from(2 * LEN).unwrap())
         .handshake(TokioIo::new(socket))
         .await
         .unwrap();
@@ -99,17 +109,32 @@ fn hyper_http2_copies_the_file_once_and_sends_none_of_it_by_sendfile() {
 }
 
 #[test]
-#[expect(unsafe_code, reason = "by reference is what is tested")]
 fn hyper_http2_sends_the_payload_of_its_frames_by_sendfile_where_it_is_told_to() {
     if strace::is_inside() {
         let (_dir, file) = file().unwrap();
         let file = FileBytes::map(file, .., Stability::Guard).unwrap();
-        // SAFETY: `FileBytes::into_bytes`, "no one writes": the file is this test's.
-        let body = move || FileBody::by_reference(unsafe { file.clone().into_frames() });
+        let body = move || by_reference(file.clone());
         let policy = Policy::Prefer(Method::Sendfile);
         let by_sendfile = |listener: Listener<_>| listener.with_policy(policy);
         return fetch_from(|l| http2_example::serve(by_sendfile(l), body), get_http2);
     }
     require!(Capability::Strace);
     assert_by_reference(&trace(test_name!()), HTTP2_COPIED_MAX);
+}
+
+#[test]
+fn hyper_http2_sends_large_frames_by_sendfile_without_being_told_to() {
+    if strace::is_inside() {
+        let (_dir, file) = file().unwrap();
+        let file = FileBytes::map(file, .., Stability::Guard).unwrap();
+        let body = move || by_reference(file.clone());
+        return fetch_from(
+            |listener| http2_example::serve(listener, body),
+            async |socket| get_http2_in_frames(socket, 1 << 20).await,
+        );
+    }
+    require!(Capability::Strace);
+    let calls = trace(test_name!());
+    // Frames of 1 MiB; what a frame or a piece leaves may be small enough to be copied.
+    assert!(strace::bytes(&calls, "sendfile") > LEN / 10 * 9);
 }
