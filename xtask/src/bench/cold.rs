@@ -20,7 +20,7 @@ use rustix::net::{SendFlags, send};
 use underpass_testkit::disk::{Disk, FileSystem};
 use underpass_testkit::server::Server;
 
-use super::load::Asking;
+use super::load::{Asking, Room};
 use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
 use super::{Run, cpu, files, load, stats, turns};
@@ -124,7 +124,7 @@ fn count(mut stream: TcpStream) -> u64 {
 /// Asks by the schedule and returns the milliseconds that each response was late.
 fn hot(server: &Server, seconds: Duration) -> Result<Vec<f64>> {
     let mut asking = Asking::new(server.address(), "/hot", HOT_BYTES)?;
-    let start = Instant::now();
+    let (mut room, start) = (Room::new(), Instant::now());
     let mut latencies = Vec::new();
     let mut due = start;
     while due - start < seconds {
@@ -137,7 +137,7 @@ fn hot(server: &Server, seconds: Duration) -> Result<Vec<f64>> {
         {
             park_timeout(early);
         }
-        asking.ask_and_wait()?;
+        asking.ask_and_wait(&mut room)?;
         latencies.push(due.elapsed().as_secs_f64() * 1e3);
         due += PERIOD;
     }

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_program_that_has_ended_is_finer_than_a_tick_and_failure_is_told() {
+    fn the_time_of_a_program_that_has_ended_is_finer_than_a_tick_and_failure_is_an_error() {
         let used = end(Command::new("true").spawn().unwrap()).unwrap();
         assert!(!used.is_zero(), "{used:?}");
         end(Command::new("false").spawn().unwrap()).unwrap_err();

@@ -15,7 +15,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use underpass_testkit::server::Server;
 use underpass_testkit::wait;
 
-use super::load::Asking;
+use super::load::{Asking, Room};
 use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
 use super::{Run, cpu, files, load, turns};
@@ -63,10 +63,10 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
             load::verify(server.address(), "/a", &file)?;
             let open = || {
                 let mut asking = Asking::new(server.address(), "/a", BODY_BYTES)?;
-                asking.ask_and_wait().map(|()| asking)
+                asking.ask_and_wait(&mut Room::new()).map(|()| asking)
             };
             measure(&mut run.report, peer.name(), &server, connections, open, |asking| {
-                asking.ask_and_wait()
+                asking.ask_and_wait(&mut Room::new())
             })?;
             server.stop()?;
         }

@@ -4,8 +4,7 @@
 //! (`MSG_TRUNC`, tcp(7)) after the first buffer, and a connection is asked again only when epoll
 //! says so. A response counts only if its head says 200 and the right Content-Length; chunked
 //! bodies are refused, since a server that sends a file that way does other work than its peers.
-//! What fails is counted and the
-//! connection made anew, so a server cannot gain by failing.
+//! What fails is counted and the connection made anew, so a server cannot gain by failing.
 //!
 //! Source: epoll(7), level-triggered; recv(2); tcp(7), `MSG_TRUNC`.
 
@@ -54,53 +53,112 @@ pub(crate) struct Outcome {
     pub elapsed: Duration,
 }
 
-/// Open connections, ready for any number of [`Client::run`]s.
+/// One connection, one request after the other.
 #[derive(Debug)]
-pub(crate) struct Client<'a> {
-    load: Load<'a>,
-    request: Vec<u8>,
-    epoll: OwnedFd,
-    connections: Vec<Connection>,
-    buffer: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Connection {
+pub(crate) struct Asking {
     socket: TcpStream,
-    state: State,
+    request: Vec<u8>,
+    body_bytes: u64,
+    /// What has arrived of the head, and of the body with it.
+    head: Vec<u8>,
+    /// Bytes of the body that are still to come, once the head is known.
+    left: Option<u64>,
 }
 
-#[derive(Debug)]
-enum State {
-    /// Nothing has been asked.
-    Idle,
-    /// Waiting for a head; what arrived of one that came in pieces.
-    Head(Vec<u8>),
-    /// This many bytes of the body are still to come.
-    Body(u64),
-}
-
-/// What one readiness led to.
+/// What one receive led to.
 enum Event {
     Response,
     Failure,
     Partial,
 }
 
+impl Asking {
+    pub(crate) fn new(address: SocketAddr, path: &str, body_bytes: u64) -> Result<Self> {
+        let socket = TcpStream::connect(address).with_context(|| address.to_string())?;
+        socket.set_nodelay(true)?;
+        Ok(Self { socket, request: get(path), body_bytes, head: Vec::new(), left: None })
+    }
+
+    /// Asks for the body, discarding it in the kernel, and waits for its last byte.
+    pub(crate) fn ask_and_wait(&mut self, room: &mut Room) -> Result<()> {
+        self.ask()?;
+        loop {
+            match self.receive(room) {
+                Event::Response => return Ok(()),
+                Event::Partial => {}
+                Event::Failure => bail!("a failed or short response"),
+            }
+        }
+    }
+
+    fn ask(&mut self) -> Result<()> {
+        self.head.clear();
+        self.left = None;
+        match send(&self.socket, &self.request, SendFlags::NOSIGNAL) {
+            // A request is far smaller than the free room of a socket whose peer has answered.
+            Ok(n) => ensure!(n == self.request.len(), "a request was sent in part: {n} bytes"),
+            // The receive that follows meets the same and counts the failure.
+            Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(())
+    }
+
+    /// Takes what has arrived, in one call.
+    fn receive(&mut self, Room(room): &mut Room) -> Event {
+        let (flags, most) = match self.left {
+            None => (RecvFlags::empty(), FIRST_BYTES),
+            Some(left) => (RecvFlags::TRUNC, usize::try_from(left).unwrap_or(usize::MAX)),
+        };
+        let most = most.min(room.len());
+        let room = room.get_mut(..most).unwrap_or_default();
+        let n = match recv(&self.socket, &mut *room, flags) {
+            Ok((_, n @ 1..)) => n,
+            Err(Errno::AGAIN | Errno::INTR) => return Event::Partial,
+            Ok(_) | Err(_) => return Event::Failure,
+        };
+        if let Some(left) = &mut self.left {
+            *left -= n as u64;
+        } else {
+            self.head.extend_from_slice(room.get(..n).unwrap_or_default());
+            let Some(head) = parse_head(&self.head) else { return Event::Partial };
+            let came = (self.head.len() - head.len_bytes) as u64;
+            let expected = Head { status: 200, content_length: Some(self.body_bytes), ..head };
+            if head != expected || came > self.body_bytes {
+                return Event::Failure;
+            }
+            self.left = Some(self.body_bytes - came);
+        }
+        if self.left == Some(0) { Event::Response } else { Event::Partial }
+    }
+}
+
+/// Where bodies are discarded: any number of connections share one.
+#[derive(Debug)]
+pub(crate) struct Room(Vec<u8>);
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        Self(vec![0; DISCARD_BYTES])
+    }
+}
+
+/// Open connections, ready for any number of [`Client::run`]s.
+#[derive(Debug)]
+pub(crate) struct Client<'a> {
+    load: Load<'a>,
+    epoll: OwnedFd,
+    connections: Vec<Asking>,
+    room: Room,
+}
+
 impl<'a> Client<'a> {
     /// Opens the connections.
     pub(crate) fn new(load: Load<'a>) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mut client = Self {
-            load,
-            request: get(load.path),
-            epoll,
-            connections: Vec::with_capacity(load.connections),
-            buffer: vec![0; DISCARD_BYTES],
-        };
+        let mut client = Self { load, epoll, connections: Vec::new(), room: Room::new() };
         for i in 0..load.connections {
-            let socket = client.connect(i)?;
-            client.connections.push(Connection { socket, state: State::Idle });
+            client.connections.push(client.connect(i)?);
         }
         Ok(client)
     }
@@ -110,9 +168,7 @@ impl<'a> Client<'a> {
     pub(crate) fn run(&mut self, duration: Duration) -> Result<Outcome> {
         let start = Instant::now();
         let mut outcome = Outcome::default();
-        for i in 0..self.connections.len() {
-            self.ask(i)?;
-        }
+        self.connections.iter_mut().try_for_each(Asking::ask)?;
         let mut waiting = self.connections.len();
         let mut events = Vec::with_capacity(256);
         while waiting > 0 {
@@ -126,165 +182,33 @@ impl<'a> Client<'a> {
             }
             for event in &events {
                 let i = usize::try_from(event.data.u64()).context("an index came back changed")?;
-                match self.receive(i) {
+                match self.connections[i].receive(&mut self.room) {
                     Event::Partial => continue,
                     Event::Response if is_over => outcome.late += 1,
                     Event::Response => outcome.responses += 1,
                     Event::Failure => {
                         outcome.failures += 1;
-                        self.reconnect(i)?;
+                        // Closing the old socket takes it out of the epoll set.
+                        self.connections[i] = self.connect(i)?;
                     }
                 }
                 if is_over {
                     waiting -= 1;
                 } else {
-                    self.ask(i)?;
+                    self.connections[i].ask()?;
                 }
             }
         }
         Ok(outcome)
     }
 
-    fn connect(&self, i: usize) -> Result<TcpStream> {
-        let socket = TcpStream::connect(self.load.address)
-            .with_context(|| format!("connection {i} to {}", self.load.address))?;
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        epoll::add(
-            &self.epoll,
-            &socket,
-            epoll::EventData::new_u64(i as u64),
-            epoll::EventFlags::IN,
-        )?;
-        Ok(socket)
-    }
-
-    /// Closing the old socket takes it out of the epoll set.
-    fn reconnect(&mut self, i: usize) -> Result<()> {
-        let socket = self.connect(i)?;
-        if let Some(connection) = self.connections.get_mut(i) {
-            *connection = Connection { socket, state: State::Idle };
-        }
-        Ok(())
-    }
-
-    fn ask(&mut self, i: usize) -> Result<()> {
-        let Some(connection) = self.connections.get_mut(i) else { return Ok(()) };
-        connection.state = State::Head(Vec::new());
-        match send(&connection.socket, &self.request, SendFlags::NOSIGNAL) {
-            // A request is far smaller than the free room of a socket whose peer has answered.
-            Ok(n) => ensure!(n == self.request.len(), "a request was sent in part: {n} bytes"),
-            // The receive that follows meets the same and counts the failure.
-            Err(Errno::PIPE | Errno::CONNRESET) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        Ok(())
-    }
-
-    fn receive(&mut self, i: usize) -> Event {
-        let Self { connections, buffer, load, .. } = self;
-        let connection = connections.get_mut(i);
-        connection.map_or(Event::Partial, |connection| connection.receive(buffer, load.body_bytes))
-    }
-}
-
-impl Connection {
-    /// Takes what has arrived, in one call.
-    fn receive(&mut self, buffer: &mut [u8], body_bytes: u64) -> Event {
-        match &mut self.state {
-            State::Idle => Event::Failure,
-            State::Head(_) => self.first(buffer, body_bytes),
-            State::Body(left) => {
-                match discard(&self.socket, buffer, *left) {
-                    Ok(0) => return Event::Failure,
-                    Ok(n) => *left -= n,
-                    Err(Errno::AGAIN | Errno::INTR) => return Event::Partial,
-                    Err(_) => return Event::Failure,
-                }
-                if *left == 0 { self.finish() } else { Event::Partial }
-            }
-        }
-    }
-
-    fn first(&mut self, buffer: &mut [u8], body_bytes: u64) -> Event {
-        let State::Head(early) = &mut self.state else { return Event::Partial };
-        let Some(buffer) = buffer.get_mut(..FIRST_BYTES) else { return Event::Failure };
-        let received = match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
-            Ok((0, _)) => return Event::Failure,
-            Ok((n, _)) => buffer.get(..n).unwrap_or_default(),
-            Err(Errno::AGAIN | Errno::INTR) => return Event::Partial,
-            Err(_) => return Event::Failure,
-        };
-        let whole = if early.is_empty() {
-            received
-        } else {
-            early.extend_from_slice(received);
-            early
-        };
-        let Some(head) = parse_head(whole) else {
-            let whole = whole.to_vec();
-            self.state = State::Head(whole);
-            return Event::Partial;
-        };
-        let came = (whole.len() - head.len_bytes) as u64;
-        let expected = Head { status: 200, content_length: Some(body_bytes), ..head };
-        if head != expected || came > body_bytes {
-            return Event::Failure;
-        }
-        if came == body_bytes {
-            return self.finish();
-        }
-        self.state = State::Body(body_bytes - came);
-        Event::Partial
-    }
-
-    fn finish(&mut self) -> Event {
-        self.state = State::Idle;
-        Event::Response
-    }
-}
-
-/// Receives up to `left` bytes without copying them.
-fn discard(socket: &TcpStream, buffer: &mut [u8], left: u64) -> Result<u64, Errno> {
-    let max = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-    let room = buffer.get_mut(..max).unwrap_or_default();
-    let (_, n) = recv(socket, room, RecvFlags::TRUNC)?;
-    Ok(n as u64)
-}
-
-/// One blocking connection, one request after the other.
-#[derive(Debug)]
-pub(crate) struct Asking {
-    connection: Connection,
-    request: Vec<u8>,
-    body_bytes: u64,
-    buffer: Vec<u8>,
-}
-
-impl Asking {
-    pub(crate) fn new(address: SocketAddr, path: &str, body_bytes: u64) -> Result<Self> {
-        let socket = TcpStream::connect(address)?;
-        socket.set_nodelay(true)?;
-        let connection = Connection { socket, state: State::Idle };
-        let room_bytes = usize::try_from(body_bytes).unwrap_or(DISCARD_BYTES);
-        let buffer = vec![0; room_bytes.clamp(FIRST_BYTES, DISCARD_BYTES)];
-        let request = get(path);
-        Ok(Self { connection, request, body_bytes, buffer })
-    }
-
-    /// Asks for the body, discarding it in the kernel, and waits for its last byte.
-    pub(crate) fn ask_and_wait(&mut self) -> Result<()> {
-        let Self { connection, request, body_bytes, buffer } = self;
-        let sent = send(&connection.socket, request, SendFlags::NOSIGNAL)?;
-        ensure!(sent == request.len(), "a request was sent in part: {sent} bytes");
-        connection.state = State::Head(Vec::new());
-        loop {
-            match connection.receive(buffer, *body_bytes) {
-                Event::Response => return Ok(()),
-                Event::Partial => {}
-                Event::Failure => bail!("a failed or short response"),
-            }
-        }
+    fn connect(&self, i: usize) -> Result<Asking> {
+        let Load { address, path, body_bytes, .. } = self.load;
+        let asking = Asking::new(address, path, body_bytes)?;
+        asking.socket.set_nonblocking(true)?;
+        let data = epoll::EventData::new_u64(i as u64);
+        epoll::add(&self.epoll, &asking.socket, data, epoll::EventFlags::IN)?;
+        Ok(asking)
     }
 }
 

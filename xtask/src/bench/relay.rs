@@ -1,7 +1,7 @@
 //! `bench relay`: TCP proxies side by side: bulk, small round trips, new connections, idle ones.
 //!
 //! Every relay has the same target, which runs here: it discards what a connection sends
-//! (`MSG_TRUNC`, so that the relay is what is measured) or echoes it, as the first byte says.
+//! (`MSG_TRUNC`, to measure the relay and not the target) or echoes it, as the first byte says.
 //! The relay has one CPU; client and target share the other. The C loop only shows what splice
 //! can do: it knows one direction and one connection.
 //!

@@ -8,7 +8,7 @@ use clap::Args;
 use underpass_testkit::server::Server;
 
 use super::cpu::Meter;
-use super::load::{Asking, Client, Load, verify};
+use super::load::{Asking, Client, Load, Room, verify};
 use super::peers::Peer;
 use super::report::{BUSY, Better, FLOW, PRICE, Quantity, Report};
 use super::{Run, cpu, files, turns};
@@ -142,9 +142,10 @@ impl Case {
 fn large(size: Size, who: &str, server: &Server, report: &mut Report) -> Result<()> {
     let (case, len_bytes) = (Case::Large, Case::Large.len_bytes(size));
     let mut asking = Asking::new(server.address(), &format!("/{}", case.name()), len_bytes)?;
+    let mut room = Room::new();
     let meter = Meter::start(server.id())?;
     for _ in 0..size.downloads {
-        asking.ask_and_wait()?;
+        asking.ask_and_wait(&mut room)?;
     }
     let spent = meter.stop()?;
     report.moved(case.name(), who, len_bytes * u64::from(size.downloads), spent);

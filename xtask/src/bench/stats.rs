@@ -1,8 +1,8 @@
-//! What is said of several rounds: the median, and the worst with it.
+//! The median of several rounds, and quantiles of many samples.
 
 /// The middle of the values; the mean of the two middle ones if their number is even.
 ///
-/// `NaN` for none.
+/// `NaN` if there are no values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -14,7 +14,8 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The value that `share` of all values do not exceed; `share` within 0 to 1. `NaN` for none.
+/// The value that `share` of all values do not exceed; `share` within 0 to 1. `NaN` if
+/// there are no values.
 pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     #[expect(
         clippy::cast_possible_truncation,
