@@ -1,4 +1,4 @@
-//! Writes the table of media types as text, which a program searches where it lies.
+//! Writes the table of media types as text, which a program searches where it is.
 //!
 //! As the slices of slices that it comes as, the loader would write to each of its 28 pages at
 //! every start of a program that serves nothing.

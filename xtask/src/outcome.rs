@@ -57,7 +57,7 @@ pub(crate) struct Expectation {
 }
 
 impl Expectation {
-    /// Reads a list that lies in xtask's directory.
+    /// Reads a list that is in xtask's directory.
     pub(crate) fn read(list: &'static str) -> Result<Self> {
         let path = workspace::root().join("xtask").join(list);
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;

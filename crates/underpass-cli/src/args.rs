@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Carry out one order of a claim's measurement, which comes over standard input.
     #[command(hide = true)]
     MeasureClaim,
-    /// Explain what share of a program's file bytes left by reference, and why not all.
+    /// Explain what share of a program's file bytes left by reference, and why the rest did not.
     Explain(Deferred<ExplainArguments>),
     /// Stop, and become a command when continued; explain starts commands so.
     #[command(hide = true)]

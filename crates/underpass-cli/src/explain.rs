@@ -106,7 +106,7 @@ struct Session<'a> {
     wanted: &'a ExplainArguments,
     begun: Instant,
     told: Instant,
-    /// Whether somebody reads how it stands.
+    /// Whether anyone reads the result so far.
     is_read: bool,
 }
 
@@ -194,7 +194,7 @@ impl Session<'_> {
         end.unwrap_or(Duration::MAX).min(next.unwrap_or(Duration::MAX)).max(PAUSE_MIN)
     }
 
-    /// Says how it stands, if it is time.
+    /// Prints the result so far, if it is time.
     fn tell_of(&mut self, watch: &mut Watch) -> anyhow::Result<()> {
         let Some(every) = self.wanted.every.filter(|_| self.is_read) else { return Ok(()) };
         if self.told.elapsed() < every {

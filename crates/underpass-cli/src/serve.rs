@@ -17,8 +17,8 @@ use crate::server::{ServerArguments, say_ready};
 ///
 /// Files, single byte ranges of them, their index.html and listings of directories are sent in
 /// answer to GET and HEAD. Nothing outside of DIR is ever reached, not by '..' and not
-/// through a symbolic link. The server runs until SIGINT (Ctrl-C) or SIGTERM, and then lets the
-/// responses under way end.
+/// through a symbolic link. The server runs until SIGINT (Ctrl-C) or SIGTERM, and then finishes
+/// the responses under way.
 #[derive(Debug, Args)]
 #[command(after_long_help = SERVE_HELP)]
 pub(crate) struct ServeArguments {
@@ -28,8 +28,8 @@ pub(crate) struct ServeArguments {
 
     /// Where to listen: ADDRESS:PORT, a port of 127.0.0.1, or unix:PATH.
     ///
-    /// A port alone means that port of 127.0.0.1, which only this machine reaches. Port 0 takes
-    /// any free one. To serve the network, listen on 0.0.0.0 or on `[::]`.
+    /// A port alone means that port of 127.0.0.1, which only this machine can reach. Port 0 takes
+    /// any free port. To serve the network, listen on 0.0.0.0 or on `[::]`.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: Endpoint,
 
@@ -43,7 +43,7 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "FILE", default_value = "off")]
     access_log: Sink,
 
-    /// What is done about a file that changes while it is sent: none, guard, lease or copy.
+    /// What to do about a file that changes while it is sent: none, guard, lease or copy.
     ///
     /// none: nothing, for files that are only ever replaced by renaming.
     /// guard: look again before the last bytes leave, and cut the response short if it changed.

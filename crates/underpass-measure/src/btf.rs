@@ -17,7 +17,7 @@ const FUNCTION_PREFIX: &str = "bpf_";
 
 const MAGIC: u16 = 0xeb9f;
 
-/// Members of anonymous structs lie at most this deep in the kernel's types.
+/// Members of anonymous structs are at most this deep in the kernel's types.
 const NESTING_MAX: u32 = 16;
 
 /// Why type information cannot be used.

@@ -69,7 +69,7 @@ pub struct Calls {
     pub head: [u8; 8],
 }
 
-/// Where the bytes of a packet lay.
+/// Where the bytes of a packet were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum Origin {
     /// Next to the headers: copied there.
@@ -100,12 +100,12 @@ pub enum Lent {
     ZeroCopy,
 }
 
-/// Bytes of one socket that left, or were taken in, by where they lay.
+/// Bytes of one socket that left, or were taken in, by where they were.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pages {
     /// Index, in the socket's network, of the interface by which they left; 0 for bytes received.
     pub interface: u32,
-    /// Where they lay.
+    /// Where they were.
     pub origin: Origin,
     /// What the socket buffer said.
     pub lent: Lent,
@@ -139,7 +139,7 @@ pub struct Socket {
 pub struct Received {
     /// The process.
     pub process: u32,
-    /// Where they lay before.
+    /// Where they were before.
     pub pages: Pages,
 }
 

@@ -1,5 +1,5 @@
 //! The probe: programs in the kernel that note what followed processes call, and where the
-//! payload of their sockets lies when it leaves.
+//! payload of their sockets is when it leaves.
 //!
 //! It needs `CAP_BPF` and `CAP_PERFMON`, and the kernel's type information; no compiler, and
 //! nothing of tracefs. What it costs: a few hundred nanoseconds a call of a followed process, some

@@ -1,4 +1,4 @@
-//! Whose PROXY headers are believed: anyone who connects can send one, and may lie in it.
+//! Whose PROXY headers are believed: anyone who connects can send one, true or not.
 //!
 //! What decides is where a connection comes from and never its bytes. One from elsewhere is taken
 //! as it is, as HAProxy's `expect-proxy` does behind an ACL: a stranger's header is the start of

@@ -19,7 +19,7 @@ use http::header::{
 pub struct Validators {
     /// The entity-tag, quotes included, with `W/` in front if it is weak.
     pub etag: HeaderValue,
-    /// The modification date in whole seconds, if one may be told: one that could still cover
+    /// The modification date in whole seconds, if one may be sent: one that could still cover
     /// a second state of the file is not.
     pub last_modified: Option<SystemTime>,
 }

@@ -1,7 +1,7 @@
 //! Dates in the three spellings a static server needs, all in UTC.
 //!
 //! File times are any 64-bit number, while an HTTP-date has four digits for the year and starts
-//! in 1970: what lies outside has no spelling here.
+//! in 1970: what is outside has no spelling here.
 //!
 //! Source: RFC 9110 §5.6.7 (IMF-fixdate); Apache HTTP Server, mod_log_config (`%t`).
 

@@ -6,7 +6,7 @@
 //! never read.
 //!
 //! A file that was changed within the current second may change again without its timestamps
-//! showing it. Until that second is over its entity-tag is weak and no `Last-Modified` is told,
+//! showing it. Until that second is over its entity-tag is weak and no `Last-Modified` is sent,
 //! so that no client combines parts of two states.
 //!
 //! Source: RFC 9110 §8.6, §8.8.1 (strong and weak), §8.8.2.1, §8.8.2.2 (dates as strong
@@ -127,7 +127,7 @@ impl Representation {
         self.mapped.as_ref().map(|mapped| &mapped.file)
     }
 
-    /// Bytes `range` of the file, by reference and for sending only; what lies past its end is
+    /// Bytes `range` of the file, by reference and for sending only; what is past its end is
     /// left out.
     pub(crate) fn to_be_sent(&self, range: Range<u64>) -> Bytes {
         let Some(Mapped { to_be_sent, .. }) = &self.mapped else { return Bytes::new() };

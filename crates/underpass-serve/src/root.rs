@@ -1,4 +1,4 @@
-//! The served directory: opening what lies beneath it, and nothing else.
+//! The served directory: opening what is beneath it, and nothing else.
 //!
 //! The kernel confines the resolution, symbolic links included, so there is no window between
 //! a check and its use. A name is first looked at through a descriptor that opens nothing
@@ -39,7 +39,7 @@ pub enum Wait {
     Allowed,
 }
 
-/// What lies at a path.
+/// What is at a path.
 #[derive(Debug)]
 pub enum Found {
     /// A regular file, open for reading, with what fstat(2) says of the open file.
@@ -145,7 +145,7 @@ impl Root {
         Ok(Found::File(File::from(opened), stat))
     }
 
-    /// What fstat(2) says of whatever lies at `path`, without opening it. May wait.
+    /// What fstat(2) says of whatever is at `path`, without opening it. May wait.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! One reserved range of addresses in which every file mapping lies.
+//! One reserved range of addresses in which every file mapping is.
 //!
 //! The range is cut into [`CLASSES`] equal spans; a span holds slots of one size, a power of
 //! four pages. An address therefore names its slot by arithmetic, and a slot's entry names the
@@ -135,7 +135,7 @@ pub(crate) fn reserve(at: Option<usize>, len: usize) -> Result<usize, Errno> {
     if base == libc::MAP_FAILED { Err(last_errno()) } else { Ok(base.expose_provenance()) }
 }
 
-/// For the SIGBUS guard: if `address` lies in a region, makes it readable and says so.
+/// For the SIGBUS guard: if `address` is in a region, makes it readable and says so.
 pub(crate) fn patch(address: usize) -> bool {
     let Some(region) = Space::made().and_then(|space| space.region_at(address)) else {
         return false;

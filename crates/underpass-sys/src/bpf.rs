@@ -232,7 +232,7 @@ fn element(map: BorrowedFd<'_>, key: &[u8], value_or_next: u64) -> Element {
 /// What the command reads and writes through the addresses in `attributes` must be live and
 /// large enough.
 unsafe fn call<T>(command: Command, attributes: &T) -> Result<RawFd, Errno> {
-    // SAFETY: bpf(2): "size ... of the union pointed to by attr"; what lies beyond it is taken
+    // SAFETY: bpf(2): "size ... of the union pointed to by attr"; what is beyond it is taken
     // as zero. The caller vouches for what the attributes point to.
     let answer = unsafe {
         libc::syscall(

@@ -1,6 +1,6 @@
 //! Which extents of a file are shared with other files: `ioctl(2)`, `FS_IOC_FIEMAP`.
 //!
-//! Only what lies on the disk has extents: the file is written out first.
+//! Only what is on the disk has extents: the file is written out first.
 //!
 //! Source: Documentation/filesystems/fiemap.rst.
 

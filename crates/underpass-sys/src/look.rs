@@ -1,4 +1,4 @@
-//! Mapped bytes looked at where they lie, and mapped pages given back.
+//! Mapped bytes looked at where they are, and mapped pages given back.
 //!
 //! A load from a mapping may find bytes that somebody else is changing, so no slice is made:
 //! each word is one volatile load, which the compiler neither merges nor leaves out. The same
@@ -57,7 +57,7 @@ impl Iterator for Words<'_> {
     #[inline]
     fn next(&mut self) -> Option<u64> {
         self.left = self.left.checked_sub(1)?;
-        // SAFETY: ptr::read_volatile, "valid for reads", aligned: `left` words from `next` lie
+        // SAFETY: ptr::read_volatile, "valid for reads", aligned: `left` words from `next` are
         // in memory borrowed for 'a, the process's own or, by mmap(2), a readable mapping.
         let word = unsafe { ptr::read_volatile(self.next) };
         self.next = self.next.wrapping_add(1);

@@ -119,7 +119,7 @@ impl Map {
         usize::try_from(n).map_err(|_| last_errno())
     }
 
-    /// Where `range` of the window lies.
+    /// Where `range` of the window is.
     pub(crate) fn part(&self, range: Range<usize>) -> Result<(*const c_void, usize), Errno> {
         if range.start > range.end || range.end > self.len {
             return Err(Errno::INVAL);

@@ -36,7 +36,7 @@ pub enum Access {
 pub struct Region {
     file: OwnedFd,
     file_offset: u64,
-    /// Where byte `file_offset` lies; the mapping itself starts at this page's start.
+    /// Where byte `file_offset` is; the mapping itself starts at this page's start.
     address: usize,
     len: usize,
     access: Access,
@@ -107,7 +107,7 @@ impl Region {
         LIVE.load(Ordering::Relaxed)
     }
 
-    /// The region that `bytes` lies in, and the offset in its file of the first of them.
+    /// The region that `bytes` is in, and the offset in its file of the first of them.
     ///
     /// Only the address and the length are used; no byte is read. An empty slice is in no region:
     /// it may have no owner, as that of `Bytes::slice(n..n)`, and its region may be gone.
@@ -161,7 +161,7 @@ impl Region {
         self.file_offset
     }
 
-    /// Where byte [`file_offset`](Self::file_offset) lies.
+    /// Where byte [`file_offset`](Self::file_offset) is.
     pub(crate) const fn address(&self) -> usize {
         self.address
     }
@@ -203,7 +203,7 @@ impl Region {
         if n > 0 {
             let from = ptr::with_exposed_provenance::<u8>(self.address + at);
             // SAFETY: mmap(2): `n` bytes from `from` are mapped for reading while `self` lives;
-            // `into` is the caller's own memory, which never lies in the arena.
+            // `into` is the caller's own memory, which is never in the arena.
             unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), n) };
         }
         n
@@ -220,7 +220,7 @@ impl Region {
         }
         let to = ptr::with_exposed_provenance_mut::<u8>(self.address + at);
         // SAFETY: mmap(2), PROT_WRITE: `n` bytes from `to` are mapped for writing while `self`
-        // lives; ptr::copy allows `bytes` itself to lie in this or another region.
+        // lives; ptr::copy allows `bytes` itself to be in this or another region.
         unsafe { ptr::copy(bytes.as_ptr(), to, n) };
         n
     }
@@ -325,7 +325,7 @@ impl RegionSlice {
         if is_immutable { Ok(slice) } else { Err(slice.region) }
     }
 
-    /// An owner of the same bytes as `bytes`, if they lie in a region. No copy is made. What was
+    /// An owner of the same bytes as `bytes`, if they are in a region. No copy is made. What was
     /// promised when the slice behind `bytes` was made holds for this one too.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Option<Self> {

@@ -17,7 +17,7 @@ use rustix::net::RecvFlags;
 
 use crate::last_errno;
 
-/// An empty pipe of this many bytes has room for a record, however its pages lie.
+/// An empty pipe of this many bytes has room for a record, wherever its pages are.
 pub const PIPE_BYTES_MIN: usize = 64 * 1024;
 
 /// The most content a record has (RFC 8446 §5.1).
@@ -252,7 +252,7 @@ fn first_header(message: &libc::msghdr) -> *mut libc::cmsghdr {
 
 fn record_type(message: &libc::msghdr) -> Option<u8> {
     let header = first_header(message);
-    // SAFETY: cmsg(3): a header that is not null lies in the control buffer, which is aligned for
+    // SAFETY: cmsg(3): a header that is not null is in the control buffer, which is aligned for
     // it and outlives this reference.
     let cmsg = unsafe { header.as_ref() }?;
     let is_type = (cmsg.cmsg_level, cmsg.cmsg_type) == (libc::SOL_TLS, libc::TLS_GET_RECORD_TYPE);

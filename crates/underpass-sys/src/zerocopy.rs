@@ -105,7 +105,7 @@ fn first_completion(message: &libc::msghdr) -> Option<Completion> {
     // SAFETY: cmsg(3): CMSG_FIRSTHDR looks at msg_control and msg_controllen as recvmsg(2) left
     // them, and answers null if no header fits.
     let header = unsafe { libc::CMSG_FIRSTHDR(message) };
-    // SAFETY: cmsg(3): a header that is not null lies in the control buffer, which is aligned
+    // SAFETY: cmsg(3): a header that is not null is in the control buffer, which is aligned
     // for it and outlives this reference.
     let cmsg = unsafe { header.as_ref() }?;
     let is_error = matches!(

@@ -133,7 +133,7 @@ impl Drop for Disk {
     }
 }
 
-/// A directory on a real file system, for files that must be evictable or lie on a disk; a
+/// A directory on a real file system, for files that must be evictable or are on a disk; a
 /// temporary directory may be in memory.
 ///
 /// The directory that `UNDERPASS_DISK_DIR` names, otherwise the workspace's target directory.
@@ -271,7 +271,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 }
 
 /// For drop, where neither an error can be returned nor a panic is welcome.
-#[expect(clippy::print_stderr, reason = "a rig that cannot be undone must be told to somebody")]
+#[expect(clippy::print_stderr, reason = "a rig that cannot be undone must be reported")]
 fn complain(message: &str) {
     eprintln!("underpass-testkit: {message}");
 }

@@ -266,7 +266,7 @@ impl Call {
     }
 }
 
-/// strace pads short calls, so that `)` and `=` may lie several spaces apart.
+/// strace pads short calls, so that `)` and `=` may be several spaces apart.
 fn padded(rest: &str) -> Option<(&str, &str)> {
     let (call, answer) = rest.rsplit_once(" = ")?;
     Some((call.trim_end().strip_suffix(')')?, answer))

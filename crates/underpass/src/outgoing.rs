@@ -1,4 +1,4 @@
-//! One attempt to write slices to a socket, of which some lie in files.
+//! One attempt to write slices to a socket, of which some are in files.
 //!
 //! Slices are told apart by address. Ordinary ones go by sendmsg(2); a file-backed one follows
 //! by sendfile(2), or, if small, is read into the stage and goes in the same sendmsg as what
@@ -59,7 +59,7 @@ pub(crate) enum Attempt {
 pub(crate) struct ColdBytes {
     pub(crate) region: Arc<Region>,
     pub(crate) file_offset: u64,
-    /// Where they lie in memory.
+    /// Where they are in memory.
     pub(crate) addresses: Range<usize>,
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Call {
 pub(crate) enum Verdict {
     /// The sink took this many bytes, memory pieces included.
     Moved(u64),
-    /// This many were taken from the source and lie in between.
+    /// This many were taken from the source and are in between.
     Buffered(u64),
     /// A signal came first; nothing moved.
     Interrupted,

@@ -19,8 +19,8 @@ pub enum Stability {
     /// The file is looked at again (fstat(2): size, mtime, ctime) before the call that would
     /// release the last byte; if it changed, the transfer fails instead of completing.
     ///
-    /// Best effort, and the default. Bytes that already lie in a socket buffer when they change
-    /// are not noticed, nor are stores through somebody's writable mapping of a page that was
+    /// Best effort, and the default. Bytes that are already in a socket buffer when they change
+    /// are not noticed, nor are stores through a writable mapping of a page that was
     /// already dirty, since they change no timestamp.
     #[default]
     Guard,

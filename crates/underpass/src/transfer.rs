@@ -34,7 +34,7 @@ use crate::warm;
 /// # }
 /// ```
 ///
-/// "Moved" means accepted by the sink: it lies in a socket's buffer or in the page cache. It
+/// "Moved" means accepted by the sink: it is in a socket's buffer or in the page cache. It
 /// does not mean that a peer has read it.
 ///
 /// sendfile(2), splice(2) and writes to pipes raise SIGPIPE in a process that has not set it to
@@ -54,7 +54,7 @@ pub enum Step {
     /// The sink took this many bytes. 0 after a signal, and when a method was given up for
     /// another: step again.
     Moved(u64),
-    /// This many bytes were taken from the source and lie in between.
+    /// This many bytes were taken from the source and are in between.
     Buffered(u64),
     /// That side is not ready: step again when it is readable (source) or writable (sink).
     Wait(Side),

@@ -62,7 +62,7 @@ pub(crate) fn probe(file: BorrowedFd<'_>, offset: u64, len: u64) -> Warmth {
             Warmth::Cold { hot } if has_pages(file, offset, hot) == Some(true) => {
                 Warmth::Cold { hot }
             }
-            // There is a hole, and it lies between two probes.
+            // There is a hole, and it is between two probes.
             Warmth::Cold { .. } | Warmth::Hot => Warmth::Cold { hot: 0 },
         },
     }

@@ -41,7 +41,7 @@ const DISK_BYTES: u64 = 1 << 30;
 
 const INIT: &str = include_str!("init.sh");
 
-/// Writes the archive and returns where it lies.
+/// Writes the archive and returns where it is.
 pub(super) fn archive(dir: &Path, kernel: &Kernel, tests: &[TestBinary]) -> Result<PathBuf> {
     let scratch = tempfile::tempdir_in(dir)?;
     let root = scratch.path();
@@ -94,7 +94,7 @@ fn compile(source: &Path, dir: &Path) -> Result<()> {
     output(&mut cc).map(drop)
 }
 
-/// Makes an empty ext4 image and returns where it lies.
+/// Makes an empty ext4 image and returns where it is.
 pub(super) fn disk(dir: &Path) -> Result<PathBuf> {
     let image = dir.join("disk");
     fs::File::create(&image)?.set_len(DISK_BYTES)?;

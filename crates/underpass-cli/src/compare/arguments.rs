@@ -17,16 +17,16 @@ const REPEATS_MAX: u32 = 1000;
 /// Compare every way of moving a file's bytes, measured on this machine.
 ///
 /// Each method of the engine moves the same bytes in a separate process: from a file to a TCP
-/// socket, a Unix socket, a pipe and a file, and from socket to socket. The table says for each
-/// how often the processor copied every byte, which bytes crossed as references to the file's
-/// pages and by what that is known, what it cost and how fast it was, with the textbook's figures
-/// next to it; what is left of it with a receiver that has the kernel discard the bytes
-/// (MSG_TRUNC) in place of copying them; what part of the time went to software interrupts; and
-/// what it costs a program to look at the bytes itself, by read(2) or through a
-/// mapping. Figures are marked: none for measured, ~ for derived, ? for not available here.
+/// socket, a Unix socket, a pipe and a file, and from socket to socket. For each method the table
+/// shows how often the processor copied every byte, which bytes went as references to the file's
+/// pages and how that is known, what it cost and how fast it was, next to the textbook's figures.
+/// It also shows the cost with a receiver that discards the bytes in the kernel (MSG_TRUNC), the
+/// time spent in software interrupts, and what it costs a program to read the bytes itself, by
+/// read(2) or through a mapping. A figure without a mark was measured; ~ means derived, ? not
+/// available here.
 ///
-/// Without FILE, a file without a name is made for the run. Nothing is left behind, however the
-/// run ends.
+/// Without FILE, a temporary file without a name is used. Nothing is left behind, however the run
+/// ends.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct CompareArguments {
@@ -39,7 +39,7 @@ pub(crate) struct CompareArguments {
           default_values_t = Method::ALL.iter().copied(), hide_default_value = true)]
     pub(crate) methods: Vec<Method>,
 
-    /// Ends to move bytes between, separated by commas [default: all].
+    /// Pairs of ends to move bytes between, separated by commas [default: all].
     #[arg(long, value_name = "PAIRS", value_delimiter = ',', value_parser = ends(),
           default_values = ends_names(), hide_default_value = true)]
     pub(crate) pairs: Vec<Ends>,
@@ -62,18 +62,18 @@ pub(crate) struct CompareArguments {
     #[arg(long, value_name = "N", default_value = "5", value_parser = repeats)]
     pub(crate) repeats: u32,
 
-    /// Measure with nothing of the file in the page cache, too.
+    /// Also measure with the file not in the page cache.
     #[arg(long)]
     pub(crate) cold: bool,
 
-    /// Go through what textbooks say, too, sentence by sentence: does it hold here?
+    /// Also check what textbooks say, sentence by sentence: is it true on this machine?
     ///
-    /// Takes some 20 s more. What needs a control group, or devices with and without
-    /// scatter-gather, needs root.
+    /// Takes about 20 s more. Some checks need root: those with a control group, or with network
+    /// devices with and without scatter-gather.
     #[arg(long)]
     pub(crate) claims: bool,
 
-    /// Watch as if no more than this tier were permitted: A (pages) or C (counters of calls).
+    /// Use no more than this tier: A (pages, by BPF) or C (counters of calls).
     #[arg(long, value_name = "TIER", default_value = "A", value_parser = tier)]
     pub(crate) tier: Tier,
 
@@ -81,7 +81,7 @@ pub(crate) struct CompareArguments {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Write a page with tables, plots and the path of a byte, for a browser, in place of text.
+    /// Instead of text, write an HTML page with tables, plots and the path of a byte.
     #[cfg(feature = "html")]
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     pub(crate) html: Option<PathBuf>,
@@ -112,18 +112,18 @@ Examples:
   underpass compare
       Every method between every pair of ends, on a file made for the run.
   underpass compare big.iso --pairs file-tcp --cold
-      That file over TCP, from the page cache and from the disk.
+      Sends that file over TCP, from the page cache and from the disk.
   underpass compare --over veth,veth-no-sg --methods copy,sendfile
-      What a device without scatter-gather does to sendfile.
+      Shows what a device without scatter-gather does to sendfile.
   underpass compare --cold --claims --html here.html
       Everything, as a page with plots.
   underpass compare --json > here.json
       For scripts: every figure with how it is known.
 
 What it needs:
-  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Without them, or where BPF is locked,
-  copies are only known where the calls themselves say so (tier C). The table says which tier it was
-  and what is not known.
+  Tier A sees pages and needs root, or CAP_BPF and CAP_PERFMON. Without them, or if BPF is locked,
+  tier C knows of copies only where the calls themselves imply them. The table says which tier was
+  used and what is not known.
   '--over veth' needs root, and the packages iproute2 and ethtool.";
 
 impl CompareArguments {
@@ -184,7 +184,7 @@ fn size(text: &str) -> Result<u64, String> {
     let bytes = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
     let is_file_size = |bytes: &u64| *bytes > 0 && i64::try_from(*bytes).is_ok();
     bytes.filter(is_file_size).ok_or_else(|| {
-        "give a number of bytes, or one with KiB, MiB or GiB behind it, 1 at least".to_owned()
+        "give a number of bytes, at least 1, such as 4096, 64KiB, 1MiB or 2GiB".to_owned()
     })
 }
 
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(size("64KiB"), Ok(65_536));
         assert_eq!(size("3M"), Ok(3_145_728));
         for text in ["", "0", "-1", "1.5MiB", "MiB", "1TB", "9999999999GiB", "12 KiB"] {
-            assert!(size(text).unwrap_err().contains("KiB, MiB or GiB"), "{text}");
+            assert!(size(text).unwrap_err().contains("64KiB, 1MiB or 2GiB"), "{text}");
         }
     }
 

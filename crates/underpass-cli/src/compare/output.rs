@@ -27,7 +27,7 @@ pub(super) struct Findings {
     pub(super) claims: Option<Vec<Claim>>,
 }
 
-/// How they are told.
+/// How they are printed.
 #[derive(Debug)]
 pub(super) enum Form {
     Text,

@@ -9,15 +9,15 @@ use underpass_measure::probe::Tier;
 /// A week: longer than any watch, and short enough for every clock.
 const SECONDS_MAX: f64 = 604_800.0;
 
-/// Explain what share of a program's file bytes left by reference, and why not all.
+/// Explain what share of a program's file bytes left by reference, and why the rest did not.
 ///
-/// Watches a running process with its children, or runs a command, and says what share of the
-/// bytes that went from files to TCP sockets left by reference and what share the processor
-/// copied, for each file and each peer; and why the rest was copied, with the evidence and what
-/// to change. The watched program is neither stopped nor changed.
+/// Watches a running process and its children, or runs a command. For the bytes that went from
+/// files to TCP sockets, it reports which share left by reference and which share the processor
+/// copied, for each file and each peer. It also says why bytes were copied, on what evidence, and
+/// what to change. The watched program is neither stopped nor changed.
 ///
-/// An attached watch ends with Ctrl-C, after --for SECONDS, or with the process; that of a
-/// command ends with the command.
+/// Watching a process ends with Ctrl-C, after --for SECONDS, or when the process ends. Watching a
+/// command ends when the command does.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP, override_usage = USAGE)]
 pub(crate) struct ExplainArguments {
@@ -37,19 +37,19 @@ pub(crate) struct ExplainArguments {
     #[arg(long, value_name = "PERCENT", value_parser = percentage)]
     pub(crate) min_by_reference: Option<f64>,
 
-    /// Watch as if no more than this tier were permitted: A (pages) or C (counters of calls).
+    /// Use no more than this tier: A (pages, by BPF) or C (counters of calls).
     #[arg(long, value_name = "TIER", default_value = "A", value_parser = tier)]
     pub(crate) tier: Tier,
 
-    /// The most that watching may take of a processor's time; 100 to look at everything.
+    /// The most of a processor's time that watching may take; 100 to see everything.
     ///
-    /// Looking costs the watched program some hundred nanoseconds a system call and about a
-    /// microsecond a packet. Where that would come to more than this, the watch looks only part of
-    /// the time, and says what part: shares are then those of a sample. For tier A.
+    /// Watching costs the watched program some hundred nanoseconds a system call and about a
+    /// microsecond a packet. If that would be more than this, explain watches only part of the time
+    /// and says which part; the shares are then those of a sample. For tier A.
     #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = budget)]
     pub(crate) budget: f64,
 
-    /// Print JSON, an object a line; the command's standard output then goes to standard error.
+    /// Print JSON, one object a line; the command's standard output then goes to standard error.
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -67,14 +67,14 @@ Examples:
   underpass explain $(cat /run/nginx.pid)
       Watch nginx and its workers until Ctrl-C, then report.
   underpass explain 1234 --every 2 --for 60
-      A line every two seconds for a minute, then the report.
+      Print a line every two seconds for a minute, then the report.
   underpass explain --min-by-reference 95 -- ./load-test.sh
-      A check: exit code 1 unless 95 % of the file bytes left by reference.
+      Check: the exit code is 1 unless 95 % of the file bytes left by reference.
 
 What it needs:
-  To see pages: root, or CAP_BPF and CAP_PERFMON (tier A). Without them, or where BPF is locked,
-  your own processes can be watched by their counters alone (tier C), which say nothing of copies,
-  and --min-by-reference then always fails.";
+  Tier A sees pages and needs root, or CAP_BPF and CAP_PERFMON. Without them, or if BPF is locked,
+  tier C can watch only your own processes, by their counters. These say nothing about copies, so
+  --min-by-reference then always fails.";
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: Option<f64> = text.parse().ok();
@@ -84,7 +84,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "give seconds from 0.1 to 604800, such as 2 or 0.5".into())
 }
 
-/// The most that is wanted, for `explain` and `compare`.
+/// The tier that may be used at most, for `explain` and `compare`.
 pub(crate) fn tier(text: &str) -> Result<Tier, String> {
     match text {
         "A" | "a" => Ok(Tier::A),

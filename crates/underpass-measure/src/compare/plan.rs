@@ -79,7 +79,7 @@ fn run_bytes(file_bytes: u64, transfer_bytes: u64) -> u64 {
 }
 
 impl Pair {
-    /// Whether a network lies between its ends.
+    /// Whether a network is between its ends.
     pub(super) const fn has_network(self) -> bool {
         matches!(self, Self::FileToTcp | Self::SocketToSocket)
     }

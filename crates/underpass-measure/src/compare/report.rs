@@ -120,7 +120,7 @@ pub enum Link {
 pub struct Row {
     /// The ends.
     pub pair: Pair,
-    /// What lies between them; `None` where no network does.
+    /// What is between them; `None` where there is no network.
     pub link: Option<Link>,
     /// The state of the page cache.
     pub cache: Cache,
@@ -245,7 +245,7 @@ pub struct Textbook {
 pub struct Absent {
     /// The ends.
     pub pair: Pair,
-    /// What lies between them.
+    /// What is between them.
     pub link: Option<Link>,
     /// The method.
     #[serde(serialize_with = "name_of_method")]

@@ -20,9 +20,9 @@ pub(super) struct Seen {
     pub(super) taken_bytes: u64,
     /// Bytes that it gave to the sink from its memory.
     pub(super) given_bytes: u64,
-    /// Where the payload lay when it left.
+    /// Where the payload was when it left.
     pub(super) sent: Vec<Pages>,
-    /// Where the payload lay when the receiver copied it.
+    /// Where the payload was when the receiver copied it.
     pub(super) received: Vec<Pages>,
     /// Faults that the sender took in user mode.
     pub(super) user_faults: u64,
@@ -81,7 +81,7 @@ impl Seen {
     }
 }
 
-/// Whether a call joins one of the ends, or the pipe that lies between them, to anything.
+/// Whether a call joins one of the ends, or the pipe that is between them, to anything.
 fn touches(calls: &Calls, ends: [u64; 2]) -> bool {
     let mut files = [calls.source, calls.target].into_iter().flatten();
     files.any(|file| ends.contains(&file.inode) && file.kind != FileKind::Other)
@@ -95,7 +95,7 @@ fn total(pages: &[Pages]) -> u64 {
 ///
 /// Pages of a file or of a process are never copies: the kernel copies into its own pages.
 /// (A Unix socket does not mark them as lent.) `passes_kernel_pages` says that the sender's own
-/// input lay in pages of the kernel, as a socket's may: then a lent one is that input, and
+/// input was in pages of the kernel, as a socket's may be: then a lent one is that input, and
 /// otherwise a copy next to lent pages.
 pub(super) fn is_reference(pages: &Pages, passes_kernel_pages: bool) -> bool {
     match (pages.origin, pages.lent) {

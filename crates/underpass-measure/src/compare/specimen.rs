@@ -1,6 +1,6 @@
 //! The file whose bytes are moved: the user's, or one without a name that is made for the run.
 //!
-//! A file in memory has no disk to be cold on, so the one that is made lies on a disk where
+//! A file in memory has no disk to be cold on, so the one that is made is on a disk where
 //! there is one. It has no name: when the process ends, however it does, it is gone.
 //!
 //! Source: open(2), `O_TMPFILE`; statfs(2).

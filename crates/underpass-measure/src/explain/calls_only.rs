@@ -18,7 +18,7 @@ const ZERO_COPY_PAYS_FROM_BYTES: u64 = 10 * 1024;
 const WITHOUT_SHARED_EXTENTS: [&str; 9] =
     ["ext2", "ext3", "ext4", "tmpfs", "f2fs", "vfat", "exfat", "squashfs", "ramfs"];
 
-/// What is not known is told from here on.
+/// From here on this says what is not known.
 const WORTH_TELLING_BYTES: u64 = 64 * 1024;
 
 /// The findings.

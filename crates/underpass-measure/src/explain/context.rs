@@ -58,7 +58,7 @@ pub struct Program {
     /// The name of its executable, such as `nginx`.
     pub name: String,
     /// Its mappings of files that are not part of the program: constants of an executable or a
-    /// library also lie in a file, and are not its payload.
+    /// library are also in a file, and are not its payload.
     pub mappings: Vec<Mapping>,
     /// A library that encrypts in user space, such as `libssl.so.3`, if one is loaded.
     pub tls_library: Option<String>,
@@ -97,7 +97,7 @@ pub struct Context {
     pub programs: BTreeMap<u32, Program>,
     /// The interfaces.
     pub interfaces: BTreeMap<InterfaceKey, Interface>,
-    /// Where files lie.
+    /// Where files are.
     pub paths: BTreeMap<FileKey, PathBuf>,
     /// Types of mounted file systems, by device.
     pub file_systems: BTreeMap<(u32, u32), String>,

@@ -189,7 +189,7 @@ impl Group<'_> {
             None => ("", format!("ethtool -K {name} sg on, if ethtool -k {name} says it is off")),
         };
         let evidence = format!(
-            "{}: {} returned {} bytes as passed, and {} lay next to the headers when they left by \
+            "{}: {} returned {} bytes as passed, and {} were next to the headers when they left by \
              {name}{says}",
             self.program,
             passed.names(),

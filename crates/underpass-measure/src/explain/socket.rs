@@ -85,7 +85,7 @@ impl Source {
     }
 }
 
-/// What left a socket, by where it lay.
+/// What left a socket, by where it was.
 #[derive(Debug, Default)]
 struct Lay {
     shared: BTreeMap<FileKey, u64>,
@@ -216,7 +216,7 @@ fn lent_pages(lay: &Lay, given: &mut [Giving], book: &mut Book<'_>) {
     }
 }
 
-/// What was passed and yet lies in pages of the kernel or next to the headers.
+/// What was passed and yet is in pages of the kernel or next to the headers.
 fn passed_and_copied(
     lay: &mut Lay,
     given: &[Giving],

@@ -24,7 +24,7 @@ enum Argument {
     Returned,
 }
 
-/// Where the bytes lie that a call gives to its target.
+/// Where the bytes are that a call gives to its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Buffer {
     None,

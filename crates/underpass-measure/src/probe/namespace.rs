@@ -2,7 +2,7 @@
 //! its namespace.
 //!
 //! Each task has a number in its namespace and in every one above it. Which of them is ours is told
-//! by how deep our namespace lies, and that is asked once, of the kernel: from within, nothing else
+//! by how deep our namespace is, and that is asked once, of the kernel: from within, nothing else
 //! tells it.
 //!
 //! Source: pid_namespaces(7); linux/bpf.h (`bpf_get_ns_current_pid_tgid`, Linux 5.7);
@@ -38,7 +38,7 @@ const LEVEL_MAX: u64 = 32;
 pub(crate) struct Namespace {
     /// Its inode, as the kernel keeps it.
     inode: i32,
-    /// How many namespaces it lies below the first.
+    /// How many namespaces it is below the first.
     level: i16,
 }
 

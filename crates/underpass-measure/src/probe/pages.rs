@@ -80,7 +80,7 @@ impl Program<'_> {
         self.asm.here(done);
     }
 
-    /// `dst` = the shared part of the socket buffer at `skb`: what lies behind its linear part.
+    /// `dst` = the shared part of the socket buffer at `skb`: what is behind its linear part.
     pub(crate) fn shared_part(&mut self, dst: Reg, skb: Reg, if_null: Label) {
         self.follow(dst, skb, self.offsets.skb_head, if_null);
         self.read_number(Width::Four, R1, skb, self.offsets.skb_end);

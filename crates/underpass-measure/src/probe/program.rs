@@ -1,7 +1,7 @@
 //! What the probe's programs are made of: reads of kernel memory, look-ups, counting.
 //!
 //! A program is written for one kernel, with its offsets, and for one set of maps. Its frame is
-//! 512 bytes; each program says where in it its values lie, as negative offsets from R10. The
+//! 512 bytes; each program says where in it its values are, as negative offsets from R10. The
 //! first bytes below R10 are for the pieces in this file.
 //!
 //! Source: linux/bpf.h (helpers); `Documentation/bpf/verifier.rst`.

@@ -1,4 +1,4 @@
-//! What is copied out of socket buffers to a followed process, and where it lay.
+//! What is copied out of socket buffers to a followed process, and where it was.
 //!
 //! The tracepoint tells how much of a buffer was taken and not from where in it: a buffer with
 //! several fragments is named after its first. A receiver that discards (`MSG_TRUNC`) copies

@@ -1,4 +1,4 @@
-//! Every packet of a watched socket as it reaches its first device: where its payload lies.
+//! Every packet of a watched socket as it reaches its first device: where its payload is.
 //!
 //! By socket and not by process: a good part of the packets leaves in the context of the process
 //! that receives an acknowledgement. The sequence number tells what left before: such bytes are
@@ -15,7 +15,7 @@ use super::layout::{page, socket, toll};
 use super::program::{PROCESS, Program};
 use super::sockets::{self, INODE, SOCKET};
 
-/// `MAX_SKB_FRAGS` as kernels are usually configured; what lies in further ones is lost, and
+/// `MAX_SKB_FRAGS` as kernels are usually configured; what is in further ones is lost, and
 /// counted as such.
 const FRAGMENTS_MAX: i16 = 17;
 
@@ -28,7 +28,7 @@ const DEVICE: i16 = KEY - 8;
 const PAYLOAD: i16 = DEVICE - 8;
 const LINEAR: i16 = PAYLOAD - 8;
 const TCP: i16 = LINEAR - 16;
-/// Payload that was counted before and still lies ahead.
+/// Payload that was counted before and is still ahead.
 const SKIP: i16 = TCP - 8;
 const AMOUNT: i16 = SKIP - 8;
 /// Bytes of a fragment that are new.
@@ -112,7 +112,7 @@ impl Program<'_> {
     }
 
     /// Compares the sequence number with the highest so far, kept at R7. One of an earlier look
-    /// may lie so far back that it seems to lie ahead.
+    /// may be so far back that it seems to be ahead.
     fn tell_old_from_new(&mut self) {
         let [is_next, has_next, old, partly, done] = [(); 5].map(|()| self.asm.label());
         self.store_nothing(SKIP);
@@ -246,4 +246,4 @@ impl Program<'_> {
 }
 
 const _: () = assert!(LOOK >= -512, "the frame has 512 bytes");
-const _: () = assert!(PROCESS > SOCKET, "what learning a socket needs lies above");
+const _: () = assert!(PROCESS > SOCKET, "what learning a socket needs is above");

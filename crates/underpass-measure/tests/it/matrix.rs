@@ -142,7 +142,7 @@ pub(crate) fn page_cache(file: FileId) -> Origin {
     Origin::PageCache { major: file.major, minor: file.minor, inode: file.inode }
 }
 
-/// Where the bytes of a file must lie when they leave.
+/// Where the bytes of a file must be when they leave.
 fn leaves_from(way: Sending, medium: Medium, file: FileId) -> (Origin, Lent) {
     if medium == Medium::VethWithoutScatterGather {
         return (Origin::Linear, Lent::No);
@@ -157,7 +157,7 @@ fn leaves_from(way: Sending, medium: Medium, file: FileId) -> (Origin, Lent) {
     }
 }
 
-/// Where they must lie when the receiver copies them, over a link with scatter-gather: what a
+/// Where they must be when the receiver copies them, over a link with scatter-gather: what a
 /// process lent was copied on the way in, because a receiver may keep it for ever.
 fn arrives_at(way: Sending, file: FileId) -> Origin {
     match way {

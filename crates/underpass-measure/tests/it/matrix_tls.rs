@@ -1,6 +1,6 @@
 //! Kernel TLS: whatever the way, the kernel encrypts into its own pages, and the file's stay.
 //!
-//! sendfile(2) returns the same number over such a socket as over any other; where the bytes lay
+//! sendfile(2) returns the same number over such a socket as over any other; where the bytes were
 //! when they left is what tells.
 //!
 //! Source: Documentation/networking/tls.rst; RFC 8446 section 5.2 (what a record adds).

@@ -75,7 +75,7 @@ fn a_download_whose_file_is_truncated_midway_ends_and_nothing_follows_it() {
     }
     assert!(rest.len() < 4 * LARGE_BYTES - 1_000, "{} bytes came", rest.len());
     let next = rest.windows(8).any(|window| window == b"HTTP/1.1");
-    assert!(!next, "the second response lies inside the first");
+    assert!(!next, "the second response is inside the first");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn a_large_file_leaves_by_sendfile_and_a_small_one_in_one_call_with_its_head() {
         };
         (of(LARGE), of(SMALL))
     };
-    // Between two requests that lie 100 ms apart, as they may under strace, it looks again.
+    // Between two requests that are 100 ms apart, as they may under strace, it looks again.
     let mut attempts = (0..5).map(|_| traced());
     let (large, small) = attempts.find(|(_, small)| looks(small) <= 2).expect("one is quick");
     assert_eq!(strace::bytes(&large, "sendfile"), 2 * LARGE_BYTES);

@@ -1,6 +1,6 @@
 //! ioctl_ficlonerange(2): the sink's range shares the source's extents, all of it or nothing.
 //!
-//! No byte is moved, so one call does the whole range whatever its length. Offsets must lie on
+//! No byte is moved, so one call does the whole range whatever its length. Offsets must be on
 //! block boundaries, and so must the end, unless it is the end of the source.
 //!
 //! Source: ioctl_ficlonerange(2); btrfs since 2.6.29, xfs since 4.9 with reflink=1.

@@ -28,7 +28,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Where up to `max` bytes at `at` lie in `window`, which is moved there if need be.
+    /// Where up to `max` bytes at `at` are in `window`, which is moved there if need be.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a user may get wrong: each is told in one line with the object and what to do, and makes
+//! What a user may get wrong: each gets one line that names the object and what to do, and makes
 //! nothing.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! What became of bytes that left through a socket, from where they lay: in the packets that
+//! What became of bytes that left through a socket, from where they were: in the packets that
 //! left, and where the receiver copied them from.
 //!
 //! A lent page is not yet a byte saved: loopback and veth copy what `MSG_ZEROCOPY` lent before a

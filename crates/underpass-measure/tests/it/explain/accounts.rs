@@ -215,7 +215,7 @@ fn any_pages() -> impl Strategy<Value = Pages> {
 
 proptest! {
     /// Whatever was seen, every byte that left is in the report exactly once, in the total, the
-    /// peers and the processes; and no more is by reference than lay in pages of files.
+    /// peers and the processes; and no more is by reference than were in pages of files.
     #[test]
     fn every_byte_that_left_is_accounted_once(
         rows in prop::collection::vec(any_calls(), 0..8),
