@@ -135,8 +135,8 @@ impl Report {
     }
 
     /// Prints one case: a row for each competitor, in the order of the first round; of each
-    /// quantity its median, the worst in brackets, and the ratio to the first competitor. If an earlier `underpass` took part, a
-    /// last row has the ratio of the new one to it.
+    /// quantity its median, the worst in brackets, and the ratio to the first competitor. If an
+    /// earlier `underpass` took part, a last row has the ratio of the new one to it.
     pub(crate) fn table(&mut self, case: &str, title: &str, columns: &[Quantity]) {
         let rows = self.rows.iter().filter(|(of, _)| of == case);
         let whos: Vec<&str> = rows.map(|(_, who)| who.as_str()).collect();

@@ -1,7 +1,7 @@
 //! The tokio driver: steps inside `try_io`, files on the blocking pool, cold pages fetched first.
 //!
-//! Why calls are made inside `try_io` is explained in `readiness.rs`. For the same reason the side that
-//! blocked is asked again, inside its own `try_io`, where it is not the side the call was made
+//! Why calls are made inside `try_io` is explained in `readiness.rs`. For the same reason the side
+//! that blocked is asked again, inside its own `try_io`, where it is not the side the call was made
 //! under.
 
 use std::future::poll_fn;
