@@ -58,7 +58,7 @@ pub(crate) fn run(wanted: EchoArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let workers = wanted.server.workers();
-    let ServerArguments { grace, max_connections, metrics, config, .. } = wanted.server;
+    let ServerArguments { grace, max_connections, metrics, config, no_sandbox, .. } = wanted.server;
     let options = EchoOptions {
         listen: wanted.listen,
         workers,
@@ -72,5 +72,6 @@ pub(crate) fn run(wanted: EchoArguments) -> anyhow::Result<()> {
     let echo = Echo::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
     let doing = format!("echoing at {}", list(echo.endpoints()));
     say_ready(&doing, workers, echo.metrics_address());
+    let echo = if no_sandbox { echo } else { echo.confined(config.as_deref()) };
     Ok(echo.on_reload(reader("echo", config)).run()?)
 }

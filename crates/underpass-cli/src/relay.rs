@@ -126,7 +126,7 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let workers = wanted.server.workers();
-    let ServerArguments { grace, max_connections, metrics, config, .. } = wanted.server;
+    let ServerArguments { grace, max_connections, metrics, config, no_sandbox, .. } = wanted.server;
     let targets = match wanted.targets_file {
         Some(path) => Targets::File(path),
         None => Targets::Fixed(wanted.targets),
@@ -167,6 +167,7 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
     }
     let doing = format!("relaying {} to {}", list(relay.endpoints()), targets.join(", "));
     say_ready(&doing, workers, relay.metrics_address());
+    let relay = if no_sandbox { relay } else { relay.confined(config.as_deref()) };
     Ok(relay.on_reload(reader("relay", config)).run()?)
 }
 

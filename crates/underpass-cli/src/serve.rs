@@ -90,7 +90,7 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let workers = wanted.server.workers();
-    let ServerArguments { grace, max_connections, metrics, config, .. } = wanted.server;
+    let ServerArguments { grace, max_connections, metrics, config, no_sandbox, .. } = wanted.server;
     let directory = std::path::absolute(&wanted.directory).context("cannot name the directory")?;
     let server = Server::bind(Options {
         root: wanted.directory,
@@ -110,6 +110,7 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     let where_at = where_at.collect::<Vec<_>>().join(", ");
     let doing = format!("serving {} at {where_at}", directory.display());
     say_ready(&doing, workers, server.metrics_address());
+    let server = if no_sandbox { server } else { server.confined(config.as_deref()) };
     Ok(server.on_reload(reader("serve", config)).run()?)
 }
 

@@ -46,6 +46,13 @@ pub(crate) struct ServerArguments {
     /// Check the flags and the file of settings, and end.
     #[arg(long)]
     check_config: bool,
+
+    /// Do not confine the server to its own files.
+    ///
+    /// Once it runs, Landlock lets it open only what it serves, its log, and the files that
+    /// SIGHUP makes it read again.
+    #[arg(long)]
+    pub(crate) no_sandbox: bool,
 }
 
 impl ServerArguments {

@@ -19,6 +19,7 @@ use crate::listener::{self, Bound, Listener};
 use crate::log::{Lines, Log, OpenLog, Sink};
 use crate::metrics;
 use crate::notify;
+use crate::sandbox::Sandbox;
 use crate::service::{Program, Service};
 use crate::signals::{Signals, reload_on, stop_on};
 use crate::worker::{self, Start};
@@ -55,6 +56,8 @@ pub struct Daemon {
     log: OpenLog,
     signals: Signals,
     reload: Option<Reload>,
+    sandbox: Option<Sandbox>,
+    log_sink: Sink,
 }
 
 /// What else a reload does.
@@ -132,9 +135,12 @@ impl Daemon {
             grace: grace.map(|grace| grace.min(FOREVER)),
             connections_max: at_most(connections_max, connections_allowed),
             metrics: metrics.transpose()?,
-            log: OpenLog::open(&log).map_err(|source| BindError::Log { log, source })?,
+            log: OpenLog::open(&log)
+                .map_err(|source| BindError::Log { log: log.clone(), source })?,
             signals,
             reload: None,
+            sandbox: None,
+            log_sink: log,
         })
     }
 
@@ -142,6 +148,20 @@ impl Daemon {
     #[must_use]
     pub fn on_reload(mut self, reload: impl Fn() + Send + Sync + 'static) -> Self {
         self.reload = Some(Reload(Box::new(reload)));
+        self
+    }
+
+    /// Confines the process, once it runs, to what the sandbox leaves open and what the daemon
+    /// needs itself.
+    #[must_use]
+    pub fn confined(mut self, mut sandbox: Sandbox) -> Self {
+        if let Sink::File(path) = &self.log_sink {
+            sandbox = sandbox.log(path);
+        }
+        if let Some(path) = &self.path {
+            sandbox = sandbox.remove(path.as_ref());
+        }
+        self.sandbox = Some(sandbox);
         self
     }
 
@@ -169,6 +189,9 @@ impl Daemon {
         M: FnOnce(Lines) -> S + Send + 'static,
     {
         let Signals { runtime, stop: stop_signals, reload: reload_signals } = self.signals;
+        if let Some(sandbox) = self.sandbox {
+            sandbox.enter();
+        }
         let report = |error| tracing::error!("the log ends here: {error}");
         let log = self.log.start(report).map_err(RunError::Start)?;
         let admission = Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS)));

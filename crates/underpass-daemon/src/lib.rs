@@ -1,4 +1,5 @@
-//! The house of every server: workers, listening sockets, signals, limits, drain, log, metrics.
+//! The house of every server: workers, listening sockets, signals, limits, drain, log,
+//! metrics, settings, confinement.
 //!
 //! A program makes a [`Daemon`] of its [`Settings`] and runs it with a [`Service`] for each
 //! worker. Nothing here knows a protocol.
@@ -14,10 +15,12 @@ mod listener;
 pub mod log;
 pub mod metrics;
 mod notify;
+mod sandbox;
 mod service;
 mod signals;
 mod worker;
 
 pub use daemon::{BindError, Daemon, FOREVER, RunError, Settings};
 pub use listener::Accepted;
+pub use sandbox::Sandbox;
 pub use service::{Admitted, Program, Service};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +72,12 @@ impl Echo {
     #[must_use]
     pub fn on_reload(self, reload: impl Fn() + Send + Sync + 'static) -> Self {
         Self { relay: self.relay.on_reload(reload), ..self }
+    }
+
+    /// Confines the process, once it runs, to writing the log; `config` can be read, too.
+    #[must_use]
+    pub fn confined(self, config: Option<&Path>) -> Self {
+        Self { relay: self.relay.confined(config), ..self }
     }
 
     /// Echoes until SIGTERM or SIGINT, then lets connections end, for the grace at most.

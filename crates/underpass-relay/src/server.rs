@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use underpass::Pipe;
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
 use underpass_daemon::log::Sink;
-use underpass_daemon::{self as daemon, Daemon, FOREVER, Program};
+use underpass_daemon::{self as daemon, Daemon, FOREVER, Program, Sandbox};
 
 use crate::echo_server::EchoOptions;
 use crate::end::Ends;
@@ -189,6 +189,18 @@ impl Relay {
     #[must_use]
     pub fn on_reload(self, reload: impl Fn() + Send + Sync + 'static) -> Self {
         Self { daemon: self.daemon.on_reload(reload), ..self }
+    }
+
+    /// Confines the process, once it runs, to reading the file of targets and writing the log;
+    /// `config` can be read, too.
+    #[must_use]
+    pub fn confined(self, config: Option<&Path>) -> Self {
+        let mut sandbox = config.into_iter().fold(Sandbox::new(), Sandbox::read_replaced);
+        if let Targets::File(path) = &self.from {
+            // Names in it are looked up again.
+            sandbox = sandbox.read_replaced(path).read("/etc").read("/run/systemd/resolve");
+        }
+        Self { daemon: self.daemon.confined(sandbox), ..self }
     }
 
     /// Relays until SIGTERM or SIGINT, then lets connections end, for the grace at most; a second

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use underpass::Stability;
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
 use underpass_daemon::log::Lines;
-use underpass_daemon::{self as daemon, Daemon, Program, RunError};
+use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox};
 
 use crate::access_log::{AccessLog, Sink};
 use crate::connection::Shared;
@@ -53,6 +53,7 @@ pub struct Options {
 pub struct Server {
     daemon: Daemon,
     services: Vec<Service>,
+    root: PathBuf,
 }
 
 /// Why there is no server.
@@ -85,7 +86,8 @@ impl Server {
         let services = (0..workers.get()).map(service).collect::<Result<_, _>>()?;
         let log = options.access_log;
         let settings = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
-        Ok(Self { daemon: Daemon::bind(settings, connections_allowed(workers.get()))?, services })
+        let daemon = Daemon::bind(settings, connections_allowed(workers.get()))?;
+        Ok(Self { daemon, services, root: options.root })
     }
 
     /// Where it listens, ports resolved.
@@ -104,6 +106,18 @@ impl Server {
     #[must_use]
     pub fn on_reload(self, reload: impl Fn() + Send + Sync + 'static) -> Self {
         Self { daemon: self.daemon.on_reload(reload), ..self }
+    }
+
+    /// Confines the process, once it runs, to reading the directory and writing the log; `config`
+    /// can be read, too.
+    #[must_use]
+    pub fn confined(self, config: Option<&Path>) -> Self {
+        // The engine asks for the limit on mappings, and gives pages that it only wants read to
+        // /dev/null.
+        let sandbox = Sandbox::new().read(&self.root);
+        let sandbox = sandbox.read("/proc/sys/vm/max_map_count").write("/dev/null");
+        let sandbox = config.into_iter().fold(sandbox, Sandbox::read_replaced);
+        Self { daemon: self.daemon.confined(sandbox), ..self }
     }
 
     /// Serves until SIGTERM or SIGINT, then lets requests under way end, for the grace at most; a

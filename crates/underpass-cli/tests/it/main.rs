@@ -10,6 +10,7 @@ mod explain;
 mod hidden;
 mod relay;
 mod running;
+mod sandbox;
 mod serve;
 mod service_manager;
 mod signals;

@@ -3,13 +3,17 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
-use underpass_testkit::wait;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use underpass_testkit::skip::Capability::Program;
+use underpass_testkit::{require, wait};
 
 use crate::command::underpass;
 use crate::running::{Running, program};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server on a free port that it chooses.
 fn start(arguments: &[&str]) -> Running {
@@ -150,4 +154,63 @@ fn a_response_under_way_is_ended_after_the_signal_and_nobody_else_is_let_in() {
     let read = std::io::copy(&mut reader.take(LEN_BYTES), &mut content).unwrap();
     assert_eq!(read, LEN_BYTES);
     assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()));
+}
+
+#[test]
+fn metrics_are_scraped_by_curl() {
+    require!(Program("curl"));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a"), "four").unwrap();
+    let mut server = start(&[utf8(dir.path()), "--metrics", "127.0.0.1:0"]);
+    let line = server.next_line();
+    let url = line.strip_prefix("metrics at ").unwrap().trim_end();
+    let sent = get(&server, "/a").len() + get(&server, "/none").len();
+    let idle = TcpStream::connect(server.address()).unwrap();
+    let scrape = || {
+        let output = Command::new("curl").args(["--silent", "--show-error", url]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // The idle connection is accepted in its own time, and others are counted once they are closed.
+    let is_settled = |text: &String| text.contains("_open 1\n") && text.contains("_parked 1\n");
+    let text = wait::until(PATIENCE, || Some(scrape()).filter(is_settled)).expect("it settles");
+    for line in [
+        "underpass_serve_requests_total{status=\"2xx\"} 1",
+        "underpass_serve_requests_total{status=\"3xx\"} 0",
+        "underpass_serve_requests_total{status=\"4xx\"} 1",
+        "underpass_serve_requests_total{status=\"5xx\"} 0",
+        &format!("underpass_serve_sent_bytes_total {sent}"),
+        "underpass_serve_accepted_total 3",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    drop(idle);
+}
+
+#[test]
+fn without_descriptors_the_longest_idle_connections_make_room_and_serving_recovers() {
+    const CLIENTS: usize = 20;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a"), "four").unwrap();
+    let mut server = start(&[utf8(dir.path()), "--workers", "1"]);
+    assert!(get(&server, "/a").ends_with("four"));
+    let id = Pid::from_raw(server.id().try_into().unwrap());
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count() as u64;
+    let before = getrlimit(Resource::Nofile);
+    // accept(2) fails past half of the clients.
+    let current = Some(open() + CLIENTS as u64 / 2);
+    prlimit(id, Resource::Nofile, Rlimit { current, ..before }).unwrap();
+    let mut clients: Vec<_> =
+        (0..CLIENTS).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let last = clients.last_mut().unwrap();
+    last.set_read_timeout(Some(PATIENCE)).unwrap();
+    last.write_all(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    last.read_exact(&mut [0; 12]).expect("the last client is served");
+    let first = &mut clients[0];
+    first.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(first.read(&mut [0]).unwrap(), 0, "the first was given up");
+    assert!(server.next_line().contains("accepting pauses for 100ms: Too many open files"));
+    prlimit(id, Resource::Nofile, before).unwrap();
+    drop(clients);
+    assert!(get(&server, "/a").ends_with("four"));
 }

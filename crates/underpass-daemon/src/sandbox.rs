@@ -1,0 +1,90 @@
+//! Confinement: once a server runs, it can open its own files and no others.
+//!
+//! Files and sockets that are open stay so. The restriction holds for the thread that enters it
+//! and for those that it makes, so it comes before the first worker.
+//!
+//! Source: landlock(7); Linux, Documentation/userspace-api/landlock.rst.
+
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+    RulesetStatus, path_beneath_rules,
+};
+
+/// The first to know all that is restricted here; older kernels restrict less.
+const VERSION: ABI = ABI::V5;
+
+/// What a server can still open.
+#[derive(Debug, Clone, Default)]
+pub struct Sandbox {
+    rules: Vec<(PathBuf, BitFlags<AccessFs>)>,
+}
+
+impl Sandbox {
+    /// Nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Also a file, or the files and directories beneath a directory, to be read.
+    #[must_use]
+    pub fn read(self, path: impl Into<PathBuf>) -> Self {
+        self.rule(path, AccessFs::ReadFile | AccessFs::ReadDir)
+    }
+
+    /// Also a file to be read that may be replaced: all files of its directory.
+    #[must_use]
+    pub fn read_replaced(self, path: &Path) -> Self {
+        self.read(directory(path))
+    }
+
+    /// Also a file to be written.
+    #[must_use]
+    pub fn write(self, path: impl Into<PathBuf>) -> Self {
+        self.rule(path, AccessFs::WriteFile.into())
+    }
+
+    /// Also a log, which is made again after it was renamed.
+    pub(crate) fn log(self, path: &Path) -> Self {
+        self.rule(directory(path), AccessFs::WriteFile | AccessFs::MakeReg)
+    }
+
+    /// Also a path that is removed at the end.
+    pub(crate) fn remove(self, path: &Path) -> Self {
+        self.rule(directory(path), AccessFs::RemoveFile.into())
+    }
+
+    fn rule(mut self, path: impl Into<PathBuf>, access: BitFlags<AccessFs>) -> Self {
+        self.rules.push((path.into(), access));
+        self
+    }
+
+    /// Restricts this thread and those that it makes. A kernel that cannot is reported and
+    /// changes nothing else.
+    pub(crate) fn enter(self) {
+        match self.restrict() {
+            Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => {}
+            Ok(RulesetStatus::NotEnforced) => {
+                tracing::warn!("this kernel has no Landlock: the server is not confined");
+            }
+            Err(error) => tracing::warn!("the server is not confined: {error}"),
+        }
+    }
+
+    fn restrict(self) -> Result<RulesetStatus, RulesetError> {
+        let all = AccessFs::from_all(VERSION);
+        let mut ruleset = Ruleset::default().handle_access(all)?.create()?;
+        for (path, access) in self.rules {
+            // What is not there cannot be opened, either.
+            ruleset = ruleset.add_rules(path_beneath_rules([path], access))?;
+        }
+        Ok(ruleset.restrict_self()?.ruleset)
+    }
+}
+
+fn directory(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new(".")).into()
+}
