@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The program, to be given arguments; its standard output is read.
@@ -53,8 +54,13 @@ impl Running {
         Self { child, stderr, line: String::new() }
     }
 
-    /// Waits for the next line on standard error.
+    /// Waits for the next line on standard error; fails if nothing is said.
     pub(crate) fn next_line(&mut self) -> String {
+        if self.stderr.buffer().is_empty() {
+            let mut stderr = [PollFd::new(self.stderr.get_ref(), PollFlags::IN)];
+            let limit = Timespec { tv_sec: 60, tv_nsec: 0 };
+            assert_ne!(poll(&mut stderr, Some(&limit)).unwrap(), 0, "nothing is said");
+        }
         let mut line = String::new();
         self.stderr.read_line(&mut line).unwrap();
         line
