@@ -86,5 +86,5 @@ impl Sandbox {
 
 fn directory(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    parent.unwrap_or(Path::new(".")).into()
+    parent.map_or_else(|| ".".into(), Into::into)
 }
