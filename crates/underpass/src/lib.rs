@@ -1,10 +1,27 @@
 //! Moves file bytes to sockets, and sockets to files, beneath user space.
 //!
-//! Two ways lead to the same few system calls.
+//! # The common jobs
+//!
+//! Each is one call, under tokio:
+//!
+//! ```no_run
+//! # use tokio::net::TcpStream;
+//! # async fn jobs(file: std::fs::File, a: TcpStream, b: TcpStream) -> std::io::Result<()> {
+//! underpass::send_file(&file, .., &a).await?; // a range of a file to a socket: sendfile(2)
+//! underpass::receive_file(&a, &file, ..).await?; // a socket to a file: splice(2)
+//! underpass::copy_bidirectional(&a, &b).await?; // both ways between two sockets: splice(2)
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`transfer`] moves anything to anything on a thread that may wait. `examples/` has a program for
+//! each job.
+//!
+//! # Transfers
 //!
 //! [`Transfer`] moves the bytes of any [`Source`] to any [`Sink`]: a file's range, a stream, or
 //! memory, alone or in a chain. [`Transfer::run`] waits; [`Transfer::drive`] does not hold a
-//! tokio worker; [`Transfer::step`] makes one system call, for other event loops. What was done
+//! tokio worker; [`Transfer::step`] makes one system call, for your own event loop. What was done
 //! is in its [`Ledger`]; an [`Error`] says how many bytes the sink already has.
 //!
 //! | from | to | `Policy::Auto` tries |
@@ -15,6 +32,11 @@
 //! | file | file | `CopyFileRange`, `Splice`, `Copy` |
 //! | socket, pipe | socket, pipe, file | `Splice`, `Copy` |
 //! | memory | anything | `Copy` |
+//!
+//! A file of more than 2 MiB leaves a TCP socket under `TCP_CORK`, unless you corked the socket
+//! yourself.
+//!
+//! # File-backed bytes
 //!
 //! [`FileBytes`] are a file's bytes as memory: map one, make [`Bytes`](bytes::Bytes) of it, give
 //! them to hyper, axum or tonic as a body, and write through a [`Stream`], and they leave by
@@ -31,13 +53,29 @@
 //! # }
 //! ```
 //!
-//! Bytes are sent by reference: what is written to the file before the peer has them, the peer
-//! gets. [`Stability`] says what is done about that.
+//! When they go by reference:
+//!
+//! - HTTP/1: a body, or a piece of one, of more than [`COPY_MAX_BYTES`].
+//! - HTTP/2, and tonic, which is HTTP/2: never by default. Their frames have 16 KiB, and at that
+//!   size a copy is cheaper. [`Policy::Prefer`] with [`Method::Sendfile`] sends them by reference.
+//! - TLS: where the kernel makes the records. In user space TLS reads what it sends: use
+//!   [`CopyStream`] or [`Frames`].
+//!
+//! What is sent by reference is not copied: if the file is written to before the peer has the
+//! bytes, the peer gets what was written. [`Stability`] says what is done about that.
+//!
+//! # Flows
+//!
+//! A [`Flow`] is one direction of a long-lived connection. It holds no pipe and no buffer while
+//! nothing moves, so that a proxy pays for its busy connections alone. [`Pipe`] is the pool that
+//! flows and transfers share.
+//!
+//! # Features
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `tokio` (default) | [`Transfer::drive`], [`Stream`], [`Listener`] |
-//! | `tls` | [`tls`]: connections that rustls or the kernel encrypts |
+//! | `tokio` (default) | [`send_file`], [`Transfer::drive`], [`Flow`], [`Stream`], [`Listener`] |
+//! | `tls` | [`tls`]: connections that rustls opens, and the kernel continues where it can |
 //! | `uring` | the methods `UringSendZc` and `UringSplice` |
 #![deny(unsafe_code)]
 

@@ -55,19 +55,10 @@ impl<'a> Source<'a> {
             return Err(invalid("the source is not a regular file; it can be read as a stream"));
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let start = match range.start_bound() {
-            Bound::Included(&start) => Some(start),
-            Bound::Excluded(&before) => before.checked_add(1),
-            Bound::Unbounded => Some(0),
-        };
-        let end = match range.end_bound() {
-            Bound::Included(&last) => last.checked_add(1),
-            Bound::Excluded(&end) => Some(end),
-            Bound::Unbounded => Some(size),
-        };
-        let (Some(start), Some(end)) = (start, end) else {
+        let Some((start, end)) = bounds(range) else {
             return Err(invalid("the range reaches past 2^63 - 1"));
         };
+        let end = end.unwrap_or(size);
         if i64::try_from(end).is_err() || i64::try_from(start).is_err() {
             return Err(invalid(format!("the range {start}..{end} reaches past 2^63 - 1")));
         }
@@ -173,6 +164,21 @@ impl Piece {
     pub(crate) fn is_at_hand(&self) -> bool {
         !matches!(self, Self::Stream { .. }) && !self.is_over()
     }
+}
+
+/// Where a range starts, and where it ends unless its end is open; `None` past 2^64 - 1.
+pub(crate) fn bounds(range: impl RangeBounds<u64>) -> Option<(u64, Option<u64>)> {
+    let start = match range.start_bound() {
+        Bound::Included(&start) => start,
+        Bound::Excluded(&before) => before.checked_add(1)?,
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&last) => Some(last.checked_add(1)?),
+        Bound::Excluded(&end) => Some(end),
+        Bound::Unbounded => None,
+    };
+    Some((start, end))
 }
 
 fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

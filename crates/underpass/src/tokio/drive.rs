@@ -66,7 +66,8 @@ impl Transfer<'_> {
     async fn drive_to_end(&mut self) -> Result<u64, Error> {
         let mut turn = 0;
         loop {
-            let step = match self.side() {
+            let side = self.side();
+            let step = match side {
                 None if self.state.is_file_call() => self.step_on_the_pool().await?,
                 None => self.step()?,
                 Some(side) => match self.readiness(side) {
@@ -77,6 +78,8 @@ impl Transfer<'_> {
             match step {
                 Step::Moved(n) => turn += n,
                 Step::Buffered(_) => {}
+                // Its readiness is cleared: the next step waits for it.
+                Step::Wait(it) if side == Some(it) && self.readiness(it).is_some() => {}
                 Step::Wait(side) => match self.readiness(side) {
                     Some(end) => self.until_ready(end, side).await?,
                     None => return Err(self.state.error(ErrorKind::NotWatched(side))),

@@ -2,14 +2,14 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::os::fd::AsFd;
 use std::task::Poll;
 
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::sink::Sink;
-use crate::source::Source;
+use crate::source::{Source, bounds};
 use crate::tokio::flow::Flow;
 use crate::tokio::readiness::Readiness;
 use crate::transfer::Transfer;
@@ -83,24 +83,11 @@ pub async fn receive_file(
     file: &(impl AsFd + Sync),
     range: impl RangeBounds<u64>,
 ) -> io::Result<Ledger> {
-    let start = match range.start_bound() {
-        Bound::Included(&start) => Some(start),
-        Bound::Excluded(&before) => before.checked_add(1),
-        Bound::Unbounded => Some(0),
-    };
-    let end = match range.end_bound() {
-        Bound::Included(&last) => Some(last.checked_add(1)),
-        Bound::Excluded(&end) => Some(Some(end)),
-        Bound::Unbounded => None,
-    };
     let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "not a range of a file");
-    let start = start.ok_or_else(invalid)?;
+    let (start, end) = bounds(range).ok_or_else(invalid)?;
     let source = match end {
         None => Source::tokio(from),
-        Some(end) => {
-            let len = end.and_then(|end| end.checked_sub(start)).ok_or_else(invalid)?;
-            Source::tokio(from).take(len)
-        }
+        Some(end) => Source::tokio(from).take(end.checked_sub(start).ok_or_else(invalid)?),
     };
     finish(Transfer::new(source, Sink::file(file, start))).await
 }
@@ -111,7 +98,7 @@ async fn finish(mut transfer: Transfer<'_>) -> io::Result<Ledger> {
 }
 
 /// Copies both ways between two sockets until both have ended, as
-/// [`tokio::io::copy_bidirectional`] does, by splice(2). Returns how many bytes went from `a` to
+/// `tokio::io::copy_bidirectional` does, by splice(2). Returns how many bytes went from `a` to
 /// `b`, and from `b` to `a`.
 ///
 /// Where one socket's peer ends its stream, the other's is sent the end, shutdown(2), and the other

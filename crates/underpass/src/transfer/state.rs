@@ -26,7 +26,7 @@ use crate::methods::mmap_write::Window;
 use crate::pipe::Pipe;
 use crate::plan::Plan;
 use crate::policy::Policy;
-use crate::progress::{Progress, quantum};
+use crate::progress::{Progress, QUANTUM, quantum};
 use crate::ring::Ring;
 use crate::sink::Outlet;
 use crate::source::Piece;
@@ -98,6 +98,8 @@ pub(crate) struct TransferState {
     error_queue: bool,
     /// Offset up to which the current file was last seen in the page cache.
     warm_until: u64,
+    /// How far the next question about the page cache reaches.
+    warm_window: u64,
     /// The offset last reported cold, and how often in a row.
     cold_at: (u64, u8),
 }
@@ -125,6 +127,7 @@ impl TransferState {
             ring: None,
             error_queue: true,
             warm_until: 0,
+            warm_window: QUANTUM,
             cold_at: (0, 0),
         }
     }
@@ -301,7 +304,7 @@ impl TransferState {
             self.ledger.fallbacks.push(Fallback { from, to, errno: None, at: self.ledger.moved() });
         }
         self.plan = plan;
-        self.warm_until = 0;
+        (self.warm_until, self.warm_window) = (0, QUANTUM);
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "tokio")]
 mod copy_stream;
+#[cfg(feature = "tokio")]
+mod examples;
 mod file_bytes;
 #[cfg(feature = "tokio")]
 mod flow;

@@ -25,6 +25,10 @@ use crate::transfer::Step;
 use crate::warm::{self, Warmth};
 use crate::zero_copy::ZeroCopy;
 
+/// The most of a file that one question about the page cache is about: what it found there may be
+/// evicted before it is sent.
+const WARM_WINDOW_MAX: u64 = 8 * QUANTUM;
+
 /// Reports of the same cold offset before the call is made anyway, lest a page that is
 /// evicted as fast as it is fetched hold the transfer for ever.
 const COLD_REPORTS_MAX: u8 = 3;
@@ -47,10 +51,7 @@ impl TransferState {
         let (true, Some(at)) = (self.gated && takes, front.at) else { return Ok(u64::MAX) };
         if at >= self.warm_until {
             let len = front.progress.left().min(QUANTUM);
-            let hot = match warm::probe(source, at, len) {
-                Warmth::Hot => len,
-                Warmth::Cold { hot } => hot,
-            };
+            let hot = self.hot(source, at, front.progress.left());
             let reports = if self.cold_at.0 == at { self.cold_at.1 } else { 0 };
             if hot == 0 && reports < COLD_REPORTS_MAX {
                 self.cold_at = (at, reports + 1);
@@ -60,6 +61,22 @@ impl TransferState {
             self.warm_until = at + if hot == 0 { len } else { hot };
         }
         Ok(self.warm_until - at)
+    }
+
+    /// How many of `left` bytes at `at` are in the page cache. A file that has always been there is
+    /// asked about in larger and larger parts, one that has not in steps.
+    fn hot(&mut self, source: BorrowedFd<'_>, at: u64, left: u64) -> u64 {
+        let wide = left.min(self.warm_window);
+        if warm::probe(source, at, wide) == Warmth::Hot {
+            self.warm_window = (2 * self.warm_window).min(WARM_WINDOW_MAX);
+            return wide;
+        }
+        self.warm_window = QUANTUM;
+        let len = left.min(QUANTUM);
+        match warm::probe(source, at, len) {
+            Warmth::Hot => len,
+            Warmth::Cold { hot } => hot,
+        }
     }
 
     /// Whether the file is still what it was, before the call that would complete it.
