@@ -19,7 +19,7 @@ use underpass_sys::lease;
 use underpass_sys::region::{Access, Region, RegionSlice};
 
 use crate::error::NamedErrno;
-use crate::stability::{Stability, Stamp};
+use crate::stability::{Baseline, Change, Stability, Stamp};
 
 /// A range of a file, mapped.
 ///
@@ -102,7 +102,7 @@ impl From<Broken> for io::Error {
 pub(crate) struct Note {
     pub(crate) stability: Stability,
     /// The file when it was mapped.
-    pub(crate) stamp: Stamp,
+    baseline: Baseline,
     /// A dup of the mapped descriptor, holding the read lease.
     lease: Option<OwnedFd>,
     has_changed: AtomicBool,
@@ -115,18 +115,23 @@ impl Note {
 
     /// Whether the policy still vouches for the bytes: asked before the last ones are released.
     pub(crate) fn vouches(&self, file: BorrowedFd<'_>) -> Result<bool, Errno> {
-        let vouches = match self.stability {
-            Stability::None | Stability::Copy => true,
-            Stability::Guard => !self.stamp.was_written_by(&Stamp::of(file)?),
-            Stability::Lease => match &self.lease {
-                Some(file) => lease::is_held(file.as_fd())?,
-                None => false,
-            },
+        let change = match (self.stability, &self.lease) {
+            (Stability::None, _) => Change::Nothing,
+            (Stability::Guard | Stability::Copy, _) => self.baseline.change(file)?,
+            (Stability::Lease, Some(file)) if lease::is_held(file.as_fd())? => Change::Nothing,
+            (Stability::Lease, _) => Change::Written,
         };
-        if !vouches {
+        if change != Change::Nothing {
             self.note_change();
         }
-        Ok(vouches)
+        Ok(matches!(change, Change::Nothing | Change::Grown))
+    }
+
+    /// Remembers a few of the bytes `sent`, which are offsets in the file.
+    pub(crate) fn note_sent(&self, file: BorrowedFd<'_>, sent: &Range<u64>) {
+        if matches!(self.stability, Stability::Guard | Stability::Copy) {
+            self.baseline.note_sent(file, sent);
+        }
     }
 
     /// Notes that the file is not what it was when it was mapped.
@@ -168,7 +173,7 @@ impl FileBytes {
         stability: Stability,
         access: Access,
     ) -> Result<Self, MapError> {
-        let (offset, end) = bounds(&file, range)?;
+        let (offset, end, stamp) = bounds(&file, range)?;
         let failed = |call| move |errno| MapError::Call { call, offset, end, errno };
         let lease = match stability {
             Stability::Lease => {
@@ -178,14 +183,15 @@ impl FileBytes {
             }
             Stability::None | Stability::Guard | Stability::Copy => None,
         };
-        let stamp = Stamp::of(file.as_fd()).map_err(failed("fstat"))?;
         let len = usize::try_from(end - offset).map_err(|_| failed("mmap")(Errno::NOMEM))?;
         let (live, max) = (Region::live(), max_map_count());
         if live >= max / MAPPINGS_A_REGION {
             return Err(MapError::TooMany { live, max });
         }
-        let note: Box<dyn Any + Send + Sync> =
-            Box::new(Note { stability, stamp, lease, has_changed: AtomicBool::new(false) });
+        let (baseline, has_changed) = (Baseline::new(stamp, offset..end), AtomicBool::new(false));
+        let note = Note { stability, baseline, lease, has_changed };
+        note.note_sent(file.as_fd(), &(offset..end.min(offset + 1)));
+        let note: Box<dyn Any + Send + Sync> = Box::new(note);
         let region = Region::map(file, offset, len, access, note).map_err(failed("mmap"))?;
         Ok(Self { region, range: 0..len })
     }
@@ -271,8 +277,8 @@ impl FileBytes {
         Ok(())
     }
 
-    /// Whether sending or reading found that the file is not what it was when it was mapped:
-    /// what is kept with it, such as a length or an entity-tag, is to be made anew.
+    /// Whether sending or reading found that the file is not what it was when it was mapped, if
+    /// only longer: what is kept with it, such as a length or an entity-tag, is to be made anew.
     #[must_use]
     pub fn has_changed(&self) -> bool {
         let is_noted = self.note().is_some_and(|note| note.has_changed.load(Ordering::Relaxed));
@@ -347,7 +353,8 @@ fn max_map_count() -> usize {
     })
 }
 
-fn bounds(file: &OwnedFd, range: impl RangeBounds<u64>) -> Result<(u64, u64), MapError> {
+/// The first byte, the byte after the last, and the file as it is now.
+fn bounds(file: &OwnedFd, range: impl RangeBounds<u64>) -> Result<(u64, u64, Stamp), MapError> {
     let offset = match range.start_bound() {
         Bound::Included(&at) => at,
         Bound::Excluded(&at) => at.saturating_add(1),
@@ -369,5 +376,5 @@ fn bounds(file: &OwnedFd, range: impl RangeBounds<u64>) -> Result<(u64, u64), Ma
     if offset > end || end > size {
         return Err(MapError::Range { offset, end, size });
     }
-    Ok((offset, end))
+    Ok((offset, end, Stamp::from(&stat)))
 }

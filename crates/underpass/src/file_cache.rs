@@ -42,6 +42,14 @@ struct Identity {
     device: u64,
     inode: u64,
     stamp: Stamp,
+    ctime: (i64, u64),
+}
+
+impl From<&rustix::fs::Stat> for Identity {
+    fn from(stat: &rustix::fs::Stat) -> Self {
+        let (device, inode, stamp) = (stat.st_dev, stat.st_ino, Stamp::from(stat));
+        Self { device, inode, stamp, ctime: (stat.st_ctime, stat.st_ctime_nsec) }
+    }
 }
 
 impl<T> FileCache<T> {
@@ -93,8 +101,7 @@ impl<T> FileCache<T> {
             let (call, offset, end) = ("fstat", 0, 0);
             MapError::Call { call, offset, end, errno }
         })?;
-        let identity =
-            Identity { device: stat.st_dev, inode: stat.st_ino, stamp: Stamp::from(&stat) };
+        let identity = Identity::from(&stat);
         let seen = coarse_now();
         if let Some(entry) = self.lock().get_mut(path)
             && entry.identity == identity

@@ -141,6 +141,10 @@ impl Frames {
             None => Some(self.read(len)?),
         };
         self.check()?;
+        if let Some(note) = self.file.note() {
+            let end = self.offset() + len as u64;
+            note.note_sent(self.file.file(), &(self.offset()..end));
+        }
         self.at += len;
         Ok(piece)
     }

@@ -183,6 +183,7 @@ impl Piece<'_> {
                 Ok(0) => return Err(self.truncated(Method::Copy)),
                 Ok(n) => &staged[..n],
             };
+            self.note_sent(staged.len());
             if staged.len() == self.bytes.len() {
                 self.vouch(Method::Copy)?;
             }
@@ -276,7 +277,19 @@ impl Piece<'_> {
         let mut offset = self.file_offset;
         match rustix::fs::sendfile(socket, self.region.file(), Some(&mut offset), quantum) {
             Ok(0) => Err(self.truncated(Method::Sendfile)),
+            Ok(n) => {
+                self.note_sent(n);
+                Ok(Ok(n))
+            }
             answer => Ok(answer),
+        }
+    }
+
+    /// Remembers a few of the piece's first `n` bytes.
+    fn note_sent(&self, n: usize) {
+        if let Some(note) = Note::of(self.region) {
+            let sent = self.file_offset..self.file_offset + n as u64;
+            note.note_sent(self.region.file(), &sent);
         }
     }
 

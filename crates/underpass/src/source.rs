@@ -13,7 +13,7 @@ use rustix::fs::FileType;
 use crate::descriptor::Descriptor;
 use crate::kind::Kind;
 use crate::progress::Progress;
-use crate::stability::Stamp;
+use crate::stability::{Baseline, Stamp};
 use crate::tls::Records;
 
 /// A source of bytes for a [`Transfer`](crate::Transfer).
@@ -28,8 +28,8 @@ pub struct Source<'a> {
 pub(crate) enum Piece {
     /// What is left of owned memory.
     Memory(Bytes),
-    /// A range that starts at `offset` of a regular file that had this stamp.
-    File { offset: u64, progress: Progress, stamp: Stamp },
+    /// A range that starts at `offset` of a regular file, and what the file was.
+    File { offset: u64, progress: Progress, baseline: Baseline },
     /// A stream of this kind; `records` of a TLS connection.
     Stream { kind: Kind, progress: Progress, records: Option<Records> },
 }
@@ -67,8 +67,8 @@ impl<'a> Source<'a> {
             return Err(invalid(why));
         }
         let progress = Progress::new(Some(end - start));
-        let stamp = Stamp::from(&stat);
-        Ok(Self { end: Some(fd.into()), piece: Piece::File { offset: start, progress, stamp } })
+        let baseline = Baseline::new(Stamp::from(&stat), start..end);
+        Ok(Self { end: Some(fd.into()), piece: Piece::File { offset: start, progress, baseline } })
     }
 
     /// What a socket, pipe or other descriptor yields until its end.

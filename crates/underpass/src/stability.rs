@@ -1,35 +1,68 @@
 //! What is done about a file that changes while it is sent.
 //!
-//! sendfile(2) and splice(2) hand the network references to pages of the page cache. Writing
-//! to the file in place before the peer has read them changes bytes that were already "sent";
-//! truncating it can turn them to zeros. Replacing a file by rename(2) is always
+//! sendfile(2) and splice(2) hand the network references to pages of the page cache. A writer that
+//! changes the file in place before the peer has read them changes bytes that were already
+//! "sent"; one that truncates it can turn them to zeros. Replacing a file by rename(2) is always
 //! clean, because the old inode keeps its pages.
 
+mod samples;
+
+use std::cmp::Ordering;
 use std::fmt;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 
 use rustix::io::Errno;
 
+use self::samples::Samples;
+
 /// A policy against files that change in mid-send.
+///
+/// | what happens meanwhile | `None` | `Guard`, `Copy` | `Lease` |
+/// |---|---|---|---|
+/// | appended to | whole | whole, up to the length it had | cut |
+/// | written anew, and longer (`cp longer over`) | torn | cut | cut |
+/// | written in place, or `touch`ed | torn | cut | cut |
+/// | truncated | cut | cut | cut |
+/// | chmod, link, xattr, mv, replaced by rename | whole | whole | whole |
+///
+/// "Cut" means that the last bytes are held back and the transfer fails: it is never completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Stability {
-    /// Nothing: for files that are only appended to or replaced by rename.
+    /// Nothing: for files that are only appended to or replaced by rename. A file that ends early
+    /// is an error all the same.
     None,
-    /// The file is looked at again (fstat(2): size, mtime, ctime) before the call that would
-    /// release the last byte; if it changed, the transfer fails instead of completing.
+    /// The file is looked at again (fstat(2): size and mtime) before the call that would release
+    /// the last byte; if it changed, the transfer fails instead of completing. The default.
     ///
-    /// Best effort, and the default. Bytes that are already in a socket buffer when they change
-    /// are not noticed, nor are stores through a writable mapping of a page that was
-    /// already dirty, since they change no timestamp.
+    /// A file that became longer counts as appended to, if a few samples of the bytes that were
+    /// sent are what they were: up to 8 of 32 bytes each, at equal distances. It is then sent up
+    /// to the length it had. `touch` cuts: it cannot be told from a write of the same length.
+    ///
+    /// # Limits
+    ///
+    /// It is best effort. Not noticed are:
+    ///
+    /// - bytes in a socket's buffer that change there, after the call that sent the last one;
+    /// - an append together with a write in place that meets no sample, or before the first bytes
+    ///   were sent;
+    /// - a write whose mtime is put back afterwards, since ctime, which would tell, also changes
+    ///   with links, modes, owners and attributes, and those cut nothing;
+    /// - stores through another process's writable mapping to a page that was already dirty,
+    ///   which change no timestamp;
+    /// - before Linux 6.13, a write within the same tick of the kernel's clock (1 to 10 ms) as the
+    ///   first look.
     #[default]
     Guard,
     /// A read lease (fcntl(2), `F_SETLEASE`) is held while the file is sent; a writer waits, and
-    /// a transfer whose lease was broken fails. Needs the file's owner or `CAP_LEASE`, and no
-    /// writer at the start.
+    /// a transfer whose lease was broken fails, appending writers included. Needs the file's owner
+    /// or `CAP_LEASE`, and no writer at the start.
     Lease,
-    /// Every byte is copied out of the file before it is sent, so that what has been accepted
-    /// by the sink cannot change any more. Costs one pass over the bytes.
+    /// Every byte is copied out of the file before it is sent, so that what the sink has accepted
+    /// cannot change any more. The file is looked at as under `Guard`. Costs one pass over the
+    /// bytes.
     Copy,
 }
 
@@ -68,108 +101,147 @@ impl FromStr for Stability {
 #[error("not a stability policy; one of none, guard, lease, copy")]
 pub struct UnknownStability;
 
-/// What fstat(2) says of a file's state.
-///
-/// Since 6.13 a write after a look always changes mtime and ctime; before, one within the same
-/// tick of the kernel's clock (1 to 10 ms) may not.
+/// What fstat(2) says of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     size: i64,
     mtime: (i64, u64),
-    ctime: (i64, u64),
-    attributes: Attributes,
-}
-
-/// What changes ctime and no content: links, permissions, owners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Attributes {
-    links: u64,
-    mode: u32,
-    owner: (u32, u32),
 }
 
 impl Stamp {
     pub(crate) fn of(file: BorrowedFd<'_>) -> Result<Self, Errno> {
         Ok(Self::from(&rustix::fs::fstat(file)?))
     }
-
-    /// The file's size in bytes.
-    pub(crate) fn size(&self) -> u64 {
-        u64::try_from(self.size).unwrap_or(0)
-    }
-
-    /// Whether the content may have been written to between this stamp and a `later` one.
-    ///
-    /// A file that is replaced by rename loses a link, and with it its ctime: that is not a write.
-    /// A ctime that nothing explains is one, by someone who put mtime back afterwards.
-    pub(crate) fn was_written_by(&self, later: &Self) -> bool {
-        let is_unexplained = self.attributes == later.attributes && self.ctime != later.ctime;
-        self.size != later.size || self.mtime != later.mtime || is_unexplained
-    }
 }
 
 impl From<&rustix::fs::Stat> for Stamp {
     fn from(stat: &rustix::fs::Stat) -> Self {
-        Self {
-            size: stat.st_size,
-            mtime: (stat.st_mtime, stat.st_mtime_nsec),
-            ctime: (stat.st_ctime, stat.st_ctime_nsec),
-            attributes: Attributes {
-                links: stat.st_nlink,
-                mode: stat.st_mode,
-                owner: (stat.st_uid, stat.st_gid),
-            },
-        }
+        Self { size: stat.st_size, mtime: (stat.st_mtime, stat.st_mtime_nsec) }
+    }
+}
+
+/// A range of a file as it was when its sending began, for the policies that look again.
+#[derive(Debug)]
+pub(crate) struct Baseline {
+    stamp: Stamp,
+    samples: Samples,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Nothing that concerns its content.
+    Nothing,
+    /// It was appended to.
+    Grown,
+    /// It was truncated to this size.
+    Shrunk { size: u64 },
+    /// It was written to.
+    Written,
+}
+
+impl Baseline {
+    /// The range `range` of a file that has this stamp now.
+    pub(crate) fn new(stamp: Stamp, range: Range<u64>) -> Self {
+        Self { stamp, samples: Samples::new(range) }
+    }
+
+    /// Remembers a few of the bytes `sent`.
+    pub(crate) fn note_sent(&self, file: BorrowedFd<'_>, sent: &Range<u64>) {
+        self.samples.take(file, sent);
+    }
+
+    /// Looks at the file again.
+    pub(crate) fn change(&self, file: BorrowedFd<'_>) -> Result<Change, Errno> {
+        let now = Stamp::of(file)?;
+        Ok(match now.size.cmp(&self.stamp.size) {
+            Ordering::Less => Change::Shrunk { size: u64::try_from(now.size).unwrap_or(0) },
+            Ordering::Equal if now.mtime == self.stamp.mtime => Change::Nothing,
+            Ordering::Greater if self.samples.are_unchanged(file) => Change::Grown,
+            Ordering::Equal | Ordering::Greater => Change::Written,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::os::fd::AsFd;
     use std::os::unix::fs::{FileExt, PermissionsExt};
 
+    use underpass_testkit::disk::disk_dir;
+    use underpass_testkit::wait::until_file_times_move;
+
     use super::*;
 
-    #[test]
-    fn a_write_in_place_changes_the_stamp_and_a_read_does_not() {
-        let file = tempfile::tempfile_in(underpass_testkit::disk::disk_dir().unwrap()).unwrap();
-        file.write_all_at(b"abc", 0).unwrap();
-        let before = Stamp::of(file.as_fd()).unwrap();
-        file.read_at(&mut [0; 3], 0).unwrap();
-        assert_eq!(Stamp::of(file.as_fd()).unwrap(), before);
-        underpass_testkit::wait::until_file_times_move();
-        file.write_all_at(b"x", 1).unwrap();
-        let after = Stamp::of(file.as_fd()).unwrap();
-        assert!(before.was_written_by(&after));
+    /// What `change` makes of a file of 800,000 times `a`, with samples of its first half.
+    fn change_by(change: impl FnOnce(&File, &std::path::Path)) -> Change {
+        let dir = tempfile::tempdir_in(disk_dir().unwrap()).unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, [b'a'; 800_000]).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let baseline = Baseline::new(Stamp::of(file.as_fd()).unwrap(), 0..800_000);
+        baseline.note_sent(file.as_fd(), &(0..400_001));
+        until_file_times_move();
+        change(&file, &path);
+        baseline.change(file.as_fd()).unwrap()
     }
 
     #[test]
-    fn a_lost_link_and_a_new_mode_are_no_writes_and_a_time_put_back_is() {
-        let dir = tempfile::tempdir_in(underpass_testkit::disk::disk_dir().unwrap()).unwrap();
-        let path = dir.path().join("a");
-        std::fs::write(&path, b"abc").unwrap();
-        let file = std::fs::File::options().write(true).open(&path).unwrap();
-        let stamp = || {
-            underpass_testkit::wait::until_file_times_move();
-            Stamp::of(file.as_fd()).unwrap()
-        };
-        let first = stamp();
-        file.set_permissions(std::fs::Permissions::from_mode(0o600)).unwrap();
-        let second = stamp();
-        assert!(first != second && !first.was_written_by(&second));
-        std::fs::remove_file(&path).unwrap();
-        let third = stamp();
-        assert!(second != third && !second.was_written_by(&third));
-        let modified = file.metadata().unwrap().modified().unwrap();
-        file.write_all_at(b"x", 1).unwrap();
-        file.set_modified(modified).unwrap();
-        assert!(third.was_written_by(&stamp()));
+    fn what_a_writer_does_is_told_apart_from_what_an_appender_does() {
+        let append = |file: &File| file.write_all_at(b"more", 800_000).unwrap();
+        assert_eq!(change_by(|file, _| append(file)), Change::Grown);
+        let write = |at| change_by(move |file, _| file.write_all_at(b"x", at).unwrap());
+        assert_eq!(write(0), Change::Written);
+        assert_eq!(write(799_999), Change::Written);
+        let anew = change_by(|_, path| std::fs::write(path, [b'b'; 900_000]).unwrap());
+        assert_eq!(anew, Change::Written, "longer, and another");
+        for at in [0, 31, 400_000, 400_031] {
+            let both = change_by(|file, _| {
+                file.write_all_at(b"x", at).unwrap();
+                append(file);
+            });
+            assert_eq!(both, Change::Written, "a sample is met at {at}");
+        }
+        let shrunk = change_by(|file, _| file.set_len(50_000).unwrap());
+        assert_eq!(shrunk, Change::Shrunk { size: 50_000 });
+    }
+
+    #[test]
+    fn a_new_mode_and_a_lost_link_change_nothing() {
+        let mode = change_by(|file, _| {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600)).unwrap();
+        });
+        assert_eq!(mode, Change::Nothing);
+        let removed = change_by(|_, path| std::fs::remove_file(path).unwrap());
+        assert_eq!(removed, Change::Nothing);
+        assert_eq!(change_by(|file, _| drop(file.read_at(&mut [0; 3], 0))), Change::Nothing);
+    }
+
+    #[test]
+    fn samples_of_a_range_of_any_length_lie_within_it() {
+        let file = tempfile::tempfile().unwrap();
+        for (start, len) in [(0, 0), (0, 1), (9, 31), (9, 33), (5, 4_096), (7, 1 << 20)] {
+            let many = |byte, n| vec![byte; usize::try_from(n).unwrap()];
+            file.write_all_at(&many(b'a', start + len), 0).unwrap();
+            let baseline = Baseline::new(Stamp::of(file.as_fd()).unwrap(), start..start + len);
+            baseline.note_sent(file.as_fd(), &(start..start + len));
+            // Around the range, and not in it.
+            file.write_all_at(&many(b'b', start), 0).unwrap();
+            file.write_all_at(&[b'b'; 100], start + len).unwrap();
+            assert_eq!(baseline.change(file.as_fd()), Ok(Change::Grown), "{start}, {len}");
+            if len > 0 {
+                file.write_all_at(b"b", start).unwrap();
+                assert_eq!(baseline.change(file.as_fd()), Ok(Change::Written), "{start}, {len}");
+            }
+            file.set_len(0).unwrap();
+        }
     }
 
     #[test]
     fn each_policy_is_read_back_from_its_name() {
-        for &policy in Stability::ALL {
-            assert_eq!(policy.to_string().parse(), Ok(policy));
+        for policy in Stability::ALL {
+            assert_eq!(policy.to_string().parse(), Ok(*policy));
         }
         assert_eq!("torn".parse::<Stability>(), Err(UnknownStability));
     }

@@ -95,8 +95,12 @@ fn a_large_file_leaves_by_sendfile_and_a_small_one_in_one_call_with_its_head() {
         ["read", "pread64", "readv"].iter().map(|name| strace::bytes(&large, name)).sum();
     assert_eq!(read, 0, "no byte of it is read");
     let probes = large.iter().filter(|call| call.name == "preadv2");
-    assert!(probes.clone().all(|call| call.returned <= Some(1)), "{probes:?}");
-    assert_eq!(strace::count(&small, "preadv2"), 2, "one read a response");
-    assert_eq!(strace::bytes(&small, "preadv2"), 2 * SMALL_BYTES);
+    // What `Stability::Guard` remembers of a file are up to eight times 32 bytes.
+    assert!(probes.clone().all(|call| call.returned <= Some(32)), "{probes:?}");
+    assert!(probes.filter(|call| call.returned == Some(32)).count() <= 8);
+    let reads = small.iter().filter(|call| call.name == "preadv2" && call.returned != Some(32));
+    let reads: Vec<_> = reads.map(|call| call.returned).collect();
+    let small_bytes = i64::try_from(SMALL_BYTES).unwrap();
+    assert_eq!(reads, [Some(small_bytes); 2], "one read a response");
     assert_eq!(looks(&small), 2, "looked at and opened once, for both");
 }

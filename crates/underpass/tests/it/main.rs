@@ -1,6 +1,7 @@
 //! The engine's tests against the real kernel.
 #![expect(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
+mod changes;
 #[cfg(feature = "tokio")]
 mod copy_stream;
 #[cfg(feature = "tokio")]

@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::progress::{Call, Leg, Progress, Verdict};
 use crate::source::Piece;
+use crate::stability::Stability;
 use crate::transfer::Step;
 
 impl TransferState {
@@ -22,11 +23,13 @@ impl TransferState {
         answer: Result<u64, Errno>,
         ends: Ends<'_>,
     ) -> Result<Step, Error> {
+        let taken = self.front().map_or(0, |front| front.progress.taken());
         let verdict = match self.front_progress() {
             Some(progress) => progress.answer(call, answer),
             // Memory alone: a piece of no bytes stands in, and all that moves is ahead of it.
             None => Progress::new(Some(0)).answer(Call { leg: Leg::Out, ..call }, answer),
         };
+        self.sample(taken, ends);
         match verdict {
             Verdict::Moved(n) => {
                 self.ledger.by_method[call.method.index()].bytes += n;
@@ -60,6 +63,19 @@ impl TransferState {
                 self.fall_back(call.method, errno)
             }
             Verdict::Failed(errno) => Err(self.error_in(call.method, ErrorKind::Io(errno))),
+        }
+    }
+
+    /// Remembers a few of the bytes that a call took from a file, from `taken` on, unless they
+    /// were its last: then it has been looked at.
+    fn sample(&self, taken: u64, ends: Ends<'_>) {
+        let looks_again = matches!(self.stability, Stability::Guard | Stability::Copy);
+        let piece = self.front().and_then(|front| self.pieces.get(front.index));
+        if let (true, Some(source), Some(Piece::File { offset, progress, baseline })) =
+            (looks_again, ends.source, piece)
+            && progress.left() > 0
+        {
+            baseline.note_sent(source, &(offset + taken..offset + progress.taken()));
         }
     }
 

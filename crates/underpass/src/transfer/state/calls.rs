@@ -19,7 +19,7 @@ use crate::policy::Policy;
 use crate::progress::{Call, Leg, QUANTUM};
 use crate::ring::Ring;
 use crate::source::Piece;
-use crate::stability::{Stability, Stamp};
+use crate::stability::{Change, Stability};
 use crate::tls::Records;
 use crate::transfer::Step;
 use crate::warm::{self, Warmth};
@@ -94,7 +94,7 @@ impl TransferState {
             Act::Through => left <= max || self.method() == Method::Clone,
             Act::Read | Act::FillPipe | Act::EmptyPipe => false,
         };
-        let (true, Some(Piece::File { offset, progress, stamp })) =
+        let (true, Some(Piece::File { offset, progress, baseline })) =
             (completes, self.pieces.get(front.index))
         else {
             return Ok(());
@@ -107,15 +107,14 @@ impl TransferState {
                 Err(errno) => Err(ErrorKind::Io(errno)),
             },
             Stability::Guard | Stability::Copy => {
-                let now = Stamp::of(source).map_err(ErrorKind::Io)?;
-                let there = now.size().max(offset + progress.taken());
                 let end = offset + progress.len().unwrap_or(0);
-                if !stamp.was_written_by(&now) {
-                    Ok(())
-                } else if there < end {
-                    Err(ErrorKind::Truncated { missing: end - there })
-                } else {
-                    Err(ErrorKind::Changed)
+                match baseline.change(source).map_err(ErrorKind::Io)? {
+                    Change::Nothing | Change::Grown => Ok(()),
+                    Change::Shrunk { size } if size.max(offset + progress.taken()) < end => {
+                        let there = size.max(offset + progress.taken());
+                        Err(ErrorKind::Truncated { missing: end - there })
+                    }
+                    Change::Shrunk { .. } | Change::Written => Err(ErrorKind::Changed),
                 }
             }
         }
