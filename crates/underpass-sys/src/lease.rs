@@ -68,7 +68,9 @@ mod tests {
         let writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
         assert_eq!(take(reader.as_fd()), Err(Errno::AGAIN));
         drop(writer);
-        take(reader.as_fd()).unwrap();
+        // A process that another test starts has the writer until it executes its program.
+        let taken = || take(reader.as_fd()).ok();
+        underpass_testkit::wait::until(std::time::Duration::from_secs(10), taken).unwrap();
         assert_eq!(is_held(reader.as_fd()), Ok(true));
         // An open that may not block is refused, and the break is under way anyway.
         let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;

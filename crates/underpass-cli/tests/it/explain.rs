@@ -13,7 +13,7 @@ use underpass_testkit::skip::Capability::{Program, Root};
 
 use crate::command::underpass;
 use crate::hidden::tried;
-use crate::running::{Running, as_nobody, for_everybody, program};
+use crate::running::{Running, as_nobody, copy_program, for_everybody, program};
 
 /// Neither a multiple of a page nor of a call.
 const LEN: u64 = 4_194_307;
@@ -325,7 +325,7 @@ fn a_lesser_tier_that_is_asked_for_is_named_and_of_the_one_that_is_gone_it_says_
 fn a_programs_name_does_nothing_to_the_terminal() {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let path = dir.path().join("\u{1b}]0;x\u{7}\nfix: y");
-    std::fs::copy("/bin/true", &path).unwrap();
+    copy_program("/bin/true", &path);
     let output = underpass(&["explain", "--tier", "C", "--", path.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0));
     for text in [output.stdout, output.stderr] {

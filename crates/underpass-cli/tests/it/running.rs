@@ -21,8 +21,15 @@ pub(crate) fn for_everybody() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let path = dir.path().join("underpass");
-    std::fs::copy(env!("CARGO_BIN_EXE_underpass"), &path).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_underpass"), &path);
     (dir, path)
+}
+
+/// Copies a program, by cp(1): a process that another test starts has this one's descriptors until
+/// it executes its own program, and what is open for writing cannot be executed (execve(2),
+/// `ETXTBSY`).
+pub(crate) fn copy_program(from: &str, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
 
 /// A command as uid 65534, with these options of setpriv(1).

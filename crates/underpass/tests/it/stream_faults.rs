@@ -111,8 +111,7 @@ fn a_copied_piece_of_a_rewritten_file_is_cut_too() {
 fn a_file_whose_lease_is_broken_in_mid_send_is_cut() {
     let dir = tempfile::tempdir_in(disk_dir().unwrap()).unwrap();
     let path = dir.path().join("leased");
-    std::fs::write(&path, pattern(0..LEN)).unwrap();
-    let bytes = map(&File::open(&path).unwrap(), Stability::Lease);
+    let bytes = map(&crate::unwritten(&path, LEN), Stability::Lease);
     let (end, got) = send_around(&bytes, || {
         let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
         let refused = rustix::fs::open(&path, flags, rustix::fs::Mode::empty());

@@ -123,8 +123,7 @@ fn a_file_that_grows_is_sent_as_it_was_asked_for() {
 #[test]
 fn a_lease_fails_the_transfer_when_a_writer_comes_and_is_given_back() {
     let path = tempfile::NamedTempFile::new_in(disk_dir().unwrap()).unwrap().into_temp_path();
-    std::fs::write(&path, pattern(0..LEN)).unwrap();
-    let file = File::open(&path).unwrap();
+    let file = crate::unwritten(&path, LEN);
     let (sink, end) = Way::Tcp.connect_small().unwrap();
     set_nonblocking(&sink, true).unwrap();
     let start = || {
