@@ -71,7 +71,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// What may be written to a terminal of a name that somebody else chose: control characters, and
-/// those that turn the direction of writing, stand as `\u{1b}`.
+/// those that turn the direction of writing, are written as `\u{1b}`.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let is_hidden = |c: char| {

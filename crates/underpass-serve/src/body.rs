@@ -1,8 +1,8 @@
 //! Response bodies: nothing, bytes in memory, or a range of a file.
 //!
 //! A range of a file is a slice of its mapping, and this server never reads it: over HTTP/1.1
-//! hyper queues body slices as they are, and the stream below looks at their addresses only.
-//! That is the promise the one unsafe line of this crate makes.
+//! hyper queues body slices as they are, and the stream below only looks at their addresses.
+//! The one unsafe line of this crate promises that.
 
 use std::convert::Infallible;
 use std::pin::Pin;

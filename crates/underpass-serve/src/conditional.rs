@@ -24,7 +24,7 @@ pub struct Validators {
     pub last_modified: Option<SystemTime>,
 }
 
-/// What the preconditions of a `GET` or `HEAD` come to.
+/// The outcome of the preconditions of a `GET` or `HEAD`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Answer as if there had been no preconditions.
@@ -67,7 +67,7 @@ pub(crate) fn range_applies(headers: &HeaderMap, current: &Validators) -> bool {
         return true;
     }
     let Some(field) = sole(headers, &IF_RANGE) else { return false };
-    // RFC 9110 §13.1.5: a quote among the first three characters tells a tag from a date.
+    // RFC 9110 §13.1.5: a quote among the first three characters means a tag and not a date.
     if field.as_bytes().iter().take(3).any(|&byte| byte == b'"') {
         return is_strongly_equal(field.as_bytes(), &current.etag);
     }
@@ -115,7 +115,7 @@ fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// The entity-tags of a list; a comma inside the quotes does not part two of them.
+/// The entity-tags of a list; a comma inside the quotes does not separate two of them.
 struct Tags<'a> {
     rest: &'a [u8],
 }

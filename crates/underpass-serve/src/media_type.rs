@@ -1,6 +1,6 @@
-//! The media type of a file, told from its name.
+//! The media type of a file, from its name.
 //!
-//! A declared type is meant: every answer says `X-Content-Type-Options: nosniff`, so that no
+//! A declared type is final: every answer says `X-Content-Type-Options: nosniff`, so that no
 //! browser takes an uploaded text for HTML. Text is declared as UTF-8, which a byte order mark
 //! can still overrule and a `<meta>` element cannot.
 //!
@@ -15,7 +15,7 @@ use http::HeaderValue;
 /// Lines of an extension in lower case, a space and its media type, sorted; all of it ASCII.
 const TABLE: &str = include_str!(concat!(env!("OUT_DIR"), "/media_types.txt"));
 
-/// What a name says nothing about (RFC 2046 §4.5.1).
+/// The type of names that say nothing (RFC 2046 §4.5.1).
 const UNKNOWN: &str = "application/octet-stream";
 
 /// The `Content-Type` of a file of this name, by its extension in any letter case.

@@ -32,7 +32,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// What is answered.
+    /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Host => StatusCode::BAD_REQUEST,
@@ -55,7 +55,7 @@ impl Refusal {
     }
 }
 
-/// What a request must be before its target is looked at.
+/// Checks a request before its target is looked at.
 pub(crate) fn admit(request: &Parts) -> Result<(), Refusal> {
     // RFC 9112 §3.2: a server MUST answer 400 to an HTTP/1.1 request that lacks a Host field or
     // has several.
@@ -68,8 +68,8 @@ pub(crate) fn admit(request: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a later request may succeed: limits are reached, the file shrank just now, or
-/// somebody writes to a file that is to be leased.
+/// Whether a later request may succeed: limits are reached, the file shrank just now, or another
+/// process writes to a file that is to be leased.
 fn will_pass(error: &MapError) -> bool {
     match error {
         MapError::TooMany { .. } | MapError::Range { .. } => true,

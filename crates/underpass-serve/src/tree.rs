@@ -16,7 +16,7 @@ use crate::representation::{Representation, RepresentationError};
 use crate::root::{Found, OpenError, Root, Wait};
 use crate::target::Target;
 
-/// What stands for a directory if it is there.
+/// The file that answers for a directory, if it is there.
 const INDEX: &[u8] = b"index.html";
 
 /// How long a path may lead to a file that has been replaced; a file in demand is then looked

@@ -20,7 +20,7 @@ use underpass_daemon::Accepted;
 
 use crate::site::Site;
 
-/// Where a connection's conversation stands.
+/// The state of a connection's conversation.
 #[derive(Debug)]
 pub(crate) struct Progress {
     site: Rc<Site>,

@@ -9,7 +9,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
-/// A new descriptor, closed by exec(2), for what descriptor `number` stands for.
+/// A new descriptor, closed by exec(2), for what descriptor `number` refers to.
 ///
 /// # Errors
 ///

@@ -117,7 +117,7 @@ impl Ring {
     }
 
     /// Moves up to `len` bytes between a pipe and another descriptor, with `SPLICE_F_NONBLOCK`
-    /// for the pipe. An offset stands for a file.
+    /// for the pipe. An offset means a file.
     ///
     /// # Errors
     ///

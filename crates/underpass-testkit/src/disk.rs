@@ -170,7 +170,7 @@ fn loop_device(mounted: &Path) -> io::Result<String> {
 #[derive(Debug)]
 enum Throttle {
     /// Version 1 knows limits in every cgroup, the root included, and does not inherit them:
-    /// the limit stands in the cgroup this process is in.
+    /// the limit is in the cgroup of this process.
     V1 { limits: PathBuf, device: String },
     /// Version 2 knows none in the root, so this process moves into its own cgroup.
     V2 { own: PathBuf, home: PathBuf },

@@ -27,9 +27,9 @@
 //! # }
 //! ```
 //!
-//! gRPC is HTTP/2. Its frames are 16 KiB unless the client allows more, and copying those is cheaper
-//! than a sendfile each: that is what [`incoming`] does. [`incoming_with_policy`] sends them by
-//! reference, as above.
+//! gRPC is HTTP/2. Its frames are 16 KiB unless the client allows more, and copying those is
+//! cheaper than a sendfile each: that is what [`incoming`] does. [`incoming_with_policy`] sends
+//! them by reference, as above.
 //!
 //! tonic's own codec copies every message into one buffer. Generate the code with
 //!

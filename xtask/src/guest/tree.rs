@@ -139,7 +139,7 @@ fn which(program: &str) -> Result<PathBuf> {
     found.with_context(|| format!("{program} is not installed; cargo xtask ci installs it"))
 }
 
-/// The files after `=>`, and the loader, which stands alone, in what ldd(1) prints.
+/// The files after `=>`, and the loader, on its own line, in what ldd(1) prints.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let list = output(Command::new("ldd").arg(program))?;
     let words = list.lines().filter_map(|line| {

@@ -20,7 +20,7 @@ pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
     findings
 }
 
-/// What stands before the bracket that closes what is open, and what follows it.
+/// What comes before the bracket that closes what is open, and what follows it.
 fn within(text: &str, close: char) -> Option<(&str, &str)> {
     let (mut depth, mut is_string, mut is_escaped) = (0_usize, false, false);
     for (at, c) in text.char_indices() {

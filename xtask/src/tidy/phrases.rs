@@ -12,7 +12,7 @@ static PHRASES: LazyLock<Vec<Phrase>> =
     LazyLock::new(|| include_str!("phrases.txt").lines().filter_map(Phrase::parse).collect());
 
 struct Phrase {
-    /// What may stand at each place.
+    /// The words that fit at each place.
     words: Vec<Vec<&'static str>>,
     unless_before: Vec<&'static str>,
     unless_after: Vec<&'static str>,
@@ -29,7 +29,7 @@ impl Phrase {
         Some(Self { words, unless_before, unless_after, instead: fields.next()? })
     }
 
-    /// Whether the phrase stands at the start of `words`, after `before`.
+    /// Whether the phrase is at the start of `words`, after `before`.
     fn is_at(&self, before: Option<&Word>, words: &[Word]) -> bool {
         let Some(here) = words.get(..self.words.len()) else { return false };
         let Some((last, others)) = here.split_last() else { return false };

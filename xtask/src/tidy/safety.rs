@@ -1,4 +1,4 @@
-//! Where unsafe code may stand, and what each block must rest on.
+//! Where unsafe code may be, and what each block must rest on.
 //!
 //! The compiler enforces `forbid(unsafe_code)`; this makes sure that every crate but
 //! `underpass-sys` says so, or has at most one expected exception. Clippy wants a `SAFETY`
@@ -88,8 +88,8 @@ fn package(path: &str) -> &str {
     path.match_indices('/').nth(depth - 1).and_then(|(at, _)| path.get(..=at)).unwrap_or("")
 }
 
-/// Where one exception may stand: in the library or program of a package (`crates/a/src`), or in one
-/// file of tests or one example (the whole path), which often test a promise by making it.
+/// Where one exception may stand: in the library or program of a package (`crates/a/src`), or in
+/// one file of tests or one example (the whole path), which often test a promise by making it.
 fn unit(path: &str) -> &str {
     let inside = path.strip_prefix(package(path)).unwrap_or(path);
     match inside.split_once('/') {

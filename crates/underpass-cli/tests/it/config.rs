@@ -43,7 +43,7 @@ fn lists_switches_and_arguments_without_a_flag_can_be_set() {
     let path = file(dir.path(), text);
     let relay = Running::start(program().args(["relay", "--config", utf8(&path)]));
     assert!(relay.line.contains(" to 127.0.0.1:1, 127.0.0.1:2 ("), "{}", relay.line);
-    // A target that is typed stands in place of a file of targets.
+    // A target on the command line replaces a file of targets.
     let path = file(dir.path(), "targets-file = \"/no/such\"\naccept-proxy = true\n");
     let typed = ["relay", "0", "3", "--config", utf8(&path)];
     let relay = Running::start(program().args(typed));

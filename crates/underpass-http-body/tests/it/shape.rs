@@ -63,7 +63,7 @@ async fn get_http2(socket: TcpStream) -> Bytes {
     get_http2_in_frames(socket, 16 * 1024).await
 }
 
-/// Allows frames of so many bytes, and has room for the whole file on its way.
+/// Allows frames of `frame_bytes`, and has room for the whole file on its way.
 async fn get_http2_in_frames(socket: TcpStream, frame_bytes: u32) -> Bytes {
     let (mut client, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
         .max_frame_size(frame_bytes)

@@ -19,7 +19,7 @@ use crate::words;
 /// Columns that lines keep to.
 const WIDTH: usize = 80;
 
-/// Sizes of transfers that stand side by side.
+/// Sizes of transfers, side by side.
 const SIZES_MAX: usize = 4;
 
 /// The report, and what the program's own eyes were measured to see.

@@ -2,7 +2,7 @@
 //! files and devices.
 //!
 //! Plain data, gathered elsewhere, so that every judgement can be made from values written by
-//! hand. What could not be learned is absent; nothing here stands for "probably".
+//! hand. What could not be learned is absent; nothing here means "probably".
 //!
 //! Source: proc_pid_maps(5), proc_pid_mountinfo(5).
 

@@ -12,8 +12,8 @@ use crate::words::printable;
 pub enum WatchError {
     /// What number a process has is not known.
     #[error(
-        "/proc shows the numbers of another PID namespace than this one, so which process has which \
-         number is not known; mount /proc anew ('unshare --mount-proc')"
+        "/proc shows the numbers of another PID namespace than this one, so which process has \
+         which number is not known; mount /proc anew ('unshare --mount-proc')"
     )]
     Numbers,
     /// The process does not exist.

@@ -190,7 +190,7 @@ impl Watch {
     }
 
     fn named(&self) -> Vec<(u32, String)> {
-        // The process that was asked for stands first, whatever its children's numbers.
+        // The process that was asked for comes first, whatever its children's numbers.
         let others = self.followed.iter().filter(|process| **process != self.root);
         let name = |process: &u32| (*process, self.learning.context.program_of(*process));
         [&self.root].into_iter().chain(others).map(name).collect()

@@ -14,7 +14,7 @@
 //!
 //! Only a program that reads and writes takes the way through user memory; how the copies of the
 //! sender share out over its two arrows is known from the calls, and not shown where these were
-//! not seen one by one. The numbers stand in the table too: the drawing adds no fact.
+//! not seen one by one. The numbers are in the table too: the drawing adds no fact.
 //!
 //! Source: SVG 2, 5.7 (title and desc).
 
@@ -38,7 +38,7 @@ const USER: u32 = 154;
 const BUFFER: u32 = 228;
 const SINK: u32 = 304;
 
-/// Where the way's arrows run, and where their words stand.
+/// Where the way's arrows run, and where their words are.
 const ARROW: u32 = 220;
 const WORDS: u32 = 230;
 
@@ -127,7 +127,7 @@ pub(super) fn of_row(row: &Row) -> Markup {
     }
 }
 
-/// What stands on an arrow, and what kind of arrow it is.
+/// What is written on an arrow, and what kind of arrow it is.
 struct Leg {
     text: String,
     class: &'static str,

@@ -167,7 +167,7 @@ fn draw_bars<'a>(area: &Area<'a>, bars: &[Bar]) -> Drawn<'a> {
         let sum: f64 = bar.parts.iter().map(|(value, ..)| value).sum();
         sum.max(bar.range.map_or(0.0, |(_, max)| max))
     });
-    // The label stands behind the longest bar.
+    // The label is to the right of the longest bar.
     let end = ends.fold(0.0, f64::max).max(1e-6) * 1.34;
     let rows = f64::from(u32::try_from(bars.len()).unwrap_or(0));
     let mut chart = ChartBuilder::on(area)

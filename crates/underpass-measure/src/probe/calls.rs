@@ -1,6 +1,6 @@
 //! Every system call of a followed process as it returns: which, between which files, how much.
 //!
-//! At the exit, not at the entry: one tracepoint instead of two, and the arguments still stand
+//! At the exit, not at the entry: one tracepoint instead of two, and the arguments are still
 //! in the saved registers. A descriptor that another thread closed meanwhile is not found.
 //!
 //! Source: tracepoint `raw_syscalls:sys_exit`; syscall(2), x86-64 calling convention.

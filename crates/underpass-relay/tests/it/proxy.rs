@@ -181,7 +181,7 @@ fn a_check_of_a_target_that_wants_headers_is_no_error_there() {
         let mut wanted = options(&[back.to_string().parse().unwrap()]);
         (wanted.send_proxy, wanted.check_every) = (Some(version), Some(CHECK_EVERY));
         let relay = Running::start(wanted);
-        // A check goes through to what stands behind; three of them do before it is up again.
+        // A check goes through to what is behind; three of them do before it is up again.
         for _ in 0..5 {
             drop(accept(&target));
         }

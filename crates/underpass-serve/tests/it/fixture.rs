@@ -1,6 +1,6 @@
 //! A served tree, and conversations with its server.
 //!
-//! One server stands for all tests of the binary. Its files are settled before it is used: each
+//! One server serves all tests of the binary. Its files are settled before it is used: each
 //! has a strong entity-tag, which takes a second after it was written.
 
 use std::fs;

@@ -22,7 +22,7 @@ use crate::source::Piece;
 /// Slices one call takes.
 pub(crate) const SLICES_MAX: usize = 64;
 
-/// Fills `room`; from a file at `at`, from a stream where it stands.
+/// Fills `room`; from a file at `at`, from a stream where it is.
 pub(crate) fn fill(source: BorrowedFd<'_>, at: Option<u64>, room: &mut [u8]) -> Result<u64, Errno> {
     match at {
         Some(at) => rustix::io::pread(source, room, at),

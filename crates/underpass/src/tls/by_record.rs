@@ -8,7 +8,7 @@ use std::io;
 
 const HEADER_LEN: usize = 5;
 
-/// Where a connection stands between records. It keeps none of their content.
+/// Where a connection is between records. It keeps none of their content.
 #[derive(Debug, Default)]
 pub(super) struct ByRecord {
     header: [u8; HEADER_LEN],

@@ -25,7 +25,7 @@ struct State {
     peeked: Vec<u8>,
     /// The peer's close_notify came, and all before it was taken.
     is_over: bool,
-    /// What stands behind the `EIO` that a transfer got.
+    /// The reason for the `EIO` that a transfer got.
     failure: Option<TlsError>,
 }
 
@@ -62,7 +62,7 @@ impl UserSpace {
                     state.peeked.extend_from_slice(&into[seen..seen + n]);
                     seen += n;
                 }
-                // What it stands for comes again with the next call.
+                // Its reason comes again with the next call.
                 Err(_) if seen > 0 => break,
                 Err(halt) => return Err(halt),
             }
