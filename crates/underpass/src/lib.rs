@@ -67,7 +67,7 @@
 //! # Flows
 //!
 //! A [`Flow`] is one direction of a long-lived connection. It holds no pipe and no buffer while
-//! nothing moves, so that a proxy pays for its busy connections alone. [`Pipe`] is the pool that
+//! nothing moves: a proxy pays for its busy connections alone. [`Pipe`] is the pool that
 //! flows and transfers share.
 //!
 //! # Features

@@ -1,7 +1,7 @@
 //! The pipes that splice(2) needs between two ends neither of which is one: one pool for all.
 //!
-//! Idle pipes stay with the thread that used them last, so that taking one needs no lock; only
-//! making and closing a pipe touches the count that the process shares. A pipe that still holds
+//! Idle pipes stay with the thread that used them last: taking one needs no lock, and only making
+//! and closing a pipe touches the count that the process shares. A pipe that still holds
 //! bytes is never pooled: they would reach another peer. A pipe's capacity counts buffers, not
 //! bytes, so what it holds may exceed what `F_GETPIPE_SZ` says.
 //!
@@ -243,7 +243,7 @@ impl Drop for Pipe {
         if self.held > 0 || self.size() == PipeSize::Refused {
             return;
         }
-        // On a thread that is ending there is no pool any more; the pipe is then closed.
+        // A thread that is ending has no pool any more; the pipe is then closed.
         let pooled = IDLE.try_with(|idle| {
             let mut idle = idle.borrow_mut();
             if idle.len() < IDLE_MAX {

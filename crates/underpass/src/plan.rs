@@ -28,7 +28,7 @@ pub(crate) fn auto(source: Kind, sink: Kind, len: Option<u64>) -> &'static [Meth
         (Kind::File, Kind::Other) => &[Sendfile, Copy],
         (Kind::Socket | Kind::Pipe, Kind::Socket | Kind::Pipe | Kind::File) => &[Splice, Copy],
         // MSG_ZEROCOPY is never chosen unasked: on loopback it ends in a copy, and on any
-        // socket it leaves completions that somebody must collect.
+        // socket it leaves completions that the caller must collect.
         (Kind::Memory | Kind::Other | Kind::Tls, _)
         | (_, Kind::Memory | Kind::Other | Kind::Tls) => &[Copy],
     }

@@ -40,7 +40,7 @@ impl<'a> Source<'a> {
     /// Methods that send by reference need the range to stay as it is until the sink's reader
     /// has it: append-only files and files replaced by rename(2) qualify; for others see
     /// [`Stability`](crate::Stability). An end past the end of the file is accepted here and
-    /// found as `Truncated` when the transfer gets there.
+    /// reported as `Truncated` when the transfer reaches it.
     ///
     /// Costs one fstat(2).
     ///

@@ -119,7 +119,7 @@ impl ZeroCopy {
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` where it cannot be, or where somebody else counts; `ENOBUFS` if too many
+    /// `EOPNOTSUPP` where the socket has no such option, or where its completions are already counted elsewhere; `ENOBUFS` if too many
     /// transfers hold memory for the kernel; `EMFILE`.
     pub(crate) fn open(socket: BorrowedFd<'_>) -> Result<Self, Errno> {
         let place = Place::take()?;

@@ -33,7 +33,7 @@ use crate::tokio::readiness::{Readiness, attempt, errno_of};
 /// The most that is copied at a time where there is no pipe.
 const BUFFER_BYTES: u64 = 64 << 10;
 
-/// What moves bytes from one stream to another, and holds no pipe and no buffer while it is idle.
+/// Moves bytes from one stream to another, and holds no pipe and no buffer while it is idle.
 ///
 /// A proxy's connection is two of them, one for each direction; where all it does is move bytes,
 /// [`copy_bidirectional`](crate::copy_bidirectional) is that in one call. A flow is polled by one
@@ -51,8 +51,8 @@ const BUFFER_BYTES: u64 = 64 << 10;
 ///
 /// # Cancel safety
 ///
-/// All state is in the flow: a future around it can be dropped, and the flow polled on. A flow
-/// that is dropped loses what [`is_holding`](Self::is_holding) tells of.
+/// Cancel safe: all state is in the flow, so a future around it can be dropped, and the flow polled
+/// again. A flow that is dropped loses the bytes it holds, see [`is_holding`](Self::is_holding).
 #[derive(Debug)]
 pub struct Flow {
     held: Held,

@@ -1,6 +1,6 @@
 //! A transfer without its descriptors: pieces, positions, plan, buffered bytes, ledger.
 //!
-//! Apart from them so that it can go to another thread while a future waits for it. A step asks
+//! Without them it can move to another thread while a future waits for it. A step asks
 //! what to do ([`TransferState::act`]), makes one call, and lets [`Progress`] say what it meant.
 //!
 //! Invariants: bytes are buffered in the pipe or in memory for one piece at a time, the first that
@@ -343,7 +343,7 @@ impl TransferState {
         if self.piped() > 0 {
             return Some(if method == Method::Copy { Act::EmptyPipe } else { Act::DrainPipe });
         }
-        // A file is read before its head is sent, so that both go in one call.
+        // A file is read before its head is sent: both then go in one call.
         let read_first = method == Method::Copy && front.kind == Kind::File;
         if front.index > 0 && !read_first {
             return Some(Act::Gather);

@@ -29,13 +29,13 @@ use crate::zero_copy::ZeroCopy;
 /// evicted before it is sent.
 const WARM_WINDOW_MAX: u64 = 8 * QUANTUM;
 
-/// Reports of the same cold offset before the call is made anyway, lest a page that is
-/// evicted as fast as it is fetched hold the transfer for ever.
+/// Reports of the same cold offset before the call is made anyway, or a page that is
+/// evicted as fast as it is fetched would hold the transfer for ever.
 const COLD_REPORTS_MAX: u8 = 3;
 
 impl TransferState {
     /// How many bytes the call may take without waiting for the disk, or the report that it may
-    /// take none. Asked before a head is sent too, so that none is held back while its file is
+    /// take none. Asked before a head is sent too: a head is not held back while its file is
     /// fetched.
     pub(super) fn warm(
         &mut self,
