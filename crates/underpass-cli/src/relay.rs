@@ -78,7 +78,7 @@ pub(crate) struct RelayArguments {
 
     /// Where a line for each connection goes: a file, '-' for standard output, or 'off'.
     ///
-    /// SIGHUP opens the file anew, for example after it was renamed.
+    /// SIGHUP and SIGUSR1 open the file again, for example after it was renamed.
     #[arg(long, value_name = "FILE", default_value = "off")]
     log: Sink,
 }
@@ -140,8 +140,8 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
         grace: grace.0,
         connections_max: max_connections,
         accept_proxy: match (wanted.accept_proxy, wanted.accept_proxy_from) {
-            (true, _) => AcceptProxy::FromEverybody,
-            (false, networks) if networks.is_empty() => AcceptProxy::FromNobody,
+            (true, _) => AcceptProxy::FromEveryone,
+            (false, networks) if networks.is_empty() => AcceptProxy::FromNoOne,
             (false, networks) => AcceptProxy::From(networks),
         },
         send_proxy: wanted.send_proxy.map(|version| match version {

@@ -65,7 +65,7 @@ Examples:
   underpass serve
       Serve the current directory at http://127.0.0.1:8080/.
   underpass serve /srv/files --listen 0.0.0.0:80 --access-log /var/log/underpass.log
-      Serve /srv/files to everybody, with a log.
+      Serve /srv/files to everyone, with a log.
   underpass serve --listen 0 --workers 1
       Take any free port, which is printed, and one thread.
   curl -C - -O http://127.0.0.1:8080/big.iso

@@ -136,7 +136,7 @@ impl Relay {
             idle_timeout,
             grace,
             connections_max,
-            accept_proxy: AcceptProxy::FromNobody,
+            accept_proxy: AcceptProxy::FromNoOne,
             send_proxy: None,
             check_every: None,
             metrics,

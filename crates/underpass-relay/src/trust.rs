@@ -21,9 +21,9 @@ const MAPPED_BITS: u8 = 96;
 pub enum AcceptProxy {
     /// No one: every byte is the client's.
     #[default]
-    FromNobody,
-    /// Everybody, who may thus claim to be anybody.
-    FromEverybody,
+    FromNoOne,
+    /// Everyone, who may thus claim to be anyone.
+    FromEveryone,
     /// Who connects from one of these; others are taken for the clients that they are.
     From(Vec<Network>),
 }
@@ -43,8 +43,8 @@ impl AcceptProxy {
     /// What is expected of a peer; `None` is the client of a Unix socket.
     pub(crate) fn opening(&self, peer: Option<SocketAddr>) -> Opening {
         match self {
-            Self::FromNobody => Opening::Plain,
-            Self::FromEverybody => Opening::Header,
+            Self::FromNoOne => Opening::Plain,
+            Self::FromEveryone => Opening::Header,
             Self::From(networks) => {
                 let peer = peer.map(|address| address.ip());
                 let is_trusted = networks.iter().any(|network| network.contains(peer));

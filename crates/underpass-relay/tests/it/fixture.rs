@@ -25,7 +25,7 @@ pub(crate) fn options(targets: &[Endpoint]) -> Options {
         idle_timeout: None,
         grace: None,
         connections_max: None,
-        accept_proxy: AcceptProxy::FromNobody,
+        accept_proxy: AcceptProxy::FromNoOne,
         send_proxy: None,
         check_every: None,
         metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),

@@ -78,7 +78,7 @@ fn a_target_is_told_who_the_client_is() {
 fn a_header_that_comes_in_is_passed_on_in_the_other_version() {
     let (target, endpoint) = listener();
     let mut wanted = options(&[endpoint]);
-    (wanted.accept_proxy, wanted.send_proxy) = (AcceptProxy::FromEverybody, Some(Version::V1));
+    (wanted.accept_proxy, wanted.send_proxy) = (AcceptProxy::FromEveryone, Some(Version::V1));
     let relay = Running::start(wanted);
     let header =
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\x01\x02\x03\x04\x05\x06\x07\x08\0\x50\0\x51\x04\0\0";
@@ -100,7 +100,7 @@ fn a_header_that_comes_in_is_passed_on_in_the_other_version() {
 fn a_client_without_a_header_is_closed_and_reaches_nobody() {
     let (target, endpoint) = listener();
     let mut wanted = options(&[endpoint]);
-    wanted.accept_proxy = AcceptProxy::FromEverybody;
+    wanted.accept_proxy = AcceptProxy::FromEveryone;
     let relay = Running::start(wanted);
     let binary = |rest: &[u8]| {
         let len = u8::try_from(rest.len()).unwrap();
@@ -140,7 +140,7 @@ fn haproxy_understands_both_versions_and_is_understood() {
         let (target, endpoint) = listener();
         let (front, back) = (free_address().unwrap(), free_address().unwrap());
         let mut wanted = options(&[back.to_string().parse().unwrap()]);
-        (wanted.accept_proxy, wanted.send_proxy) = (AcceptProxy::FromEverybody, Some(version));
+        (wanted.accept_proxy, wanted.send_proxy) = (AcceptProxy::FromEveryone, Some(version));
         let relay = Running::start(wanted);
         let timeouts = "timeout connect 5s\n timeout client 20s\n timeout server 20s";
         let configuration = format!(
