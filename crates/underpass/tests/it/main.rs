@@ -12,6 +12,8 @@ mod flow;
 mod forgery;
 mod frames;
 #[cfg(feature = "tokio")]
+mod stream_cork;
+#[cfg(feature = "tokio")]
 mod stream_faults;
 #[cfg(feature = "tls")]
 mod tls;
