@@ -1,7 +1,7 @@
 //! The kernel interfaces underpass needs and rustix does not bind.
 //!
-//! This crate alone makes unsafe calls. Each module is one interface; none of them loops,
-//! retries or decides anything: that is the engine's part. Errors are bare errnos.
+//! This crate alone makes unsafe calls. Each module is one interface; what to do with its
+//! answers is the engine's part. Errors are bare errnos.
 
 mod arena;
 pub mod bpf;

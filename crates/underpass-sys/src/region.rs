@@ -53,7 +53,7 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 impl Region {
     /// Maps `len` bytes of `file` from byte `file_offset` on, which need not be page-aligned.
     ///
-    /// `note` is whatever the owner of the mapping wants found with it. Bytes past the end of
+    /// `note` is what the owner of the mapping wants to find with it. Bytes past the end of
     /// the file are mapped too, and fault when touched.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Region {
         is_sealed || is_verity()
     }
 
-    /// A further reference to the region.
+    /// Another reference to the region.
     #[must_use]
     pub fn to_shared(&self) -> Arc<Self> {
         let this: *const Self = self;
@@ -195,7 +195,7 @@ impl Region {
 
     /// Copies bytes from `at`, counted from the region's start, into `into`.
     ///
-    /// No reference to the mapped bytes is made, so a file that changes meanwhile yields a
+    /// No reference to the mapped bytes is made, so a file that changes at the same time yields a
     /// mixture of old and new bytes and nothing worse. Returns how many were copied: fewer than
     /// asked for at the region's end. Look at [`broken_at`](Self::broken_at) afterwards.
     pub fn copy_out(&self, at: usize, into: &mut [u8]) -> usize {
@@ -255,7 +255,7 @@ impl Region {
         };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
         let in_file = self.file_offset.saturating_add(page.saturating_sub(self.address) as u64);
-        // First: another thread that reads the zeros and asks afterwards must be told of them.
+        // First: another thread that reads the zeros and asks afterwards must hear of them.
         self.broken_at.fetch_min(in_file, Ordering::AcqRel);
         // SAFETY: mmap(2), MAP_FIXED: replaces pages of this live region only; the access that
         // faulted there is retried on the zeros.

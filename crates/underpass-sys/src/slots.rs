@@ -63,7 +63,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Who is in a slot: null for no one, `None` if there is no such slot. Async-signal-safe.
+    /// The holder of a slot: null for no one, `None` for a slot that does not exist. Async-signal-safe.
     pub(crate) fn holder(&self, index: usize) -> Option<*const T> {
         Some(self.holders.get(index)?.load(Ordering::Acquire).cast_const())
     }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_that_was_handed_on_names_its_holder_and_nobody_else_gets_it() {
+    fn a_slot_that_was_handed_on_names_its_holder_and_no_one_else_gets_it() {
         loom::model(|| {
             let slots = Arc::new(Slots::<u8>::new(2));
             let (hand_on, handed_on) = mpsc::channel();

@@ -47,8 +47,8 @@ pub enum MapError {
         /// What it answered. `ENOMEM` from mmap: no room in the arena.
         errno: Errno,
     },
-    /// The range does not lie within the file.
-    #[error("bytes {offset}..{end} do not lie within a file of {size} bytes")]
+    /// The range is not within the file.
+    #[error("bytes {offset}..{end} are not within a file of {size} bytes")]
     Range {
         /// The first byte asked for.
         offset: u64,
@@ -220,7 +220,7 @@ impl FileBytes {
         self.region.file()
     }
 
-    /// Part of this piece, without copying; `None` if `part` does not lie within it.
+    /// Part of this piece, without copying; `None` if `part` is not within it.
     #[must_use]
     pub fn slice(&self, part: Range<usize>) -> Option<Self> {
         let fits = part.start <= part.end && part.end <= self.len();
@@ -230,7 +230,7 @@ impl FileBytes {
 
     /// Reads from the mapping: copies bytes from `at` on into `into`, up to the piece's end.
     ///
-    /// Safe on a file that changes meanwhile: the copy may then mix old and new bytes.
+    /// Safe on a file that changes at the same time: the copy may then mix old and new bytes.
     ///
     /// # Errors
     ///

@@ -27,8 +27,8 @@ pub struct FileBytesMut(FileBytes);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The bytes do not lie within the mapping; none was stored.
-    #[error("bytes {at}..{end} do not lie within a mapping of {len}")]
+    /// The bytes are not within the mapping; none was stored.
+    #[error("bytes {at}..{end} are not within a mapping of {len} bytes")]
     Outside {
         /// The first byte's place.
         at: usize,

@@ -107,7 +107,7 @@ impl Frames {
 
     /// What has to be fetched from the disk before the next piece can be read without waiting;
     /// `None` if nothing. For tasks that must not wait: run it on a thread that may, then continue,
-    /// whatever it answered.
+    /// even if that failed.
     #[must_use]
     pub fn cold(&self) -> Option<Cold> {
         let (offset, len) = (self.offset(), self.next_len());

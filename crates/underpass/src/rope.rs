@@ -2,7 +2,7 @@
 //!
 //! An encoder that writes into a [`BufMut`](bytes::BufMut) copies every field. A rope is such a
 //! buffer, but looks at the address of what it is given: bytes of a mapped file are kept as a
-//! reference, so a message comes out as `[head][file range][tail]` and its payload leaves by
+//! reference, so a message becomes `[head][file range][tail]` and its payload leaves by
 //! sendfile. prost and kafka-protocol need no change for that.
 
 use std::collections::VecDeque;
@@ -13,8 +13,8 @@ use underpass_sys::region::RegionSlice;
 
 /// Bytes in pieces: memory, and ranges of mapped files.
 ///
-/// Written through [`BufMut`](bytes::BufMut), read and sent through [`Buf`]; whatever is written
-/// comes out in order. Shorter file-backed pieces than [`Rope::REFER_MIN_BYTES`] are copied, for a
+/// Written through [`BufMut`](bytes::BufMut), read and sent through [`Buf`]; what is written
+/// is read in the same order. Shorter file-backed pieces than [`Rope::REFER_MIN_BYTES`] are copied, for a
 /// reference costs more than they do.
 #[derive(Debug, Default)]
 pub struct Rope {
@@ -34,7 +34,7 @@ impl Rope {
         Self::default()
     }
 
-    /// Appends a piece without copying it, whatever it is backed by.
+    /// Appends a piece without copying it, file-backed or not.
     pub fn push(&mut self, piece: Bytes) {
         self.seal();
         if !piece.is_empty() {

@@ -19,7 +19,7 @@ use self::samples::Samples;
 
 /// A policy against files that change in mid-send.
 ///
-/// | what happens meanwhile | `None` | `Guard`, `Copy` | `Lease` |
+/// | what happens during the sending | `None` | `Guard`, `Copy` | `Lease` |
 /// |---|---|---|---|
 /// | appended to | whole | whole, up to the length it had | cut |
 /// | written anew, and longer (`cp longer over`) | torn | cut | cut |
@@ -32,14 +32,14 @@ use self::samples::Samples;
 #[non_exhaustive]
 pub enum Stability {
     /// Nothing: for files that are only appended to or replaced by rename. A file that ends early
-    /// is an error all the same.
+    /// is still an error.
     None,
-    /// The file is looked at again (fstat(2): size and mtime) before the call that would release
+    /// The file is checked again (fstat(2): size and mtime) before the call that would release
     /// the last byte; if it changed, the transfer fails instead of completing. The default.
     ///
     /// A file that became longer counts as appended to, if a few samples of the bytes that were
     /// sent are what they were: up to 8 of 32 bytes each, at equal distances. It is then sent up
-    /// to the length it had. `touch` cuts: it cannot be told from a write of the same length.
+    /// to the length it had. `touch` cuts: it looks like a write of the same length.
     ///
     /// # Limits
     ///
@@ -61,7 +61,7 @@ pub enum Stability {
     /// or `CAP_LEASE`, and no writer at the start.
     Lease,
     /// Every byte is copied out of the file before it is sent, so that what the sink has accepted
-    /// cannot change any more. The file is looked at as under `Guard`. Costs one pass over the
+    /// cannot change any more. The file is checked as under `Guard`. Costs one pass over the
     /// bytes.
     Copy,
 }

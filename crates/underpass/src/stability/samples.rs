@@ -1,7 +1,7 @@
 //! A few bytes of a file as they were sent, to tell a file that was appended to from one that was
 //! written anew and became longer.
 //!
-//! A sample is read right after its bytes were sent, hence from the page cache: it costs no wait
+//! A sample is read right after its bytes were sent, so from the page cache: it costs no wait
 //! for a disk. One that cannot be read at once is left out.
 //!
 //! Source: readv(2), `RWF_NOWAIT`.

@@ -37,7 +37,7 @@ fn an_empty_file_maps_to_no_bytes_and_a_range_beyond_the_end_to_an_error() {
     for range in [5..11, 11..11] {
         let error = map(&file, range.clone()).unwrap_err();
         let message =
-            format!("bytes {}..{} do not lie within a file of 10 bytes", range.start, range.end);
+            format!("bytes {}..{} are not within a file of 10 bytes", range.start, range.end);
         assert_eq!(error.to_string(), message);
     }
     let backwards = (std::ops::Bound::Included(5), std::ops::Bound::Excluded(4));

@@ -1,5 +1,5 @@
-//! `TCP_CORK` around large file-backed slices: on until what was given is taken, off whatever ends
-//! it, since a corked tail waits 200 ms.
+//! `TCP_CORK` around large file-backed slices: on until what was given is taken, off however
+//! that ends, since a corked tail waits 200 ms.
 
 use std::fs::File;
 use std::io::{IoSlice, Read, Write};
@@ -49,7 +49,7 @@ fn a_stream_is_corked_until_all_it_was_given_is_taken_and_no_tail_waits() {
         corked += usize::from(!slices.is_empty());
     }
     assert!(corked >= 2, "{corked} calls before the last");
-    // The stream is open, and nothing more is written: the tail is on its way all the same.
+    // The stream is open, and nothing more is written: the tail is on its way.
     let got = receiving.join().unwrap();
     assert_eq!((&got[..4], &got[got.len() - 4..]), (&b"head"[..], &b"tail"[..]));
     assert_eq!(difference(&got[4..got.len() - 4], 0, LEN), None);
