@@ -15,10 +15,6 @@ impl Records {
         match *self {}
     }
 
-    pub(crate) fn has_content(&self) -> bool {
-        match *self {}
-    }
-
     pub(crate) fn read(&self, _: BorrowedFd<'_>, _: &mut [u8]) -> Result<u64, Errno> {
         match *self {}
     }

@@ -70,14 +70,6 @@ impl Records {
         }
     }
 
-    /// Whether content can be received although the socket has nothing to read.
-    pub(crate) fn has_content(&self) -> bool {
-        match self {
-            Self::Kernel(_) => false,
-            Self::UserSpace(rustls) => rustls.has_content(),
-        }
-    }
-
     /// [`Self::receive`] as a read(2) of a transfer; [`Self::past`] knows what is behind its errno.
     pub(crate) fn read(&self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<u64, Errno> {
         match self {

@@ -275,13 +275,11 @@ impl AsyncRead for OverRustls {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Self { socket, rustls } = self.get_mut();
-        let n = if rustls.has_content() {
-            rustls.receive(socket.as_fd(), into.initialize_unfilled())?
-        } else {
-            ready!(poll_receive(socket, cx, |socket| {
-                Ok(rustls.receive(socket, into.initialize_unfilled())?)
-            }))?
-        };
+        // The socket counts as readable until a call has found nothing there, and such a call finds
+        // nothing in rustls either.
+        let n = ready!(poll_receive(socket, cx, |socket| {
+            Ok(rustls.receive(socket, into.initialize_unfilled())?)
+        }))?;
         into.advance(n);
         Poll::Ready(Ok(()))
     }

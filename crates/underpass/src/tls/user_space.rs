@@ -23,16 +23,13 @@ struct State {
     connection: Connection,
     /// Content that was peeked at.
     peeked: Vec<u8>,
-    /// The peer's close_notify came, and all before it was taken.
-    is_over: bool,
     /// The reason for the `EIO` that a transfer got.
     failure: Option<TlsError>,
 }
 
 impl UserSpace {
     pub(super) fn new(connection: Connection) -> Self {
-        let (peeked, is_over, failure) = (Vec::new(), false, None);
-        Self(Arc::new(Mutex::new(State { connection, peeked, is_over, failure })))
+        Self(Arc::new(Mutex::new(State { connection, peeked: Vec::new(), failure: None })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -89,14 +86,6 @@ impl UserSpace {
         self.state().flush(socket)
     }
 
-    /// Whether [`Self::receive`] answers without the socket.
-    pub(super) fn has_content(&self) -> bool {
-        let mut state = self.state();
-        let processed = state.connection.process_new_packets();
-        let is_decrypted = processed.is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
-        is_decrypted || state.is_over || !state.peeked.is_empty()
-    }
-
     pub(super) fn close_notify(&self, socket: BorrowedFd<'_>) -> Result<(), Halt> {
         let mut state = self.state();
         state.connection.send_close_notify();
@@ -142,10 +131,7 @@ impl State {
     fn take(&mut self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Halt> {
         loop {
             match self.connection.reader().read(into) {
-                Ok(n) => {
-                    self.is_over = n == 0 && !into.is_empty();
-                    return Ok(n);
-                }
+                Ok(n) => return Ok(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // So rustls calls an end without close_notify.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -153,12 +139,14 @@ impl State {
                 }
                 Err(error) => return Err(errno_of(&error).into()),
             }
-            self.connection.read_tls(&mut Wire(socket)).map_err(|e| errno_of(&e))?;
             let processed = self.connection.process_new_packets();
             // An alert, or the answer to a KeyUpdate: if there is no room it goes with what is
             // sent next.
             let (Ok(()) | Err(_)) = self.flush(socket);
-            processed.map_err(Halt::from)?;
+            let state = processed.map_err(Halt::from)?;
+            if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() {
+                self.connection.read_tls(&mut Wire(socket)).map_err(|e| errno_of(&e))?;
+            }
         }
     }
 

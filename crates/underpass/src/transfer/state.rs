@@ -31,7 +31,6 @@ use crate::ring::Ring;
 use crate::sink::Outlet;
 use crate::source::Piece;
 use crate::stability::Stability;
-use crate::tls::Records;
 use crate::transfer::Step;
 use crate::zero_copy::ZeroCopy;
 
@@ -193,8 +192,6 @@ impl TransferState {
         let sink = (self.outlet.kind != Kind::File).then_some(Side::Sink);
         match self.act()? {
             Act::Gather | Act::DrainPipe => sink,
-            // What rustls has decrypted no event on the socket announces.
-            Act::Read if self.records().is_some_and(Records::has_content) => None,
             Act::Read | Act::FillPipe => source,
             Act::Through => source.or(sink),
             Act::EmptyPipe => None,

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConnection, StreamOwned};
 use underpass::tls::{BlockingTlsStream, TlsError, Unavailable};
-use underpass::{ErrorKind, Kind as EndKind, Method, Policy, Sink, Source, Transfer};
+use underpass::{ErrorKind, Kind as EndKind, Method, Policy, Sink, Source, Step, Transfer};
 use underpass_testkit::payload;
 use underpass_testkit::require;
 use underpass_testkit::skip::{Capability::KernelTls, Requirement};
@@ -185,6 +185,31 @@ fn in_user_space_only_copying_is_possible_and_a_demand_for_more_is_refused() {
 }
 
 #[test]
+fn a_transfer_is_done_once_the_socket_has_all_its_records() {
+    let file = patterned(LEN);
+    for by in By::available() {
+        let (go, may_read) = mpsc::channel::<()>();
+        let (heard, hear) = mpsc::channel();
+        let (stream, server, _) = shaken(KINDS[0], *by, move |mut server| {
+            may_read.recv().unwrap();
+            let mut bytes = vec![0; usize::try_from(LEN).unwrap()];
+            server.read_exact(&mut bytes).unwrap();
+            heard.send(bytes).unwrap();
+        });
+        rustix::net::sockopt::set_socket_send_buffer_size(stream.socket(), 4096).unwrap();
+        stream.socket().set_nonblocking(true).unwrap();
+        let mut sent = Transfer::new(Source::file(&file, ..).unwrap(), stream.sink());
+        while !matches!(sent.step().unwrap(), Step::Wait(_)) {}
+        go.send(()).unwrap();
+        assert_eq!(sent.run(), Ok(LEN), "{by:?}");
+        // The server gets all, though nothing else is sent or flushed.
+        let bytes = hear.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        assert_eq!(payload::difference(&bytes, 0, LEN), None, "{by:?}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
 fn content_comes_through_pipes_and_sockets_of_any_size() {
     let serve = |mut server: Server| {
         server.write_all(&payload::pattern(0..1_000_000)).unwrap();
@@ -260,9 +285,13 @@ fn an_alert_and_new_keys_end_a_transfer_by_their_names() {
     require!(KernelTls);
     for kind in [KINDS[0], KINDS[3]] {
         let (stream, server, _) = shaken(kind, By::Kernel, |mut server| {
+            // The handshake is over: what comes now is not part of it.
+            server.write_all(b"!").unwrap();
+            server.flush().unwrap();
             // What the client has sent is not a handshake message that can be.
             server.read(&mut [0; 9]).unwrap_err()
         });
+        assert_eq!(stream.receive(&mut [0]).unwrap(), 1);
         send_record(stream.socket().as_fd(), 22, &[99, 0, 0, 0]);
         let error = failure(&stream);
         assert!(matches!(error.kind, ErrorKind::Tls(TlsError::Alert(_))), "{error}");
@@ -366,13 +395,18 @@ fn what_was_peeked_at_is_received_next() {
 #[test]
 fn two_threads_send_and_receive_at_the_same_time() {
     const LONG: u64 = 8 << 20;
-    for by in By::available() {
-        // The server sends all before it reads anything: each end waits for the other's reader.
-        let (stream, server, _) = shaken(KINDS[0], *by, |mut server| {
+    for (by, sends_first) in By::available().iter().flat_map(|by| [(*by, true), (*by, false)]) {
+        // One of the client's threads waits until the other has done its part.
+        let (stream, server, _) = shaken(KINDS[0], by, move |mut server| {
+            let mut bytes = vec![0; usize::try_from(LONG).unwrap()];
+            if !sends_first {
+                server.read_exact(&mut bytes).unwrap();
+            }
             server.write_all(&payload::pattern(0..LONG)).unwrap();
             server.flush().unwrap();
-            let mut bytes = Vec::new();
-            server.read_to_end(&mut bytes).unwrap();
+            if sends_first {
+                server.read_exact(&mut bytes).unwrap();
+            }
             bytes
         });
         let received = std::thread::scope(|scope| {

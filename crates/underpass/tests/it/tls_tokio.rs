@@ -331,6 +331,8 @@ async fn a_file_that_is_cut_or_written_to_on_its_way_is_never_completed() {
 async fn a_cut_connection_and_in_the_kernel_new_keys_are_errors_by_name() {
     for by in By::available() {
         let (mut stream, client) = accepted(KINDS[0], *by, |mut peer| {
+            // A socket that its peer has closed takes no upper layer protocol.
+            peer.read_exact(&mut [0]).unwrap();
             peer.write_all(b"abc").unwrap();
             peer.conn.refresh_traffic_keys().unwrap();
             peer.write_all(b"def").unwrap();
@@ -338,6 +340,8 @@ async fn a_cut_connection_and_in_the_kernel_new_keys_are_errors_by_name() {
             peer.sock.send();
         })
         .await;
+        stream.write_all(b"!").await.unwrap();
+        stream.flush().await.unwrap();
         let mut heard = Vec::new();
         let error = stream.read_to_end(&mut heard).await.unwrap_err();
         let reason = *error.get_ref().unwrap().downcast_ref::<TlsError>().unwrap();

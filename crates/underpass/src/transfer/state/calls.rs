@@ -320,7 +320,7 @@ impl TransferState {
     }
 
     /// Those of the TLS connection in front.
-    pub(super) fn records(&self) -> Option<&Records> {
+    fn records(&self) -> Option<&Records> {
         match self.pieces.get(self.front()?.index)? {
             Piece::Stream { records, .. } => records.as_ref(),
             Piece::Memory(_) | Piece::File { .. } => None,
