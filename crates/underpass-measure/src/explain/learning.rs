@@ -56,7 +56,7 @@ impl Learning {
         let areas = proc::areas(&maps);
         let paths = areas.iter().filter_map(|area| area.file.clone());
         self.context.paths.extend(paths);
-        let uses_uring = self.look_at_descriptors(&base);
+        let uses_uring = self.look_at_descriptors(process);
         let program = self.context.programs.entry(process).or_default();
         // A program that executed another is known by the later one.
         program.name = name_of(&executable);
@@ -84,14 +84,12 @@ impl Learning {
     }
 
     /// Notes the paths of regular files, and returns whether there is an io_uring.
-    fn look_at_descriptors(&mut self, base: &Path) -> bool {
-        let Ok(entries) = std::fs::read_dir(base.join("fd")) else { return false };
+    fn look_at_descriptors(&mut self, process: u32) -> bool {
         let mut uses_uring = false;
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let Ok(target) = std::fs::read_link(&path) else { continue };
+        for (target, metadata) in proc::descriptors(process) {
             uses_uring |= target.as_os_str() == "anon_inode:[io_uring]";
             if target.is_absolute()
-                && let Ok(metadata) = std::fs::metadata(&path)
+                && let Some(metadata) = metadata
             {
                 if metadata.is_file() {
                     self.context.paths.insert(key_of(&metadata), target);

@@ -6,11 +6,11 @@
 //! Source: proc_pid_io(5).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use serde::Serialize;
 
 use crate::explain::proc;
+use crate::eyes::spent::Transferred;
 
 /// What a process was counted to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -36,39 +36,35 @@ pub struct Counted {
 /// Counters of processes, at the first look and at the last.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    first: BTreeMap<u32, BTreeMap<String, u64>>,
-    last: BTreeMap<u32, BTreeMap<String, u64>>,
+    first: BTreeMap<u32, Transferred>,
+    last: BTreeMap<u32, Transferred>,
     open: BTreeMap<u32, (BTreeSet<String>, u64)>,
 }
 
 impl Counters {
     /// Whether a process's counters may be read.
     pub(crate) fn may_read(process: u32) -> bool {
-        std::fs::read_to_string(format!("/proc/{process}/io")).is_ok()
+        proc::text(process, "io").is_some()
     }
 
     /// Looks at processes.
     pub(crate) fn look_at(&mut self, processes: impl IntoIterator<Item = u32>) {
         for process in processes {
-            let base = format!("/proc/{process}");
-            let Ok(io) = std::fs::read_to_string(format!("{base}/io")) else { continue };
-            let counters = proc::counters(&io);
-            self.first.entry(process).or_insert_with(|| counters.clone());
-            self.last.insert(process, counters);
-            self.look_at_descriptors(process, Path::new(&base));
+            let io = proc::text(process, "io");
+            let Some(now) = io.and_then(|io| Transferred::parse(&io)) else { continue };
+            self.first.entry(process).or_insert(now);
+            self.last.insert(process, now);
+            self.look_at_descriptors(process);
         }
     }
 
-    fn look_at_descriptors(&mut self, process: u32, base: &Path) {
-        let Ok(entries) = std::fs::read_dir(base.join("fd")) else { return };
+    fn look_at_descriptors(&mut self, process: u32) {
         let (files, sockets) = self.open.entry(process).or_default();
         *sockets = 0;
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let Ok(target) = std::fs::read_link(&path) else { continue };
-            let is_file = std::fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
+        for (target, metadata) in proc::descriptors(process) {
             if target.to_string_lossy().starts_with("socket:") {
                 *sockets += 1;
-            } else if is_file {
+            } else if metadata.is_some_and(|metadata| metadata.is_file()) {
                 files.insert(target.display().to_string());
             }
         }
@@ -76,20 +72,17 @@ impl Counters {
 
     /// What each process did between the looks; `program` names it.
     pub(crate) fn counted(&self, program: impl Fn(u32) -> String) -> Vec<Counted> {
-        let counted = |(process, last): (&u32, &BTreeMap<String, u64>)| {
-            let since = |name: &str| {
-                let value = |counters: &BTreeMap<String, u64>| counters.get(name).copied();
-                let first = self.first.get(process).and_then(value).unwrap_or(0);
-                value(last).unwrap_or(0).saturating_sub(first)
-            };
+        let counted = |(process, last): (&u32, &Transferred)| {
+            let first = self.first.get(process).unwrap_or(last);
+            let since = |of: fn(&Transferred) -> u64| of(last).saturating_sub(of(first));
             let (open_files, open_sockets) = self.open.get(process).cloned().unwrap_or_default();
             Counted {
                 process: *process,
                 program: program(*process),
-                read_bytes: since("rchar"),
-                written_bytes: since("wchar"),
-                read_calls: since("syscr"),
-                write_calls: since("syscw"),
+                read_bytes: since(|it| it.read_chars),
+                written_bytes: since(|it| it.written_chars),
+                read_calls: since(|it| it.read_calls),
+                write_calls: since(|it| it.write_calls),
                 open_files,
                 open_sockets,
             }

@@ -4,9 +4,10 @@
 //! later kernel may add some.
 //!
 //! Source: proc_pid_stat(5), proc_pid_status(5), proc_pid_task(5), proc_pid_maps(5),
-//! proc_pid_mountinfo(5), proc_pid_io(5).
+//! proc_pid_mountinfo(5), proc_pid_fd(5).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -44,6 +45,17 @@ pub(crate) fn own_number() -> Option<u32> {
 pub(crate) fn numbers<N: FromStr>(directory: &str) -> impl Iterator<Item = N> + use<N> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Where the descriptors of a process lead, and what is there if that is a path.
+pub(crate) fn descriptors(process: u32) -> impl Iterator<Item = (PathBuf, Option<Metadata>)> {
+    let entries = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let target = std::fs::read_link(entry.path()).ok()?;
+        let is_path = target.is_absolute();
+        let metadata = is_path.then(|| std::fs::metadata(entry.path()).ok()).flatten();
+        Some((target, metadata))
+    })
 }
 
 /// What `stat` says of a process.
@@ -184,15 +196,6 @@ pub(crate) fn file_systems(mountinfo: &str) -> BTreeMap<(u32, u32), String> {
     mountinfo.lines().filter_map(file_system).collect()
 }
 
-/// The numbers of `io`: a name and a count a line.
-pub(crate) fn counters(io: &str) -> BTreeMap<String, u64> {
-    let counter = |line: &str| {
-        let (name, count) = line.split_once(": ")?;
-        Some((name.to_owned(), count.trim().parse().ok()?))
-    };
-    io.lines().filter_map(counter).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,11 +267,5 @@ mod tests {
                     25 1 0:23 / /proc rw - proc proc rw\nbroken\n";
         let expected = [((98, 0), "ext3".into()), ((0, 23), "proc".into())].into();
         assert_eq!(file_systems(text), expected);
-    }
-
-    #[test]
-    fn counters_are_read_by_name() {
-        let counters = counters("rchar: 12\nwchar: 7\nbroken\n");
-        assert_eq!(counters, [("rchar".into(), 12), ("wchar".into(), 7)].into());
     }
 }

@@ -113,7 +113,8 @@ impl Counted {
 }
 
 impl Transferred {
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads `/proc/pid/io`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         Some(Self {
             read_chars: field(text, "rchar:")?,
             written_chars: field(text, "wchar:")?,
