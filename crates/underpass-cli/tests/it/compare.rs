@@ -200,7 +200,7 @@ fn what_cannot_be_compared_is_said_in_one_line_before_anything_is_measured() {
     }
     assert_eq!(names(directory.path()), ["data", "empty", "link"]);
     let help = String::from_utf8(underpass(&["compare", "--help"]).stdout).unwrap();
-    for part in ["--claims", "--html <FILE>", "underpass compare --over veth,veth-no-sg", "tier A"]
+    for part in ["--claims", "--html <FILE>", "underpass compare --over veth,veth-no-sg", "Tier A"]
     {
         assert!(help.contains(part), "{part} in {help}");
     }

@@ -17,7 +17,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 /// The most samples of a range; a bit of `taken` for each.
 const SAMPLES_MAX: u64 = 8;
 
-/// No more than one sample for so many bytes.
+/// The least distance between two samples.
 const SPACING_BYTES_MIN: u64 = 64 * 1024;
 
 const SAMPLE_BYTES: usize = 32;
