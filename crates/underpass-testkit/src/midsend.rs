@@ -28,7 +28,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: &'static [Self] = &[Self::Truncated, Self::Overwritten];
+    pub const ALL: &'static [Self] = &[Self::Truncated, Self::Overwritten, Self::Grown];
 
     /// Changes the file so.
     ///

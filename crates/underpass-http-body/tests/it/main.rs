@@ -4,6 +4,7 @@
 use underpass::FileBytes;
 use underpass_http_body::FileBody;
 
+mod body;
 mod faults;
 mod shape;
 
