@@ -63,7 +63,8 @@ impl<T> Slots<T> {
         }
     }
 
-    /// The holder of a slot: null for no one, `None` for a slot that does not exist. Async-signal-safe.
+    /// The holder of a slot: null for no one, `None` for a slot that does not exist.
+    /// Async-signal-safe.
     pub(crate) fn holder(&self, index: usize) -> Option<*const T> {
         Some(self.holders.get(index)?.load(Ordering::Acquire).cast_const())
     }

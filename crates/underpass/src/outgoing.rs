@@ -1,8 +1,8 @@
 //! One attempt to write slices to a socket, of which some are in files.
 //!
-//! The address of a slice says what it is. Ordinary ones go by sendmsg(2); a file-backed one follows
-//! by sendfile(2), or, if small, is read into the stage and goes in the same sendmsg as what
-//! precedes it. An attempt keeps nothing, so its count is like that of any short write.
+//! The address of a slice says what it is. Ordinary ones go by sendmsg(2); a file-backed one
+//! follows by sendfile(2), or, if small, is read into the stage and goes in the same sendmsg as
+//! what precedes it. An attempt keeps nothing, so its count is like that of any short write.
 //!
 //! Source: send(2), `MSG_MORE`; sendfile(2), NOTES ("sending files with headers").
 

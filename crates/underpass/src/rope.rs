@@ -13,9 +13,9 @@ use underpass_sys::region::RegionSlice;
 
 /// Bytes in pieces: memory, and ranges of mapped files.
 ///
-/// Written through [`BufMut`](bytes::BufMut), read and sent through [`Buf`]; what is written
-/// is read in the same order. Shorter file-backed pieces than [`Rope::REFER_MIN_BYTES`] are copied, for a
-/// reference costs more than they do.
+/// Written through [`BufMut`](bytes::BufMut), read and sent through [`Buf`]; what is written is
+/// read in the same order. Shorter file-backed pieces than [`Rope::REFER_MIN_BYTES`] are copied,
+/// because a reference costs more than they do.
 #[derive(Debug, Default)]
 pub struct Rope {
     pieces: VecDeque<Bytes>,
