@@ -119,8 +119,8 @@ impl ZeroCopy {
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` where the socket has no such option, or where its completions are already counted elsewhere; `ENOBUFS` if too many
-    /// transfers hold memory for the kernel; `EMFILE`.
+    /// `EOPNOTSUPP` where the socket has no such option, or where its completions are already
+    /// counted elsewhere; `ENOBUFS` if too many transfers hold memory for the kernel; `EMFILE`.
     pub(crate) fn open(socket: BorrowedFd<'_>) -> Result<Self, Errno> {
         let place = Place::take()?;
         let cookie = rustix::net::sockopt::socket_cookie(socket)?;
