@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use underpass_sys::region::Region;
 
 use crate::cork::Cork;
-use crate::limits::{COPY_MAX_BYTES, QUANTUM};
+use crate::limits::{COPY_MAX_BYTES, CORK_MIN_BYTES};
 use crate::method::Method;
 use crate::outgoing::{self, Attempt, Gate};
 use crate::policy::Policy;
@@ -70,8 +70,7 @@ impl<S: AsFd> Drop for Sender<S> {
 impl Writes {
     /// Makes one attempt to write `slices`.
     ///
-    /// A file-backed slice that takes more than one call is corked from here on, until all of
-    /// `slices` has been taken.
+    /// A large file-backed slice is corked from here on, until all of `slices` has been taken.
     ///
     /// # Errors
     ///
@@ -123,9 +122,9 @@ impl Writes {
     }
 }
 
-/// Whether a slice is file-backed and takes more than one call.
+/// Whether a slice is file-backed and worth a cork.
 fn is_large_file(slice: &[u8]) -> bool {
-    slice.len() as u64 >= QUANTUM && Region::find(slice).is_some()
+    slice.len() as u64 >= CORK_MIN_BYTES && Region::find(slice).is_some()
 }
 
 /// Whether the same write is made again.

@@ -17,6 +17,9 @@ const LEN: u64 = 5_000_000;
 /// The most that one step moves.
 const STEP: u64 = 2 << 20;
 
+/// Too little for a cork, by one byte.
+const SMALL: u64 = (256 << 10) - 1;
+
 fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let write = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -93,7 +96,8 @@ fn the_cork_is_one_question_and_two_calls_around_a_large_file_and_nothing_around
         let range = |range| Source::file(&file, range).unwrap();
         let sink = Sink::stream(&write);
         let mut transfer = match what.as_str() {
-            "small" => Transfer::new(range(0..STEP), sink),
+            "small" => Transfer::new(range(0..SMALL), sink),
+            "enough" => Transfer::new(range(0..SMALL + 1), sink),
             "chain" => Transfer::new(Source::bytes("head"), sink)
                 .chain(range(0..LEN))
                 .chain(Source::bytes("trailer")),
@@ -112,6 +116,7 @@ fn the_cork_is_one_question_and_two_calls_around_a_large_file_and_nothing_around
     for (what, fault, want) in [
         ("large", None, &[question, "cork", "sendfile", "uncork"][..]),
         ("small", None, &["sendfile"]),
+        ("enough", None, &[question, "cork", "sendfile", "uncork"]),
         ("chain", None, &["sendmsg", question, "cork", "sendfile", "sendmsg", "uncork"]),
         ("unix", None, &[question, "sendfile"]),
         (

@@ -9,6 +9,7 @@ use super::{Act, Ends, Front, TransferState};
 use crate::error::ErrorKind;
 use crate::kind::Kind;
 use crate::ledger::Side;
+use crate::limits::CORK_MIN_BYTES;
 use crate::method::Method;
 use crate::methods::copy::{self, Gathered};
 use crate::methods::mmap_write::{self, Window};
@@ -202,7 +203,7 @@ impl TransferState {
         let more = self.more_behind(front, left > max);
         match self.method() {
             Method::Sendfile => {
-                if self.outlet.kind == Kind::Socket && left > QUANTUM {
+                if self.outlet.kind == Kind::Socket && left >= CORK_MIN_BYTES {
                     self.cork.insert(sink);
                 }
                 sendfile::through(source, at, sink, max)
