@@ -32,6 +32,9 @@ enum Command {
     Bench(bench::Options),
     /// Runs everything that must hold, and prints each command.
     Ci,
+    /// Discards standard input, for a bench that measures what sends it.
+    #[command(hide = true)]
+    Discard,
     /// Runs the engine's and the probe's tests on Debian's kernel in a virtual machine.
     Guest(guest::Options),
     /// Checks the rules of the house that no compiler checks.
@@ -66,6 +69,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Bench(options) => bench::run(options),
         Command::Ci => ci::run(),
+        Command::Discard => bench::discard_standard_input(),
         Command::Guest(options) => guest::run(&options).map(drop),
         Command::Tidy => tidy::run(),
     }

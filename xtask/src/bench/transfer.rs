@@ -2,9 +2,10 @@
 //!
 //! A case is a sink, a cache state and a size. In each round every case is measured once, by all
 //! methods one after the other. CPU is what the sending thread used, user and system; what the
-//! kernel does later elsewhere, such as writing a file back, is not in it. The C loops are
-//! sendfile(2) in another process; the corked one is the yardstick for TCP, `copy` for the other
-//! sinks. `tokio` drives sendfile through a current-thread runtime. The engine runs with its
+//! kernel does later elsewhere, such as writing a file back, is not in it. The yardstick for TCP is
+//! the corked loop of sendfile(2), made by this process as the engine's calls are; the same loop in
+//! C is a process of its own, which moves the figure by some per cent either way. For the other
+//! sinks the yardstick is `copy`. `tokio` drives sendfile through a current-thread runtime. The engine runs with its
 //! default stability policy.
 //!
 //! The engine is linked into the bench, so an earlier one cannot take part in the same run. Two
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use rustix::net::SendFlags;
+use rustix::net::sockopt::set_tcp_cork;
 use underpass::{Error, ErrorKind, Method, Policy, Sink, Source, Transfer};
 use underpass_testkit::disk::Disk;
 
@@ -82,6 +85,8 @@ impl Options {
 /// What moves the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mover {
+    /// TCP_CORK and sendfile(2) and nothing else, from this process.
+    Loop,
     /// A loop in C, corked or not.
     CLoop { corks: bool },
     /// The blocking driver.
@@ -94,13 +99,14 @@ impl Mover {
     /// The first that can write to a sink is what the others are compared with.
     fn all() -> Vec<Self> {
         let methods = Method::ALL.iter().copied().map(|method| Self::Engine(Policy::Only(method)));
-        let loops = [Self::CLoop { corks: true }, Self::CLoop { corks: false }];
+        let loops = [Self::Loop, Self::CLoop { corks: true }, Self::CLoop { corks: false }];
         let drivers = [Self::Engine(Policy::Auto), Self::Tokio];
         loops.into_iter().chain(methods).chain(drivers).collect()
     }
 
     const fn name(&self) -> &'static str {
         match self {
+            Self::Loop => "corked loop",
             Self::CLoop { corks: true } => "C loop corked",
             Self::CLoop { corks: false } => "C loop bare",
             Self::Engine(Policy::Only(method) | Policy::Prefer(method)) => method.name(),
@@ -112,7 +118,7 @@ impl Mover {
     fn policy(self) -> Policy {
         match self {
             Self::Engine(policy) => policy,
-            Self::Tokio | Self::CLoop { .. } => Policy::Only(Method::Sendfile),
+            Self::Tokio | Self::Loop | Self::CLoop { .. } => Policy::Only(Method::Sendfile),
         }
     }
 }
@@ -200,8 +206,8 @@ impl Bench {
         let mut possible = Vec::new();
         for mover in movers {
             let is_possible = match mover {
-                // It checks itself by its counts.
-                Mover::CLoop { .. } => sink == Kind::Tcp,
+                // They are checked by their counts.
+                Mover::Loop | Mover::CLoop { .. } => sink == Kind::Tcp,
                 Mover::Tokio if !matches!(sink, Kind::Tcp | Kind::Unix) => false,
                 Mover::Tokio | Mover::Engine(_) => {
                     let name = || format!("{} to {}", mover.name(), word(sink));
@@ -279,6 +285,23 @@ impl Bench {
         Ok(transfer.ledger().calls())
     }
 
+    /// What `sendfile.c` does when it corks.
+    fn corked_loop(&self, to: &OwnedFd, size: u64) -> Result<u64> {
+        let (mut calls, mut at) = (2, 0);
+        set_tcp_cork(to, true)?;
+        if !self.head.is_empty() {
+            calls += 1;
+            rustix::net::send(to, self.head, SendFlags::empty())?;
+        }
+        while at < size {
+            calls += 1;
+            let left = usize::try_from(size - at)?;
+            ensure!(rustix::fs::sendfile(to, &self.source, Some(&mut at), left)? > 0, "no end");
+        }
+        set_tcp_cork(to, false)?;
+        Ok(calls)
+    }
+
     fn measure(&self, mover: Mover, sink: Kind, size: u64, cache: Cache) -> Result<Moved> {
         if let Mover::CLoop { corks } = mover {
             return self.measure_c(corks, size, cache);
@@ -292,7 +315,10 @@ impl Bench {
             }
             let (used, began) = (cpu::used_here()?, Instant::now());
             for _ in 0..batch {
-                moved.calls += self.once(mover, &end, 0..size)?;
+                moved.calls += match (mover, &end) {
+                    (Mover::Loop, End::Blocking(to)) => self.corked_loop(to, size)?,
+                    _ => self.once(mover, &end, 0..size)?,
+                };
                 moved.bytes += size;
             }
             moved.spent.cpu += cpu::used_here()? - used;
