@@ -115,8 +115,9 @@ impl Space {
     pub(crate) fn region_at(&self, address: usize) -> Option<*const Region> {
         let into = address.checked_sub(self.base)?;
         let class = into >> self.span_log2;
+        let slots = self.classes.get(class)?;
         let index = (into & ((1 << self.span_log2) - 1)) >> slot_log2(class);
-        self.classes.get(class)?.holder(index)
+        slots.holder(index)
     }
 }
 
@@ -143,4 +144,21 @@ pub(crate) fn patch(address: usize) -> bool {
     // SAFETY: std::ptr "validity": the code that touched the address holds a slice of the region or
     // the region itself, so the entry points to a live one.
     unsafe { region.as_ref() }.is_some_and(|region| region.patch(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As far above as a stack is from an arena below `RLIMIT_AS`, or from one near the bottom.
+    #[test]
+    fn an_address_far_above_the_arena_is_in_no_slot() {
+        let span_log2 = SPAN_LOG2_LEAST;
+        let classes = std::array::from_fn(|_| Slots::new(1));
+        let space = Space { base: PAGE_LEN, span_log2, classes };
+        for far in [usize::MAX, 1 << 46, PAGE_LEN + (CLASSES << span_log2), PAGE_LEN - 1] {
+            assert_eq!(space.region_at(far), None, "{far:#x}");
+        }
+        assert_eq!(space.region_at(PAGE_LEN), Some(ptr::null()));
+    }
 }
