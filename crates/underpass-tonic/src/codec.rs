@@ -111,11 +111,21 @@ thread_local! {
 
 /// Polls a body; its frame, and the message that was handed over meanwhile.
 fn poll_with_slot<R>(poll: impl FnOnce() -> R) -> (R, Option<Rope>) {
-    let before = HANDED_OVER.replace(Slot::Open);
+    let _restored = Restored(HANDED_OVER.replace(Slot::Open));
     let answer = poll();
-    match HANDED_OVER.replace(before) {
+    match HANDED_OVER.replace(Slot::Closed) {
         Slot::Filled(rope) => (answer, Some(rope)),
         Slot::Open | Slot::Closed => (answer, None),
+    }
+}
+
+/// The slot as it was before a poll, and is again after it, even if the poll panics: in a slot that
+/// stayed open the messages of other bodies on this thread would be lost.
+struct Restored(Slot);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        HANDED_OVER.set(std::mem::replace(&mut self.0, Slot::Closed));
     }
 }
 
@@ -173,28 +183,35 @@ struct Pieces {
     body: Body,
     /// What is left of the message under way.
     pieces: VecDeque<Bytes>,
-    /// The files that have been referred to, each once. They stay open, so each has a descriptor.
-    files: Vec<FileBytes>,
+    /// The files referred to last, each once. They stay open, so each has a descriptor.
+    files: VecDeque<FileBytes>,
 }
+
+/// The most files that a call keeps open until its end. The oldest is checked when it goes.
+const FILES_MAX: usize = 64;
 
 impl Pieces {
     const fn of(body: Body) -> Self {
-        Self { body, pieces: VecDeque::new(), files: Vec::new() }
+        Self { body, pieces: VecDeque::new(), files: VecDeque::new() }
     }
 
     /// The next piece of a message; a file is checked before each.
     fn next_piece(&mut self) -> Option<Result<Frame<Bytes>, Status>> {
         let piece = self.pieces.pop_front()?;
-        if let Some(file) = FileBytes::of(&piece) {
-            if let Err(status) = vouch(&file) {
-                return Some(Err(status));
-            }
-            let is_known = |known: &FileBytes| known.file().as_raw_fd() == file.file().as_raw_fd();
-            if !self.files.iter().any(is_known) {
-                self.files.push(file);
-            }
+        let checked = FileBytes::of(&piece).map_or(Ok(()), |file| self.note(file));
+        Some(checked.map(|()| Frame::data(piece)))
+    }
+
+    /// Checks a file that is referred to, and keeps it to be checked again.
+    fn note(&mut self, file: FileBytes) -> Result<(), Status> {
+        vouch(&file)?;
+        let is_known = |known: &FileBytes| known.file().as_raw_fd() == file.file().as_raw_fd();
+        if self.files.iter().any(is_known) {
+            return Ok(());
         }
-        Some(Ok(Frame::data(piece)))
+        self.files.push_back(file);
+        let oldest = (self.files.len() > FILES_MAX).then(|| self.files.pop_front()).flatten();
+        oldest.as_ref().map_or(Ok(()), vouch)
     }
 }
 
@@ -239,5 +256,19 @@ impl http_body::Body for Pieces {
 impl fmt::Debug for Pieces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pieces").field("pieces", &self.pieces.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn a_poll_that_panics_leaves_no_slot_open() {
+        let panicked = catch_unwind(|| poll_with_slot(|| panic!("as a stream of messages may")));
+        assert!(panicked.is_err());
+        assert!(HANDED_OVER.with_borrow(|slot| matches!(slot, Slot::Closed)));
     }
 }

@@ -1,5 +1,7 @@
 //! Files that change in mid-send: a call that ends well has sent the file as it was.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -15,6 +17,8 @@ use tonic::{Request, Response, Status};
 use underpass::{FileBytes, Stability};
 use underpass_http_body::FileBody;
 use underpass_testkit::midsend::{Fault, file};
+use underpass_testkit::payload::patterned_file;
+use underpass_testkit::wait::until_file_times_move;
 use underpass_tonic::{ByReference, incoming};
 
 use crate::shape::call;
@@ -45,6 +49,19 @@ impl Files for Sender {
                 Box::pin(chunks.map(|data| Ok(Chunk { data: data? })))
             }
         }))
+    }
+}
+
+/// Answers with each of its files.
+struct Many(Vec<FileBytes>);
+
+#[tonic::async_trait]
+impl Files for Many {
+    type ReadStream = stream::Iter<std::vec::IntoIter<Result<Chunk, Status>>>;
+
+    async fn read(&self, _: Request<Nothing>) -> Result<Response<Self::ReadStream>, Status> {
+        let chunks = self.0.iter().map(|file| Ok(Chunk { data: by_reference(file) }));
+        Ok(Response::new(stream::iter(chunks.collect::<Vec<_>>())))
     }
 }
 
@@ -104,18 +121,23 @@ fn a_changed_file_ends_the_call_with_an_error_and_a_grown_one_is_whole() {
     }
 }
 
-/// Asked frame by frame, with nothing beneath that checks.
+/// The body of a call, with nothing beneath that checks.
+async fn answer<F: Files>(mut service: ByReference<FilesServer<F>>) -> Body {
+    // A message of no bytes: not compressed, no length.
+    let request = http::Request::post("/underpass.Files/Read")
+        .body(Body::new(http_body_util::Full::new(Bytes::from_static(&[0; 5]))))
+        .unwrap();
+    service.call(request).await.unwrap().into_body()
+}
+
+/// Asked frame by frame.
 #[tokio::test]
 async fn a_file_that_changes_before_the_trailers_takes_the_place_of_them() {
     for fault in [Fault::Overwritten, Fault::Truncated] {
         let (file, was) = file().unwrap();
         let mapped = FileBytes::map(file.try_clone().unwrap(), .., Stability::Guard).unwrap();
-        let mut service = ByReference::new(FilesServer::new(Sender(Kind::Whole, mapped)));
-        // A message of no bytes: not compressed, no length.
-        let request = http::Request::post("/underpass.Files/Read")
-            .body(Body::new(http_body_util::Full::new(Bytes::from_static(&[0; 5]))))
-            .unwrap();
-        let mut body = service.call(request).await.unwrap().into_body();
+        let service = ByReference::new(FilesServer::new(Sender(Kind::Whole, mapped)));
+        let mut body = answer(service).await;
         let mut sent = 0;
         while sent < was.len() {
             sent += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
@@ -126,4 +148,29 @@ async fn a_file_that_changes_before_the_trailers_takes_the_place_of_them() {
         // The header and the field's tag and length are 5 and 5 bytes.
         assert_eq!(sent, was.len() + 10);
     }
+}
+
+/// A call that refers to files without end keeps a few of them open: the oldest is asked once more
+/// when it goes, and not only before trailers that never come.
+#[tokio::test]
+async fn a_call_does_not_keep_every_file_open() {
+    let small = || patterned_file(1_000).unwrap();
+    let files: Vec<_> = std::iter::repeat_with(small).take(100).collect();
+    until_file_times_move();
+    let mapped = |file: &File| FileBytes::map(file.try_clone().unwrap(), .., Stability::Guard);
+    let mapped = files.iter().map(|file| mapped(file).unwrap()).collect();
+    let mut body = answer(ByReference::new(FilesServer::new(Many(mapped)))).await;
+    let mut referred = 0;
+    let end = loop {
+        let frame = body.frame().await.unwrap();
+        match frame.map(|frame| frame.into_data().unwrap().len()) {
+            Ok(1_000) => referred += 1,
+            Ok(_) => {}
+            Err(status) => break status,
+        }
+        if referred == 1 {
+            files[0].write_all_at(b"torn", 0).unwrap();
+        }
+    };
+    assert_eq!((end.code(), referred), (tonic::Code::DataLoss, 64));
 }
