@@ -52,7 +52,6 @@ use underpass::{FileBytes, Frames};
 #[derive(Debug)]
 pub struct FileBody {
     frames: Frames,
-    is_copied: bool,
     /// A range that is being brought in from the disk.
     prefetch: Option<JoinHandle<io::Result<()>>>,
 }
@@ -70,7 +69,7 @@ impl FileBody {
     /// [`FileBytes::into_frames`] says what the caller promises, and is unsafe.
     #[must_use]
     pub const fn by_reference(frames: Frames) -> Self {
-        Self { frames, is_copied: false, prefetch: None }
+        Self { frames, prefetch: None }
     }
 
     /// A body of copies: each piece of up to 64 KiB is read by pread(2), then the file is checked,
@@ -80,12 +79,12 @@ impl FileBody {
     /// reading waits for the disk.
     #[must_use]
     pub fn copied(file: FileBytes) -> Self {
-        Self { frames: file.into_copied_frames(), is_copied: true, prefetch: None }
+        Self { frames: file.into_copied_frames(), prefetch: None }
     }
 
     /// Waits until the next piece can be read without waiting for the disk.
     fn poll_hot(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.prefetch.is_none() && self.is_copied && !self.frames.is_over() {
+        if self.prefetch.is_none() && self.frames.are_copies() && !self.frames.is_over() {
             let runtime = Handle::try_current().ok();
             self.prefetch = runtime.and_then(|runtime| {
                 let cold = self.frames.cold()?;

@@ -105,6 +105,13 @@ impl Frames {
         self.is_over
     }
 
+    /// Whether the pieces are copies: those of [`FileBytes::into_copied_frames`], and of every file
+    /// under [`Stability::Copy`].
+    #[must_use]
+    pub const fn are_copies(&self) -> bool {
+        self.mapped.is_none()
+    }
+
     /// What has to be fetched from the disk before the next piece can be read without waiting;
     /// `None` if nothing. For tasks that must not wait: run it on a thread that may, then continue,
     /// even if that failed.

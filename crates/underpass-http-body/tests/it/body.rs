@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -15,7 +16,7 @@ use underpass::{ErrorKind, FileBytes, Stability};
 use underpass_http_body::FileBody;
 use underpass_testkit::disk::Disk;
 use underpass_testkit::payload::{difference, pattern, patterned_file};
-use underpass_testkit::wait::until_file_times_move;
+use underpass_testkit::wait::{until, until_file_times_move};
 
 use crate::by_reference;
 
@@ -101,4 +102,21 @@ fn a_file_that_is_not_in_memory_is_copied_with_and_without_a_runtime() {
     let mut body = evicted();
     let got: Vec<u8> = std::iter::from_fn(|| next(&mut body)).flat_map(Result::unwrap).collect();
     assert_eq!(difference(&got, 0, 300_000), None);
+}
+
+/// Under `Copy` pieces are copies whatever they were asked to be, and their disk is waited for on
+/// the blocking pool.
+#[test]
+fn frames_that_turn_out_to_be_copies_do_not_wait_for_the_disk_here() {
+    let file = patterned_file(300_000).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _entered = runtime.enter();
+    let waited = until(Duration::from_secs(10), || {
+        Disk::evict(file.as_fd()).unwrap();
+        let mapped = FileBytes::map(file.try_clone().unwrap(), .., Stability::Copy).unwrap();
+        let mut body = by_reference(mapped);
+        let polled = Pin::new(&mut body).poll_next(&mut Context::from_waker(Waker::noop()));
+        polled.is_pending().then_some(())
+    });
+    assert!(waited.is_some(), "a disk is not that quick every time");
 }
