@@ -3,9 +3,11 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::AsFd;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::blocking;
+use crate::ledger::Side;
 use crate::outgoing::{Attempt, Gate};
 use crate::policy::Policy;
 use crate::sender::Sender;
@@ -14,8 +16,9 @@ use crate::sender::Sender;
 /// [`Stream`](crate::Stream).
 ///
 /// Reads and writes wait, for the peer and for the disk, whether or not the socket is
-/// non-blocking. A write that fails because of a file is an [`Error`](crate::Error) in the
-/// `io::Error`.
+/// non-blocking. A wait for the peer that outlasts the socket's timeout (`set_read_timeout`,
+/// `set_write_timeout`) is an error of kind `WouldBlock`, as with `std`. A write that fails because
+/// of a file is an [`Error`](crate::Error) in the `io::Error`.
 #[derive(Debug)]
 pub struct BlockingStream<S: AsFd>(Sender<S>);
 
@@ -42,9 +45,12 @@ impl<S: AsFd> BlockingStream<S> {
         self.0.into_inner()
     }
 
-    fn wait_for(&self, what: PollFlags) -> io::Result<()> {
-        rustix::event::poll(&mut [PollFd::new(self.get_ref(), what)], None)?;
-        Ok(())
+    fn wait_for(&self, side: Side) -> io::Result<()> {
+        Ok(blocking::wait(self.get_ref().as_fd(), side)?)
+    }
+
+    fn is_nonblocking(&self) -> bool {
+        rustix::fs::fcntl_getfl(self.get_ref()).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK))
     }
 }
 
@@ -52,7 +58,8 @@ impl<S: AsFd> Read for BlockingStream<S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match rustix::io::read(self.get_ref(), &mut *into) {
-                Err(Errno::AGAIN) => self.wait_for(PollFlags::IN)?,
+                // On a socket that waits by itself: its timeout.
+                Err(Errno::AGAIN) if self.is_nonblocking() => self.wait_for(Side::Source)?,
                 answer => return Ok(answer?),
             }
         }
@@ -72,7 +79,7 @@ impl<S: AsFd> Write for BlockingStream<S> {
                 // Not answered through an open gate, but right if it were.
                 Ok(Attempt::Cold(cold)) => cold.fetch()?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait_for(PollFlags::OUT)?;
+                    self.wait_for(Side::Sink)?;
                 }
                 Err(error) => return Err(error),
             }

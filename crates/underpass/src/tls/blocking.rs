@@ -6,10 +6,8 @@ use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, socket_timeout};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -17,7 +15,7 @@ use super::handover::Unavailable;
 use super::handshake::{Handshake, Negotiated, Secured};
 use super::records::{Halt, Records};
 use crate::ledger::Side;
-use crate::{Sink, Source};
+use crate::{Sink, Source, blocking};
 
 /// A TLS connection whose records the kernel makes and reads where it can, and rustls elsewhere:
 /// [`TlsStream`](super::TlsStream) for threads that may wait.
@@ -194,17 +192,7 @@ fn wait(socket: BorrowedFd<'_>, side: Side) -> io::Result<()> {
     if rustix::fs::fcntl_getfl(socket)?.contains(OFlags::NONBLOCK) {
         return Err(Errno::AGAIN.into());
     }
-    let (events, timeout) = match side {
-        Side::Source => (PollFlags::IN, Timeout::Recv),
-        Side::Sink => (PollFlags::OUT, Timeout::Send),
-    };
-    let timeout = socket_timeout(socket, timeout)?.map(Timespec::try_from);
-    let timeout = timeout.transpose().map_err(io::Error::other)?;
-    match rustix::event::poll(&mut [PollFd::from_borrowed_fd(socket, events)], timeout.as_ref()) {
-        Ok(0) => Err(Errno::AGAIN.into()),
-        Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
+    Ok(blocking::wait(socket, side)?)
 }
 
 impl<S: AsFd> Read for BlockingTlsStream<S> {

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use underpass::{
-    BlockingStream, Errno, Error, ErrorKind, FileBytes, Method, Policy, Stability, Stream,
+    BlockingStream, Errno, Error, ErrorKind, FileBytes, Method, Policy, Sink, Source, Stability,
+    Stream, Transfer,
 };
 use underpass_testkit::disk::{Disk, FileSystem, disk_dir};
 use underpass_testkit::payload::{difference, pattern, patterned_file};
@@ -243,6 +244,27 @@ fn a_peer_that_goes_is_an_error_of_the_socket() {
         reading.join().unwrap();
         let gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
         assert!(gone.contains(&error.kind()), "{policy:?}: {error:?}");
+    }
+}
+
+/// As `std` does it, whatever moves the bytes and whoever has to wait.
+#[test]
+fn a_wait_that_outlasts_the_sockets_timeout_is_an_error() {
+    let file = patterned_file(LEN).unwrap();
+    let bytes = map(&file, Stability::Guard);
+    for (policy, is_nonblocking) in POLICIES.into_iter().zip([true, false, false]) {
+        let (writer, _reader) = UnixStream::pair().unwrap();
+        writer.set_nonblocking(is_nonblocking).unwrap();
+        writer.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
+        writer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let mut stream = BlockingStream::new(&writer).with_policy(policy);
+        let error = stream.write_all(&bytes).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{policy:?}");
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{policy:?}");
+        let source = Source::file(&file, ..).unwrap();
+        let error = Transfer::new(source, Sink::stream(&writer)).run().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Io(Errno::AGAIN));
     }
 }
 
