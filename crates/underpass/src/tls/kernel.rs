@@ -109,14 +109,16 @@ impl Kernel {
     }
 
     pub(super) fn receive(&self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Halt> {
-        while !into.is_empty() && !self.is_ended() {
-            match Given::of(tls::receive(socket, into, RecvFlags::DONTWAIT)?)? {
-                Given::Content(n) => return Ok(n),
-                Given::Empty => {}
-                Given::Other(kind, n) => self.inbound().take(kind, &into[..n])?,
-            }
+        if into.is_empty() || self.is_ended() {
+            return Ok(0);
         }
-        Ok(0)
+        match Given::of(tls::receive(socket, into, RecvFlags::DONTWAIT)?)? {
+            Given::Content(n) => return Ok(n),
+            Given::Empty => {}
+            Given::Other(kind, n) => self.inbound().take(kind, &into[..n])?,
+        }
+        // The caller asks again, and other tasks get their turn: a peer may send nothing else.
+        if self.is_ended() { Ok(0) } else { Err(Errno::INTR.into()) }
     }
 
     pub(super) fn peek(&self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Halt> {

@@ -35,7 +35,10 @@ pub(super) fn once(version: Version, cipher: Cipher) -> Answer {
         return *answer;
     }
     let answer = ask(version, cipher);
-    answers.push((asked, answer));
+    // No socket for the question (EMFILE) is no answer.
+    if !matches!(answer, Err(Unavailable::Socket(_))) {
+        answers.push((asked, answer));
+    }
     answer
 }
 

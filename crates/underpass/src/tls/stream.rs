@@ -42,6 +42,11 @@ use crate::{CopyStream, Readiness, Sink, Source, Stream};
 /// 256 GiB if they are full).
 ///
 /// A connection that closes without close_notify is an error of kind `UnexpectedEof`.
+///
+/// # Panics
+///
+/// Outside a tokio runtime with timers, when it is shut down, or when it writes bytes of a file
+/// that are not in the page cache.
 #[derive(Debug)]
 pub struct TlsStream {
     transport: Transport,
@@ -255,6 +260,7 @@ impl AsyncWrite for TlsStream {
         match &mut this.transport {
             Transport::UserSpace(stream) => Pin::new(stream).poll_shutdown(cx),
             Transport::Kernel(stream, kernel) => {
+                ready!(Pin::new(&mut *stream).poll_flush(cx))?;
                 this.closing.poll(stream.get_ref(), cx, |socket| Ok(kernel.close_notify(socket)?))
             }
         }

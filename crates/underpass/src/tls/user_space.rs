@@ -127,8 +127,10 @@ impl UserSpace {
 }
 
 impl State {
-    /// Takes content, of records that are here or come now.
+    /// Takes content, of records that are here or come now. `EINTR` if those that came have none:
+    /// the caller asks again, and other tasks get their turn, for a peer may send nothing else.
     fn take(&mut self, socket: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Halt> {
+        let mut has_read = false;
         loop {
             match self.connection.reader().read(into) {
                 Ok(n) => return Ok(n),
@@ -145,6 +147,10 @@ impl State {
             let (Ok(()) | Err(_)) = self.flush(socket);
             let state = processed.map_err(Halt::from)?;
             if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() {
+                if has_read {
+                    return Err(Errno::INTR.into());
+                }
+                has_read = true;
                 self.connection.read_tls(&mut Wire(socket)).map_err(|e| errno_of(&e))?;
             }
         }
@@ -185,5 +191,43 @@ impl Write for Wire<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use underpass_testkit::tls::{Identity, NAME};
+
+    use super::super::handshake::Handshake;
+    use super::super::records::Records;
+    use super::*;
+    use crate::blocking;
+
+    /// A server's tickets are records without content.
+    #[test]
+    fn records_without_content_give_the_thread_back() {
+        let identity = Identity::new().unwrap();
+        let kind = (&rustls::version::TLS13, "");
+        let (server, client) = (identity.server(kind).unwrap(), identity.client(kind).unwrap());
+        let (near, far) = UnixStream::pair().unwrap();
+        let shake = |mut handshake: Handshake, socket: UnixStream| {
+            while let Some(side) = handshake.step(&socket).unwrap() {
+                blocking::wait(socket.as_fd(), side).unwrap();
+            }
+            (handshake.conclude(socket.as_fd()).unwrap().records, socket)
+        };
+        let serving = std::thread::spawn(move || shake(Handshake::accept(server).unwrap(), far));
+        let name = NAME.try_into().unwrap();
+        let (records, near) = shake(Handshake::connect(client, name).unwrap(), near);
+        let (_, _far) = serving.join().unwrap();
+        let Records::UserSpace(rustls) = records else { panic!("a Unix socket in the kernel") };
+        let receive = || rustls.receive(near.as_fd(), &mut [0; 9]);
+        let tickets = receive();
+        assert!(matches!(tickets, Err(Halt::Call(Errno::INTR))), "{tickets:?}");
+        let nothing = receive();
+        assert!(matches!(nothing, Err(Halt::Call(Errno::AGAIN))), "{nothing:?}");
     }
 }

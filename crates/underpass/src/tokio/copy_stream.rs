@@ -42,6 +42,10 @@ use crate::tokio::cold_fetch::ColdFetch;
 ///
 /// That of the transport: a write that was not ready has taken nothing.
 ///
+/// # Panics
+///
+/// Outside a tokio runtime, when a file's bytes are not in the page cache.
+///
 /// # Limits
 ///
 /// What the layer above reads itself is not covered: HTTP/2 copies the start of each frame, up to

@@ -67,6 +67,10 @@ impl Socket for UnixStream {
 ///
 /// Cancelling a write loses nothing: what the socket took was returned, and a fetch that is
 /// under way only warms the page cache.
+///
+/// # Panics
+///
+/// Outside a tokio runtime, when a file's bytes are not in the page cache.
 pub struct Stream<S: AsFd> {
     sender: Sender<S>,
     fetch: ColdFetch,
