@@ -106,7 +106,7 @@ pub(crate) fn attempt(
 /// # Errors
 ///
 /// That the file cannot be read, or that its stability policy does not vouch for it any more.
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "tls"))]
 pub(crate) fn with_memory<R>(
     slices: &[IoSlice<'_>],
     gate: &Gate,

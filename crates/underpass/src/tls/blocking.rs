@@ -15,13 +15,15 @@ use super::handover::Unavailable;
 use super::handshake::{Handshake, Negotiated, Secured};
 use super::records::{Halt, Records};
 use crate::ledger::Side;
+use crate::outgoing::{self, Gate};
 use crate::{Sink, Source, blocking};
 
 /// A TLS connection whose records the kernel makes and reads where it can, and rustls elsewhere:
 /// [`TlsStream`](super::TlsStream) for threads that may wait.
 ///
 /// Transfers take it as [`Self::source`] and as [`Self::sink`]. Where the kernel makes the records,
-/// files leave by sendfile(2) and content arrives by splice(2).
+/// files leave by sendfile(2) and content arrives by splice(2). File-backed slices that are written
+/// to it are read from their file, which is checked before the last of them leaves.
 ///
 /// Calls wait as the socket does: not at all if it is non-blocking, and no longer than its
 /// timeouts. Two threads may send and receive at the same time.
@@ -148,9 +150,23 @@ impl<S: AsFd> BlockingTlsStream<S> {
     ///
     /// # Errors
     ///
-    /// [`TlsError::KeyUsedUp`](super::TlsError::KeyUsedUp); those of sendmsg(2).
+    /// [`TlsError::KeyUsedUp`](super::TlsError::KeyUsedUp); those of sendmsg(2); an
+    /// [`Error`](crate::Error) if the bytes are in a file and it changed.
     pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.waiting(Side::Sink, |records, socket| records.send(socket, &[IoSlice::new(bytes)]))
+        self.send_slices(&[IoSlice::new(bytes)])
+    }
+
+    fn send_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            let sent = outgoing::with_memory(slices, &Gate::Open, |memory| {
+                self.waiting(Side::Sink, |records, socket| records.send(socket, memory))
+            })?;
+            match sent {
+                Ok(sent) => return sent,
+                // Not answered through an open gate, but right if it were.
+                Err(cold) => cold.fetch()?,
+            }
+        }
     }
 
     /// As [`Write::flush`], through a shared reference.
@@ -207,7 +223,7 @@ impl<S: AsFd> Write for BlockingTlsStream<S> {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.waiting(Side::Sink, |records, socket| records.send(socket, slices))
+        self.send_slices(slices)
     }
 
     fn flush(&mut self) -> io::Result<()> {

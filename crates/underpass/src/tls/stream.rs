@@ -187,7 +187,8 @@ impl TlsStream {
     }
 
     /// The connection as a sink of transfers, which are done once the socket has all the records.
-    /// They send no close_notify.
+    /// They send no close_notify. After one that failed, drop the connection: to shut it down would
+    /// say that all was sent.
     #[must_use]
     pub fn sink(&self) -> Sink<'_> {
         let socket: &dyn Readiness = self.socket();

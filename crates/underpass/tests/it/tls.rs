@@ -1,16 +1,20 @@
 //! Blocking TLS connections with rustls at the other end, in the kernel where it has TLS and in
 //! user space in every case.
 
+use std::fs::File;
 use std::io::{ErrorKind as IoErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConnection, StreamOwned};
 use underpass::tls::{BlockingTlsStream, TlsError, Unavailable};
-use underpass::{ErrorKind, Kind as EndKind, Method, Policy, Sink, Source, Step, Transfer};
+use underpass::{
+    ErrorKind, FileBytes, Kind as EndKind, Method, Policy, Sink, Source, Stability, Step, Transfer,
+};
 use underpass_testkit::payload;
 use underpass_testkit::require;
 use underpass_testkit::skip::{Capability::KernelTls, Requirement};
@@ -26,6 +30,14 @@ pub(crate) const KINDS: [Kind; 6] = [
     (&TLS12, "AES_256_GCM_SHA384"),
     (&TLS12, "CHACHA20_POLY1305_SHA256"),
 ];
+
+/// The whole file as bytes to be sent.
+#[expect(unsafe_code, reason = "bytes of files that change are what is tested")]
+pub(crate) fn map(file: &File) -> Bytes {
+    let mapped = FileBytes::map(file.try_clone().unwrap(), .., Stability::Guard).unwrap();
+    // SAFETY: `FileBytes::into_bytes`, "no one reads the bytes": a TLS stream sends the file's.
+    unsafe { mapped.into_bytes() }
+}
 
 type Server = StreamOwned<ServerConnection, Recorded>;
 type Client = BlockingTlsStream<TcpStream>;
@@ -311,6 +323,27 @@ fn an_alert_and_new_keys_end_a_transfer_by_their_names() {
     let error = failure(&stream);
     assert_eq!((error.kind, error.moved), (ErrorKind::Tls(TlsError::KeyUpdate), 3));
     drop(server.join().unwrap());
+}
+
+#[test]
+fn a_mapped_file_that_was_cut_is_an_error_and_not_zeros() {
+    for by in By::available() {
+        let (mut stream, server, _) = shaken(KINDS[0], *by, |mut server| {
+            let mut got = Vec::new();
+            server.read_to_end(&mut got).map_err(|error| (got, error.kind()))
+        });
+        let file = patterned(LEN);
+        let body = map(file.as_file());
+        stream.write_all(&body[..100_000]).unwrap();
+        file.as_file().set_len(200_000).unwrap();
+        let error = stream.write_all(&body[100_000..]).unwrap_err();
+        assert!(error.get_ref().is_some_and(|inner| inner.is::<underpass::Error>()), "{error:?}");
+        stream.socket().shutdown(Shutdown::Write).unwrap();
+        let (got, end) = server.join().unwrap().unwrap_err();
+        assert_eq!(end, IoErrorKind::UnexpectedEof);
+        assert_eq!(payload::difference(&got, 0, got.len() as u64), None, "{by:?}");
+        assert!((100_000..=200_000).contains(&got.len()), "{by:?}: {}", got.len());
+    }
 }
 
 fn failure(stream: &Client) -> underpass::Error {

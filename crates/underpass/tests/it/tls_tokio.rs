@@ -18,13 +18,13 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use underpass::tls::{TlsError, TlsStream};
-use underpass::{FileBytes, Method, Sink, Source, Stability, Transfer};
+use underpass::{Method, Sink, Source, Transfer};
 use underpass_testkit::payload::{difference, pattern};
 use underpass_testkit::require;
 use underpass_testkit::skip::Capability;
 use underpass_testkit::tls::{Identity, Kind, NAME};
 
-use crate::tls::{By, Gathering, KINDS, permitting};
+use crate::tls::{By, Gathering, KINDS, map, permitting};
 
 #[expect(dead_code, reason = "its main is for those who run it")]
 #[path = "../../examples/https.rs"]
@@ -60,13 +60,6 @@ async fn accepted<T: Send + 'static>(
     let stream = TlsStream::accept(server(&identity, kind, by), socket).await.unwrap();
     assert_eq!(stream.is_in_kernel(), by == By::Kernel, "{:?}", stream.unavailable());
     (stream, client)
-}
-
-#[expect(unsafe_code, reason = "bytes of files that change are what is tested")]
-fn map(file: &File, stability: Stability) -> Bytes {
-    let mapped = FileBytes::map(file.try_clone().unwrap(), .., stability).unwrap();
-    // SAFETY: `FileBytes::into_bytes`, "no one reads the bytes": a `TlsStream` sends the file's.
-    unsafe { mapped.into_bytes() }
 }
 
 fn patterned(dir: &Path, len: u64) -> File {
@@ -140,7 +133,7 @@ async fn hyper_serves_a_large_file_to_curl_by_every_version() {
             Arc::get_mut(&mut config).unwrap().alpn_protocols = names;
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = listener.local_addr().unwrap().port();
-            let serving = tokio::spawn(serve(listener, config, map(&file, Stability::Guard)));
+            let serving = tokio::spawn(serve(listener, config, map(&file)));
             let body = curl(dir.path(), port, &[http]).await;
             assert_eq!(difference(&body, 0, LARGE), None, "{kind:?} {by:?} {http}");
             serving.abort();
@@ -310,7 +303,7 @@ async fn a_file_that_is_cut_or_written_to_on_its_way_is_never_completed() {
         })
         .await;
         stream.read_exact(&mut [0]).await.unwrap();
-        let mut body = map(&file, Stability::Guard);
+        let mut body = map(&file);
         while let Ok(n) = tokio::time::timeout(Duration::ZERO, stream.write(&body)).await {
             drop(body.split_to(n.unwrap()));
         }
