@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use listenfd::ListenFd;
-use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
+use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay, socket_acceptconn};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::bound_path::{self, BoundPath};
@@ -82,6 +82,11 @@ fn inherited() -> io::Result<Vec<Listener>> {
                 None => continue,
             },
         };
+        // accept(2) would answer EINVAL for ever.
+        if !socket_acceptconn(&listener)? {
+            let problem = format!("socket {} of those that were passed does not listen", index + 1);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
         listener.prepare()?;
         listeners.push(listener);
     }
@@ -100,6 +105,15 @@ fn share(
         endpoints: sockets.iter().map(Listener::endpoint).collect::<io::Result<_>>()?,
         path,
     })
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
 }
 
 impl Listener {

@@ -92,3 +92,14 @@ fn a_service_manager_is_told_ready_reloading_and_stopping() {
         assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()));
     }
 }
+
+#[test]
+fn a_socket_that_does_not_listen_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tcp, unix) = tcp_and_unix(dir.path());
+    let client = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+    let server = activated(unix.into(), client.into(), &["echo", "127.0.0.1:1"]);
+    let problem = "socket 2 of those that were passed does not listen\n";
+    assert_eq!(server.line, format!("underpass echo: cannot listen on 127.0.0.1:1: {problem}"));
+    assert_eq!(server.end().0, Some(1));
+}
