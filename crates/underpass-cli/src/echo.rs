@@ -70,8 +70,8 @@ pub(crate) fn run(wanted: EchoArguments) -> anyhow::Result<()> {
         log: wanted.log,
     };
     let echo = Echo::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
+    let echo = if no_sandbox { echo } else { echo.confined(config.as_deref()) };
     let doing = format!("echoing at {}", list(echo.endpoints()));
     say_ready(&doing, workers, echo.metrics_address());
-    let echo = if no_sandbox { echo } else { echo.confined(config.as_deref()) };
     Ok(echo.on_reload(reader("echo", config)).run()?)
 }

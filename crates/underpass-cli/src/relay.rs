@@ -160,6 +160,7 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
     options.check_every =
         wanted.check.map_or_else(|| several.then_some(CHECK_EVERY), |check| check.0);
     let relay = Relay::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
+    let relay = if no_sandbox { relay } else { relay.confined(config.as_deref()) };
     let all = relay.targets();
     let mut targets: Vec<String> = all.iter().take(NAMED_MAX).map(ToString::to_string).collect();
     if let more @ 1.. = all.len() - targets.len() {
@@ -167,7 +168,6 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
     }
     let doing = format!("relaying {} to {}", list(relay.endpoints()), targets.join(", "));
     say_ready(&doing, workers, relay.metrics_address());
-    let relay = if no_sandbox { relay } else { relay.confined(config.as_deref()) };
     Ok(relay.on_reload(reader("relay", config)).run()?)
 }
 

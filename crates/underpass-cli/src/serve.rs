@@ -103,6 +103,7 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
         stability: wanted.stability,
     })
     .map_err(|error| with_remedy(&error, remedy(&error)))?;
+    let server = if no_sandbox { server } else { server.confined(config.as_deref()) };
     let where_at = server.endpoints().iter().map(|endpoint| match endpoint {
         Endpoint::Tcp(address) => format!("http://{address}/"),
         Endpoint::Unix(_) => endpoint.to_string(),
@@ -110,7 +111,6 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     let where_at = where_at.collect::<Vec<_>>().join(", ");
     let doing = format!("serving {} at {where_at}", directory.display());
     say_ready(&doing, workers, server.metrics_address());
-    let server = if no_sandbox { server } else { server.confined(config.as_deref()) };
     Ok(server.on_reload(reader("serve", config)).run()?)
 }
 

@@ -34,10 +34,11 @@ impl Sandbox {
         self.rule(path, AccessFs::ReadFile | AccessFs::ReadDir)
     }
 
-    /// Also a file to be read that may be replaced: all files of its directory.
+    /// Also a file to be read that may be replaced: all files of its directory, and of the one
+    /// where it is if the path is a link.
     #[must_use]
     pub fn read_replaced(self, path: &Path) -> Self {
-        self.read(directory(path))
+        directories(path).fold(self, Self::read)
     }
 
     /// Also a file to be written.
@@ -46,9 +47,11 @@ impl Sandbox {
         self.rule(path, AccessFs::WriteFile.into())
     }
 
-    /// Also a log, which is made again after it was renamed.
+    /// Also a log, which is made again after it was renamed. A path that is a link by now may
+    /// be followed; one that becomes a link later is not.
     pub(crate) fn log(self, path: &Path) -> Self {
-        self.rule(directory(path), AccessFs::WriteFile | AccessFs::MakeReg)
+        let write = AccessFs::WriteFile | AccessFs::MakeReg;
+        directories(path).fold(self, |sandbox, directory| sandbox.rule(directory, write))
     }
 
     /// Also a path that is removed at the end.
@@ -87,4 +90,10 @@ impl Sandbox {
 fn directory(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.map_or_else(|| ".".into(), Into::into)
+}
+
+/// The directory of the path itself, and the one of the file that it leads to.
+fn directories(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let leads_to = path.canonicalize().ok().as_deref().map(directory);
+    [Some(directory(path)), leads_to].into_iter().flatten()
 }

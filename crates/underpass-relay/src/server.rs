@@ -198,7 +198,7 @@ impl Relay {
         let mut sandbox = config.into_iter().fold(Sandbox::new(), Sandbox::read_replaced);
         if let Targets::File(path) = &self.from {
             // Names in it are looked up again.
-            sandbox = sandbox.read_replaced(path).read("/etc").read("/run/systemd/resolve");
+            sandbox = sandbox.read_replaced(path).read_replaced(Path::new("/etc/resolv.conf"));
         }
         Self { daemon: self.daemon.confined(sandbox), ..self }
     }

@@ -105,3 +105,26 @@ fn a_confined_relay_reads_its_targets_again_and_names_in_them() {
     };
     wait::until(PATIENCE, reached).expect("the new target is reached");
 }
+
+#[test]
+fn files_behind_links_are_read_and_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["links", "files"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let [targets, log] = ["targets", "log"].map(|name| {
+        let (link, file) =
+            (dir.path().join("links").join(name), dir.path().join("files").join(name));
+        symlink(&file, &link).unwrap();
+        (link, file)
+    });
+    fs::write(&targets.1, "1\n").unwrap();
+    let arguments = ["relay", "0", "--check", "off", "--targets-file", utf8(&targets.0)];
+    let mut relay = Running::start(program().args(arguments).args(["--log", utf8(&log.0)]));
+    fs::remove_file(&log.1).unwrap();
+    fs::write(&targets.1, "none\n").unwrap();
+    relay.signal(Signal::HUP);
+    let warning = relay.next_line();
+    assert!(warning.contains("targets, line 1: "), "{warning}");
+    wait::until(PATIENCE, || log.1.exists().then_some(())).expect("the log is made again");
+}
