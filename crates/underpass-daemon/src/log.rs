@@ -63,7 +63,8 @@ impl fmt::Display for Sink {
 
 /// What the writing thread is to do.
 enum Order {
-    Write(Vec<u8>),
+    /// Whole lines, and how many.
+    Write(Vec<u8>, u64),
     Reopen,
 }
 
@@ -119,13 +120,13 @@ impl OpenLog {
         })
     }
 
-    /// Starts the thread. `report` is called at most once, with the first error of a write; lines
-    /// after it are dropped.
+    /// Starts the thread. `report` is called with an error of a write after which lines are lost,
+    /// and not again before a write has succeeded.
     ///
     /// # Errors
     ///
     /// If there cannot be another thread.
-    pub fn start(self, report: impl FnOnce(io::Error) + Send + 'static) -> io::Result<Log> {
+    pub fn start(self, report: impl FnMut(io::Error) + Send + 'static) -> io::Result<Log> {
         match self.file {
             None => Ok(Log { writing: None, dropped: Arc::default() }),
             Some(file) => Log::to(file, self.path, report),
@@ -137,20 +138,17 @@ impl Log {
     fn to(
         sink: impl Write + Send + 'static,
         path: Option<PathBuf>,
-        report: impl FnOnce(io::Error) + Send + 'static,
+        report: impl FnMut(io::Error) + Send + 'static,
     ) -> io::Result<Self> {
         let (queue, orders) = mpsc::sync_channel(QUEUE_BATCHES);
         let (finished, done) = mpsc::sync_channel(0);
+        let dropped = Arc::<AtomicU64>::default();
+        let lost = Arc::clone(&dropped);
         let thread = Builder::new().name("log".into()).spawn(move || {
-            let outcome = write_all(Box::new(sink), path.as_deref(), &orders);
-            // Workers see the queue closed before the report, and count what they drop.
-            drop(orders);
-            if let Err(error) = outcome {
-                report(error);
-            }
+            write_all(Box::new(sink), path.as_deref(), &orders, &lost, report);
             drop(finished);
         })?;
-        Ok(Self { writing: Some(Writing { queue, done, thread }), dropped: Arc::default() })
+        Ok(Self { writing: Some(Writing { queue, done, thread }), dropped })
     }
 
     /// A worker's end.
@@ -190,22 +188,38 @@ impl Log {
     }
 }
 
+/// Writes until all writers are gone. A sink that fails, such as a full disk, is tried again.
 fn write_all(
     mut sink: Box<dyn Write>,
     path: Option<&Path>,
     orders: &Receiver<Order>,
-) -> io::Result<()> {
+    lost: &AtomicU64,
+    mut report: impl FnMut(io::Error),
+) {
+    let mut is_broken = false;
     for order in orders {
         match (order, path) {
-            (Order::Write(lines), _) => sink.write_all(&lines)?,
+            (Order::Write(mut lines, count), _) => {
+                if is_broken {
+                    // The sink may have taken part of a line.
+                    lines.insert(0, b'\n');
+                }
+                let written = sink.write_all(&lines);
+                let was_broken = std::mem::replace(&mut is_broken, written.is_err());
+                if let Err(error) = written {
+                    lost.fetch_add(count, Ordering::Relaxed);
+                    if !was_broken {
+                        report(error);
+                    }
+                }
+            }
             (Order::Reopen, Some(path)) => match open(path) {
-                Ok(opened) => sink = Box::new(opened),
+                Ok(opened) => (sink, is_broken) = (Box::new(opened), false),
                 Err(error) => tracing::warn!("the log stays where it was: {error}"),
             },
             (Order::Reopen, None) => {}
         }
     }
-    Ok(())
 }
 
 impl Lines {
@@ -237,7 +251,7 @@ impl Lines {
         }
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_BYTES + 1024));
         let count = std::mem::take(&mut self.count);
-        if queue.try_send(Order::Write(batch)).is_err() {
+        if queue.try_send(Order::Write(batch, count)).is_err() {
             self.dropped.fetch_add(count, Ordering::Relaxed);
         }
     }
@@ -250,139 +264,4 @@ impl Drop for Lines {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::sync::mpsc::Sender;
-
-    use super::*;
-
-    /// A sink that says when it is written to, and takes nothing until it is let go.
-    struct Stuck(Sender<()>, Receiver<()>);
-
-    impl Write for Stuck {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.send(()).map_err(io::Error::other)?;
-            self.1.recv().map(|()| bytes.len()).map_err(io::Error::other)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    struct Broken;
-
-    impl Write for Broken {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn no_error(error: io::Error) {
-        panic!("{error}");
-    }
-
-    fn add(lines: &mut Lines, line: &str) {
-        lines.add(|batch| batch.extend_from_slice(line.as_bytes()));
-    }
-
-    #[test]
-    fn a_sink_is_a_file_unless_it_is_one_of_two_words() {
-        for (text, sink) in [
-            ("off", Sink::Off),
-            ("-", Sink::Stdout),
-            ("./off", Sink::File("./off".into())),
-            ("log", Sink::File("log".into())),
-        ] {
-            assert_eq!(Sink::from(OsString::from(text)), sink);
-        }
-    }
-
-    #[test]
-    fn lines_reach_the_end_of_a_file_and_follow_it_when_it_is_opened_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
-        fs::write(&path, "before\n").unwrap();
-        let log = OpenLog::open(&Sink::File(path.clone())).unwrap().start(no_error).unwrap();
-        let mut lines = log.lines();
-        add(&mut lines, "one");
-        lines.flush();
-        fs::rename(&path, &old).unwrap();
-        log.reopen();
-        add(&mut lines, "two");
-        drop(lines);
-        assert_eq!(log.close(), 0);
-        assert_eq!(fs::read_to_string(&old).unwrap(), "before\none\n");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
-    }
-
-    #[test]
-    fn a_log_that_is_off_takes_nothing() {
-        let log = OpenLog::open(&Sink::Off).unwrap().start(no_error).unwrap();
-        let mut lines = log.lines();
-        assert!(!lines.is_on());
-        add(&mut lines, "lost");
-        assert!(lines.batch.is_empty());
-        assert_eq!(log.close(), 0);
-    }
-
-    #[test]
-    fn a_full_batch_goes_out_in_whole_lines_before_it_is_flushed() {
-        let (written, writes) = mpsc::channel();
-        let (go, gate) = mpsc::channel();
-        let log = Log::to(Stuck(written, gate), None, no_error).unwrap();
-        let mut lines = log.lines();
-        while lines.batch.len() < BATCH_BYTES - 10 {
-            add(&mut lines, "123456789");
-        }
-        assert_eq!(writes.try_recv(), Err(mpsc::TryRecvError::Empty));
-        while !lines.batch.is_empty() {
-            add(&mut lines, "123456789");
-        }
-        assert_eq!(writes.recv(), Ok(()));
-        go.send(()).unwrap();
-        drop(lines);
-        assert_eq!(log.close(), 0);
-    }
-
-    #[test]
-    fn a_stuck_sink_holds_up_no_one_and_what_it_loses_is_counted() {
-        let (written, writes) = mpsc::channel();
-        let (go, gate) = mpsc::channel();
-        let log = Log::to(Stuck(written, gate), None, |_| {}).unwrap();
-        let mut lines = log.lines();
-        let mut record = |count: usize| {
-            for _ in 0..count {
-                add(&mut lines, "line");
-                lines.flush();
-            }
-        };
-        record(1);
-        assert_eq!(writes.recv(), Ok(()), "the thread has taken one and is stuck");
-        record(QUEUE_BATCHES + 3);
-        assert_eq!(log.dropped(), 3);
-        drop(go);
-        drop(lines);
-    }
-
-    #[test]
-    fn a_failing_sink_is_reported_once() {
-        let (reports, reported) = mpsc::channel();
-        let report = move |error: io::Error| reports.send(error.kind()).unwrap();
-        let log = Log::to(Broken, None, report).unwrap();
-        let mut lines = log.lines();
-        add(&mut lines, "line");
-        lines.flush();
-        assert_eq!(reported.recv(), Ok(io::ErrorKind::BrokenPipe));
-        add(&mut lines, "line");
-        lines.flush();
-        assert_eq!(log.dropped(), 1);
-        drop(lines);
-        assert_eq!(log.close(), 1);
-        assert!(reported.recv().is_err(), "one report only");
-    }
-}
+mod tests;
