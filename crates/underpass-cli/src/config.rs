@@ -56,12 +56,11 @@ pub(crate) fn expand(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> 
     }
     positionals.sort_by_key(|(index, _)| *index);
     let values = positionals.iter().flat_map(|(_, setting)| &setting.values);
+    let values: Vec<OsString> = values.map(|it| (&it.text).into()).collect();
     let (command, rest) = arguments.split_at(2);
-    Ok([command, &flags, rest]
-        .concat()
-        .into_iter()
-        .chain(values.map(|it| (&it.text).into()))
-        .collect())
+    // What follows is no flag, and no value of one.
+    let ends_flags = (!values.is_empty() && !rest.iter().any(|it| it == "--")).then(|| "--".into());
+    Ok([command, &flags, rest, ends_flags.as_slice(), &values].concat())
 }
 
 impl Config {

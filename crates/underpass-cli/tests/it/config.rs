@@ -51,6 +51,20 @@ fn lists_switches_and_arguments_without_a_flag_can_be_set() {
 }
 
 #[test]
+fn an_argument_without_a_flag_may_begin_with_a_dash() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("-dir")).unwrap();
+    let path = file(dir.path(), "directory = \"-dir\"\nlisten = 0\n");
+    let mut command = program();
+    command.current_dir(dir.path()).args(["serve", "--config", utf8(&path)]);
+    let server = Running::start(&mut command);
+    assert!(server.line.contains("/-dir at http://"), "{}", server.line);
+    let typed = ["serve", "--config", utf8(&path), "--metrics"];
+    let stderr = String::from_utf8(underpass(&typed).stderr).unwrap();
+    assert!(stderr.contains("a value is required for '--metrics <ADDR>'"), "{stderr}");
+}
+
+#[test]
 fn what_is_wrong_in_a_file_is_said_with_its_place() {
     let dir = tempfile::tempdir().unwrap();
     for (command, text, problem) in [
