@@ -177,12 +177,11 @@ impl<'s> Conversation<'s> {
             }
             return Poll::Ready(false);
         }
-        let is_idle = self.progress.is_idle();
-        if is_idle {
+        if self.shared.is_stopping.get() && self.progress.is_answered() {
+            return Poll::Ready(false);
+        }
+        if self.progress.is_idle() {
             self.busy = None;
-            if self.shared.is_stopping.get() {
-                return Poll::Ready(false);
-            }
             if self.shared.under_hyper.get() > IDLE_UNDER_HYPER_MAX {
                 return Poll::Ready(true);
             }

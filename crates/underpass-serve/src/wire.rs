@@ -43,8 +43,13 @@ impl Progress {
 
     /// Whether nothing would be lost with hyper's state, save bytes it would hand back.
     pub(crate) fn is_idle(&self) -> bool {
+        self.is_answered() && !self.had_content.get()
+    }
+
+    /// Whether every request has its response. What came after one with content may be its rest.
+    pub(crate) fn is_answered(&self) -> bool {
         let is_waiting = self.open.get() == 0 && !self.is_unflushed.get();
-        is_waiting && !self.is_in_head.get() && !self.had_content.get()
+        is_waiting && (self.had_content.get() || !self.is_in_head.get())
     }
 
     /// Whether part of a request head has come and its rest has not.

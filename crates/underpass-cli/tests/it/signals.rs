@@ -165,3 +165,16 @@ fn the_longest_idle_connection_makes_room_for_a_new_one() {
     server.signal(Signal::TERM);
     assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()));
 }
+
+#[test]
+fn an_idle_connection_that_sent_content_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve_a_large_file(dir.path(), &["--grace", "20s"]);
+    let mut client = connect(&server);
+    client.write_all(b"POST /none HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx").unwrap();
+    let mut status = [0; 12];
+    client.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 405");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()));
+}
