@@ -69,25 +69,27 @@ pub(crate) async fn stop_on(
     }
 }
 
-/// Opens the log again at each HUP and USR1, and reloads at each HUP.
+/// Opens the log again at each HUP and USR1, and reloads at each HUP. A reload that waits, for a
+/// name server or a disk, keeps USR1 from nothing.
 pub(crate) async fn reload_on(
     Reload { mut hup, mut usr1, _usr2 }: Reload,
     log: &Log,
     reload: Arc<dyn Fn() + Send + Sync>,
 ) {
-    loop {
-        let is_reload = tokio::select! {
-            _ = hup.recv() => true,
-            _ = usr1.recv() => false,
-        };
-        log.reopen();
-        if is_reload {
+    let reopening = async {
+        while usr1.recv().await.is_some() {
+            log.reopen();
+        }
+    };
+    let reloading = async {
+        while hup.recv().await.is_some() {
+            log.reopen();
             notify::reloading();
             let reload = Arc::clone(&reload);
-            // It may have to wait for a disk or a name server; nothing else waits with it.
             let done = spawn_blocking(move || reload()).await;
             done.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
             notify::ready();
         }
-    }
+    };
+    tokio::join!(reopening, reloading);
 }

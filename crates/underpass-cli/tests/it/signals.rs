@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::Signal;
 use underpass_testkit::wait;
 
@@ -82,6 +83,25 @@ fn hup_and_usr1_open_the_log_again_and_usr2_ends_no_server() {
         server.signal(Signal::TERM);
         assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()), "{name}");
     }
+}
+
+#[test]
+fn a_reload_that_waits_holds_up_neither_the_log_nor_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (targets, log) = (dir.path().join("targets"), dir.path().join("log"));
+    fs::write(&targets, "1").unwrap();
+    let arguments = ["relay", "0", "--targets-file", utf8(&targets), "--log", utf8(&log)];
+    let relay = Running::start(program().args(arguments).args(["--check", "off"]));
+    fs::remove_file(&targets).unwrap();
+    // Opening it waits for a writer.
+    rustix::fs::mknodat(CWD, &targets, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    for signal in [Signal::HUP, Signal::USR1] {
+        fs::remove_file(&log).unwrap();
+        relay.signal(signal);
+        wait::until(PATIENCE, || log.exists().then_some(())).expect("the log is opened again");
+    }
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.end_of_text(), (Some(0), String::new(), String::new()));
 }
 
 /// A client of `serve` that has read the head of a large file and nothing more.
