@@ -192,10 +192,10 @@ impl Daemon {
         if let Some(sandbox) = self.sandbox {
             sandbox.enter();
         }
-        let report = |error| tracing::error!("the log ends here: {error}");
+        let report = |error| tracing::error!("lines of the log are lost: {error}");
         let log = self.log.start(report).map_err(RunError::Start)?;
         let admission = Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS)));
-        let (stop, stopping) = watch::channel(false);
+        let (stop, stopping) = watch::channel(0);
         // Closed when the last worker has ended, in whatever way.
         let (alive, mut all_ended) = mpsc::channel::<()>(1);
         let mut workers = Vec::new();

@@ -51,10 +51,10 @@ impl Signals {
     }
 }
 
-/// Tells the workers to stop at the first signal, and to end at once at every further one.
+/// Tells the workers to stop at the first signal, and to end at once at the second.
 pub(crate) async fn stop_on(
     Stop { mut term, mut int }: Stop,
-    stop: &watch::Sender<bool>,
+    stop: &watch::Sender<u32>,
     mut path: Option<BoundPath>,
 ) {
     loop {
@@ -65,7 +65,7 @@ pub(crate) async fn stop_on(
         // The next server may bind it while this one drains.
         drop(path.take());
         notify::stopping();
-        stop.send_replace(true);
+        stop.send_modify(|signals| *signals = signals.saturating_add(1));
     }
 }
 

@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{spawn_local, unconstrained};
+use tokio::task::{spawn_local, unconstrained, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::limits::pause_after;
@@ -48,7 +49,8 @@ pub(crate) struct Start<M> {
     pub(crate) lines: Lines,
     pub(crate) admission: Arc<Semaphore>,
     pub(crate) grace: Option<Duration>,
-    pub(crate) stop: watch::Receiver<bool>,
+    /// How many signals have asked for the end.
+    pub(crate) stop: watch::Receiver<u32>,
 }
 
 struct Worker<S> {
@@ -59,8 +61,8 @@ struct Worker<S> {
     waiting: Rc<Cell<usize>>,
 }
 
-/// Serves until `stop` is true and connections have ended. Gives how many were cut at the end of
-/// the grace.
+/// Serves until a signal, and until connections have ended. Gives how many were cut by a second
+/// signal or at the end of the grace.
 ///
 /// # Errors
 ///
@@ -72,14 +74,15 @@ pub(crate) fn run<S: Service>(start: Start<impl FnOnce(Lines) -> S>) -> io::Resu
         let mut acceptor = Acceptor::new(listeners)?;
         let is_logging = lines.is_on();
         let (open, waiting) = Default::default();
-        let worker = Worker { service: Rc::new(make(lines)), admission, open, waiting };
+        let service = Rc::new(make(lines));
+        let worker = Worker { service, admission, open, waiting };
         let mut flush = interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 // An error means that the daemon itself is gone.
-                _ = stop.changed() => break,
+                _ = stop.wait_for(|&signals| signals > 0) => break,
                 _ = flush.tick(), if is_logging => worker.service.flush(),
                 accepted = worker.accept(&mut acceptor) => match accepted {
                     Ok(socket) => worker.start(socket),
@@ -120,6 +123,8 @@ impl<S: Service> Worker<S> {
 
     /// Accepts what the kernel has already: it would be reset with the listener.
     async fn accept_queued(&self, acceptor: &mut Acceptor) {
+        // Has tokio ask epoll(7): it does not know yet of what came a moment ago.
+        yield_now().await;
         // However many there are: tokio would end the task's turn, and the queue with it.
         let accepting = unconstrained(poll_fn(|cx| {
             for _ in 0..BACKLOG {
@@ -156,14 +161,14 @@ impl<S: Service> Worker<S> {
         }
     }
 
-    /// Waits until nothing is under way, or the grace is over, or `stop` changes once more.
-    async fn drain(&self, grace: Option<Duration>, mut stop: watch::Receiver<bool>) -> usize {
+    /// Waits until nothing is under way, or the grace is over, or there is a second signal.
+    async fn drain(&self, grace: Option<Duration>, mut stop: watch::Receiver<u32>) -> usize {
         self.service.stop();
         let end = grace.map(|grace| Instant::now() + grace);
         let mut quiet_looks = 0;
         while self.open.get() > 0 && end.is_none_or(|end| Instant::now() < end) {
             tokio::select! {
-                _ = stop.changed() => break,
+                _ = stop.wait_for(|&signals| signals > 1) => break,
                 () = sleep(LOOK_EVERY) => {}
             }
             self.service.flush();
@@ -195,10 +200,69 @@ impl Drop for Waiting {
 
 /// Makes the first step of a connection at once: a client waits for it, and hardly one for the
 /// last steps of the connections that were woken with the listener. What the step waits for, the
-/// task asks for once more.
+/// task asks for once more. A panic ends the connection and nothing else, as in a task.
 fn first_step(mut connection: Pin<Box<impl Future<Output = ()> + 'static>>) {
     let mut no_one = Context::from_waker(Waker::noop());
-    if connection.as_mut().poll(&mut no_one).is_pending() {
+    let step = catch_unwind(AssertUnwindSafe(|| connection.as_mut().poll(&mut no_one)));
+    if matches!(step, Ok(Poll::Pending)) {
         spawn_local(connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::num::NonZeroUsize;
+    use std::thread::{JoinHandle, spawn};
+
+    use super::*;
+    use crate::listen::listen;
+    use crate::log::{OpenLog, Sink};
+
+    /// Never ends a connection, and panics at the first if it is to.
+    struct Odd {
+        panics: Cell<bool>,
+    }
+
+    impl Service for Odd {
+        const UNIT: &'static str = "connection";
+
+        async fn serve(self: Rc<Self>, _socket: Accepted, _admitted: Admitted) {
+            assert!(!self.panics.take(), "as was asked for");
+            std::future::pending().await
+        }
+
+        fn flush(&self) {}
+    }
+
+    /// A worker with two clients.
+    fn start(panics: bool) -> (watch::Sender<u32>, [TcpStream; 2], JoinHandle<io::Result<usize>>) {
+        let sockets = listen("127.0.0.1:0".parse().unwrap(), NonZeroUsize::MIN).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        let clients = [(); 2].map(|()| TcpStream::connect(address).unwrap());
+        let (stop, stopping) = watch::channel(0);
+        let start = Start {
+            listeners: sockets.into_iter().map(Listener::Tcp).collect(),
+            make: move |_| Odd { panics: Cell::new(panics) },
+            lines: OpenLog::open(&Sink::Off).unwrap().start(|_| {}).unwrap().lines(),
+            admission: Arc::new(Semaphore::new(2)),
+            grace: None,
+            stop: stopping,
+        };
+        (stop, clients, spawn(move || run(start)))
+    }
+
+    #[test]
+    fn two_signals_that_are_seen_at_once_are_two() {
+        let (stop, _clients, worker) = start(false);
+        stop.send_replace(2);
+        assert_eq!(worker.join().unwrap().unwrap(), 2);
+    }
+
+    #[test]
+    fn a_connection_that_panics_at_its_first_step_ends_alone() {
+        let (stop, _clients, worker) = start(true);
+        stop.send_replace(2);
+        assert_eq!(worker.join().unwrap().unwrap(), 1);
     }
 }
