@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::bound_path::BoundPath;
 use crate::endpoint::Endpoint;
@@ -195,6 +195,7 @@ impl Daemon {
         let report = |error| tracing::error!("lines of the log are lost: {error}");
         let log = self.log.start(report).map_err(RunError::Start)?;
         let admission = Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS)));
+        let crowded = Arc::<Notify>::default();
         let (stop, stopping) = watch::channel(0);
         // Closed when the last worker has ended, in whatever way.
         let (alive, mut all_ended) = mpsc::channel::<()>(1);
@@ -205,6 +206,7 @@ impl Daemon {
                 make,
                 lines: log.lines(),
                 admission: Arc::clone(&admission),
+                crowded: Arc::clone(&crowded),
                 grace: self.grace,
                 stop: stopping.clone(),
             };

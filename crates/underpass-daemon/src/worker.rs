@@ -1,8 +1,8 @@
 //! A worker: one thread, one runtime, its listening sockets, and the connections it accepts.
 //!
 //! When as many connections are open as may be, the one that has been idle longest is closed, if
-//! the service offers that. Otherwise each worker accepts one more, which waits; the others wait
-//! in the kernel's queue, and past that queue in the clients' own retries. To stop, a worker
+//! the service offers that: one of this worker, or else of each other one. Otherwise each worker
+//! accepts one more, which waits; the others wait in the kernel's queue, and past that queue in the clients' own retries. To stop, a worker
 //! takes what the queue holds, closes its sockets, and lets connections continue until they end
 //! or the grace is over.
 //!
@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{spawn_local, unconstrained, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
@@ -48,6 +48,8 @@ pub(crate) struct Start<M> {
     pub(crate) make: M,
     pub(crate) lines: Lines,
     pub(crate) admission: Arc<Semaphore>,
+    /// Asks all workers to give up an idle connection.
+    pub(crate) crowded: Arc<Notify>,
     pub(crate) grace: Option<Duration>,
     /// How many signals have asked for the end.
     pub(crate) stop: watch::Receiver<u32>,
@@ -56,6 +58,7 @@ pub(crate) struct Start<M> {
 struct Worker<S> {
     service: Rc<S>,
     admission: Arc<Semaphore>,
+    crowded: Arc<Notify>,
     open: Rc<Cell<usize>>,
     /// Of these, the ones that wait for their place.
     waiting: Rc<Cell<usize>>,
@@ -68,14 +71,14 @@ struct Worker<S> {
 ///
 /// If the runtime cannot be made or the sockets cannot be watched.
 pub(crate) fn run<S: Service>(start: Start<impl FnOnce(Lines) -> S>) -> io::Result<usize> {
-    let Start { listeners, make, lines, admission, grace, mut stop } = start;
+    let Start { listeners, make, lines, admission, crowded, grace, mut stop } = start;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let mut acceptor = Acceptor::new(listeners)?;
         let is_logging = lines.is_on();
         let (open, waiting) = Default::default();
         let service = Rc::new(make(lines));
-        let worker = Worker { service, admission, open, waiting };
+        let worker = Worker { service, admission, crowded, open, waiting };
         let mut flush = interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -84,6 +87,9 @@ pub(crate) fn run<S: Service>(start: Start<impl FnOnce(Lines) -> S>) -> io::Resu
                 // An error means that the daemon itself is gone.
                 _ = stop.wait_for(|&signals| signals > 0) => break,
                 _ = flush.tick(), if is_logging => worker.service.flush(),
+                () = worker.crowded.notified() => {
+                    worker.service.close_idle();
+                }
                 accepted = worker.accept(&mut acceptor) => match accepted {
                     Ok(socket) => worker.start(socket),
                     Err(error) => if let Some(pause) = pause_after(&error) {
@@ -116,8 +122,8 @@ impl<S: Service> Worker<S> {
 
     /// Gives up an idle connection, if one waits for its place.
     fn make_room(&self) {
-        if self.waiting.get() > 0 {
-            self.service.close_idle();
+        if self.waiting.get() > 0 && !self.service.close_idle() {
+            self.crowded.notify_waiters();
         }
     }
 
@@ -246,6 +252,7 @@ mod tests {
             make: move |_| Odd { panics: Cell::new(panics) },
             lines: OpenLog::open(&Sink::Off).unwrap().start(|_| {}).unwrap().lines(),
             admission: Arc::new(Semaphore::new(2)),
+            crowded: Arc::default(),
             grace: None,
             stop: stopping,
         };

@@ -186,6 +186,20 @@ fn the_longest_idle_connection_makes_room_for_a_new_one() {
     assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()));
 }
 
+/// The kernel spreads connections over the workers at random, so this is tried often.
+#[test]
+fn a_connection_gets_the_place_of_one_that_idles_at_another_worker() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["serve", utf8(dir.path()), "--listen", "0", "--max-connections", "2"];
+    let server = Running::start(program().args(flags).args(["--workers", "2"]));
+    for _ in 0..24 {
+        let _idle = [(); 2].map(|()| connect(&server));
+        let mut client = connect(&server);
+        client.write_all(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        client.read_exact(&mut [0; 12]).unwrap();
+    }
+}
+
 #[test]
 fn an_idle_connection_that_sent_content_is_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
