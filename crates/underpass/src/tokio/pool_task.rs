@@ -36,7 +36,7 @@ enum Stage {
 }
 
 impl PoolTask {
-    /// Prepares an task; `state` is taken only if the descriptors could be duplicated.
+    /// Prepares a task; `state` is taken only if the descriptors could be duplicated.
     pub(crate) fn new(state: &mut TransferState, ends: Ends<'_>) -> Result<Arc<Self>, Errno> {
         let duplicate = |fd| rustix::io::fcntl_dupfd_cloexec(fd, 0);
         let source = ends.source.map(duplicate).transpose()?;
