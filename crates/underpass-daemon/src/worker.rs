@@ -219,7 +219,8 @@ fn first_step(mut connection: Pin<Box<impl Future<Output = ()> + 'static>>) {
 mod tests {
     use std::net::TcpStream;
     use std::num::NonZeroUsize;
-    use std::thread::{JoinHandle, spawn};
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread::spawn;
 
     use super::*;
     use crate::listen::listen;
@@ -241,8 +242,10 @@ mod tests {
         fn flush(&self) {}
     }
 
-    /// A worker with two clients.
-    fn start(panics: bool) -> (watch::Sender<u32>, [TcpStream; 2], JoinHandle<io::Result<usize>>) {
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A worker with two clients, and what it says at its end.
+    fn start(panics: bool) -> (watch::Sender<u32>, [TcpStream; 2], Receiver<io::Result<usize>>) {
         let sockets = listen("127.0.0.1:0".parse().unwrap(), NonZeroUsize::MIN).unwrap();
         let address = sockets[0].local_addr().unwrap();
         let clients = [(); 2].map(|()| TcpStream::connect(address).unwrap());
@@ -256,20 +259,22 @@ mod tests {
             grace: None,
             stop: stopping,
         };
-        (stop, clients, spawn(move || run(start)))
+        let (ended, end) = channel();
+        spawn(move || ended.send(run(start)));
+        (stop, clients, end)
     }
 
     #[test]
     fn two_signals_that_are_seen_at_once_are_two() {
-        let (stop, _clients, worker) = start(false);
+        let (stop, _clients, end) = start(false);
         stop.send_replace(2);
-        assert_eq!(worker.join().unwrap().unwrap(), 2);
+        assert_eq!(end.recv_timeout(PATIENCE).unwrap().unwrap(), 2);
     }
 
     #[test]
     fn a_connection_that_panics_at_its_first_step_ends_alone() {
-        let (stop, _clients, worker) = start(true);
+        let (stop, _clients, end) = start(true);
         stop.send_replace(2);
-        assert_eq!(worker.join().unwrap().unwrap(), 1);
+        assert_eq!(end.recv_timeout(PATIENCE).unwrap().unwrap(), 1);
     }
 }
