@@ -236,7 +236,7 @@ mod tests {
 
         async fn serve(self: Rc<Self>, _socket: Accepted, _admitted: Admitted) {
             assert!(!self.panics.take(), "as was asked for");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
 
         fn flush(&self) {}
