@@ -47,7 +47,8 @@ pub enum Stability {
     ///
     /// - bytes in a socket's buffer that change there, after the call that sent the last one;
     /// - an append together with a write in place that meets no sample, or before the first bytes
-    ///   were sent;
+    ///   were sent: samples are spread over the whole of what was mapped, so a short range of a
+    ///   large file may have none;
     /// - a write whose mtime is put back afterwards, since ctime, which would tell, also changes
     ///   with links, modes, owners and attributes, and those cut nothing;
     /// - stores through another process's writable mapping to a page that was already dirty,
