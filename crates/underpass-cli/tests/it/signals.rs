@@ -192,7 +192,7 @@ fn a_connection_gets_the_place_of_one_that_idles_at_another_worker() {
     let dir = tempfile::tempdir().unwrap();
     let flags = ["serve", utf8(dir.path()), "--listen", "0", "--max-connections", "2"];
     let server = Running::start(program().args(flags).args(["--workers", "2"]));
-    for _ in 0..24 {
+    for _ in 0..12 {
         let _idle = [(); 2].map(|()| connect(&server));
         let mut client = connect(&server);
         client.write_all(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
