@@ -7,8 +7,6 @@
 
 use linux_raw_sys::general as sys;
 
-use crate::evidence::Calls;
-
 /// What a call does with bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -66,12 +64,6 @@ pub(crate) fn name(number: u32) -> String {
 pub(crate) fn is_uring(number: u32) -> bool {
     [sys::__NR_io_uring_setup, sys::__NR_io_uring_enter, sys::__NR_io_uring_register]
         .contains(&number)
-}
-
-/// Whether calls were one-byte reads by preadv2(2): with `RWF_NOWAIT`, they ask whether a page is
-/// cached, and what they read goes nowhere.
-pub(crate) fn is_probe(row: &Calls) -> bool {
-    row.number == sys::__NR_preadv2 && row.bytes <= row.calls.saturating_sub(row.failures)
 }
 
 /// Whether a call never shares extents: sendfile and splice fill the page cache of the target.

@@ -20,7 +20,7 @@ impl Transfer<'_> {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::step`]; `EAGAIN` once a socket has not been ready for the whole of its own
+    /// Those of [`Self::step`]; `EAGAIN` once a socket has not been ready for all of its
     /// timeout (`SO_RCVTIMEO`, `SO_SNDTIMEO`).
     pub fn run(&mut self) -> Result<u64, Error> {
         self.state.gated = false;

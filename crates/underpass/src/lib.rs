@@ -4,7 +4,8 @@
 //!
 //! Each is one call, under tokio:
 //!
-//! ```no_run
+#![cfg_attr(feature = "tokio", doc = "```no_run")]
+#![cfg_attr(not(feature = "tokio"), doc = "```text")]
 //! # use tokio::net::TcpStream;
 //! # async fn jobs(file: std::fs::File, a: TcpStream, b: TcpStream) -> std::io::Result<()> {
 //! underpass::send_file(&file, .., &a).await?; // a range of a file to a socket: sendfile(2)
@@ -33,7 +34,7 @@
 //! | socket, pipe | socket, pipe, file | `Splice`, `Copy` |
 //! | memory | anything | `Copy` |
 //!
-//! A file of more than 2 MiB leaves a TCP socket under `TCP_CORK`, unless you corked the socket
+//! 256 KiB of a file and more leave a TCP socket under `TCP_CORK`, unless you corked the socket
 //! yourself.
 //!
 //! # File-backed bytes

@@ -66,7 +66,7 @@ impl Reader {
     }
 }
 
-/// What a reader in a process of its own does: discards standard input, a TCP connection, and
+/// What a reader in a separate process does: discards standard input, a TCP connection, and
 /// prints how many bytes came.
 pub(crate) fn discard_standard_input() -> Result<()> {
     cpu::pin_here(cpu::ASKING)?;

@@ -4,9 +4,9 @@
 //! methods one after the other. CPU is what the sending thread used, user and system; what the
 //! kernel does later elsewhere, such as writing a file back, is not in it. The yardstick for TCP is
 //! the corked loop of sendfile(2), made by this process as the engine's calls are; the same loop in
-//! C is a process of its own, which moves the figure by some per cent either way. For the other
-//! sinks the yardstick is `copy`. `tokio` drives sendfile through a current-thread runtime. The engine runs with its
-//! default stability policy.
+//! C is a separate process, which moves the figure by some per cent either way. For the other
+//! sinks the yardstick is `copy`. `tokio` drives sendfile through a current-thread runtime. The
+//! engine runs with its default stability policy.
 //!
 //! The engine is linked into the bench, so an earlier one cannot take part in the same run. Two
 //! commits are compared by their ratios to the corked loop.

@@ -236,9 +236,7 @@ fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
     for row in &evidence.calls {
         match (call::role(row.number), row.source, row.target) {
             (Some(Role::Take), Some(source), _)
-                if source.kind == FileKind::Regular
-                    && !context.is_made_up(source.into())
-                    && !call::is_probe(row) =>
+                if source.kind == FileKind::Regular && !context.is_made_up(source.into()) =>
             {
                 let reader = readers.entry(row.process).or_default();
                 *reader.files.entry(source.into()).or_default() += row.bytes;

@@ -157,10 +157,29 @@ impl Program<'_> {
             if shape.is_counted {
                 self.asm.store(Width::Eight, R10, IS_COUNTED, 1);
             }
+            self.leave_out_probes(shape);
             self.find_buffer(shape.buffer);
             self.asm.jump(known);
         }
         self.asm.here(known);
+    }
+
+    /// Counts no bytes of a preadv2(2) that took 1 or 32: with `RWF_NOWAIT`, one byte asks whether
+    /// a page is cached, and 32 are kept to compare a file with later. Neither goes anywhere.
+    fn leave_out_probes(&mut self, shape: &Shape) {
+        if !shape.numbers.contains(&sys::__NR_preadv2) {
+            return;
+        }
+        let (probe, content) = (self.asm.label(), self.asm.label());
+        self.asm.jump_if(If::NotEqual, R9, sys::__NR_preadv2.cast_signed(), content);
+        self.asm.load(Width::Eight, R1, R10, RETURNED);
+        for taken in [1, 32] {
+            self.asm.jump_if(If::Equal, R1, taken, probe);
+        }
+        self.asm.jump(content);
+        self.asm.here(probe);
+        self.asm.store(Width::Eight, R10, IS_COUNTED, 0);
+        self.asm.here(content);
     }
 
     fn store_argument(&mut self, argument: Argument, slot: i16) {

@@ -35,7 +35,7 @@ pub(super) fn once(version: Version, cipher: Cipher) -> Answer {
         return *answer;
     }
     let answer = ask(version, cipher);
-    // No socket for the question (EMFILE) is no answer.
+    // Without a socket for the question (EMFILE) there is no answer.
     if !matches!(answer, Err(Unavailable::Socket(_))) {
         answers.push((asked, answer));
     }

@@ -247,7 +247,7 @@ fn a_peer_that_goes_is_an_error_of_the_socket() {
     }
 }
 
-/// As `std` does it, whatever moves the bytes and whoever has to wait.
+/// As `std` does it, whatever moves the bytes and whichever side waits.
 #[test]
 fn a_wait_that_outlasts_the_sockets_timeout_is_an_error() {
     let file = patterned_file(LEN).unwrap();
