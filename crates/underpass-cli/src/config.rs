@@ -58,7 +58,7 @@ pub(crate) fn expand(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> 
     let values = positionals.iter().flat_map(|(_, setting)| &setting.values);
     let values: Vec<OsString> = values.map(|it| (&it.text).into()).collect();
     let (command, rest) = arguments.split_at(2);
-    // What follows is no flag, and no value of one.
+    // What follows is neither a flag nor the value of one.
     let ends_flags = (!values.is_empty() && !rest.iter().any(|it| it == "--")).then(|| "--".into());
     Ok([command, &flags, rest, ends_flags.as_slice(), &values].concat())
 }

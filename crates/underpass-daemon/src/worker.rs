@@ -2,9 +2,9 @@
 //!
 //! When as many connections are open as may be, the one that has been idle longest is closed, if
 //! the service offers that: one of this worker, or else of each other one. Otherwise each worker
-//! accepts one more, which waits; the others wait in the kernel's queue, and past that queue in the clients' own retries. To stop, a worker
-//! takes what the queue holds, closes its sockets, and lets connections continue until they end
-//! or the grace is over.
+//! accepts one more, which waits; the others wait in the kernel's queue, and past that queue in the
+//! clients' own retries. To stop, a worker takes what the queue holds, closes its sockets, and lets
+//! connections continue until they end or the grace is over.
 //!
 //! Source: accept(2), "Error handling"; listen(2).
 

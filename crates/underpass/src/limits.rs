@@ -16,6 +16,6 @@ pub(crate) const TURN_BYTES: u64 = 4 << 20;
 pub const COPY_MAX_BYTES: usize = 16 * 1024;
 
 /// From this many bytes on, a file that goes by reference is corked around its calls. 100 KiB to
-/// 64 connections by turns cost a C loop 13.8 us of CPU corked and 13.2 bare; 256 KiB are cheaper
+/// 64 connections by turns cost a C loop 16.0 us of CPU corked and 15.3 bare; 256 KiB are cheaper
 /// corked. Measured: `bench/runs/2026-11-29-serve`, `2026-11-29-transfer`.
 pub(crate) const CORK_MIN_BYTES: u64 = 256 << 10;

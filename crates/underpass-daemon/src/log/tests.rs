@@ -19,7 +19,7 @@ impl Write for Stuck {
     }
 }
 
-/// A sink that is full so many times, and then hands on what it takes.
+/// A sink that is full this many times, and then hands on what it takes.
 struct Full(u32, Sender<Vec<u8>>);
 
 impl Write for Full {
