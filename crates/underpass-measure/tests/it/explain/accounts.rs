@@ -86,16 +86,6 @@ fn what_the_kernel_makes_up_is_no_file() {
 }
 
 #[test]
-fn one_byte_reads_that_ask_whether_a_page_is_cached_are_not_sent() {
-    let probes = calls(NGINX, sys::__NR_preadv2, (file(7), None), 5_000, 5_000);
-    let seen = evidence(
-        vec![probes, sendfiles(NGINX, 7, 31, MIB), writes(NGINX, 31, 9_000)],
-        vec![socket(31, NGINX, vec![cached(7, MIB), kernel(9_000)])],
-    );
-    assert_eq!(totals(&Report::new(&seen, &context())), [MIB, 0, 0, 9_000]);
-}
-
-#[test]
 fn no_more_is_copied_than_was_read_nor_than_left() {
     let sent_more = evidence(
         vec![reads(PYTHON, 7, 1_000), writes(PYTHON, 31, 9_000)],
