@@ -162,8 +162,14 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
             for &(size, cache) in &cases {
                 files::warm(&bench.path)?;
                 for &mover in turns(&movers, round) {
-                    let moved = bench.measure(mover, sink, size, cache)?;
-                    keep(run, &name_of((size, cache)), mover, moved);
+                    let name = name_of((size, cache));
+                    match bench.measure(mover, sink, size, cache) {
+                        Ok(moved) => keep(run, &name, mover, moved),
+                        Err(error) if is_refused(&error) => {
+                            run.report.line(&format!("{name}: no turn for {error}"));
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
             }
         }
@@ -173,6 +179,12 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a method that was possible before was refused, as by a limit on locked memory.
+fn is_refused(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<Error>();
+    error.is_some_and(|error| matches!(error.kind, ErrorKind::Unsupported { .. }))
 }
 
 /// A value as the command line spells it.
