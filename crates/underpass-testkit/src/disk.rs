@@ -16,6 +16,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::payload::pattern;
 use crate::skip::{Capability, Missing, Requirement};
 
 /// A file system that an image is made with.
@@ -108,6 +109,19 @@ impl Disk {
     /// Takes the limit on reads off again.
     pub fn release_reads(&mut self) {
         self.throttle = None;
+    }
+
+    /// A file of `len` bytes of the pattern on this disk, none of them in the page cache.
+    ///
+    /// # Errors
+    ///
+    /// Those of making it, and of [`Disk::evict`].
+    pub fn cold_file(&self, len: u64) -> io::Result<File> {
+        let path = self.path().join("cold");
+        std::fs::write(&path, pattern(0..len))?;
+        let file = File::open(path)?;
+        Self::evict(&file)?;
+        Ok(file)
     }
 
     /// Writes a file's pages back and takes them out of the page cache, so that the next read

@@ -15,6 +15,9 @@ pub(crate) const TURN_BYTES: u64 = 4 << 20;
 /// `bench/runs/2026-11-21-threshold`.
 pub const COPY_MAX_BYTES: usize = 16 * 1024;
 
+/// [`COPY_MAX_BYTES`], for lengths in files.
+pub(crate) const COPY_MAX: u64 = COPY_MAX_BYTES as u64;
+
 /// From this many bytes on, a file that goes by reference is corked around its calls. 100 KiB to
 /// 64 connections by turns cost a C loop 16.0 us of CPU corked and 15.3 bare; 256 KiB are cheaper
 /// corked. Measured: `bench/runs/2026-11-29-serve`, `2026-11-29-transfer`.

@@ -9,13 +9,10 @@
 //! must refer to a pipe"), copy_file_range(2), Documentation/networking/msg_zerocopy.rst.
 
 use crate::kind::Kind;
-use crate::limits::COPY_MAX_BYTES;
+use crate::limits::COPY_MAX;
 use crate::method::Method;
 use crate::policy::Policy;
 use crate::stability::Stability;
-
-/// See [`COPY_MAX_BYTES`].
-pub(crate) const COPY_MAX: u64 = COPY_MAX_BYTES as u64;
 
 /// The methods `Auto` tries, best first; never empty, and the last is always `Copy`.
 pub(crate) fn auto(source: Kind, sink: Kind, len: Option<u64>) -> &'static [Method] {

@@ -9,7 +9,7 @@
 use rustix::io::Errno;
 
 use crate::ledger::Side;
-pub(crate) use crate::limits::QUANTUM;
+use crate::limits::QUANTUM;
 use crate::method::Method;
 
 /// The most a copy_file_range(2) moves: no peer takes part, and on Linux 6.18 calls of 2 MiB cost 3

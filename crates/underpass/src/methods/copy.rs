@@ -14,8 +14,8 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use crate::kind::Kind;
+use crate::limits::QUANTUM;
 use crate::methods::count;
-use crate::progress::QUANTUM;
 use crate::sink::Outlet;
 use crate::source::Piece;
 

@@ -21,12 +21,11 @@ use rustix::net::{SendFlags, Shutdown};
 use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::Side;
-use crate::limits::TURN_BYTES;
+use crate::limits::{COPY_MAX, TURN_BYTES};
 use crate::method::Method;
 use crate::methods::copy;
 use crate::methods::splice::{End, splice};
 use crate::pipe::Pipe;
-use crate::plan::COPY_MAX;
 use crate::progress::is_refusal;
 use crate::tokio::readiness::{Readiness, attempt, errno_of};
 

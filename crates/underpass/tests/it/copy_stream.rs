@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,11 +131,7 @@ fn a_file_overwritten_in_mid_send_is_cut() {
 fn a_cold_file_does_not_hold_the_thread_of_a_copying_stream() {
     require!(Capability::Root);
     let mut disk = require!(Disk::new(FileSystem::Ext4, 64 << 20));
-    let path = disk.path().join("cold");
-    std::fs::write(&path, pattern(0..1 << 20)).unwrap();
-    let file = File::open(&path).unwrap();
-    file.sync_all().unwrap();
-    Disk::evict(file.as_fd()).unwrap();
+    let file = disk.cold_file(1 << 20).unwrap();
     require!(disk.throttle_reads(1 << 20));
     let bytes = map(&file, Stability::Guard);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -315,11 +314,7 @@ fn one_fast_peer_does_not_hold_a_thread() {
 fn a_cold_file_does_not_hold_the_thread() {
     require!(Capability::Root);
     let mut disk = require!(Disk::new(FileSystem::Ext4, 64 << 20));
-    let path = disk.path().join("cold");
-    std::fs::write(&path, pattern(0..1 << 20)).unwrap();
-    let file = File::open(&path).unwrap();
-    file.sync_all().unwrap();
-    Disk::evict(file.as_fd()).unwrap();
+    let file = disk.cold_file(1 << 20).unwrap();
     require!(disk.throttle_reads(1 << 20));
     let bytes = map(&file, Stability::Guard);
     let (writer, reader) = Way::Tcp.connect().unwrap();

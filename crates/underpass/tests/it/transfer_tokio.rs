@@ -265,9 +265,7 @@ fn a_peer_that_takes_everything_at_once_does_not_keep_others_from_their_turn() {
 fn a_cold_file_holds_up_nobody_else() {
     let mut disk = require!(Disk::new(FileSystem::Ext4, 64 << 20));
     require!(disk.throttle_reads(4 << 20));
-    let path = disk.path().join("cold");
-    std::fs::write(&path, pattern(0..6 << 20)).unwrap();
-    let file = File::open(&path).unwrap();
+    let file = disk.cold_file(6 << 20).unwrap();
     for method in [Method::Sendfile, Method::Splice, Method::MmapWrite, Method::Copy] {
         Disk::evict(&file).unwrap();
         let [runtime, _] = runtimes();
