@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 
 /// A kind of stream.
@@ -77,6 +78,22 @@ const SMALL_BYTES: usize = 1 << 16;
 /// Those of fcntl(2).
 pub fn set_nonblocking(fd: &OwnedFd, nonblocking: bool) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(fd, nonblocking)?)
+}
+
+/// Closes the reading end, and waits until the writing end knows. A process that another test starts
+/// holds a copy of every descriptor between its fork(2) and its execve(2), and until then the
+/// stream would take more.
+///
+/// # Errors
+///
+/// Those of poll(2).
+pub fn leave(read: OwnedFd, write: &OwnedFd) -> io::Result<()> {
+    drop(read);
+    let mut end = [PollFd::new(write, PollFlags::empty())];
+    while !end[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+        poll(&mut end, None)?;
+    }
+    Ok(())
 }
 
 /// A thread that reads a stream to its end.

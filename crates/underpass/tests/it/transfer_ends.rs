@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_linger;
 use underpass::{Error, ErrorKind, Method, Policy, Side, Sink, Source, Step, Transfer, transfer};
 use underpass_testkit::payload::{difference, pattern, patterned_file};
-use underpass_testkit::peer::{Way, collect, feed, set_nonblocking};
+use underpass_testkit::peer::{Way, collect, feed, leave, set_nonblocking};
 #[cfg(feature = "uring")]
 use underpass_testkit::{kernel, require, skip::Capability};
 
@@ -51,7 +51,7 @@ fn a_peer_that_leaves_half_way_is_an_error_with_the_exact_count() {
                 // Closing resets, as a killed peer with unread bytes does.
                 set_socket_linger(&read, Some(std::time::Duration::ZERO)).unwrap();
             }
-            drop(read);
+            leave(read, &write).unwrap();
             let error = transfer.run().unwrap_err();
             let Error { moved, kind: ErrorKind::Io(errno), .. } = error else {
                 panic!("{method} {way:?}: {error}");
