@@ -9,9 +9,10 @@ use std::io::{Read, Write};
 use bytes::{Bytes, BytesMut};
 
 use crate::digest::Digest;
-use crate::drive::{Drain, Drive, Feed, Stop};
+use crate::drive::{Drain, Drive, Feed};
 use crate::http::Records;
 use crate::range_reader::RangeReader;
+use crate::stop::Stop;
 use crate::waiting::WaitingStream;
 
 /// How much is read at a time where bytes go through memory.
@@ -53,11 +54,11 @@ pub(crate) fn move_content(
         let left = len.map_or(usize::MAX, |len| usize::try_from(len - moved).unwrap_or(usize::MAX));
         let n = match reader.read(&mut buffer[..block.min(left)]) {
             Ok(0) => match len {
-                Some(len) => return Err(short(moved, len)),
+                Some(len) => return Err(Stop::short(moved, len)),
                 None => break,
             },
             Ok(n) => n,
-            Err(error) => return Err(failed(drive, "reading the source", error)),
+            Err(error) => return Err(Stop::call("reading the source", error)),
         };
         drive.outside_calls += 1;
         if let Some(digest) = &mut digest {
@@ -72,7 +73,7 @@ pub(crate) fn move_content(
             }
             Destination::Writer(writer) => {
                 if let Err(error) = writer.write_all(&buffer[..n]) {
-                    return Err(failed(drive, "writing to the sink", error));
+                    return Err(Stop::call("writing to the sink", error));
                 }
                 drive.done += n as u64;
                 drive.count_outside(n as u64, 1)?;
@@ -92,7 +93,7 @@ fn through_memory(
     let interrupt = drive.interrupt;
     match feed {
         Feed::File { file, offset, len } => {
-            let file = file.try_clone_to_owned().map_err(|e| Stop::call("reading", e))?.into();
+            let file = file.try_clone_to_owned().map_err(Stop::when("reading"))?.into();
             let mut range = RangeReader { file: &file, at: offset, end: offset + len };
             move_content(drive, Content::Reader(&mut range, Some(len)), destination, digest)
         }
@@ -104,20 +105,4 @@ fn through_memory(
             move_content(drive, Content::Reader(&mut waiting, len), destination, digest)
         }
     }
-}
-
-/// The reason to stop after a reader or writer failed: the signal, if one came.
-pub(crate) fn failed(drive: &Drive<'_>, doing: &'static str, error: std::io::Error) -> Stop {
-    match drive.interrupt.signal() {
-        Some(signal) => Stop::Signal(signal),
-        None => Stop::Call(doing, error),
-    }
-}
-
-/// The engine's error for a source that ended early.
-pub(crate) fn short(moved: u64, wanted: u64) -> Stop {
-    let kind = underpass::ErrorKind::Truncated { missing: wanted - moved };
-    let mut error = underpass::Error::new(underpass::Method::Copy, kind);
-    (error.moved, error.wanted) = (moved, Some(wanted));
-    Stop::Engine(error)
 }

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::str::FromStr;
 
+use crate::interrupt::interrupted;
 use crate::range_reader::RangeReader;
 use crate::report::Checksum;
-use crate::socket;
 
 /// How much of a file is read at a time.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -109,7 +109,7 @@ pub(crate) fn of_file(
     let mut block = vec![0; BLOCK_BYTES];
     loop {
         if ended() {
-            return Err(socket::interrupted());
+            return Err(interrupted());
         }
         match range.read(&mut block)? {
             0 => return Ok(digest.finish()),

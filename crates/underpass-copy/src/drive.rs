@@ -15,10 +15,10 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use underpass::{ErrorKind, Ledger, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
 
-use crate::content::{failed, short};
 use crate::http::{Connection, Secured};
 use crate::interrupt::{Interrupt, Woken};
 use crate::limit::Limit;
+use crate::stop::Stop;
 
 /// How often progress is reported.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -40,23 +40,6 @@ pub enum Event {
     },
     /// Something the user should know that is not a failure.
     Note(String),
-}
-
-/// Why a transfer stopped before its end.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// The engine failed.
-    Engine(underpass::Error),
-    /// SIGINT or SIGTERM.
-    Signal(i32),
-    /// A call outside the engine failed: what it was for, and its error.
-    Call(&'static str, std::io::Error),
-}
-
-impl Stop {
-    pub(crate) fn call(what: &'static str, error: impl Into<std::io::Error>) -> Self {
-        Self::Call(what, error.into())
-    }
 }
 
 /// Where bytes come from, in a form that several transfers in a row can use.
@@ -237,7 +220,7 @@ impl<'w> Drive<'w> {
                 let source = Source::file(&file, start..start + n).map_err(|error| {
                     let there = rustix::fs::fstat(file).map_or(0, |found| found.st_size);
                     if u64::try_from(there).is_ok_and(|there| there < start) {
-                        return short(moved, len);
+                        return Stop::short(moved, len);
                     }
                     Stop::call("reading the source", error)
                 })?;
@@ -322,7 +305,7 @@ impl<'w> Drive<'w> {
                 Step::Wait(Side::Source) => {
                     let fd = source.unwrap_or_else(|| drain.fd());
                     let waited = self.interrupt.wait_to_move(fd, PollFlags::IN);
-                    waited.map_err(|error| failed(self, "reading the source", error))?;
+                    waited.map_err(Stop::when("reading the source"))?;
                 }
                 Step::Wait(Side::Sink) => {
                     let waited = match drain {
@@ -331,7 +314,7 @@ impl<'w> Drive<'w> {
                             self.interrupt.wait_to_move(drain.fd(), PollFlags::OUT)
                         }
                     };
-                    waited.map_err(|error| failed(self, "writing to the sink", error))?;
+                    waited.map_err(Stop::when("writing to the sink"))?;
                 }
                 Step::Done => return Ok(()),
                 Step::Moved(_) | Step::Buffered(_) | Step::Cold { .. } | _ => {}

@@ -5,9 +5,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::drive::Stop;
 use crate::interrupt::is_idle;
 use crate::report::Report;
+use crate::stop::Stop;
 
 /// A copy that failed, and what it did until then.
 #[derive(Debug)]

@@ -20,10 +20,9 @@ use std::time::{Duration, Instant};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustix::event::PollFlags;
 
-use crate::content::failed;
-use crate::drive::{Drive, Stop};
-use crate::interrupt::Woken;
-use crate::socket;
+use crate::drive::Drive;
+use crate::interrupt::{Woken, interrupted};
+use crate::stop::Stop;
 use crate::waiting::WaitingStream;
 
 /// How long the other end may take to say a word.
@@ -179,8 +178,8 @@ pub(crate) fn read_echo<F: AsFd>(
     let word = read_word_in_turn(drive, peer)?;
     match read_name(peer, word) {
         Ok((_, Some(theirs))) if theirs == id => Ok(()),
-        Ok(_) => Err(greeting_failed(drive, GreetingError::Mixed.into())),
-        Err(error) => Err(greeting_failed(drive, error)),
+        Ok(_) => Err(greeting_failed(GreetingError::Mixed.into())),
+        Err(error) => Err(greeting_failed(error)),
     }
 }
 
@@ -196,12 +195,12 @@ pub(crate) fn read_word_in_turn<F: AsFd>(
         }
         word => word,
     };
-    word.map_err(|error| greeting_failed(drive, error))
+    word.map_err(greeting_failed)
 }
 
 /// The reason to stop when the beginning of an exchange fails.
-pub(crate) fn greeting_failed(drive: &Drive<'_>, error: io::Error) -> Stop {
-    failed(drive, "greeting the other end", error)
+pub(crate) fn greeting_failed(error: io::Error) -> Stop {
+    Stop::call("greeting the other end", error)
 }
 
 /// Reads one word; without a time limit only after the other end has said [`Word::Queued`].
@@ -209,7 +208,7 @@ fn read_word<F: AsFd>(peer: &mut WaitingStream<'_, F>, is_prompt: bool) -> io::R
     let until = is_prompt.then(|| Instant::now() + GREETING_TIMEOUT);
     match peer.interrupt.wait(&[(peer.fd.as_fd(), PollFlags::IN)], until)? {
         Woken::Ready => {}
-        Woken::Signal => return Err(socket::interrupted()),
+        Woken::Signal => return Err(interrupted()),
         Woken::Due => return Err(GreetingError::Nothing.into()),
     }
     let mut bytes = [0; WORD_BYTES];

@@ -17,7 +17,8 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use underpass::{Error, ErrorKind, Method, Policy, Stability};
 
-use crate::drive::{Drain, Drive, Feed, Stop};
+use crate::drive::{Drain, Drive, Feed};
+use crate::stop::Stop;
 
 /// statfs(2), `TMPFS_MAGIC`.
 const TMPFS: rustix::fs::FsWord = 0x0102_1994;
@@ -31,7 +32,7 @@ pub(crate) fn copy(
     len: u64,
 ) -> Result<u64, Stop> {
     let end = from + len;
-    let look = || source.metadata().map_err(|e| Stop::call("looking at the source", e));
+    let look = || source.metadata().map_err(Stop::when("looking at the source"));
     let before = look()?;
     let wanted = drive.policy;
     let mut place = from;
@@ -43,7 +44,7 @@ pub(crate) fn copy(
     while place < end {
         let (start, stop) = match is_dense {
             true => (place, end),
-            false => data(source, place, end).map_err(|e| Stop::call("seeking data", e))?,
+            false => data(source, place, end).map_err(Stop::when("seeking data"))?,
         };
         holes += start - place;
         drive.done += start - place;
@@ -77,9 +78,9 @@ pub(crate) fn copy(
     if is_written && drive.stability != Stability::None {
         return fail(ErrorKind::Changed);
     }
-    let size = sink.metadata().map_err(|e| Stop::call("looking at the sink", e))?.len();
+    let size = sink.metadata().map_err(Stop::when("looking at the sink"))?.len();
     if size < at + len {
-        sink.set_len(at + len).map_err(|e| Stop::call("setting the length of the sink", e))?;
+        sink.set_len(at + len).map_err(Stop::when("setting the length of the sink"))?;
     }
     Ok(holes)
 }

@@ -19,8 +19,6 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::socket;
-
 /// Knows whether the process was asked to end.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
@@ -127,7 +125,7 @@ impl Interrupt {
     ///
     /// # Errors
     ///
-    /// [`socket::interrupted`] after a signal; [`io::ErrorKind::TimedOut`] if nothing can be moved
+    /// [`interrupted`] after a signal; [`io::ErrorKind::TimedOut`] if nothing can be moved
     /// for the idle timeout.
     pub(crate) fn wait_to_move(&self, fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
         self.wait_to_move_by(fd, events, None)
@@ -174,7 +172,7 @@ impl Interrupt {
             return Err(given_up(Silent::Address(time)));
         }
         match self.wait(&[], Some(Instant::now() + pause))? {
-            Woken::Signal => Err(socket::interrupted()),
+            Woken::Signal => Err(interrupted()),
             Woken::Ready | Woken::Due => Ok(()),
         }
     }
@@ -188,7 +186,7 @@ impl Interrupt {
         // A time that the clock cannot represent means no timeout.
         let until = time.and_then(|time| Some((time, Instant::now().checked_add(time)?)));
         match (self.wait(&[fd], until.map(|(_, until)| until))?, until) {
-            (Woken::Signal, _) => Err(socket::interrupted()),
+            (Woken::Signal, _) => Err(interrupted()),
             (Woken::Due, Some((time, _))) => Err(given_up(silent(time))),
             (Woken::Ready | Woken::Due, _) => Ok(()),
         }
@@ -233,6 +231,11 @@ fn poll<const N: usize>(
     let mut fds = fds.map(|(fd, events)| PollFd::from_borrowed_fd(fd, events));
     rustix::event::poll(&mut fds, left)?;
     Ok(fds.iter().skip(1).any(|fd| !fd.revents().is_empty()))
+}
+
+/// The [`io::Error`] that means a signal.
+pub(crate) fn interrupted() -> io::Error {
+    io::Error::other("ended by a signal")
 }
 
 fn given_up(silent: Silent) -> io::Error {

@@ -46,6 +46,7 @@ mod session;
 mod shares;
 mod socket;
 mod source_to_sink;
+mod stop;
 mod target;
 mod tree;
 mod verified_resume;

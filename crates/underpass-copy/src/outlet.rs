@@ -20,8 +20,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
 use crate::http::Put;
 use crate::inlet::Stream;
-use crate::interrupt::{Interrupt, Woken};
-use crate::socket;
+use crate::interrupt::{Interrupt, Woken, interrupted};
 use crate::target::{Target, WriteMode, behind_link};
 
 /// How long until a FIFO without a reader is tried again.
@@ -82,7 +81,7 @@ pub(crate) fn special<'i>(path: &Path, interrupt: &Interrupt) -> Result<Outlet<'
                 let soon = Instant::now() + READER_PAUSE;
                 let woken = interrupt.wait(&[], Some(soon)).map_err(|e| cannot(e.into()))?;
                 if woken == Woken::Signal {
-                    return Err(cannot(socket::interrupted()));
+                    return Err(cannot(interrupted()));
                 }
             }
             Err(errno) => return Err(cannot(errno.into())),

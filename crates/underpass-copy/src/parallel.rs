@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::net::Shutdown;
 
 use crate::content::{Destination, move_content};
-use crate::drive::{Drain, Drive, Event, SharedProgress, Stop};
+use crate::drive::{Drain, Drive, Event, SharedProgress};
 use crate::http::url::Url;
 use crate::http::{self, Body, Connection, Validator};
 use crate::pieces::{Pieces, Recorder};
@@ -25,6 +25,7 @@ use crate::range::Range;
 use crate::range_reader::RangeReader;
 use crate::request::Request;
 use crate::resume::{self, OVERLAP_BYTES};
+use crate::stop::Stop;
 
 /// A smaller range is not worth a connection.
 pub(crate) const SHARE_BYTES_MIN: u64 = 1 << 20;
@@ -201,7 +202,7 @@ pub(crate) fn fetch(
     let (first, to) = shares[0];
     body.limit(to - first);
     let workers = Workers::new(shares.len() as u64);
-    workers.join(0, body.socket()).map_err(|e| Stop::call("connecting", e))?;
+    workers.join(0, body.socket()).map_err(Stop::when("connecting"))?;
     let recorder = recorder(request, file, pieces, shares.len())?;
     for (index, (from, _)) in shares.iter().enumerate() {
         recorder.iter().for_each(|recorder| recorder.begin(index, *from));

@@ -16,9 +16,8 @@ use rustix::event::{EventfdFlags, PollFlags};
 use rustix::io::Errno;
 
 use crate::greeting::{GREETING_TIMEOUT, TransferId, Word, greet, read_greeting};
-use crate::interrupt::{Interrupt, Woken};
+use crate::interrupt::{Interrupt, Woken, interrupted};
 use crate::shares::CONNECTIONS_MAX;
-use crate::socket::interrupted;
 use crate::waiting::WaitingStream;
 
 /// A transfer at a listening end, and its connections that are still waiting.

@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-use crate::content::failed;
-use crate::drive::{Drive, Stop};
+use crate::drive::Drive;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
 use crate::http::url::Url;
@@ -23,6 +22,7 @@ use crate::pieces::Pieces;
 use crate::range::Range;
 use crate::range_reader::RangeReader;
 use crate::request::flag;
+use crate::stop::Stop;
 use crate::target::part_name;
 
 /// How much of what is there is asked of a server again, to compare.
@@ -191,8 +191,7 @@ impl Partial {
         from: u64,
         reader: &mut dyn Read,
     ) -> Result<Option<u64>, Stop> {
-        let file =
-            File::open(&self.path).map_err(|e| Stop::call("opening the existing part", e))?;
+        let file = File::open(&self.path).map_err(Stop::when("opening the existing part"))?;
         compare(drive, &mut RangeReader { file: &file, at: from, end: self.have }, reader)
     }
 }
@@ -208,13 +207,11 @@ pub(crate) fn compare(
     let (mut one, mut other) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
     loop {
         let at = ours.at;
-        let n = ours.read(&mut one).map_err(|e| Stop::call("reading the existing part", e))?;
+        let n = ours.read(&mut one).map_err(Stop::when("reading the existing part"))?;
         if n == 0 {
             return Ok(None);
         }
-        reader
-            .read_exact(&mut other[..n])
-            .map_err(|error| failed(drive, "reading the source to compare", error))?;
+        reader.read_exact(&mut other[..n]).map_err(Stop::when("reading the source to compare"))?;
         if let Some(signal) = drive.interrupt.signal() {
             return Err(Stop::Signal(signal));
         }

@@ -16,7 +16,7 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use underpass::ErrorKind;
 
-use crate::drive::{Drive, Event, Stop};
+use crate::drive::{Drive, Event};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Failure, Usage};
 use crate::http;
@@ -30,6 +30,7 @@ use crate::resume::Partial;
 use crate::shares::More;
 use crate::socket::{self, Listener};
 use crate::source_to_sink::{self, Findings};
+use crate::stop::Stop;
 use crate::tree::{self, Kept, Walk};
 use crate::verify;
 

@@ -16,9 +16,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
-use crate::content::failed;
 use crate::digest::{self, Algorithm};
-use crate::drive::{Drain, Drive, Feed, Stop};
+use crate::drive::{Drain, Drive, Feed};
 use crate::greeting::{
     TransferId, Word, greet, greeting_failed, read_echo, read_greeting, read_word_in_turn,
 };
@@ -28,6 +27,7 @@ use crate::parallel::{self, Workers};
 use crate::peer_group::PeerGroup;
 use crate::pieces::Pieces;
 use crate::request::Request;
+use crate::stop::Stop;
 use crate::verify::{self, Sum};
 use crate::waiting::WaitingStream;
 
@@ -110,7 +110,7 @@ pub(crate) fn send(
             let greeted = if connects { read_greeting(&mut peer).map(|_| ()) } else { Ok(()) };
             greeted
                 .and_then(|()| greet(&mut peer, Word::Joins, Some(id)))
-                .map_err(|error| greeting_failed(drive, error))?;
+                .map_err(greeting_failed)?;
             announce(drive, &sockets[index], (share, len))?;
         }
         send_share(drive, inlet, &sockets[index], (inlet.start + share.offset, len))
@@ -128,11 +128,11 @@ fn gather(
     let mut sockets = vec![first];
     for _ in 1..connections {
         let socket = more.connection(sockets[0].as_fd(), interrupt);
-        sockets.push(socket.map_err(|error| Stop::call("opening another connection", error))?);
+        sockets.push(socket.map_err(Stop::when("opening another connection"))?);
     }
     let workers = Workers::new(connections);
     for (index, socket) in sockets.iter().enumerate() {
-        workers.join(index, socket.try_clone()).map_err(|e| Stop::call("connecting", e))?;
+        workers.join(index, socket.try_clone()).map_err(Stop::when("connecting"))?;
     }
     Ok((workers, sockets))
 }
@@ -148,7 +148,7 @@ fn announce(drive: &Drive<'_>, socket: &OwnedFd, (share, len): (Share, u64)) -> 
     if len > 0 {
         head.extend_from_slice(&len.to_be_bytes());
     }
-    peer.write_all(&head).map_err(|error| greeting_failed(drive, error))
+    peer.write_all(&head).map_err(greeting_failed)
 }
 
 fn send_share(
@@ -164,10 +164,10 @@ fn send_share(
     }
     let ended = || interrupt.signal().is_some();
     let digest = digest::of_file(Algorithm::Blake3, &inlet.file, offset, len, &ended)
-        .map_err(|error| failed(drive, "computing the digest", error))?
+        .map_err(Stop::when("computing the digest"))?
         .digest;
     let mut peer = WaitingStream::new(socket.as_fd(), interrupt);
-    verify::conclude(drive, &mut peer, &Sum { len, digest })
+    verify::conclude(&mut peer, &Sum { len, digest })
 }
 
 /// Receives all shares; `there` is what the file already has.
@@ -180,8 +180,7 @@ pub(crate) fn receive(
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
     let mut peer = WaitingStream::new(first.as_fd(), interrupt);
-    let begun =
-        read_share(&mut peer).map_err(|error| failed(drive, "reading which range comes", error))?;
+    let begun = read_share(&mut peer).map_err(Stop::when("reading which range comes"))?;
     let (workers, sockets) = gather((first, more), begun.connections, interrupt)?;
     let connects = matches!(more, More::Connected(_));
     let there = there.of_total(begun.total).ok_or_else(|| {
@@ -196,18 +195,15 @@ pub(crate) fn receive(
             begun
         } else {
             if connects {
-                greet(&mut peer, Word::Joins, Some(id))
-                    .map_err(|error| greeting_failed(drive, error))?;
+                greet(&mut peer, Word::Joins, Some(id)).map_err(greeting_failed)?;
                 read_echo(drive, &mut peer, id)?;
             }
             if read_word_in_turn(drive, &mut peer)? != Word::Ranges {
-                return Err(greeting_failed(
-                    drive,
-                    io::Error::other("it sends something other than a range"),
-                ));
+                return Err(greeting_failed(io::Error::other(
+                    "it sends something other than a range",
+                )));
             }
-            read_share(&mut peer)
-                .map_err(|error| failed(drive, "reading which range comes", error))?
+            read_share(&mut peer).map_err(Stop::when("reading which range comes"))?
         };
         let is_of_it = (share.connections, share.total) == (begun.connections, begun.total);
         if !is_of_it || share.offset > share.total {

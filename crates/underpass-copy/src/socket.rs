@@ -18,7 +18,7 @@ use rustix::net::{
 };
 use underpass_daemon::bound_path::{self, BoundPath};
 
-use crate::interrupt::{Interrupt, Woken};
+use crate::interrupt::{Interrupt, Woken, interrupted};
 
 /// How long until a busy Unix socket is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
@@ -28,11 +28,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, BoundPath),
-}
-
-/// The [`io::Error`] that means a signal.
-pub(crate) fn interrupted() -> io::Error {
-    io::Error::other("ended by a signal")
 }
 
 /// A host without an address; travels inside an [`io::Error`].

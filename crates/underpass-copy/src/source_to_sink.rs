@@ -9,9 +9,9 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::content::{Content, Destination, failed, move_content};
+use crate::content::{Content, Destination, move_content};
 use crate::digest::{self, Algorithm, Digest};
-use crate::drive::{Drain, Drive, Feed, Stop, is_end};
+use crate::drive::{Drain, Drive, Feed, is_end};
 use crate::endpoint::Endpoint;
 use crate::holes;
 use crate::http::{ChunkedWriter, Put};
@@ -21,6 +21,7 @@ use crate::parallel;
 use crate::pieces::Pieces;
 use crate::report::Checksum;
 use crate::request::Request;
+use crate::stop::Stop;
 use crate::waiting::WaitingStream;
 
 /// What a copy learns on its way, and the ledger does not say.
@@ -57,13 +58,13 @@ pub(crate) fn copy(
             };
             let ended = || interrupt.signal().is_some();
             let checksum = digest::of_file(algorithm, file, at, len, &ended)
-                .map_err(|error| failed(drive, "computing the digest", error))?;
+                .map_err(Stop::when("computing the digest"))?;
             findings.checksum = Some(checksum);
             Ok(moved)
         }
         (Inlet::File(file), _) => {
             let (copy, start, len) = (file.file.try_clone(), file.start, file.len);
-            let copy = copy.map_err(|e| Stop::call("reading the source", e))?;
+            let copy = copy.map_err(Stop::when("reading the source"))?;
             let is_over = AtomicBool::new(false);
             let (moved, checksum) = std::thread::scope(|scope| {
                 let ended = || is_over.load(Ordering::Relaxed) || interrupt.signal().is_some();
@@ -74,8 +75,7 @@ pub(crate) fn copy(
                 (moved, digest.join().expect("a digest does not panic"))
             });
             let moved = moved?;
-            let checksum =
-                checksum.map_err(|error| failed(drive, "computing the digest", error))?;
+            let checksum = checksum.map_err(Stop::when("computing the digest"))?;
             findings.checksum = Some(checksum);
             Ok(moved)
         }
@@ -99,7 +99,7 @@ fn copy_bytes(
     let sink_file = match outlet {
         Outlet::Target(target, at) => Some((target.file(), *at)),
         Outlet::Open(file, at) => {
-            let size = file.metadata().map_err(|e| Stop::call("looking at the sink", e))?;
+            let size = file.metadata().map_err(Stop::when("looking at the sink"))?;
             // Old bytes of the sink would show through a hole.
             (size.len() <= *at).then_some((&*file, *at))
         }
@@ -195,7 +195,7 @@ fn copy_to_server(
     if put.is_chunked {
         let mut writer = ChunkedWriter(&mut put.connection);
         let moved = move_content(drive, content, Destination::Writer(&mut writer), digest)?;
-        writer.finish().map_err(|error| failed(drive, "ending the content", error))?;
+        writer.finish().map_err(Stop::when("ending the content"))?;
         return Ok(moved);
     }
     move_content(drive, content, Destination::Kernel(Drain::Server(&put.connection)), digest)
@@ -206,10 +206,8 @@ fn discard(drive: &mut Drive<'_>, stream: &Stream, bytes: u64) -> Result<(), Sto
     if bytes == 0 {
         return Ok(());
     }
-    let nowhere = File::options()
-        .write(true)
-        .open("/dev/null")
-        .map_err(|error| Stop::call("opening /dev/null", error))?;
+    let nowhere =
+        File::options().write(true).open("/dev/null").map_err(Stop::when("opening /dev/null"))?;
     let feed = Feed::Stream { fd: stream.fd.as_fd(), len: Some(bytes) };
     let before = drive.done;
     let gone = drive.transfer(feed, Drain::Stream(nowhere.as_fd()));

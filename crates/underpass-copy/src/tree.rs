@@ -18,9 +18,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
-use crate::drive::{Drive, Stop};
+use crate::drive::Drive;
 use crate::error::{CopyError, Usage};
 use crate::holes;
+use crate::stop::Stop;
 use crate::target::{Target, WriteMode};
 
 /// Larger lists of names, and larger values, are reported as failures.
@@ -81,19 +82,18 @@ impl<'d, 'w> Walk<'d, 'w> {
             return Err(Stop::Signal(signal));
         }
         self.entries += 1;
-        let why = match self.copy(from, to) {
-            Ok(()) => return Ok(()),
-            Err(Stop::Signal(signal)) => return Err(Stop::Signal(signal)),
-            Err(Stop::Call(doing, error)) => format!("{doing}: {error}"),
-            Err(Stop::Engine(error)) => error.to_string(),
-        };
+        let Err(why) = self.copy(from, to) else { return Ok(()) };
+        // What a signal ended has not failed.
+        if let Some(signal) = self.drive.interrupt.signal() {
+            return Err(Stop::Signal(signal));
+        }
         self.failed += 1;
         self.drive.note(format!("{} was not copied: {why}", from.display()));
         Ok(())
     }
 
     fn copy(&mut self, from: &Path, to: &Path) -> Result<(), Stop> {
-        let found = std::fs::symlink_metadata(from).map_err(|e| Stop::call("looking at it", e))?;
+        let found = std::fs::symlink_metadata(from).map_err(Stop::when("looking at it"))?;
         let kind = found.file_type();
         if kind.is_dir() {
             return self.directory(from, to, &found);
@@ -102,15 +102,14 @@ impl<'d, 'w> Walk<'d, 'w> {
         if found.nlink() > 1
             && let Some(first) = self.links.get(&identity)
         {
-            return replace(to, |to| std::fs::hard_link(first, to))
-                .map_err(|e| Stop::call("linking", e));
+            return replace(to, |to| std::fs::hard_link(first, to)).map_err(Stop::when("linking"));
         }
         if kind.is_symlink() {
-            self.link(from, to, &found).map_err(|e| Stop::call("making the link", e))?;
+            self.link(from, to, &found).map_err(Stop::when("making the link"))?;
         } else if kind.is_fifo() {
             replace(to, |to| make_fifo(to, &found))
                 .and_then(|()| self.own(to, &found))
-                .map_err(|e| Stop::call("making the FIFO", e))?;
+                .map_err(Stop::when("making the FIFO"))?;
         } else if kind.is_file() {
             self.file(from, to, &found)?;
         } else {
@@ -126,11 +125,11 @@ impl<'d, 'w> Walk<'d, 'w> {
     fn directory(&mut self, from: &Path, to: &Path, found: &Metadata) -> Result<(), Stop> {
         match std::fs::create_dir(to) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && to.is_dir() => {}
-            made => made.map_err(|e| Stop::call("making the directory", e))?,
+            made => made.map_err(Stop::when("making the directory"))?,
         }
-        let entries = std::fs::read_dir(from).map_err(|e| Stop::call("listing it", e))?;
+        let entries = std::fs::read_dir(from).map_err(Stop::when("listing it"))?;
         for entry in entries {
-            let entry = entry.map_err(|e| Stop::call("listing it", e))?;
+            let entry = entry.map_err(Stop::when("listing it"))?;
             self.entry(&entry.path(), &to.join(entry.file_name()))?;
         }
         let finish = || {
@@ -145,25 +144,25 @@ impl<'d, 'w> Walk<'d, 'w> {
             made.set_times(times(found)?)?;
             if self.with_sync { made.sync_all() } else { Ok(()) }
         };
-        finish().map_err(|e| Stop::call("setting its owner, mode and times", e))
+        finish().map_err(Stop::when("setting its owner, mode and times"))
     }
 
     fn file(&mut self, from: &Path, to: &Path, found: &Metadata) -> Result<(), Stop> {
-        let source = File::open(from).map_err(|e| Stop::call("opening it", e))?;
+        let source = File::open(from).map_err(Stop::when("opening it"))?;
         if std::fs::symlink_metadata(to).is_ok_and(|there| there.is_symlink()) {
             // Its target may be outside of the folder.
-            std::fs::remove_file(to).map_err(|e| Stop::call("replacing a link", e))?;
+            std::fs::remove_file(to).map_err(Stop::when("replacing a link"))?;
         }
-        let writing = |e| Stop::call("writing its copy", e);
+        let writing = Stop::when("writing its copy");
         let mut target = Target::open(to, WriteMode::Atomic, None).map_err(writing)?;
         self.holes += holes::copy(self.drive, (&source, 0), (target.file(), 0), found.len())?;
         if self.wanted.owners {
             fchown(target.file(), Some(found.uid()), Some(found.gid()))
-                .map_err(|e| Stop::call("setting its owner", e))?;
+                .map_err(Stop::when("setting its owner"))?;
         }
         if self.wanted.attributes {
             copy_attributes(&source, target.file())
-                .map_err(|e| Stop::call("copying its attributes", e))?;
+                .map_err(Stop::when("copying its attributes"))?;
         }
         target.set_mode(self.mode(found));
         let times = times(found).map_err(writing)?;

@@ -8,12 +8,12 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
-use crate::content::failed;
 use crate::digest::{self, Algorithm};
-use crate::drive::{Drive, Stop};
+use crate::drive::Drive;
 use crate::greeting::{Word, greeting_failed};
 use crate::inlet::Inlet;
 use crate::pieces::Pieces;
+use crate::stop::Stop;
 use crate::verify::{PIECES_MAX, Sum, read_number, read_sum, write_sum};
 use crate::waiting::WaitingStream;
 
@@ -40,9 +40,9 @@ pub(crate) fn offer<F: AsFd>(
     for &(from, to) in there.have() {
         words.extend_from_slice(&from.to_be_bytes());
         let sum = sum(drive, file, from, to - from)?;
-        write_sum(&mut words, &sum).map_err(|e| Stop::call("sending the list of ranges", e))?;
+        write_sum(&mut words, &sum).map_err(Stop::when("sending the list of ranges"))?;
     }
-    peer.write_all(&words).map_err(|error| failed(drive, "sending the list of ranges", error))
+    peer.write_all(&words).map_err(Stop::when("sending the list of ranges"))
 }
 
 /// The sender's part: reads what the receiver has, and returns it if the source has the same.
@@ -51,7 +51,7 @@ pub(crate) fn check<F: AsFd>(
     peer: &mut WaitingStream<'_, F>,
     inlet: &Inlet<'_>,
 ) -> Result<Pieces, Stop> {
-    let reading = |error| failed(drive, "reading the receiver's list of ranges", error);
+    let reading = Stop::when("reading the receiver's list of ranges");
     let count = read_number(peer).map_err(reading)?;
     if count > PIECES_MAX {
         let why = format!("it lists {count} ranges, more than {PIECES_MAX}");
@@ -84,14 +84,14 @@ pub(crate) fn check<F: AsFd>(
         return Ok(pieces);
     }
     let sent = peer.write_all(Word::Differs.bytes());
-    sent.map_err(|error| greeting_failed(drive, error))?;
+    sent.map_err(greeting_failed)?;
     Err(Stop::call("verifying", differs()))
 }
 
 fn sum(drive: &Drive<'_>, file: &File, at: u64, len: u64) -> Result<Sum, Stop> {
     let ended = || drive.interrupt.signal().is_some();
     let digest = digest::of_file(Algorithm::Blake3, file, at, len, &ended)
-        .map_err(|error| failed(drive, "computing the digest of what is there", error))?
+        .map_err(Stop::when("computing the digest of what is there"))?
         .digest;
     Ok(Sum { len, digest })
 }

@@ -29,9 +29,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::content::{Content, Destination, failed, move_content};
+use crate::content::{Content, Destination, move_content};
 use crate::digest::{self, Algorithm, Digest};
-use crate::drive::{Drain, Drive, Feed, Stop};
+use crate::drive::{Drain, Drive, Feed};
 use crate::greeting::{TransferId, Word, greet, greeting_failed, read_echo, read_word_in_turn};
 use crate::inlet::Inlet;
 use crate::outlet::Outlet;
@@ -39,6 +39,7 @@ use crate::pieces::Pieces;
 use crate::request::Request;
 use crate::shares::{self, More};
 use crate::source_to_sink::{self, Findings};
+use crate::stop::Stop;
 use crate::verified_resume;
 use crate::waiting::WaitingStream;
 
@@ -76,10 +77,9 @@ pub(crate) fn exchange(
 ) -> Result<u64, Stop> {
     let moved = match (&*outlet, &*inlet) {
         (Outlet::Stream(stream), _) if request.sink.is_socket() => {
-            let fd = stream.fd.try_clone().map_err(|e| Stop::call("sending", e))?;
+            let fd = stream.fd.try_clone().map_err(Stop::when("sending"))?;
             let mut peer = WaitingStream::new(fd.as_fd(), drive.interrupt);
-            let id =
-                shares::name_as_sender(&mut peer, more).map_err(|e| greeting_failed(drive, e))?;
+            let id = shares::name_as_sender(&mut peer, more).map_err(greeting_failed)?;
             match (read_word_in_turn(drive, &mut peer)?, inlet) {
                 (Word::Resume, inlet) => {
                     let pieces = verified_resume::check(drive, &mut peer, inlet)?;
@@ -116,7 +116,7 @@ pub(crate) fn exchange(
             }
         }
         (_, Inlet::Stream(stream)) => {
-            let fd = stream.fd.try_clone().map_err(|e| Stop::call("receiving", e))?;
+            let fd = stream.fd.try_clone().map_err(Stop::when("receiving"))?;
             receive(request, drive, (fd, more), outlet, findings)
         }
         _ => Err(Stop::call("verifying", io::Error::from(io::ErrorKind::InvalidInput))),
@@ -139,13 +139,12 @@ fn send(
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
     let mut peer = WaitingStream::new(fd, interrupt);
-    peer.write_all(Word::Whole.bytes()).map_err(|error| greeting_failed(drive, error))?;
+    peer.write_all(Word::Whole.bytes()).map_err(greeting_failed)?;
     let is_file = matches!(inlet, Inlet::File(_));
     let moved = if is_file {
         let len = inlet.len().unwrap_or(0);
         if len > 0 {
-            peer.write_all(&len.to_be_bytes())
-                .map_err(|error| failed(drive, "sending the length", error))?;
+            peer.write_all(&len.to_be_bytes()).map_err(Stop::when("sending the length"))?;
         }
         source_to_sink::copy(request, drive, inlet, outlet, findings, Some(Algorithm::Blake3))?
     } else {
@@ -164,21 +163,17 @@ fn send(
         moved
     };
     let digest = findings.checksum.as_ref().map(|sum| sum.digest.clone()).unwrap_or_default();
-    conclude(drive, &mut peer, &Sum { len: moved, digest })?;
+    conclude(&mut peer, &Sum { len: moved, digest })?;
     Ok(moved)
 }
 
 /// Ends what was sent, and reads whether it arrived unchanged.
-pub(crate) fn conclude<F: AsFd>(
-    drive: &Drive<'_>,
-    peer: &mut WaitingStream<'_, F>,
-    ours: &Sum,
-) -> Result<(), Stop> {
+pub(crate) fn conclude<F: AsFd>(peer: &mut WaitingStream<'_, F>, ours: &Sum) -> Result<(), Stop> {
     let theirs = peer
         .write_all(&0_u64.to_be_bytes())
         .and_then(|()| write_sum(peer, ours))
         .and_then(|()| read_sum(peer));
-    let theirs = theirs.map_err(|error| failed(drive, "reading what arrived", error))?;
+    let theirs = theirs.map_err(Stop::when("reading what arrived"))?;
     agree(ours, &theirs)
 }
 
@@ -207,14 +202,14 @@ fn receive(
             let named = TransferId::random();
             let greeted =
                 named.and_then(|id| greet(&mut peer, Word::Begins, Some(id)).map(|()| id));
-            greeted.map_err(|error| greeting_failed(drive, error))?
+            greeted.map_err(greeting_failed)?
         }
     };
     match file {
         Some((file, _)) if is_begun => verified_resume::offer(drive, &mut peer, (file, &there))?,
         Some(_) | None => peer
             .write_all(if file.is_none() { Word::Single } else { Word::Whole }.bytes())
-            .map_err(|error| greeting_failed(drive, error))?,
+            .map_err(greeting_failed)?,
     }
     if let More::Connected(_) = more {
         read_echo(drive, &mut peer, id)?;
@@ -247,7 +242,7 @@ pub(crate) fn receive_file<F: AsFd>(
 ) -> Result<u64, Stop> {
     let interrupt = drive.interrupt;
     let mut moved = 0;
-    while let Some(len) = next_frame(drive, peer)? {
+    while let Some(len) = next_frame(peer)? {
         if len > room - moved {
             let why = format!("{len} bytes arrive where {} were promised", room - moved);
             return Err(Stop::call("receiving", io::Error::other(why)));
@@ -255,12 +250,12 @@ pub(crate) fn receive_file<F: AsFd>(
         let feed = Feed::Stream { fd: peer.fd.as_fd(), len: Some(len) };
         moved += drive.transfer(feed, Drain::File { file: file.as_fd(), at: at + moved })?;
     }
-    let theirs = read_sum(peer).map_err(|error| failed(drive, "reading what was sent", error))?;
+    let theirs = read_sum(peer).map_err(Stop::when("reading what was sent"))?;
     let ended = || interrupt.signal().is_some();
     let digest = digest::of_file(Algorithm::Blake3, file, at, moved, &ended)
-        .map_err(|error| failed(drive, "computing the digest", error))?
+        .map_err(Stop::when("computing the digest"))?
         .digest;
-    answer(drive, peer, &theirs, &Sum { len: moved, digest })?;
+    answer(peer, &theirs, &Sum { len: moved, digest })?;
     Ok(moved)
 }
 
@@ -272,35 +267,27 @@ fn receive_stream<F: AsFd>(
 ) -> Result<u64, Stop> {
     let mut digest = Digest::new(Algorithm::Blake3);
     let mut moved = 0;
-    while let Some(len) = next_frame(drive, peer)? {
+    while let Some(len) = next_frame(peer)? {
         let content = Content::Kernel(Feed::Stream { fd: peer.fd.as_fd(), len: Some(len) });
         let place = Destination::Kernel(Drain::Stream(sink));
         moved += move_content(drive, content, place, Some(&mut digest))?;
     }
-    let theirs = read_sum(peer).map_err(|error| failed(drive, "reading what was sent", error))?;
+    let theirs = read_sum(peer).map_err(Stop::when("reading what was sent"))?;
     let checksum = digest.finish();
-    answer(drive, peer, &theirs, &Sum { len: moved, digest: checksum.digest.clone() })?;
+    answer(peer, &theirs, &Sum { len: moved, digest: checksum.digest.clone() })?;
     findings.checksum = Some(checksum);
     Ok(moved)
 }
 
 /// The next frame's length; `None` after the last.
-fn next_frame<F: AsFd>(
-    drive: &Drive<'_>,
-    peer: &mut WaitingStream<'_, F>,
-) -> Result<Option<u64>, Stop> {
-    let len = read_number(peer).map_err(|error| failed(drive, "reading the next length", error))?;
+fn next_frame<F: AsFd>(peer: &mut WaitingStream<'_, F>) -> Result<Option<u64>, Stop> {
+    let len = read_number(peer).map_err(Stop::when("reading the next length"))?;
     Ok((len > 0).then_some(len))
 }
 
 /// Tells the sender what arrived, and fails if that is not what was sent.
-fn answer<F: AsFd>(
-    drive: &Drive<'_>,
-    peer: &mut WaitingStream<'_, F>,
-    theirs: &Sum,
-    ours: &Sum,
-) -> Result<(), Stop> {
-    write_sum(peer, ours).map_err(|error| failed(drive, "answering what arrived", error))?;
+fn answer<F: AsFd>(peer: &mut WaitingStream<'_, F>, theirs: &Sum, ours: &Sum) -> Result<(), Stop> {
+    write_sum(peer, ours).map_err(Stop::when("answering what arrived"))?;
     agree(theirs, ours)
 }
 

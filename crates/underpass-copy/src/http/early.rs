@@ -15,8 +15,7 @@ use rustix::net::RecvFlags;
 
 use super::connection::{Connection, head_end};
 use super::tls::Records;
-use crate::interrupt::Woken;
-use crate::socket;
+use crate::interrupt::{Woken, interrupted};
 use crate::waiting::WaitingStream;
 
 /// The most bytes of an interim answer.
@@ -115,7 +114,7 @@ fn check(arrived: Arrived, socket: &WaitingStream<'_>) -> io::Result<()> {
         Arrived::Partial => {
             let room = (socket.fd.as_fd(), PollFlags::OUT);
             match socket.interrupt.wait(&[room], Some(Instant::now() + PAUSE))? {
-                Woken::Signal => Err(socket::interrupted()),
+                Woken::Signal => Err(interrupted()),
                 Woken::Ready | Woken::Due => Ok(()),
             }
         }

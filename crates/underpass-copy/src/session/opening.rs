@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Outcome, Session};
-use crate::drive::{Event, Stop};
+use crate::drive::Event;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
 use crate::http::{self, Body};
@@ -21,6 +21,7 @@ use crate::range::Range;
 use crate::request::{Request, verifies};
 use crate::resume::{self, Partial};
 use crate::socket::{self, Listener};
+use crate::stop::Stop;
 use crate::target::WriteMode;
 
 impl Session {
