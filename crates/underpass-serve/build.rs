@@ -8,6 +8,14 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
+/// Types that the list lacks, or has by an obsolete name: RFC 9239 §6 (also of CommonJS modules, to
+/// which browsers would otherwise apply `nosniff`), RFC 8216 §4 and §10, RFC 6713.
+const OTHERS: [(&str, &str); 3] = [
+    ("cjs", "text/javascript"),
+    ("m3u8", "application/vnd.apple.mpegurl"),
+    ("tgz", "application/gzip"),
+];
+
 fn main() {
     let extensions = new_mime_guess::get_extensions("*", "*").expect("there are extensions");
     let types: BTreeMap<String, &str> = extensions
@@ -16,6 +24,7 @@ fn main() {
             let media_type = new_mime_guess::from_ext(extension).first_raw()?;
             Some((extension.to_ascii_lowercase(), media_type))
         })
+        .chain(OTHERS.map(|(extension, media_type)| (extension.to_owned(), media_type)))
         .collect();
     let lines = types.iter().map(|(extension, media_type)| format!("{extension} {media_type}\n"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));

@@ -15,6 +15,20 @@ use http::HeaderValue;
 /// Lines of an extension in lower case, a space and its media type, sorted; all of it ASCII.
 const TABLE: &str = include_str!(concat!(env!("OUT_DIR"), "/media_types.txt"));
 
+/// Names without an extension that are texts everywhere: to be read in a browser, not downloaded.
+const TEXTS: [&str; 10] = [
+    "AUTHORS",
+    "CHANGELOG",
+    "COPYING",
+    "Dockerfile",
+    "INSTALL",
+    "LICENSE",
+    "Makefile",
+    "NOTICE",
+    "README",
+    "VERSION",
+];
+
 /// The type of names that say nothing (RFC 2046 §4.5.1).
 const UNKNOWN: &str = "application/octet-stream";
 
@@ -26,6 +40,9 @@ pub(crate) fn of(name: &Path) -> HeaderValue {
         // RFC 9239 §6.1: an obsolete alias.
         Some("application/javascript") => "text/javascript",
         Some(known) => known,
+        None if name.file_name().is_some_and(|name| TEXTS.iter().any(|it| name == *it)) => {
+            "text/plain"
+        }
         None => UNKNOWN,
     };
     if !known.starts_with("text/") || known.contains("charset=") {
@@ -72,7 +89,12 @@ mod tests {
             ("film.mp4", "video/mp4"),
             ("paper.pdf", "application/pdf"),
             ("archive.tar.gz", "application/gzip"),
-            ("LICENSE", "application/octet-stream"),
+            ("bundle.tgz", "application/gzip"),
+            ("live.m3u8", "application/vnd.apple.mpegurl"),
+            ("module.cjs", "text/javascript; charset=utf-8"),
+            ("doc/LICENSE", "text/plain; charset=utf-8"),
+            ("LICENSE.old", "application/octet-stream"),
+            ("LICENCES", "application/octet-stream"),
             (".html", "application/octet-stream"),
             ("name.", "application/octet-stream"),
             ("", "application/octet-stream"),
