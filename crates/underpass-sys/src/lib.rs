@@ -16,6 +16,7 @@ pub mod namespace;
 pub mod region;
 mod sigbus;
 mod slots;
+pub mod socket;
 pub mod tls;
 #[cfg(feature = "uring")]
 pub mod uring;

@@ -212,19 +212,6 @@ pub fn send_record(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> Result<u
     usize::try_from(answer).map_err(|_| last_errno())
 }
 
-/// Bytes in a TCP socket's send queue that the peer has not acknowledged. What the kernel's TLS
-/// keeps before that queue is not among them.
-///
-/// # Errors
-///
-/// `EINVAL` for a socket that listens or is not TCP.
-pub fn queued(socket: BorrowedFd<'_>) -> Result<usize, Errno> {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: tcp(7): SIOCOUTQ, which is TIOCOUTQ, takes a pointer to an int and writes to it.
-    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if answer < 0 { Err(last_errno()) } else { Ok(usize::try_from(bytes).unwrap_or(0)) }
-}
-
 /// A control message of one byte: `CMSG_LEN(1)` and `CMSG_SPACE(1)`. Lengths are `size_t` for glibc
 /// and `socklen_t` for musl.
 const CMSG_LEN: usize = size_of::<libc::cmsghdr>() + 1;

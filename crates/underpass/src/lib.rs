@@ -143,3 +143,4 @@ pub use tokio::{
     stream::{Socket, Stream},
 };
 pub use transfer::{Step, Transfer, prefetch, transfer};
+pub use underpass_sys::socket::unacknowledged;

@@ -8,7 +8,7 @@
 //! Source: net/tls/tls_sw.c, `tls_tx_records` and `tls_sw_write_space`; tcp(7), `SIOCOUTQ`.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use underpass_sys::tls;
+use underpass_sys::socket::unacknowledged;
 
 use super::stream::{end, poll_send};
 
@@ -60,7 +60,7 @@ impl Closing {
                 }
                 Self::Draining { was_empty, pause } => {
                     ready!(pause.as_mut().poll(cx));
-                    let is_empty = tls::queued(socket.as_fd())? == 0;
+                    let is_empty = unacknowledged(socket)? == 0;
                     let is_over = (is_empty && *was_empty) || is_dead(socket)?;
                     *self = if is_over { Self::Drained } else { Self::draining(is_empty) };
                 }
@@ -82,7 +82,7 @@ impl Closing {
 /// Half of the buffer is bookkeeping (socket(7), `SO_SNDBUF`).
 fn has_ample_room(socket: BorrowedFd<'_>) -> io::Result<bool> {
     let size = rustix::net::sockopt::socket_send_buffer_size(socket)?;
-    Ok(tls::queued(socket)? + AMPLE_BYTES <= size / 2)
+    Ok(unacknowledged(socket)? + AMPLE_BYTES <= size / 2)
 }
 
 /// Whether nothing can be sent any more, as after a reset.
