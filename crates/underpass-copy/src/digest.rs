@@ -7,9 +7,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::str::FromStr;
 
+use serde::Serialize;
+
 use crate::interrupt::interrupted;
 use crate::range_reader::RangeReader;
-use crate::report::Checksum;
 
 /// How much of a file is read at a time.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -48,6 +49,15 @@ impl FromStr for Algorithm {
             .find(|algorithm| algorithm.name() == word)
             .ok_or(UnknownAlgorithm)
     }
+}
+
+/// A digest of the bytes that were copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Checksum {
+    /// `blake3` or `sha256`.
+    pub algorithm: &'static str,
+    /// In hexadecimal, as b3sum(1) and sha256sum(1) print it.
+    pub digest: String,
 }
 
 /// A digest that is being computed.

@@ -15,6 +15,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use underpass::{ErrorKind, Ledger, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
 
+use crate::digest::Checksum;
 use crate::http::{Connection, Secured};
 use crate::interrupt::{Interrupt, Woken};
 use crate::limit::Limit;
@@ -80,6 +81,14 @@ impl Drain<'_> {
     }
 }
 
+/// What a copy learns on its way, and the ledger does not say.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) holes: u64,
+    pub(crate) checksum: Option<Checksum>,
+    pub(crate) verified: bool,
+}
+
 /// The progress of all connections of one copy.
 #[derive(Debug)]
 pub(crate) struct SharedProgress {
@@ -96,6 +105,7 @@ pub(crate) struct Drive<'w> {
     pub(crate) policy: Policy,
     pub(crate) stability: Stability,
     pub(crate) ledger: Ledger,
+    pub(crate) findings: Findings,
     /// Bytes that crossed user memory outside of the engine: TLS, framing.
     pub(crate) through_user_space: u64,
     /// Calls that moved them.
@@ -131,6 +141,7 @@ impl<'w> Drive<'w> {
             policy,
             stability,
             ledger: Ledger::default(),
+            findings: Findings::default(),
             through_user_space: 0,
             outside_calls: 0,
             reasons: Vec::new(),

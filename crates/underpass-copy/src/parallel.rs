@@ -27,9 +27,6 @@ use crate::request::Request;
 use crate::resume::{self, OVERLAP_BYTES};
 use crate::stop::Stop;
 
-/// A smaller range is not worth a connection.
-pub(crate) const SHARE_BYTES_MIN: u64 = 1 << 20;
-
 /// The threads of one copy, a connection each, and what they share.
 pub(crate) struct Workers {
     /// The open sockets, by connection.

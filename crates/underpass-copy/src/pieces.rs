@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-use crate::parallel::SHARE_BYTES_MIN;
+/// A smaller range is not worth a connection.
+const SHARE_BYTES_MIN: u64 = 1 << 20;
 
 const ATTRIBUTE: &str = "user.underpass.pieces";
 

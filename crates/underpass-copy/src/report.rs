@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use underpass::{Method, Tally};
 
+use crate::digest::Checksum;
 use crate::drive::Drive;
 
 /// What one copy did.
@@ -58,15 +59,6 @@ pub struct Used {
     pub bytes: u64,
     /// Its calls.
     pub calls: u64,
-}
-
-/// A digest of the bytes that were copied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Checksum {
-    /// `blake3` or `sha256`.
-    pub algorithm: &'static str,
-    /// In hexadecimal, as b3sum(1) and sha256sum(1) print it.
-    pub digest: String,
 }
 
 impl Report {

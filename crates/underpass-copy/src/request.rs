@@ -11,8 +11,8 @@ use crate::digest::Algorithm;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
 use crate::interrupt::Timeouts;
+use crate::outlet;
 use crate::range::Range;
-use crate::serve::one_at_a_time;
 
 /// What is to be copied, and how.
 #[derive(Debug, Clone)]
@@ -131,6 +131,28 @@ pub(crate) fn is_numbered(request: &Request) -> bool {
     let Request { source, sink, keep_listening, .. } = request;
     let is_directory = matches!(sink, Endpoint::Path(path) if path.is_dir());
     *keep_listening && source.is_listening() && is_directory
+}
+
+/// Why this request serves one peer after the other; `None` if it can serve several at once.
+pub(crate) fn one_at_a_time(request: &Request) -> Option<&'static str> {
+    let Request { source, sink, .. } = request;
+    if source.is_listening() && sink.is_listening() {
+        return Some("both ends listen");
+    }
+    let other = if source.is_listening() { sink } else { source };
+    match other {
+        Endpoint::Path(path) if source.is_listening() => (!path.is_dir()).then_some(
+            "a file has one writer at a time; give a directory, and each peer gets a file",
+        ),
+        Endpoint::Path(path) => outlet::is_special(path).then_some("it can be read only once"),
+        Endpoint::Standard | Endpoint::Descriptor(_) => Some("a stream serves one peer at a time"),
+        Endpoint::Url(_) if source.is_listening() => Some("a URL has one writer at a time"),
+        Endpoint::Url(_)
+        | Endpoint::Tcp(_)
+        | Endpoint::Unix(_)
+        | Endpoint::TcpListen(_)
+        | Endpoint::UnixListen(_) => None,
+    }
 }
 
 /// What --keep-listening requires of the ends.

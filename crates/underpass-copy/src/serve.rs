@@ -18,14 +18,12 @@ use std::time::{Duration, Instant};
 use rustix::net::Shutdown;
 
 use crate::drive::Event;
-use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Failure};
-use crate::greeting::{GREETING_TIMEOUT, Word};
+use crate::exchange::greeting::{GREETING_TIMEOUT, Word};
+use crate::exchange::group::Peer;
 use crate::interrupt::Interrupt;
-use crate::outlet;
-use crate::peer_group::Peer;
 use crate::report::Report;
-use crate::request::{Request, verifies};
+use crate::request::{one_at_a_time, verifies};
 use crate::session::{Outcome, Session};
 use crate::waiting::WaitingStream;
 
@@ -44,28 +42,6 @@ const REFUSED_BYTES_MAX: u64 = 64 * 1024;
 
 /// How long until accepting is tried again after it failed: descriptors or memory may be short.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Why this request serves one peer after the other; `None` if it can serve several at once.
-pub(crate) fn one_at_a_time(request: &Request) -> Option<&'static str> {
-    let Request { source, sink, .. } = request;
-    if source.is_listening() && sink.is_listening() {
-        return Some("both ends listen");
-    }
-    let other = if source.is_listening() { sink } else { source };
-    match other {
-        Endpoint::Path(path) if source.is_listening() => (!path.is_dir()).then_some(
-            "a file has one writer at a time; give a directory, and each peer gets a file",
-        ),
-        Endpoint::Path(path) => outlet::is_special(path).then_some("it can be read only once"),
-        Endpoint::Standard | Endpoint::Descriptor(_) => Some("a stream serves one peer at a time"),
-        Endpoint::Url(_) if source.is_listening() => Some("a URL has one writer at a time"),
-        Endpoint::Url(_)
-        | Endpoint::Tcp(_)
-        | Endpoint::Unix(_)
-        | Endpoint::TcpListen(_)
-        | Endpoint::UnixListen(_) => None,
-    }
-}
 
 impl Session {
     /// How many peers [`Self::serve`] serves at once.

@@ -19,20 +19,20 @@ use underpass::ErrorKind;
 use crate::drive::{Drive, Event};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Failure, Usage};
+use crate::exchange;
+use crate::exchange::group::{Peer, PeerGroup, PeerGroups};
+use crate::exchange::shares::More;
 use crate::http;
 use crate::inlet::{FileInlet, Inlet};
 use crate::interrupt::Interrupt;
 use crate::outlet::{self, Outlet};
-use crate::peer_group::{Peer, PeerGroup, PeerGroups};
 use crate::report::Report;
 use crate::request::{Request, check, is_numbered, verifies};
 use crate::resume::Partial;
-use crate::shares::More;
 use crate::socket::{self, Listener};
-use crate::source_to_sink::{self, Findings};
+use crate::source_to_sink;
 use crate::stop::Stop;
 use crate::tree::{self, Kept, Walk};
-use crate::verify;
 
 use self::opening::{listen, refuse_same_file};
 
@@ -55,7 +55,6 @@ pub struct Session {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     begun: Instant,
-    findings: Findings,
     resumed_at: u64,
     kept: Option<PathBuf>,
     entries: Option<u64>,
@@ -71,7 +70,6 @@ impl Outcome {
     pub(crate) fn new() -> Self {
         Self {
             begun: Instant::now(),
-            findings: Findings::default(),
             resumed_at: 0,
             kept: None,
             entries: None,
@@ -168,10 +166,10 @@ impl Session {
         let sink = made.unwrap_or_else(|| sink.to_string());
         let mut report = Report::of(source.to_string(), sink, drive, outcome.begun.elapsed());
         let bytes = drive.done.saturating_sub(outcome.resumed_at);
-        report.set_bytes(bytes, outcome.findings.holes.min(bytes));
+        report.set_bytes(bytes, drive.findings.holes.min(bytes));
         report.resumed_at = outcome.resumed_at;
-        report.checksum.clone_from(&outcome.findings.checksum);
-        report.verified = outcome.findings.verified;
+        report.checksum.clone_from(&drive.findings.checksum);
+        report.verified = drive.findings.verified;
         report.entries = outcome.entries;
         report.peer.clone_from(&outcome.peer);
         report
@@ -211,7 +209,8 @@ impl Session {
         let mut walk = Walk::new(drive, Kept { attributes, owners }, fsync);
         let walked = walk.entry(from, &to);
         let Walk { entries, failed, holes, .. } = walk;
-        (outcome.findings.holes, outcome.entries) = (holes, Some(entries));
+        outcome.entries = Some(entries);
+        drive.findings.holes = holes;
         walked.map_err(|stop| self.stopped(stop, drive, outcome))?;
         if failed > 0 {
             let from = source.to_string();
@@ -273,15 +272,8 @@ impl Session {
         let moved = if verifies(&self.request) {
             self.exchange(drive, &mut inlet, &mut outlet, outcome)?
         } else {
-            let checksum = self.request.checksum;
-            source_to_sink::copy(
-                &self.request,
-                drive,
-                &mut inlet,
-                &mut outlet,
-                &mut outcome.findings,
-                checksum,
-            )
+            let Request { checksum, .. } = self.request;
+            source_to_sink::copy(&self.request, drive, &mut inlet, &mut outlet, checksum)
         };
         if let Outlet::Target(target, _) = &outlet {
             outcome.kept = target.kept();
@@ -303,8 +295,7 @@ impl Session {
         let connect = || self.connect_again();
         let more = outcome.group.as_deref().map_or(More::Connected(&connect), More::Accepted);
         let is_alone = matches!(more, More::Accepted(_)) && !self.request.keep_listening;
-        let findings = &mut outcome.findings;
-        let mut exchange = || verify::exchange(&self.request, drive, inlet, outlet, findings, more);
+        let mut exchange = || exchange::exchange(&self.request, drive, inlet, outlet, more);
         if is_alone {
             let copied = self.accepting_while(exchange);
             return copied

@@ -19,18 +19,9 @@ use crate::inlet::{Inlet, Stream};
 use crate::outlet::Outlet;
 use crate::parallel;
 use crate::pieces::Pieces;
-use crate::report::Checksum;
 use crate::request::Request;
 use crate::stop::Stop;
 use crate::waiting::WaitingStream;
-
-/// What a copy learns on its way, and the ledger does not say.
-#[derive(Debug, Default)]
-pub(crate) struct Findings {
-    pub(crate) holes: u64,
-    pub(crate) checksum: Option<Checksum>,
-    pub(crate) verified: bool,
-}
 
 /// Copies the bytes, and computes the digest that was asked for.
 pub(crate) fn copy(
@@ -38,16 +29,15 @@ pub(crate) fn copy(
     drive: &mut Drive<'_>,
     inlet: &mut Inlet<'_>,
     outlet: &mut Outlet<'_>,
-    findings: &mut Findings,
     checksum: Option<Algorithm>,
 ) -> Result<u64, Stop> {
     let Some(algorithm) = checksum else {
-        return copy_bytes(request, drive, inlet, outlet, findings, None);
+        return copy_bytes(request, drive, inlet, outlet, None);
     };
     let interrupt = drive.interrupt;
     match (&*inlet, &*outlet) {
         (_, Outlet::Target(..) | Outlet::Open(..)) => {
-            let moved = copy_bytes(request, drive, inlet, outlet, findings, None)?;
+            let moved = copy_bytes(request, drive, inlet, outlet, None)?;
             let (file, at, len) = match outlet {
                 Outlet::Target(target, at) => {
                     let len = target.pieces().map_or(*at + moved, |pieces| pieces.total);
@@ -59,7 +49,7 @@ pub(crate) fn copy(
             let ended = || interrupt.signal().is_some();
             let checksum = digest::of_file(algorithm, file, at, len, &ended)
                 .map_err(Stop::when("computing the digest"))?;
-            findings.checksum = Some(checksum);
+            drive.findings.checksum = Some(checksum);
             Ok(moved)
         }
         (Inlet::File(file), _) => {
@@ -70,19 +60,19 @@ pub(crate) fn copy(
                 let ended = || is_over.load(Ordering::Relaxed) || interrupt.signal().is_some();
                 let digest =
                     scope.spawn(move || digest::of_file(algorithm, &copy, start, len, &ended));
-                let moved = copy_bytes(request, drive, inlet, outlet, findings, None);
+                let moved = copy_bytes(request, drive, inlet, outlet, None);
                 is_over.store(moved.is_err(), Ordering::Relaxed);
                 (moved, digest.join().expect("a digest does not panic"))
             });
             let moved = moved?;
             let checksum = checksum.map_err(Stop::when("computing the digest"))?;
-            findings.checksum = Some(checksum);
+            drive.findings.checksum = Some(checksum);
             Ok(moved)
         }
         (Inlet::Stream(_) | Inlet::Http(_), _) => {
             let mut digest = Digest::new(algorithm);
-            let moved = copy_bytes(request, drive, inlet, outlet, findings, Some(&mut digest))?;
-            findings.checksum = Some(digest.finish());
+            let moved = copy_bytes(request, drive, inlet, outlet, Some(&mut digest))?;
+            drive.findings.checksum = Some(digest.finish());
             Ok(moved)
         }
     }
@@ -93,7 +83,6 @@ fn copy_bytes(
     drive: &mut Drive<'_>,
     inlet: &mut Inlet<'_>,
     outlet: &mut Outlet<'_>,
-    findings: &mut Findings,
     digest: Option<&mut Digest>,
 ) -> Result<u64, Stop> {
     let sink_file = match outlet {
@@ -107,7 +96,7 @@ fn copy_bytes(
     };
     if let (Inlet::File(from), Some(to)) = (&*inlet, sink_file) {
         let before = drive.done;
-        findings.holes = holes::copy(drive, (&from.file, from.start), to, from.len)?;
+        drive.findings.holes = holes::copy(drive, (&from.file, from.start), to, from.len)?;
         return Ok(drive.done - before);
     }
     let before = drive.done;

@@ -15,9 +15,9 @@ use std::time::Instant;
 use rustix::event::{EventfdFlags, PollFlags};
 use rustix::io::Errno;
 
-use crate::greeting::{GREETING_TIMEOUT, TransferId, Word, greet, read_greeting};
+use super::greeting::{GREETING_TIMEOUT, TransferId, Word, greet, read_greeting};
+use super::wire::CONNECTIONS_MAX;
 use crate::interrupt::{Interrupt, Woken, interrupted};
-use crate::shares::CONNECTIONS_MAX;
 use crate::waiting::WaitingStream;
 
 /// A transfer at a listening end, and its connections that are still waiting.

@@ -1,20 +1,17 @@
 //! How two ends agree on what the receiver already has, before the sender sends the rest.
 //!
 //! Each range that is there is compared by its digest, which costs reading it at both ends; what is
-//! sent afterwards is verified separately. The words of the exchange are in
-//! [`verify`](crate::verify).
+//! sent afterwards is verified separately. The words are those of the [exchange](super).
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
-use crate::digest::{self, Algorithm};
-use crate::drive::Drive;
-use crate::greeting::{Word, greeting_failed};
+use super::greeting::{Word, greeting_failed};
+use super::wire::{PIECES_MAX, Sum, read_number, read_sum, write_sum};
 use crate::inlet::Inlet;
 use crate::pieces::Pieces;
 use crate::stop::Stop;
-use crate::verify::{PIECES_MAX, Sum, read_number, read_sum, write_sum};
 use crate::waiting::WaitingStream;
 
 /// The error at both ends.
@@ -25,29 +22,28 @@ use crate::waiting::WaitingStream;
 )]
 struct Differs;
 
-pub(crate) fn differs() -> io::Error {
+pub(super) fn differs() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, Differs)
 }
 
 /// The receiver's part: lists the ranges that its file has, with their digests.
-pub(crate) fn offer<F: AsFd>(
-    drive: &Drive<'_>,
+pub(super) fn offer<F: AsFd>(
     peer: &mut WaitingStream<'_, F>,
-    (file, there): (&File, &Pieces),
+    file: &File,
+    there: &Pieces,
 ) -> Result<(), Stop> {
     let mut words = Word::Resume.bytes().to_vec();
     words.extend_from_slice(&(there.have().len() as u64).to_be_bytes());
     for &(from, to) in there.have() {
         words.extend_from_slice(&from.to_be_bytes());
-        let sum = sum(drive, file, from, to - from)?;
+        let sum = Sum::of_file(file, from, to - from, peer.interrupt)?;
         write_sum(&mut words, &sum).map_err(Stop::when("sending the list of ranges"))?;
     }
     peer.write_all(&words).map_err(Stop::when("sending the list of ranges"))
 }
 
 /// The sender's part: reads what the receiver has, and returns it if the source has the same.
-pub(crate) fn check<F: AsFd>(
-    drive: &Drive<'_>,
+pub(super) fn check<F: AsFd>(
     peer: &mut WaitingStream<'_, F>,
     inlet: &Inlet<'_>,
 ) -> Result<Pieces, Stop> {
@@ -71,7 +67,8 @@ pub(crate) fn check<F: AsFd>(
                 is_same &= match end {
                     Some(end) => {
                         pieces.add(*from, end);
-                        sum(drive, &file.file, file.start + from, theirs.len)? == *theirs
+                        let at = file.start + from;
+                        Sum::of_file(&file.file, at, theirs.len, peer.interrupt)? == *theirs
                     }
                     None => false,
                 };
@@ -86,12 +83,4 @@ pub(crate) fn check<F: AsFd>(
     let sent = peer.write_all(Word::Differs.bytes());
     sent.map_err(greeting_failed)?;
     Err(Stop::call("verifying", differs()))
-}
-
-fn sum(drive: &Drive<'_>, file: &File, at: u64, len: u64) -> Result<Sum, Stop> {
-    let ended = || drive.interrupt.signal().is_some();
-    let digest = digest::of_file(Algorithm::Blake3, file, at, len, &ended)
-        .map_err(Stop::when("computing the digest of what is there"))?
-        .digest;
-    Ok(Sum { len, digest })
 }

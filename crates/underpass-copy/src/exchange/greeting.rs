@@ -48,7 +48,7 @@ pub(crate) enum Word {
     Whole,
     /// As [`Word::Whole`], and the receiver takes no further connections.
     Single,
-    /// The sender sends a range over this connection, see [`shares`](crate::shares).
+    /// The sender sends a range over this connection, see [`shares`](super::shares).
     Ranges,
     /// The receiver already has some of the file.
     Resume,
