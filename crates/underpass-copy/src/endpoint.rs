@@ -103,7 +103,8 @@ impl Endpoint {
                 None => Ok(Self::Path(text.into())),
             };
         };
-        match scheme {
+        // RFC 3986 §3.1: schemes have no case.
+        match scheme.to_ascii_lowercase().as_str() {
             "tcp" => Ok(Self::Tcp(address(rest)?)),
             "tcp-listen" => Ok(Self::TcpListen(listening_address(rest)?)),
             "unix" if !rest.is_empty() => Ok(Self::Unix(rest.into())),

@@ -9,6 +9,7 @@
 mod body;
 mod chunked;
 mod connection;
+mod credentials;
 mod early;
 mod head;
 mod tls;
@@ -126,8 +127,10 @@ fn answer<'i>(connection: Connection<'i>, head: &Head, url: &Url) -> Result<Answ
     let wrong = |what: &str| CopyError::Protocol { end: url.to_string(), what: what.to_owned() };
     let framing = head.framing().map_err(wrong)?;
     let (start, total) = if head.status == 206 {
-        head.content_range()
-            .ok_or_else(|| wrong("it answered 206 without a Content-Range of one range"))?
+        let range = head
+            .content_range()
+            .ok_or_else(|| wrong("it answered 206 without a Content-Range of one range"))?;
+        (range.first, range.total)
     } else {
         let total = if let Framing::Length(len) = framing { Some(len) } else { None };
         (0, total)
@@ -204,10 +207,12 @@ impl Put<'_> {
 }
 
 fn request(method: &str, url: &Url, fields: &str) -> String {
-    let Url { authority, target, .. } = url;
+    let (authority, target) = (url.authority(), &url.target);
+    let known = url.credentials.as_ref();
+    let known = known.map(|it| format!("Authorization: {}\r\n", it.basic())).unwrap_or_default();
     format!(
         "{method} {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {AGENT}\r\n\
-         Accept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n{fields}\r\n"
+         Accept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n{known}{fields}\r\n"
     )
 }
 
@@ -218,7 +223,7 @@ fn read_head(connection: &mut Connection<'_>, url: &Url) -> Result<Head, CopyErr
             .read_head()
             .map_err(|error| CopyError::open("read the answer from", url, error))?;
         let head = Head::parse(&bytes)
-            .map_err(|what| CopyError::Protocol { end: url.to_string(), what: what.to_owned() })?;
+            .map_err(|what| CopyError::Protocol { end: url.to_string(), what })?;
         if head.status >= 200 {
             return Ok(head);
         }

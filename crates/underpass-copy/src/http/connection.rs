@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use underpass::{Method, Policy, Sink};
 
+use super::head::{head_end, is_http};
 use super::tls::{self, InUserSpace, Records, Secured, Sending};
 use super::url::Url;
 use crate::content::Content;
@@ -24,8 +25,6 @@ use crate::waiting::WaitingStream;
 
 /// A longer head is an error.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-
-const END: &[u8] = b"\r\n\r\n";
 
 /// An open connection.
 pub(crate) enum Connection<'i> {
@@ -55,7 +54,7 @@ impl<'i> Connection<'i> {
         if !url.is_tls {
             return Ok(Self::Plain(socket));
         }
-        let (secured, why) = tls::connect(url.host(), socket, sending)
+        let (secured, why) = tls::connect(&url.host, socket, sending)
             .map_err(|error| CopyError::open("make a TLS connection to", url, error))?;
         secured.socket().may_last();
         Ok(Self::Tls { secured: Box::new(secured), why })
@@ -128,15 +127,18 @@ impl<'i> Connection<'i> {
         Err(io::Error::new(io::ErrorKind::InvalidData, why))
     }
 
-    /// Whether the head is complete.
+    /// Whether the head is complete, or none.
     fn read_some_head(&mut self, head: &mut Vec<u8>) -> io::Result<bool> {
         let old = head.len();
         let mut block = [0; 4096];
         let n = self.peek(&mut block)?;
         if n == 0 {
-            return Err(closed());
+            return Err(closed(head));
         }
         head.extend_from_slice(&block[..n]);
+        if !is_http(head) {
+            return Ok(true);
+        }
         let end = head_end(head, old);
         head.truncate(end.unwrap_or(head.len()));
         // Take what belongs to the head, which was only peeked at.
@@ -161,15 +163,13 @@ impl<'i> Connection<'i> {
     }
 }
 
-/// Where the head ends; the first `old` bytes are known not to contain its end.
-pub(super) fn head_end(head: &[u8], old: usize) -> Option<usize> {
-    let from = old.saturating_sub(END.len() - 1);
-    let at = head[from..].windows(END.len()).position(|window| window == END)?;
-    Some(from + at + END.len())
-}
-
-fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection without an answer")
+fn closed(head: &[u8]) -> io::Error {
+    let why = if head.is_empty() {
+        "it closed the connection without an answer"
+    } else {
+        "it closed the connection within the head of its answer"
+    };
+    io::Error::new(io::ErrorKind::UnexpectedEof, why)
 }
 
 impl Read for Connection<'_> {

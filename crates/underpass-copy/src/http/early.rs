@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use rustix::net::RecvFlags;
 
-use super::connection::{Connection, head_end};
+use super::connection::Connection;
+use super::head::head_end;
 use super::tls::Records;
 use crate::interrupt::{Woken, interrupted};
 use crate::waiting::WaitingStream;

@@ -1,11 +1,18 @@
 //! The head of a response: status, phrase, fields.
 //!
-//! Source: RFC 9112 §4, §5, §6.3; RFC 9110 §8.8, §14.4.
+//! What RFC 9112 asks of a client is taken: folded fields, lines that end in a bare LF, and space
+//! after a field's name. A field that stands there twice is taken if it says the same both times.
+//!
+//! Source: RFC 9112 §2.2, §4, §5, §5.2, §6.1, §6.3; RFC 9110 §8.6, §14.4.
+
+use httparse::ParserConfig;
 
 use super::Framing;
 
 /// The most fields of one head.
 const FIELDS_MAX: usize = 128;
+
+const END: [&[u8]; 2] = [b"\n\r\n", b"\n\n"];
 
 /// A parsed head.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,18 +22,35 @@ pub(crate) struct Head {
     fields: Vec<(String, String)>,
 }
 
+/// Where a part is in a representation: the first and the last byte, and the length of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ContentRange {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) total: Option<u64>,
+}
+
 impl Head {
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        if !is_http(bytes) {
+            return Err(not_http(bytes));
+        }
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         let mut response = httparse::Response::new(&mut fields);
-        match response.parse(bytes) {
+        let mut parser = ParserConfig::default();
+        parser.allow_obsolete_multiline_headers_in_responses(true);
+        parser.allow_spaces_after_header_name_in_responses(true);
+        match parser.parse_response(&mut response, bytes) {
             Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err("the answer's head is cut short"),
-            Err(_) => return Err("what it answered is not HTTP/1.1"),
+            Ok(httparse::Status::Partial) => return Err("the answer's head is cut short".into()),
+            Err(httparse::Error::TooManyHeaders) => {
+                return Err(format!("the head of its answer has more than {FIELDS_MAX} fields"));
+            }
+            Err(_) => return Err(not_http(bytes)),
         }
         let fields = response.headers.iter().map(|field| {
-            let value = String::from_utf8_lossy(field.value).trim().to_owned();
-            (field.name.to_owned(), value)
+            let value = String::from_utf8_lossy(field.value);
+            (field.name.to_owned(), unfolded(&value))
         });
         Ok(Self {
             status: response.code.unwrap_or(0),
@@ -35,46 +59,98 @@ impl Head {
         })
     }
 
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        let is_it = |(known, _): &&(String, String)| known.eq_ignore_ascii_case(name);
-        self.fields.iter().find(is_it).map(|(_, value)| value.as_str())
+    pub(crate) fn field(&self, name: &'static str) -> Option<&str> {
+        self.fields(name).next()
     }
 
-    /// How the content ends. Two lengths, or a length and chunks, are refused: a proxy in between
-    /// may have used the other one (RFC 9112 §6.3).
+    fn fields(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        let is_it = move |(known, _): &&(String, String)| known.eq_ignore_ascii_case(name);
+        self.fields.iter().filter(is_it).map(|(_, value)| value.as_str())
+    }
+
+    /// The elements of a field that is a list, wherever it is divided.
+    fn list(&self, name: &'static str) -> Vec<&str> {
+        self.fields(name).flat_map(|value| value.split(',').map(str::trim)).collect()
+    }
+
+    /// How the content ends. Two lengths that differ, or a length and chunks, are refused: a proxy
+    /// in between may have used the other one (RFC 9112 §6.3).
     pub(crate) fn framing(&self) -> Result<Framing, &'static str> {
-        let coding = self.field("transfer-encoding");
-        let lengths: Vec<_> = self
-            .fields
-            .iter()
-            .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            .map(|(_, value)| value.as_str())
-            .collect();
-        match (coding, lengths.as_slice()) {
-            (Some(coding), []) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-            (Some(_), []) => Err("it uses a transfer coding other than chunked"),
-            (Some(_), _) => Err("it gives both a length and a transfer coding"),
-            (None, []) => Ok(Framing::UntilClose),
-            (None, [len]) if len.bytes().all(|byte| byte.is_ascii_digit()) => {
+        let (codings, lengths) = (self.list("transfer-encoding"), self.list("content-length"));
+        match (codings.as_slice(), lengths.as_slice()) {
+            ([coding], []) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
+            ([_, ..], []) => Err("it uses a transfer coding other than chunked"),
+            ([_, ..], _) => Err("it gives both a length and a transfer coding"),
+            ([], []) => Ok(Framing::UntilClose),
+            ([], [len, others @ ..]) if is_number(len) && others.iter().all(|it| it == len) => {
                 len.parse().map(Framing::Length).map_err(|_| "its Content-Length is beyond 2^64")
             }
-            (None, _) => Err("its Content-Length is not one number"),
+            ([], _) => Err("its Content-Length is not one number"),
         }
     }
 
-    /// The first position and the complete length of a 206's single range.
-    pub(crate) fn content_range(&self) -> Option<(u64, Option<u64>)> {
-        let text = self.field("content-range")?.strip_prefix("bytes ")?;
-        let (range, total) = text.split_once('/')?;
-        let (first, _last) = range.split_once('-')?;
-        let total = if total == "*" { None } else { Some(total.parse().ok()?) };
-        Some((first.parse().ok()?, total))
+    /// Where the content of a 206 is, if it is one range.
+    pub(crate) fn content_range(&self) -> Option<ContentRange> {
+        let mut ranges = self.fields("content-range").map(ContentRange::parse);
+        let first = ranges.next()??;
+        ranges.all(|range| range == Some(first)).then_some(first)
     }
 
     /// The complete length in a 416.
     pub(crate) fn complete_length(&self) -> Option<u64> {
-        self.field("content-range")?.strip_prefix("bytes */")?.parse().ok()
+        number(of_bytes(self.field("content-range")?)?.strip_prefix("*/")?)
     }
+}
+
+impl ContentRange {
+    fn parse(text: &str) -> Option<Self> {
+        let (range, total) = of_bytes(text)?.split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let (first, last) = (number(first)?, number(last)?);
+        let total = if total == "*" { None } else { Some(number(total)?) };
+        let is_one = first <= last && last < total.unwrap_or(u64::MAX);
+        is_one.then_some(Self { first, last, total })
+    }
+}
+
+/// What follows the unit, whose name has no case (RFC 9110 §14.1).
+fn of_bytes(text: &str) -> Option<&str> {
+    let (unit, range) = text.split_once(' ')?;
+    unit.eq_ignore_ascii_case("bytes").then_some(range.trim())
+}
+
+fn number(text: &str) -> Option<u64> {
+    is_number(text).then(|| text.parse().ok())?
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A value on one line: each fold stands for a space (RFC 9112 §5.2).
+fn unfolded(value: &str) -> String {
+    value.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned()
+}
+
+/// Where a head ends; the first `old` bytes are known not to contain its end.
+pub(super) fn head_end(head: &[u8], old: usize) -> Option<usize> {
+    let from = old.saturating_sub(END[0].len() - 1);
+    let ends = (from..head.len()).filter(|at| head[*at] == b'\n');
+    ends.flat_map(|at| END.map(|end| head[at..].starts_with(end).then_some(at + end.len())))
+        .find_map(|end| end)
+}
+
+/// Whether a head may begin like this.
+pub(super) fn is_http(start: &[u8]) -> bool {
+    start.trim_ascii_start().iter().zip(b"HTTP/1.").all(|(a, b)| a == b)
+}
+
+/// What to say of a server that speaks another protocol, or none.
+fn not_http(start: &[u8]) -> String {
+    let start = start.trim_ascii_start();
+    let line = start.split(|byte| byte.is_ascii_control()).next().unwrap_or_default();
+    let line = String::from_utf8_lossy(&line[..line.len().min(60)]);
+    format!("what it answered is not HTTP/1.1; it begins with '{line}'")
 }
 
 #[cfg(test)]
@@ -90,16 +166,27 @@ mod tests {
         for (fields, framing) in [
             ("", Ok(Framing::UntilClose)),
             ("content-length: 12\r\n", Ok(Framing::Length(12))),
+            ("Content-Length : 12\r\n", Ok(Framing::Length(12))),
+            ("Content-Length: 12\r\nCONTENT-LENGTH: 12\r\n", Ok(Framing::Length(12))),
+            ("Content-Length: 12, 12\r\n", Ok(Framing::Length(12))),
+            ("Content-Length:\r\n 12\r\n", Ok(Framing::Length(12))),
             ("Transfer-Encoding: Chunked\r\n", Ok(Framing::Chunked)),
         ] {
             assert_eq!(head(fields).framing(), framing, "{fields}");
         }
         for fields in [
             "Content-Length: 12\r\nContent-Length: 13\r\n",
+            "Content-Length: 12, 13\r\n",
+            "Content-Length: 12,\r\n",
             "Content-Length: 12\r\nTransfer-Encoding: chunked\r\n",
             "Content-Length: -1\r\n",
+            "Content-Length: +1\r\n",
+            "Content-Length: 1 2\r\n",
             "Content-Length: \r\n",
             "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n",
+            "Transfer-Encoding: chunked, chunked\r\n",
+            "Transfer-Encoding:\r\n",
         ] {
             assert!(head(fields).framing().is_err(), "{fields}");
         }
@@ -107,11 +194,66 @@ mod tests {
 
     #[test]
     fn ranges_are_read() {
-        let part = head("Content-Range: bytes 5-9/100\r\n");
-        assert_eq!(part.content_range(), Some((5, Some(100))));
-        assert_eq!(head("Content-Range: bytes 5-9/*\r\n").content_range(), Some((5, None)));
-        assert_eq!(head("Content-Range: bytes */7\r\n").complete_length(), Some(7));
-        assert_eq!(head("Content-Range: items 5-9/100\r\n").content_range(), None);
-        assert_eq!((part.status, part.reason.as_str()), (206, "Part"));
+        let range = |first, last, total| Some(ContentRange { first, last, total });
+        for (fields, wanted) in [
+            ("Content-Range: bytes 5-9/100\r\n", range(5, 9, Some(100))),
+            ("content-range: BYTES 5-9/*\r\n", range(5, 9, None)),
+            ("Content-Range: bytes 0-0/1\r\nContent-Range: Bytes 0-0/1\r\n", range(0, 0, Some(1))),
+            ("Content-Range: bytes\r\n\t5-9/100\r\n", range(5, 9, Some(100))),
+            ("Content-Range: bytes 0-0/1\r\nContent-Range: bytes 0-0/2\r\n", None),
+            ("Content-Range: items 5-9/100\r\n", None),
+            ("Content-Range: bytes 9-5/100\r\n", None),
+            ("Content-Range: bytes 5-100/100\r\n", None),
+            ("Content-Range: bytes 5-18446744073709551615/*\r\n", None),
+            ("Content-Range: bytes +5-9/100\r\n", None),
+            ("Content-Range: bytes 5-9\r\n", None),
+            ("Content-Range: bytes */100\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(head(fields).content_range(), wanted, "{fields}");
+        }
+        assert_eq!(head("Content-Range: Bytes */7\r\n").complete_length(), Some(7));
+        assert_eq!(head("Content-Range: bytes 0-1/7\r\n").complete_length(), None);
+    }
+
+    #[test]
+    fn a_folded_field_is_one_line_and_the_others_are_theirs() {
+        let folded = head("X: a\r\n b\r\n\tc \r\nETag: \"x\"\r\n");
+        assert_eq!((folded.field("x"), folded.field("etag")), (Some("a b c"), Some("\"x\"")));
+        assert_eq!((folded.status, folded.reason.as_str()), (206, "Part"));
+    }
+
+    #[test]
+    fn a_head_ends_at_its_empty_line_whatever_ends_its_lines() {
+        for (text, end) in [
+            ("a\r\n\r\nb", Some(5)),
+            ("a\n\nb", Some(3)),
+            ("a\n\r\nb", Some(4)),
+            ("a\r\n\nb", Some(4)),
+            ("a\r\nb\r\n", None),
+            ("a\r\rb", None),
+        ] {
+            for old in 0..end.unwrap_or(text.len()) {
+                assert_eq!(head_end(text.as_bytes(), old), end, "{text:?} from {old}");
+            }
+        }
+        assert_eq!(
+            Head::parse(b"HTTP/1.0 200 OK\nETag: \"x\"\n\n").unwrap().field("etag"),
+            Some("\"x\"")
+        );
+    }
+
+    #[test]
+    fn what_is_no_head_is_said_to_be_that() {
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(FIELDS_MAX + 1));
+        assert!(Head::parse(many.as_bytes()).unwrap_err().contains("more than 128 fields"));
+        let said = "what it answered is not HTTP/1.1; it begins with 'SSH-2.0-x'";
+        assert_eq!(Head::parse(b"SSH-2.0-x\r\n").unwrap_err(), said);
+        assert!(
+            is_http(b"HT")
+                && is_http(b"\r\nHTTP/1.0")
+                && is_http(b"HTTP/1.1 200")
+                && !is_http(b"HTTP/2 2")
+        );
     }
 }

@@ -48,7 +48,7 @@ fn an_answer_ends_a_put_that_nobody_reads_or_closes() {
              limit client_max_body_size",
         ),
         ("HTTP/1.1 201 Made\r\n\r\n", "the server answered 201 before it had everything"),
-        ("nonsense\r\n\r\n", "what it answered is not HTTP/1.1"),
+        ("nonsense\r\n\r\n", "what it answered is not HTTP/1.1; it begins with 'nonsense'"),
     ] {
         for source in [utf8(&from), "/dev/zero"] {
             std::thread::scope(|scope| {
