@@ -45,6 +45,8 @@ pub(crate) struct RelayArguments {
     connect_timeout: Duration,
 
     /// How long a connection may move nothing, or 'off'.
+    ///
+    /// Both ends then get a reset, so that a stream that was cut short does not look complete.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration_or_off)]
     idle_timeout: OrOff,
 
@@ -98,7 +100,7 @@ The log has a line for each connection, when it ends:
   time=… client=ADDR target=ADDR end=HOW seconds=S up=BYTES down=BYTES spliced=BYTES copied=BYTES
     proxy=WHO
 HOW is closed, client-failed, target-failed, idle, no-target, bad-header or cut. A peer's reset
-is passed on as a reset, so that a stream that was cut short does not look complete. WHO is the
+is passed on as a reset, after all it had sent before. WHO is the
 address that sent a PROXY header, 'unix', 'stranger' for one from outside of --accept-proxy-from,
 or '-' where none is asked for.";
 

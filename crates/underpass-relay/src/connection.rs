@@ -1,8 +1,8 @@
 //! One relayed connection, from the accepted client to the line in the log.
 //!
-//! Each direction ends by itself: when one peer has sent everything, the other is told and may
-//! continue sending. A stream that was cut short must not look complete, so when a peer resets the
-//! connection, or a drain cuts it, the other peer gets a reset too, where its protocol has one.
+//! A stream that was cut short must not look complete, so when a peer resets the connection, or a
+//! drain or the idle timeout cuts it, the other peer gets a reset too, where its protocol has one.
+//! Before a peer's reset is passed on, the other peer gets what was sent before it.
 //!
 //! Source: RFC 9293 §3.6 (half-closed connections), §3.10.7.4 (reset); shutdown(2).
 
@@ -10,26 +10,29 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use underpass::{Flow, Method, Side};
 
 use crate::connect::{connect, is_own_limit};
 use crate::end::{End, Ending, OrDash};
+use crate::moving::Moving;
 use crate::proxy::{self, Addresses};
 use crate::socket::Socket;
-use crate::tally::{self, Direction};
 use crate::targets::{Failure, Lease, Target};
 use crate::trust::Opening;
 use crate::worker::Worker;
 
 /// How long a client may take for its PROXY header; HAProxy's advice is 3 s or more.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a peer that is to be reset may take nothing of what came before the reset.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Relays a client to a target until the connection ends.
 pub(crate) async fn relay(client: Socket, peer: Option<SocketAddr>, worker: Rc<Worker>) {
@@ -54,8 +57,6 @@ struct Connection {
     announced: Option<SocketAddr>,
     lease: Option<Lease>,
     since: Instant,
-    /// When bytes moved last.
-    active: Instant,
     up: Flow,
     down: Flow,
     /// Whether the peers are to learn that their streams were cut short.
@@ -68,7 +69,6 @@ impl Connection {
         worker.ends.count_accepted();
         let opening = worker.settings.accept_proxy.opening(peer);
         let ending = worker.ending();
-        let now = Instant::now();
         Self {
             client,
             target: None,
@@ -77,8 +77,7 @@ impl Connection {
             opening,
             announced: None,
             lease: None,
-            since: now,
-            active: now,
+            since: Instant::now(),
             up: Flow::new(),
             down: Flow::new(),
             is_cut: true,
@@ -137,89 +136,31 @@ impl Connection {
 
     /// Moves bytes both ways until the connection ends.
     async fn move_bytes(&mut self) -> End {
-        self.active = Instant::now();
-        let end = match self.worker.settings.idle_timeout {
-            None => poll_fn(|cx| self.poll(cx)).await,
-            Some(limit) => {
-                let mut alarm = pin!(sleep_until(self.active + limit));
-                poll_fn(|cx| self.poll_or_idle(cx, alarm.as_mut(), limit)).await
-            }
+        let Self { client, target, worker, up, down, .. } = self;
+        let Some(target) = target else { return End::NoTarget };
+        let limit = worker.settings.idle_timeout;
+        let moving = Moving::new(client, target, up, down, &worker.tally);
+        let end = match limit {
+            None => until_over(moving).await,
+            Some(limit) => until_over_or_idle(moving, limit).await,
         };
-        let is_holding = self.up.is_holding() || self.down.is_holding();
-        self.is_cut = if end == End::Idle { is_holding } else { !self.is_over() };
+        let survivor = match end {
+            End::ClientFailed => Some(&*target).filter(|_| up.failed_side() != Some(Side::Sink)),
+            End::TargetFailed => Some(&*client).filter(|_| down.failed_side() != Some(Side::Sink)),
+            End::Closed | End::Idle | End::NoTarget | End::BadHeader | End::Cut => None,
+        };
+        if let Some(survivor) = survivor {
+            let patience = limit.unwrap_or(PATIENCE).min(PATIENCE);
+            // In a separate box, as above.
+            Box::pin(survivor.acknowledged(patience)).await;
+        }
+        self.is_cut = end != End::Closed;
         if end == End::TargetFailed
             && let Some(lease) = &self.lease
         {
             lease.target().fail(Failure::Reset);
         }
         end
-    }
-
-    fn is_over(&self) -> bool {
-        self.up.is_over() && self.down.is_over()
-    }
-
-    /// Ready when both directions are over, or a peer has cut its stream short.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let Self { client, target, worker, up, down, ending: Ending { end, .. }, .. } = self;
-        let Some(target) = target else { return Poll::Ready(End::NoTarget) };
-        let (client_failed, target_failed) = (End::ClientFailed, End::TargetFailed);
-        for direction in Direction::ALL {
-            let (flow, other, from, to, source_failed, sink_failed) = match direction {
-                Direction::Up => {
-                    (&mut *up, &*down, &*client, &*target, client_failed, target_failed)
-                }
-                Direction::Down => {
-                    (&mut *down, &*up, &*target, &*client, target_failed, client_failed)
-                }
-            };
-            // A sink that failed may have sent what is never taken, and close(2) would reset it.
-            let is_last = other.is_over() && *end == End::Cut;
-            let before = tally::moved(flow);
-            let (from, to) = (from.readiness(), to.readiness());
-            let polled = if is_last {
-                flow.poll_delivered(cx, from, to)
-            } else {
-                flow.poll_shutdown(cx, from, to)
-            };
-            worker.tally.add_since(before, direction, flow);
-            match (polled, flow.failed_side()) {
-                (Poll::Ready(Err(_)), Some(Side::Source)) => return Poll::Ready(source_failed),
-                // The other direction may still have bytes of a peer that has ended in order.
-                (Poll::Ready(Err(_)), _) => *end = sink_failed,
-                (Poll::Pending | Poll::Ready(Ok(())), _) => {}
-            }
-        }
-        if !self.is_over() {
-            return Poll::Pending;
-        }
-        Poll::Ready(if self.ending.end == End::Cut { End::Closed } else { self.ending.end })
-    }
-
-    fn poll_or_idle(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut alarm: Pin<&mut Sleep>,
-        limit: Duration,
-    ) -> Poll<End> {
-        let moved = self.moved();
-        if let Poll::Ready(end) = self.poll(cx) {
-            return Poll::Ready(end);
-        }
-        if self.moved() != moved {
-            self.active = Instant::now();
-        }
-        while alarm.as_mut().poll(cx).is_ready() {
-            if self.active.elapsed() >= limit {
-                return Poll::Ready(End::Idle);
-            }
-            alarm.as_mut().reset(self.active + limit);
-        }
-        Poll::Pending
-    }
-
-    fn moved(&self) -> u64 {
-        self.up.moved() + self.down.moved()
     }
 
     fn write_line(&self) {
@@ -238,6 +179,32 @@ impl Connection {
             Announcer { opening: self.opening, peer: self.peer },
         ));
     }
+}
+
+async fn until_over(mut moving: Moving<'_>) -> End {
+    poll_fn(|cx| moving.poll(cx)).await
+}
+
+async fn until_over_or_idle(mut moving: Moving<'_>, limit: Duration) -> End {
+    let mut active = Instant::now();
+    let mut alarm = pin!(sleep_until(active + limit));
+    poll_fn(|cx| {
+        let moved = moving.moved();
+        if let Poll::Ready(end) = moving.poll(cx) {
+            return Poll::Ready(end);
+        }
+        if moving.moved() != moved {
+            active = Instant::now();
+        }
+        while alarm.as_mut().poll(cx).is_ready() {
+            if active.elapsed() >= limit {
+                return Poll::Ready(End::Idle);
+            }
+            alarm.as_mut().reset(active + limit);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 impl Drop for Connection {

@@ -12,6 +12,7 @@ mod end;
 mod extensions;
 mod health;
 mod metrics;
+mod moving;
 mod proxy;
 mod server;
 mod service;

@@ -1,6 +1,6 @@
 //! A connected socket, TCP or Unix, that tokio watches.
 //!
-//! Source: connect(2), `EINPROGRESS`; socket(7), `SO_LINGER`.
+//! Source: connect(2), `EINPROGRESS`; socket(7), `SO_LINGER`; tcp(7), `SIOCOUTQ`.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,13 +13,17 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::sleep;
-use underpass::{Readiness, Side};
+use tokio::time::{Instant, sleep, timeout};
+use underpass::{Readiness, Side, unacknowledged};
 use underpass_daemon::Accepted;
 
 /// How long a full queue of a Unix listener is left alone: connect(2) does not tell when it has
 /// room again.
 const QUEUE_FULL: Duration = Duration::from_millis(5);
+
+/// How long until a peer is asked first, and at most, whether it has everything: no event tells.
+const ASK_FIRST: Duration = Duration::from_millis(1);
+const ASK_MOST: Duration = Duration::from_millis(50);
 
 /// A connected stream socket.
 #[derive(Debug)]
@@ -75,6 +79,32 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_FULL).await,
                 connected => return Ok(Self::Unix(connected?)),
             }
+        }
+    }
+
+    /// Waits until the socket has an error, as after a reset.
+    pub(crate) async fn failed(&self) -> io::Result<()> {
+        let ready = match self {
+            Self::Tcp(stream) => stream.ready(Interest::ERROR).await,
+            Self::Unix(stream) => stream.ready(Interest::ERROR).await,
+        };
+        ready.map(drop)
+    }
+
+    /// Waits until a TCP peer has everything, so that a reset loses nothing of it; not once it
+    /// takes nothing for `patience`. What was given to a Unix socket is with its peer.
+    pub(crate) async fn acknowledged(&self, patience: Duration) {
+        let Self::Tcp(stream) = self else { return };
+        let (mut left, mut since, mut pause) = (usize::MAX, Instant::now(), ASK_FIRST);
+        while let Ok(now @ 1..) = unacknowledged(stream) {
+            if now < left {
+                (left, since) = (now, Instant::now());
+            }
+            let is_told = timeout(pause, self.failed()).await.is_ok();
+            if is_told || since.elapsed() >= patience {
+                return;
+            }
+            pause = ASK_MOST.min(2 * pause);
         }
     }
 

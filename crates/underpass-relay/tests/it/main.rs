@@ -9,6 +9,7 @@ mod java;
 mod opening;
 mod peers;
 mod proxy;
+mod resets;
 mod streams;
 mod targets;
 mod trust;
