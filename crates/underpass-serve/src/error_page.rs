@@ -12,15 +12,18 @@ use http::StatusCode;
 pub(crate) fn text(status: StatusCode) -> &'static str {
     match status.as_u16() {
         308 => "308 Permanent Redirect\n",
-        400 => {
-            "400 Bad Request\nThe request target is malformed, or there is not one Host field.\n"
-        }
+        400 => "400 Bad Request\nThe request is malformed, or has not one valid Host field.\n",
         403 => "403 Forbidden\nThe server may not read this file.\n",
         404 => "404 Not Found\nThere is no such file here.\n",
         405 => "405 Method Not Allowed\nFiles are read with GET or HEAD.\n",
+        408 => "408 Request Timeout\nThe head of the request did not arrive in time.\n",
         412 => "412 Precondition Failed\nThe file is not in the state the request expects.\n",
+        414 => "414 URI Too Long\nThe request target is too long.\n",
         416 => "416 Range Not Satisfiable\nThe file ends before the range begins.\n",
+        431 => "431 Request Header Fields Too Large\nThe head of the request is too large.\n",
+        501 => "501 Not Implemented\nThe only transfer coding understood here is chunked.\n",
         503 => "503 Service Unavailable\nThis file cannot be sent right now. Try again.\n",
+        505 => "505 HTTP Version Not Supported\nHTTP/1.1 and HTTP/1.0 are spoken here.\n",
         _ => "500 Internal Server Error\nThe file could not be read.\n",
     }
 }
@@ -31,7 +34,7 @@ mod tests {
 
     #[test]
     fn every_text_starts_with_its_status() {
-        for code in [308, 400, 403, 404, 405, 412, 416, 500, 503] {
+        for code in [308, 400, 403, 404, 405, 408, 412, 414, 416, 431, 500, 501, 503, 505] {
             let status = StatusCode::from_u16(code).unwrap();
             let first = text(status).lines().next().unwrap();
             assert_eq!(first, format!("{code} {}", status.canonical_reason().unwrap()));

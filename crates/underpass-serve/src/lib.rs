@@ -8,6 +8,7 @@ pub mod conditional;
 mod connection;
 mod date;
 mod error_page;
+mod host;
 mod listing;
 pub mod media_type;
 mod metrics;

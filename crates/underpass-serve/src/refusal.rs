@@ -1,17 +1,17 @@
 //! Why a request gets no file, and the status that says so.
 //!
-//! Source: RFC 9110 §15.5, §15.6; RFC 9112 §3.2 (Host).
+//! Source: RFC 9110 §15.5, §15.6, §9.3.6 (CONNECT); RFC 9112 §3.2 (Host), §6.1 (transfer codings).
 
 use std::error::Error;
 use std::iter::successors;
 
-use http::header::HOST;
+use http::header::{HOST, HeaderMap, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, StatusCode, Version};
+use http::{Method, StatusCode, Uri, Version};
 use rustix::io::Errno;
 use underpass::MapError;
 
-use crate::conditional::sole;
+use crate::host::{is_host, is_host_with_port};
 use crate::representation::RepresentationError;
 use crate::root::OpenError;
 use crate::target::TargetError;
@@ -19,8 +19,14 @@ use crate::target::TargetError;
 /// Why a request gets no file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("the request has not exactly one Host field")]
+    #[error("the request has not exactly one Host field with a host in it")]
     Host,
+    #[error("the request target names no valid host")]
+    Authority,
+    #[error("the chunked transfer coding is applied more than once")]
+    ChunkedTwice,
+    #[error("a transfer coding other than chunked")]
+    TransferCoding,
     #[error("the method is neither GET nor HEAD")]
     Method,
     #[error(transparent)]
@@ -35,7 +41,8 @@ impl Refusal {
     /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Host => StatusCode::BAD_REQUEST,
+            Self::Host | Self::Authority | Self::ChunkedTwice => StatusCode::BAD_REQUEST,
+            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Target(TargetError::Slash { .. }) | Self::Open(OpenError::Absent) => {
                 StatusCode::NOT_FOUND
@@ -55,17 +62,54 @@ impl Refusal {
     }
 }
 
-/// Checks a request before its target is looked at.
+/// Checks a request before its path is looked at.
 pub(crate) fn admit(request: &Parts) -> Result<(), Refusal> {
-    // RFC 9112 §3.2: a server MUST answer 400 to an HTTP/1.1 request that lacks a Host field or
-    // has several.
-    if request.version == Version::HTTP_11 && sole(&request.headers, &HOST).is_none() {
-        return Err(Refusal::Host);
+    check_host(&request.headers, request.version)?;
+    check_authority(&request.method, &request.uri)?;
+    if request.headers.contains_key(TRANSFER_ENCODING) {
+        check_codings(&request.headers)?;
     }
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(Refusal::Method);
     }
     Ok(())
+}
+
+/// RFC 9112 §3.2: a server MUST answer 400 to an HTTP/1.1 request that lacks a Host field, and to
+/// any request that has several or an invalid one.
+fn check_host(headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let is_right = match (hosts.next(), hosts.next()) {
+        (None, _) => version < Version::HTTP_11,
+        (Some(host), None) => is_host(host.as_bytes()),
+        (Some(_), Some(_)) => false,
+    };
+    if is_right { Ok(()) } else { Err(Refusal::Host) }
+}
+
+/// The authority of an absolute-form, and of the authority-form, which only CONNECT has.
+fn check_authority(method: &Method, uri: &Uri) -> Result<(), Refusal> {
+    let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
+    let is_right = if *method == Method::CONNECT {
+        // RFC 9110 §9.3.6: a server MUST reject a CONNECT to an empty or invalid port.
+        uri.scheme().is_none() && authority.is_some_and(is_host_with_port)
+    } else {
+        authority.is_none_or(is_host)
+    };
+    if is_right { Ok(()) } else { Err(Refusal::Authority) }
+}
+
+/// The last coding is chunked, or hyper would have refused the request.
+fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
+    let values = headers.get_all(TRANSFER_ENCODING).iter();
+    let codings = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let codings = codings.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty());
+    let (chunked, others): (Vec<_>, Vec<_>) =
+        codings.partition(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+    if !others.is_empty() {
+        return Err(Refusal::TransferCoding);
+    }
+    if chunked.len() > 1 { Err(Refusal::ChunkedTwice) } else { Ok(()) }
 }
 
 /// Whether a later request may succeed: limits are reached, the file shrank just now, or another
@@ -84,4 +128,76 @@ fn will_pass(error: &MapError) -> bool {
 pub(crate) fn chain(error: &dyn Error) -> String {
     let causes = successors(error.source(), |&cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    /// The status that a request is refused with; 200 if it is not.
+    fn status(version: Version, method: &str, target: &str, fields: &[(&str, &str)]) -> u16 {
+        let mut request = Request::builder().version(version).method(method).uri(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap().into_parts().0;
+        admit(&request).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn a_request_names_one_host_and_one_0_of_http_may_name_none() {
+        for (version, hosts, expected) in [
+            (Version::HTTP_11, &["x"][..], 200),
+            (Version::HTTP_11, &[], 400),
+            (Version::HTTP_11, &[""], 400),
+            (Version::HTTP_11, &["x/y"], 400),
+            (Version::HTTP_11, &["x", "x"], 400),
+            (Version::HTTP_10, &[], 200),
+            (Version::HTTP_10, &["x"], 200),
+            (Version::HTTP_10, &["u@x"], 400),
+            (Version::HTTP_10, &["x", "y"], 400),
+        ] {
+            let fields: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            assert_eq!(status(version, "GET", "/", &fields), expected, "{version:?} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn an_authority_in_the_target_is_a_host_and_that_of_connect_has_a_port() {
+        for (method, target, expected) in [
+            ("GET", "http://x:80/a", 200),
+            ("GET", "http://[::1]/a", 200),
+            ("GET", "http://u@x/a", 400),
+            ("GET", "http://x..y/a", 400),
+            ("GET", "http://x:65536/a", 400),
+            ("CONNECT", "x:443", 405),
+            ("CONNECT", "x", 400),
+            ("CONNECT", "/a", 400),
+            ("CONNECT", "http://x:80/", 400),
+            ("OPTIONS", "*", 405),
+        ] {
+            let got = status(Version::HTTP_11, method, target, &[("host", "x")]);
+            assert_eq!(got, expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn chunked_is_the_only_transfer_coding_and_is_applied_once() {
+        for (values, expected) in [
+            (&["chunked"][..], 200),
+            (&["Chunked"], 200),
+            (&[", chunked"], 200),
+            (&["gzip, chunked"], 501),
+            (&["gzip", "chunked"], 501),
+            (&["chunked, gzip", "chunked"], 501),
+            (&["chunked, chunked"], 400),
+            (&["chunked", "chunked"], 400),
+        ] {
+            let mut fields = vec![("host", "x")];
+            fields.extend(values.iter().map(|value| ("transfer-encoding", *value)));
+            assert_eq!(status(Version::HTTP_11, "GET", "/", &fields), expected, "{values:?}");
+        }
+    }
 }
