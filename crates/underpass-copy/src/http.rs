@@ -11,6 +11,8 @@ mod chunked;
 mod connection;
 mod credentials;
 mod early;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod head;
 mod tls;
 pub(crate) mod url;

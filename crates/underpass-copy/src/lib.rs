@@ -53,6 +53,8 @@ pub use digest::{Algorithm, Checksum, UnknownAlgorithm};
 pub use drive::Event;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{CopyError, Failure, Usage};
+#[cfg(fuzzing)]
+pub use http::fuzzing;
 pub use http::url::Url;
 pub use interrupt::{Interrupt, Timeouts};
 pub use range::{Range, RangeError};

@@ -63,9 +63,11 @@ impl Pieces {
         (end <= total).then_some(Self { total, ..self })
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (total, ranges) = text.split_once(' ')?;
-        let mut this = Self { total: total.parse().ok()?, have: Vec::new() };
+        // No file is longer, and sums of positions in it do not overflow.
+        let total = total.parse().ok().filter(|total| i64::try_from(*total).is_ok())?;
+        let mut this = Self { total, have: Vec::new() };
         for range in ranges.split(',').filter(|range| !range.is_empty()) {
             let (first, last) = range.split_once('-')?;
             let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
@@ -77,7 +79,7 @@ impl Pieces {
         Some(this)
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("{} ", self.total);
         for (index, (from, to)) in self.have.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
@@ -243,7 +245,17 @@ mod tests {
         assert_eq!(pieces.gaps(), [(12, 50), (70, 99)]);
         pieces.add(0, 100);
         assert!(pieces.is_whole() && pieces.is_prefix() && pieces.gaps().is_empty());
-        for text in ["", "5", "x ", "100 0-100", "100 5-4", "100 5", "100 0-1;3-4", "9 -1-3"] {
+        for text in [
+            "",
+            "5",
+            "x ",
+            "100 0-100",
+            "100 5-4",
+            "100 5",
+            "100 0-1;3-4",
+            "9 -1-3",
+            "9223372036854775808 0-1",
+        ] {
             assert_eq!(Pieces::parse(text), None, "{text}");
         }
         assert_eq!(Pieces::parse("7 "), Some(Pieces::beginning(0, 7)));

@@ -10,6 +10,8 @@ mod echo;
 mod echo_server;
 mod end;
 mod extensions;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod health;
 mod metrics;
 mod moving;

@@ -8,6 +8,8 @@ pub mod conditional;
 mod connection;
 mod date;
 mod error_page;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod host;
 mod listing;
 pub mod media_type;
