@@ -114,6 +114,14 @@ impl<'a> Transfer<'a> {
         self
     }
 
+    /// Moves at most this many bytes a step, as a limited rate wants it. `Clone` moves none, and
+    /// is not divided.
+    #[must_use]
+    pub fn at_most(mut self, bytes: u64) -> Self {
+        self.state.step_bytes_max = bytes.max(1);
+        self
+    }
+
     /// Makes the next system call that moves bytes, and no other such call.
     ///
     /// Calls that move none may precede it: fstat(2) or fcntl(2) for the stability policy, before
@@ -165,8 +173,9 @@ impl<'a> Transfer<'a> {
         Some(self.sources.get(self.state.sources_done)?.fd)
     }
 
-    /// The descriptor of one side; the sink's where the source is memory.
-    pub(crate) fn descriptor(&self, side: Side) -> BorrowedFd<'a> {
+    /// The descriptor of one side, to wait for; the sink's where the source is memory.
+    #[must_use]
+    pub fn descriptor(&self, side: Side) -> BorrowedFd<'a> {
         match side {
             Side::Source => self.source().unwrap_or(self.sink.fd),
             Side::Sink => self.sink.fd,

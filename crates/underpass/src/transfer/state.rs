@@ -82,6 +82,8 @@ pub(crate) struct TransferState {
     pub(crate) ledger: Ledger,
     /// Pieces that are not memory and are done; the index of the descriptor in use.
     pub(crate) sources_done: usize,
+    /// What the user wants at most in one step.
+    pub(crate) step_bytes_max: u64,
     wanted: Option<u64>,
     begun: bool,
     /// Nothing but memory was given: the policy governs it.
@@ -114,6 +116,7 @@ impl TransferState {
             gated: false,
             ledger: Ledger::default(),
             sources_done: 0,
+            step_bytes_max: u64::MAX,
             wanted: None,
             begun: false,
             memory_only: false,
@@ -157,7 +160,7 @@ impl TransferState {
         }
         let Some(act) = self.act() else { return self.finish(ends) };
         let front = self.front();
-        let mut max = quantum(self.method());
+        let mut max = quantum(self.method()).min(self.step_bytes_max);
         if let (Some(front), Some(source)) = (front, ends.source) {
             match self.warm(front, source, act) {
                 Ok(warm) => max = max.min(warm),

@@ -250,3 +250,26 @@ fn a_full_disk_is_an_error_with_the_exact_count() {
         assert_eq!(to.metadata().unwrap().len(), error.moved, "{method}");
     }
 }
+
+#[test]
+fn a_step_moves_no_more_than_it_may_by_any_method_that_moves() {
+    let source = patterned_file(10_000).unwrap();
+    for &method in Method::ALL.iter().filter(|&&method| method != Method::Clone) {
+        let sink = tempfile::tempfile().unwrap();
+        let range = Source::file(&source, ..).unwrap();
+        let mut transfer = Transfer::new(range, Sink::file(&sink, 0))
+            .policy(Policy::Prefer(method))
+            .at_most(3_000);
+        loop {
+            let before = transfer.moved();
+            let step = transfer.step().unwrap();
+            assert!(transfer.moved() - before <= 3_000, "{method}: {step:?}");
+            if step == Step::Done {
+                break;
+            }
+        }
+        let mut bytes = vec![0; 10_000];
+        sink.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(difference(&bytes, 0, 10_000), None, "{method}");
+    }
+}

@@ -203,7 +203,8 @@ impl TransferState {
         let more = self.more_behind(front, left > max);
         match self.method() {
             Method::Sendfile => {
-                if self.outlet.kind == Kind::Socket && left >= CORK_MIN_BYTES {
+                let at_once = left.min(self.step_bytes_max);
+                if self.outlet.kind == Kind::Socket && at_once >= CORK_MIN_BYTES {
                     self.cork.insert(sink);
                 }
                 sendfile::through(source, at, sink, max)
