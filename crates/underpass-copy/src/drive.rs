@@ -5,18 +5,17 @@
 //!
 //! Source: poll(2); `underpass::Transfer::step`.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rustix::event::PollFlags;
-use rustix::io::Errno;
-use underpass::{ErrorKind, Ledger, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
+use underpass::{Ledger, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
 
 use crate::digest::Checksum;
-use crate::http::{Connection, Secured};
 use crate::interrupt::{Interrupt, Woken};
 use crate::limit::Limit;
 use crate::stop::Stop;
@@ -41,44 +40,6 @@ pub enum Event {
     },
     /// Something the user should know that is not a failure.
     Note(String),
-}
-
-/// Where bytes come from, in a form that several transfers in a row can use.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Feed<'f> {
-    File { file: BorrowedFd<'f>, offset: u64, len: u64 },
-    Stream { fd: BorrowedFd<'f>, len: Option<u64> },
-    Tls { stream: &'f Secured<'f>, len: Option<u64> },
-}
-
-/// Where they go.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Drain<'f> {
-    File {
-        file: BorrowedFd<'f>,
-        at: u64,
-    },
-    Stream(BorrowedFd<'f>),
-    /// A server, which may answer before it has everything.
-    Server(&'f Connection<'f>),
-}
-
-impl Drain<'_> {
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::File { file, .. } => *file,
-            Self::Stream(fd) => *fd,
-            Self::Server(connection) => connection.socket().fd.as_fd(),
-        }
-    }
-
-    /// The same sink, this many bytes on.
-    pub(crate) fn after(self, bytes: u64) -> Self {
-        match self {
-            Self::File { file, at } => Self::File { file, at: at + bytes },
-            Self::Stream(_) | Self::Server(_) => self,
-        }
-    }
 }
 
 /// What a copy learns on its way, and the ledger does not say.
@@ -153,9 +114,10 @@ impl<'w> Drive<'w> {
         }
     }
 
-    /// Notes why bytes of a connection pass through user space, if they do.
-    pub(crate) fn explain(&mut self, connection: &Connection<'_>) {
-        self.reasons.extend(connection.in_user_space().map(|why| why.to_string()));
+    /// Bytes of a connection pass through user space for this reason, by no choice of methods.
+    pub(crate) fn pass_user_space(&mut self, why: impl ToString) {
+        self.reasons.push(why.to_string());
+        self.policy = Policy::Auto;
     }
 
     /// How much may go at once within the rate limit; `usual` without a limit.
@@ -190,141 +152,53 @@ impl<'w> Drive<'w> {
         self.tell(Event::Note(text.into()));
     }
 
-    /// Moves all of `feed`; returns how many bytes the sink took.
-    pub(crate) fn transfer(&mut self, feed: Feed<'_>, drain: Drain<'_>) -> Result<u64, Stop> {
-        let mut moved = 0;
-        loop {
-            let slice = self.limit.as_ref().map(Limit::slice);
-            let (n, is_over) = self.slice(feed, drain, moved, slice)?;
-            moved += n;
-            self.pause(n)?;
-            if is_over {
-                return Ok(moved);
-            }
-        }
+    /// Moves all of a source; returns how many bytes the sink took.
+    pub(crate) fn transfer(&mut self, source: Source<'_>, sink: Sink<'_>) -> Result<u64, Stop> {
+        let room = |sink: BorrowedFd<'_>| self.interrupt.wait_to_move(sink, PollFlags::OUT);
+        self.transfer_into(source, sink, &room)
     }
 
-    /// Moves memory.
-    pub(crate) fn send(&mut self, bytes: Bytes, drain: Drain<'_>) -> Result<u64, Stop> {
-        let len = bytes.len() as u64;
-        let transfer = Transfer::new(Source::bytes(bytes), sink(&drain));
-        let moved = self.run(transfer, None, &drain)?;
-        debug_assert_eq!(moved, len, "a transfer of memory ends with its last byte");
-        self.pause(moved)?;
-        Ok(moved)
-    }
-
-    /// One transfer of at most `max` bytes, `moved` bytes into the feed.
-    fn slice(
+    /// The same, to a sink whose room has to be waited for in another way.
+    pub(crate) fn transfer_into(
         &mut self,
-        feed: Feed<'_>,
-        drain: Drain<'_>,
-        moved: u64,
-        max: Option<u64>,
-    ) -> Result<(u64, bool), Stop> {
-        let drain = drain.after(moved);
-        match feed {
-            Feed::File { file, offset, len } => {
-                let left = len - moved;
-                let n = max.map_or(left, |max| max.min(left));
-                let start = offset + moved;
-                let source = Source::file(&file, start..start + n).map_err(|error| {
-                    let there = rustix::fs::fstat(file).map_or(0, |found| found.st_size);
-                    if u64::try_from(there).is_ok_and(|there| there < start) {
-                        return Stop::short(moved, len);
-                    }
-                    Stop::call("reading the source", error)
-                })?;
-                let transfer = Transfer::new(source, sink(&drain))
-                    .policy(self.policy_over(None, &drain))
-                    .stability(self.stability);
-                let moved = self.run(transfer, Some(file), &drain)?;
-                Ok((moved, n == left))
-            }
-            Feed::Stream { fd, len } => {
-                let left = len.map(|len| len - moved);
-                let policy = self.policy_over(None, &drain);
-                self.stream_slice((Source::stream(&fd), fd), policy, drain, left, max)
-            }
-            Feed::Tls { stream, len } => {
-                let left = len.map(|len| len - moved);
-                let fd = stream.socket().fd.as_fd();
-                let policy = self.policy_over(Some(stream), &drain);
-                self.stream_slice((stream.source(), fd), policy, drain, left, max)
-            }
-        }
-    }
-
-    /// The policy, where there is a choice: content is copied into and out of records that are made
-    /// in user space, and the reason for those is kept.
-    fn policy_over(&self, stream: Option<&Secured<'_>>, drain: &Drain<'_>) -> Policy {
-        let from_user_space = stream.is_some_and(|stream| !stream.is_in_kernel());
-        let to_user_space = match drain {
-            Drain::Server(connection) => connection.in_user_space().is_some(),
-            Drain::File { .. } | Drain::Stream(_) => false,
-        };
-        if from_user_space || to_user_space { Policy::Auto } else { self.policy }
-    }
-
-    fn stream_slice(
-        &mut self,
-        (source, fd): (Source<'_>, BorrowedFd<'_>),
-        policy: Policy,
-        drain: Drain<'_>,
-        left: Option<u64>,
-        max: Option<u64>,
-    ) -> Result<(u64, bool), Stop> {
-        let n = match (left, max) {
-            (Some(left), Some(max)) => Some(left.min(max)),
-            (left, max) => left.or(max),
-        };
-        let source = match n {
-            Some(n) => source.take(n),
-            None => source,
-        };
-        let transfer = Transfer::new(source, sink(&drain)).policy(policy);
-        match self.run(transfer, Some(fd), &drain) {
-            Ok(moved) => Ok((moved, n == left)),
-            Err(Stop::Engine(error)) if left.is_none() && is_end(&error) => Ok((error.moved, true)),
-            Err(stop) => Err(stop),
-        }
-    }
-
-    fn run(
-        &mut self,
-        mut transfer: Transfer<'_>,
-        source: Option<BorrowedFd<'_>>,
-        drain: &Drain<'_>,
+        source: Source<'_>,
+        sink: Sink<'_>,
+        room: &dyn Fn(BorrowedFd<'_>) -> io::Result<()>,
     ) -> Result<u64, Stop> {
-        let answer = self.steps(&mut transfer, source, drain);
+        let mut transfer =
+            Transfer::new(source, sink).policy(self.policy).stability(self.stability);
+        if let Some(limit) = &self.limit {
+            transfer = transfer.at_most(limit.slice());
+        }
+        let before = self.done;
+        let answer = self.steps(&mut transfer, room);
         self.ledger += transfer.ledger();
-        self.done += transfer.moved();
+        self.done = before + transfer.moved();
         answer.map(|()| transfer.moved())
     }
 
     fn steps(
         &mut self,
         transfer: &mut Transfer<'_>,
-        source: Option<BorrowedFd<'_>>,
-        drain: &Drain<'_>,
+        room: &dyn Fn(BorrowedFd<'_>) -> io::Result<()>,
     ) -> Result<(), Stop> {
+        let mut paid = 0;
         loop {
             if let Some(signal) = self.interrupt.signal() {
                 return Err(Stop::Signal(signal));
             }
-            match transfer.step().map_err(Stop::Engine)? {
+            let step = transfer.step().map_err(Stop::Engine)?;
+            // Before the next step, and after the last one.
+            self.pause(transfer.moved() - paid)?;
+            paid = transfer.moved();
+            match step {
                 Step::Wait(Side::Source) => {
-                    let fd = source.unwrap_or_else(|| drain.fd());
-                    let waited = self.interrupt.wait_to_move(fd, PollFlags::IN);
+                    let source = transfer.descriptor(Side::Source);
+                    let waited = self.interrupt.wait_to_move(source, PollFlags::IN);
                     waited.map_err(Stop::when("reading the source"))?;
                 }
                 Step::Wait(Side::Sink) => {
-                    let waited = match drain {
-                        Drain::Server(connection) => connection.wait_for_room(),
-                        Drain::File { .. } | Drain::Stream(_) => {
-                            self.interrupt.wait_to_move(drain.fd(), PollFlags::OUT)
-                        }
-                    };
+                    let waited = room(transfer.descriptor(Side::Sink));
                     waited.map_err(Stop::when("writing to the sink"))?;
                 }
                 Step::Done => return Ok(()),
@@ -363,29 +237,16 @@ impl<'w> Drive<'w> {
     }
 }
 
-/// Whether a stream only ended before the limit, and all it had has arrived.
-pub(crate) fn is_end(error: &underpass::Error) -> bool {
-    matches!(error.kind, ErrorKind::Truncated { .. }) && error.buffered == 0
-}
-
-fn sink<'d>(drain: &'d Drain<'_>) -> Sink<'d> {
-    match drain {
-        Drain::File { file, at } => Sink::file(file, *at),
-        Drain::Stream(fd) => Sink::stream(fd),
-        Drain::Server(connection) => connection.sink(),
-    }
+/// A range of a file. The file may have been truncated since it was opened.
+pub(crate) fn file_source(file: &File, offset: u64, len: u64) -> Result<Source<'_>, Stop> {
+    Source::file(file, offset..offset + len).map_err(|error| {
+        let there = file.metadata().map_or(u64::MAX, |found| found.len());
+        if there < offset { Stop::short(0, len) } else { Stop::call("reading the source", error) }
+    })
 }
 
 /// The method that moved the most bytes; `Copy` before the first.
 pub(crate) fn most_used(ledger: &Ledger) -> Method {
     let bytes = |method: &Method| ledger.of(*method).bytes;
     Method::ALL.iter().copied().rev().max_by_key(bytes).unwrap_or(Method::Copy)
-}
-
-/// Sets `O_NONBLOCK` on a stream, so that steps answer instead of waiting.
-pub(crate) fn make_nonblocking(fd: &impl AsFd, on: bool) -> Result<(), Errno> {
-    let flags = rustix::fs::fcntl_getfl(fd)?;
-    let mut wanted = flags;
-    wanted.set(rustix::fs::OFlags::NONBLOCK, on);
-    if wanted == flags { Ok(()) } else { rustix::fs::fcntl_setfl(fd, wanted) }
 }

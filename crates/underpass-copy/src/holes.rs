@@ -10,14 +10,13 @@
 //! Source: lseek(2), "Seeking file data and holes"; ioctl_ficlonerange(2); copy_file_range(2).
 
 use std::fs::{File, Metadata};
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
-use underpass::{Error, ErrorKind, Method, Policy, Stability};
+use underpass::{Error, ErrorKind, Method, Policy, Sink, Stability};
 
-use crate::drive::{Drain, Drive, Feed};
+use crate::drive::{Drive, file_source};
 use crate::stop::Stop;
 
 /// statfs(2), `TMPFS_MAGIC`.
@@ -49,9 +48,8 @@ pub(crate) fn copy(
         holes += start - place;
         drive.done += start - place;
         if start < stop {
-            let feed = Feed::File { file: source.as_fd(), offset: start, len: stop - start };
-            let drain = Drain::File { file: sink.as_fd(), at: at + (start - from) };
-            let moved = drive.transfer(feed, drain);
+            let moved = file_source(source, start, stop - start)
+                .and_then(|data| drive.transfer(data, Sink::file(sink, at + (start - from))));
             if drive.ledger.of(Method::Clone).bytes == 0 {
                 drive.policy = wanted;
             }

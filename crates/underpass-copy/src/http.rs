@@ -32,7 +32,6 @@ pub(crate) use self::connection::Connection;
 pub(crate) use self::early::is_answer;
 use self::head::Head;
 use self::tls::Sending;
-pub(crate) use self::tls::{Records, Secured};
 use self::url::Url;
 pub(crate) use self::validator::Validator;
 use crate::error::{CopyError, Usage};
@@ -174,6 +173,11 @@ impl Put<'_> {
         let WaitingStream { fd, interrupt, .. } = self.connection.socket();
         let now = Some(Instant::now());
         interrupt.wait(&[(fd.as_fd(), PollFlags::IN)], now) == Ok(Woken::Ready)
+    }
+
+    /// Writes what ends content of unknown length.
+    pub(crate) fn end_content(&mut self) -> io::Result<()> {
+        if self.is_chunked { ChunkedWriter(&mut self.connection).finish() } else { Ok(()) }
     }
 
     /// Ends the content, and reads the server's answer.

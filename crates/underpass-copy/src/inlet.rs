@@ -14,15 +14,19 @@ use std::path::Path;
 
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::io::Errno;
+use underpass::Source;
 
-use crate::drive::make_nonblocking;
+use crate::drive::file_source;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
 use crate::http::url::Url;
 use crate::http::{self, Body};
 use crate::interrupt::Interrupt;
 use crate::range::Range;
+use crate::range_reader::RangeReader;
 use crate::socket::{self, Listener};
+use crate::stop::Stop;
 use crate::waiting::WaitingStream;
 
 /// The magic numbers (statfs(2)) of file systems whose files have no true size: procfs, sysfs,
@@ -91,6 +95,44 @@ impl Stream {
             make_nonblocking(&fd, true)?;
         }
         Ok(Self { fd, restore, is_socket: kind.is_socket() })
+    }
+}
+
+impl FileInlet {
+    /// The range, for the engine.
+    pub(crate) fn source(&self) -> Result<Source<'_>, Stop> {
+        file_source(&self.file, self.start, self.len)
+    }
+}
+
+impl Inlet<'_> {
+    /// Bytes it will yield, if that is known.
+    pub(crate) fn len(&self) -> Option<u64> {
+        match self {
+            Self::File(file) => Some(file.len),
+            Self::Stream(_) => None,
+            Self::Http(body) => body.len(),
+        }
+    }
+
+    /// All that is left, for the engine; `None` if only this process can read it.
+    pub(crate) fn source(&self) -> Result<Option<Source<'_>>, Stop> {
+        match self {
+            Self::File(file) => file.source().map(Some),
+            Self::Stream(stream) => Ok(Some(Source::stream(&stream.fd))),
+            Self::Http(body) => Ok(body.source()),
+        }
+    }
+
+    /// The same, for this process.
+    pub(crate) fn reader<'r>(&'r mut self, interrupt: &'r Interrupt) -> Box<dyn Read + 'r> {
+        match self {
+            Self::File(FileInlet { file, start, len, .. }) => {
+                Box::new(RangeReader { file, at: *start, end: *start + *len })
+            }
+            Self::Stream(stream) => Box::new(WaitingStream::new(stream.fd.as_fd(), interrupt)),
+            Self::Http(body) => Box::new(body),
+        }
     }
 }
 
@@ -226,4 +268,12 @@ fn is_sizeless(file: &File) -> bool {
         let kind = i64::from(fs.f_type);
         SIZELESS.contains(&kind)
     })
+}
+
+/// Sets `O_NONBLOCK` on a stream, so that steps answer instead of waiting.
+pub(crate) fn make_nonblocking(fd: &impl AsFd, on: bool) -> Result<(), Errno> {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    let mut wanted = flags;
+    wanted.set(OFlags::NONBLOCK, on);
+    if wanted == flags { Ok(()) } else { rustix::fs::fcntl_setfl(fd, wanted) }
 }

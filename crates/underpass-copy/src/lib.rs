@@ -21,7 +21,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod content;
 mod digest;
 mod drive;
 mod endpoint;
@@ -32,6 +31,7 @@ mod http;
 mod inlet;
 mod interrupt;
 mod limit;
+mod memory;
 mod outlet;
 mod parallel;
 mod pieces;

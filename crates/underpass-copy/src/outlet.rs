@@ -7,7 +7,8 @@
 //! Source: fifo(7) (`ENXIO`); open(2).
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -15,13 +16,16 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
+use underpass::Sink;
 
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
-use crate::http::Put;
+use crate::http::{ChunkedWriter, Put};
 use crate::inlet::Stream;
 use crate::interrupt::{Interrupt, Woken, interrupted};
+use crate::memory::FileWriter;
 use crate::target::{Target, WriteMode, behind_link};
+use crate::waiting::WaitingStream;
 
 /// How long until a FIFO without a reader is tried again.
 const READER_PAUSE: Duration = Duration::from_millis(20);
@@ -34,6 +38,31 @@ pub(crate) enum Outlet<'i> {
     Open(File, u64),
     Stream(Stream),
     Put(Box<Put<'i>>),
+}
+
+impl Outlet<'_> {
+    /// For the engine; `None` if this process has to frame the bytes.
+    pub(crate) fn sink(&self) -> Option<Sink<'_>> {
+        match self {
+            Self::Target(target, at) => Some(Sink::file(target.file(), *at)),
+            Self::Open(file, at) => Some(Sink::file(file, *at)),
+            Self::Stream(stream) => Some(Sink::stream(&stream.fd)),
+            Self::Put(put) => (!put.is_chunked).then(|| put.connection.sink()),
+        }
+    }
+
+    /// For this process.
+    pub(crate) fn writer<'w>(&'w mut self, interrupt: &'w Interrupt) -> Box<dyn Write + 'w> {
+        match self {
+            Self::Target(target, at) => Box::new(FileWriter { file: target.file(), at: *at }),
+            Self::Open(file, at) => Box::new(FileWriter { file, at: *at }),
+            Self::Stream(stream) => Box::new(WaitingStream::new(stream.fd.as_fd(), interrupt)),
+            Self::Put(put) => {
+                let Put { connection, is_chunked, .. } = &mut **put;
+                if *is_chunked { Box::new(ChunkedWriter(connection)) } else { Box::new(connection) }
+            }
+        }
+    }
 }
 
 /// The path of the file that a sink means: in a directory, the source's name.

@@ -9,17 +9,18 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use rustix::net::Shutdown;
+use underpass::Sink;
 
-use crate::content::{Destination, move_content};
-use crate::drive::{Drain, Drive, Event, SharedProgress};
+use crate::drive::{Drive, Event, SharedProgress};
 use crate::http::url::Url;
 use crate::http::{self, Body, Connection, Validator};
+use crate::memory::{FileWriter, through_memory};
 use crate::pieces::{Pieces, Recorder};
 use crate::range::Range;
 use crate::range_reader::RangeReader;
@@ -206,8 +207,7 @@ pub(crate) fn fetch(
     }
     let before = drive.done;
     let own = |drive: &mut Drive<'_>| {
-        let drain = Drain::File { file: file.as_fd(), at: first };
-        move_content(drive, body.content(), Destination::Kernel(drain), None)?;
+        receive(drive, body, file, first)?;
         // The server would send more here, and may serve one connection at a time.
         body.close();
         Ok(())
@@ -265,6 +265,17 @@ fn ask_for(
         let why = format!("the file differs from the source at byte {at}");
         return Err(Stop::call("asking for a range", io::Error::other(why)));
     }
-    let drain = Drain::File { file: file.as_fd(), at: *from };
-    move_content(drive, body.content(), Destination::Kernel(drain), None).map(|_| ())
+    if let Some(why) = body.connection().and_then(Connection::in_user_space) {
+        drive.pass_user_space(why);
+    }
+    receive(drive, &mut body, file, *from)
+}
+
+/// Moves all of a body into a file.
+fn receive(drive: &mut Drive<'_>, body: &mut Body<'_>, file: &File, at: u64) -> Result<(), Stop> {
+    if let Some(source) = body.source() {
+        return drive.transfer(source, Sink::file(file, at)).map(|_| ());
+    }
+    let len = body.len();
+    through_memory(drive, body, len, &mut FileWriter { file, at }, None).map(|_| ())
 }

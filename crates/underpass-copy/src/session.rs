@@ -250,7 +250,7 @@ impl Session {
             && let Some(connection) = body.connection()
         {
             connection.permits(self.request.policy, url)?;
-            drive.explain(connection);
+            connection.in_user_space().into_iter().for_each(|why| drive.pass_user_space(why));
         }
         if let Some(partial) = &partial {
             let (from, to) = self.names(outcome);
@@ -266,7 +266,8 @@ impl Session {
         drive.total = content_len.map(|len| there + len);
         let mut outlet = self.open_sink((path, partial), &inlet, peer, outcome)?;
         if let Outlet::Put(put) = &outlet {
-            drive.explain(&put.connection);
+            let why = put.connection.in_user_space();
+            why.into_iter().for_each(|why| drive.pass_user_space(why));
         }
         outcome.begun = Instant::now();
         let moved = if verifies(&self.request) {

@@ -5,23 +5,22 @@
 //! stream that goes to a stream passes through memory for its digest.
 
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::AsFd;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::content::{Content, Destination, move_content};
+use underpass::{ErrorKind, Sink, Source};
+
 use crate::digest::{self, Algorithm, Digest};
-use crate::drive::{Drain, Drive, Feed, is_end};
+use crate::drive::Drive;
 use crate::endpoint::Endpoint;
 use crate::holes;
-use crate::http::{ChunkedWriter, Put};
 use crate::inlet::{Inlet, Stream};
+use crate::memory::through_memory;
 use crate::outlet::Outlet;
 use crate::parallel;
 use crate::pieces::Pieces;
 use crate::request::Request;
 use crate::stop::Stop;
-use crate::waiting::WaitingStream;
 
 /// Copies the bytes, and computes the digest that was asked for.
 pub(crate) fn copy(
@@ -99,95 +98,73 @@ fn copy_bytes(
         drive.findings.holes = holes::copy(drive, (&from.file, from.start), to, from.len)?;
         return Ok(drive.done - before);
     }
-    let before = drive.done;
+    if let Some(moved) = fetch_ranges(request, drive, inlet, outlet)? {
+        return Ok(moved);
+    }
+    let mut take = None;
+    if let Inlet::Stream(stream) = &*inlet {
+        let (skip, most) = request.range.of_stream().ok_or_else(|| {
+            let why = "a stream cannot be read from its end; name the first byte";
+            Stop::call("reading the source", io::Error::new(io::ErrorKind::Unsupported, why))
+        })?;
+        discard(drive, stream, skip)?;
+        take = most;
+    }
+    if digest.is_none() && outlet.sink().is_some() && inlet.source()?.is_some() {
+        return by_engine(drive, inlet, outlet, take);
+    }
     // A range that reaches past the end is cut there, of a stream as of a file.
-    let mut may_end = false;
-    let mut chunks;
-    let content = match inlet {
-        Inlet::File(file) => Content::Kernel(Feed::File {
-            file: file.file.as_fd(),
-            offset: file.start,
-            len: file.len,
-        }),
-        Inlet::Stream(stream) => {
-            let Some((skip, take)) = request.range.of_stream() else {
-                let why = "a stream cannot be read from its end; name the first byte";
-                let why = std::io::Error::new(std::io::ErrorKind::Unsupported, why);
-                return Err(Stop::call("reading the source", why));
-            };
-            discard(drive, stream, skip)?;
-            let fd = stream.fd.as_fd();
-            match (take, &*outlet) {
-                (Some(take), Outlet::Put(_)) => {
-                    // The last chunk follows, wherever the stream ends.
-                    chunks = WaitingStream::new(fd, drive.interrupt).take(take);
-                    Content::Reader(&mut chunks, None)
-                }
-                _ => {
-                    may_end = take.is_some();
-                    Content::Kernel(Feed::Stream { fd, len: take })
-                }
-            }
-        }
-        Inlet::Http(body) => {
-            if let (Endpoint::Url(url), Outlet::Target(target, at)) = (&request.source, &*outlet)
-                && (request.parallel.get() > 1 || target.pieces().is_some())
-            {
-                if let (true, Some(len)) = (body.is_range, body.len()) {
-                    let beginning = Pieces::beginning(*at, *at + len);
-                    let pieces = target.pieces().unwrap_or(&beginning);
-                    return parallel::fetch(request, drive, (url, body), (target.file(), pieces));
-                }
-                drive.note(format!("{url} has no ranges: using one connection"));
-            }
-            body.content()
-        }
+    let (len, interrupt) = (inlet.len(), drive.interrupt);
+    let mut reader = inlet.reader(interrupt).take(take.unwrap_or(u64::MAX));
+    let moved = through_memory(drive, &mut reader, len, &mut outlet.writer(interrupt), digest)?;
+    if let Outlet::Put(put) = outlet {
+        put.end_content().map_err(Stop::when("ending the content"))?;
+    }
+    Ok(moved)
+}
+
+fn by_engine(
+    drive: &mut Drive<'_>,
+    inlet: &Inlet<'_>,
+    outlet: &Outlet<'_>,
+    take: Option<u64>,
+) -> Result<u64, Stop> {
+    let (Some(source), Some(sink)) = (inlet.source()?, outlet.sink()) else { return Ok(0) };
+    let source = match take {
+        Some(take) => source.take(take),
+        None => source,
     };
-    match copy_to(drive, content, outlet, digest) {
-        Err(Stop::Engine(error)) if may_end && is_end(&error) => Ok(drive.done - before),
+    let before = drive.done;
+    let moved = match outlet {
+        Outlet::Put(put) => drive.transfer_into(source, sink, &|_| put.connection.wait_for_room()),
+        Outlet::Target(..) | Outlet::Open(..) | Outlet::Stream(_) => drive.transfer(source, sink),
+    };
+    match moved {
+        Err(Stop::Engine(error)) if take.is_some() && is_end(&error) => Ok(drive.done - before),
         moved => moved,
     }
 }
 
-impl Inlet<'_> {
-    /// Bytes it will yield, if that is known.
-    pub(crate) fn len(&self) -> Option<u64> {
-        match self {
-            Self::File(file) => Some(file.len),
-            Self::Stream(_) => None,
-            Self::Http(body) => body.len(),
-        }
-    }
-}
-
-fn copy_to(
+/// Gets a server's file over several connections, or what a file with gaps lacks of it; `None` if
+/// one connection is enough, or all there can be.
+fn fetch_ranges(
+    request: &Request,
     drive: &mut Drive<'_>,
-    content: Content<'_>,
-    outlet: &mut Outlet<'_>,
-    digest: Option<&mut Digest>,
-) -> Result<u64, Stop> {
-    let drain = match outlet {
-        Outlet::Target(target, at) => Drain::File { file: target.file().as_fd(), at: *at },
-        Outlet::Open(file, at) => Drain::File { file: (*file).as_fd(), at: *at },
-        Outlet::Stream(stream) => Drain::Stream(stream.fd.as_fd()),
-        Outlet::Put(put) => return copy_to_server(drive, content, put, digest),
-    };
-    move_content(drive, content, Destination::Kernel(drain), digest)
-}
-
-fn copy_to_server(
-    drive: &mut Drive<'_>,
-    content: Content<'_>,
-    put: &mut Put<'_>,
-    digest: Option<&mut Digest>,
-) -> Result<u64, Stop> {
-    if put.is_chunked {
-        let mut writer = ChunkedWriter(&mut put.connection);
-        let moved = move_content(drive, content, Destination::Writer(&mut writer), digest)?;
-        writer.finish().map_err(Stop::when("ending the content"))?;
-        return Ok(moved);
+    inlet: &mut Inlet<'_>,
+    outlet: &Outlet<'_>,
+) -> Result<Option<u64>, Stop> {
+    let (Inlet::Http(body), Endpoint::Url(url)) = (inlet, &request.source) else { return Ok(None) };
+    let Outlet::Target(target, at) = outlet else { return Ok(None) };
+    if request.parallel.get() == 1 && target.pieces().is_none() {
+        return Ok(None);
     }
-    move_content(drive, content, Destination::Kernel(Drain::Server(&put.connection)), digest)
+    if let (true, Some(len)) = (body.is_range, body.len()) {
+        let beginning = Pieces::beginning(*at, *at + len);
+        let pieces = target.pieces().unwrap_or(&beginning);
+        return parallel::fetch(request, drive, (url, body), (target.file(), pieces)).map(Some);
+    }
+    drive.note(format!("{url} has no ranges: using one connection"));
+    Ok(None)
 }
 
 /// Reads bytes from a stream and drops them.
@@ -197,10 +174,14 @@ fn discard(drive: &mut Drive<'_>, stream: &Stream, bytes: u64) -> Result<(), Sto
     }
     let nowhere =
         File::options().write(true).open("/dev/null").map_err(Stop::when("opening /dev/null"))?;
-    let feed = Feed::Stream { fd: stream.fd.as_fd(), len: Some(bytes) };
     let before = drive.done;
-    let gone = drive.transfer(feed, Drain::Stream(nowhere.as_fd()));
+    let gone = drive.transfer(Source::stream(&stream.fd).take(bytes), Sink::stream(&nowhere));
     // None of it went to the sink.
     drive.done = before;
     gone.map(|_| ())
+}
+
+/// Whether a stream only ended before the limit, and all it had has arrived.
+fn is_end(error: &underpass::Error) -> bool {
+    matches!(error.kind, ErrorKind::Truncated { .. }) && error.buffered == 0
 }

@@ -5,6 +5,7 @@
 
 use std::{fmt, io};
 
+use rustix::io::Errno;
 use underpass::{Error, ErrorKind, Method};
 
 /// Why a transfer stopped before its end.
@@ -26,6 +27,14 @@ impl Stop {
     /// The same, for `map_err`.
     pub(crate) fn when<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Self + Copy {
         move |error| Self::call(what, error)
+    }
+
+    /// The sink refused bytes that were in memory.
+    pub(crate) fn writing(error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(errno) => Self::Engine(Error::new(Method::Copy, ErrorKind::Io(errno))),
+            None => Self::Call("writing to the sink", error),
+        }
     }
 
     /// A source that ended early.

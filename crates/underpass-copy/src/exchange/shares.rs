@@ -15,13 +15,15 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
+use underpass::Sink;
+
 use super::greeting::{
     TransferId, Word, greet, greeting_failed, read_echo, read_greeting, read_word_in_turn,
 };
 use super::group::PeerGroup;
 use super::verify::{self, Place};
 use super::wire::{CONNECTIONS_MAX, Sum, read_number};
-use crate::drive::{Drain, Drive, Feed};
+use crate::drive::{Drive, file_source};
 use crate::inlet::FileInlet;
 use crate::interrupt::Interrupt;
 use crate::parallel::{self, Workers};
@@ -171,8 +173,7 @@ fn send_share<F: AsFd>(
 ) -> Result<(), Stop> {
     let offset = inlet.start + offset;
     if len > 0 {
-        let feed = Feed::File { file: inlet.file.as_fd(), offset, len };
-        drive.transfer(feed, Drain::Stream(peer.fd.as_fd()))?;
+        drive.transfer(file_source(&inlet.file, offset, len)?, Sink::stream(&peer.fd))?;
     }
     let sum = Sum::of_file(&inlet.file, offset, len, drive.interrupt)?;
     verify::conclude(peer, &sum)

@@ -12,12 +12,14 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use underpass::{Sink, Source};
+
 use super::greeting::{Word, greeting_failed};
 use super::wire::{LengthPrefixed, Sum, read_number, read_sum, write_sum};
-use crate::content::{Content, Destination, move_content};
 use crate::digest::{Algorithm, Digest};
-use crate::drive::{Drain, Drive, Feed};
+use crate::drive::Drive;
 use crate::inlet::Inlet;
+use crate::memory::through_memory;
 use crate::outlet::Outlet;
 use crate::request::Request;
 use crate::source_to_sink;
@@ -48,16 +50,9 @@ pub(super) fn send<F: AsFd>(
         source_to_sink::copy(request, drive, inlet, outlet, Some(Algorithm::Blake3))?
     } else {
         let mut digest = Digest::new(Algorithm::Blake3);
-        let content = match inlet {
-            Inlet::File(_) => unreachable!("asked above"),
-            Inlet::Stream(stream) => {
-                Content::Kernel(Feed::Stream { fd: stream.fd.as_fd(), len: None })
-            }
-            Inlet::Http(body) => body.content(),
-        };
+        let (len, mut reader) = (inlet.len(), inlet.reader(drive.interrupt));
         let mut prefixed = LengthPrefixed(peer);
-        let moved =
-            move_content(drive, content, Destination::Writer(&mut prefixed), Some(&mut digest))?;
+        let moved = through_memory(drive, &mut reader, len, &mut prefixed, Some(&mut digest))?;
         drive.findings.checksum = Some(digest.finish());
         moved
     };
@@ -89,8 +84,8 @@ pub(super) fn receive_file<F: AsFd>(
             let why = format!("{len} bytes arrive where {} were promised", room - moved);
             return Err(Stop::call("receiving", io::Error::other(why)));
         }
-        let feed = Feed::Stream { fd: peer.fd.as_fd(), len: Some(len) };
-        moved += drive.transfer(feed, Drain::File { file: file.as_fd(), at: at + moved })?;
+        let frame = Source::stream(&peer.fd).take(len);
+        moved += drive.transfer(frame, Sink::file(file, at + moved))?;
     }
     let theirs = read_sum(peer).map_err(Stop::when("reading what was sent"))?;
     answer(peer, &theirs, &Sum::of_file(file, at, moved, drive.interrupt)?)?;
@@ -103,12 +98,11 @@ pub(super) fn receive_stream<F: AsFd>(
     peer: &mut WaitingStream<'_, F>,
     sink: BorrowedFd<'_>,
 ) -> Result<u64, Stop> {
+    let mut sink = WaitingStream::new(sink, drive.interrupt);
     let mut digest = Digest::new(Algorithm::Blake3);
     let mut moved = 0;
     while let Some(len) = next_frame(peer)? {
-        let content = Content::Kernel(Feed::Stream { fd: peer.fd.as_fd(), len: Some(len) });
-        let place = Destination::Kernel(Drain::Stream(sink));
-        moved += move_content(drive, content, place, Some(&mut digest))?;
+        moved += through_memory(drive, peer, Some(len), &mut sink, Some(&mut digest))?;
     }
     let theirs = read_sum(peer).map_err(Stop::when("reading what was sent"))?;
     let checksum = digest.finish();

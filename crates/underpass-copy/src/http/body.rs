@@ -3,8 +3,9 @@
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
+use underpass::Source;
+
 use super::{Answer, Chunked, Connection, Framing, Validator};
-use crate::content::Content;
 
 /// Content that is being received.
 pub(crate) struct Body<'i> {
@@ -80,13 +81,14 @@ impl<'i> Body<'i> {
         self.left = Some(self.left.map_or(len, |left| left.min(len)));
     }
 
-    /// Everything that is left.
-    pub(crate) fn content(&mut self) -> Content<'_> {
-        let len = self.left;
-        match &mut self.incoming {
-            Incoming::Raw(connection) => connection.content(len),
-            incoming @ (Incoming::Chunks(_) | Incoming::Closed) => Content::Reader(incoming, len),
-        }
+    /// Everything that is left, for the engine; `None` if it has to be read out of chunks.
+    pub(crate) fn source(&self) -> Option<Source<'_>> {
+        let Incoming::Raw(connection) = &self.incoming else { return None };
+        let source = connection.source();
+        Some(match self.left {
+            Some(left) => source.take(left),
+            None => source,
+        })
     }
 }
 

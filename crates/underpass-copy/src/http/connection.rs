@@ -6,18 +6,15 @@
 //! Source: recv(2), `MSG_PEEK`; RFC 8446 §6.1 (an end without close_notify means truncation).
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use underpass::{Method, Policy, Sink};
+use underpass::{Method, Policy, Sink, Source};
 
 use super::head::{head_end, is_http};
 use super::tls::{self, InUserSpace, Records, Secured, Sending};
 use super::url::Url;
-use crate::content::Content;
-use crate::drive::Feed;
 use crate::error::{CopyError, Usage};
 use crate::interrupt::Interrupt;
 use crate::socket;
@@ -60,11 +57,11 @@ impl<'i> Connection<'i> {
         Ok(Self::Tls { secured: Box::new(secured), why })
     }
 
-    /// The next `len` bytes, or everything up to the end.
-    pub(crate) fn content(&mut self, len: Option<u64>) -> Content<'_> {
+    /// The connection as a source of transfers.
+    pub(crate) fn source(&self) -> Source<'_> {
         match self {
-            Self::Plain(socket) => Content::Kernel(Feed::Stream { fd: socket.fd.as_fd(), len }),
-            Self::Tls { secured, .. } => Content::Kernel(Feed::Tls { stream: secured, len }),
+            Self::Plain(socket) => Source::stream(&socket.fd),
+            Self::Tls { secured, .. } => secured.source(),
         }
     }
 
