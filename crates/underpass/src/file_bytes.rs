@@ -9,17 +9,16 @@
 use std::any::Any;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use rustix::io::Errno;
-use underpass_sys::lease;
 use underpass_sys::region::{Access, Region, RegionSlice};
 
 use crate::error::NamedErrno;
-use crate::stability::{Baseline, Change, Stability, Stamp};
+use crate::note::Note;
+use crate::stability::{Stability, Stamp};
 
 /// A range of a file, mapped.
 ///
@@ -97,58 +96,6 @@ impl From<Broken> for io::Error {
     }
 }
 
-/// What is kept with a region for code that finds it by address.
-#[derive(Debug)]
-pub(crate) struct Note {
-    pub(crate) stability: Stability,
-    /// The file when it was mapped.
-    baseline: Baseline,
-    /// A dup of the mapped descriptor, holding the read lease.
-    lease: Option<OwnedFd>,
-    has_changed: AtomicBool,
-}
-
-impl Note {
-    pub(crate) fn of(region: &Region) -> Option<&Self> {
-        region.note().downcast_ref()
-    }
-
-    /// Whether the policy still vouches for the bytes: asked before the last ones are released.
-    pub(crate) fn vouches(&self, file: BorrowedFd<'_>) -> Result<bool, Errno> {
-        let change = match (self.stability, &self.lease) {
-            (Stability::None, _) => Change::Nothing,
-            (Stability::Guard | Stability::Copy, _) => self.baseline.change(file)?,
-            (Stability::Lease, Some(file)) if lease::is_held(file.as_fd())? => Change::Nothing,
-            (Stability::Lease, _) => Change::Written,
-        };
-        if change != Change::Nothing {
-            self.note_change();
-        }
-        Ok(matches!(change, Change::Nothing | Change::Grown))
-    }
-
-    /// Remembers a few of the bytes `sent`, which are offsets in the file.
-    pub(crate) fn note_sent(&self, file: BorrowedFd<'_>, sent: &Range<u64>) {
-        if matches!(self.stability, Stability::Guard | Stability::Copy) {
-            self.baseline.note_sent(file, sent);
-        }
-    }
-
-    /// Notes that the file is not what it was when it was mapped.
-    pub(crate) fn note_change(&self) {
-        self.has_changed.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Note {
-    fn drop(&mut self) {
-        if let Some(file) = &self.lease {
-            // A refusal means that the kernel broke the lease by force: it is gone either way.
-            lease::release(file.as_fd()).unwrap_or_default();
-        }
-    }
-}
-
 impl FileBytes {
     /// Maps `range` of `file`; an open end means the file's size now.
     ///
@@ -173,24 +120,15 @@ impl FileBytes {
         stability: Stability,
         access: Access,
     ) -> Result<Self, MapError> {
-        let (offset, end, stamp) = bounds(&file, range)?;
+        let (range, stamp) = bounds(&file, range)?;
+        let Range { start: offset, end } = range;
         let failed = |call| move |errno| MapError::Call { call, offset, end, errno };
-        let lease = match stability {
-            Stability::Lease => {
-                let held = file.try_clone().map_err(|_| failed("dup")(Errno::MFILE))?;
-                lease::take(held.as_fd()).map_err(failed("fcntl(F_SETLEASE)"))?;
-                Some(held)
-            }
-            Stability::None | Stability::Guard | Stability::Copy => None,
-        };
+        let note = Note::take(&file, range, stamp, stability)?;
         let len = usize::try_from(end - offset).map_err(|_| failed("mmap")(Errno::NOMEM))?;
         let (live, max) = (Region::live(), max_map_count());
         if live >= max / MAPPINGS_A_REGION {
             return Err(MapError::TooMany { live, max });
         }
-        let (baseline, has_changed) = (Baseline::new(stamp, offset..end), AtomicBool::new(false));
-        let note = Note { stability, baseline, lease, has_changed };
-        note.note_sent(file.as_fd(), &(offset..end.min(offset + 1)));
         let note: Box<dyn Any + Send + Sync> = Box::new(note);
         let region = Region::map(file, offset, len, access, note).map_err(failed("mmap"))?;
         Ok(Self { region, range: 0..len })
@@ -281,8 +219,7 @@ impl FileBytes {
     /// only longer: what is kept with it, such as a length or an entity-tag, is to be made anew.
     #[must_use]
     pub fn has_changed(&self) -> bool {
-        let is_noted = self.note().is_some_and(|note| note.has_changed.load(Ordering::Relaxed));
-        is_noted || self.region.broken_at().is_some()
+        self.note().is_some_and(Note::has_changed) || self.region.broken_at().is_some()
     }
 
     pub(crate) fn note(&self) -> Option<&Note> {
@@ -353,8 +290,11 @@ fn max_map_count() -> usize {
     })
 }
 
-/// The first byte, the byte after the last, and the file as it is now.
-fn bounds(file: &OwnedFd, range: impl RangeBounds<u64>) -> Result<(u64, u64, Stamp), MapError> {
+/// The range with both of its ends, and the file as it is now.
+pub(crate) fn bounds(
+    file: &OwnedFd,
+    range: impl RangeBounds<u64>,
+) -> Result<(Range<u64>, Stamp), MapError> {
     let offset = match range.start_bound() {
         Bound::Included(&at) => at,
         Bound::Excluded(&at) => at.saturating_add(1),
@@ -376,5 +316,5 @@ fn bounds(file: &OwnedFd, range: impl RangeBounds<u64>) -> Result<(u64, u64, Sta
     if offset > end || end > size {
         return Err(MapError::Range { offset, end, size });
     }
-    Ok((offset, end, Stamp::from(&stat)))
+    Ok((offset..end, Stamp::from(&stat)))
 }

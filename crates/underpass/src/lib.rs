@@ -95,6 +95,7 @@ mod ledger;
 mod limits;
 mod method;
 mod methods;
+mod note;
 mod outgoing;
 mod pipe;
 mod plan;

@@ -16,10 +16,10 @@ use rustix::net::{SendAncillaryBuffer, SendFlags};
 use underpass_sys::region::Region;
 
 use crate::error::{Error, ErrorKind};
-use crate::file_bytes::Note;
 use crate::kind::Kind;
 use crate::limits::{COPY_MAX_BYTES, QUANTUM};
 use crate::method::Method;
+use crate::note::Note;
 use crate::policy::Policy;
 use crate::progress::is_refusal;
 use crate::stability::Stability;
