@@ -6,15 +6,18 @@
 //! before it was in the file, or an error.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use bytes::Bytes;
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind};
-use crate::file_bytes::FileBytes;
+use crate::file_bytes::{Broken, FileBytes};
 use crate::limits::QUANTUM;
 use crate::method::Method;
+use crate::note::Note;
 use crate::stability::Stability;
+use crate::unmapped::UnmappedFile;
 use crate::warm::{self, Warmth};
 
 /// The longest copied piece: malloc(3) gives longer ones back to the system each time.
@@ -23,8 +26,8 @@ const COPIED_BYTES_MAX: usize = 64 * 1024;
 /// A piece of a file as an iterator of [`Bytes`]: by reference, of up to 2 MiB each, or copied, of
 /// up to 64 KiB each.
 ///
-/// Made by [`FileBytes::into_copied_frames`], [`FileBytes::into_frames_if_immutable`] and the
-/// unsafe [`FileBytes::into_frames`].
+/// Made by [`FileBytes::into_copied_frames`], [`FileBytes::into_frames_if_immutable`], the unsafe
+/// [`FileBytes::into_frames`], and [`UnmappedFile::into_copied_frames`].
 ///
 /// Before each piece, and before the end, two questions are asked: whether the file still has
 /// every byte of the range, and whether its [`Stability`] policy still vouches for it. If not, the
@@ -55,12 +58,71 @@ const COPIED_BYTES_MAX: usize = 64 * 1024;
 /// ```
 #[derive(Debug)]
 pub struct Frames {
-    file: FileBytes,
+    file: Held,
     /// The whole piece, if it is handed out by reference.
     mapped: Option<Bytes>,
     /// Where in `file` the next piece starts.
-    at: usize,
+    at: u64,
     is_over: bool,
+}
+
+/// The file that pieces are taken of.
+#[derive(Debug)]
+enum Held {
+    Mapped(FileBytes),
+    Unmapped(UnmappedFile),
+}
+
+impl Held {
+    fn file(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Mapped(file) => file.file(),
+            Self::Unmapped(file) => file.file(),
+        }
+    }
+
+    fn file_offset(&self) -> u64 {
+        match self {
+            Self::Mapped(file) => file.file_offset(),
+            Self::Unmapped(file) => file.file_offset(),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Mapped(file) => file.len() as u64,
+            Self::Unmapped(file) => file.len(),
+        }
+    }
+
+    /// Where the file ends now, or the first byte that it was found to lack.
+    fn end(&self) -> u64 {
+        self.check().map_or_else(|broken| broken.offset, |()| u64::MAX)
+    }
+
+    fn note(&self) -> Option<&Note> {
+        match self {
+            Self::Mapped(file) => file.note(),
+            Self::Unmapped(file) => Some(file.note()),
+        }
+    }
+
+    fn check(&self) -> Result<(), Broken> {
+        match self {
+            Self::Mapped(file) => file.check(),
+            Self::Unmapped(file) => file.check(),
+        }
+    }
+}
+
+impl UnmappedFile {
+    /// The piece as an iterator of copies, read by pread(2) and checked after reading.
+    ///
+    /// Reading may wait: for the disk, or for the server of the file system.
+    #[must_use]
+    pub const fn into_copied_frames(self) -> Frames {
+        Frames { file: Held::Unmapped(self), mapped: None, at: 0, is_over: false }
+    }
 }
 
 impl FileBytes {
@@ -70,7 +132,7 @@ impl FileBytes {
     /// Reading waits for the disk; see [`Frames::cold`].
     #[must_use]
     pub fn into_copied_frames(self) -> Frames {
-        Frames { file: self, mapped: None, at: 0, is_over: false }
+        Frames { file: Held::Mapped(self), mapped: None, at: 0, is_over: false }
     }
 
     /// The piece as an iterator of references, if the kernel guarantees that the file cannot
@@ -89,13 +151,14 @@ impl Frames {
     /// By reference, unless every byte of the file is to be copied.
     pub(crate) fn of_mapped(file: FileBytes, bytes: Bytes) -> Self {
         let copies = file.note().is_some_and(|note| note.stability == Stability::Copy);
+        let file = Held::Mapped(file);
         Self { file, mapped: (!copies).then_some(bytes), at: 0, is_over: false }
     }
 
     /// Bytes that were not handed out yet.
     #[must_use]
     pub fn remaining(&self) -> u64 {
-        (self.file.len() - self.at) as u64
+        self.file.len() - self.at
     }
 
     /// Whether the end was reached, or an error: there is nothing more to ask for. Not so when the
@@ -114,21 +177,22 @@ impl Frames {
 
     /// What has to be fetched from the disk before the next piece can be read without waiting;
     /// `None` if nothing. For tasks that must not wait: run it on a thread that may, then continue,
-    /// even if that failed.
+    /// even if that failed. Nothing of an [`UnmappedFile`], of which each piece may wait.
     #[must_use]
     pub fn cold(&self) -> Option<Cold> {
-        let (offset, len) = (self.offset(), self.next_len());
-        match warm::probe(self.file.file(), offset, len as u64) {
+        let Held::Mapped(file) = &self.file else { return None };
+        let len = self.next_len();
+        match warm::probe(file.file(), self.offset(), len as u64) {
             Warmth::Hot => None,
             Warmth::Cold { .. } => {
-                let piece = self.file.slice(self.at..self.at + len)?;
-                Some(Cold(piece))
+                let at = usize::try_from(self.at).ok()?;
+                Some(Cold(file.slice(at..at + len)?))
             }
         }
     }
 
     fn offset(&self) -> u64 {
-        self.file.file_offset() + self.at as u64
+        self.file.file_offset() + self.at
     }
 
     fn next_len(&self) -> usize {
@@ -136,15 +200,18 @@ impl Frames {
             Some(_) => usize::try_from(QUANTUM).unwrap_or(usize::MAX),
             None => COPIED_BYTES_MAX,
         };
-        most.min(self.file.len() - self.at)
+        usize::try_from(self.remaining()).map_or(most, |remaining| most.min(remaining))
     }
 
     /// The next piece, or nothing at the end.
     fn piece(&mut self) -> Result<Option<Bytes>, Error> {
-        let (at, len) = (self.at, self.next_len());
+        let len = self.next_len();
         let piece = match &self.mapped {
             _ if len == 0 => None,
-            Some(bytes) => Some(bytes.slice(at..at + len)),
+            Some(bytes) => {
+                let at = bytes.len() - usize::try_from(self.remaining()).unwrap_or(0);
+                Some(bytes.slice(at..at + len))
+            }
             None => Some(self.read(len)?),
         };
         self.check()?;
@@ -152,7 +219,7 @@ impl Frames {
             let end = self.offset() + len as u64;
             note.note_sent(self.file.file(), &(self.offset()..end));
         }
-        self.at += len;
+        self.at += len as u64;
         Ok(piece)
     }
 
@@ -162,7 +229,7 @@ impl Frames {
         while done < len {
             let at = self.offset() + done as u64;
             match rustix::io::pread(self.file.file(), &mut read[done..], at) {
-                Ok(0) => return Err(self.truncated(at.min(self.file.size()))),
+                Ok(0) => return Err(self.truncated(at.min(self.file.end()))),
                 Ok(n) => done += n,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(self.error(ErrorKind::Io(errno))),
@@ -183,8 +250,10 @@ impl Frames {
 
     /// The file has no byte at `end`.
     fn truncated(&self, end: u64) -> Error {
-        self.file.note_change();
-        let missing = (self.file.file_offset() + self.file.len() as u64).saturating_sub(end);
+        if let Some(note) = self.file.note() {
+            note.note_change();
+        }
+        let missing = (self.file.file_offset() + self.file.len()).saturating_sub(end);
         self.error(ErrorKind::Truncated { missing })
     }
 

@@ -114,6 +114,7 @@ pub mod tls;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod transfer;
+mod unmapped;
 mod warm;
 mod zero_copy;
 
@@ -145,3 +146,4 @@ pub use tokio::{
 };
 pub use transfer::{Step, Transfer, prefetch, transfer};
 pub use underpass_sys::socket::unacknowledged;
+pub use unmapped::UnmappedFile;

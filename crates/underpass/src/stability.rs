@@ -113,6 +113,10 @@ impl Stamp {
     pub(crate) fn of(file: BorrowedFd<'_>) -> Result<Self, Errno> {
         Ok(Self::from(&rustix::fs::fstat(file)?))
     }
+
+    pub(crate) fn size(self) -> u64 {
+        u64::try_from(self.size).unwrap_or(0)
+    }
 }
 
 impl From<&rustix::fs::Stat> for Stamp {
