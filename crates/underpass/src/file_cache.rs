@@ -123,6 +123,17 @@ impl<T> FileCache<T> {
         drop(old);
     }
 
+    /// Forgets the half that was used least recently, for want of descriptors, mappings or memory,
+    /// and says how many files that were. What is being sent is closed when it is sent.
+    pub fn give_way(&self) -> usize {
+        let mut entries = self.lock();
+        let many = entries.len().div_ceil(2);
+        let old: Vec<_> = (0..many).map_while(|_| entries.pop_lru()).collect();
+        // Without the lock: each may be a mapping that goes.
+        drop(entries);
+        old.len()
+    }
+
     /// Files held now.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -203,5 +214,21 @@ mod tests {
         assert!(kept.fresh(key(1)).is_some() && kept.fresh(key(2)).is_some());
         kept.forget(key(2));
         assert_eq!(kept.fresh(key(2)), None);
+    }
+
+    #[test]
+    fn the_half_that_was_used_least_recently_gives_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, made) = (cache(5, LONG), Cell::new(0));
+        let paths = ["a", "b", "c", "d", "e"].map(|name| dir.path().join(name));
+        for path in &paths {
+            std::fs::write(path, b"x").unwrap();
+            refresh(&cache, path, &made);
+        }
+        let is_kept = |i: usize| cache.fresh(paths[i].as_os_str().as_encoded_bytes()).is_some();
+        assert!(is_kept(0), "and used just now");
+        assert_eq!(cache.give_way(), 3);
+        assert_eq!([1, 2, 3, 4, 0].map(is_kept), [false, false, false, true, true]);
+        assert_eq!([cache.give_way(), cache.give_way(), cache.give_way()], [1, 1, 0]);
     }
 }
