@@ -70,6 +70,9 @@ pub trait Service: 'static {
     fn close_idle(&self) -> bool {
         false
     }
+
+    /// Gives back descriptors that are only kept for speed: none is left for a connection.
+    fn give_way(&self) {}
 }
 
 /// What a program gives the daemon to run.

@@ -93,6 +93,7 @@ pub(crate) fn run<S: Service>(start: Start<impl FnOnce(Lines) -> S>) -> io::Resu
                 accepted = worker.accept(&mut acceptor) => match accepted {
                     Ok(socket) => worker.start(socket),
                     Err(error) => if let Some(pause) = pause_after(&error) {
+                        worker.service.give_way();
                         worker.service.close_idle();
                         sleep(pause).await;
                     }

@@ -100,6 +100,10 @@ impl Service for Shared {
     fn close_idle(&self) -> bool {
         self.parking.close_oldest()
     }
+
+    fn give_way(&self) {
+        self.site.give_way();
+    }
 }
 
 /// Serves a connection until it ends. Needs little memory while nothing happens on it.

@@ -19,12 +19,13 @@ use crate::metrics::{Counters, Counts};
 use crate::root::{Root, RootError};
 use crate::service::Service;
 use crate::site::Site;
+use crate::tree::{KeptFiles, Tree};
 
-/// Files a worker holds open.
-const FILES_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is not 0");
+/// Files a worker keeps open at most.
+const FILES_MAX: usize = 1024;
 
 /// Other descriptors of a worker: its runtime's, and files that are being looked up.
-const OTHERS_A_WORKER: usize = 64;
+const OTHERS_A_WORKER: usize = 16;
 
 /// What to serve, and where.
 #[derive(Debug)]
@@ -81,12 +82,15 @@ impl Server {
     /// not this machine's, or its port needs a privilege.
     pub fn bind(options: Options) -> Result<Self, BindError> {
         let Options { listen, workers, grace, connections_max, metrics, stability, .. } = options;
-        let service =
-            |_| Root::open(&options.root).map(|root| Service::new(root, FILES_MAX, stability));
-        let services = (0..workers.get()).map(service).collect::<Result<_, _>>()?;
+        let room = Room::within(raise_open_files(), descriptors_open(), workers.get());
+        let service = |files| {
+            Root::open(&options.root).map(|root| Service::of(Tree::new(root, files, stability)))
+        };
+        let files = KeptFiles::of_workers(workers.get(), room.files_a_worker).into_iter();
+        let services = files.map(service).collect::<Result<_, _>>()?;
         let log = options.access_log;
         let settings = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
-        let daemon = Daemon::bind(settings, connections_allowed(workers.get()))?;
+        let daemon = Daemon::bind(settings, room.connections)?;
         Ok(Self { daemon, services, root: options.root })
     }
 
@@ -145,10 +149,47 @@ impl Server {
     }
 }
 
-/// Raises the limit on open files, and gives how many of them connections may be.
-fn connections_allowed(workers: usize) -> usize {
-    let limit = raise_open_files();
-    // Under a small limit both give way: half for connections, half for the rest.
-    let others = workers * (FILES_MAX.get() + OTHERS_A_WORKER);
-    limit.saturating_sub(others).max(limit / 2).max(1)
+/// What the limit on open files is divided into.
+#[derive(Debug, PartialEq, Eq)]
+struct Room {
+    connections: usize,
+    files_a_worker: NonZeroUsize,
+}
+
+impl Room {
+    /// Where `limit` files may be open, and `open` are. Connections get half of a small limit, and
+    /// all of a large one but what the files need.
+    fn within(limit: usize, open: usize, workers: usize) -> Self {
+        let others = open + workers * OTHERS_A_WORKER;
+        let rest = limit.saturating_sub(others + workers * FILES_MAX);
+        let connections = rest.max(limit / 2).max(1);
+        let files = limit.saturating_sub(others + connections) / workers;
+        let files_a_worker = NonZeroUsize::new(files.min(FILES_MAX)).unwrap_or(NonZeroUsize::MIN);
+        Self { connections, files_a_worker }
+    }
+}
+
+/// Descriptors that this process has, inherited ones included.
+fn descriptors_open() -> usize {
+    // Without /proc, the three that every process has.
+    std::fs::read_dir("/proc/self/fd").map_or(3, Iterator::count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(limit: usize, open: usize, workers: usize) -> (usize, usize) {
+        let Room { connections, files_a_worker } = Room::within(limit, open, workers);
+        (connections, files_a_worker.get())
+    }
+
+    #[test]
+    fn connections_and_files_fit_the_limit_on_open_files_together() {
+        assert_eq!(room(1_048_576, 10, 2), (1_048_576 - 10 - 2 * (1024 + 16), 1024));
+        assert_eq!(room(1024, 10, 1), (512, 1024 - 512 - 10 - 16));
+        assert_eq!(room(1024, 10, 4), (512, (1024 - 512 - 10 - 64) / 4));
+        assert_eq!(room(64, 10, 2), (32, 1), "each worker keeps one");
+        assert_eq!(room(0, 10, 1), (1, 1));
+    }
 }

@@ -13,6 +13,7 @@ use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, StatusCode, Uri};
 use rustix::io::Errno;
+use tokio::time::{Duration, Instant, sleep};
 use underpass::Stability;
 
 use crate::answer::Answer;
@@ -20,7 +21,13 @@ use crate::listing::Listing;
 use crate::refusal::{Refusal, admit, chain};
 use crate::root::{OpenError, Root, Wait};
 use crate::target::Target;
-use crate::tree::{Resource, Tree};
+use crate::tree::{KeptFiles, Resource, Tree, is_for_want_of_room};
+
+/// How long a request waits for a descriptor before it is a 503.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often such a request tries again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Answers requests for what is beneath one directory. Each worker has one.
 #[derive(Debug)]
@@ -32,7 +39,17 @@ impl Service {
     /// A service for `root` that keeps up to `open_files_max` files open and mapped.
     #[must_use]
     pub fn new(root: Root, open_files_max: NonZeroUsize, stability: Stability) -> Self {
-        Self { tree: Arc::new(Tree::new(root, open_files_max, stability)) }
+        let files = KeptFiles::of_workers(1, open_files_max).remove(0);
+        Self::of(Tree::new(root, files, stability))
+    }
+
+    pub(crate) fn of(tree: Tree) -> Self {
+        Self { tree: Arc::new(tree) }
+    }
+
+    /// Closes files that are only kept in case that they are asked for again.
+    pub(crate) fn give_way(&self) {
+        self.tree.files.give_way();
     }
 
     /// Answers a request that needs no look-up: its file is open, or its method is refused.
@@ -51,7 +68,7 @@ impl Service {
     ///
     /// Dropping the future loses nothing but a look-up.
     pub async fn respond(&self, request: &Parts) -> Answer {
-        let answer = self.find(request).await.unwrap_or_else(|refusal| {
+        let answer = self.find_with_patience(request).await.unwrap_or_else(|refusal| {
             let status = refusal.status();
             if status.is_server_error() {
                 tracing::warn!("{} {status}: {}", request.uri.path(), chain(&refusal));
@@ -59,6 +76,21 @@ impl Service {
             Answer::error(status)
         });
         if request.method == Method::HEAD { answer.without_content() } else { answer }
+    }
+
+    /// Waits a while for what other responses will give back, where kept files have given way and
+    /// that was not enough.
+    async fn find_with_patience(&self, request: &Parts) -> Result<Answer, Refusal> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.find(request).await {
+                Err(refusal) if is_for_want_of_room(&refusal) && Instant::now() < end => {
+                    self.tree.files.give_way();
+                    sleep(PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     async fn find(&self, request: &Parts) -> Result<Answer, Refusal> {
@@ -145,7 +177,11 @@ mod tests {
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(future)
     }
 
     async fn ask(service: &Service, method: Method, target: &str) -> Answer {
@@ -266,7 +302,7 @@ mod tests {
         run(async {
             let first = ask(&service, Method::GET, "/a.txt").await;
             assert!(first.headers["etag"].as_bytes().starts_with(b"W/"), "written just now");
-            assert_eq!(service.tree.files.len(), 0);
+            assert_eq!(service.tree.files.own().len(), 0);
         });
         // In the root's place a file that was last changed before this second.
         let settled =
@@ -278,7 +314,7 @@ mod tests {
                 panic!("two files");
             };
             assert!(Arc::ptr_eq(&one, &two));
-            assert_eq!(settled.tree.files.len(), 1);
+            assert_eq!(settled.tree.files.own().len(), 1);
         });
     }
 

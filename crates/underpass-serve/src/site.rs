@@ -32,6 +32,11 @@ impl Site {
         self.log.borrow_mut().flush();
     }
 
+    /// Closes files that are only kept in case that they are asked for again.
+    pub(crate) fn give_way(&self) {
+        self.service.give_way();
+    }
+
     /// The response to a request that needs no look-up.
     pub(crate) fn respond_at_once(
         &self,

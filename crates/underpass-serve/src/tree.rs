@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use underpass::{FileCache, Stability};
+use underpass::{Errno, FileCache, MapError, Stability};
 
 use crate::refusal::Refusal;
 use crate::representation::{Representation, RepresentationError};
@@ -27,8 +27,34 @@ const FRESH_FOR: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) root: Root,
-    pub(crate) files: FileCache<Representation>,
+    pub(crate) files: KeptFiles,
     stability: Stability,
+}
+
+/// The files that a worker keeps open, with those of the others: what one lacks, another may keep.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptFiles {
+    of_workers: Arc<[FileCache<Representation>]>,
+    own: usize,
+}
+
+impl KeptFiles {
+    /// For each of `workers`, room for `files_max` files.
+    pub(crate) fn of_workers(workers: usize, files_max: NonZeroUsize) -> Vec<Self> {
+        let of_workers = (0..workers).map(|_| FileCache::new(files_max, FRESH_FOR)).collect();
+        let all = Self { of_workers, own: 0 };
+        (0..workers).map(|own| Self { own, ..all.clone() }).collect()
+    }
+
+    pub(crate) fn own(&self) -> &FileCache<Representation> {
+        &self.of_workers[self.own]
+    }
+
+    /// Closes files of all workers, the half that was used least recently, and says whether there
+    /// was any.
+    pub(crate) fn give_way(&self) -> bool {
+        self.of_workers.iter().map(FileCache::give_way).sum::<usize>() > 0
+    }
 }
 
 /// What a target leads to.
@@ -41,21 +67,29 @@ pub(crate) enum Resource {
 }
 
 impl Tree {
-    /// The tree beneath `root`, of which up to `open_files_max` files are kept open and mapped.
-    pub(crate) fn new(root: Root, open_files_max: NonZeroUsize, stability: Stability) -> Self {
-        Self { root, files: FileCache::new(open_files_max, FRESH_FOR), stability }
+    pub(crate) const fn new(root: Root, files: KeptFiles, stability: Stability) -> Self {
+        Self { root, files, stability }
     }
 
     /// The file kept for a target, unless its path is due to be looked up again, or sending it
     /// has found that it was changed in place.
     pub(crate) fn kept(&self, target: &Target<'_>) -> Option<Arc<Representation>> {
-        let kept = self.files.fresh(target.as_bytes())?;
+        let kept = self.files.own().fresh(target.as_bytes())?;
         let is_as_described = kept.file().is_none_or(|file| !file.has_changed());
         is_as_described.then_some(kept)
     }
 
-    /// What a path leads to.
+    /// What a path leads to. Kept files give way where there is no room to find out.
     pub(crate) fn look_up(&self, path: &[u8], wait: Wait) -> Result<Resource, Refusal> {
+        loop {
+            match self.look_up_once(path, wait) {
+                Err(refusal) if is_for_want_of_room(&refusal) && self.files.give_way() => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    fn look_up_once(&self, path: &[u8], wait: Wait) -> Result<Resource, Refusal> {
         if !(path.is_empty() || path.ends_with(b"/")) {
             return match self.root.open_beneath(path, wait)? {
                 Found::File(file, _) => Ok(Resource::File(self.keep(path, file, path)?)),
@@ -91,10 +125,22 @@ impl Tree {
             // as a cache likes.
             return make(file.into()).map(Arc::new);
         }
-        let representation = self.files.refresh(path, file.into(), make)?;
+        let representation = self.files.own().refresh(path, file.into(), make)?;
         if !representation.is_settled() {
-            self.files.forget(path);
+            self.files.own().forget(path);
         }
         Ok(representation)
     }
+}
+
+/// Whether descriptors, mappings or memory are short.
+pub(crate) fn is_for_want_of_room(refusal: &Refusal) -> bool {
+    let (Refusal::Open(OpenError::Exhausted(errno))
+    | Refusal::Represent(RepresentationError::Map(MapError::Call { errno, .. }))) = refusal
+    else {
+        let is_too_many = |error: &MapError| matches!(error, MapError::TooMany { .. });
+        return matches!(refusal, Refusal::Represent(RepresentationError::Map(error))
+            if is_too_many(error));
+    };
+    matches!(*errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
 }
