@@ -20,6 +20,13 @@ pub struct Failure {
     pub kept: Option<PathBuf>,
 }
 
+/// The two ends, as messages name them.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) from: String,
+    pub(crate) to: String,
+}
+
 /// Why a copy failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -211,11 +218,10 @@ impl CopyError {
 
     pub(crate) fn stopped(
         stop: Stop,
-        (from, to): (&str, &str),
+        Names { from, to }: Names,
         moved: u64,
         wanted: Option<u64>,
     ) -> Self {
-        let (from, to) = (from.to_owned(), to.to_owned());
         match stop {
             Stop::Engine(mut source) => {
                 // The last of several transfers counts only its own bytes, not all at the sink.

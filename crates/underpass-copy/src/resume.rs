@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::drive::Drive;
 use crate::endpoint::Endpoint;
-use crate::error::{CopyError, Usage};
+use crate::error::{CopyError, Names, Usage};
 use crate::http::url::Url;
 use crate::http::{self, Body, Validator};
 use crate::inlet::{self, Inlet};
@@ -129,9 +129,9 @@ impl Partial {
         &self,
         drive: &mut Drive<'_>,
         inlet: &mut Inlet<'_>,
-        (source, sink): (&str, &str),
+        names: &Names,
     ) -> Result<(), CopyError> {
-        let have = self.have;
+        let (have, source) = (self.have, names.from.as_str());
         let path = self.path.display().to_string();
         if self.pieces.is_some() && !matches!(inlet, Inlet::Http(_)) {
             return Err(CopyError::Pieces { path, source_name: source.to_owned() });
@@ -177,7 +177,7 @@ impl Partial {
                 Ok(None)
             }
         };
-        let stopped = |stop| CopyError::stopped(stop, (source, sink), drive.done, drive.total);
+        let stopped = |stop| CopyError::stopped(stop, names.clone(), drive.done, drive.total);
         match answer.map_err(stopped)? {
             None => Ok(()),
             Some(at) => Err(CopyError::Differs { path, source_name: source.to_owned(), at, have }),

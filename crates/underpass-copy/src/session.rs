@@ -18,7 +18,7 @@ use underpass::ErrorKind;
 
 use crate::drive::{Drive, Event};
 use crate::endpoint::Endpoint;
-use crate::error::{CopyError, Failure, Usage};
+use crate::error::{CopyError, Failure, Names, Usage};
 use crate::exchange;
 use crate::exchange::group::{Peer, PeerGroup, PeerGroups};
 use crate::exchange::shares::More;
@@ -34,7 +34,7 @@ use crate::source_to_sink;
 use crate::stop::Stop;
 use crate::tree::{self, Kept, Walk};
 
-use self::opening::{listen, refuse_same_file};
+use self::opening::{SinkFile, listen, refuse_same_file};
 
 /// The name of a peer's file in a directory, before its number.
 const PEER_NAME: &str = "peer-";
@@ -176,20 +176,19 @@ impl Session {
     }
 
     /// The names of the two ends, with the peer's.
-    fn names(&self, outcome: &Outcome) -> (String, String) {
+    fn names(&self, outcome: &Outcome) -> Names {
         let name = |end: &Endpoint| match &outcome.peer {
             Some(peer) if end.is_listening() => format!("{end} ({peer})"),
             Some(_) | None => end.to_string(),
         };
-        (name(&self.request.source), name(&self.request.sink))
+        Names { from: name(&self.request.source), to: name(&self.request.sink) }
     }
 
     /// After a signal, every failure is the signal's.
     fn named_by_signal(&self, error: CopyError, moved: u64, outcome: &Outcome) -> CopyError {
-        let (from, to) = self.names(outcome);
         match self.interrupt.signal() {
             Some(signal) if error.signal().is_none() => {
-                CopyError::Interrupted { from, to, signal, moved }
+                CopyError::stopped(Stop::Signal(signal), self.names(outcome), moved, None)
             }
             Some(_) | None => error,
         }
@@ -253,10 +252,9 @@ impl Session {
             connection.in_user_space().into_iter().for_each(|why| drive.pass_user_space(why));
         }
         if let Some(partial) = &partial {
-            let (from, to) = self.names(outcome);
             // The other end compares, if it verifies.
             if !verifies(&self.request) {
-                partial.check(drive, &mut inlet, (&from, &to))?;
+                partial.check(drive, &mut inlet, &self.names(outcome))?;
             }
             outcome.resumed_at = partial.bytes();
             drive.done = partial.bytes();
@@ -264,7 +262,8 @@ impl Session {
         let content_len = inlet.len();
         let there = partial.as_ref().map_or(0, |partial| partial.have);
         drive.total = content_len.map(|len| there + len);
-        let mut outlet = self.open_sink((path, partial), &inlet, peer, outcome)?;
+        let file = path.map(|path| SinkFile { path, partial });
+        let mut outlet = self.open_sink(file, &inlet, peer, outcome)?;
         if let Outlet::Put(put) = &outlet {
             let why = put.connection.in_user_space();
             why.into_iter().for_each(|why| drive.pass_user_space(why));
@@ -369,7 +368,6 @@ impl Session {
     }
 
     fn stopped(&self, stop: Stop, drive: &Drive<'_>, outcome: &Outcome) -> CopyError {
-        let (from, to) = self.names(outcome);
-        CopyError::stopped(stop, (&from, &to), drive.done, drive.total)
+        CopyError::stopped(stop, self.names(outcome), drive.done, drive.total)
     }
 }

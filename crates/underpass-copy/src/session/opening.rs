@@ -8,10 +8,13 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use underpass::Side;
+
 use super::{Outcome, Session};
 use crate::drive::Event;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
+use crate::exchange::greeting::greeting_failed;
 use crate::exchange::group::Peer;
 use crate::http::{self, Body};
 use crate::inlet::{self, Inlet, Stream};
@@ -21,14 +24,28 @@ use crate::range::Range;
 use crate::request::{Request, verifies};
 use crate::resume::{self, Partial};
 use crate::socket::{self, Listener};
-use crate::stop::Stop;
 use crate::target::WriteMode;
+
+/// The file that a sink means, and what an earlier copy left of it.
+pub(super) struct SinkFile {
+    pub(super) path: PathBuf,
+    pub(super) partial: Option<Partial>,
+}
 
 impl Session {
     /// Waits for the next peer.
     pub(crate) fn accept(&self, interrupt: &Interrupt) -> Result<OwnedFd, CopyError> {
-        let listener = self.source_listener.as_ref().or(self.sink_listener.as_ref());
-        inlet::connect(self.listening_end(), listener, interrupt)
+        let side = if self.source_listener.is_some() { Side::Source } else { Side::Sink };
+        let (end, listener) = self.end(side);
+        inlet::connect(end, listener, interrupt)
+    }
+
+    /// An end, and its socket if peers come to it.
+    const fn end(&self, side: Side) -> (&Endpoint, Option<&Listener>) {
+        match side {
+            Side::Source => (&self.request.source, self.source_listener.as_ref()),
+            Side::Sink => (&self.request.sink, self.sink_listener.as_ref()),
+        }
     }
 
     /// Exchanges greetings with a peer; `None` if its connection belongs to a transfer under way.
@@ -53,8 +70,7 @@ impl Session {
 
     /// The error of a failed greeting.
     pub(crate) fn greeting_failed(&self, error: io::Error, outcome: &Outcome) -> CopyError {
-        let (from, to) = self.names(outcome);
-        CopyError::stopped(Stop::call("greeting the other end", error), (&from, &to), 0, None)
+        CopyError::stopped(greeting_failed(error), self.names(outcome), 0, None)
     }
 
     /// One more connection to the peer's end.
@@ -67,10 +83,11 @@ impl Session {
     /// The connection of an end that is a socket: that of the peer, or a new one.
     fn connection(
         &self,
-        (end, listener): (&Endpoint, Option<&Listener>),
+        side: Side,
         peer: &mut Option<Peer>,
         outcome: &mut Outcome,
     ) -> Result<Stream, CopyError> {
+        let (end, listener) = self.end(side);
         let peer = match peer.take_if(|_| end.is_listening()) {
             Some(peer) => peer,
             None => {
@@ -116,8 +133,7 @@ impl Session {
                 Ok(Inlet::Http(Box::new(body)))
             }
             _ if source.is_socket() => {
-                let listener = self.source_listener.as_ref();
-                self.connection((source, listener), peer, outcome).map(Inlet::Stream)
+                self.connection(Side::Source, peer, outcome).map(Inlet::Stream)
             }
             _ => inlet::open(source, *range, &self.interrupt),
         }
@@ -125,14 +141,14 @@ impl Session {
 
     pub(super) fn open_sink(
         &self,
-        (path, partial): (Option<PathBuf>, Option<Partial>),
+        file: Option<SinkFile>,
         inlet: &Inlet<'_>,
         peer: &mut Option<Peer>,
         outcome: &mut Outcome,
     ) -> Result<Outlet<'_>, CopyError> {
         let Request { sink, atomic, resume, .. } = &self.request;
-        match (sink, path) {
-            (_, Some(path)) => {
+        match (sink, file) {
+            (_, Some(SinkFile { path, partial })) => {
                 let mode = if let Inlet::File(file) = inlet { Some(file.mode) } else { None };
                 let have = partial.as_ref().map_or(0, |partial| partial.have);
                 let is_begun = partial.as_ref().is_some_and(|partial| partial.bytes() > 0);
@@ -172,10 +188,7 @@ impl Session {
                 | Endpoint::Unix(_)
                 | Endpoint::UnixListen(_),
                 None,
-            ) => {
-                let listener = self.sink_listener.as_ref();
-                self.connection((sink, listener), peer, outcome).map(Outlet::Stream)
-            }
+            ) => self.connection(Side::Sink, peer, outcome).map(Outlet::Stream),
         }
     }
 }
