@@ -26,6 +26,10 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// RFC 9110 §14.1.2, in numbers that do not overflow.
 fn expected(range: underpass_copy::Range, len: u64) -> Option<std::ops::Range<u64>> {
+    if len == 0 {
+        // Nothing is all there is, and any range of it is answered with it.
+        return None;
+    }
     let wide = |number: u64| u128::from(number);
     let (from, to) = match range {
         underpass_copy::Range::Whole => (0, wide(len)),
@@ -33,7 +37,6 @@ fn expected(range: underpass_copy::Range, len: u64) -> Option<std::ops::Range<u6
             (wide(first), last.map_or(wide(len), |last| wide(last) + 1))
         }
         underpass_copy::Range::Suffix(0) => return Some(len..len),
-        underpass_copy::Range::Suffix(_) if len == 0 => return None,
         underpass_copy::Range::Suffix(count) => (wide(len.saturating_sub(count)), wide(len)),
     };
     if from >= wide(len) {

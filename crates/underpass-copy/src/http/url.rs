@@ -158,6 +158,11 @@ fn split_zone(text: &str) -> (String, Option<String>) {
         return (text.to_owned(), None);
     };
     let zone = zone.strip_prefix("25").unwrap_or(zone);
+    // RFC 6874 §2: unreserved characters. Others would be read in another way by others.
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if zone.is_empty() || !zone.bytes().all(is_unreserved) {
+        return (text.to_owned(), None);
+    }
     (format!("{}{address}{}", &text[..open], &text[close..]), Some(zone.to_owned()))
 }
 
@@ -237,6 +242,8 @@ mod tests {
             ("http://a:65536/", "port is not a number"),
             ("http://::1/", "not an IPv6 address in brackets"),
             ("http://[::1/", "not an IPv6 address in brackets"),
+            ("http://[fe80::1%25a@b]/", "not an IPv6 address in brackets"),
+            ("http://[fe80::1%25]/", "not an IPv6 address in brackets"),
             ("http://[v1.a]/", "not an IPv6 address in brackets"),
             ("http://ä/", "xn--"),
             ("http://%C3%A4/", "xn--"),
