@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+pub mod http1;
 pub mod peer;
 
 pub use client::hyper_reads;
