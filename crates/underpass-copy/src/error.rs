@@ -287,6 +287,10 @@ impl CopyError {
 
 fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
     use io::ErrorKind;
+    use rustix::io::Errno;
+    if Errno::from_io_error(error) == Some(Errno::BUSY) {
+        return Some("it is a mount point, which only --no-atomic can write to");
+    }
     [
         (ErrorKind::ConnectionRefused, "nothing listens there; start the other end first"),
         (ErrorKind::TimedOut, "check the address, or allow more time with --connect-timeout"),
@@ -295,9 +299,13 @@ fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
         (ErrorKind::InvalidFilename, "choose a shorter name"),
         (ErrorKind::NotFound, "check the path; missing directories are not made"),
         (ErrorKind::AddrNotAvailable, "listen on an address of this machine, or on 0.0.0.0"),
-        (ErrorKind::PermissionDenied, "check its permissions and those of its directory"),
+        (
+            ErrorKind::PermissionDenied,
+            "check its permissions and its directory's; --no-atomic needs only the file's",
+        ),
         (ErrorKind::ReadOnlyFilesystem, "choose a sink on a file system that is not read-only"),
         (ErrorKind::StorageFull, "free some space there"),
+        (ErrorKind::ExecutableFileBusy, "it is running; replace it without --no-atomic"),
     ]
     .into_iter()
     .find_map(|(kind, remedy)| (error.kind() == kind).then_some(remedy))

@@ -17,6 +17,7 @@ use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use underpass::Source;
 
+use crate::attributes;
 use crate::drive::file_source;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
@@ -60,6 +61,8 @@ pub(crate) struct Stream {
     /// `O_NONBLOCK` was set on an open file that others share.
     restore: bool,
     pub(crate) is_socket: bool,
+    /// Of what has a name.
+    pub(crate) mode: Option<u32>,
 }
 
 impl Drop for Stream {
@@ -74,7 +77,7 @@ impl Drop for Stream {
 impl Stream {
     /// A socket of ours.
     pub(crate) const fn socket(fd: OwnedFd) -> Self {
-        Self { fd, restore: false, is_socket: true }
+        Self { fd, restore: false, is_socket: true, mode: None }
     }
 
     /// A descriptor that other processes may share.
@@ -86,7 +89,7 @@ impl Stream {
             let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
             let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
             if let Ok(fd) = rustix::fs::open(path, flags, Mode::empty()) {
-                return Ok(Self { fd, restore: false, is_socket: false });
+                return Ok(Self { fd, restore: false, is_socket: false, mode: None });
             }
         }
         let is_blocking = !rustix::fs::fcntl_getfl(&fd)?.contains(OFlags::NONBLOCK);
@@ -94,7 +97,7 @@ impl Stream {
         if restore {
             make_nonblocking(&fd, true)?;
         }
-        Ok(Self { fd, restore, is_socket: kind.is_socket() })
+        Ok(Self { fd, restore, is_socket: kind.is_socket(), mode: None })
     }
 }
 
@@ -106,6 +109,15 @@ impl FileInlet {
 }
 
 impl Inlet<'_> {
+    /// The mode for a file that is made of it, if it has a name itself.
+    pub(crate) const fn mode(&self) -> Option<u32> {
+        match self {
+            Self::File(file) => Some(file.mode),
+            Self::Stream(stream) => stream.mode,
+            Self::Http(_) => None,
+        }
+    }
+
     /// Bytes it will yield, if that is known.
     pub(crate) fn len(&self) -> Option<u64> {
         match self {
@@ -213,7 +225,8 @@ fn of_path<'i>(
         let fifo = WaitingStream::new(fd, interrupt);
         fifo.wait(PollFlags::IN).map_err(cannot)?;
         let fd = fifo.fd;
-        return Ok(Inlet::Stream(Stream { fd, restore: false, is_socket: false }));
+        let mode = Some(found.mode());
+        return Ok(Inlet::Stream(Stream { fd, restore: false, is_socket: false, mode }));
     }
     let file = File::open(path).map_err(cannot)?;
     of_file(file, path.display(), range, false)
@@ -242,10 +255,14 @@ fn of_file<'i>(
     let cannot = |error: io::Error| CopyError::open("read", name.to_string(), error);
     let found = file.metadata().map_err(cannot)?;
     if !found.is_file() {
-        return Stream::shared(file.into(), OFlags::RDONLY).map(Inlet::Stream).map_err(cannot);
+        let mut stream = Stream::shared(file.into(), OFlags::RDONLY).map_err(cannot)?;
+        stream.mode = Some(found.mode());
+        return Ok(Inlet::Stream(stream));
     }
+    let mode = attributes::mode_without_acl(&file, found.mode());
     if found.len() == 0 || is_sizeless(&file) {
-        let stream = Stream { fd: file.into(), restore: false, is_socket: false };
+        let mode = Some(mode);
+        let stream = Stream { fd: file.into(), restore: false, is_socket: false, mode };
         return Ok(Inlet::Stream(stream));
     }
     let offset = if is_shared {
@@ -258,7 +275,7 @@ fn of_file<'i>(
         let (range, end) = (range.to_string(), name.to_string());
         CopyError::Usage(Usage::Range { range, end, len: there })
     })?;
-    let (start, mode) = (offset + start, found.mode());
+    let start = offset + start;
     Ok(Inlet::File(FileInlet { file, start, len, mode, moves_offset: is_shared }))
 }
 

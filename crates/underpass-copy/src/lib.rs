@@ -21,11 +21,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod attributes;
 mod digest;
 mod drive;
 mod endpoint;
 mod error;
 mod exchange;
+mod hidden;
 mod holes;
 mod http;
 mod inlet;

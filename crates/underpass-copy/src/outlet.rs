@@ -14,7 +14,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::fs::{CWD, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use underpass::Sink;
 
@@ -33,7 +33,7 @@ const READER_PAUSE: Duration = Duration::from_millis(20);
 /// An open sink.
 pub(crate) enum Outlet<'i> {
     /// A file on its way, to be written from this byte on.
-    Target(Target, u64),
+    Target(Target<'static>, u64),
     /// A regular file that was open already, from its offset on.
     Open(File, u64),
     Stream(Stream),
@@ -91,7 +91,7 @@ pub(crate) fn file<'i>(
     permissions: Option<u32>,
     at: u64,
 ) -> Result<Outlet<'i>, CopyError> {
-    Target::open(path, how, permissions)
+    Target::open(CWD, path, how, permissions)
         .map(|target| Outlet::Target(target, at))
         .map_err(|error| CopyError::open("write", path.display(), error))
 }

@@ -80,13 +80,14 @@ impl Partial {
         Some(Validator::read(std::str::from_utf8(&value).ok()?))
     }
 
-    /// Renames a target that is a part, so that it can be continued as one.
-    pub(crate) fn rename_to_part(&self, target: &Path) -> Result<(), CopyError> {
+    /// Renames a target that is a part, so that it can be continued as one; returns whether it was.
+    pub(crate) fn rename_to_part(&self, target: &Path) -> Result<bool, CopyError> {
         let part = part_name(target);
         if self.path == part {
-            return Ok(());
+            return Ok(false);
         }
         std::fs::rename(&self.path, &part)
+            .map(|()| true)
             .map_err(|error| CopyError::open("rename", self.path.display(), error))
     }
 

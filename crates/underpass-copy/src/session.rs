@@ -279,7 +279,7 @@ impl Session {
             outcome.kept = target.kept();
         }
         let moved = self.judge(moved, drive, &mut outlet, outcome)?;
-        self.settle(&inlet, outlet, moved, outcome)?;
+        self.settle(drive, &inlet, outlet, moved, outcome)?;
         outcome.kept = None;
         Ok(())
     }
@@ -336,6 +336,7 @@ impl Session {
     /// Finishes both ends: offsets, names, the end of the stream.
     fn settle(
         &self,
+        drive: &mut Drive<'_>,
         inlet: &Inlet<'_>,
         outlet: Outlet<'_>,
         moved: u64,
@@ -349,11 +350,16 @@ impl Session {
         let cannot = |error: io::Error| CopyError::open("finish", sink, error);
         match outlet {
             Outlet::Target(target, _) if is_numbered(&self.request) => {
-                let made = target.finish_numbered(*fsync, &self.next_number).map_err(cannot)?;
+                let made = target.name_numbered(*fsync, &self.next_number).map_err(cannot)?;
                 outcome.made = Some(made);
                 Ok(())
             }
-            Outlet::Target(target, _) => target.finish(*fsync).map_err(cannot),
+            Outlet::Target(target, _) => {
+                for lost in target.finish(*fsync).map_err(cannot)? {
+                    drive.note(format!("note: {sink} {lost}"));
+                }
+                Ok(())
+            }
             Outlet::Open(file, at) => {
                 rustix::fs::seek(&file, SeekFrom::Start(at + moved))
                     .map_err(|errno| cannot(errno.into()))?;

@@ -5,20 +5,28 @@
 //! removed on errors and signals. With `--resume` it is `TARGET.part`, which stays. Renaming
 //! replaces the target in one step and breaks its hard links, as editors and package managers do.
 //!
+//! At no time can more people read it than its source or the file that it replaces: open(2) makes
+//! it with the source's mode, which the umask or the directory's default ACL narrows, and what
+//! takes a file's place is its owner's alone until it has that file's mode.
+//!
 //! Source: open(2), `O_TMPFILE`; linkat(2); flock(2); rename(2); fsync(2), NOTES, on directories.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::attributes::{self, Lost, Replaced};
+use crate::hidden::{self, Hidden};
 use crate::pieces::Pieces;
+
+/// Symbolic links that are followed, as in path_resolution(7).
+const LINKS_MAX: usize = 40;
 
 /// How a target is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,69 +43,61 @@ pub(crate) enum WriteMode {
 
 /// A file that is being written.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct Target<'d> {
     file: File,
+    dir: BorrowedFd<'d>,
+    /// From `dir`.
     path: PathBuf,
-    state: State,
-    /// The mode of the finished file, if it has to be set.
-    mode: Option<u32>,
+    state: State<'d>,
+    replaced: Option<Replaced>,
+    /// The owner's bits of a part that is finished, if they are fewer than while it is written.
+    mode_max: Option<u32>,
     /// Which ranges of it are there, if there are gaps.
     pieces: Option<Pieces>,
 }
 
 #[derive(Debug)]
-enum State {
+enum State<'d> {
     Unnamed,
-    /// Removed on drop.
-    Hidden(tempfile::TempPath),
+    Hidden(Hidden<'d>),
     Part(PathBuf),
     InPlace,
 }
 
-impl Target {
-    /// Opens it for writing. `mode` is the source's, for a new target.
-    pub(crate) fn open(path: &Path, how: WriteMode, mode: Option<u32>) -> io::Result<Self> {
-        let path = behind_link(path)?;
-        let there = match std::fs::metadata(&path) {
-            Ok(there) => {
-                // Replacing the file does not need this permission, but its owner took it away.
-                rustix::fs::access(&path, Access::WRITE_OK)?;
-                Some(there)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
+impl<'d> Target<'d> {
+    /// Opens it for writing. `mode` is the source's, for a file that is made.
+    pub(crate) fn open(
+        dir: BorrowedFd<'d>,
+        path: &Path,
+        how: WriteMode,
+        mode: Option<u32>,
+    ) -> io::Result<Self> {
+        let replaced = match how {
+            WriteMode::Atomic | WriteMode::Part => Replaced::find(dir, path)?,
+            WriteMode::InPlace | WriteMode::InPlaceResumed => None,
         };
-        // An existing file keeps its mode, as with cp(1).
-        let mode = match &there {
-            Some(there) => Some(there.mode() & 0o7777),
-            None => mode.map(|mode| mode & 0o777),
-        };
-        // open(2) applies the umask to a new file's mode.
-        let is_made_so = how == WriteMode::Atomic && there.is_none();
+        let limit = if replaced.is_some() { Some(0o600) } else { mode.map(|mode| mode & 0o777) };
+        let made = limit.unwrap_or(0o666);
         let (file, state) = match how {
-            WriteMode::Atomic => nameless(&path, if is_made_so { mode } else { None })?,
+            WriteMode::Atomic => nameless(dir, path, made)?,
             WriteMode::InPlace | WriteMode::InPlaceResumed => {
-                let mut options = File::options();
-                options.read(true).write(true).create(true);
-                options.truncate(how == WriteMode::InPlace);
-                (options.open(&path)?, State::InPlace)
+                let file = match open_existing(dir, path, OFlags::empty()) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => make(dir, path, made)?,
+                    there => there?,
+                };
+                if how == WriteMode::InPlace {
+                    file.set_len(0)?;
+                }
+                (file, State::InPlace)
             }
-            WriteMode::Part => {
-                let part = part_name(&path);
-                let mut options = File::options();
-                options.read(true).write(true).create(true).truncate(false);
-                (options.open(&part)?, State::Part(part))
-            }
+            WriteMode::Part => open_part(dir, part_name(path), limit)?,
         };
         if matches!(how, WriteMode::Part | WriteMode::InPlaceResumed) {
             hold(&file)?;
         }
-        let mode = match there {
-            None if is_made_so => None,
-            None => mode.map(masked),
-            Some(_) => mode,
-        };
-        Ok(Self { file, path, state, mode, pieces: None })
+        let is_for_owner = how == WriteMode::Part && made & 0o600 != 0o600;
+        let mode_max = is_for_owner.then_some(made | 0o077);
+        Ok(Self { file, dir, path: path.to_owned(), state, replaced, mode_max, pieces: None })
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -126,11 +126,6 @@ impl Target {
         Ok(())
     }
 
-    /// Sets the mode that the finished file gets.
-    pub(crate) fn set_mode(&mut self, mode: u32) {
-        self.mode = Some(mode);
-    }
-
     /// Where the bytes are if the copy fails now.
     pub(crate) fn kept(&self) -> Option<PathBuf> {
         match &self.state {
@@ -140,56 +135,112 @@ impl Target {
         }
     }
 
-    /// Gives it its name; with `sync`, bytes and name are on the disk when this returns.
-    pub(crate) fn finish(self, sync: bool) -> io::Result<()> {
-        self.complete(sync)?;
-        match self.state {
-            State::InPlace => check_name(&self.file, &self.path)?,
-            State::Part(part) => {
-                check_name(&self.file, &part)?;
-                Pieces::forget(&self.file)?;
-                std::fs::rename(part, &self.path)?;
-            }
-            State::Hidden(hidden) => hidden.persist(&self.path).map_err(|error| error.error)?,
-            State::Unnamed => name(&self.file, &self.path)?,
-        }
-        sync_name(&self.path, sync)
+    /// Gives it owner, group and attributes of the file that it replaces; returns the mode too.
+    pub(crate) fn keep_replaced(&self, lost: &mut Vec<Lost>) -> io::Result<Option<u32>> {
+        self.replaced.as_ref().map(|replaced| replaced.keep(&self.file, lost)).transpose()
     }
 
-    /// As [`Self::finish`], but appends the first free number from `next` on to the name, replaces
+    /// Gives it what the file has that it replaces, and its name; with `sync`, both are on the disk
+    /// when this returns. Returns what could not be kept.
+    pub(crate) fn finish(self, sync: bool) -> io::Result<Vec<Lost>> {
+        let mut lost = Vec::new();
+        if let Some(mode) = self.keep_replaced(&mut lost)? {
+            attributes::set_mode(&self.file, mode, &mut lost);
+        } else if let Some(most) = self.mode_max {
+            attributes::set_mode(&self.file, self.file.metadata()?.mode() & most, &mut lost);
+        }
+        self.name(sync)?;
+        Ok(lost)
+    }
+
+    /// Gives it its name, as it is.
+    pub(crate) fn name(self, sync: bool) -> io::Result<()> {
+        if sync {
+            self.file.sync_all()?;
+        }
+        let (dir, path) = (self.dir, &*self.path);
+        match self.state {
+            State::InPlace => check_name(&self.file, dir, path)?,
+            State::Part(part) => {
+                check_name(&self.file, dir, &part)?;
+                Pieces::forget(&self.file)?;
+                rustix::fs::renameat(dir, part, dir, path)?;
+            }
+            State::Hidden(hidden) => hidden.replace(path)?,
+            State::Unnamed => hidden::put(dir, path, |path| link(&self.file, dir, path))?,
+        }
+        sync_name(dir, path, sync)
+    }
+
+    /// As [`Self::name`], but appends the first free number from `next` on to the name, replaces
     /// nothing, and returns the name.
-    pub(crate) fn finish_numbered(self, sync: bool, next: &AtomicU64) -> io::Result<PathBuf> {
-        self.complete(sync)?;
-        let mut hidden = if let State::Hidden(hidden) = self.state { Some(hidden) } else { None };
+    pub(crate) fn name_numbered(self, sync: bool, next: &AtomicU64) -> io::Result<PathBuf> {
+        if sync {
+            self.file.sync_all()?;
+        }
         let mut number = next.load(Ordering::Relaxed);
         let path = loop {
             let mut name = self.path.as_os_str().to_owned();
             name.push(number.to_string());
             let path = PathBuf::from(name);
-            let named = match hidden.take() {
-                Some(temporary) => temporary.persist_noclobber(&path).map_err(|refused| {
-                    hidden = Some(refused.path);
-                    refused.error
-                }),
-                None => link(&self.file, &path).map_err(io::Error::from),
+            let named = match &self.state {
+                State::Hidden(hidden) => hidden.name(&path),
+                State::Unnamed | State::Part(_) | State::InPlace => {
+                    link(&self.file, self.dir, &path)
+                }
             };
             match named {
                 Ok(()) => break path,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                Err(error) => return Err(error),
+                Err(Errno::EXIST) => number += 1,
+                Err(errno) => return Err(errno.into()),
             }
         };
         next.fetch_max(number + 1, Ordering::Relaxed);
-        sync_name(&path, sync)?;
+        sync_name(self.dir, &path, sync)?;
         Ok(path)
     }
+}
 
-    fn complete(&self, sync: bool) -> io::Result<()> {
-        if let Some(mode) = self.mode {
-            self.file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-        }
-        if sync { self.file.sync_all() } else { Ok(()) }
+/// Opens a file that is there; neither a link's target nor a FIFO that has taken its place.
+fn open_existing(dir: BorrowedFd<'_>, path: &Path, more: OFlags) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | more;
+    let open = |access| rustix::fs::openat(dir, path, flags | access, Mode::empty());
+    let file = match open(OFlags::RDWR) {
+        Err(Errno::ACCESS) => open(OFlags::WRONLY),
+        opened => opened,
+    };
+    let file = File::from(file?);
+    if file.metadata()?.is_file() {
+        return Ok(file);
     }
+    Err(io::Error::new(io::ErrorKind::Unsupported, "it is not a regular file"))
+}
+
+/// Makes a file; the umask or the directory's default ACL narrows its mode.
+fn make(dir: BorrowedFd<'_>, path: &Path, mode: u32) -> Result<File, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, path, flags, Mode::from_raw_mode(mode)).map(File::from)
+}
+
+/// Opens a part for its owner, who has to open it again to continue it. One that is there becomes
+/// as narrow as the limit, if there is one.
+fn open_part<'d>(
+    dir: BorrowedFd<'d>,
+    part: PathBuf,
+    limit: Option<u32>,
+) -> io::Result<(File, State<'d>)> {
+    let mode = limit.unwrap_or(0o666) | 0o600;
+    let file = match make(dir, &part, mode) {
+        // proc(5), protected_regular: in /tmp the kernel refuses another user's with O_CREAT.
+        Err(Errno::EXIST) => open_existing(dir, &part, OFlags::CREATE)?,
+        made => made?,
+    };
+    let there = file.metadata()?.mode() & 0o777;
+    if limit.is_some() && there & !mode != 0 {
+        // A file system that has no modes refuses; then it has them for no other file either.
+        attributes::set_mode(&file, there & mode, &mut Vec::new());
+    }
+    Ok((file, State::Part(part)))
 }
 
 /// Locks out other copies to the same file: two writers would produce neither's bytes.
@@ -205,34 +256,35 @@ fn hold(file: &File) -> io::Result<()> {
 }
 
 /// Checks that the file still has the name that it was written under.
-fn check_name(file: &File, path: &Path) -> io::Result<()> {
-    let written = file.metadata()?;
-    let is_it = |it: &std::fs::Metadata| (it.dev(), it.ino()) == (written.dev(), written.ino());
-    if std::fs::metadata(path).as_ref().is_ok_and(is_it) {
+fn check_name(file: &File, dir: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let written = rustix::fs::fstat(file)?;
+    let named = rustix::fs::statat(dir, path, AtFlags::SYMLINK_NOFOLLOW);
+    if named.is_ok_and(|it| (it.st_dev, it.st_ino) == (written.st_dev, written.st_ino)) {
         return Ok(());
     }
     let why = format!("{} was removed or replaced while it was written", path.display());
     Err(io::Error::other(why))
 }
 
-fn sync_name(path: &Path, sync: bool) -> io::Result<()> {
-    if sync { File::open(directory(path))?.sync_all() } else { Ok(()) }
+fn sync_name(dir: BorrowedFd<'_>, path: &Path, sync: bool) -> io::Result<()> {
+    if !sync {
+        return Ok(());
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(dir, directory(path), flags, Mode::empty())?;
+    Ok(rustix::fs::fsync(directory)?)
 }
 
-/// The file that a symbolic link points to: replacing the link itself would break it.
+/// The file that a symbolic link means, even if it is not there yet; the link is not replaced.
 pub(crate) fn behind_link(path: &Path) -> io::Result<PathBuf> {
-    let is_link = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
-    if !is_link {
-        return Ok(path.to_owned());
-    }
-    match path.canonicalize() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // The link dangles: the file is made where it points.
-            let pointed = std::fs::read_link(path)?;
-            Ok(directory(path).join(pointed))
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        if !path.is_symlink() {
+            return Ok(path);
         }
-        found => found,
+        path = directory(&path).join(std::fs::read_link(&path)?);
     }
+    Err(Errno::LOOP.into())
 }
 
 fn directory(path: &Path) -> &Path {
@@ -249,60 +301,23 @@ pub(crate) fn part_name(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn nameless(path: &Path, mode: Option<u32>) -> io::Result<(File, State)> {
+fn nameless<'d>(dir: BorrowedFd<'d>, path: &Path, mode: u32) -> io::Result<(File, State<'d>)> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::TMPFILE;
-    let mode = mode.unwrap_or(0o666);
-    match rustix::fs::open(directory(path), flags, Mode::from_raw_mode(mode)) {
+    match rustix::fs::openat(dir, directory(path), flags, Mode::from_raw_mode(mode)) {
         Ok(fd) => Ok((fd.into(), State::Unnamed)),
         // open(2): EISDIR before 3.11, EOPNOTSUPP where the file system has none.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-            let hidden = tempfile::Builder::new()
-                .prefix(&hidden_prefix(path))
-                .permissions(std::fs::Permissions::from_mode(mode))
-                .tempfile_in(directory(path))?;
-            let (file, hidden) = hidden.into_parts();
+            let (file, hidden) = Hidden::make(dir, path, |path| make(dir, path, mode))?;
             Ok((file, State::Hidden(hidden)))
         }
         Err(errno) => Err(errno.into()),
     }
 }
 
-fn hidden_prefix(path: &Path) -> OsString {
-    let mut prefix = OsString::from(".");
-    prefix.push(path.file_name().unwrap_or_else(|| OsStr::new("copy")));
-    prefix.push(".");
-    prefix
-}
-
 /// Links a file without a name to `path`.
-fn link(file: &File, path: &Path) -> Result<(), Errno> {
+fn link(file: &File, dir: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
     let open_file = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    rustix::fs::linkat(CWD, open_file.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)
-}
-
-/// As [`link`], but replaces what may be there.
-fn name(file: &File, path: &Path) -> io::Result<()> {
-    match link(file, path) {
-        Err(Errno::EXIST) => {}
-        answer => return Ok(answer?),
-    }
-    // linkat(2) replaces nothing: a hidden name comes first, and rename(2) does it.
-    let hidden = tempfile::Builder::new()
-        .prefix(&hidden_prefix(path))
-        .make_in(directory(path), |to| Ok(link(file, to)?))?;
-    hidden.into_temp_path().persist(path).map_err(|error| error.error)
-}
-
-/// A mode less the umask.
-fn masked(mode: u32) -> u32 {
-    // umask(2) can only be read by setting it, for all threads; /proc shows it.
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let umask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Umask:"))
-        .and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok())
-        .unwrap_or(0o022);
-    mode & !umask
+    rustix::fs::linkat(CWD, open_file, dir, path, AtFlags::SYMLINK_FOLLOW)
 }
 
 #[cfg(test)]
@@ -312,9 +327,8 @@ mod tests {
     use super::*;
 
     fn names(directory: &Path) -> Vec<String> {
-        let entries = std::fs::read_dir(directory).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+        let mut names: Vec<_> = entries.map(|it| it.file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -328,12 +342,12 @@ mod tests {
                 std::fs::write(&path, old).unwrap();
             }
             let before = names(dir.path());
-            let target = Target::open(&path, WriteMode::Atomic, Some(0o600)).unwrap();
+            let target = Target::open(CWD, &path, WriteMode::Atomic, Some(0o600)).unwrap();
             target.file().write_all(b"new").unwrap();
             assert_eq!(names(dir.path()), before);
             drop(target);
             assert_eq!(names(dir.path()), before);
-            let target = Target::open(&path, WriteMode::Atomic, Some(0o600)).unwrap();
+            let target = Target::open(CWD, &path, WriteMode::Atomic, Some(0o600)).unwrap();
             target.file().write_all(b"new").unwrap();
             target.finish(true).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), b"new");
@@ -346,9 +360,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, link) = (dir.path().join("a"), dir.path().join("link"));
         std::fs::write(&path, "old").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        rustix::fs::chmod(&path, 0o640.into()).unwrap();
         std::os::unix::fs::symlink("a", &link).unwrap();
-        let target = Target::open(&link, WriteMode::Atomic, Some(0o777)).unwrap();
+        let pointed = behind_link(&link).unwrap();
+        let target = Target::open(CWD, &pointed, WriteMode::Atomic, Some(0o777)).unwrap();
         target.file().write_all(b"new").unwrap();
         target.finish(false).unwrap();
         assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -359,7 +374,7 @@ mod tests {
     #[test]
     fn a_part_that_is_shorter_than_it_was_is_not_resumed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut target = Target::open(&dir.path().join("a"), WriteMode::Part, None).unwrap();
+        let mut target = Target::open(CWD, &dir.path().join("a"), WriteMode::Part, None).unwrap();
         target.file().write_all(b"new").unwrap();
         let error = target.resume(4, None).unwrap_err();
         assert_eq!(error.to_string(), "it had 4 bytes a moment ago, and has 3 now");
@@ -371,15 +386,15 @@ mod tests {
     fn a_part_stays_when_the_copy_fails_and_goes_when_it_ends() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let target = Target::open(&path, WriteMode::Part, None).unwrap();
+        let target = Target::open(CWD, &path, WriteMode::Part, None).unwrap();
         target.file().write_all(b"ne").unwrap();
         assert_eq!(target.kept(), Some(part_name(&path)));
         drop(target);
         assert_eq!(names(dir.path()), ["a.part"]);
-        Target::open(&path, WriteMode::Part, None).unwrap().finish(false).unwrap();
+        Target::open(CWD, &path, WriteMode::Part, None).unwrap().finish(false).unwrap();
         assert_eq!(
             (names(dir.path()), std::fs::read(&path).unwrap()),
-            (vec!["a".into()], b"ne".to_vec())
+            (vec!["a".into()], b"ne".into())
         );
     }
 }

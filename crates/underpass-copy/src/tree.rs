@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
+use crate::attributes;
 use crate::drive::Drive;
 use crate::error::{CopyError, Usage};
 use crate::holes;
@@ -154,8 +155,10 @@ impl<'d, 'w> Walk<'d, 'w> {
             std::fs::remove_file(to).map_err(Stop::when("replacing a link"))?;
         }
         let writing = Stop::when("writing its copy");
-        let mut target = Target::open(to, WriteMode::Atomic, None).map_err(writing)?;
+        let target = Target::open(CWD, to, WriteMode::Atomic, Some(0o600)).map_err(writing)?;
+        let mut lost = Vec::new();
         self.holes += holes::copy(self.drive, (&source, 0), (target.file(), 0), found.len())?;
+        target.keep_replaced(&mut lost).map_err(writing)?;
         if self.wanted.owners {
             fchown(target.file(), Some(found.uid()), Some(found.gid()))
                 .map_err(Stop::when("setting its owner"))?;
@@ -164,10 +167,10 @@ impl<'d, 'w> Walk<'d, 'w> {
             copy_attributes(&source, target.file())
                 .map_err(Stop::when("copying its attributes"))?;
         }
-        target.set_mode(self.mode(found));
+        attributes::set_mode(target.file(), self.mode(found), &mut lost);
         let times = times(found).map_err(writing)?;
         target.file().set_times(times).map_err(writing)?;
-        target.finish(self.with_sync).map_err(writing)
+        target.name(self.with_sync).map_err(writing)
     }
 
     fn link(&self, from: &Path, to: &Path, found: &Metadata) -> io::Result<()> {

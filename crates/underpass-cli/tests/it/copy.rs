@@ -6,6 +6,7 @@ mod faults;
 mod files;
 mod folders;
 mod http;
+mod modes;
 mod pairs;
 mod peers;
 mod resumed;

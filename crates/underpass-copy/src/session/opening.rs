@@ -149,7 +149,6 @@ impl Session {
         let Request { sink, atomic, resume, .. } = &self.request;
         match (sink, file) {
             (_, Some(SinkFile { path, partial })) => {
-                let mode = if let Inlet::File(file) = inlet { Some(file.mode) } else { None };
                 let have = partial.as_ref().map_or(0, |partial| partial.have);
                 let is_begun = partial.as_ref().is_some_and(|partial| partial.bytes() > 0);
                 let how = match (atomic, resume) {
@@ -158,9 +157,12 @@ impl Session {
                     (false, false) => WriteMode::InPlace,
                     (false, true) => WriteMode::InPlaceResumed,
                 };
-                if let (WriteMode::Part, Some(partial)) = (how, &partial) {
-                    partial.rename_to_part(&path)?;
-                }
+                let was_target = match (how, &partial) {
+                    (WriteMode::Part, Some(partial)) => partial.rename_to_part(&path)?,
+                    _ => false,
+                };
+                // As with cp(1), a file that is there keeps its mode.
+                let mode = inlet.mode().filter(|_| !was_target);
                 let mut outlet = outlet::file(&path, how, mode, have)?;
                 if let (Outlet::Target(target, _), Some(partial)) = (&mut outlet, partial) {
                     let resumed = target.resume(have, partial.pieces);
