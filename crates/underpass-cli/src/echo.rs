@@ -7,9 +7,9 @@ use underpass_relay::{Echo, EchoOptions, Endpoint, Sink};
 
 use crate::config::reader;
 use crate::exit::with_remedy;
+use crate::idle::IdleArguments;
 use crate::relay::remedy;
 use crate::server::{ServerArguments, list, say_ready};
-use crate::values::{OrOff, duration_or_off};
 
 /// Send back to each client what it sends, by splice.
 ///
@@ -19,7 +19,7 @@ use crate::values::{OrOff, duration_or_off};
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct EchoArguments {
-    /// Where to listen: ADDRESS:PORT, a port of 127.0.0.1, or unix:PATH.
+    /// Where to listen: HOST:PORT, a port of 127.0.0.1, '*:PORT', unix:PATH or unix:@NAME.
     #[arg(value_name = "LISTEN")]
     listen: Endpoint,
 
@@ -32,9 +32,8 @@ pub(crate) struct EchoArguments {
     #[command(flatten)]
     server: ServerArguments,
 
-    /// How long a connection may move nothing, or 'off'.
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration_or_off)]
-    idle_timeout: OrOff,
+    #[command(flatten)]
+    idle: IdleArguments,
 
     /// Where a line for each connection goes: a file, '-' for standard output, or 'off'.
     #[arg(long, value_name = "FILE", default_value = "off")]
@@ -63,7 +62,9 @@ pub(crate) fn run(wanted: EchoArguments) -> anyhow::Result<()> {
         listen: wanted.listen,
         workers,
         tee: wanted.tee,
-        idle_timeout: wanted.idle_timeout.0,
+        idle_timeout: wanted.idle.idle_timeout.0,
+        keep_alive: wanted.idle.keep_alive.0,
+        exit_idle: wanted.idle.exit_idle,
         grace: grace.0,
         connections_max: max_connections,
         metrics,

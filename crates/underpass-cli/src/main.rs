@@ -13,6 +13,7 @@ mod echo;
 mod exit;
 mod explain;
 mod generate;
+mod idle;
 mod relay;
 mod serve;
 mod server;

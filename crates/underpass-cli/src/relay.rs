@@ -10,6 +10,7 @@ use underpass_relay::{
 
 use crate::config::reader;
 use crate::exit::{remedy_of_binding, with_remedy};
+use crate::idle::IdleArguments;
 use crate::server::{ServerArguments, list, say_ready};
 use crate::values::{OrOff, duration, duration_or_off};
 
@@ -22,11 +23,11 @@ use crate::values::{OrOff, duration, duration_or_off};
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct RelayArguments {
-    /// Where to listen: ADDRESS:PORT, a port of 127.0.0.1, or unix:PATH.
+    /// Where to listen: HOST:PORT, a port of 127.0.0.1, '*:PORT', unix:PATH or unix:@NAME.
     #[arg(value_name = "LISTEN")]
     listen: Endpoint,
 
-    /// Where to connect; several share the connections.
+    /// Where to connect: HOST:PORT, unix:PATH or unix:@NAME; several share the connections.
     #[arg(value_name = "TARGET", required_unless_present = "targets_file")]
     targets: Vec<Endpoint>,
 
@@ -41,14 +42,21 @@ pub(crate) struct RelayArguments {
     server: ServerArguments,
 
     /// How long a target may take to accept before the next one is tried.
+    ///
+    /// The addresses of a name share this time.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     connect_timeout: Duration,
 
-    /// How long a connection may move nothing, or 'off'.
+    #[command(flatten)]
+    idle: IdleArguments,
+
+    /// How often the names of targets are looked up again, or 'off'.
     ///
-    /// Both ends then get a reset, so that a stream that was cut short does not look complete.
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration_or_off)]
-    idle_timeout: OrOff,
+    /// They are also looked up at SIGHUP, and soon after a connection to a name has failed. A name
+    /// that is not found keeps the addresses it had; one without any is passed over until it is
+    /// found. All addresses of a name are tried, that which answered last before the others.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration_or_off)]
+    look_up: OrOff,
 
     /// How often each target is checked by connecting to it, or 'off'.
     ///
@@ -89,7 +97,7 @@ const HELP: &str = "\
 Examples:
   underpass relay 8080 10.0.0.7:80 10.0.0.8:80 --metrics 9100
       Share the connections to 127.0.0.1:8080 among two servers.
-  underpass relay 0.0.0.0:5432 unix:/run/postgresql/.s.PGSQL.5432
+  underpass relay '*:5432' unix:/run/postgresql/.s.PGSQL.5432
       Let the network reach a Unix socket.
   underpass relay 0.0.0.0:443 --targets-file targets --send-proxy v2 --log relay.log
       Tell the targets who the clients are; kill -HUP reads their list again.
@@ -100,9 +108,9 @@ The log has a line for each connection, when it ends:
   time=… client=ADDR target=ADDR end=HOW seconds=S up=BYTES down=BYTES spliced=BYTES copied=BYTES
     proxy=WHO
 HOW is closed, client-failed, target-failed, idle, no-target, bad-header or cut. A peer's reset
-is passed on as a reset, after all it had sent before. WHO is the
-address that sent a PROXY header, 'unix', 'stranger' for one from outside of --accept-proxy-from,
-or '-' where none is asked for.";
+is passed on as a reset, after all that it had sent before. WHO is the address that sent a PROXY
+header, 'unix', 'stranger' for one from outside of --accept-proxy-from, or '-' where none is asked
+for.";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ProxyVersion {
@@ -138,7 +146,10 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
         targets,
         workers,
         connect_timeout: wanted.connect_timeout,
-        idle_timeout: wanted.idle_timeout.0,
+        idle_timeout: wanted.idle.idle_timeout.0,
+        keep_alive: wanted.idle.keep_alive.0,
+        exit_idle: wanted.idle.exit_idle,
+        look_up_every: wanted.look_up.0,
         grace: grace.0,
         connections_max: max_connections,
         accept_proxy: match (wanted.accept_proxy, wanted.accept_proxy_from) {
@@ -180,7 +191,8 @@ pub(crate) fn remedy(error: &BindError) -> Option<&'static str> {
         BindError::Targets(TargetsError::Itself(_)) => {
             Some("each connection would make another; name another port or path")
         }
-        BindError::Targets(_) => Some("give one target a line: ADDRESS:PORT or unix:PATH"),
+        BindError::Targets(TargetsError::Every(_)) => None,
+        BindError::Targets(_) => Some("give one target a line: HOST:PORT or unix:PATH"),
         BindError::Tee { .. } => Some("give a file that can be written"),
         _ => None,
     }

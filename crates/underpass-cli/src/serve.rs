@@ -106,7 +106,7 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     let server = if no_sandbox { server } else { server.confined(config.as_deref()) };
     let where_at = server.endpoints().iter().map(|endpoint| match endpoint {
         Endpoint::Tcp(address) => format!("http://{address}/"),
-        Endpoint::Unix(_) => endpoint.to_string(),
+        Endpoint::Name(_) | Endpoint::Unix(_) => endpoint.to_string(),
     });
     let where_at = where_at.collect::<Vec<_>>().join(", ");
     let doing = format!("serving {} at {where_at}", directory.display());

@@ -1,9 +1,11 @@
 //! Values of flags as they are typed.
 
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
+
+use underpass_daemon::host_port::HostPort;
 
 /// Threads beyond this add memory and nothing else.
 const WORKERS_MAX: usize = 1024;
@@ -12,12 +14,10 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse() {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
     let wanted = "give ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080, or a port";
-    let mut found = text.to_socket_addrs().map_err(|error| format!("{error}; {wanted}"))?;
-    found.next().ok_or_else(|| format!("the name has no address; {wanted}"))
+    let host: HostPort = text.parse().map_err(|error| format!("{error}; {wanted}"))?;
+    let found = host.look_up().map_err(|error| format!("{error}; {wanted}"))?;
+    found.first().copied().ok_or_else(|| format!("the name has no address; {wanted}"))
 }
 
 pub(crate) fn workers(text: &str) -> Result<NonZeroUsize, String> {

@@ -6,9 +6,10 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::net::SocketAddrV6;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
+
+use underpass_daemon::host_port::{HostPort, HostPortError};
 
 use crate::http::url::Url;
 
@@ -25,10 +26,10 @@ pub enum Endpoint {
     /// `fd:N`: a descriptor that was open when the process started.
     Descriptor(RawFd),
     /// `tcp://host:port`.
-    Tcp(String),
+    Tcp(HostPort),
     /// `tcp-listen://address:port`: the first peer that connects.
-    TcpListen(String),
-    /// `unix://path`.
+    TcpListen(HostPort),
+    /// `unix://path`; `unix://@name` for an abstract socket.
     Unix(PathBuf),
     /// `unix-listen://path`: the first peer that connects.
     UnixListen(PathBuf),
@@ -42,9 +43,12 @@ pub enum EndpointError {
     /// Nothing was written.
     #[error("an endpoint is empty; give a path, '-', or a scheme such as tcp://")]
     Empty,
-    /// No `host:port` with a port of 0 to 65535.
-    #[error("'{0}' is not host:port, such as localhost:9000 or [::1]:9000")]
-    Address(String),
+    /// Not `host:port`.
+    #[error(transparent)]
+    Address(#[from] HostPortError),
+    /// `*` where a connection is to be made.
+    #[error("'{0}' is every address of this machine; give the one to connect to")]
+    Every(HostPort),
     /// No number after `fd:`.
     #[error("'{0}' is not the number of a descriptor, such as fd:3")]
     Descriptor(String),
@@ -107,9 +111,9 @@ impl Endpoint {
         match scheme.to_ascii_lowercase().as_str() {
             "tcp" => Ok(Self::Tcp(address(rest)?)),
             "tcp-listen" => Ok(Self::TcpListen(listening_address(rest)?)),
-            "unix" if !rest.is_empty() => Ok(Self::Unix(rest.into())),
-            "unix-listen" if !rest.is_empty() => Ok(Self::UnixListen(rest.into())),
-            "unix" | "unix-listen" => Err(EndpointError::Empty),
+            "unix" | "unix-listen" if matches!(rest, "" | "@") => Err(EndpointError::Empty),
+            "unix" => Ok(Self::Unix(rest.into())),
+            "unix-listen" => Ok(Self::UnixListen(rest.into())),
             "http" | "https" => Url::parse(text)
                 .map(Self::Url)
                 .map_err(|why| EndpointError::Url { url: text.to_owned(), why }),
@@ -179,20 +183,15 @@ impl fmt::Display for Endpoint {
     }
 }
 
-fn address(text: &str) -> Result<String, EndpointError> {
-    let wrong = || EndpointError::Address(text.to_owned());
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let is_v6 = host.contains([':', '[', ']']);
-    let is_wrong = is_v6 && text.parse::<SocketAddrV6>().is_err();
-    if host.is_empty() || is_wrong || port.parse::<u16>().is_err() {
-        return Err(wrong());
-    }
-    Ok(text.to_owned())
+fn address(text: &str) -> Result<HostPort, EndpointError> {
+    let host: HostPort = text.parse()?;
+    if host.is_every() { Err(EndpointError::Every(host)) } else { Ok(host) }
 }
 
-/// As [`address`]; a port alone means 127.0.0.1, which only this machine can reach.
-fn listening_address(text: &str) -> Result<String, EndpointError> {
-    if text.parse::<u16>().is_ok() { Ok(format!("127.0.0.1:{text}")) } else { address(text) }
+/// A port alone means 127.0.0.1, which only this machine can reach.
+fn listening_address(text: &str) -> Result<HostPort, EndpointError> {
+    let port = text.parse::<u16>().map(|port| format!("127.0.0.1:{port}"));
+    Ok(port.as_deref().unwrap_or(text).parse()?)
 }
 
 #[cfg(test)]
@@ -203,6 +202,10 @@ mod tests {
         Endpoint::parse(OsStr::new(word))
     }
 
+    fn host(text: &str) -> HostPort {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn each_endpoint_is_read_from_its_word_and_spelled_the_same() {
         for (word, endpoint) in [
@@ -211,16 +214,19 @@ mod tests {
             ("a:b", Endpoint::Path("a:b".into())),
             ("./tcp://x", Endpoint::Path("./tcp://x".into())),
             ("fd:3", Endpoint::Descriptor(3)),
-            ("tcp://localhost:9000", Endpoint::Tcp("localhost:9000".into())),
-            ("tcp-listen://[::1]:0", Endpoint::TcpListen("[::1]:0".into())),
+            ("tcp://localhost:9000", Endpoint::Tcp(host("localhost:9000"))),
+            ("tcp://[fe80::1%eth0]:9", Endpoint::Tcp(host("[fe80::1%eth0]:9"))),
+            ("tcp-listen://[::1]:0", Endpoint::TcpListen(host("[::1]:0"))),
+            ("tcp-listen://*:9", Endpoint::TcpListen(host("*:9"))),
             ("unix:///run/x", Endpoint::Unix("/run/x".into())),
             ("unix-listen://x", Endpoint::UnixListen("x".into())),
+            ("unix-listen://@x", Endpoint::UnixListen("@x".into())),
         ] {
             assert_eq!(parse(word), Ok(endpoint), "{word}");
             assert_eq!(parse(word).unwrap().to_string(), word);
         }
         let port_alone = parse("tcp-listen://9000").unwrap();
-        assert_eq!(port_alone, Endpoint::TcpListen("127.0.0.1:9000".into()));
+        assert_eq!(port_alone, Endpoint::TcpListen(host("127.0.0.1:9000")));
     }
 
     #[test]
@@ -229,7 +235,9 @@ mod tests {
             ("", "empty"),
             ("unix://", "empty"),
             ("tcp://9000", "'9000' is not host:port"),
-            ("tcp://a:65536", "'a:65536' is not host:port"),
+            ("unix://@", "empty"),
+            ("tcp://a:65536", "'a:65536' has no port of 0 to 65535 at its end"),
+            ("tcp://*:9", "'*:9' is every address of this machine"),
             ("tcp://::1:9", "is not host:port"),
             ("tcp://:9", "is not host:port"),
             ("tcp://[::1:9", "is not host:port"),

@@ -201,7 +201,9 @@ pub(crate) fn connect(
 ) -> Result<OwnedFd, CopyError> {
     let (verb, fd) = match (endpoint, listener) {
         (_, Some(listener)) => ("accept a peer at", listener.accept(interrupt)),
-        (Endpoint::Tcp(address), None) => ("connect to", socket::connect_tcp(address, interrupt)),
+        (Endpoint::Tcp(host), None) => {
+            ("connect to", socket::connect_tcp(&host.to_string(), interrupt))
+        }
         (Endpoint::Unix(path), None) => ("connect to", socket::connect_unix(path, interrupt)),
         (_, None) => ("use", Err(io::Error::from(io::ErrorKind::InvalidInput))),
     };

@@ -5,7 +5,7 @@
 //! Source: connect(2), `EINPROGRESS`; unix(7); tcp(7).
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -17,35 +17,36 @@ use rustix::net::{
     AddressFamily, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType,
 };
 use underpass_daemon::bound_path::{self, BoundPath};
+use underpass_daemon::host_port::HostPort;
+use underpass_daemon::listen;
 
 use crate::interrupt::{Interrupt, Woken, interrupted};
 
 /// How long until a busy Unix socket is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
+/// How long a peer may be silent before the kernel asks whether it is there. One that is not ends
+/// the copy after twice that time.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, BoundPath),
-}
-
-/// A host without an address; travels inside an [`io::Error`].
-#[derive(Debug, thiserror::Error)]
-#[error("the host was not found ({0}); check its name, or give its address")]
-struct Unknown(io::Error);
-
-fn look_up(address: &str) -> io::Result<impl Iterator<Item = SocketAddr>> {
-    address.to_socket_addrs().map_err(|error| io::Error::other(Unknown(error)))
+    Unix { socket: UnixListener, _path: Option<BoundPath> },
 }
 
 /// Connects to the first of a name's addresses that answers.
 pub(crate) fn connect_tcp(address: &str, interrupt: &Interrupt) -> io::Result<OwnedFd> {
+    let host: HostPort = address.parse().map_err(io::Error::other)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in look_up(address)? {
+    for address in host.look_up()? {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         match connect(family, &SocketAddrAny::from(address), interrupt) {
-            Ok(fd) => return Ok(fd),
+            Ok(fd) => {
+                listen::keep_alive(&fd, KEEP_ALIVE)?;
+                return Ok(fd);
+            }
             Err(error) if interrupt.signal().is_some() => return Err(error),
             Err(error) => last = error,
         }
@@ -55,8 +56,11 @@ pub(crate) fn connect_tcp(address: &str, interrupt: &Interrupt) -> io::Result<Ow
 
 /// Connects to a Unix stream socket.
 pub(crate) fn connect_unix(path: &Path, interrupt: &Interrupt) -> io::Result<OwnedFd> {
-    let address = SocketAddrAny::from(SocketAddrUnix::new(path)?);
-    connect(AddressFamily::UNIX, &address, interrupt)
+    let address = match bound_path::abstract_name(path) {
+        Some(name) => SocketAddrUnix::new_abstract_name(name)?,
+        None => SocketAddrUnix::new(path)?,
+    };
+    connect(AddressFamily::UNIX, &SocketAddrAny::from(address), interrupt)
 }
 
 fn connect(
@@ -84,22 +88,26 @@ fn connect(
 }
 
 impl Listener {
-    pub(crate) fn tcp(address: &str) -> io::Result<Self> {
-        let addresses: Vec<SocketAddr> = look_up(address)?.collect();
-        let listener = TcpListener::bind(addresses.as_slice())?;
+    pub(crate) fn tcp(host: &HostPort) -> io::Result<Self> {
+        let listener = TcpListener::bind(host.look_up()?.as_slice())?;
         listener.set_nonblocking(true)?;
+        // tcp(7): what accept(2) gives has the options of the listening socket.
+        listen::keep_alive(&listener, KEEP_ALIVE)?;
         Ok(Self::Tcp(listener))
     }
 
     pub(crate) fn unix(path: &Path) -> io::Result<Self> {
-        bound_path::listen(path).map(|(listener, path)| Self::Unix(listener, path))
+        bound_path::listen(path).map(|(socket, _path)| Self::Unix { socket, _path })
     }
 
     /// The address or path that peers connect to.
     pub(crate) fn name(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => Ok(format!("tcp://{}", listener.local_addr()?)),
-            Self::Unix(_, path) => Ok(format!("unix://{}", path.as_ref().display())),
+            Self::Unix { socket, .. } => {
+                let path = bound_path::name_of(&socket.local_addr()?);
+                Ok(format!("unix://{}", path.display()))
+            }
         }
     }
 
@@ -107,7 +115,7 @@ impl Listener {
     pub(crate) fn accept(&self, interrupt: &Interrupt) -> io::Result<OwnedFd> {
         let fd = match self {
             Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener, ..) => listener.as_fd(),
+            Self::Unix { socket, .. } => socket.as_fd(),
         };
         loop {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

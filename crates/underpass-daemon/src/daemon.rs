@@ -15,6 +15,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::bound_path::BoundPath;
 use crate::endpoint::Endpoint;
+use crate::listen::keep_alive;
 use crate::listener::{self, Bound, Listener};
 use crate::log::{Lines, Log, OpenLog, Sink};
 use crate::metrics;
@@ -151,6 +152,22 @@ impl Daemon {
         self
     }
 
+    /// Has the kernel find TCP clients that are gone, see [`keep_alive`].
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::Listen`].
+    pub fn keeping_alive(self, idle: Duration) -> Result<Self, BindError> {
+        // tcp(7): what accept(2) gives has the options of the listening socket.
+        for (socket, endpoint) in self.workers.iter().flatten().zip(self.endpoints.iter().cycle()) {
+            if let Listener::Tcp(socket) = socket {
+                let refused = |source| BindError::Listen { endpoint: endpoint.clone(), source };
+                keep_alive(socket, idle).map_err(refused)?;
+            }
+        }
+        Ok(self)
+    }
+
     /// Confines the process, once it runs, to what the sandbox leaves open and what the daemon
     /// needs itself.
     #[must_use]
@@ -222,10 +239,9 @@ impl Daemon {
         runtime.block_on(async {
             tokio::select! {
                 _ = all_ended.recv() => {}
-                () = stop_on(stop_signals, &stop, self.path) => {}
+                () = stop_on(stop_signals, program.background, &stop, self.path) => {}
                 () = reload_on(reload_signals, &log, reload) => {}
                 () = metrics::serve(self.metrics, program.metrics) => {}
-                () = program.background => {}
             }
         });
         // A reload that still waits holds no one up.

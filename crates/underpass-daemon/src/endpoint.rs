@@ -1,19 +1,23 @@
-//! Where to listen and where to connect: TCP addresses and paths of Unix sockets.
+//! Where to listen and where to connect: hosts with ports, and Unix sockets.
 //!
-//! A name is looked up when it is read and stays what it was then.
+//! A name is looked up when it is used, and each time anew: its addresses change.
 
 use std::fmt;
-use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use crate::host_port::{HostPort, HostPortError};
 
 /// One end that can be listened on or connected to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A TCP address.
     Tcp(SocketAddr),
-    /// The path of a Unix stream socket.
+    /// A TCP port of a host that has to be looked up: a name, `*`, or an address with a zone.
+    Name(HostPort),
+    /// The path of a Unix stream socket, or `@` and the name of an abstract one.
     Unix(PathBuf),
 }
 
@@ -23,12 +27,13 @@ pub enum Endpoint {
 pub enum EndpointError {
     /// It is neither an address nor a path.
     #[error(
-        "give ADDRESS:PORT, PORT, tcp://HOST:PORT or unix:PATH, such as [::1]:80 or unix:/run/a"
+        "give HOST:PORT, PORT, tcp://HOST:PORT, unix:PATH or unix:@NAME, such as [::1]:80 or \
+         unix:/run/a"
     )]
     Form,
-    /// It names a host that is not found.
-    #[error("the host is not found; give ADDRESS:PORT, or a name that resolves")]
-    Host(#[source] io::Error),
+    /// Its port is not one.
+    #[error(transparent)]
+    Port(HostPortError),
 }
 
 impl FromStr for Endpoint {
@@ -38,7 +43,7 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:"));
         match path {
-            Some("") => return Err(EndpointError::Form),
+            Some("" | "@") => return Err(EndpointError::Form),
             Some(path) => return Ok(Self::Unix(path.into())),
             None => {}
         }
@@ -46,42 +51,53 @@ impl FromStr for Endpoint {
         if let Ok(port) = text.parse() {
             return Ok(Self::Tcp((Ipv4Addr::LOCALHOST, port).into()));
         }
-        if let Ok(address) = text.parse() {
-            return Ok(Self::Tcp(address));
-        }
-        // In IPv6 without brackets, any of the numbers could be the port.
-        if text.rsplit_once(':').is_none_or(|(host, _)| host.contains([':', '/', '[', ']'])) {
-            return Err(EndpointError::Form);
-        }
-        match text.to_socket_addrs() {
-            Ok(mut found) => found.next().map(Self::Tcp).ok_or(EndpointError::Form),
-            Err(error) if error.kind() == ErrorKind::InvalidInput => Err(EndpointError::Form),
-            Err(error) => Err(EndpointError::Host(error)),
+        match text.parse() {
+            Ok(host) => Ok(host_port(host)),
+            Err(error @ HostPortError::Port(_)) => Err(EndpointError::Port(error)),
+            Err(HostPortError::Form(_)) => Err(EndpointError::Form),
         }
     }
+}
+
+fn host_port(host: HostPort) -> Endpoint {
+    host.address().map_or(Endpoint::Name(host), Endpoint::Tcp)
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
+            Self::Name(host) => write!(f, "{host}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
 
 impl Endpoint {
-    /// The address, if it is TCP.
+    /// The address, if it is one of TCP.
     #[must_use]
     pub const fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
-            Self::Unix(_) => None,
+            Self::Name(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// Its TCP addresses now, in the order to try them; none of a path.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`HostPort::look_up`].
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        match self {
+            Self::Tcp(address) => Ok(vec![*address]),
+            Self::Name(host) => host.look_up(),
+            Self::Unix(_) => Ok(Vec::new()),
         }
     }
 
     /// Whether a connection to this endpoint reaches a server that listens at `other`, as far as
-    /// the addresses tell.
+    /// the addresses tell. A name has none here, see [`Endpoint::addresses`].
     #[must_use]
     pub fn leads_to(&self, other: &Self) -> bool {
         match (self, other) {
@@ -93,6 +109,12 @@ impl Endpoint {
             }
             _ => self == other,
         }
+    }
+
+    /// As [`Endpoint::leads_to`], to one of several.
+    #[must_use]
+    pub fn leads_to_one_of(&self, others: &[Self]) -> bool {
+        others.iter().any(|other| self.leads_to(other))
     }
 }
 
@@ -111,23 +133,30 @@ mod tests {
             ("unix:/run/a", Endpoint::Unix("/run/a".into())),
             ("unix:///run/a", Endpoint::Unix("/run/a".into())),
             ("unix:a", Endpoint::Unix("a".into())),
+            ("unix:@a", Endpoint::Unix("@a".into())),
+            ("127.0.0.1:http", tcp("127.0.0.1:80")),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap(), endpoint, "{text}");
+        }
+        for name in ["a.test:80", "*:80", "[fe80::1%eth0]:80"] {
+            let endpoint: Endpoint = name.parse().unwrap();
+            assert!(matches!(endpoint, Endpoint::Name(_)), "{name}");
+            assert_eq!(endpoint.to_string(), name);
         }
         for text in [
             "",
             "65536",
             "127.0.0.1",
             "unix:",
+            "unix:@",
             "unix://",
-            "1.2.3.4:65536",
             "/run/a",
             "::1:80",
             "[::1:80",
             "tpc://127.0.0.1:80",
         ] {
             let error = text.parse::<Endpoint>().unwrap_err();
-            assert!(error.to_string().contains("ADDRESS:PORT"), "{text}: {error}");
+            assert!(error.to_string().contains("give HOST:PORT"), "{text}: {error}");
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod bound_path;
 pub mod config;
 mod daemon;
 pub mod endpoint;
+pub mod host_port;
 pub mod limits;
 pub mod listen;
 mod listener;

@@ -4,13 +4,22 @@
 //! same user would bind next to the first without a word and take half of its connections, so the
 //! address is first asked for without it.
 //!
-//! Source: socket(7), `SO_REUSEPORT`; listen(2); tcp(7), `TCP_NODELAY`.
+//! Source: socket(7), `SO_REUSEPORT`; listen(2); tcp(7), `TCP_NODELAY`, `TCP_KEEPIDLE`.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::time::Duration;
 
+use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
+
+/// The most that the kernel takes (tcp(7); net/ipv4/tcp.c, `MAX_TCP_KEEPIDLE`).
+const KEEP_IDLE_MAX: Duration = Duration::from_secs(32767);
+
+/// How often a silent peer is asked.
+const KEEP_COUNT: u32 = 4;
 
 /// Connections the kernel completes before they are accepted.
 pub const BACKLOG: i32 = 4096;
@@ -34,6 +43,20 @@ pub fn listen(wanted: SocketAddr, count: NonZeroUsize) -> io::Result<Vec<TcpList
         listeners.push(bind(address)?);
     }
     Ok(listeners)
+}
+
+/// Has the kernel ask a TCP peer whether it is there, once nothing has come from it for `idle`. A
+/// peer that does not answer for as long again is gone, and the socket fails with `ETIMEDOUT`.
+///
+/// # Errors
+///
+/// Those of setsockopt(2).
+pub fn keep_alive(socket: impl AsFd, idle: Duration) -> io::Result<()> {
+    let within = |time: Duration| time.clamp(Duration::from_secs(1), KEEP_IDLE_MAX);
+    sockopt::set_tcp_keepidle(&socket, within(idle))?;
+    sockopt::set_tcp_keepintvl(&socket, within(idle / KEEP_COUNT))?;
+    sockopt::set_tcp_keepcnt(&socket, KEEP_COUNT)?;
+    Ok(sockopt::set_socket_keepalive(socket, true)?)
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

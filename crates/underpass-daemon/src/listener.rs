@@ -9,7 +9,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -50,13 +49,25 @@ pub(crate) fn bind(endpoint: &Endpoint, workers: NonZeroUsize) -> io::Result<Bou
         return share(&inherited, workers, None);
     }
     match endpoint {
-        Endpoint::Tcp(address) => bind_tcp(*address, workers),
+        Endpoint::Tcp(_) | Endpoint::Name(_) => bind_first(&endpoint.addresses()?, workers),
         Endpoint::Unix(path) => {
             let (socket, bound_path) = bound_path::listen(path)?;
             rustix::net::listen(&socket, BACKLOG)?;
-            share(&[Listener::Unix(socket)], workers, Some(bound_path))
+            share(&[Listener::Unix(socket)], workers, bound_path)
         }
     }
+}
+
+/// Listens at the first of a name's addresses that can be.
+fn bind_first(addresses: &[SocketAddr], workers: NonZeroUsize) -> io::Result<Bound> {
+    let mut bound = Err(io::Error::other("the name has no address"));
+    for address in addresses {
+        bound = bind_tcp(*address, workers);
+        if bound.is_ok() {
+            break;
+        }
+    }
+    bound
 }
 
 fn bind_tcp(wanted: SocketAddr, workers: NonZeroUsize) -> io::Result<Bound> {
@@ -138,12 +149,7 @@ impl Listener {
     fn endpoint(&self) -> io::Result<Endpoint> {
         match self {
             Self::Tcp(socket) => socket.local_addr().map(Endpoint::Tcp),
-            Self::Unix(socket) => {
-                let address = socket.local_addr()?;
-                // An abstract socket has no path.
-                let path = address.as_pathname().map(Path::to_path_buf).unwrap_or_default();
-                Ok(Endpoint::Unix(path))
-            }
+            Self::Unix(socket) => Ok(Endpoint::Unix(bound_path::name_of(&socket.local_addr()?))),
         }
     }
 }

@@ -83,7 +83,7 @@ pub struct Program<M> {
     pub metrics: Registry,
     /// Reads again what may have changed, at SIGHUP, on a thread that may wait.
     pub reload: Box<dyn Fn() + Send + Sync>,
-    /// Runs on the main thread until the daemon ends.
+    /// Runs on the main thread. Once it is over, the daemon stops as after a signal.
     pub background: Pin<Box<dyn Future<Output = ()>>>,
 }
 

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
@@ -51,16 +52,20 @@ impl Signals {
     }
 }
 
-/// Tells the workers to stop at the first signal, and to end at once at the second.
+/// Tells the workers to stop at the first signal, or when `background` is over, and to end at once
+/// at the second signal.
 pub(crate) async fn stop_on(
     Stop { mut term, mut int }: Stop,
+    mut background: Pin<Box<dyn Future<Output = ()>>>,
     stop: &watch::Sender<u32>,
     mut path: Option<BoundPath>,
 ) {
+    let mut is_running = true;
     loop {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
+            () = background.as_mut(), if is_running => is_running = false,
         }
         // The next server may bind it while this one drains.
         drop(path.take());

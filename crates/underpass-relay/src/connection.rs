@@ -122,13 +122,16 @@ impl Connection {
             let lease = targets.choose(&tried).ok_or(End::NoTarget)?;
             let target = Arc::clone(lease.target());
             self.lease = Some(lease);
-            match timeout(limit, connect(&target.endpoint)).await {
-                Ok(Ok(socket)) => {
+            match connect(&target, limit).await {
+                Ok(socket) => {
                     target.count_connection();
+                    socket.keep_alive(self.worker.settings.keep_alive);
                     return Ok(socket);
                 }
-                Ok(Err(error)) => target.fail(failure_of(&error)),
-                Err(_) => target.fail(Failure::TimedOut),
+                Err(error) => target.fail(failure_of(&error)),
+            }
+            if target.is_named() {
+                self.worker.settings.name_failed.notify_one();
             }
             tried.push(target);
         }

@@ -23,6 +23,11 @@ pub struct EchoOptions {
     pub tee: Option<PathBuf>,
     /// How long a connection may move nothing; `None` for ever.
     pub idle_timeout: Option<Duration>,
+    /// For how long nothing comes from a TCP peer before it is asked whether it is there; `None`
+    /// for never.
+    pub keep_alive: Option<Duration>,
+    /// How long no connection may be open until the server ends; `None` for ever.
+    pub exit_idle: Option<Duration>,
     /// How long connections may continue after SIGTERM; `None` for ever.
     pub grace: Option<Duration>,
     /// The most connections open at a time; those past it wait. `None`: what descriptors allow.

@@ -3,6 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// How often idleness is looked for, within an eighth of its limit.
+const LOOK_AT_LEAST: Duration = Duration::from_millis(10);
+const LOOK_AT_MOST: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +85,28 @@ impl Ends {
 
     pub(crate) fn ended(&self, end: End) -> u64 {
         self.by_end[end as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Ends {
+    /// Connections that are open.
+    fn open(&self) -> u64 {
+        let ended = End::ALL.into_iter().map(|end| self.ended(end)).sum();
+        self.accepted().saturating_sub(ended)
+    }
+
+    /// Waits until none was open, nor came, for `limit`; for ever without one.
+    pub(crate) async fn idle_for(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else { return std::future::pending().await };
+        let pause = (limit / 8).clamp(LOOK_AT_LEAST, LOOK_AT_MOST);
+        let (mut since, mut accepted) = (Instant::now(), 0);
+        while since.elapsed() < limit {
+            sleep(pause).await;
+            if self.open() > 0 || self.accepted() != accepted {
+                (since, accepted) = (Instant::now(), self.accepted());
+            }
+        }
+        tracing::info!("no connection for {limit:?}");
     }
 }
 

@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
-use underpass_daemon::endpoint::Endpoint;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::connect::{connect, is_own_limit};
 use crate::proxy::{self, Version};
@@ -52,8 +51,8 @@ async fn check_one(target: Arc<Target>, every: Duration, limit: Duration, header
     let (mut opposed, mut is_blind) = (0, false);
     loop {
         tick.tick().await;
-        let connected = timeout(limit, look(&target.endpoint, &header)).await;
-        if let Ok(Err(error)) = &connected
+        let connected = look(&target, limit, &header).await;
+        if let Err(error) = &connected
             && is_own_limit(error)
         {
             if !is_blind {
@@ -63,7 +62,7 @@ async fn check_one(target: Arc<Target>, every: Duration, limit: Duration, header
             continue;
         }
         is_blind = false;
-        let is_up = matches!(connected, Ok(Ok(_)));
+        let is_up = connected.is_ok();
         opposed = if is_up == target.is_up() { 0 } else { opposed + 1 };
         if opposed < if is_up { RISE } else { FALL } {
             continue;
@@ -71,16 +70,15 @@ async fn check_one(target: Arc<Target>, every: Duration, limit: Duration, header
         opposed = 0;
         target.set_up(is_up);
         match connected {
-            Ok(Ok(_)) => tracing::warn!("{} is up", target.endpoint),
-            Ok(Err(error)) => tracing::warn!("{} is down: {error}", target.endpoint),
-            Err(_) => tracing::warn!("{} is down: no answer in {limit:?}", target.endpoint),
+            Ok(()) => tracing::warn!("{} is up", target.endpoint),
+            Err(error) => tracing::warn!("{} is down: {error}", target.endpoint),
         }
     }
 }
 
 /// One check.
-async fn look(endpoint: &Endpoint, header: &[u8]) -> io::Result<()> {
-    let socket = connect(endpoint).await?;
+async fn look(target: &Target, limit: Duration, header: &[u8]) -> io::Result<()> {
+    let socket = connect(target, limit).await?;
     // A new socket has room for all of it.
     if header.is_empty() { Ok(()) } else { socket.try_send(header).map(|_| ()) }
 }

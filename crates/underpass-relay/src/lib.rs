@@ -15,6 +15,7 @@ pub mod fuzzing;
 mod health;
 mod metrics;
 mod moving;
+mod names;
 mod proxy;
 mod server;
 mod service;

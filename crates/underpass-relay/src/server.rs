@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use underpass::Pipe;
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
@@ -20,10 +20,11 @@ use crate::echo_server::EchoOptions;
 use crate::end::Ends;
 use crate::health;
 use crate::metrics::Counters;
+use crate::names;
 use crate::proxy::Version;
 use crate::settings::{Role, Settings};
 use crate::tally::Tally;
-use crate::target_list::{Targets, TargetsError, refuse_itself};
+use crate::target_list::{Targets, TargetsError};
 use crate::targets::TargetSet;
 use crate::tee::Tee;
 use crate::trust::AcceptProxy;
@@ -31,6 +32,9 @@ use crate::worker::Worker;
 
 /// Pipes that one worker's connections may hold at a time, where descriptors allow.
 const PIPES_MAX: usize = 256;
+
+/// What getaddrinfo(3) reads; files of the same directories are read with them.
+const LOOK_UP_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
 
 /// Descriptors a worker needs in addition to its connections and pipes.
 const OTHERS: usize = 64;
@@ -58,6 +62,13 @@ pub struct Options {
     pub send_proxy: Option<Version>,
     /// How often each target is checked; `None` for never.
     pub check_every: Option<Duration>,
+    /// How often names of targets are looked up again; `None` for at SIGHUP, and when one fails.
+    pub look_up_every: Option<Duration>,
+    /// For how long nothing comes from a TCP peer before it is asked whether it is there; `None`
+    /// for never.
+    pub keep_alive: Option<Duration>,
+    /// How long no connection may be open until the relay ends; `None` for ever.
+    pub exit_idle: Option<Duration>,
     /// Where to serve metrics.
     pub metrics: Option<SocketAddr>,
     /// Where a line a connection goes.
@@ -73,6 +84,8 @@ pub struct Relay {
     targets: Arc<watch::Sender<Arc<TargetSet>>>,
     settings: Arc<Settings>,
     check_every: Option<Duration>,
+    look_up_every: Option<Duration>,
+    exit_idle: Option<Duration>,
 }
 
 /// Why there is no relay.
@@ -117,17 +130,18 @@ impl Relay {
     ///
     /// [`BindError`].
     pub fn bind(options: Options) -> Result<Self, BindError> {
-        let endpoints = options.targets.read(std::slice::from_ref(&options.listen))?;
-        let relay = Self::new(options, TargetSet::new(endpoints, None), Role::Relay)?;
+        let set = TargetSet::new(options.targets.read()?, None);
+        refuse(names::look_up(&set, std::slice::from_ref(&options.listen)))?;
+        let relay = Self::new(options, set, Role::Relay)?;
         // Its port, or all of its sockets, may be known only now.
-        refuse_itself(&relay.targets(), relay.endpoints())?;
+        refuse(relay.targets.borrow().leading_to(relay.endpoints()))?;
         Ok(relay)
     }
 
     /// A relay without targets, whose clients get back what they send.
     pub(crate) fn of_echo(options: EchoOptions, tee: Option<Arc<Tee>>) -> Result<Self, BindError> {
         let EchoOptions { listen, workers, idle_timeout, grace, .. } = options;
-        let EchoOptions { connections_max, metrics, log, .. } = options;
+        let EchoOptions { connections_max, metrics, log, keep_alive, exit_idle, .. } = options;
         let options = Options {
             listen,
             targets: Targets::Fixed(Vec::new()),
@@ -139,6 +153,9 @@ impl Relay {
             accept_proxy: AcceptProxy::FromNoOne,
             send_proxy: None,
             check_every: None,
+            look_up_every: None,
+            keep_alive,
+            exit_idle,
             metrics,
             log,
         };
@@ -156,14 +173,22 @@ impl Relay {
             idle_timeout: options.idle_timeout.map(|limit| limit.min(FOREVER)),
             accept_proxy: options.accept_proxy,
             send_proxy: options.send_proxy,
+            keep_alive: options.keep_alive,
+            name_failed: Notify::new(),
         };
+        let mut daemon = Daemon::bind(daemon, connections_allowed)?;
+        if let Some(idle) = options.keep_alive {
+            daemon = daemon.keeping_alive(idle)?;
+        }
         Ok(Self {
-            daemon: Daemon::bind(daemon, connections_allowed)?,
+            daemon,
             workers: workers.get(),
             from: options.targets,
             targets: Arc::new(watch::Sender::new(Arc::new(targets))),
             settings: Arc::new(settings),
             check_every: options.check_every.map(|every| every.min(FOREVER)),
+            look_up_every: options.look_up_every.map(|every| every.min(FOREVER)),
+            exit_idle: options.exit_idle.map(|limit| limit.min(FOREVER)),
         })
     }
 
@@ -197,8 +222,10 @@ impl Relay {
     pub fn confined(self, config: Option<&Path>) -> Self {
         let mut sandbox = config.into_iter().fold(Sandbox::new(), Sandbox::read_replaced);
         if let Targets::File(path) = &self.from {
-            // Names in it are looked up again.
-            sandbox = sandbox.read_replaced(path).read_replaced(Path::new("/etc/resolv.conf"));
+            sandbox = sandbox.read_replaced(path);
+        }
+        if self.from.may_be_named() {
+            sandbox = LOOK_UP_FILES.iter().map(Path::new).fold(sandbox, Sandbox::read_replaced);
         }
         Self { daemon: self.daemon.confined(sandbox), ..self }
     }
@@ -211,7 +238,7 @@ impl Relay {
     ///
     /// [`RunError`].
     pub fn run(self) -> Result<(), RunError> {
-        let Self { daemon, workers, from, targets, settings, check_every } = self;
+        let Self { daemon, workers, from, targets, settings, .. } = self;
         let (ends, mut tallies, mut services) = (Arc::<Ends>::default(), Vec::new(), Vec::new());
         for _ in 0..workers {
             let tally = Tally::default();
@@ -225,36 +252,54 @@ impl Relay {
         }
         let mut metrics = Registry::with_prefix("underpass_relay");
         metrics.register_collector(Box::new(Counters {
-            ends,
+            ends: Arc::clone(&ends),
             tallies,
             targets: targets.subscribe(),
         }));
         let health = health::check(
             targets.subscribe(),
-            check_every,
+            self.check_every,
             settings.connect_timeout,
             settings.send_proxy,
         );
-        let endpoints = daemon.endpoints().to_vec();
+        let endpoints: Arc<[Endpoint]> = daemon.endpoints().into();
+        let (own, every) = (Arc::clone(&endpoints), self.look_up_every);
+        let names = names::keep_up(targets.subscribe(), own, settings, every);
+        let exit_idle = self.exit_idle;
         daemon.run(Program {
             services,
             metrics,
             reload: Box::new(move || reload(&from, &endpoints, &targets)),
-            background: Box::pin(health),
+            background: Box::pin(async move {
+                tokio::select! {
+                    () = health => {}
+                    () = names => {}
+                    () = ends.idle_for(exit_idle) => {}
+                }
+            }),
         })?;
         Ok(())
     }
 }
 
-/// Reads the file of targets again, if there is one. Connections that are open stay with the
-/// targets they have.
-fn reload(from: &Targets, listen: &[Endpoint], targets: &watch::Sender<Arc<TargetSet>>) {
-    if matches!(from, Targets::Fixed(_)) {
+/// A connection to a target that leads to the relay would make another, for ever.
+fn refuse(leading_back: Option<Endpoint>) -> Result<(), TargetsError> {
+    leading_back.map_or(Ok(()), |target| Err(TargetsError::Itself(target)))
+}
+
+/// Reads the targets again, which is the file of them if there is one, and looks names up.
+/// Connections that are open stay with the targets they have.
+fn reload(from: &Targets, own: &[Endpoint], targets: &watch::Sender<Arc<TargetSet>>) {
+    let before = Arc::clone(&targets.borrow());
+    if before.targets().is_empty() {
         return;
     }
-    match from.read(listen) {
-        Ok(endpoints) => {
-            let set = TargetSet::new(endpoints, Some(&targets.borrow()));
+    let read = from.read().and_then(|endpoints| {
+        let set = TargetSet::new(endpoints, Some(&before));
+        refuse(names::look_up(&set, own)).map(|()| set)
+    });
+    match read {
+        Ok(set) => {
             tracing::info!("{} targets from now on", set.targets().len());
             targets.send_replace(Arc::new(set));
         }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::proxy::Version;
 use crate::tee::Tee;
 use crate::trust::AcceptProxy;
@@ -15,6 +17,10 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) accept_proxy: AcceptProxy,
     pub(crate) send_proxy: Option<Version>,
+    /// For how long nothing comes from a peer before it is asked whether it is there.
+    pub(crate) keep_alive: Option<Duration>,
+    /// Told when no address of a name was reached.
+    pub(crate) name_failed: Notify,
 }
 
 /// What is done with a connection.

@@ -2,10 +2,12 @@
 //!
 //! Source: connect(2), `EINPROGRESS`; socket(7), `SO_LINGER`; tcp(7), `SIOCOUTQ`.
 
+use std::ffi::OsString;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +17,8 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 use underpass::{Readiness, Side, unacknowledged};
-use underpass_daemon::Accepted;
+use underpass_daemon::bound_path::abstract_name;
+use underpass_daemon::{Accepted, listen};
 
 /// How long a full queue of a Unix listener is left alone: connect(2) does not tell when it has
 /// room again.
@@ -73,12 +76,23 @@ impl Socket {
     }
 
     pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {
+        // tokio takes the name of an abstract socket as unix(7) lays it out: after a NUL.
+        let name = abstract_name(path).map(|name| OsString::from_vec([b"\0", name].concat()));
+        let path = name.as_ref().map_or(path, Path::new);
         loop {
             match UnixStream::connect(path).await {
                 // connect(2): EAGAIN, for nonblocking UNIX domain sockets.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_FULL).await,
                 connected => return Ok(Self::Unix(connected?)),
             }
+        }
+    }
+
+    /// Has the kernel find out that a TCP peer is gone, after so long a silence.
+    pub(crate) fn keep_alive(&self, idle: Option<Duration>) {
+        if let (Self::Tcp(stream), Some(idle)) = (self, idle) {
+            // Fails only for a peer that is gone already.
+            listen::keep_alive(stream, idle).unwrap_or_default();
         }
     }
 

@@ -40,27 +40,35 @@ pub enum TargetsError {
     /// There is not one.
     #[error("no target to relay to")]
     None,
+    /// It is all addresses, to which there is no connection.
+    #[error("the target {0} is every address of this machine: give the one to connect to")]
+    Every(Endpoint),
     /// It is the relay itself, and each connection would make another.
     #[error("the target {0} is where the relay listens itself")]
     Itself(Endpoint),
 }
 
 impl Targets {
-    /// The endpoints of a relay that listens at `listen`, read again if they are in a file.
-    pub(crate) fn read(&self, listen: &[Endpoint]) -> Result<Vec<Endpoint>, TargetsError> {
+    /// The endpoints, read again if they are in a file.
+    pub(crate) fn read(&self) -> Result<Vec<Endpoint>, TargetsError> {
         let endpoints = match self {
             Self::Fixed(endpoints) => endpoints.clone(),
             Self::File(path) => read_targets(path)?,
         };
-        refuse_itself(&endpoints, listen)?;
+        let is_every = |target: &&Endpoint| matches!(target, Endpoint::Name(h) if h.is_every());
+        if let Some(every) = endpoints.iter().find(is_every) {
+            return Err(TargetsError::Every(every.clone()));
+        }
         if endpoints.is_empty() { Err(TargetsError::None) } else { Ok(endpoints) }
     }
-}
 
-/// A connection to a target that is the relay itself would make another, for ever.
-pub(crate) fn refuse_itself(targets: &[Endpoint], listen: &[Endpoint]) -> Result<(), TargetsError> {
-    let is_itself = |target: &&Endpoint| listen.iter().any(|own| target.leads_to(own));
-    targets.iter().find(is_itself).map_or(Ok(()), |it| Err(TargetsError::Itself(it.clone())))
+    /// Whether there may be names to look up, now or after a reload.
+    pub(crate) fn may_be_named(&self) -> bool {
+        match self {
+            Self::Fixed(endpoints) => endpoints.iter().any(|it| matches!(it, Endpoint::Name(_))),
+            Self::File(_) => true,
+        }
+    }
 }
 
 /// One target a line; empty lines and what follows a `#` are not read.

@@ -3,8 +3,9 @@
 //! Workers count connections together but choose by themselves, so two that choose at the same
 //! moment may choose the same target; the next ones make up for it.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use underpass_daemon::endpoint::Endpoint;
 
@@ -45,6 +46,10 @@ impl Failure {
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
+    /// A name's addresses as they were looked up last; the one that answered last is the first.
+    addresses: RwLock<Arc<[SocketAddr]>>,
+    /// Whether the name was not found when it was looked up last.
+    is_lost: AtomicBool,
     is_up: AtomicBool,
     open: AtomicUsize,
     connections: AtomicU64,
@@ -53,8 +58,38 @@ pub(crate) struct Target {
 
 impl Target {
     fn new(endpoint: Endpoint) -> Self {
-        let (open, connections, failures) = Default::default();
-        Self { endpoint, is_up: AtomicBool::new(true), open, connections, failures }
+        let (addresses, is_lost, open, connections, failures) = Default::default();
+        let is_up = AtomicBool::new(true);
+        Self { endpoint, addresses, is_lost, is_up, open, connections, failures }
+    }
+
+    /// Whether its addresses have to be looked up.
+    pub(crate) const fn is_named(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Name(_))
+    }
+
+    pub(crate) fn addresses(&self) -> Arc<[SocketAddr]> {
+        Arc::clone(&self.addresses.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_addresses(&self, addresses: Vec<SocketAddr>) {
+        let mut known = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
+        // Name servers give them in any order; the one that answered stays the first.
+        let preferred = known.first().copied();
+        *known = with_first(&addresses, preferred).into();
+    }
+
+    /// From now on this address is tried first.
+    pub(crate) fn prefer(&self, address: SocketAddr) {
+        if self.addresses().first() != Some(&address) {
+            let mut known = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
+            *known = with_first(&known, Some(address)).into();
+        }
+    }
+
+    /// Notes whether the name was found, and gives what was so before.
+    pub(crate) fn set_lost(&self, is_lost: bool) -> bool {
+        self.is_lost.swap(is_lost, Ordering::Relaxed)
     }
 
     /// Whether it passed its last checks, or was never checked.
@@ -89,6 +124,13 @@ impl Target {
     }
 }
 
+/// The addresses, beginning with one of them.
+fn with_first(addresses: &[SocketAddr], first: Option<SocketAddr>) -> Vec<SocketAddr> {
+    let is_first = |address: &&SocketAddr| Some(**address) == first;
+    let rest = addresses.iter().filter(|address| !is_first(address));
+    addresses.iter().filter(is_first).chain(rest).copied().collect()
+}
+
 /// All targets at one time; a reload makes a new set.
 #[derive(Debug)]
 pub(crate) struct TargetSet {
@@ -116,6 +158,17 @@ impl TargetSet {
 
     pub(crate) fn targets(&self) -> &[Arc<Target>] {
         &self.targets
+    }
+
+    /// A target that leads to one of these endpoints, if there is one.
+    pub(crate) fn leading_to(&self, own: &[Endpoint]) -> Option<Endpoint> {
+        let leads = |target: &&Arc<Target>| {
+            let mut named =
+                target.addresses().iter().map(|it| Endpoint::Tcp(*it)).collect::<Vec<_>>();
+            named.push(target.endpoint.clone());
+            named.iter().any(|it| it.leads_to_one_of(own))
+        };
+        self.targets.iter().find(leads).map(|target| target.endpoint.clone())
     }
 
     /// The target that is up and has the fewest connections, apart from those tried already.

@@ -18,8 +18,8 @@ fn text(bytes: &[u8]) -> &str {
 #[test]
 fn wrong_usage_ends_with_2_and_says_what_is_meant() {
     for (arguments, part) in [
-        (&["serve", "--listen", "nonsense"][..], "give ADDRESS:PORT"),
-        (&["serve", "--listen", "127.0.0.1"], "give ADDRESS:PORT"),
+        (&["serve", "--listen", "nonsense"][..], "give HOST:PORT"),
+        (&["serve", "--listen", "127.0.0.1"], "give HOST:PORT"),
         (&["serve", "--workers", "0"], "give a number from 1 to 1024"),
         (&["serve", "--stability", "maybe"], "[possible values: none, guard, lease, copy]"),
         (&["serve", "a", "b"], "unexpected argument 'b'"),

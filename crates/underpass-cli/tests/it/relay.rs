@@ -15,6 +15,7 @@ use crate::command::underpass;
 use crate::running::{Running, program};
 
 mod limits;
+mod names;
 mod unprivileged;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -128,7 +129,7 @@ fn a_reload_reads_the_targets_again_and_a_wrong_file_changes_nothing() {
     relay.signal(Signal::HUP);
     let warning = relay.next_line();
     assert!(warning.contains("the targets stay what they were: "), "{warning}");
-    assert!(warning.contains("targets, line 1: give ADDRESS:PORT"), "{warning}");
+    assert!(warning.contains("targets, line 1: give HOST:PORT"), "{warning}");
     drop((connect(&relay), accept(&first)));
     fs::write(&file, &two).unwrap();
     relay.signal(Signal::HUP);
@@ -252,7 +253,7 @@ fn a_start_that_fails_ends_with_1_and_one_line_with_the_remedy() {
         (
             vec!["relay", "0", "--targets-file", "/no/such"],
             "underpass relay: cannot read the targets in /no/such: No such file or directory (os \
-             error 2); give one target a line: ADDRESS:PORT or unix:PATH\n"
+             error 2); give one target a line: HOST:PORT or unix:PATH\n"
                 .into(),
         ),
         (

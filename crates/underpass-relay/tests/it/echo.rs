@@ -27,6 +27,8 @@ pub(crate) fn options(tee: Option<PathBuf>) -> EchoOptions {
         workers: NonZeroUsize::MIN,
         tee,
         idle_timeout: None,
+        keep_alive: None,
+        exit_idle: None,
         grace: None,
         connections_max: None,
         metrics: None,

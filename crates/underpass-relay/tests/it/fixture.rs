@@ -28,6 +28,9 @@ pub(crate) fn options(targets: &[Endpoint]) -> Options {
         accept_proxy: AcceptProxy::FromNoOne,
         send_proxy: None,
         check_every: None,
+        look_up_every: None,
+        keep_alive: None,
+        exit_idle: None,
         metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
         log: Sink::Off,
     }
@@ -54,10 +57,7 @@ impl Running {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        match &self.endpoint {
-            Endpoint::Tcp(address) => *address,
-            Endpoint::Unix(path) => panic!("{} has no address", path.display()),
-        }
+        self.endpoint.tcp().unwrap()
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

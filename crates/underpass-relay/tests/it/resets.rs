@@ -1,4 +1,4 @@
-//! An end stays an end and a reset a reset, whichever peer ends first, and what came before arrives.
+//! An end stays an end and a reset a reset, whichever peer ends first; what came before arrives.
 //!
 //! Source: net/ipv4/tcp_input.c, `tcp_reset`; unix(7), for a socket closed with unread bytes.
 
