@@ -1,5 +1,6 @@
 //! `underpass copy` against real peers: netcat, socat, curl, nginx, Java, and failing disks.
 
+mod answers;
 mod cut;
 mod early;
 mod faults;
@@ -10,6 +11,7 @@ mod modes;
 mod pairs;
 mod peers;
 mod resumed;
+mod scripted;
 mod streams;
 mod timeouts;
 mod transfers;
