@@ -40,25 +40,28 @@ pub enum Content {
     Empty,
     /// These bytes of a file: at least one, and within its length when it was looked at.
     File(Arc<Representation>, Range<u64>),
+    /// All of a file that is read until it ends.
+    UntilEnd(Arc<Representation>),
     /// Bytes in memory.
     Memory(Bytes),
 }
 
 impl Content {
-    /// Its length in bytes.
+    /// Its length in bytes; `None` if only reading to the end tells.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn len(&self) -> Option<u64> {
         match self {
-            Self::Empty => 0,
-            Self::File(_, range) => range.end - range.start,
-            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Empty => Some(0),
+            Self::File(_, range) => Some(range.end - range.start),
+            Self::UntilEnd(_) => None,
+            Self::Memory(bytes) => Some(bytes.len() as u64),
         }
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == Some(0)
     }
 }
 
@@ -77,20 +80,21 @@ impl Answer {
             Verdict::Proceed => {}
         }
         // RFC 9110 §14.2: Range means nothing to a HEAD. Two Range lines are not a single range.
-        let selection = match conditional::sole(headers, &RANGE) {
-            Some(field)
-                if method == Method::GET && conditional::range_applies(headers, current) =>
-            {
-                range::select(field.as_bytes(), representation.len())
-            }
-            _ => Selection::Whole,
+        let is_asked = method == Method::GET && conditional::range_applies(headers, current);
+        let (Some(field), Some(len)) = (conditional::sole(headers, &RANGE), representation.len())
+        else {
+            return Self::whole(representation);
         };
-        match selection {
+        // Parts of what has no validators could be put together with those of another state.
+        if !is_asked || current.etag.is_none() {
+            return Self::whole(representation);
+        }
+        match range::select(field.as_bytes(), len) {
             Selection::Whole => Self::whole(representation),
-            Selection::Part(part) => Self::part(representation, part),
+            Selection::Part(part) => Self::part(representation, part, len),
             Selection::Unsatisfiable => {
                 let mut answer = Self::error(StatusCode::RANGE_NOT_SATISFIABLE);
-                let none_of = range::unsatisfied_range(representation.len());
+                let none_of = range::unsatisfied_range(len);
                 answer.headers.insert(CONTENT_RANGE, none_of);
                 answer.headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
                 answer
@@ -143,18 +147,19 @@ impl Answer {
 
     fn whole(representation: &Arc<Representation>) -> Self {
         let content = match representation.len() {
-            0 => Content::Empty,
-            len => Content::File(Arc::clone(representation), 0..len),
+            Some(0) => Content::Empty,
+            Some(len) => Content::File(Arc::clone(representation), 0..len),
+            None => Content::UntilEnd(Arc::clone(representation)),
         };
         Self { status: StatusCode::OK, headers: representation.headers().clone(), content }
     }
 
-    fn part(representation: &Arc<Representation>, part: Range<u64>) -> Self {
+    fn part(representation: &Arc<Representation>, part: Range<u64>, len: u64) -> Self {
         // RFC 9110 §15.3.7 asks for all fields of the 200; after If-Range they may go, but
         // players read the media type of each part.
         let mut headers = representation.headers().clone();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
-        headers.insert(CONTENT_RANGE, range::content_range(&part, representation.len()));
+        headers.insert(CONTENT_RANGE, range::content_range(&part, len));
         let content = Content::File(Arc::clone(representation), part);
         Self { status: StatusCode::PARTIAL_CONTENT, headers, content }
     }
@@ -162,7 +167,7 @@ impl Answer {
     /// RFC 9110 §15.4.5: no fields but those a cache updates by, and no content.
     fn not_modified(representation: &Representation) -> Self {
         let mut headers = HeaderMap::with_capacity(1);
-        headers.insert(ETAG, representation.validators().etag.clone());
+        headers.extend(representation.validators().etag.clone().map(|etag| (ETAG, etag)));
         Self { status: StatusCode::NOT_MODIFIED, headers, content: Content::Empty }
     }
 }
@@ -213,7 +218,7 @@ mod tests {
         let field = |name| answer.headers.get(name).map_or("", |value| value.to_str().unwrap());
         let part = match &answer.content {
             Content::File(_, range) => Some(range.clone()),
-            Content::Empty | Content::Memory(_) => None,
+            Content::Empty | Content::UntilEnd(_) | Content::Memory(_) => None,
         };
         (answer.status.as_u16(), field(CONTENT_LENGTH), field(CONTENT_RANGE), part)
     }
@@ -248,7 +253,7 @@ mod tests {
     #[test]
     fn ranges_that_are_not_honoured_give_the_whole() {
         let file = digits();
-        let etag = file.validators().etag.to_str().unwrap();
+        let etag = file.headers()[ETAG].to_str().unwrap();
         for (method, fields) in [
             (Method::HEAD, vec![(RANGE, "bytes=2-4")]),
             (Method::HEAD, vec![(RANGE, "bytes=10-")]),
@@ -277,13 +282,34 @@ mod tests {
     #[test]
     fn a_304_comes_before_the_range_and_carries_the_tag_alone() {
         let file = digits();
-        let etag = file.validators().etag.clone();
+        let etag = file.headers()[ETAG].clone();
         let fields = [(http::header::IF_NONE_MATCH, etag.to_str().unwrap()), (RANGE, "bytes=99-")];
         for method in [Method::GET, Method::HEAD] {
             let answer = ask(&method, &fields, &file);
             assert_eq!(gist(&answer), (304, "", "", None));
             assert_eq!((answer.headers.len(), &answer.headers[ETAG]), (1, &etag));
         }
+    }
+
+    #[test]
+    fn what_has_no_validators_is_sent_whole_or_not_at_all() {
+        let name = Path::new("/proc/sys/fs/pipe-max-size");
+        let file = std::fs::File::open(name).unwrap();
+        let file = Arc::new(Representation::read(file, name, Stability::Guard).unwrap());
+        let len = std::fs::read(name).unwrap().len();
+        for fields in [
+            &[(RANGE, "bytes=0-1")][..],
+            &[(RANGE, "bytes=99-")],
+            &[(RANGE, "bytes=0-1"), (http::header::IF_RANGE, "\"\"")],
+            &[(http::header::IF_NONE_MATCH, "\"\", W/\"\"")],
+        ] {
+            let answer = ask(&Method::GET, fields, &file);
+            assert_eq!((answer.status.as_u16(), answer.content.len()), (200, Some(len as u64)));
+        }
+        let answer = ask(&Method::GET, &[(http::header::IF_NONE_MATCH, "*")], &file);
+        assert_eq!((answer.status.as_u16(), answer.headers.len()), (304, 0));
+        let answer = ask(&Method::GET, &[(http::header::IF_MATCH, "\"\"")], &file);
+        assert_eq!(answer.status, 412);
     }
 
     #[test]

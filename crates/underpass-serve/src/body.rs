@@ -1,10 +1,10 @@
-//! Response bodies: nothing, bytes in memory, or a range of a file.
+//! Response bodies: nothing, bytes in memory, or a range of a file, mapped or read.
 //!
-//! A range of a file is a slice of its mapping, and this server never reads it: over HTTP/1.1
-//! hyper queues body slices as they are, and the stream below only looks at their addresses.
-//! The one unsafe line of this crate promises that.
+//! A range of a mapped file is a slice of its mapping, and this server never reads it: over
+//! HTTP/1.1 hyper queues body slices as they are, and the stream below only looks at their
+//! addresses. The one unsafe line of this crate promises that.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,19 +12,27 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use underpass::FileBytes;
 
+use crate::reading::Reading;
 use crate::wire::Open;
 
-/// A body of at most one slice.
-#[derive(Debug)]
+/// What a body is made of.
+pub(crate) enum Payload {
+    /// One slice.
+    Bytes(Bytes),
+    /// Pieces that are still to be read.
+    Reading(Reading),
+}
+
+/// The content of a response.
 pub(crate) struct Body {
-    bytes: Option<Bytes>,
+    payload: Payload,
     _open: Open,
 }
 
 impl Body {
     /// A body of exactly these bytes; the response counts as open until hyper has taken them.
-    pub(crate) fn new(bytes: Bytes, open: Open) -> Self {
-        Self { bytes: (!bytes.is_empty()).then_some(bytes), _open: open }
+    pub(crate) const fn new(payload: Payload, open: Open) -> Self {
+        Self { payload, _open: open }
     }
 }
 
@@ -39,20 +47,29 @@ pub(crate) fn to_be_sent(file: FileBytes) -> Bytes {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.payload {
+            Payload::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Payload::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Payload::Reading(reading) => reading.poll_next(cx).map_ok(Frame::data),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
+        self.size_hint().exact() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+        match &self.payload {
+            Payload::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Payload::Reading(reading) => {
+                reading.left().map_or_else(SizeHint::new, SizeHint::with_exact)
+            }
+        }
     }
 }

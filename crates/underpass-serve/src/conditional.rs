@@ -17,8 +17,9 @@ use http::header::{
 /// What identifies the state of a representation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validators {
-    /// The entity-tag, quotes included, with `W/` in front if it is weak.
-    pub etag: HeaderValue,
+    /// The entity-tag, quotes included, with `W/` in front if it is weak. Content that changes
+    /// without leaving a trace, such as that of procfs, has none.
+    pub etag: Option<HeaderValue>,
     /// The modification date in whole seconds, if one may be sent: one that could still cover
     /// a second state of the file is not.
     pub last_modified: Option<SystemTime>,
@@ -39,7 +40,7 @@ pub(crate) enum Verdict {
 #[must_use]
 pub(crate) fn evaluate(headers: &HeaderMap, current: &Validators) -> Verdict {
     if headers.contains_key(IF_MATCH) {
-        if !lists(headers, IF_MATCH, |tag| is_strongly_equal(tag, &current.etag)) {
+        if !lists(headers, IF_MATCH, |tag| is_strongly_equal(tag, current)) {
             return Verdict::PreconditionFailed;
         }
     } else if let Some((since, modified)) = dates(headers, IF_UNMODIFIED_SINCE, current)
@@ -48,7 +49,8 @@ pub(crate) fn evaluate(headers: &HeaderMap, current: &Validators) -> Verdict {
         return Verdict::PreconditionFailed;
     }
     if headers.contains_key(IF_NONE_MATCH) {
-        if lists(headers, IF_NONE_MATCH, |tag| opaque(tag) == opaque(current.etag.as_bytes())) {
+        let current = current.etag.as_ref().map(|etag| opaque(etag.as_bytes()));
+        if lists(headers, IF_NONE_MATCH, |tag| Some(opaque(tag)) == current) {
             return Verdict::NotModified;
         }
     } else if let Some((since, modified)) = dates(headers, IF_MODIFIED_SINCE, current)
@@ -69,7 +71,7 @@ pub(crate) fn range_applies(headers: &HeaderMap, current: &Validators) -> bool {
     let Some(field) = sole(headers, &IF_RANGE) else { return false };
     // RFC 9110 §13.1.5: a quote among the first three characters means a tag and not a date.
     if field.as_bytes().iter().take(3).any(|&byte| byte == b'"') {
-        return is_strongly_equal(field.as_bytes(), &current.etag);
+        return is_strongly_equal(field.as_bytes(), current);
     }
     current.last_modified.is_some_and(|modified| date(field) == Some(modified))
 }
@@ -106,8 +108,8 @@ fn lists(headers: &HeaderMap, name: HeaderName, is_wanted: impl Fn(&[u8]) -> boo
 }
 
 /// RFC 9110 §8.8.3.2: equal and neither of them weak.
-fn is_strongly_equal(tag: &[u8], current: &HeaderValue) -> bool {
-    tag == current.as_bytes() && !tag.starts_with(b"W/")
+fn is_strongly_equal(tag: &[u8], current: &Validators) -> bool {
+    current.etag.as_ref().is_some_and(|etag| tag == etag.as_bytes()) && !tag.starts_with(b"W/")
 }
 
 /// The part of an entity-tag that the weak comparison looks at.
@@ -151,13 +153,13 @@ mod tests {
 
     fn strong() -> Validators {
         Validators {
-            etag: HeaderValue::from_static("\"now\""),
+            etag: Some(HeaderValue::from_static("\"now\"")),
             last_modified: Some(UNIX_EPOCH + Duration::from_secs(784_111_777)),
         }
     }
 
     fn weak() -> Validators {
-        Validators { etag: HeaderValue::from_static("W/\"now\""), last_modified: None }
+        Validators { etag: Some(HeaderValue::from_static("W/\"now\"")), last_modified: None }
     }
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -25,7 +25,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep};
 use underpass_daemon::{Accepted, Admitted, Service};
 
-use crate::body::Body;
+use crate::body::{Body, Payload};
 use crate::parking::Parking;
 use crate::site::Site;
 use crate::wire::{Open, Progress, Wire};
@@ -317,8 +317,8 @@ impl Future for Responding {
     }
 }
 
-fn finish(response: Response<Bytes>, open: Open, is_last: bool) -> Response<Body> {
-    let mut response = response.map(|bytes| Body::new(bytes, open));
+fn finish(response: Response<Payload>, open: Open, is_last: bool) -> Response<Body> {
+    let mut response = response.map(|payload| Body::new(payload, open));
     if is_last {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

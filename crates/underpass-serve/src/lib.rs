@@ -16,14 +16,17 @@ pub mod media_type;
 mod metrics;
 mod parking;
 pub mod range;
+mod reading;
 mod refusal;
 pub mod representation;
 pub mod root;
 mod server;
 pub mod service;
 mod site;
+mod state;
 pub mod target;
 mod tree;
+mod until_end;
 mod wire;
 
 pub use server::{BindError, Options, Server};

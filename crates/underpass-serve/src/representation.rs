@@ -5,53 +5,54 @@
 //! clones them; the file is mapped once, so that its bytes can be queued by address and
 //! never read.
 //!
-//! A file that was changed within the current second may change again without its timestamps
-//! showing it. Until that second is over its entity-tag is weak and no `Last-Modified` is sent,
-//! so that no client combines parts of two states.
+//! What cannot be mapped is read: the file systems that refuse it are slow anyway. Where the size
+//! is not that of the content, as in procfs, neither length nor validators are given.
 //!
-//! Source: RFC 9110 §8.6, §8.8.1 (strong and weak), §8.8.2.1, §8.8.2.2 (dates as strong
-//! validators), §8.8.3; inode(7) (timestamps).
+//! Source: RFC 9110 §8.6, §14.3; readv(2), `RWF_NOWAIT`.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED,
     X_CONTENT_TYPE_OPTIONS,
 };
-use rustix::fs::Stat;
-use rustix::io::Errno;
-use underpass::{FileBytes, MapError, Stability};
+use rustix::fs::{FsWord, Stat};
+use rustix::io::{Errno, ReadWriteFlags};
+use underpass::{FileBytes, MapError, Stability, UnmappedFile};
 
-use crate::body::to_be_sent;
+use crate::body::{Payload, to_be_sent};
 use crate::conditional::Validators;
+use crate::reading::Reading;
+use crate::state::State;
+use crate::until_end::{Front, UntilEnd};
 use crate::{date, media_type};
 
-/// inode(7) timestamps come from the kernel's coarse clock, which lags behind the precise one
-/// by up to a tick: 10 ms where `CONFIG_HZ` is 100.
-const CLOCK_LAG: Duration = Duration::from_millis(10);
-
-/// A file's state as fstat(2) tells it. Two equal ones are the same content, unless it was
-/// written twice within one tick of the file system's clock or through a writable mapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct State {
-    device: u64,
-    inode: u64,
-    size: i64,
-    mtime: (i64, u64),
-    ctime: (i64, u64),
-}
+/// statfs(2): a file system that knows no `RWF_NOWAIT` and never waits.
+const TMPFS_MAGIC: FsWord = 0x0102_1994;
 
 /// An open regular file with the fields that describe it.
 #[derive(Debug)]
 pub struct Representation {
     description: Description,
-    /// The whole file; none if it has no bytes, because nothing cannot be mapped.
-    mapped: Option<Mapped>,
+    source: Source,
+}
+
+/// Where the bytes of a whole file are taken from.
+#[derive(Debug)]
+enum Source {
+    /// There are none, and nothing cannot be mapped.
+    Nowhere,
+    Mapped(Mapped),
+    Unmapped(UnmappedFile),
+    /// They were read.
+    Memory(Bytes),
+    /// There is no telling how many there are.
+    UntilEnd(UntilEnd),
 }
 
 /// A mapped file, and the same as slices that only leave by address.
@@ -64,7 +65,7 @@ struct Mapped {
 /// What a file is apart from its bytes.
 #[derive(Debug)]
 struct Description {
-    len: u64,
+    len: Option<u64>,
     validators: Validators,
     headers: HeaderMap,
 }
@@ -76,9 +77,15 @@ pub enum RepresentationError {
     /// What fstat(2) answered, such as `EIO`, or `ESTALE` on a network file system.
     #[error("cannot look at the file")]
     Look(#[from] Errno),
+    /// What pread(2) answered, such as `EIO` of what has nothing to be read.
+    #[error("cannot read the file")]
+    Read(#[source] Errno),
     /// The file cannot be mapped, or the policy about changes not be kept.
     #[error("cannot map the file")]
     Map(#[from] MapError),
+    /// It says that it is empty, which is to be tried: see [`Representation::read`].
+    #[error("the file may have content although its size is 0")]
+    Sizeless,
 }
 
 impl Representation {
@@ -103,36 +110,92 @@ impl Representation {
         stability: Stability,
     ) -> Result<Self, RepresentationError> {
         let stat = rustix::fs::fstat(&file)?;
-        let description = Description::new(&stat, name, now);
-        let mapped = match description.len {
-            0 => None,
-            len => {
-                let file = FileBytes::map(file, ..len, stability)?;
-                Some(Mapped { to_be_sent: to_be_sent(file.clone()), file })
-            }
+        let (len, description) = (size(&stat), Description::new(&stat, name, now));
+        let source = if len > 0 {
+            let file = FileBytes::map(file, ..len, stability)?;
+            Source::Mapped(Mapped { to_be_sent: to_be_sent(file.clone()), file })
+        } else if is_empty(&file) {
+            Source::Nowhere
+        } else {
+            return Err(RepresentationError::Sizeless);
         };
-        Ok(Self { description, mapped })
+        Ok(Self { description, source })
     }
 
-    /// The complete length in bytes.
+    /// Describes an open regular file that cannot be mapped, or whose size may not be that of its
+    /// content. May wait.
+    ///
+    /// # Errors
+    ///
+    /// [`RepresentationError`], as for [`Representation::of`].
+    pub fn read(
+        file: impl Into<OwnedFd>,
+        name: &Path,
+        stability: Stability,
+    ) -> Result<Self, RepresentationError> {
+        let file = file.into();
+        let stat = rustix::fs::fstat(&file)?;
+        let len = size(&stat);
+        if len > 0 && ends_at(&file, len).map_err(RepresentationError::Read)? {
+            let source = Source::Unmapped(UnmappedFile::new(file, ..len, stability)?);
+            let description = Description::new(&stat, name, SystemTime::now());
+            return Ok(Self { description, source });
+        }
+        let (len, source) = match Front::read(file).map_err(RepresentationError::Read)? {
+            Front::Whole(bytes) if bytes.is_empty() && len == 0 => {
+                let description = Description::new(&stat, name, SystemTime::now());
+                return Ok(Self { description, source: Source::Nowhere });
+            }
+            Front::Whole(bytes) => (Some(bytes.len() as u64), Source::Memory(bytes)),
+            Front::Part(pieces) => (None, Source::UntilEnd(pieces)),
+        };
+        Ok(Self { description: Description::without_validators(len, name), source })
+    }
+
+    /// The complete length in bytes; `None` if only reading to the end tells.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a length of content, not of a collection")]
-    pub fn len(&self) -> u64 {
+    pub fn len(&self) -> Option<u64> {
         self.description.len
     }
 
-    /// The bytes of the file; `None` if it has none.
+    /// The mapped bytes of the file; `None` if it has none, or is not mapped.
     #[must_use]
     pub fn file(&self) -> Option<&FileBytes> {
-        self.mapped.as_ref().map(|mapped| &mapped.file)
+        let Source::Mapped(mapped) = &self.source else { return None };
+        Some(&mapped.file)
     }
 
-    /// Bytes `range` of the file, by reference and for sending only; what is past its end is
-    /// left out.
-    pub(crate) fn to_be_sent(&self, range: Range<u64>) -> Bytes {
-        let Some(Mapped { to_be_sent, .. }) = &self.mapped else { return Bytes::new() };
-        let index = |at| usize::try_from(at).unwrap_or(usize::MAX).min(to_be_sent.len());
-        to_be_sent.slice(index(range.start)..index(range.end))
+    /// Whether sending it has found that the file is not as it was described.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        match &self.source {
+            Source::Mapped(mapped) => mapped.file.has_changed(),
+            Source::Unmapped(file) => file.has_changed(),
+            Source::Nowhere | Source::Memory(_) | Source::UntilEnd(_) => false,
+        }
+    }
+
+    /// Bytes `range` of the file, which are within it: for sending only, those of a mapping by
+    /// reference.
+    pub(crate) fn to_be_sent(&self, range: Range<u64>) -> Payload {
+        let index = |at| usize::try_from(at).unwrap_or(usize::MAX);
+        let slice = |bytes: &Bytes| {
+            bytes.slice(index(range.start).min(bytes.len())..index(range.end).min(bytes.len()))
+        };
+        match &self.source {
+            Source::Nowhere => Payload::Bytes(Bytes::new()),
+            Source::Mapped(mapped) => Payload::Bytes(slice(&mapped.to_be_sent)),
+            Source::Memory(bytes) => Payload::Bytes(slice(bytes)),
+            Source::Unmapped(file) => {
+                let len = range.end - range.start;
+                let pieces =
+                    file.slice(range).into_iter().flat_map(UnmappedFile::into_copied_frames);
+                let pieces = pieces.map(|piece| piece.map_err(io::Error::from));
+                Payload::Reading(Reading::new(pieces, Some(len)))
+            }
+            Source::UntilEnd(pieces) => Payload::Reading(Reading::new(pieces.clone(), None)),
+        }
     }
 
     /// Entity-tag and modification date.
@@ -151,7 +214,8 @@ impl Representation {
     /// will get. What is not settled should be described anew for the next request.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        !self.description.validators.etag.as_bytes().starts_with(b"W/")
+        let etag = self.description.validators.etag.as_ref();
+        etag.is_some_and(|etag| !etag.as_bytes().starts_with(b"W/"))
     }
 }
 
@@ -159,129 +223,72 @@ impl Description {
     /// Describes a regular file by what fstat(2) said of it at or before `now`.
     fn new(stat: &Stat, name: &Path, now: SystemTime) -> Self {
         let state = State::of(stat);
-        // fstat(2) of a regular file: st_size is never negative.
-        let len = u64::try_from(state.size).unwrap_or(0);
         let validators = state.validators(now);
+        let is_dated = validators.last_modified.is_some();
+        let modified = is_dated.then(|| date::imf_fixdate(state.mtime.0)).flatten();
+        Self::with(validators, modified, Some(size(stat)), name)
+    }
+
+    /// Describes content of which two answers may differ without a sign: no parts of it are sent.
+    fn without_validators(len: Option<u64>, name: &Path) -> Self {
+        Self::with(Validators { etag: None, last_modified: None }, None, len, name)
+    }
+
+    fn with(
+        validators: Validators,
+        modified: Option<String>,
+        len: Option<u64>,
+        name: &Path,
+    ) -> Self {
+        let parts = if validators.etag.is_some() { "bytes" } else { "none" };
         let mut headers = HeaderMap::with_capacity(6);
         headers.insert(CONTENT_TYPE, media_type::of(name));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
-        headers.insert(ETAG, validators.etag.clone());
-        if validators.last_modified.is_some()
-            && let Some(date) = date::imf_fixdate(state.mtime.0)
-        {
+        headers.extend(len.map(|len| (CONTENT_LENGTH, HeaderValue::from(len))));
+        headers.extend(validators.etag.clone().map(|etag| (ETAG, etag)));
+        if let Some(date) = modified {
             let date = HeaderValue::try_from(date).expect("a date is visible ASCII and spaces");
             headers.insert(LAST_MODIFIED, date);
         }
-        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static(parts));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Self { len, validators, headers }
     }
 }
 
-impl State {
-    fn of(stat: &Stat) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: stat.st_size,
-            mtime: (stat.st_mtime, stat.st_mtime_nsec),
-            ctime: (stat.st_ctime, stat.st_ctime_nsec),
+/// fstat(2) of a regular file: `st_size` is never negative.
+fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+/// Whether a file of size 0 has no content for certain, as far as can be told without waiting.
+fn is_empty(file: &OwnedFd) -> bool {
+    let mut byte = [0];
+    let mut into = [IoSliceMut::new(&mut byte)];
+    match rustix::io::preadv2(file, &mut into, 0, ReadWriteFlags::NOWAIT) {
+        Err(Errno::OPNOTSUPP) => {
+            rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type == TMPFS_MAGIC)
         }
+        read => read == Ok(0),
     }
+}
 
-    fn validators(&self, now: SystemTime) -> Validators {
-        // A clock before 1970 settles nothing.
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(CLOCK_LAG);
-        let now_secs = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        // utimensat(2) sets mtime to anything but ctime only to now, hence ctime for the tag.
-        let (mtime_secs, ctime_secs) = (self.mtime.0, self.ctime.0);
-        let is_dated = mtime_secs < now_secs && ctime_secs < now_secs;
-        let last_modified = u64::try_from(mtime_secs)
-            .ok()
-            .filter(|_| is_dated)
-            .map(|secs| UNIX_EPOCH + Duration::from_secs(secs));
-        Validators { etag: self.etag(ctime_secs >= now_secs), last_modified }
-    }
-
-    /// Hashed, because device and inode numbers should not be public and the five numbers
-    /// would take three times the space.
-    fn etag(&self, is_weak: bool) -> HeaderValue {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        let weak = if is_weak { "W/" } else { "" };
-        HeaderValue::try_from(format!("{weak}\"{:016x}\"", hasher.finish()))
-            .expect("hexadecimal digits and quotes are visible ASCII")
-    }
+/// Whether a file can be read up to byte `len`, its size a moment ago, and no further, unless it
+/// has grown.
+fn ends_at(file: &OwnedFd, len: u64) -> Result<bool, Errno> {
+    let reads = |at| {
+        let mut byte = [0];
+        rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut byte, at)).map(|n| n > 0)
+    };
+    Ok(reads(len - 1)? && (!reads(len)? || size(&rustix::fs::fstat(file)?) > len))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs::File;
     use std::os::unix::fs::FileExt;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-
-    /// 1994-11-06T08:49:37Z.
-    const WRITTEN: i64 = 784_111_777;
-
-    fn state(mtime: i64, ctime: i64) -> State {
-        State { device: 1, inode: 2, size: 3, mtime: (mtime, 4), ctime: (ctime, 5) }
-    }
-
-    fn at(secs: i64, millis: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(secs.unsigned_abs()) + Duration::from_millis(millis)
-    }
-
-    fn is_weak(validators: &Validators) -> bool {
-        validators.etag.as_bytes().starts_with(b"W/\"")
-    }
-
-    #[test]
-    fn validators_are_strong_once_the_second_of_the_change_is_over() {
-        let written = state(WRITTEN, WRITTEN);
-        for (now, settled) in [
-            (at(WRITTEN, 0), false),
-            (at(WRITTEN, 999), false),
-            (at(WRITTEN + 1, 9), false),
-            (at(WRITTEN + 1, 10), true),
-            (at(WRITTEN + 60, 0), true),
-            (at(WRITTEN - 60, 0), false),
-        ] {
-            let validators = written.validators(now);
-            assert_eq!(is_weak(&validators), !settled, "{now:?}");
-            assert_eq!(validators.last_modified, settled.then(|| at(WRITTEN, 0)), "{now:?}");
-        }
-    }
-
-    #[test]
-    fn a_modification_date_set_by_hand_does_not_weaken_the_tag() {
-        let now = at(WRITTEN + 60, 0);
-        for mtime in [WRITTEN + 3600, -1, i64::MIN, i64::MAX] {
-            let validators = state(mtime, WRITTEN).validators(now);
-            assert!(!is_weak(&validators), "{mtime}");
-            assert_eq!(validators.last_modified, None, "{mtime}");
-        }
-        assert_eq!(state(0, WRITTEN).validators(now).last_modified, Some(UNIX_EPOCH));
-        // Content may have been written in this second and its date set back.
-        let just_now = state(0, WRITTEN + 60).validators(now);
-        assert!(is_weak(&just_now) && just_now.last_modified.is_none());
-    }
-
-    #[test]
-    fn any_difference_of_state_is_a_different_tag() {
-        let base = state(WRITTEN, WRITTEN);
-        let others = [
-            State { device: 9, ..base },
-            State { inode: 9, ..base },
-            State { size: 9, ..base },
-            State { mtime: (WRITTEN, 9), ..base },
-            State { ctime: (WRITTEN, 9), ..base },
-        ];
-        for other in others {
-            assert_ne!(other.etag(false), base.etag(false), "{other:?}");
-        }
-        assert_eq!(base.etag(false).len(), 18);
-    }
 
     #[test]
     fn the_fields_of_a_200_are_complete() {
@@ -299,7 +306,7 @@ mod tests {
         ] {
             assert_eq!(headers[name], value);
         }
-        assert_eq!((len, &headers["etag"]), (12, &validators.etag));
+        assert_eq!((len, headers.get("etag")), (Some(12), validators.etag.as_ref()));
         let date = headers["last-modified"].to_str().unwrap();
         assert_eq!(httpdate::parse_http_date(date).ok(), validators.last_modified);
         assert_eq!(headers.len(), 6);
@@ -321,11 +328,57 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(b"0123456789", 0).unwrap();
         let digits = represented(file);
-        assert_eq!(digits.to_be_sent(2..5).as_ref(), b"234");
-        assert_eq!(digits.to_be_sent(8..u64::MAX).as_ref(), b"89");
-        assert!(digits.to_be_sent(10..11).is_empty());
+        assert_eq!(in_memory(&digits, 2..5), "234");
+        assert_eq!(in_memory(&digits, 8..u64::MAX), "89");
+        assert_eq!(in_memory(&digits, 10..11), "");
         let empty = represented(tempfile::tempfile().unwrap());
-        assert!(empty.to_be_sent(0..1).is_empty() && empty.file().is_none());
+        assert_eq!((in_memory(&empty, 0..1).as_str(), empty.len()), ("", Some(0)));
+        assert!(empty.file().is_none());
+    }
+
+    fn in_memory(file: &Representation, range: Range<u64>) -> String {
+        let Payload::Bytes(bytes) = file.to_be_sent(range) else { panic!("it is at hand") };
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    /// What opening `path` once more gives, and what describing it without waiting says.
+    fn read(path: &str) -> (RepresentationError, Representation) {
+        let file = || File::open(path).unwrap();
+        let refused = Representation::of(file(), Path::new(path), Stability::Guard).unwrap_err();
+        (refused, Representation::read(file(), Path::new(path), Stability::Guard).unwrap())
+    }
+
+    #[test]
+    fn a_size_that_is_not_that_of_the_content_is_not_believed() {
+        let (refused, limit) = read("/proc/sys/fs/pipe-max-size");
+        assert!(matches!(refused, RepresentationError::Sizeless), "{refused}");
+        let content = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap();
+        assert_eq!(in_memory(&limit, 0..99), content);
+        assert_eq!(limit.len(), Some(content.len() as u64));
+        assert_eq!(limit.validators(), &Validators { etag: None, last_modified: None });
+        assert_eq!(limit.headers()["accept-ranges"], "none");
+        assert!(!limit.is_settled(), "it is not kept");
+
+        let (refused, page) = read("/sys/kernel/mm/transparent_hugepage/enabled");
+        assert!(matches!(refused, RepresentationError::Map(MapError::Call { call: "mmap", .. })));
+        let content = std::fs::read("/sys/kernel/mm/transparent_hugepage/enabled").unwrap();
+        assert_eq!(page.len(), Some(content.len() as u64), "and not one page");
+
+        let (_, symbols) = read("/proc/kallsyms");
+        assert_eq!((symbols.len(), symbols.headers().get("content-length")), (None, None));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_mapped_has_all_that_describes_it() {
+        let (refused, notes) = read("/sys/kernel/notes");
+        assert!(matches!(refused, RepresentationError::Map(_)), "{refused}");
+        let content = std::fs::read("/sys/kernel/notes").unwrap();
+        assert_eq!(notes.len(), Some(content.len() as u64));
+        assert_eq!(notes.headers()["accept-ranges"], "bytes");
+        assert!(notes.is_settled() && notes.file().is_none());
+        assert!(
+            matches!(notes.to_be_sent(1..2), Payload::Reading(reading) if reading.left() == Some(1))
+        );
     }
 
     #[test]

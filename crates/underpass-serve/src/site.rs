@@ -11,6 +11,7 @@ use http::request::Parts;
 
 use crate::access_log::{AccessLog, Line};
 use crate::answer::{Answer, Content};
+use crate::body::Payload;
 use crate::metrics::Counts;
 use crate::service::Service;
 
@@ -42,23 +43,24 @@ impl Site {
         &self,
         head: &Parts,
         peer: Option<IpAddr>,
-    ) -> Option<Response<Bytes>> {
+    ) -> Option<Response<Payload>> {
         Some(self.finish(self.service.respond_at_once(head)?, head, peer))
     }
 
     /// The response to any other.
-    pub(crate) async fn respond(&self, head: Parts, peer: Option<IpAddr>) -> Response<Bytes> {
+    pub(crate) async fn respond(&self, head: Parts, peer: Option<IpAddr>) -> Response<Payload> {
         self.finish(self.service.respond(&head).await, &head, peer)
     }
 
-    fn finish(&self, answer: Answer, head: &Parts, peer: Option<IpAddr>) -> Response<Bytes> {
+    fn finish(&self, answer: Answer, head: &Parts, peer: Option<IpAddr>) -> Response<Payload> {
         self.counts.count_request(answer.status);
         self.record(&answer, head, peer);
         let Answer { status, headers, content } = answer;
         let mut response = Response::new(match content {
-            Content::Empty => Bytes::new(),
-            Content::Memory(bytes) => bytes,
+            Content::Empty => Payload::Bytes(Bytes::new()),
+            Content::Memory(bytes) => Payload::Bytes(bytes),
             Content::File(file, range) => file.to_be_sent(range),
+            Content::UntilEnd(file) => file.to_be_sent(0..u64::MAX),
         });
         *response.status_mut() = status;
         *response.headers_mut() = headers;
@@ -68,7 +70,7 @@ impl Site {
     fn record(&self, answer: &Answer, head: &Parts, peer: Option<IpAddr>) {
         let mut log = self.log.borrow_mut();
         if log.is_on() {
-            let (status, content_bytes) = (answer.status, answer.content.len());
+            let (status, content_bytes) = (answer.status, answer.content.len().unwrap_or(0));
             let time = SystemTime::now();
             log.record(&Line { peer, time, request: head, status, content_bytes });
         }

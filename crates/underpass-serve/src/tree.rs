@@ -75,31 +75,42 @@ impl Tree {
     /// has found that it was changed in place.
     pub(crate) fn kept(&self, target: &Target<'_>) -> Option<Arc<Representation>> {
         let kept = self.files.own().fresh(target.as_bytes())?;
-        let is_as_described = kept.file().is_none_or(|file| !file.has_changed());
-        is_as_described.then_some(kept)
+        (!kept.has_changed()).then_some(kept)
     }
 
-    /// What a path leads to. Kept files give way where there is no room to find out.
+    /// What a path leads to. Kept files give way where descriptors or mappings are short, and what
+    /// cannot be mapped even so is read.
     pub(crate) fn look_up(&self, path: &[u8], wait: Wait) -> Result<Resource, Refusal> {
+        let mut by = By::Mapping;
         loop {
-            match self.look_up_once(path, wait) {
-                Err(refusal) if is_for_want_of_room(&refusal) && self.files.give_way() => {}
-                answer => return answer,
+            let refusal = match self.look_up_once(path, wait, by) {
+                Err(refusal) => refusal,
+                found => return found,
+            };
+            if is_for_want_of_room(&refusal) && self.files.give_way() {
+                continue;
             }
+            if by == By::Reading || !is_to_be_read(&refusal) {
+                return Err(refusal);
+            }
+            if wait == Wait::Never {
+                return Err(OpenError::WouldWait.into());
+            }
+            by = By::Reading;
         }
     }
 
-    fn look_up_once(&self, path: &[u8], wait: Wait) -> Result<Resource, Refusal> {
+    fn look_up_once(&self, path: &[u8], wait: Wait, by: By) -> Result<Resource, Refusal> {
         if !(path.is_empty() || path.ends_with(b"/")) {
             return match self.root.open_beneath(path, wait)? {
-                Found::File(file, _) => Ok(Resource::File(self.keep(path, file, path)?)),
+                Found::File(file, _) => Ok(Resource::File(self.keep(path, file, path, by)?)),
                 Found::Directory(_) => Ok(Resource::Unslashed),
             };
         }
         let index = [path, INDEX].concat();
         match self.root.open_beneath(&index, wait) {
             Ok(Found::File(file, _)) => {
-                return Ok(Resource::File(self.keep(path, file, INDEX)?));
+                return Ok(Resource::File(self.keep(path, file, INDEX, by)?));
             }
             Ok(Found::Directory(_)) | Err(OpenError::Absent) => {}
             Err(error) => return Err(error.into()),
@@ -117,9 +128,13 @@ impl Tree {
         path: &[u8],
         file: File,
         name: &[u8],
+        by: By,
     ) -> Result<Arc<Representation>, RepresentationError> {
         let name = Path::new(OsStr::from_bytes(name));
-        let make = |file| Representation::of(file, name, self.stability);
+        let make = |file: OwnedFd| match by {
+            By::Mapping => Representation::of(file, name, self.stability),
+            By::Reading => Representation::read(file, name, self.stability),
+        };
         if self.stability == Stability::Lease {
             // Writers wait for as long as the lease is held: for one response, not for as long
             // as a cache likes.
@@ -130,6 +145,25 @@ impl Tree {
             self.files.own().forget(path);
         }
         Ok(representation)
+    }
+}
+
+/// How to get at the bytes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Mapping,
+    Reading,
+}
+
+/// Whether the file is to be read, because it cannot be mapped or says that it is empty.
+fn is_to_be_read(refusal: &Refusal) -> bool {
+    let Refusal::Represent(error) = refusal else { return false };
+    match error {
+        RepresentationError::Sizeless | RepresentationError::Map(MapError::TooMany { .. }) => true,
+        RepresentationError::Map(MapError::Call { call, .. }) => *call == "mmap",
+        RepresentationError::Map(_)
+        | RepresentationError::Look(_)
+        | RepresentationError::Read(_) => false,
     }
 }
 

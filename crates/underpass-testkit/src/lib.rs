@@ -4,6 +4,7 @@
 
 pub mod compiled;
 pub mod disk;
+pub mod fuse;
 pub mod kernel;
 pub mod midsend;
 pub mod network;

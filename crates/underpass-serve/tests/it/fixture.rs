@@ -101,7 +101,8 @@ impl Fixture {
         Self::serve(fixture().served.clone())
     }
 
-    fn serve(served: PathBuf) -> Self {
+    /// A server of a directory.
+    pub(crate) fn serve(served: PathBuf) -> Self {
         let server = Server::bind(Options {
             root: served.clone(),
             listen: "127.0.0.1:0".parse().unwrap(),

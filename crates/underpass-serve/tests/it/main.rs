@@ -5,5 +5,6 @@ mod change;
 mod curl;
 mod fixture;
 mod idle;
+mod odd_files;
 mod raw;
 mod shape;
