@@ -20,7 +20,8 @@ use std::path::Path;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    Access, AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags, XattrFlags,
+    Access, AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags, Timespec,
+    Timestamps, XattrFlags,
 };
 use rustix::io::Errno;
 
@@ -38,6 +39,8 @@ pub(crate) enum Kept {
     Mode,
     Acl,
     Attributes,
+    Times,
+    Link,
 }
 
 /// What could not be kept, and why.
@@ -62,6 +65,8 @@ impl fmt::Display for Lost {
             Kept::Mode => "mode",
             Kept::Acl => "ACL",
             Kept::Attributes => "extended attributes",
+            Kept::Times => "times",
+            Kept::Link => return write!(f, "is a copy and not a hard link: {}", self.why),
         };
         write!(f, "could not get its {what}: {}", self.why)
     }
@@ -141,6 +146,76 @@ pub(crate) fn mode_without_acl(file: impl AsFd, mode: u32) -> u32 {
         0 => mode,
         _ => acl(file, ACL).map_or(mode, |acl| without(&acl, mode)),
     }
+}
+
+/// Takes bits from the mode of a file that is there, so that it has none but these. A file system
+/// that has no modes refuses, and has them for no other file either.
+pub(crate) fn narrow(file: &File, mode: u32, most: u32) {
+    if mode & 0o777 & !most != 0 {
+        set_mode(file, mode & 0o7000 | mode & most & 0o777, &mut Vec::new());
+    }
+}
+
+/// Gives a copy the mode and the ACLs of its source, and set-user-ID bits only to its owner.
+/// `inherits` if the directory's default ACL may have come to the copy.
+pub(crate) fn copy_mode(
+    from: &File,
+    found: &Stat,
+    to: &File,
+    inherits: bool,
+    lost: &mut Vec<Lost>,
+) {
+    let mut mode = found.st_mode & 0o7777;
+    let is_owner = |made: Stat| (made.st_uid, made.st_gid) == (found.st_uid, found.st_gid);
+    if mode & 0o6000 != 0 && !rustix::fs::fstat(to).is_ok_and(is_owner) {
+        mode &= 0o1777;
+    }
+    let is_dir = FileType::from_raw_mode(found.st_mode).is_dir();
+    if let Some(default) = is_dir.then(|| acl(from, DEFAULT_ACL))
+        && (inherits || default.is_some())
+    {
+        set_acl(to, DEFAULT_ACL, default.as_deref(), mode, lost);
+    }
+    let acl = acl(from, ACL);
+    if inherits || acl.is_some() {
+        mode = set_acl(to, ACL, acl.as_deref(), mode, lost);
+    }
+    set_mode(to, mode, lost);
+}
+
+/// The same for what has a name and no content, by an `O_PATH` descriptor; its times too.
+pub(crate) fn copy_to_name(
+    made: &OwnedFd,
+    found: &Stat,
+    owner: Option<(u32, u32)>,
+    lost: &mut Vec<Lost>,
+) {
+    let made = by_number(made);
+    if let Some((uid, gid)) = owner {
+        let owned = std::os::unix::fs::chown(&made, Some(uid), Some(gid));
+        lost.extend(owned.map_err(Lost::of(Kept::Owner)).err());
+    }
+    if !FileType::from_raw_mode(found.st_mode).is_symlink() {
+        let set = rustix::fs::chmod(&made, Mode::from_raw_mode(found.st_mode & 0o777));
+        lost.extend(set.map_err(Lost::of(Kept::Mode)).err());
+    }
+    let set = rustix::fs::utimensat(CWD, &made, &times(found), AtFlags::empty());
+    lost.extend(set.map_err(Lost::of(Kept::Times)).err());
+}
+
+/// The times of a file, for utimensat(2).
+pub(crate) fn times(found: &Stat) -> Timestamps {
+    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    #[expect(clippy::cast_possible_wrap, reason = "less than 10^9")]
+    Timestamps {
+        last_access: time(found.st_atime, found.st_atime_nsec as _),
+        last_modification: time(found.st_mtime, found.st_mtime_nsec as _),
+    }
+}
+
+/// Whether what is made in a directory gets an ACL.
+pub(crate) fn has_default_acl(directory: &File) -> bool {
+    acl(directory, DEFAULT_ACL).is_some()
 }
 
 /// Sets an ACL, or removes one that the directory's default made; returns the mode for it.

@@ -151,6 +151,16 @@ pub enum CopyError {
         /// Entries there are.
         entries: u64,
     },
+    /// All of a folder arrived, but not everything that a flag asked for; each was reported.
+    #[error("{incomplete} of {entries} entries of {from} lost owners or attributes")]
+    Incomplete {
+        /// The folder.
+        from: String,
+        /// Entries that lost something.
+        incomplete: u64,
+        /// Entries there are.
+        entries: u64,
+    },
 }
 
 /// Ends and flags that do not go together.
@@ -251,7 +261,8 @@ impl CopyError {
             | Self::Longer { .. }
             | Self::NewVersion { .. }
             | Self::Pieces { .. }
-            | Self::Entries { .. } => None,
+            | Self::Entries { .. }
+            | Self::Incomplete { .. } => None,
         }
     }
 
@@ -283,7 +294,8 @@ impl CopyError {
             | Self::Usage(_)
             | Self::Status { .. }
             | Self::Protocol { .. }
-            | Self::Entries { .. } => None,
+            | Self::Entries { .. }
+            | Self::Incomplete { .. } => None,
         }
     }
 }

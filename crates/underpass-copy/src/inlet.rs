@@ -258,7 +258,7 @@ fn of_file<'i>(
     Ok(Inlet::File(FileInlet { file, start, len, mode, moves_offset: is_shared }))
 }
 
-fn is_sizeless(file: &File) -> bool {
+pub(crate) fn is_sizeless(file: &File) -> bool {
     rustix::fs::fstatfs(file.as_fd()).is_ok_and(|fs| {
         #[expect(clippy::useless_conversion, reason = "its type is the architecture's")]
         let kind = i64::from(fs.f_type);

@@ -32,7 +32,7 @@ use crate::resume::Partial;
 use crate::socket::{self, Listener};
 use crate::source_to_sink;
 use crate::stop::Stop;
-use crate::tree::{self, Kept, Walk};
+use crate::tree::{self, Walk, Wanted};
 
 use self::opening::{SinkFile, listen, refuse_same_file};
 
@@ -200,20 +200,21 @@ impl Session {
             let end = if matches!(source, Endpoint::Path(_)) { sink } else { source };
             return Err(CopyError::Usage(Usage::NotDirectory(end.to_string())));
         };
-        if !from.is_dir() {
-            return Err(CopyError::Usage(Usage::NotDirectory(source.to_string())));
-        }
         let to = tree::destination(from, to)?;
-        let Request { xattrs: attributes, owners, fsync, .. } = self.request;
-        let mut walk = Walk::new(drive, Kept { attributes, owners }, fsync);
-        let walked = walk.entry(from, &to);
-        let Walk { entries, failed, holes, .. } = walk;
+        let Request { xattrs: attributes, owners, atomic, fsync: sync, .. } = self.request;
+        let mut walk = Walk::new(drive, Wanted { attributes, owners, atomic, sync }, from, &to);
+        let walked = walk.run();
+        let Walk { entries, failed, incomplete, holes, .. } = walk;
         outcome.entries = Some(entries);
         drive.findings.holes = holes;
         walked.map_err(|stop| self.stopped(stop, drive, outcome))?;
         if failed > 0 {
             let from = source.to_string();
             return Err(CopyError::Entries { from, failed, entries });
+        }
+        if incomplete > 0 {
+            let from = source.to_string();
+            return Err(CopyError::Incomplete { from, incomplete, entries });
         }
         Ok(())
     }

@@ -235,10 +235,8 @@ fn open_part<'d>(
         Err(Errno::EXIST) => open_existing(dir, &part, OFlags::CREATE)?,
         made => made?,
     };
-    let there = file.metadata()?.mode() & 0o777;
-    if limit.is_some() && there & !mode != 0 {
-        // A file system that has no modes refuses; then it has them for no other file either.
-        attributes::set_mode(&file, there & mode, &mut Vec::new());
+    if limit.is_some() {
+        attributes::narrow(&file, file.metadata()?.mode(), mode);
     }
     Ok((file, State::Part(part)))
 }

@@ -1,232 +1,339 @@
-//! Folders: every file whole or not at all, with modes, times, links and holes.
+//! Folders: every file whole or not at all, with modes, ACLs, times, links and holes.
 //!
 //! What cannot be copied is reported and counted, and the rest is copied; a signal ends everything.
-//! Folders get their mode and times last, since filling them changes both. Without `--owners`,
-//! set-user-ID bits are kept only on the user's own files; with it, owners are set first, because
-//! chown(2) removes these bits and capabilities. Sockets and devices are left out.
+//! Where a file system has no room for something other than content, the content arrives, and a
+//! note says what was lost. Folders get their mode and times last, since filling them changes both;
+//! until then they are their owner's alone. Without `--owners`, set-user-ID bits are kept only on
+//! the user's own files, and devices are left out.
 //!
-//! Source: inode(7); utimensat(2); chown(2), NOTES; link(2); xattr(7); cp(1) on where a folder is
-//! copied to.
+//! Nothing is followed that takes an entry's place meanwhile: each name is looked up in a folder
+//! that is open, and what is opened must be what was found. Only some folders on the way down stay
+//! open; the others are found again as `..` of those below them.
+//!
+//! Source: inode(7); openat(2), `O_NOFOLLOW`; utimensat(2); link(2); mknod(2); cp(1) on where a
+//! folder is copied to.
+
+mod entry;
 
 use std::collections::HashMap;
-use std::fs::{File, FileTimes, Metadata, Permissions};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown, lchown};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
-use crate::attributes;
+use crate::attributes::{self, Kept, Lost};
 use crate::drive::Drive;
 use crate::error::{CopyError, Usage};
-use crate::holes;
 use crate::stop::Stop;
-use crate::target::{Target, WriteMode};
+use crate::target::behind_link;
 
-/// Larger lists of names, and larger values, are reported as failures.
-const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
+use self::entry::open;
 
-/// What is kept as well as modes, times and links.
+/// Folders that are open at a time, with their copies.
+const OPEN_MAX: usize = 8;
+
+const NAMES_BYTES: usize = 32 * 1024;
+
+/// What is wanted other than modes, times and links.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Kept {
+pub(crate) struct Wanted {
     pub(crate) attributes: bool,
     pub(crate) owners: bool,
+    pub(crate) atomic: bool,
+    pub(crate) sync: bool,
 }
 
-/// The copy of one folder.
+/// The copy of a folder and all that is in it.
 pub(crate) struct Walk<'d, 'w> {
     drive: &'d mut Drive<'w>,
-    wanted: Kept,
-    with_sync: bool,
+    wanted: Wanted,
+    from: &'d Path,
+    to: &'d Path,
+    /// The entry at hand, from the root.
+    path: PathBuf,
+    /// Down to the entry; the root stays open.
+    folders: Vec<Folder>,
     /// Where the first of several names of a file went, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
     pub(crate) entries: u64,
     pub(crate) failed: u64,
+    /// Entries that lost something that was asked for.
+    pub(crate) incomplete: u64,
     pub(crate) holes: u64,
 }
 
-/// Where a folder is copied to: into `to` if that is a folder, as with cp(1).
+/// A folder that is being copied.
+struct Folder {
+    /// `None` while many others are open.
+    ends: Option<Rc<Ends>>,
+    found: Stat,
+    made: Stat,
+    /// The copy's default ACL goes to what is made in it.
+    inherits: bool,
+    names: std::vec::IntoIter<OsString>,
+}
+
+struct Ends {
+    from: File,
+    to: File,
+}
+
+/// A name in an open folder.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    dir: BorrowedFd<'a>,
+    name: &'a Path,
+}
+
+/// Where something is copied to: into `to` if that is a folder, as with cp(1).
 pub(crate) fn destination(from: &Path, to: &Path) -> Result<PathBuf, CopyError> {
     let cannot = |path: &Path, error| CopyError::open("open", path.display(), error);
+    let found = from.symlink_metadata().map_err(|error| cannot(from, error))?;
     let place = if to.is_dir() {
-        match from.canonicalize().map_err(|error| cannot(from, error))?.file_name() {
-            Some(name) => to.join(name),
-            None => to.to_owned(),
-        }
-    } else if to.symlink_metadata().is_ok() {
+        to.join(last_name(from))
+    } else if found.is_dir() && to.symlink_metadata().is_ok() {
         return Err(CopyError::Usage(Usage::Taken(to.display().to_string())));
+    } else if !found.is_dir() && to.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(CopyError::Usage(Usage::NoDirectory(to.display().to_string())));
+    } else if found.is_file() {
+        behind_link(to).map_err(|error| cannot(to, error))?
     } else {
         to.to_owned()
     };
+    let both = || (from.display().to_string(), place.display().to_string());
+    if !found.is_dir() {
+        let is_it = |it: Metadata| (it.dev(), it.ino()) == (found.dev(), found.ino());
+        if place.symlink_metadata().is_ok_and(is_it) {
+            let (from, to) = both();
+            return Err(CopyError::Usage(Usage::SameFile(from, to)));
+        }
+        return Ok(place);
+    }
     let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or_else(|| Path::new("."));
     let parent = parent.canonicalize().map_err(|error| cannot(parent, error))?;
     if parent.starts_with(from.canonicalize().map_err(|error| cannot(from, error))?) {
-        let (from, to) = (from.display().to_string(), place.display().to_string());
+        let (from, to) = both();
         return Err(CopyError::Usage(Usage::IntoItself(from, to)));
     }
     Ok(place)
 }
 
+/// The name that a copy gets in a folder; `.` for what has none, so that the folder is filled.
+fn last_name(path: &Path) -> &OsStr {
+    let bytes = path.as_os_str().as_bytes();
+    let names = bytes.rsplit(|&byte| byte == b'/');
+    match names.into_iter().find(|name| !name.is_empty()) {
+        None | Some(b"..") => OsStr::new("."),
+        Some(name) => OsStr::from_bytes(name),
+    }
+}
+
 impl<'d, 'w> Walk<'d, 'w> {
-    pub(crate) fn new(drive: &'d mut Drive<'w>, wanted: Kept, with_sync: bool) -> Self {
-        let links = HashMap::new();
-        Self { drive, wanted, with_sync, links, entries: 0, failed: 0, holes: 0 }
+    pub(crate) fn new(
+        drive: &'d mut Drive<'w>,
+        wanted: Wanted,
+        from: &'d Path,
+        to: &'d Path,
+    ) -> Self {
+        let (path, folders, links) = (PathBuf::new(), Vec::new(), HashMap::new());
+        let (entries, failed, incomplete, holes) = (0, 0, 0, 0);
+        Self { drive, wanted, from, to, path, folders, links, entries, failed, incomplete, holes }
     }
 
-    /// Copies one entry and what is in it. Returns an error only for a signal; others are reported
-    /// and counted.
-    pub(crate) fn entry(&mut self, from: &Path, to: &Path) -> Result<(), Stop> {
-        if let Some(signal) = self.drive.interrupt.signal() {
-            return Err(Stop::Signal(signal));
+    /// Copies everything. Returns an error only for a signal; others are reported and counted.
+    pub(crate) fn run(&mut self) -> Result<(), Stop> {
+        let (from, to) = (At { dir: CWD, name: self.from }, At { dir: CWD, name: self.to });
+        self.entry(from, to)?;
+        while let Some(folder) = self.folders.last_mut() {
+            let Some(name) = folder.names.next() else {
+                self.leave()?;
+                continue;
+            };
+            let Some(ends) = folder.ends.clone() else { break };
+            let (depth, name) = (self.folders.len(), Path::new(&name));
+            self.path.push(name);
+            let (from, to) =
+                (At { dir: ends.from.as_fd(), name }, At { dir: ends.to.as_fd(), name });
+            self.entry(from, to)?;
+            if self.folders.len() == depth {
+                self.path.pop();
+            }
         }
+        Ok(())
+    }
+
+    fn entry(&mut self, from: At<'_>, to: At<'_>) -> Result<(), Stop> {
         self.entries += 1;
-        let Err(why) = self.copy(from, to) else { return Ok(()) };
-        // What a signal ended has not failed.
+        let copied = self.copy(from, to);
+        self.judge(copied)
+    }
+
+    /// Counts and reports a failure, other than by a signal.
+    fn judge(&mut self, answer: Result<(), Stop>) -> Result<(), Stop> {
         if let Some(signal) = self.drive.interrupt.signal() {
             return Err(Stop::Signal(signal));
         }
-        self.failed += 1;
-        self.drive.note(format!("{} was not copied: {why}", from.display()));
+        if let Err(why) = answer {
+            self.failed += 1;
+            let from = under(self.from, &self.path);
+            self.drive.note(format!("{} was not copied: {why}", from.display()));
+        }
         Ok(())
     }
 
-    fn copy(&mut self, from: &Path, to: &Path) -> Result<(), Stop> {
-        let found = std::fs::symlink_metadata(from).map_err(Stop::when("looking at it"))?;
-        let kind = found.file_type();
+    /// Reports what the copy of the entry has lost.
+    fn tell(&mut self, lost: Vec<Lost>) {
+        let Wanted { owners, attributes, .. } = self.wanted;
+        let is_asked = |lost: &Lost| match lost.what {
+            Kept::Owner => owners,
+            Kept::Attributes => attributes,
+            Kept::Group | Kept::Mode | Kept::Acl | Kept::Times | Kept::Link => false,
+        };
+        self.incomplete += u64::from(lost.iter().any(is_asked));
+        let to = under(self.to, &self.path);
+        for lost in lost {
+            self.drive.note(format!("note: {} {lost}", to.display()));
+        }
+    }
+
+    fn copy(&mut self, from: At<'_>, to: At<'_>) -> Result<(), Stop> {
+        let found = rustix::fs::statat(from.dir, from.name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(Stop::when("looking at it"))?;
+        let kind = FileType::from_raw_mode(found.st_mode);
         if kind.is_dir() {
-            return self.directory(from, to, &found);
+            return self.enter(from, to, &found);
         }
-        let identity = (found.dev(), found.ino());
-        if found.nlink() > 1
-            && let Some(first) = self.links.get(&identity)
-        {
-            return replace(to, |to| std::fs::hard_link(first, to)).map_err(Stop::when("linking"));
+        let mut lost = Vec::new();
+        let first = self.links.get(&identity(&found)).filter(|_| found.st_nlink > 1);
+        match first.map(|first| self.hard_link(first, to)) {
+            Some(Ok(())) => return Ok(()),
+            // The content arrives as a second copy.
+            Some(Err(errno)) => lost.push(Lost::of(Kept::Link)(errno)),
+            None => {}
         }
-        if kind.is_symlink() {
-            self.link(from, to, &found).map_err(Stop::when("making the link"))?;
-        } else if kind.is_fifo() {
-            replace(to, |to| make_fifo(to, &found))
-                .and_then(|()| self.own(to, &found))
-                .map_err(Stop::when("making the FIFO"))?;
-        } else if kind.is_file() {
-            self.file(from, to, &found)?;
-        } else {
-            let why = io::Error::new(io::ErrorKind::Unsupported, "it is a socket or device");
-            return Err(Stop::call("looking at it", why));
+        match kind {
+            FileType::RegularFile => self.file(from, to, &found, &mut lost)?,
+            FileType::Symlink => self.link(from, to, &found, &mut lost)?,
+            FileType::Fifo | FileType::Socket => self.node(to, &found, &mut lost)?,
+            FileType::CharacterDevice | FileType::BlockDevice if self.wanted.owners => {
+                self.node(to, &found, &mut lost)?;
+            }
+            FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Directory
+            | FileType::Unknown => {
+                let why = "it is a device, which only --owners copies";
+                let why = io::Error::new(io::ErrorKind::Unsupported, why);
+                return Err(Stop::call("looking at it", why));
+            }
         }
-        if found.nlink() > 1 {
-            self.links.insert(identity, to.to_owned());
+        if found.st_nlink > 1 {
+            self.links.entry(identity(&found)).or_insert_with(|| self.path.clone());
+        }
+        self.tell(lost);
+        Ok(())
+    }
+
+    /// Opens a folder and makes its copy; the walk continues in it.
+    fn enter(&mut self, from: At<'_>, to: At<'_>, found: &Stat) -> Result<(), Stop> {
+        let source = open(from, OFlags::DIRECTORY, found)?;
+        let made = match rustix::fs::mkdirat(to.dir, to.name, Mode::RWXU) {
+            Err(Errno::EXIST) => false,
+            made => made.map(|()| true).map_err(Stop::when("making the directory"))?,
+        };
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let copy = match rustix::fs::openat(to.dir, to.name, flags, Mode::empty()) {
+            // openat(2): NOTDIR of a link too.
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let why = io::Error::other("something else has its name");
+                return Err(Stop::call("making the directory", why));
+            }
+            opened => File::from(opened.map_err(Stop::when("opening its copy"))?),
+        };
+        let there = rustix::fs::fstat(&copy).map_err(Stop::when("looking at its copy"))?;
+        let root = self.folders.first().map_or(&there, |root| &root.made);
+        if [root, &there].into_iter().any(|copy| identity(copy) == identity(found)) {
+            return Err(Stop::call("opening it", io::Error::other("it is the copy itself")));
+        }
+        if !made {
+            attributes::narrow(&copy, there.st_mode, found.st_mode | 0o700);
+        }
+        let names = names(&source).map_err(Stop::when("listing it"))?.into_iter();
+        let inherits = attributes::has_default_acl(&copy);
+        let ends = Some(Rc::new(Ends { from: source, to: copy }));
+        self.folders.push(Folder { ends, found: *found, made: there, inherits, names });
+        if let Some(far) = self.folders.len().checked_sub(OPEN_MAX + 1).filter(|far| *far > 0) {
+            self.folders[far].ends = None;
         }
         Ok(())
     }
 
-    fn directory(&mut self, from: &Path, to: &Path, found: &Metadata) -> Result<(), Stop> {
-        match std::fs::create_dir(to) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && to.is_dir() => {}
-            made => made.map_err(Stop::when("making the directory"))?,
-        }
-        let entries = std::fs::read_dir(from).map_err(Stop::when("listing it"))?;
-        for entry in entries {
-            let entry = entry.map_err(Stop::when("listing it"))?;
-            self.entry(&entry.path(), &to.join(entry.file_name()))?;
-        }
-        let finish = || {
-            let made = File::open(to)?;
-            if self.wanted.owners {
-                fchown(&made, Some(found.uid()), Some(found.gid()))?;
-            }
-            if self.wanted.attributes {
-                copy_attributes(&File::open(from)?, &made)?;
-            }
-            made.set_permissions(Permissions::from_mode(self.mode(found)))?;
-            made.set_times(times(found)?)?;
-            if self.with_sync { made.sync_all() } else { Ok(()) }
+    /// Finishes a folder, and opens the one above it again if it was closed.
+    fn leave(&mut self) -> Result<(), Stop> {
+        let Some(Folder { ends: Some(ends), found, inherits, .. }) = self.folders.pop() else {
+            return Ok(());
         };
-        finish().map_err(Stop::when("setting its owner, mode and times"))
-    }
-
-    fn file(&mut self, from: &Path, to: &Path, found: &Metadata) -> Result<(), Stop> {
-        let source = File::open(from).map_err(Stop::when("opening it"))?;
-        if std::fs::symlink_metadata(to).is_ok_and(|there| there.is_symlink()) {
-            // Its target may be outside of the folder.
-            std::fs::remove_file(to).map_err(Stop::when("replacing a link"))?;
-        }
-        let writing = Stop::when("writing its copy");
-        let target = Target::open(CWD, to, WriteMode::Atomic, Some(0o600)).map_err(writing)?;
         let mut lost = Vec::new();
-        self.holes += holes::copy(self.drive, (&source, 0), (target.file(), 0), found.len())?;
-        target.keep_replaced(&mut lost).map_err(writing)?;
-        if self.wanted.owners {
-            fchown(target.file(), Some(found.uid()), Some(found.gid()))
-                .map_err(Stop::when("setting its owner"))?;
+        self.keep(&ends.from, &found, &ends.to, inherits, &mut lost);
+        self.tell(lost);
+        if self.wanted.sync {
+            let synced = ends.to.sync_all().map_err(Stop::when("writing it to disk"));
+            self.judge(synced)?;
         }
-        if self.wanted.attributes {
-            copy_attributes(&source, target.file())
-                .map_err(Stop::when("copying its attributes"))?;
-        }
-        attributes::set_mode(target.file(), self.mode(found), &mut lost);
-        let times = times(found).map_err(writing)?;
-        target.file().set_times(times).map_err(writing)?;
-        target.name(self.with_sync).map_err(writing)
-    }
-
-    fn link(&self, from: &Path, to: &Path, found: &Metadata) -> io::Result<()> {
-        let pointed = std::fs::read_link(from)?;
-        replace(to, |to| std::os::unix::fs::symlink(&pointed, to))?;
-        self.own(to, found)?;
-        let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
-        let times = Timestamps {
-            last_access: time(found.atime(), found.atime_nsec()),
-            last_modification: time(found.mtime(), found.mtime_nsec()),
+        self.path.pop();
+        let Some(above) = self.folders.last_mut().filter(|above| above.ends.is_none()) else {
+            return Ok(());
         };
-        Ok(rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-    }
-
-    /// Gives a link or FIFO its owner.
-    fn own(&self, to: &Path, found: &Metadata) -> io::Result<()> {
-        if self.wanted.owners { lchown(to, Some(found.uid()), Some(found.gid())) } else { Ok(()) }
-    }
-
-    fn mode(&self, found: &Metadata) -> u32 {
-        let is_own = found.uid() == rustix::process::geteuid().as_raw();
-        found.mode() & if is_own || self.wanted.owners { 0o7777 } else { 0o1777 }
-    }
-}
-
-/// Makes a name, in place of a file or link that has it already.
-fn replace(to: &Path, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
-    match make(to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            std::fs::remove_file(to)?;
-            make(to)
+        match ends.above(above) {
+            Ok(opened) => above.ends = Some(Rc::new(opened)),
+            Err(stop) => {
+                // The way back is lost, save the root.
+                self.judge(Err(stop))?;
+                self.folders.truncate(1);
+                self.path.clear();
+            }
         }
-        made => made,
+        Ok(())
     }
 }
 
-fn make_fifo(to: &Path, found: &Metadata) -> io::Result<()> {
-    let mode = Mode::from_raw_mode(found.mode() & 0o777);
-    Ok(rustix::fs::mknodat(CWD, to, FileType::Fifo, mode, 0)?)
-}
-
-fn times(found: &Metadata) -> io::Result<FileTimes> {
-    Ok(FileTimes::new().set_accessed(found.accessed()?).set_modified(found.modified()?))
-}
-
-/// Copies the extended attributes of one open file to another.
-fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
-    let mut names = vec![0; ATTRIBUTE_BYTES_MAX];
-    let len = match rustix::fs::flistxattr(from.as_fd(), &mut names[..]) {
-        Err(Errno::OPNOTSUPP) => return Ok(()),
-        len => len?,
-    };
-    let mut value = vec![0; ATTRIBUTE_BYTES_MAX];
-    for name in names[..len].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-        let len = rustix::fs::fgetxattr(from.as_fd(), name, &mut value[..])?;
-        rustix::fs::fsetxattr(to.as_fd(), name, &value[..len], XattrFlags::empty())?;
+impl Ends {
+    /// Opens the folder above, which must be the one that these were found in.
+    fn above(&self, above: &Folder) -> Result<Self, Stop> {
+        let up = |dir: &File, found| {
+            let at = At { dir: dir.as_fd(), name: Path::new("..") };
+            open(at, OFlags::DIRECTORY, found)
+        };
+        Ok(Self { from: up(&self.from, &above.found)?, to: up(&self.to, &above.made)? })
     }
-    Ok(())
+}
+
+/// All names in an open folder, since it may be closed before all are copied.
+fn names(folder: &File) -> Result<Vec<OsString>, Errno> {
+    let mut buffer = Vec::with_capacity(NAMES_BYTES);
+    let mut entries = RawDir::new(folder, buffer.spare_capacity_mut());
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if !matches!(&*name, b"." | b"..") {
+            names.push(OsString::from_vec(name));
+        }
+    }
+    Ok(names)
+}
+
+const fn identity(found: &Stat) -> (u64, u64) {
+    (found.st_dev, found.st_ino)
+}
+
+fn under(root: &Path, path: &Path) -> PathBuf {
+    if path.as_os_str().is_empty() { root.to_owned() } else { root.join(path) }
 }

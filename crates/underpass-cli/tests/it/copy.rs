@@ -15,6 +15,7 @@ mod scripted;
 mod streams;
 mod timeouts;
 mod transfers;
+mod trees;
 mod verified;
 mod versions;
 mod wrong;
