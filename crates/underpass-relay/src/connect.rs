@@ -23,8 +23,10 @@ pub(crate) async fn connect(target: &Target, limit: Duration) -> io::Result<Sock
 async fn connect_by_name(target: &Target, limit: Duration) -> io::Result<Socket> {
     let (addresses, start) = (target.addresses(), Instant::now());
     let mut outcome = Err(io::Error::other("the host was not found"));
-    for (left, address) in (1..=addresses.len()).rev().zip(&*addresses) {
-        let share = limit.saturating_sub(start.elapsed()).div_f64(left as f64);
+    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for address in &*addresses {
+        let share = limit.saturating_sub(start.elapsed()) / left;
+        left = 1.max(left - 1);
         outcome = within(share, Socket::connect_tcp(*address)).await;
         match &outcome {
             Ok(_) => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::set_socket_linger;
+use underpass::unacknowledged;
 use underpass_testkit::payload::{difference, pattern};
 use underpass_testkit::wait;
 
@@ -36,12 +37,34 @@ fn wait_for_reset(stream: &TcpStream) {
     assert!(events[0].revents().contains(PollFlags::ERR), "{:?}", events[0].revents());
 }
 
+/// Bytes that the relay has given to a peer.
+fn relayed(relay: &Running, direction: &str) -> u64 {
+    let by = |method| {
+        relay.metric(&format!(
+            "relayed_bytes_total{{direction=\"{direction}\",method=\"{method}\"}}"
+        ))
+    };
+    by("splice") + by("copy")
+}
+
 fn until_relayed(relay: &Running, direction: &str, bytes: u64) {
-    let series =
-        |method| format!("relayed_bytes_total{{direction=\"{direction}\",method=\"{method}\"}}");
-    let moved = || relay.metric(&series("splice")) + relay.metric(&series("copy"));
-    wait::until(PATIENCE, || (moved() == bytes).then_some(()))
-        .unwrap_or_else(|| panic!("{}", moved()));
+    wait::until(PATIENCE, || (relayed(relay, direction) == bytes).then_some(())).unwrap();
+}
+
+/// Sends until the relay has taken what it can for a receiver that takes nothing.
+fn fill(stream: &mut TcpStream) -> u64 {
+    stream.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    wait::until(PATIENCE, || {
+        let before = sent;
+        while let Ok(n) = stream.write(&pattern(sent..sent + 65_536)) {
+            sent += n as u64;
+        }
+        (sent == before).then_some(())
+    })
+    .unwrap();
+    stream.set_nonblocking(false).unwrap();
+    sent
 }
 
 /// A client and its server, and the same the other way round: what holds for one holds for both.
@@ -98,28 +121,54 @@ fn what_came_before_a_reset_arrives_before_it() {
     relay.until("open", 0);
 }
 
+#[test]
+fn a_peer_that_takes_nothing_of_what_came_before_a_reset_is_reset_in_the_end() {
+    let (target, endpoint) = listener();
+    let mut wanted = options(&[endpoint]);
+    wanted.idle_timeout = Some(Duration::from_secs(2));
+    let relay = Running::start(wanted);
+    let (client, mut server) = (relay.connect(), accept(&target));
+    server.write_all(&pattern(0..LEN)).unwrap();
+    until_relayed(&relay, "down", LEN);
+    reset(server);
+    relay.until("ended_total{end=\"target-failed\"}", 1);
+    assert_eq!(take_all(&client).1, Err(ErrorKind::ConnectionReset));
+}
+
 /// The kernel tells of a reset once: here to the call that gives the peer a byte, while bytes of
 /// the peer wait to be taken.
 #[test]
 fn a_reset_that_is_met_while_giving_is_not_an_end_for_what_is_taken() {
     both_ways(|mut reads_later, mut fails| {
-        fails.set_nonblocking(true).unwrap();
-        let mut sent = 0;
-        wait::until(PATIENCE, || {
-            let before = sent;
-            while let Ok(n) = fails.write(&pattern(sent..sent + 65_536)) {
-                sent += n as u64;
-            }
-            // The relay has taken what it can.
-            (sent == before).then_some(())
-        })
-        .unwrap();
+        fill(&mut fails);
         reset(fails);
         reads_later.write_all(b"x").unwrap();
         let (got, end) = take_all(&reads_later);
         let len = got.len() as u64;
         assert_eq!((difference(&got, 0, len), end), (None, Err(ErrorKind::ConnectionReset)));
     });
+}
+
+#[test]
+fn a_reset_after_an_end_that_is_met_while_giving_leaves_the_end_an_end() {
+    let (target, endpoint) = listener();
+    let relay = Running::to(&[endpoint]);
+    let (mut client, mut server) = (relay.connect(), accept(&target));
+    let sent = fill(&mut server);
+    server.shutdown(Shutdown::Write).unwrap();
+    let mut got = Vec::new();
+    while unacknowledged(&server).unwrap() > 0 {
+        let mut piece = [0; 4096];
+        let n = client.read(&mut piece).unwrap();
+        got.extend_from_slice(&piece[..n]);
+    }
+    assert!(relayed(&relay, "down") < sent, "the relay has passed on everything");
+    reset(server);
+    client.write_all(b"x").unwrap();
+    let (rest, end) = take_all(&client);
+    got.extend_from_slice(&rest);
+    assert_eq!((difference(&got, 0, sent), end), (None, Ok(())));
+    relay.until("ended_total{end=\"target-failed\"}", 1);
 }
 
 /// As servers do with an upload that they refuse.
