@@ -15,6 +15,7 @@ pub mod map;
 pub mod namespace;
 pub mod region;
 mod sigbus;
+pub mod signal;
 mod slots;
 pub mod socket;
 pub mod tls;
