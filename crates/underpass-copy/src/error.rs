@@ -4,7 +4,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+
+use rustix::io::Errno;
 
 use crate::interrupt::is_idle;
 use crate::report::Report;
@@ -66,7 +67,7 @@ pub enum CopyError {
         /// Its error.
         source: io::Error,
     },
-    /// SIGINT or SIGTERM.
+    /// SIGHUP, SIGINT or SIGTERM.
     #[error("{from} -> {to}: ended by {name} after {moved} bytes", name = signal_name(*.signal))]
     Interrupted {
         /// Where the bytes came from.
@@ -90,8 +91,6 @@ pub enum CopyError {
         status: u16,
         /// Its phrase, as the server sent it.
         reason: String,
-        /// How long the server wants not to be asked again.
-        retry_after: Option<Duration>,
     },
     /// The peer broke the protocol.
     #[error("{end}: {what}")]
@@ -275,9 +274,9 @@ impl CopyError {
             ),
             Self::Open { source, .. } => remedy_of_opening(source),
             Self::Transfer { source, .. } => remedy_of_transfer(source),
-            Self::Status { status: 401 | 403, .. } => Some(
-                "give a user and a password with --netrc or in the URL, or a token with --header",
-            ),
+            Self::Status { status: 401 | 403, .. } => {
+                Some("the server wants a user name or a token, which copy cannot send")
+            }
             Self::Status { status: 404, .. } => Some("check the path of the URL"),
             Self::Status { status: 405 | 501, .. } => {
                 Some("the server does not accept PUT there; nginx needs dav_methods PUT")
@@ -302,9 +301,16 @@ impl CopyError {
 
 fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
     use io::ErrorKind;
-    use rustix::io::Errno;
-    if Errno::from_io_error(error) == Some(Errno::BUSY) {
-        return Some("it is a mount point, which only --no-atomic can write to");
+    match Errno::from_io_error(error) {
+        Some(Errno::BUSY) => {
+            return Some("it is a mount point, which only --no-atomic can write to");
+        }
+        Some(Errno::BADF) => {
+            return Some(
+                "it is closed, or open in the other direction only; look at the redirections",
+            );
+        }
+        Some(_) | None => {}
     }
     [
         (ErrorKind::ConnectionRefused, "nothing listens there; start the other end first"),
@@ -321,13 +327,13 @@ fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
         (ErrorKind::ReadOnlyFilesystem, "choose a sink on a file system that is not read-only"),
         (ErrorKind::StorageFull, "free some space there"),
         (ErrorKind::ExecutableFileBusy, "it is running; replace it without --no-atomic"),
+        (ErrorKind::QuotaExceeded, "free some space there"),
     ]
     .into_iter()
     .find_map(|(kind, remedy)| (error.kind() == kind).then_some(remedy))
 }
 
 fn remedy_of_transfer(error: &underpass::Error) -> Option<&'static str> {
-    use rustix::io::Errno;
     use underpass::ErrorKind;
     match error.kind {
         ErrorKind::Io(Errno::NOSPC | Errno::DQUOT) => Some("free some space at the sink"),
@@ -349,6 +355,7 @@ fn remedy_of_transfer(error: &underpass::Error) -> Option<&'static str> {
 
 const fn signal_name(signal: i32) -> &'static str {
     match signal {
+        1 => "SIGHUP",
         2 => "SIGINT",
         15 => "SIGTERM",
         _ => "a signal",

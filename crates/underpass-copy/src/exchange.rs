@@ -149,7 +149,7 @@ fn receive(
         }
         (Word::Whole, Some(place), _) => verify::receive_file(drive, &mut peer, place, u64::MAX),
         (Word::Whole, None, Outlet::Stream(stream)) => {
-            verify::receive_stream(drive, &mut peer, stream.fd.as_fd())
+            verify::receive_stream(drive, &mut peer, &mut stream.waiting(drive.interrupt))
         }
         (_, _, _) => Err(mismatch("the other end receives too; one end must send")),
     }

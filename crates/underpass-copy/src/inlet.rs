@@ -1,39 +1,33 @@
 //! Opens a source and finds out what it is: a range of a file, a stream, or a response.
 //!
-//! Files whose size says nothing (those of /proc and /sys, empty ones) are read as streams. A
-//! pipe or terminal that other processes share is opened again, since `O_NONBLOCK` belongs to the
-//! open file and not to the descriptor. A socket cannot be opened again: its flag is restored.
+//! Files whose size says nothing (those of /proc and /sys, empty ones) are read as streams.
 //!
-//! Source: proc(5) on `/proc/self/fd`; open(2); fifo(7).
+//! Source: open(2); fifo(7).
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags, SeekFrom};
-use rustix::io::Errno;
 use underpass::Source;
 
-use crate::asking::{self, Remote};
 use crate::attributes;
-use crate::drive::{Drive, file_source};
+use crate::drive::file_source;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
-use crate::http::{Body, Client};
+use crate::http::url::Url;
+use crate::http::{self, Body};
 use crate::interrupt::Interrupt;
 use crate::range::Range;
 use crate::range_reader::RangeReader;
+use crate::sizes::is_true_size;
 use crate::socket::{self, Listener};
 use crate::stop::Stop;
+use crate::stream::{self, Stream};
 use crate::waiting::WaitingStream;
-
-/// The magic numbers (statfs(2)) of file systems whose files have no true size: procfs, sysfs,
-/// cgroup, cgroup2, debugfs, tracefs, securityfs.
-const SIZELESS: [i64; 7] =
-    [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x6462_6720, 0x7472_6163, 0x7363_6673];
 
 /// An open source.
 pub(crate) enum Inlet<'i> {
@@ -54,53 +48,6 @@ pub(crate) struct FileInlet {
     pub(crate) moves_offset: bool,
 }
 
-/// A descriptor that is read or written in order, non-blocking.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    pub(crate) fd: OwnedFd,
-    /// `O_NONBLOCK` was set on an open file that others share.
-    restore: bool,
-    pub(crate) is_socket: bool,
-    /// Of what has a name.
-    pub(crate) mode: Option<u32>,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if self.restore {
-            let restored = make_nonblocking(&self.fd, false);
-            debug_assert!(restored.is_ok(), "{restored:?}");
-        }
-    }
-}
-
-impl Stream {
-    /// A socket of ours.
-    pub(crate) const fn socket(fd: OwnedFd) -> Self {
-        Self { fd, restore: false, is_socket: true, mode: None }
-    }
-
-    /// A descriptor that other processes may share.
-    pub(crate) fn shared(fd: OwnedFd, access: OFlags) -> io::Result<Self> {
-        let file = File::from(fd);
-        let kind = file.metadata()?.file_type();
-        let fd = OwnedFd::from(file);
-        if kind.is_fifo() || kind.is_char_device() {
-            let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-            let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-            if let Ok(fd) = rustix::fs::open(path, flags, Mode::empty()) {
-                return Ok(Self { fd, restore: false, is_socket: false, mode: None });
-            }
-        }
-        let is_blocking = !rustix::fs::fcntl_getfl(&fd)?.contains(OFlags::NONBLOCK);
-        let restore = is_blocking && !kind.is_file();
-        if restore {
-            make_nonblocking(&fd, true)?;
-        }
-        Ok(Self { fd, restore, is_socket: kind.is_socket(), mode: None })
-    }
-}
-
 impl FileInlet {
     /// The range, for the engine.
     pub(crate) fn source(&self) -> Result<Source<'_>, Stop> {
@@ -113,7 +60,7 @@ impl Inlet<'_> {
     pub(crate) const fn mode(&self) -> Option<u32> {
         match self {
             Self::File(file) => Some(file.mode),
-            Self::Stream(stream) => stream.mode,
+            Self::Stream(stream) => stream.mode(),
             Self::Http(_) => None,
         }
     }
@@ -131,7 +78,9 @@ impl Inlet<'_> {
     pub(crate) fn source(&self) -> Result<Option<Source<'_>>, Stop> {
         match self {
             Self::File(file) => file.source().map(Some),
-            Self::Stream(stream) => Ok(Some(Source::stream(&stream.fd))),
+            Self::Stream(stream) => {
+                Ok(stream.is_for_the_engine().then(|| Source::stream(&stream.fd)))
+            }
             Self::Http(body) => Ok(body.source()),
         }
     }
@@ -142,7 +91,7 @@ impl Inlet<'_> {
             Self::File(FileInlet { file, start, len, .. }) => {
                 Box::new(RangeReader { file, at: *start, end: *start + *len })
             }
-            Self::Stream(stream) => Box::new(WaitingStream::new(stream.fd.as_fd(), interrupt)),
+            Self::Stream(stream) => Box::new(stream.waiting(interrupt)),
             Self::Http(body) => Box::new(body),
         }
     }
@@ -152,22 +101,47 @@ impl Inlet<'_> {
 pub(crate) fn open<'i>(
     endpoint: &Endpoint,
     range: Range,
-    client: &Client,
-    (drive, interrupt): (&mut Drive<'_>, &'i Interrupt),
+    interrupt: &'i Interrupt,
 ) -> Result<Inlet<'i>, CopyError> {
     match endpoint {
         Endpoint::Path(path) => of_path(path, range, interrupt),
         Endpoint::Standard => of_descriptor(0, endpoint, range),
         Endpoint::Descriptor(number) => of_descriptor(*number, endpoint, range),
         Endpoint::Tcp(_) | Endpoint::TcpListen(_) | Endpoint::Unix(_) | Endpoint::UnixListen(_) => {
-            connect(endpoint, None, interrupt).map(|fd| Inlet::Stream(Stream::socket(fd)))
+            let fd = connect(endpoint, None, interrupt)?;
+            let stream = Stream::ours(fd);
+            stream.map(Inlet::Stream).map_err(|error| CopyError::open("use", endpoint, error))
         }
         Endpoint::Url(url) => {
-            let remote = Remote { client, url };
-            let body = asking::ask(remote, range, None, (drive, interrupt), &|_| Ok(()))?;
-            Ok(Inlet::Http(Box::new(body.cut(url, range)?)))
+            let body = Body::new(http::get(url, range, None, interrupt)?);
+            Ok(Inlet::Http(Box::new(cut(body, url, range)?)))
         }
     }
+}
+
+/// Takes a range out of what a server sent, which may have ignored the request for a range.
+pub(crate) fn cut<'i>(mut body: Body<'i>, url: &Url, range: Range) -> Result<Body<'i>, CopyError> {
+    let len = body.len().unwrap_or(u64::MAX);
+    let (first, wanted) = match range {
+        Range::Whole => return Ok(body),
+        Range::From { first, last } => (first, last.map_or(u64::MAX, |last| last - first + 1)),
+        Range::Suffix(count) => {
+            let total = body.total.ok_or_else(|| CopyError::Protocol {
+                end: url.to_string(),
+                what: "it does not give the length, from which the range is counted".into(),
+            })?;
+            (total - count.min(total), count.min(total))
+        }
+    };
+    let ahead = first.saturating_sub(body.start);
+    if ahead > len || body.start > first {
+        let (range, end) = (range.to_string(), url.to_string());
+        return Err(CopyError::Usage(Usage::Range { range, end, len: body.total.unwrap_or(len) }));
+    }
+    io::copy(&mut (&mut body).take(ahead), &mut io::sink())
+        .map_err(|error| CopyError::open("read", url, error))?;
+    body.limit(wanted);
+    Ok(body)
 }
 
 /// A connected socket, as source or sink.
@@ -203,9 +177,8 @@ fn of_path<'i>(
         // Without a writer a FIFO reads as ended; poll(2) waits for the first.
         let fifo = WaitingStream::new(fd, interrupt);
         fifo.wait(PollFlags::IN).map_err(cannot)?;
-        let fd = fifo.fd;
-        let mode = Some(found.mode());
-        return Ok(Inlet::Stream(Stream { fd, restore: false, is_socket: false, mode }));
+        let stream = Stream::ours(fifo.fd).map_err(cannot)?;
+        return Ok(Inlet::Stream(stream.with_mode(found.mode())));
     }
     let file = File::open(path).map_err(cannot)?;
     of_file(file, path.display(), range, false)
@@ -217,9 +190,12 @@ fn of_descriptor<'i>(
     range: Range,
 ) -> Result<Inlet<'i>, CopyError> {
     let cannot = |error: io::Error| CopyError::open("read from", endpoint, error);
-    let fd = underpass_sys::descriptor::duplicate(number).map_err(|e| cannot(e.into()))?;
-    let file = File::from(fd);
-    if file.metadata().map_err(cannot)?.is_file() {
+    let file = stream::inherited(number, OFlags::RDONLY).map_err(cannot)?;
+    let found = file.metadata().map_err(cannot)?;
+    if found.is_dir() {
+        return Err(CopyError::Usage(Usage::IsDirectory(endpoint.to_string())));
+    }
+    if found.is_file() {
         return of_file(file, endpoint, range, true);
     }
     Stream::shared(file.into(), OFlags::RDONLY).map(Inlet::Stream).map_err(cannot)
@@ -233,16 +209,10 @@ fn of_file<'i>(
 ) -> Result<Inlet<'i>, CopyError> {
     let cannot = |error: io::Error| CopyError::open("read", name.to_string(), error);
     let found = file.metadata().map_err(cannot)?;
-    if !found.is_file() {
-        let mut stream = Stream::shared(file.into(), OFlags::RDONLY).map_err(cannot)?;
-        stream.mode = Some(found.mode());
-        return Ok(Inlet::Stream(stream));
-    }
     let mode = attributes::mode_without_acl(&file, found.mode());
-    if found.len() == 0 || is_sizeless(&file) {
-        let mode = Some(mode);
-        let stream = Stream { fd: file.into(), restore: false, is_socket: false, mode };
-        return Ok(Inlet::Stream(stream));
+    if !found.is_file() || !is_true_size(&file, found.len()) {
+        let stream = Stream::ours(file.into()).map_err(cannot)?;
+        return Ok(Inlet::Stream(stream.with_mode(mode)));
     }
     let offset = if is_shared {
         rustix::fs::seek(&file, SeekFrom::Current(0)).map_err(|e| cannot(e.into()))?
@@ -256,20 +226,4 @@ fn of_file<'i>(
     })?;
     let start = offset + start;
     Ok(Inlet::File(FileInlet { file, start, len, mode, moves_offset: is_shared }))
-}
-
-pub(crate) fn is_sizeless(file: &File) -> bool {
-    rustix::fs::fstatfs(file.as_fd()).is_ok_and(|fs| {
-        #[expect(clippy::useless_conversion, reason = "its type is the architecture's")]
-        let kind = i64::from(fs.f_type);
-        SIZELESS.contains(&kind)
-    })
-}
-
-/// Sets `O_NONBLOCK` on a stream, so that steps answer instead of waiting.
-pub(crate) fn make_nonblocking(fd: &impl AsFd, on: bool) -> Result<(), Errno> {
-    let flags = rustix::fs::fcntl_getfl(fd)?;
-    let mut wanted = flags;
-    wanted.set(OFlags::NONBLOCK, on);
-    if wanted == flags { Ok(()) } else { rustix::fs::fcntl_setfl(fd, wanted) }
 }

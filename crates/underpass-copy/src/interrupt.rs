@@ -1,4 +1,4 @@
-//! What ends a wait: SIGINT and SIGTERM, as a flag to check and a descriptor to poll, and timeouts
+//! What ends a wait: SIGHUP, SIGINT and SIGTERM, as a flag to check and a descriptor to poll, and timeouts
 //! for ends that do nothing.
 //!
 //! A transfer checks the flag between two calls and polls the descriptor whenever it waits. A
@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use underpass_sys::signal;
 
 /// Knows whether the process was asked to end.
 #[derive(Debug, Clone)]
@@ -68,7 +69,7 @@ pub(crate) enum Woken {
 }
 
 impl Interrupt {
-    /// Catches SIGINT and SIGTERM for the rest of the process's life.
+    /// Catches SIGHUP, SIGINT and SIGTERM for the rest of the process's life.
     ///
     /// # Errors
     ///
@@ -76,7 +77,11 @@ impl Interrupt {
     pub fn catch() -> io::Result<Self> {
         let this = Self::never()?;
         let again = Arc::new(AtomicBool::new(false));
-        for (signal, number) in [(SIGINT, 2_usize), (SIGTERM, 15)] {
+        for (signal, number) in [(SIGHUP, 1_usize), (SIGINT, 2), (SIGTERM, 15)] {
+            // nohup(1), and a shell that starts something in the background, have it ignored.
+            if signal::is_ignored(signal)? {
+                continue;
+            }
             let status = 128 + signal;
             signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(&again))?;
             signal_hook::flag::register(signal, Arc::clone(&again))?;

@@ -21,7 +21,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod asking;
 mod attributes;
 mod digest;
 mod drive;
@@ -45,9 +44,11 @@ mod request;
 mod resume;
 mod serve;
 mod session;
+mod sizes;
 mod socket;
 mod source_to_sink;
 mod stop;
+mod stream;
 mod target;
 mod tree;
 mod waiting;
@@ -59,7 +60,6 @@ pub use error::{CopyError, Failure, Usage};
 #[cfg(fuzzing)]
 pub use http::fuzzing;
 pub use http::url::Url;
-pub use http::{Client, Field, FieldError, Netrc, Proxies, Trust};
 pub use interrupt::{Interrupt, Timeouts};
 pub use range::{Range, RangeError};
 pub use report::{Rate, Report, Used};

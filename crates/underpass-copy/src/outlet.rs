@@ -8,7 +8,6 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -21,11 +20,10 @@ use underpass::Sink;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
 use crate::http::{ChunkedWriter, Put};
-use crate::inlet::Stream;
 use crate::interrupt::{Interrupt, Woken, interrupted};
 use crate::memory::FileWriter;
+use crate::stream::{self, Stream};
 use crate::target::{Target, WriteMode, behind_link};
-use crate::waiting::WaitingStream;
 
 /// How long until a FIFO without a reader is tried again.
 const READER_PAUSE: Duration = Duration::from_millis(20);
@@ -41,28 +39,22 @@ pub(crate) enum Outlet<'i> {
 }
 
 impl Outlet<'_> {
-    /// For the engine, after this many bytes; `None` if this process has to frame the bytes.
-    pub(crate) fn sink(&self, after: u64) -> Option<Sink<'_>> {
+    /// For the engine; `None` if this process has to frame the bytes.
+    pub(crate) fn sink(&self) -> Option<Sink<'_>> {
         match self {
-            Self::Target(target, at) => Some(Sink::file(target.file(), at + after)),
-            Self::Open(file, at) => Some(Sink::file(file, at + after)),
-            Self::Stream(stream) => Some(Sink::stream(&stream.fd)),
+            Self::Target(target, at) => Some(Sink::file(target.file(), *at)),
+            Self::Open(file, at) => Some(Sink::file(file, *at)),
+            Self::Stream(stream) => stream.is_for_the_engine().then(|| Sink::stream(&stream.fd)),
             Self::Put(put) => (!put.is_chunked).then(|| put.connection.sink()),
         }
     }
 
     /// For this process.
-    pub(crate) fn writer<'w>(
-        &'w mut self,
-        after: u64,
-        interrupt: &'w Interrupt,
-    ) -> Box<dyn Write + 'w> {
+    pub(crate) fn writer<'w>(&'w mut self, interrupt: &'w Interrupt) -> Box<dyn Write + 'w> {
         match self {
-            Self::Target(target, at) => {
-                Box::new(FileWriter { file: target.file(), at: *at + after })
-            }
-            Self::Open(file, at) => Box::new(FileWriter { file, at: *at + after }),
-            Self::Stream(stream) => Box::new(WaitingStream::new(stream.fd.as_fd(), interrupt)),
+            Self::Target(target, at) => Box::new(FileWriter { file: target.file(), at: *at }),
+            Self::Open(file, at) => Box::new(FileWriter { file, at: *at }),
+            Self::Stream(stream) => Box::new(stream.waiting(interrupt)),
             Self::Put(put) => {
                 let Put { connection, is_chunked, .. } = &mut **put;
                 if *is_chunked { Box::new(ChunkedWriter(connection)) } else { Box::new(connection) }
@@ -110,7 +102,7 @@ pub(crate) fn special<'i>(path: &Path, interrupt: &Interrupt) -> Result<Outlet<'
     loop {
         match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(fd) => {
-                return Stream::shared(fd, OFlags::WRONLY).map(Outlet::Stream).map_err(cannot);
+                return Stream::ours(fd).map(Outlet::Stream).map_err(cannot);
             }
             Err(Errno::NXIO) if is_fifo => {
                 let soon = Instant::now() + READER_PAUSE;
@@ -127,8 +119,7 @@ pub(crate) fn special<'i>(path: &Path, interrupt: &Interrupt) -> Result<Outlet<'
 /// A descriptor that was open when the process started.
 pub(crate) fn descriptor<'i>(number: i32, endpoint: &Endpoint) -> Result<Outlet<'i>, CopyError> {
     let cannot = |error: io::Error| CopyError::open("write to", endpoint, error);
-    let fd = underpass_sys::descriptor::duplicate(number).map_err(|e| cannot(e.into()))?;
-    let file = File::from(fd);
+    let file = stream::inherited(number, OFlags::WRONLY).map_err(cannot)?;
     let found = file.metadata().map_err(cannot)?;
     let flags = rustix::fs::fcntl_getfl(&file).map_err(|e| cannot(e.into()))?;
     if found.is_file() && !flags.contains(OFlags::APPEND) {

@@ -5,18 +5,18 @@
 //! target that is shorter than the source is taken for such a part.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-use crate::asking::{self, Remote};
 use crate::drive::Drive;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Names, Usage};
-use crate::http::{Body, Validator};
-use crate::inlet::Inlet;
+use crate::http::url::Url;
+use crate::http::{self, Body, Validator};
+use crate::inlet::{self, Inlet};
 use crate::interrupt::Interrupt;
 use crate::pieces::Pieces;
 use crate::range::Range;
@@ -94,11 +94,10 @@ impl Partial {
     /// Asks a server for what is missing, and for some bytes before it, to compare.
     pub(crate) fn ask_for_the_rest<'i>(
         &self,
-        remote: Remote<'_>,
+        url: &Url,
         range: Range,
-        (drive, interrupt): (&mut Drive<'_>, &'i Interrupt),
+        interrupt: &'i Interrupt,
     ) -> Result<Body<'i>, CopyError> {
-        let Remote { url, .. } = remote;
         let (first, last) = match range {
             Range::Whole => (0, None),
             Range::From { first, last } => (first, last),
@@ -112,9 +111,8 @@ impl Partial {
         let stored = self.validator();
         let (have, path) = (self.have, self.path.display().to_string());
         let source_name = url.to_string();
-        let if_range = stored.as_ref();
-        let body = match asking::ask(remote, rest, if_range, (drive, interrupt), &|_| Ok(())) {
-            Ok(body) => body,
+        let body = match http::get(url, rest, stored.as_ref(), interrupt) {
+            Ok(answer) => Body::new(answer),
             Err(CopyError::Usage(Usage::Range { len, .. })) => {
                 return Err(CopyError::Longer { path, source_name, have, len });
             }
@@ -124,7 +122,7 @@ impl Partial {
         if !stored.as_ref().is_none_or(is_same) {
             return Err(CopyError::NewVersion { url: source_name, path });
         }
-        body.cut(url, rest)
+        inlet::cut(body, url, rest)
     }
 
     /// Compares what is there with the source, and leaves the source at the first missing byte.
@@ -170,14 +168,14 @@ impl Partial {
                          the bytes before {from} are still the same"
                     ));
                 }
-                let begun = body.place.at;
-                match self.compare(drive, from, body) {
-                    // It has ended, and where was not known.
-                    Err(_) if body.len().is_none() && matches!(body.read(&mut [0]), Ok(0)) => {
-                        return Err(longer(from + body.place.at - begun));
-                    }
-                    answer => answer,
+                self.compare(drive, from, body)
+            }
+            Inlet::Stream(stream) if stream.is_kept() => {
+                let answer = self.compare(drive, 0, &mut stream.waiting(drive.interrupt));
+                if matches!(&answer, Err(Stop::Call(_, error)) if is_end(error)) {
+                    return Err(longer(stream.offset().unwrap_or(0)));
                 }
+                answer
             }
             Inlet::Stream(_) => {
                 drive.note(format!(
@@ -204,6 +202,10 @@ impl Partial {
         let file = File::open(&self.path).map_err(Stop::when("opening the existing part"))?;
         compare(drive, &mut RangeReader { file: &file, at: from, end: self.have }, reader)
     }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// Compares what is there with what `reader` yields.

@@ -4,17 +4,13 @@
 //! is asked only for the rest. The source is opened before the sink, which must know the length.
 //! The sink gets its name last.
 
+mod ending;
 mod opening;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
-
-use rustix::fs::SeekFrom;
-use rustix::io::Errno;
-use underpass::ErrorKind;
 
 use crate::drive::{Drive, Event};
 use crate::endpoint::Endpoint;
@@ -22,14 +18,14 @@ use crate::error::{CopyError, Failure, Names, Usage};
 use crate::exchange;
 use crate::exchange::group::{Peer, PeerGroup, PeerGroups};
 use crate::exchange::shares::More;
-use crate::http;
-use crate::inlet::{FileInlet, Inlet};
+use crate::inlet::Inlet;
 use crate::interrupt::Interrupt;
 use crate::outlet::{self, Outlet};
+use crate::range::Range;
 use crate::report::Report;
-use crate::request::{Request, check, is_numbered, verifies};
+use crate::request::{Request, check, flag, is_numbered, verifies};
 use crate::resume::Partial;
-use crate::socket::{self, Listener};
+use crate::socket::Listener;
 use crate::source_to_sink;
 use crate::stop::Stop;
 use crate::tree::{self, Walk, Wanted};
@@ -225,7 +221,7 @@ impl Session {
         outcome: &mut Outcome,
         peer: &mut Option<Peer>,
     ) -> Result<(), CopyError> {
-        let Request { source, sink, .. } = &self.request;
+        let Request { source, sink, range, .. } = &self.request;
         let path = match sink {
             Endpoint::Path(path) if is_numbered(&self.request) => Some(path.join(PEER_NAME)),
             Endpoint::Path(path) if !outlet::is_special(path) || path.is_dir() => {
@@ -245,7 +241,7 @@ impl Session {
             .as_deref()
             .filter(|_| self.request.resume)
             .and_then(|path| Partial::find(path, !self.request.atomic));
-        let mut inlet = self.open_source(drive, partial.as_ref(), peer, outcome)?;
+        let mut inlet = self.open_source(partial.as_ref(), peer, outcome)?;
         if let (Inlet::Http(body), Endpoint::Url(url)) = (&inlet, source)
             && let Some(connection) = body.connection()
         {
@@ -253,6 +249,12 @@ impl Session {
             connection.in_user_space().into_iter().for_each(|why| drive.pass_user_space(why));
         }
         if let Some(partial) = &partial {
+            if let (Inlet::Stream(stream), true) = (&inlet, *range != Range::Whole)
+                && stream.is_kept()
+            {
+                let why = "its length is unknown, and so what is left of a range of it";
+                return Err(flag("--resume with --range", source, why));
+            }
             // The other end compares, if it verifies.
             if !verifies(&self.request) {
                 partial.check(drive, &mut inlet, &self.names(outcome))?;
@@ -269,7 +271,9 @@ impl Session {
             let why = put.connection.in_user_space();
             why.into_iter().for_each(|why| drive.pass_user_space(why));
         }
+        self.permit_shared(drive, &inlet, &outlet)?;
         outcome.begun = Instant::now();
+        let before = drive.done;
         let moved = if verifies(&self.request) {
             self.exchange(drive, &mut inlet, &mut outlet, outcome)?
         } else {
@@ -279,8 +283,10 @@ impl Session {
         if let Outlet::Target(target, _) = &outlet {
             outcome.kept = target.kept();
         }
-        let moved = self.judge(moved, drive, &mut outlet, outcome)?;
-        self.settle(drive, &inlet, outlet, moved, outcome)?;
+        let offsets = self.set_offsets(&inlet, &outlet, drive.done - before);
+        self.judge(moved, drive, &mut outlet, outcome)?;
+        offsets?;
+        self.settle(drive, outlet, outcome)?;
         outcome.kept = None;
         Ok(())
     }
@@ -303,75 +309,6 @@ impl Session {
                 .map_err(|error| CopyError::open("listen at", self.listening_end(), error));
         }
         Ok(exchange())
-    }
-
-    /// Prefers what a server says about a failed PUT to the error of the failed call.
-    fn judge(
-        &self,
-        moved: Result<u64, Stop>,
-        drive: &Drive<'_>,
-        outlet: &mut Outlet<'_>,
-        outcome: &Outcome,
-    ) -> Result<u64, CopyError> {
-        let stop = match moved {
-            Ok(moved) => return Ok(moved),
-            Err(stop) => stop,
-        };
-        let Outlet::Put(put) = outlet else { return Err(self.stopped(stop, drive, outcome)) };
-        let errno = match &stop {
-            Stop::Call(_, error) if http::is_answer(error) => return Err(put.refusal()),
-            Stop::Call(_, error) => Errno::from_io_error(error),
-            Stop::Engine(underpass::Error { kind: ErrorKind::Io(errno), .. }) => Some(*errno),
-            Stop::Engine(_) | Stop::Signal(_) => None,
-        };
-        if errno.is_some_and(http::is_closed)
-            // If the source was reset, the server still waits for the rest.
-            && put.has_answered()
-            && let status @ CopyError::Status { .. } = put.refusal()
-        {
-            return Err(status);
-        }
-        Err(self.stopped(stop, drive, outcome))
-    }
-
-    /// Finishes both ends: offsets, names, the end of the stream.
-    fn settle(
-        &self,
-        drive: &mut Drive<'_>,
-        inlet: &Inlet<'_>,
-        outlet: Outlet<'_>,
-        moved: u64,
-        outcome: &mut Outcome,
-    ) -> Result<(), CopyError> {
-        let Request { source, sink, fsync, .. } = &self.request;
-        if let Inlet::File(FileInlet { file, start, moves_offset: true, .. }) = inlet {
-            rustix::fs::seek(file, SeekFrom::Start(start + moved))
-                .map_err(|error| CopyError::open("set the offset of", source, error))?;
-        }
-        let cannot = |error: io::Error| CopyError::open("finish", sink, error);
-        match outlet {
-            Outlet::Target(target, _) if is_numbered(&self.request) => {
-                let made = target.name_numbered(*fsync, &self.next_number).map_err(cannot)?;
-                outcome.made = Some(made);
-                Ok(())
-            }
-            Outlet::Target(target, _) => {
-                for lost in target.finish(*fsync).map_err(cannot)? {
-                    drive.note(format!("note: {sink} {lost}"));
-                }
-                Ok(())
-            }
-            Outlet::Open(file, at) => {
-                rustix::fs::seek(&file, SeekFrom::Start(at + moved))
-                    .map_err(|errno| cannot(errno.into()))?;
-                if *fsync { file.sync_all().map_err(cannot) } else { Ok(()) }
-            }
-            Outlet::Stream(stream) if stream.is_socket => {
-                socket::end(&stream.fd).map_err(|errno| cannot(errno.into()))
-            }
-            Outlet::Stream(_) => Ok(()),
-            Outlet::Put(mut put) => put.finish(),
-        }
     }
 
     fn stopped(&self, stop: Stop, drive: &Drive<'_>, outcome: &Outcome) -> CopyError {

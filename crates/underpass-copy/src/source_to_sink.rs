@@ -8,14 +8,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use underpass::{ErrorKind, Sink, Source};
+use underpass::{ErrorKind, Sink};
 
-use crate::asking::{self, Remote};
 use crate::digest::{self, Algorithm, Digest};
 use crate::drive::Drive;
 use crate::endpoint::Endpoint;
 use crate::holes;
-use crate::inlet::{Inlet, Stream};
+use crate::inlet::Inlet;
 use crate::memory::through_memory;
 use crate::outlet::Outlet;
 use crate::parallel;
@@ -83,7 +82,7 @@ fn copy_bytes(
     drive: &mut Drive<'_>,
     inlet: &mut Inlet<'_>,
     outlet: &mut Outlet<'_>,
-    mut digest: Option<&mut Digest>,
+    digest: Option<&mut Digest>,
 ) -> Result<u64, Stop> {
     let sink_file = match outlet {
         Outlet::Target(target, at) => Some((target.file(), *at)),
@@ -102,70 +101,47 @@ fn copy_bytes(
     if let Some(moved) = fetch_ranges(request, drive, inlet, outlet)? {
         return Ok(moved);
     }
-    let moved = match (&mut *inlet, &request.source) {
-        (Inlet::Http(body), Endpoint::Url(url)) => {
-            let remote = Remote { client: &request.client, url };
-            asking::deliver(remote, drive, body, &mut |drive, body, after| {
-                let source = body.source().filter(|_| digest.is_none());
-                if let (Some(source), Some(sink)) = (source, outlet.sink(after)) {
-                    return by_engine(drive, outlet, source, sink);
-                }
-                let (len, interrupt) = (body.len(), drive.interrupt);
-                let mut sink = outlet.writer(after, interrupt);
-                through_memory(drive, body, len, &mut sink, digest.as_deref_mut())
-            })?
-        }
-        _ => copy_stream(request, drive, inlet, outlet, digest)?,
-    };
+    let mut take = None;
+    if let Inlet::Stream(_) = &*inlet {
+        let (skip, most) = request.range.of_stream().ok_or_else(|| {
+            let why = "a stream cannot be read from its end; name the first byte";
+            Stop::call("reading the source", io::Error::new(io::ErrorKind::Unsupported, why))
+        })?;
+        discard(drive, inlet, skip)?;
+        take = most;
+    }
+    if digest.is_none() && outlet.sink().is_some() && inlet.source()?.is_some() {
+        return by_engine(drive, inlet, outlet, take);
+    }
+    // A range that reaches past the end is cut there, of a stream as of a file.
+    let (len, interrupt) = (inlet.len(), drive.interrupt);
+    let mut reader = inlet.reader(interrupt).take(take.unwrap_or(u64::MAX));
+    let moved = through_memory(drive, &mut reader, len, &mut outlet.writer(interrupt), digest)?;
     if let Outlet::Put(put) = outlet {
         put.end_content().map_err(Stop::when("ending the content"))?;
     }
     Ok(moved)
 }
 
-/// Copies a stream, or a file to one.
-fn copy_stream(
-    request: &Request,
-    drive: &mut Drive<'_>,
-    inlet: &mut Inlet<'_>,
-    outlet: &mut Outlet<'_>,
-    digest: Option<&mut Digest>,
-) -> Result<u64, Stop> {
-    let mut take = None;
-    if let Inlet::Stream(stream) = &*inlet {
-        let (skip, most) = request.range.of_stream().ok_or_else(|| {
-            let why = "a stream cannot be read from its end; name the first byte";
-            Stop::call("reading the source", io::Error::new(io::ErrorKind::Unsupported, why))
-        })?;
-        discard(drive, stream, skip)?;
-        take = most;
-    }
-    if let (None, Some(sink), Some(source)) = (&digest, outlet.sink(0), inlet.source()?) {
-        let source = match take {
-            Some(take) => source.take(take),
-            None => source,
-        };
-        let before = drive.done;
-        return match by_engine(drive, outlet, source, sink) {
-            Err(Stop::Engine(error)) if take.is_some() && is_end(&error) => Ok(drive.done - before),
-            moved => moved,
-        };
-    }
-    // A range that reaches past the end is cut there, of a stream as of a file.
-    let (len, interrupt) = (inlet.len(), drive.interrupt);
-    let mut reader = inlet.reader(interrupt).take(take.unwrap_or(u64::MAX));
-    through_memory(drive, &mut reader, len, &mut outlet.writer(0, interrupt), digest)
-}
-
 fn by_engine(
     drive: &mut Drive<'_>,
+    inlet: &Inlet<'_>,
     outlet: &Outlet<'_>,
-    source: Source<'_>,
-    sink: Sink<'_>,
+    take: Option<u64>,
 ) -> Result<u64, Stop> {
-    match outlet {
+    let (Some(source), Some(sink)) = (inlet.source()?, outlet.sink()) else { return Ok(0) };
+    let source = match take {
+        Some(take) => source.take(take),
+        None => source,
+    };
+    let before = drive.done;
+    let moved = match outlet {
         Outlet::Put(put) => drive.transfer_into(source, sink, &|_| put.connection.wait_for_room()),
         Outlet::Target(..) | Outlet::Open(..) | Outlet::Stream(_) => drive.transfer(source, sink),
+    };
+    match moved {
+        Err(Stop::Engine(error)) if take.is_some() && is_end(&error) => Ok(drive.done - before),
+        moved => moved,
     }
 }
 
@@ -187,21 +163,25 @@ fn fetch_ranges(
         let pieces = target.pieces().unwrap_or(&beginning);
         return parallel::fetch(request, drive, (url, body), (target.file(), pieces)).map(Some);
     }
-    if body.len() != Some(0) {
-        drive.note(format!("{url} has no ranges: using one connection"));
-    }
+    drive.note(format!("{url} has no ranges: using one connection"));
     Ok(None)
 }
 
 /// Reads bytes from a stream and drops them.
-fn discard(drive: &mut Drive<'_>, stream: &Stream, bytes: u64) -> Result<(), Stop> {
+fn discard(drive: &mut Drive<'_>, inlet: &mut Inlet<'_>, bytes: u64) -> Result<(), Stop> {
     if bytes == 0 {
         return Ok(());
     }
-    let nowhere =
-        File::options().write(true).open("/dev/null").map_err(Stop::when("opening /dev/null"))?;
+    let nowhere = File::options().write(true).open("/dev/null");
+    let mut nowhere = nowhere.map_err(Stop::when("opening /dev/null"))?;
     let before = drive.done;
-    let gone = drive.transfer(Source::stream(&stream.fd).take(bytes), Sink::stream(&nowhere));
+    let gone = match inlet.source()? {
+        Some(source) => drive.transfer(source.take(bytes), Sink::stream(&nowhere)),
+        None => {
+            let mut reader = inlet.reader(drive.interrupt);
+            through_memory(drive, &mut reader, Some(bytes), &mut nowhere, None)
+        }
+    };
     // None of it went to the sink.
     drive.done = before;
     gone.map(|_| ())

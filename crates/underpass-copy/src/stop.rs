@@ -13,7 +13,7 @@ use underpass::{Error, ErrorKind, Method};
 pub(crate) enum Stop {
     /// The engine failed.
     Engine(Error),
-    /// SIGINT or SIGTERM.
+    /// SIGHUP, SIGINT or SIGTERM.
     Signal(i32),
     /// A call outside the engine failed: what it was for, and its error.
     Call(&'static str, io::Error),

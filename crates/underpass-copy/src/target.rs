@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use crate::attributes::{self, Lost, Replaced};
 use crate::hidden::{self, Hidden};
 use crate::pieces::Pieces;
+use crate::stream::flush;
 
 /// Symbolic links that are followed, as in path_resolution(7).
 const LINKS_MAX: usize = 40;
@@ -155,9 +156,7 @@ impl<'d> Target<'d> {
 
     /// Gives it its name, as it is.
     pub(crate) fn name(self, sync: bool) -> io::Result<()> {
-        if sync {
-            self.file.sync_all()?;
-        }
+        self.written(sync)?;
         let (dir, path) = (self.dir, &*self.path);
         match self.state {
             State::InPlace => check_name(&self.file, dir, path)?,
@@ -175,9 +174,7 @@ impl<'d> Target<'d> {
     /// As [`Self::name`], but appends the first free number from `next` on to the name, replaces
     /// nothing, and returns the name.
     pub(crate) fn name_numbered(self, sync: bool, next: &AtomicU64) -> io::Result<PathBuf> {
-        if sync {
-            self.file.sync_all()?;
-        }
+        self.written(sync)?;
         let mut number = next.load(Ordering::Relaxed);
         let path = loop {
             let mut name = self.path.as_os_str().to_owned();
@@ -198,6 +195,14 @@ impl<'d> Target<'d> {
         next.fetch_max(number + 1, Ordering::Relaxed);
         sync_name(self.dir, &path, sync)?;
         Ok(path)
+    }
+
+    /// Asks for the errors of writing that come late.
+    fn written(&self, sync: bool) -> io::Result<()> {
+        if sync {
+            self.file.sync_all()?;
+        }
+        flush(&self.file)
     }
 }
 

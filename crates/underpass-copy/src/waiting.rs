@@ -65,28 +65,31 @@ impl<F: AsFd> WaitingStream<'_, F> {
     }
 }
 
-impl<F: AsFd> Read for WaitingStream<'_, F> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+impl<F: AsFd> WaitingStream<'_, F> {
+    /// Makes a call that does not wait, when the stream is ready for it.
+    pub(crate) fn patiently(
+        &self,
+        events: PollFlags,
+        mut call: impl FnMut(&F) -> Result<usize, Errno>,
+    ) -> io::Result<usize> {
         loop {
-            match rustix::io::read(&self.fd, &mut *into) {
-                Err(Errno::AGAIN) => self.wait(PollFlags::IN)?,
+            match call(&self.fd) {
+                Err(Errno::AGAIN) => self.wait(events)?,
                 Err(Errno::INTR) => {}
                 answer => return Ok(answer?),
             }
         }
     }
-}
 
-impl<F: AsFd> WaitingStream<'_, F> {
     /// Writes some bytes, waiting until there is room for one.
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match rustix::io::write(&self.fd, bytes) {
-                Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
-                Err(Errno::INTR) => {}
-                answer => return Ok(answer?),
-            }
-        }
+        self.patiently(PollFlags::OUT, |fd| rustix::io::write(fd, bytes))
+    }
+}
+
+impl<F: AsFd> Read for WaitingStream<'_, F> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.patiently(PollFlags::IN, |fd| rustix::io::read(fd, &mut *into))
     }
 }
 

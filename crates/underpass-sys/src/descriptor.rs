@@ -31,8 +31,8 @@ pub fn duplicate(number: RawFd) -> Result<OwnedFd, Errno> {
 ///
 /// # Errors
 ///
-/// `EIO`, `ENOSPC`, `EDQUOT`: bytes that write(2) had accepted are lost. File systems that send them
-/// elsewhere (NFS, FUSE) do so here, and for each descriptor of an open file.
+/// `EIO`, `ENOSPC`, `EDQUOT`: bytes that write(2) had accepted are lost. File systems that send
+/// them elsewhere (NFS, FUSE) do so here, and for each descriptor of an open file.
 pub fn close(fd: OwnedFd) -> Result<(), Errno> {
     // SAFETY: close(2): takes a number, which `into_raw_fd` has taken from its only owner. Linux
     // has closed it whatever the answer is.

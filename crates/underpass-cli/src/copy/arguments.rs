@@ -174,7 +174,8 @@ Examples:
   underpass copy --range 0-1048575 /dev/sda - | sha256sum
       Reads the first MiB of a disk.
 
-Exit codes: 0 success; 1 failure; 2 wrong usage; 130 and 143 ended by SIGINT and SIGTERM.";
+Exit codes: 0 success; 1 failure; 2 wrong usage; 129, 130 and 143 ended by SIGHUP,
+SIGINT and SIGTERM.";
 
 impl CopyArguments {
     /// The request for the library.

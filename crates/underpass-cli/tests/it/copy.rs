@@ -1,17 +1,17 @@
 //! `underpass copy` against real peers: netcat, socat, curl, nginx, Java, and failing disks.
 
-mod answers;
 mod cut;
+mod descriptors;
 mod early;
 mod faults;
 mod files;
 mod folders;
 mod http;
+mod late;
 mod modes;
 mod pairs;
 mod peers;
 mod resumed;
-mod scripted;
 mod streams;
 mod timeouts;
 mod transfers;
@@ -136,4 +136,12 @@ fn names(directory: &Path) -> Vec<String> {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Runs the program in a shell; its exit code and what it said.
+fn in_shell(directory: &Path, script: &str) -> (Option<i32>, String) {
+    let script = script.replace("underpass", env!("CARGO_BIN_EXE_underpass"));
+    let script = format!("set -o pipefail; {script}");
+    let shell = Command::new("bash").args(["-c", &script]).current_dir(directory).output().unwrap();
+    (shell.status.code(), String::from_utf8(shell.stderr).unwrap())
 }

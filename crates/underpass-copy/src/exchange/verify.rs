@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use underpass::{Sink, Source};
 
@@ -96,13 +96,12 @@ pub(super) fn receive_file<F: AsFd>(
 pub(super) fn receive_stream<F: AsFd>(
     drive: &mut Drive<'_>,
     peer: &mut WaitingStream<'_, F>,
-    sink: BorrowedFd<'_>,
+    sink: &mut dyn Write,
 ) -> Result<u64, Stop> {
-    let mut sink = WaitingStream::new(sink, drive.interrupt);
     let mut digest = Digest::new(Algorithm::Blake3);
     let mut moved = 0;
     while let Some(len) = next_frame(peer)? {
-        moved += through_memory(drive, peer, Some(len), &mut sink, Some(&mut digest))?;
+        moved += through_memory(drive, peer, Some(len), sink, Some(&mut digest))?;
     }
     let theirs = read_sum(peer).map_err(Stop::when("reading what was sent"))?;
     let checksum = digest.finish();

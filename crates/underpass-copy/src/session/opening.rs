@@ -8,22 +8,23 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use underpass::Side;
+use underpass::{Method, Policy, Side};
 
 use super::{Outcome, Session};
-use crate::asking::Remote;
 use crate::drive::{Drive, Event};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
 use crate::exchange::greeting::greeting_failed;
 use crate::exchange::group::Peer;
-use crate::inlet::{self, Inlet, Stream};
+use crate::http::{self, Body};
+use crate::inlet::{self, Inlet};
 use crate::interrupt::Interrupt;
 use crate::outlet::{self, Outlet};
 use crate::range::Range;
-use crate::request::{Request, verifies};
+use crate::request::{Request, flag, verifies};
 use crate::resume::{self, Partial};
 use crate::socket::{self, Listener};
+use crate::stream::{SHARED, Stream};
 use crate::target::WriteMode;
 
 /// The file that a sink means, and what an earlier copy left of it.
@@ -105,38 +106,83 @@ impl Session {
             outcome.peer.get_or_insert_with(|| socket::peer_name(&peer.fd));
         }
         outcome.group = outcome.group.take().or(peer.group);
-        Ok(Stream::socket(peer.fd))
+        Stream::ours(peer.fd).map_err(|error| CopyError::open("use", end, error))
+    }
+
+    /// A descriptor that others share goes by no method but copying.
+    pub(super) fn permit_shared(
+        &self,
+        drive: &mut Drive<'_>,
+        inlet: &Inlet<'_>,
+        outlet: &Outlet<'_>,
+    ) -> Result<(), CopyError> {
+        let Request { source, sink, policy, .. } = &self.request;
+        let from = if let Inlet::Stream(stream) = inlet { Some((source, stream)) } else { None };
+        let to = if let Outlet::Stream(stream) = outlet { Some((sink, stream)) } else { None };
+        let mut shared =
+            from.into_iter().chain(to).filter(|(_, stream)| !stream.is_for_the_engine());
+        let Some((end, _)) = shared.next() else { return Ok(()) };
+        if let Policy::Only(method) = policy
+            && *method != Method::Copy
+        {
+            let (method, end, why) = (method.name(), end.to_string(), SHARED.to_owned());
+            return Err(CopyError::Usage(Usage::Beneath { method, end, why }));
+        }
+        drive.pass_user_space(format!("{end} is copied: {SHARED}"));
+        Ok(())
     }
 
     pub(super) fn open_source(
         &self,
-        drive: &mut Drive<'_>,
         partial: Option<&Partial>,
         peer: &mut Option<Peer>,
         outcome: &mut Outcome,
     ) -> Result<Inlet<'_>, CopyError> {
         let Request { source, range, .. } = &self.request;
-        let (client, is_url) = (&self.request.client, matches!(source, Endpoint::Url(_)));
+        if let (Endpoint::Url(url), Range::Whole, None, 2..) =
+            (source, range, partial, self.request.parallel.get())
+        {
+            // Asking for a range is how to find out whether the server has ranges.
+            let all = Range::From { first: 0, last: None };
+            match http::get(url, all, None, &self.interrupt) {
+                Ok(answer) => return Ok(Inlet::Http(Box::new(Body::new(answer)))),
+                // An empty representation has no ranges.
+                Err(CopyError::Usage(Usage::Range { len: 0, .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
         match (source, partial) {
             (Endpoint::Url(url), Some(partial)) => {
-                let remote = Remote { client, url };
-                let body = partial.ask_for_the_rest(remote, *range, (drive, &self.interrupt))?;
+                let body = partial.ask_for_the_rest(url, *range, &self.interrupt)?;
                 Ok(Inlet::Http(Box::new(body)))
             }
             _ if source.is_socket() => {
                 self.connection(Side::Source, peer, outcome).map(Inlet::Stream)
             }
-            _ => {
-                let is_whole = *range == Range::Whole && self.request.parallel.get() > 1;
-                // Asking for a range is how to find out whether a server has ranges.
-                let all = Range::From { first: 0, last: None };
-                let range = if is_whole && is_url { all } else { *range };
-                inlet::open(source, range, client, (drive, &self.interrupt))
+            _ => inlet::open(source, *range, &self.interrupt),
+        }
+    }
+
+    /// Opens the sink, which must be on a disk if its bytes are to be when this ends.
+    pub(super) fn open_sink(
+        &self,
+        file: Option<SinkFile>,
+        inlet: &Inlet<'_>,
+        peer: &mut Option<Peer>,
+        outcome: &mut Outcome,
+    ) -> Result<Outlet<'_>, CopyError> {
+        let outlet = self.open_any_sink(file, inlet, peer, outcome)?;
+        match &outlet {
+            Outlet::Stream(stream) if self.request.fsync && !stream.is_kept() => {
+                Err(flag("--fsync", &self.request.sink, "only a file or a disk keeps its bytes"))
+            }
+            Outlet::Target(..) | Outlet::Open(..) | Outlet::Stream(_) | Outlet::Put(_) => {
+                Ok(outlet)
             }
         }
     }
 
-    pub(super) fn open_sink(
+    fn open_any_sink(
         &self,
         file: Option<SinkFile>,
         inlet: &Inlet<'_>,
@@ -178,7 +224,7 @@ impl Session {
             (Endpoint::Descriptor(number), None) => outlet::descriptor(*number, sink),
             (Endpoint::Url(url), None) => {
                 let policy = self.request.policy;
-                let put = self.request.client.put(url, inlet.len(), policy, &self.interrupt)?;
+                let put = http::put(url, inlet.len(), policy, &self.interrupt)?;
                 Ok(Outlet::Put(Box::new(put)))
             }
             (

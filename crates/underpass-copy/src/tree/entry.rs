@@ -14,7 +14,7 @@ use super::{At, Walk, identity};
 use crate::attributes::{self, Kept, Lost};
 use crate::hidden;
 use crate::holes;
-use crate::inlet;
+use crate::sizes::is_true_size;
 use crate::stop::Stop;
 use crate::target::{Target, WriteMode};
 
@@ -41,11 +41,11 @@ impl Walk<'_, '_> {
     }
 
     fn content(&mut self, source: &File, found: &Stat, copy: &File) -> Result<(), Stop> {
-        if found.st_size == 0 || inlet::is_sizeless(source) {
+        let len = u64::try_from(found.st_size).unwrap_or(0);
+        if !is_true_size(source, len) {
             let source = Source::stream(source);
             return self.drive.transfer(source, Sink::file(copy, 0)).map(|_| ());
         }
-        let len = u64::try_from(found.st_size).unwrap_or(0);
         self.holes += holes::copy(self.drive, (source, 0), (copy, 0), len)?;
         Ok(())
     }

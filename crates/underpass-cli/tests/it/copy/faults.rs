@@ -16,7 +16,9 @@ use super::{Waiting, assert_payload, command, failure, names, patterned, piped, 
 
 #[test]
 fn a_signal_in_mid_copy_leaves_nothing_and_tells_how_far_it_came() {
-    for (signal, code, name) in [(Signal::INT, 130, "SIGINT"), (Signal::TERM, 143, "SIGTERM")] {
+    for (signal, code, name) in
+        [(Signal::HUP, 129, "SIGHUP"), (Signal::INT, 130, "SIGINT"), (Signal::TERM, 143, "SIGTERM")]
+    {
         let dir = tempfile::tempdir().unwrap();
         let to = dir.path().join("to");
         let waiting = Waiting::start(&["tcp-listen://0", utf8(&to)]);
@@ -29,6 +31,22 @@ fn a_signal_in_mid_copy_leaves_nothing_and_tells_how_far_it_came() {
         assert_eq!(stderr.lines().count(), 1);
         assert_eq!(names(dir.path()), [""; 0]);
     }
+}
+
+#[test]
+fn what_nohup_has_started_goes_on_after_the_terminal_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("to");
+    let mut command = Command::new("nohup");
+    command.args([env!("CARGO_BIN_EXE_underpass"), "copy", "tcp-listen://0", utf8(&to)]);
+    let waiting = Waiting::of(command.stdin(Stdio::null()).stdout(Stdio::piped()));
+    let mut peer = waiting.connect();
+    peer.write_all(&payload::pattern(0..1000)).unwrap();
+    waiting.signal(Signal::HUP);
+    peer.write_all(&payload::pattern(1000..2000)).unwrap();
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+    waiting.succeed();
+    assert_payload(&to, 0, 2000);
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn files_without_a_true_size_are_read_to_their_end() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("to");
     for from in [
-        "/proc/self/mounts",
+        "/proc/filesystems",
         "/proc/sys/kernel/osrelease",
         "/sys/kernel/mm/transparent_hugepage/enabled",
     ] {

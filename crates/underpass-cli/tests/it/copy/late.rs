@@ -1,0 +1,62 @@
+//! Errors that come late: of bytes that were accepted, and did not reach where they are kept.
+
+use std::path::Path;
+
+use underpass_testkit::require;
+use underpass_testkit::skip::Capability;
+
+use super::{in_shell, names, patterned};
+
+/// Copies `from` to a sink, with a fault in calls; what it said.
+fn failing(directory: &Path, fault: &str, flags: &str, sink: &str) -> String {
+    let strace = format!("strace -qq -o /dev/null -e inject={fault}");
+    let script = format!("{strace} underpass copy {flags} -q from {sink}");
+    let (code, line) = in_shell(directory, &script);
+    assert_eq!((code, line.lines().count()), (Some(1), 1), "{flags} {sink}: {line}");
+    line
+}
+
+#[test]
+fn what_close_says_is_an_error_of_every_sink_and_the_file_gets_no_name() {
+    require!(Capability::Strace);
+    let dir = tempfile::tempdir().unwrap();
+    patterned(dir.path(), "from", 10_000);
+    // As NFS answers. The loader of the program closes four descriptors, and gives up if it cannot;
+    // in the program itself nothing else looks at what close(2) says.
+    for (flags, kept) in [
+        ("", &["from"][..]),
+        ("--resume", &["from", "to.part"]),
+        ("--no-atomic", &["from", "to"]),
+        ("--checksum sha256", &["from"]),
+    ] {
+        let line = failing(dir.path(), "close:error=EDQUOT:when=5+", flags, "to");
+        assert!(line.contains("cannot finish to: ") && line.contains("quota exceeded"), "{line}");
+        assert!(line.contains("; free some space there"), "{line}");
+        assert_eq!(names(dir.path()), kept, "{flags:?}");
+        for name in &kept[1..] {
+            std::fs::remove_file(dir.path().join(name)).unwrap();
+        }
+    }
+    for sink in ["- >to", "- >>to", "fd:3 3>to", "- | cat >/dev/null", "/dev/null"] {
+        let line = failing(dir.path(), "close:error=EIO:when=5+", "", sink);
+        assert!(line.contains("cannot finish") && line.contains("Input/output error"), "{line}");
+    }
+}
+
+#[test]
+fn fsync_is_made_of_every_file_and_refused_where_nothing_is_kept() {
+    require!(Capability::Strace);
+    let dir = tempfile::tempdir().unwrap();
+    patterned(dir.path(), "from", 10_000);
+    for (sink, why) in [
+        ("to", "Input/output error"),
+        ("- >to", "Input/output error"),
+        ("- >>to", "Input/output error"),
+        ("fd:3 3>>to", "Input/output error"),
+        ("- | cat >/dev/null", "--fsync cannot be used with -: only a file or a disk keeps"),
+        ("/dev/null", "--fsync cannot be used with /dev/null"),
+    ] {
+        let line = failing(dir.path(), "fsync:error=EIO", "--fsync", sink);
+        assert!(line.contains(why), "{sink}: {line}");
+    }
+}
