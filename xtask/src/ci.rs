@@ -14,11 +14,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::outcome::{Expectation, Tally};
-use crate::{bench, guest, tidy, workspace};
+use crate::{bench, fuzz, guest, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 28] = [
+const NEEDED: [(&str, &str); 29] = [
     ("bash", "bash"),
+    ("c++", "g++"),
     ("cc", "gcc"),
     ("cpio", "cpio"),
     ("curl", "curl"),
@@ -97,6 +98,7 @@ pub(crate) fn run() -> Result<()> {
     run.step("documentation", |_| documentation());
     run.step("licences and sources", |_| deny());
     run.step("examples", |_| cargo(&["build", "--workspace", "--all-features", "--examples"]));
+    run.step("fuzz", |_| fuzz::run(&fuzz::Options::default()));
     for bench in bench::NAMES {
         run.step(&format!("bench {bench}"), |run| run.bench(bench));
     }
@@ -231,18 +233,20 @@ fn documentation() -> Result<()> {
     succeed(cargo.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Installs cargo-deny if it is missing, which takes some minutes once.
 fn deny() -> Result<()> {
-    let is_there = workspace::cargo()
-        .args(["deny", "--version"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()?;
-    if !is_there.success() {
-        // Unoptimised: it runs for a second and is built once per machine.
-        cargo(&["install", "cargo-deny", "--locked", "--debug"])?;
-    }
+    need("deny")?;
     cargo(&["deny", "check", "licenses", "bans", "sources"])
+}
+
+/// Installs a subcommand of cargo if it is missing, which takes some minutes once.
+pub(crate) fn need(subcommand: &str) -> Result<()> {
+    let mut version = workspace::cargo();
+    version.args([subcommand, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    if version.status()?.success() {
+        return Ok(());
+    }
+    // Unoptimised: it runs for a second and is built once per machine.
+    cargo(&["install", &format!("cargo-{subcommand}"), "--locked", "--debug"])
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
@@ -250,7 +254,7 @@ fn cargo(arguments: &[&str]) -> Result<()> {
 }
 
 /// Prints a command and runs it.
-fn succeed(command: &mut Command) -> Result<()> {
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     announce(command);
     let status = command.status()?;
     let name = command.get_program().to_string_lossy();

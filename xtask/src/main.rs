@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask ci | tidy | bench | guest`.
+//! The project's own commands: `cargo xtask ci | tidy | bench | fuzz | guest`.
 //!
 //! CI runs `cargo xtask ci` and nothing else, so whatever it checks can be run here as it is
 //! run there.
@@ -7,6 +7,7 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod guest;
 mod outcome;
 mod process;
@@ -35,6 +36,8 @@ enum Command {
     /// Discards standard input, for a bench that measures what sends it.
     #[command(hide = true)]
     Discard,
+    /// Gives each parser of what peers send some seconds of made-up input.
+    Fuzz(fuzz::Options),
     /// Runs the engine's and the probe's tests on Debian's kernel in a virtual machine.
     Guest(guest::Options),
     /// Checks the rules of the house that no compiler checks.
@@ -70,6 +73,7 @@ fn run(command: Command) -> Result<()> {
         Command::Bench(options) => bench::run(options),
         Command::Ci => ci::run(),
         Command::Discard => bench::discard_standard_input(),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Guest(options) => guest::run(&options).map(drop),
         Command::Tidy => tidy::run(),
     }

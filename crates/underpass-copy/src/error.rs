@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -91,6 +92,8 @@ pub enum CopyError {
         status: u16,
         /// Its phrase, as the server sent it.
         reason: String,
+        /// How long the server wants not to be asked again.
+        retry_after: Option<Duration>,
     },
     /// The peer broke the protocol.
     #[error("{end}: {what}")]
@@ -274,9 +277,9 @@ impl CopyError {
             ),
             Self::Open { source, .. } => remedy_of_opening(source),
             Self::Transfer { source, .. } => remedy_of_transfer(source),
-            Self::Status { status: 401 | 403, .. } => {
-                Some("the server wants a user name or a token, which copy cannot send")
-            }
+            Self::Status { status: 401 | 403, .. } => Some(
+                "give a user and a password with --netrc or in the URL, or a token with --header",
+            ),
             Self::Status { status: 404, .. } => Some("check the path of the URL"),
             Self::Status { status: 405 | 501, .. } => {
                 Some("the server does not accept PUT there; nginx needs dav_methods PUT")

@@ -14,12 +14,12 @@ use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use underpass::Source;
 
+use crate::asking::{self, Remote};
 use crate::attributes;
-use crate::drive::file_source;
+use crate::drive::{Drive, file_source};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
-use crate::http::url::Url;
-use crate::http::{self, Body};
+use crate::http::{Body, Client};
 use crate::interrupt::Interrupt;
 use crate::range::Range;
 use crate::range_reader::RangeReader;
@@ -101,7 +101,8 @@ impl Inlet<'_> {
 pub(crate) fn open<'i>(
     endpoint: &Endpoint,
     range: Range,
-    interrupt: &'i Interrupt,
+    client: &Client,
+    (drive, interrupt): (&mut Drive<'_>, &'i Interrupt),
 ) -> Result<Inlet<'i>, CopyError> {
     match endpoint {
         Endpoint::Path(path) => of_path(path, range, interrupt),
@@ -113,35 +114,11 @@ pub(crate) fn open<'i>(
             stream.map(Inlet::Stream).map_err(|error| CopyError::open("use", endpoint, error))
         }
         Endpoint::Url(url) => {
-            let body = Body::new(http::get(url, range, None, interrupt)?);
-            Ok(Inlet::Http(Box::new(cut(body, url, range)?)))
+            let remote = Remote { client, url };
+            let body = asking::ask(remote, range, None, (drive, interrupt), &|_| Ok(()))?;
+            Ok(Inlet::Http(Box::new(body.cut(url, range)?)))
         }
     }
-}
-
-/// Takes a range out of what a server sent, which may have ignored the request for a range.
-pub(crate) fn cut<'i>(mut body: Body<'i>, url: &Url, range: Range) -> Result<Body<'i>, CopyError> {
-    let len = body.len().unwrap_or(u64::MAX);
-    let (first, wanted) = match range {
-        Range::Whole => return Ok(body),
-        Range::From { first, last } => (first, last.map_or(u64::MAX, |last| last - first + 1)),
-        Range::Suffix(count) => {
-            let total = body.total.ok_or_else(|| CopyError::Protocol {
-                end: url.to_string(),
-                what: "it does not give the length, from which the range is counted".into(),
-            })?;
-            (total - count.min(total), count.min(total))
-        }
-    };
-    let ahead = first.saturating_sub(body.start);
-    if ahead > len || body.start > first {
-        let (range, end) = (range.to_string(), url.to_string());
-        return Err(CopyError::Usage(Usage::Range { range, end, len: body.total.unwrap_or(len) }));
-    }
-    io::copy(&mut (&mut body).take(ahead), &mut io::sink())
-        .map_err(|error| CopyError::open("read", url, error))?;
-    body.limit(wanted);
-    Ok(body)
 }
 
 /// A connected socket, as source or sink.

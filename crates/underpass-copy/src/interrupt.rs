@@ -1,5 +1,5 @@
-//! What ends a wait: SIGHUP, SIGINT and SIGTERM, as a flag to check and a descriptor to poll, and timeouts
-//! for ends that do nothing.
+//! What ends a wait: SIGHUP, SIGINT and SIGTERM, as a flag to check and a descriptor to poll, and
+//! timeouts for ends that do nothing.
 //!
 //! A transfer checks the flag between two calls and polls the descriptor whenever it waits. A
 //! signal thus ends it through its ordinary error path, which removes what has no name yet. A

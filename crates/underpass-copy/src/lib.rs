@@ -21,6 +21,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod asking;
 mod attributes;
 mod digest;
 mod drive;
@@ -60,6 +61,7 @@ pub use error::{CopyError, Failure, Usage};
 #[cfg(fuzzing)]
 pub use http::fuzzing;
 pub use http::url::Url;
+pub use http::{Client, Field, FieldError, Netrc, Proxies, Trust};
 pub use interrupt::{Interrupt, Timeouts};
 pub use range::{Range, RangeError};
 pub use report::{Rate, Report, Used};

@@ -39,21 +39,27 @@ pub(crate) enum Outlet<'i> {
 }
 
 impl Outlet<'_> {
-    /// For the engine; `None` if this process has to frame the bytes.
-    pub(crate) fn sink(&self) -> Option<Sink<'_>> {
+    /// For the engine, after this many bytes; `None` if this process has to frame the bytes.
+    pub(crate) fn sink(&self, after: u64) -> Option<Sink<'_>> {
         match self {
-            Self::Target(target, at) => Some(Sink::file(target.file(), *at)),
-            Self::Open(file, at) => Some(Sink::file(file, *at)),
+            Self::Target(target, at) => Some(Sink::file(target.file(), at + after)),
+            Self::Open(file, at) => Some(Sink::file(file, at + after)),
             Self::Stream(stream) => stream.is_for_the_engine().then(|| Sink::stream(&stream.fd)),
             Self::Put(put) => (!put.is_chunked).then(|| put.connection.sink()),
         }
     }
 
     /// For this process.
-    pub(crate) fn writer<'w>(&'w mut self, interrupt: &'w Interrupt) -> Box<dyn Write + 'w> {
+    pub(crate) fn writer<'w>(
+        &'w mut self,
+        after: u64,
+        interrupt: &'w Interrupt,
+    ) -> Box<dyn Write + 'w> {
         match self {
-            Self::Target(target, at) => Box::new(FileWriter { file: target.file(), at: *at }),
-            Self::Open(file, at) => Box::new(FileWriter { file, at: *at }),
+            Self::Target(target, at) => {
+                Box::new(FileWriter { file: target.file(), at: *at + after })
+            }
+            Self::Open(file, at) => Box::new(FileWriter { file, at: *at + after }),
             Self::Stream(stream) => Box::new(stream.waiting(interrupt)),
             Self::Put(put) => {
                 let Put { connection, is_chunked, .. } = &mut **put;

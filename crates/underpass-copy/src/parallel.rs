@@ -17,9 +17,10 @@ use std::time::Duration;
 use rustix::net::Shutdown;
 use underpass::Sink;
 
+use crate::asking::{self, Remote};
 use crate::drive::{Drive, Event, SharedProgress};
 use crate::http::url::Url;
-use crate::http::{self, Body, Connection, Validator};
+use crate::http::{Body, Connection, Validator};
 use crate::memory::{FileWriter, through_memory};
 use crate::pieces::{Pieces, Recorder};
 use crate::range::Range;
@@ -193,10 +194,11 @@ pub(crate) fn fetch(
     let base = match request.range {
         Range::Whole => 0,
         Range::From { first, .. } => first,
-        Range::Suffix(_) => body.start,
+        Range::Suffix(_) => body.place.at,
     };
     let validator = body.validator.clone();
-    let remote = Remote { url, base, validator: validator.as_ref() };
+    let source = Remote { client: &request.client, url };
+    let remote = Origin { source, base, validator: validator.as_ref() };
     let (first, to) = shares[0];
     body.limit(to - first);
     let workers = Workers::new(shares.len() as u64);
@@ -222,8 +224,8 @@ pub(crate) fn fetch(
 }
 
 /// A server's file.
-struct Remote<'u> {
-    url: &'u Url,
+struct Origin<'u> {
+    source: Remote<'u>,
     /// Where the local file begins in it.
     base: u64,
     validator: Option<&'u Validator>,
@@ -242,20 +244,20 @@ struct Wanted<'f> {
 fn ask_for(
     drive: &mut Drive<'_>,
     (workers, index): (&Workers, usize),
-    remote: &Remote<'_>,
+    remote: &Origin<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<(), Stop> {
-    let (Remote { url, base, validator }, Wanted { file, from, to, overlap }) = (remote, wanted);
+    let (Origin { source, base, validator }, Wanted { file, from, to, overlap }) = (remote, wanted);
     let wrong = |why| Stop::call("asking for a range", io::Error::other(why));
     let (first, last) = (base + from - overlap, base + to - 1);
     let range = Range::From { first, last: Some(last) };
     // A server that does not answer must be given up when another connection fails.
     let connected =
         |connection: &Connection<'_>| workers.join(index, connection.socket().fd.try_clone());
-    let answer = http::ask(url, range, *validator, drive.interrupt, &connected)
+    let interrupt = drive.interrupt;
+    let mut body = asking::ask(*source, range, *validator, (drive, interrupt), &connected)
         .map_err(|error| Stop::call("asking for a range", io::Error::other(error)))?;
-    let mut body = Body::new(answer);
-    let is_it = body.is_range && body.start == first && body.len() == Some(last - first + 1);
+    let is_it = body.is_range && body.place.at == first && body.len() == Some(last - first + 1);
     if !is_it || body.validator.as_ref() != *validator {
         return Err(wrong("the server sent another range, or another version"));
     }

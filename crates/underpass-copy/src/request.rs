@@ -10,6 +10,7 @@ use underpass::{Policy, Stability};
 use crate::digest::Algorithm;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
+use crate::http::Client;
 use crate::interrupt::Timeouts;
 use crate::outlet;
 use crate::range::Range;
@@ -49,6 +50,8 @@ pub struct Request {
     pub owners: bool,
     /// How long an end may do nothing.
     pub timeouts: Timeouts,
+    /// How servers are asked.
+    pub client: Client,
     /// Copy for each peer that connects, by [`Session::serve`](crate::Session::serve).
     pub keep_listening: bool,
     /// The most peers at once.
@@ -76,6 +79,7 @@ impl Request {
             xattrs: false,
             owners: false,
             timeouts: Timeouts::default(),
+            client: Client::default(),
             keep_listening: false,
             peers_max: None,
         }

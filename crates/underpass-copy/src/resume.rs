@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
+use crate::asking::{self, Remote};
 use crate::drive::Drive;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Names, Usage};
-use crate::http::url::Url;
-use crate::http::{self, Body, Validator};
-use crate::inlet::{self, Inlet};
+use crate::http::{Body, Validator};
+use crate::inlet::Inlet;
 use crate::interrupt::Interrupt;
 use crate::pieces::Pieces;
 use crate::range::Range;
@@ -94,10 +94,11 @@ impl Partial {
     /// Asks a server for what is missing, and for some bytes before it, to compare.
     pub(crate) fn ask_for_the_rest<'i>(
         &self,
-        url: &Url,
+        remote: Remote<'_>,
         range: Range,
-        interrupt: &'i Interrupt,
+        (drive, interrupt): (&mut Drive<'_>, &'i Interrupt),
     ) -> Result<Body<'i>, CopyError> {
+        let Remote { url, .. } = remote;
         let (first, last) = match range {
             Range::Whole => (0, None),
             Range::From { first, last } => (first, last),
@@ -111,8 +112,9 @@ impl Partial {
         let stored = self.validator();
         let (have, path) = (self.have, self.path.display().to_string());
         let source_name = url.to_string();
-        let body = match http::get(url, rest, stored.as_ref(), interrupt) {
-            Ok(answer) => Body::new(answer),
+        let if_range = stored.as_ref();
+        let body = match asking::ask(remote, rest, if_range, (drive, interrupt), &|_| Ok(())) {
+            Ok(body) => body,
             Err(CopyError::Usage(Usage::Range { len, .. })) => {
                 return Err(CopyError::Longer { path, source_name, have, len });
             }
@@ -122,7 +124,7 @@ impl Partial {
         if !stored.as_ref().is_none_or(is_same) {
             return Err(CopyError::NewVersion { url: source_name, path });
         }
-        inlet::cut(body, url, rest)
+        body.cut(url, rest)
     }
 
     /// Compares what is there with the source, and leaves the source at the first missing byte.
@@ -168,7 +170,14 @@ impl Partial {
                          the bytes before {from} are still the same"
                     ));
                 }
-                self.compare(drive, from, body)
+                let begun = body.place.at;
+                match self.compare(drive, from, body) {
+                    // It has ended, and where was not known.
+                    Err(_) if body.len().is_none() && matches!(body.read(&mut [0]), Ok(0)) => {
+                        return Err(longer(from + body.place.at - begun));
+                    }
+                    answer => answer,
+                }
             }
             Inlet::Stream(stream) if stream.is_kept() => {
                 let answer = self.compare(drive, 0, &mut stream.waiting(drive.interrupt));

@@ -241,7 +241,7 @@ impl Session {
             .as_deref()
             .filter(|_| self.request.resume)
             .and_then(|path| Partial::find(path, !self.request.atomic));
-        let mut inlet = self.open_source(partial.as_ref(), peer, outcome)?;
+        let mut inlet = self.open_source(drive, partial.as_ref(), peer, outcome)?;
         if let (Inlet::Http(body), Endpoint::Url(url)) = (&inlet, source)
             && let Some(connection) = body.connection()
         {

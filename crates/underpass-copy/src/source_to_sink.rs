@@ -8,8 +8,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use underpass::{ErrorKind, Sink};
+use underpass::{ErrorKind, Sink, Source};
 
+use crate::asking::{self, Remote};
 use crate::digest::{self, Algorithm, Digest};
 use crate::drive::Drive;
 use crate::endpoint::Endpoint;
@@ -82,7 +83,7 @@ fn copy_bytes(
     drive: &mut Drive<'_>,
     inlet: &mut Inlet<'_>,
     outlet: &mut Outlet<'_>,
-    digest: Option<&mut Digest>,
+    mut digest: Option<&mut Digest>,
 ) -> Result<u64, Stop> {
     let sink_file = match outlet {
         Outlet::Target(target, at) => Some((target.file(), *at)),
@@ -101,6 +102,35 @@ fn copy_bytes(
     if let Some(moved) = fetch_ranges(request, drive, inlet, outlet)? {
         return Ok(moved);
     }
+    let moved = match (&mut *inlet, &request.source) {
+        (Inlet::Http(body), Endpoint::Url(url)) => {
+            let remote = Remote { client: &request.client, url };
+            asking::deliver(remote, drive, body, &mut |drive, body, after| {
+                let source = body.source().filter(|_| digest.is_none());
+                if let (Some(source), Some(sink)) = (source, outlet.sink(after)) {
+                    return by_engine(drive, outlet, source, sink);
+                }
+                let (len, interrupt) = (body.len(), drive.interrupt);
+                let mut sink = outlet.writer(after, interrupt);
+                through_memory(drive, body, len, &mut sink, digest.as_deref_mut())
+            })?
+        }
+        _ => copy_stream(request, drive, inlet, outlet, digest)?,
+    };
+    if let Outlet::Put(put) = outlet {
+        put.end_content().map_err(Stop::when("ending the content"))?;
+    }
+    Ok(moved)
+}
+
+/// Copies a stream, or a file to one.
+fn copy_stream(
+    request: &Request,
+    drive: &mut Drive<'_>,
+    inlet: &mut Inlet<'_>,
+    outlet: &mut Outlet<'_>,
+    digest: Option<&mut Digest>,
+) -> Result<u64, Stop> {
     let mut take = None;
     if let Inlet::Stream(_) = &*inlet {
         let (skip, most) = request.range.of_stream().ok_or_else(|| {
@@ -110,38 +140,32 @@ fn copy_bytes(
         discard(drive, inlet, skip)?;
         take = most;
     }
-    if digest.is_none() && outlet.sink().is_some() && inlet.source()?.is_some() {
-        return by_engine(drive, inlet, outlet, take);
+    if let (None, Some(sink), Some(source)) = (&digest, outlet.sink(0), inlet.source()?) {
+        let source = match take {
+            Some(take) => source.take(take),
+            None => source,
+        };
+        let before = drive.done;
+        return match by_engine(drive, outlet, source, sink) {
+            Err(Stop::Engine(error)) if take.is_some() && is_end(&error) => Ok(drive.done - before),
+            moved => moved,
+        };
     }
     // A range that reaches past the end is cut there, of a stream as of a file.
     let (len, interrupt) = (inlet.len(), drive.interrupt);
     let mut reader = inlet.reader(interrupt).take(take.unwrap_or(u64::MAX));
-    let moved = through_memory(drive, &mut reader, len, &mut outlet.writer(interrupt), digest)?;
-    if let Outlet::Put(put) = outlet {
-        put.end_content().map_err(Stop::when("ending the content"))?;
-    }
-    Ok(moved)
+    through_memory(drive, &mut reader, len, &mut outlet.writer(0, interrupt), digest)
 }
 
 fn by_engine(
     drive: &mut Drive<'_>,
-    inlet: &Inlet<'_>,
     outlet: &Outlet<'_>,
-    take: Option<u64>,
+    source: Source<'_>,
+    sink: Sink<'_>,
 ) -> Result<u64, Stop> {
-    let (Some(source), Some(sink)) = (inlet.source()?, outlet.sink()) else { return Ok(0) };
-    let source = match take {
-        Some(take) => source.take(take),
-        None => source,
-    };
-    let before = drive.done;
-    let moved = match outlet {
+    match outlet {
         Outlet::Put(put) => drive.transfer_into(source, sink, &|_| put.connection.wait_for_room()),
         Outlet::Target(..) | Outlet::Open(..) | Outlet::Stream(_) => drive.transfer(source, sink),
-    };
-    match moved {
-        Err(Stop::Engine(error)) if take.is_some() && is_end(&error) => Ok(drive.done - before),
-        moved => moved,
     }
 }
 
@@ -163,7 +187,9 @@ fn fetch_ranges(
         let pieces = target.pieces().unwrap_or(&beginning);
         return parallel::fetch(request, drive, (url, body), (target.file(), pieces)).map(Some);
     }
-    drive.note(format!("{url} has no ranges: using one connection"));
+    if body.len() != Some(0) {
+        drive.note(format!("{url} has no ranges: using one connection"));
+    }
     Ok(None)
 }
 

@@ -1,5 +1,6 @@
 //! `underpass copy` against real peers: netcat, socat, curl, nginx, Java, and failing disks.
 
+mod answers;
 mod cut;
 mod descriptors;
 mod early;
@@ -12,6 +13,7 @@ mod modes;
 mod pairs;
 mod peers;
 mod resumed;
+mod scripted;
 mod streams;
 mod timeouts;
 mod transfers;

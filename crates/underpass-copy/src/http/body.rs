@@ -5,12 +5,15 @@ use std::os::fd::OwnedFd;
 
 use underpass::Source;
 
-use super::{Answer, Chunked, Connection, Framing, Validator};
+use super::extent::{Extent, NotThere};
+use super::{Chunked, Connection, Framing, Validator};
+use crate::error::{CopyError, Usage};
+use crate::http::url::Url;
+use crate::range::Range;
 
 /// Content that is being received.
 pub(crate) struct Body<'i> {
-    /// Where it starts in the representation.
-    pub(crate) start: u64,
+    pub(crate) place: Place,
     /// The representation's length.
     pub(crate) total: Option<u64>,
     /// What identifies this version of the representation.
@@ -18,8 +21,36 @@ pub(crate) struct Body<'i> {
     /// Whether the server sends a range of it.
     pub(crate) is_range: bool,
     incoming: Incoming<'i>,
-    /// Bytes that are left.
-    left: Option<u64>,
+}
+
+/// How far a body is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Where the next byte is in the representation.
+    pub(crate) at: u64,
+    /// Bytes that this answer still has, if that is known.
+    here: Option<u64>,
+    /// Bytes that are wanted; more than are here if others have to be asked for.
+    wanted: Option<u64>,
+}
+
+impl Place {
+    /// This many bytes on.
+    pub(crate) fn after(self, n: u64) -> Self {
+        let less = |left: Option<u64>| left.map(|left| left.saturating_sub(n));
+        Self { at: self.at + n, here: less(self.here), wanted: less(self.wanted) }
+    }
+
+    /// Whether this answer has no more, and more is wanted.
+    pub(crate) fn is_short(self) -> bool {
+        self.here == Some(0) && self.wanted.is_none_or(|wanted| wanted > 0)
+    }
+
+    /// What is still wanted.
+    pub(crate) fn rest(self) -> Range {
+        let last = self.wanted.map(|wanted| self.at + wanted.max(1) - 1);
+        Range::From { first: self.at, last }
+    }
 }
 
 enum Incoming<'i> {
@@ -39,19 +70,59 @@ impl Read for Incoming<'_> {
 }
 
 impl<'i> Body<'i> {
-    pub(crate) fn new(answer: Answer<'i>) -> Self {
-        let Answer { connection, framing, start, total, validator, is_range } = answer;
-        let (incoming, left) = match framing {
-            Framing::Length(len) => (Incoming::Raw(connection), Some(len)),
-            Framing::UntilClose => (Incoming::Raw(connection), None),
-            Framing::Chunked => (Incoming::Chunks(Box::new(Chunked::new(connection))), None),
+    pub(super) fn new(
+        connection: Connection<'i>,
+        framing: Framing,
+        extent: Extent,
+        validator: Option<Validator>,
+    ) -> Self {
+        let incoming = match framing {
+            Framing::Length(_) | Framing::UntilClose => Incoming::Raw(connection),
+            Framing::Chunked => Incoming::Chunks(Box::new(Chunked::new(connection))),
         };
-        Self { start, total, validator, is_range, incoming, left }
+        let Extent { start: at, len: here, total, is_range } = extent;
+        Self { place: Place { at, here, wanted: here }, total, validator, is_range, incoming }
+    }
+
+    /// That of a range at the end of a representation.
+    pub(super) const fn empty(total: u64) -> Self {
+        Self {
+            place: Place { at: total, here: Some(0), wanted: Some(0) },
+            total: Some(total),
+            validator: None,
+            is_range: false,
+            incoming: Incoming::Closed,
+        }
+    }
+
+    /// Leaves what was asked for; the server may have sent other bytes before and behind it.
+    pub(crate) fn cut(mut self, url: &Url, range: Range) -> Result<Self, CopyError> {
+        let Self { place: Place { at: start, here: len, .. }, total, is_range, .. } = self;
+        let extent = Extent { start, len, total, is_range };
+        let (ahead, wanted) =
+            extent.wanted(range).map_err(|why| not_there(&why, range, url, total))?;
+        self.place.wanted = None;
+        let skipped = io::copy(&mut (&mut self).take(ahead), &mut io::sink())
+            .map_err(|error| CopyError::open("read", url, error))?;
+        if skipped < ahead {
+            return Err(match len {
+                Some(_) => CopyError::open("read", url, io::ErrorKind::UnexpectedEof),
+                None => not_there(&NotThere::Short, range, url, Some(skipped)),
+            });
+        }
+        self.place.wanted = wanted;
+        Ok(self)
     }
 
     /// How many bytes are left, if that is known.
-    pub(crate) const fn len(&self) -> Option<u64> {
-        self.left
+    pub(crate) fn len(&self) -> Option<u64> {
+        // An answer without a length may end before what is wanted does.
+        self.place.wanted.filter(|_| !self.may_end())
+    }
+
+    /// Whether it may end before all that is wanted was there, because its length is unknown.
+    const fn may_end(&self) -> bool {
+        self.place.here.is_none()
     }
 
     /// Another descriptor of its socket.
@@ -73,34 +144,52 @@ impl<'i> Body<'i> {
 
     /// Closes the connection, even if more would come.
     pub(crate) fn close(&mut self) {
-        (self.incoming, self.left) = (Incoming::Closed, Some(0));
+        self.incoming = Incoming::Closed;
+        self.place = Place { here: Some(0), wanted: Some(0), ..self.place };
     }
 
     /// Limits what is left to `len` bytes.
     pub(crate) fn limit(&mut self, len: u64) {
-        self.left = Some(self.left.map_or(len, |left| left.min(len)));
+        self.place.wanted = Some(self.place.wanted.map_or(len, |wanted| wanted.min(len)));
     }
 
-    /// Everything that is left, for the engine; `None` if it has to be read out of chunks.
+    /// What this answer has of it, for the engine; `None` if it has to be read out of chunks, or
+    /// may end before what is wanted does.
     pub(crate) fn source(&self) -> Option<Source<'_>> {
         let Incoming::Raw(connection) = &self.incoming else { return None };
-        let source = connection.source();
-        Some(match self.left {
-            Some(left) => source.take(left),
-            None => source,
-        })
+        match (self.left(), self.may_end()) {
+            (Some(_), true) => None,
+            (Some(left), false) => Some(connection.source().take(left)),
+            (None, _) => Some(connection.source()),
+        }
+    }
+
+    fn left(&self) -> Option<u64> {
+        self.place.here.into_iter().chain(self.place.wanted).min()
     }
 }
 
 impl Read for Body<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let max = self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-        let max = into.len().min(max);
+        let left =
+            self.left().map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let max = into.len().min(left);
         if max == 0 {
             return Ok(0);
         }
         let n = self.incoming.read(&mut into[..max])?;
-        self.left = self.left.map(|left| left - n as u64);
+        self.place = self.place.after(n as u64);
         Ok(n)
+    }
+}
+
+fn not_there(why: &NotThere, range: Range, url: &Url, total: Option<u64>) -> CopyError {
+    let (range, end) = (range.to_string(), url.to_string());
+    match (why, total) {
+        (NotThere::Short, Some(len)) => CopyError::Usage(Usage::Range { range, end, len }),
+        (NotThere::Short | NotThere::Unknown, _) => {
+            let what = "it does not give the length, from which the range is counted".to_owned();
+            CopyError::Protocol { end, what }
+        }
     }
 }

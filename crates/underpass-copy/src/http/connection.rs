@@ -6,10 +6,12 @@
 //! Source: recv(2), `MSG_PEEK`; RFC 8446 §6.1 (an end without close_notify means truncation).
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
+use rustls::ClientConfig;
 use underpass::{Method, Policy, Sink, Source};
 
 use super::head::{head_end, is_http};
@@ -40,19 +42,25 @@ impl std::fmt::Debug for Connection<'_> {
 }
 
 impl<'i> Connection<'i> {
-    pub(crate) fn open(
-        url: &Url,
-        sending: Sending,
+    /// Connects to a server, or to a proxy.
+    pub(super) fn open(
+        (verb, url): (&'static str, &Url),
         interrupt: &'i Interrupt,
     ) -> Result<Self, CopyError> {
         let fd = socket::connect_tcp(&url.address(), interrupt)
-            .map_err(|error| CopyError::open("connect to", url, error))?;
-        let socket = WaitingStream::new(fd, interrupt);
-        if !url.is_tls {
-            return Ok(Self::Plain(socket));
-        }
-        let (secured, why) = tls::connect(&url.host, socket, sending)
-            .map_err(|error| CopyError::open("make a TLS connection to", url, error))?;
+            .map_err(|error| CopyError::open(verb, url, error))?;
+        Ok(Self::Plain(WaitingStream::new(fd, interrupt)))
+    }
+
+    /// Shakes hands with the server over a connection without TLS.
+    pub(super) fn secure(
+        self,
+        host: &str,
+        config: Arc<ClientConfig>,
+        sending: Sending,
+    ) -> io::Result<Self> {
+        let Self::Plain(socket) = self else { return Ok(self) };
+        let (secured, why) = tls::connect(host, config, socket, sending)?;
         secured.socket().may_last();
         Ok(Self::Tls { secured: Box::new(secured), why })
     }

@@ -31,6 +31,10 @@ impl Credentials {
         Self { user_and_password }
     }
 
+    pub(super) fn new(user: &str, password: &str) -> Self {
+        Self { user_and_password: format!("{user}:{password}").into_bytes() }
+    }
+
     /// The value of an Authorization field.
     pub(crate) fn basic(&self) -> String {
         format!("Basic {}", BASE64_STANDARD.encode(&self.user_and_password))

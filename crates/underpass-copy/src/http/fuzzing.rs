@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use super::head::{ContentRange, Head, head_end};
 use super::url::Url;
-use super::{Chunked, ChunkedWriter, Framing, Validator};
+use super::{Chunked, ChunkedWriter, Client, Framing, Validator};
 use crate::pieces::Pieces;
 
 /// A response's head.
@@ -87,7 +87,7 @@ pub fn join(url: &Url, location: &str) -> Result<Url, &'static str> {
 /// The head of a GET.
 #[must_use]
 pub fn request(url: &Url) -> String {
-    super::request("GET", url, "")
+    Client::default().request("GET", (url, url), "").expect("no proxy is named")
 }
 
 /// The list of what a part has: its text, its ranges, its total, and shares of what is missing.

@@ -5,6 +5,9 @@
 //!
 //! Source: RFC 9112 §2.2, §4, §5, §5.2, §6.1, §6.3; RFC 9110 §8.6, §14.4.
 
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
 use httparse::ParserConfig;
 
 use super::Framing;
@@ -96,9 +99,24 @@ impl Head {
         ranges.all(|range| range == Some(first)).then_some(first)
     }
 
+    /// How long the server wants not to be asked: seconds, or until a date (RFC 9110 §10.2.3).
+    pub(crate) fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+        let text = self.field("retry-after")?;
+        let until = || httpdate::parse_http_date(text).ok();
+        let date = || until().map(|until| until.duration_since(now).unwrap_or_default());
+        number(text).map(Duration::from_secs).or_else(date)
+    }
+
     /// The complete length in a 416.
     pub(crate) fn complete_length(&self) -> Option<u64> {
         number(of_bytes(self.field("content-range")?)?.strip_prefix("*/")?)
+    }
+}
+
+impl fmt::Display for ContentRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.total.map_or_else(|| "*".to_owned(), |total| total.to_string());
+        write!(f, "{}-{}/{total}", self.first, self.last)
     }
 }
 
@@ -221,6 +239,17 @@ mod tests {
         let folded = head("X: a\r\n b\r\n\tc \r\nETag: \"x\"\r\n");
         assert_eq!((folded.field("x"), folded.field("etag")), (Some("a b c"), Some("\"x\"")));
         assert_eq!((folded.status, folded.reason.as_str()), (206, "Part"));
+    }
+
+    #[test]
+    fn a_server_says_how_long_it_wants_not_to_be_asked() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let now = httpdate::parse_http_date(date).unwrap();
+        let after = |text: &str, now| head(&format!("Retry-After: {text}\r\n")).retry_after(now);
+        assert_eq!(after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(after(date, now - Duration::from_secs(7)), Some(Duration::from_secs(7)));
+        assert_eq!(after(date, now + Duration::from_secs(7)), Some(Duration::ZERO));
+        assert_eq!(after("soon", now), None);
     }
 
     #[test]

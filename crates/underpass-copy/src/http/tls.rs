@@ -6,14 +6,15 @@ use std::fmt;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rustix::event::PollFlags;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use underpass::Side;
 use underpass::tls::{BlockingTlsStream, Handshake, Unavailable};
 
+use super::trust::explained;
 use crate::waiting::WaitingStream;
 
 /// A TLS connection after its handshake.
@@ -64,6 +65,7 @@ impl Sending {
 /// Shakes hands with `host`.
 pub(crate) fn connect<'i>(
     host: &str,
+    mut config: Arc<ClientConfig>,
     socket: WaitingStream<'i>,
     sending: Sending,
 ) -> io::Result<(Secured<'i>, Option<InUserSpace>)> {
@@ -72,13 +74,12 @@ pub(crate) fn connect<'i>(
         Err(_) => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
     };
     let why = sending.in_user_space();
-    let mut config = config()?;
     if why.is_some() {
         Arc::make_mut(&mut config).enable_secret_extraction = false;
     }
     let mut handshake = Handshake::connect(config, name)?;
     socket.must_end("the TLS handshake", socket.interrupt.connect_timeout());
-    while let Some(side) = handshake.step(&socket)? {
+    while let Some(side) = handshake.step(&socket).map_err(explained)? {
         socket.wait(match side {
             Side::Source => PollFlags::IN,
             Side::Sink => PollFlags::OUT,
@@ -121,32 +122,6 @@ impl AsFd for WaitingStream<'_> {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// The configuration of every connection: this machine's authorities, or SSL_CERT_FILE's.
-fn config() -> io::Result<Arc<ClientConfig>> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(Arc::clone(config));
-    }
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _unusable) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        let why = "this machine has no certificates of authorities; name a file of them with \
-                   SSL_CERT_FILE";
-        return Err(io::Error::new(io::ErrorKind::NotFound, why));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // For the kernel.
-    config.enable_secret_extraction = true;
-    Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
 }
 
 #[cfg(test)]

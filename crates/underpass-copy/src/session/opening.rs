@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use underpass::{Method, Policy, Side};
 
 use super::{Outcome, Session};
+use crate::asking::Remote;
 use crate::drive::{Drive, Event};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
 use crate::exchange::greeting::greeting_failed;
 use crate::exchange::group::Peer;
-use crate::http::{self, Body};
 use crate::inlet::{self, Inlet};
 use crate::interrupt::Interrupt;
 use crate::outlet::{self, Outlet};
@@ -134,32 +134,29 @@ impl Session {
 
     pub(super) fn open_source(
         &self,
+        drive: &mut Drive<'_>,
         partial: Option<&Partial>,
         peer: &mut Option<Peer>,
         outcome: &mut Outcome,
     ) -> Result<Inlet<'_>, CopyError> {
         let Request { source, range, .. } = &self.request;
-        if let (Endpoint::Url(url), Range::Whole, None, 2..) =
-            (source, range, partial, self.request.parallel.get())
-        {
-            // Asking for a range is how to find out whether the server has ranges.
-            let all = Range::From { first: 0, last: None };
-            match http::get(url, all, None, &self.interrupt) {
-                Ok(answer) => return Ok(Inlet::Http(Box::new(Body::new(answer)))),
-                // An empty representation has no ranges.
-                Err(CopyError::Usage(Usage::Range { len: 0, .. })) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let (client, is_url) = (&self.request.client, matches!(source, Endpoint::Url(_)));
         match (source, partial) {
             (Endpoint::Url(url), Some(partial)) => {
-                let body = partial.ask_for_the_rest(url, *range, &self.interrupt)?;
+                let remote = Remote { client, url };
+                let body = partial.ask_for_the_rest(remote, *range, (drive, &self.interrupt))?;
                 Ok(Inlet::Http(Box::new(body)))
             }
             _ if source.is_socket() => {
                 self.connection(Side::Source, peer, outcome).map(Inlet::Stream)
             }
-            _ => inlet::open(source, *range, &self.interrupt),
+            _ => {
+                let is_whole = *range == Range::Whole && self.request.parallel.get() > 1;
+                // Asking for a range is how to find out whether a server has ranges.
+                let all = Range::From { first: 0, last: None };
+                let range = if is_whole && is_url { all } else { *range };
+                inlet::open(source, range, client, (drive, &self.interrupt))
+            }
         }
     }
 
@@ -224,7 +221,7 @@ impl Session {
             (Endpoint::Descriptor(number), None) => outlet::descriptor(*number, sink),
             (Endpoint::Url(url), None) => {
                 let policy = self.request.policy;
-                let put = http::put(url, inlet.len(), policy, &self.interrupt)?;
+                let put = self.request.client.put(url, inlet.len(), policy, &self.interrupt)?;
                 Ok(Outlet::Put(Box::new(put)))
             }
             (

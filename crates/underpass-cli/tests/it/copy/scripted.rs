@@ -1,0 +1,48 @@
+//! A server that says what it is told to: one answer a connection, written by hand.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{Receiver, channel};
+
+/// Answers that are given one after another, whatever is asked.
+pub(super) struct Scripted {
+    address: SocketAddr,
+    requests: Receiver<String>,
+}
+
+impl Scripted {
+    /// Answers one connection after the other. An empty answer only closes.
+    pub(super) fn start<T: AsRef<[u8]>>(answers: impl IntoIterator<Item = T>) -> Self {
+        let answers: Vec<_> = answers.into_iter().map(|it| it.as_ref().to_owned()).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, requests) = channel();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let mut peer = listener.accept().unwrap().0;
+                // A client that gives up is some tests' point.
+                drop(sender.send(head(&mut peer)));
+                drop(peer.write_all(&answer));
+            }
+        });
+        Self { address, requests }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The next head that was asked with.
+    pub(super) fn asked(&self) -> String {
+        self.requests.recv().unwrap()
+    }
+}
+
+/// The next head of a peer.
+pub(super) fn head(peer: &mut impl Read) -> String {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") && peer.read(&mut byte).is_ok_and(|n| n > 0) {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}

@@ -1,0 +1,93 @@
+//! PUT: sends content, and reads what the server says about it, which may come early.
+//!
+//! Source: RFC 9110 §9.3.4; RFC 9112 §9.5.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+use underpass::Policy;
+
+use super::early::is_answer;
+use super::tls::Sending;
+use super::url::Url;
+use super::{ChunkedWriter, Client, Connection, read_head, refused};
+use crate::error::CopyError;
+use crate::interrupt::{Interrupt, Woken};
+use crate::waiting::WaitingStream;
+
+/// A PUT whose content is being sent.
+pub(crate) struct Put<'i> {
+    pub(crate) connection: Connection<'i>,
+    pub(crate) is_chunked: bool,
+    url: Url,
+}
+
+impl Client {
+    /// Starts a PUT of `len` bytes, or of chunks.
+    pub(crate) fn put<'i>(
+        &self,
+        url: &Url,
+        len: Option<u64>,
+        policy: Policy,
+        interrupt: &'i Interrupt,
+    ) -> Result<Put<'i>, CopyError> {
+        let (fields, sending) = match len {
+            Some(len) => (format!("Content-Length: {len}\r\n"), Sending::Content(len)),
+            None => ("Transfer-Encoding: chunked\r\n".to_owned(), Sending::Chunks),
+        };
+        let request = self.request("PUT", (url, url), &fields)?;
+        let mut connection = self.connect(url, sending, interrupt)?;
+        connection.permits(policy, url)?;
+        connection
+            .write_all(request.as_bytes())
+            .map_err(|error| CopyError::open("send to", url, error))?;
+        Ok(Put { connection, is_chunked: len.is_none(), url: url.clone() })
+    }
+}
+
+impl Put<'_> {
+    /// Whether the server has answered or closed before it had everything.
+    pub(crate) fn has_answered(&self) -> bool {
+        let WaitingStream { fd, interrupt, .. } = self.connection.socket();
+        let now = Some(Instant::now());
+        interrupt.wait(&[(fd.as_fd(), PollFlags::IN)], now) == Ok(Woken::Ready)
+    }
+
+    /// Writes what ends content of unknown length.
+    pub(crate) fn end_content(&mut self) -> io::Result<()> {
+        if self.is_chunked { ChunkedWriter(&mut self.connection).finish() } else { Ok(()) }
+    }
+
+    /// Ends the content, and reads the server's answer.
+    pub(crate) fn finish(&mut self) -> Result<(), CopyError> {
+        match self.connection.flush() {
+            Err(error) if is_answer(&error) => {}
+            flushed => flushed.map_err(|error| CopyError::open("send to", &self.url, error))?,
+        }
+        self.answer()?;
+        self.connection.close();
+        Ok(())
+    }
+
+    /// Reads why the server did not take the content.
+    pub(crate) fn refusal(&mut self) -> CopyError {
+        match self.answer() {
+            Err(error) => error,
+            Ok(status) => {
+                let what = format!("the server answered {status} before it had everything");
+                CopyError::Protocol { end: self.url.to_string(), what }
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Result<u16, CopyError> {
+        let head = read_head(&mut self.connection, &self.url)?;
+        if (200..300).contains(&head.status) {
+            Ok(head.status)
+        } else {
+            Err(refused(&self.url, head))
+        }
+    }
+}
