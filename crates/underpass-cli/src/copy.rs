@@ -4,14 +4,15 @@
 
 mod arguments;
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
-use underpass_copy::{Event, Failure, Interrupt, Report, Session};
+use underpass_copy::{Endpoint, Event, Failure, Interrupt, Report, Session};
 use underpass_measure::printable;
 
 pub(crate) use arguments::CopyArguments;
@@ -33,17 +34,76 @@ pub(crate) fn run(wanted: CopyArguments) -> anyhow::Result<()> {
     }
     let interrupt = Interrupt::catch()?;
     let mut screen = Screen { bar: None, is_quiet: wanted.quiet };
-    let opened = Session::open(wanted.request(), &interrupt, &mut |event| screen.show(event));
-    let session = opened.map_err(|error| with_remedy(&error, error.remedy()))?;
-    if wanted.keep_listening {
-        return serve(&wanted, &session, screen);
+    match &*wanted.sources {
+        [source] if wanted.keep_listening => {
+            let session = open(&wanted, source, &interrupt, &mut screen)?;
+            serve(&wanted, &session, screen)
+        }
+        [source] => copy(&wanted, source, &interrupt, &mut screen),
+        _ => copy_each(&wanted, &interrupt, &mut screen),
     }
+}
+
+fn open(
+    wanted: &CopyArguments,
+    source: &Endpoint,
+    interrupt: &Interrupt,
+    screen: &mut Screen,
+) -> anyhow::Result<Session> {
+    let opened = Session::open(wanted.request(source), interrupt, &mut |event| screen.show(event));
+    opened.map_err(|error| with_remedy(&error, error.remedy()))
+}
+
+fn copy(
+    wanted: &CopyArguments,
+    source: &Endpoint,
+    interrupt: &Interrupt,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    let session = open(wanted, source, interrupt, screen)?;
     let answer = session.copy(&mut |event| screen.show(event));
     screen.clear();
     match answer {
-        Ok(report) => print_report(&wanted, &report),
-        Err(failure) => Err(report_failure(&wanted, &failure)?),
+        Ok(report) => print_report(wanted, &report),
+        Err(failure) => Err(report_failure(wanted, &failure)?),
     }
+}
+
+/// Copies several sources into a directory; one that fails does not stop the others.
+fn copy_each(
+    wanted: &CopyArguments,
+    interrupt: &Interrupt,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    let CopyArguments { sources, sink, .. } = wanted;
+    if wanted.is_listening() {
+        bail!("several sources go into a directory; give one source to an end that listens");
+    }
+    if !matches!(sink, Endpoint::Path(path) if path.is_dir()) {
+        bail!("{sink} is not a directory; several sources go into one");
+    }
+    let mut names = HashSet::new();
+    let mut failed = 0;
+    for source in sources {
+        let copied = match source.file_name() {
+            Some(name) if !names.insert(name) => {
+                Err(anyhow!("{source} would replace the copy of another source of that name"))
+            }
+            Some(_) | None => copy(wanted, source, interrupt, screen),
+        };
+        match copied {
+            Err(error) if error.is::<Ended>() => return Err(error),
+            Err(error) => {
+                say(&format!("underpass copy: {error:#}"));
+                failed += 1;
+            }
+            Ok(()) => {}
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} sources were not copied", sources.len());
+    }
+    Ok(())
 }
 
 /// Copies for each peer, until a signal. Fails only if a signal cut a copy short or standard output

@@ -20,15 +20,23 @@ use crate::values::{OrOff, duration_or_off};
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct CopyArguments {
-    /// Where the bytes come from.
-    #[arg(value_name = "SRC", value_parser = endpoint())]
-    source: Endpoint,
+    /// Where the bytes come from; several go into a directory.
+    #[arg(value_name = "SRC", required = true, num_args = 1.., value_parser = endpoint())]
+    pub(crate) sources: Vec<Endpoint>,
 
     /// Where they go.
+    ///
+    /// A file that is there is replaced when the copy is whole, and keeps its mode, owner, group,
+    /// ACL and extended attributes. Its other hard links keep the old content; symbolic links are
+    /// followed. A new file gets the mode of SRC, less the umask.
     #[arg(value_name = "DST", value_parser = endpoint())]
-    sink: Endpoint,
+    pub(crate) sink: Endpoint,
 
-    /// Copy a directory and everything in it, with modes, times, links and holes.
+    /// Copy directories with all that is in them, and modes, ACLs, times, links and holes.
+    ///
+    /// Copies single files and links in the same way. A file system that cannot keep something of
+    /// this gets the content, and a note says what is lost. Sockets get a name; devices are copied
+    /// only with --owners. Set-user-ID bits are kept where owner and group are those of SRC.
     #[arg(long, short)]
     recursive: bool,
 
@@ -36,7 +44,7 @@ pub(crate) struct CopyArguments {
     #[arg(long, requires = "recursive")]
     xattrs: bool,
 
-    /// With -r, also keep owners, groups and set-user-ID bits; usually only root can.
+    /// With -r, also keep owners and groups, and copy devices; usually only root can.
     #[arg(long, requires = "recursive")]
     owners: bool,
 
@@ -104,6 +112,9 @@ pub(crate) struct CopyArguments {
     fsync: bool,
 
     /// Write to DST directly, so that it shows what has arrived so far.
+    ///
+    /// This keeps the hard links of DST, and works where DST cannot be replaced: it is a mount
+    /// point, its directory is not writable, or there is no room for a second file.
     #[arg(long)]
     no_atomic: bool,
 
@@ -174,13 +185,14 @@ Examples:
   underpass copy --range 0-1048575 /dev/sda - | sha256sum
       Reads the first MiB of a disk.
 
-Exit codes: 0 success; 1 failure; 2 wrong usage; 129, 130 and 143 ended by SIGHUP,
-SIGINT and SIGTERM.";
+Exit codes: 0 all arrived (a note tells of modes, times and links that could not be kept);
+1 something is missing, or could not be kept although --owners or --xattrs asked for it;
+2 wrong usage; 129, 130 and 143 ended by SIGHUP, SIGINT and SIGTERM.";
 
 impl CopyArguments {
     /// The request for the library.
-    pub(crate) fn request(&self) -> Request {
-        let mut request = Request::new(self.source.clone(), self.sink.clone());
+    pub(crate) fn request(&self, source: &Endpoint) -> Request {
+        let mut request = Request::new(source.clone(), self.sink.clone());
         request.policy = match (self.method, self.prefer) {
             (Some(method), _) => Policy::Only(method),
             (None, Some(method)) => Policy::Prefer(method),
@@ -212,12 +224,12 @@ impl CopyArguments {
 
     /// The number of an `fd:N` that is not open.
     pub(crate) fn closed_descriptor(&self) -> Option<RawFd> {
-        [&self.source, &self.sink].into_iter().find_map(Endpoint::closed_descriptor)
+        self.sources.iter().chain([&self.sink]).find_map(Endpoint::closed_descriptor)
     }
 
     /// Whether an end listens.
-    pub(crate) const fn is_listening(&self) -> bool {
-        self.source.is_listening() || self.sink.is_listening()
+    pub(crate) fn is_listening(&self) -> bool {
+        self.sources.iter().chain([&self.sink]).any(Endpoint::is_listening)
     }
 }
 

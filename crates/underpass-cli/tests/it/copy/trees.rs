@@ -270,3 +270,23 @@ fn files_without_a_true_size_arrive_whole() {
     let made = std::fs::read(dir.path().join("to/enabled")).unwrap();
     assert_eq!(made, std::fs::read(from.join("enabled")).unwrap());
 }
+
+#[test]
+fn several_sources_go_into_a_directory_and_one_that_fails_stops_no_other() {
+    let dir = disk();
+    patterned(dir.path(), "a", 10);
+    patterned(&dir.path().join("from"), "b", 20);
+    assert_eq!(shell(dir.path(), "mkdir to all; copy -q a from/b to"), (Some(0), String::new()));
+    assert_payload(&dir.path().join("to/a"), 0, 10);
+    assert_payload(&dir.path().join("to/b"), 0, 20);
+    assert_eq!(shell(dir.path(), "copy -q -r a from all"), (Some(0), String::new()));
+    assert_eq!(names(&dir.path().join("all")), ["a", "from"]);
+    let (code, lines) = shell(dir.path(), "copy -q none a to/a from/b all");
+    assert_eq!(code, Some(1), "{lines}");
+    assert!(lines.contains("cannot open none: No such file"), "{lines}");
+    assert!(lines.contains("to/a would replace the copy of another source"), "{lines}");
+    assert!(lines.contains("2 of 4 sources were not copied"), "{lines}");
+    assert_payload(&dir.path().join("all/b"), 0, 20);
+    let (code, line) = shell(dir.path(), "copy a from/b new");
+    assert!(code == Some(1) && line.contains("new is not a directory; several"), "{line}");
+}
