@@ -223,9 +223,33 @@ impl AsFd for Accepted {
 }
 
 impl Accepted {
+    /// Waits until there may be bytes to read, or the end.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime is shutting down.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream, _) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Reads what is there; 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if nothing is, and those of recv(2).
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream, _) => stream.try_read(buffer),
+            Self::Unix(stream) => stream.try_read(buffer),
+        }
+    }
+
     /// Closing the socket resets a TCP connection from now on. An end in order would tell the
     /// peer that its answer is empty.
-    pub(crate) fn reset_when_closed(&self) {
+    pub fn reset_when_closed(&self) {
         // Fails only for a peer that is gone already, which knows.
         set_socket_linger(self, Some(Duration::ZERO)).unwrap_or_default();
     }

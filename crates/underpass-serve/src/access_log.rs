@@ -30,15 +30,23 @@ pub(crate) struct AccessLog {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line<'a> {
     /// The client's address; a Unix socket has none.
-    pub(crate) peer: Option<IpAddr>,
+    pub(crate) client: Option<IpAddr>,
     /// When the request came.
     pub(crate) time: SystemTime,
-    /// Its head.
-    pub(crate) request: &'a Parts,
+    pub(crate) request: Requested<'a>,
     /// What was answered.
     pub(crate) status: StatusCode,
-    /// Bytes of content, without the head.
+    /// Bytes of content that were sent, without the head.
     pub(crate) content_bytes: u64,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Requested<'a> {
+    /// A request.
+    Head(&'a Parts),
+    /// The first line of what is not one.
+    Line(&'a [u8]),
 }
 
 impl AccessLog {
@@ -69,24 +77,35 @@ impl AccessLog {
 }
 
 fn format(lines: &mut Vec<u8>, second: &str, line: &Line<'_>) {
-    match line.peer {
-        Some(peer) => append(lines, format_args!("{peer}")),
+    match line.client {
+        Some(client) => append(lines, format_args!("{client}")),
         None => lines.push(b'-'),
     }
     append(lines, format_args!(" - - [{second}] \""));
-    escape(lines, line.request.method.as_str().as_bytes());
-    lines.push(b' ');
-    target(lines, line.request);
-    lines.extend_from_slice(match line.request.version {
-        Version::HTTP_10 => b" HTTP/1.0\" ",
-        Version::HTTP_2 => b" HTTP/2.0\" ",
-        _ => b" HTTP/1.1\" ",
-    });
-    append(lines, format_args!("{} {} \"", line.status.as_str(), line.content_bytes));
-    field(lines, line.request.headers.get(REFERER));
+    match line.request {
+        Requested::Head(head) => request_line(lines, head),
+        Requested::Line(text) => escape(lines, text),
+    }
+    append(lines, format_args!("\" {} {} \"", line.status.as_str(), line.content_bytes));
+    let field_of = |name| match line.request {
+        Requested::Head(head) => head.headers.get(name),
+        Requested::Line(_) => None,
+    };
+    field(lines, field_of(REFERER));
     lines.extend_from_slice(b"\" \"");
-    field(lines, line.request.headers.get(USER_AGENT));
+    field(lines, field_of(USER_AGENT));
     lines.push(b'"');
+}
+
+fn request_line(lines: &mut Vec<u8>, request: &Parts) {
+    escape(lines, request.method.as_str().as_bytes());
+    lines.push(b' ');
+    target(lines, request);
+    lines.extend_from_slice(match request.version {
+        Version::HTTP_10 => b" HTTP/1.0",
+        Version::HTTP_2 => b" HTTP/2.0",
+        _ => b" HTTP/1.1",
+    });
 }
 
 /// The target as it was sent, apart from a fragment.
@@ -138,9 +157,9 @@ mod tests {
 
     fn line(request: &Parts) -> Line<'_> {
         Line {
-            peer: Some("192.0.2.7".parse().unwrap()),
+            client: Some("192.0.2.7".parse().unwrap()),
             time: UNIX_EPOCH + Duration::from_secs(784_111_777),
-            request,
+            request: Requested::Head(request),
             status: StatusCode::OK,
             content_bytes: 4096,
         }
@@ -162,7 +181,7 @@ mod tests {
     fn a_line_is_in_the_combined_format() {
         let curl = request("/a/b?c=d", &[("user-agent", b"curl/8"), ("referer", b"http://x/")]);
         let bare = request("http://host/%20", &[("user-agent", b"")]);
-        let unix = Line { peer: None, status: StatusCode::NOT_FOUND, ..line(&bare) };
+        let unix = Line { client: None, status: StatusCode::NOT_FOUND, ..line(&bare) };
         assert_eq!(
             logged(&[line(&curl), unix]),
             "192.0.2.7 - - [06/Nov/1994:08:49:37 +0000] \"GET /a/b?c=d HTTP/1.1\" 200 4096 \

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use underpass::FileBytes;
 
+use crate::progress::Open;
 use crate::reading::Reading;
-use crate::wire::Open;
 
 /// What a body is made of.
 pub(crate) enum Payload {

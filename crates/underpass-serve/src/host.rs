@@ -1,6 +1,6 @@
 //! The host and port that a request names, in `Host` or in an absolute-form target.
 //!
-//! Files do not depend on them, but what lies in front of a server decides by them, and a value
+//! Files do not depend on them, but what stands in front of a server decides by them, and a value
 //! that two programs read differently is how requests are smuggled. Refused where the grammar
 //! allows more: an empty host, empty labels, and ports past 65535.
 //!

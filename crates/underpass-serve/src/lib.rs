@@ -4,10 +4,14 @@
 pub mod access_log;
 pub mod answer;
 mod body;
+mod closing;
 pub mod conditional;
 mod connection;
+mod content;
+mod conversation;
 mod date;
 mod error_page;
+mod first_line;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod host;
@@ -15,10 +19,12 @@ mod listing;
 pub mod media_type;
 mod metrics;
 mod parking;
+mod progress;
 pub mod range;
 mod reading;
 mod refusal;
 pub mod representation;
+mod responder;
 pub mod root;
 mod server;
 pub mod service;

@@ -6,9 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::io;
+use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
@@ -27,6 +27,17 @@ pub(crate) struct Parking {
     count: Cell<u64>,
     /// Whether a task waits for the next one to time out.
     is_timed: Cell<bool>,
+}
+
+/// How the stay of a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// There are bytes to read, or the client has closed.
+    HasBytes,
+    /// It has been idle for as long as it may.
+    TimedOut,
+    /// It was given up, or has failed.
+    Over,
 }
 
 #[derive(Debug)]
@@ -52,21 +63,26 @@ impl Parking {
         while self.close_oldest() {}
     }
 
-    /// Keeps a connection until bytes arrive. `false` if it has timed out, was given up, or has
-    /// failed; one with bytes that were not read yet is never given up.
-    pub(crate) async fn stay(self: &Rc<Self>, socket: &Accepted) -> bool {
+    /// Keeps a connection until bytes arrive. One with bytes that were not read yet is never given
+    /// up.
+    pub(crate) async fn stay(self: &Rc<Self>, socket: &Accepted) -> Stay {
+        let since = Instant::now();
         self.count.set(self.count.get() + 1);
         let place = Place { parking: self, ticket: self.count.get() };
         let mut is_parked = false;
         poll_fn(|cx| {
-            if let Poll::Ready(ready) = poll_read_ready(socket, cx) {
-                return Poll::Ready(ready.is_ok());
+            if let Poll::Ready(ready) = socket.poll_read_ready(cx) {
+                return Poll::Ready(if ready.is_ok() { Stay::HasBytes } else { Stay::Over });
             }
             if !is_parked {
                 is_parked = true;
                 place.take(cx.waker());
             } else if !place.keep(cx.waker()) {
-                return Poll::Ready(has_bytes(socket));
+                return Poll::Ready(match has_bytes(socket) {
+                    true => Stay::HasBytes,
+                    false if since.elapsed() >= KEEP_ALIVE => Stay::TimedOut,
+                    false => Stay::Over,
+                });
             }
             Poll::Pending
         })
@@ -117,15 +133,8 @@ impl Drop for Place<'_> {
     }
 }
 
-fn poll_read_ready(socket: &Accepted, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    match socket {
-        Accepted::Tcp(stream, _) => stream.poll_read_ready(cx),
-        Accepted::Unix(stream) => stream.poll_read_ready(cx),
-    }
-}
-
 /// Whether the kernel has bytes for us that epoll(7) has not reported yet.
-fn has_bytes(socket: &Accepted) -> bool {
+pub(crate) fn has_bytes(socket: impl AsFd) -> bool {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     matches!(recv(socket, &mut [0; 1][..], flags), Ok((1.., _)))
 }

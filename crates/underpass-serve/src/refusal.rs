@@ -11,6 +11,7 @@ use http::{Method, StatusCode, Uri, Version};
 use rustix::io::Errno;
 use underpass::MapError;
 
+use crate::first_line::FirstLine;
 use crate::host::{is_host, is_host_with_port};
 use crate::representation::RepresentationError;
 use crate::root::OpenError;
@@ -110,6 +111,29 @@ fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal::TransferCoding);
     }
     if chunked.len() > 1 { Err(Refusal::ChunkedTwice) } else { Ok(()) }
+}
+
+/// The status for what hyper refused to read as a request, if that is what it did. `head` is as
+/// much as a head may have of what came.
+pub(crate) fn of_malformed(
+    error: &hyper::Error,
+    first_line: &FirstLine,
+    head: &[u8],
+) -> Option<StatusCode> {
+    if error.is_parse_too_large() {
+        // RFC 9112 §3: 414 for a target that is longer than any that is read.
+        let is_all_target = !head.contains(&b'\n');
+        return Some(if is_all_target {
+            StatusCode::URI_TOO_LONG
+        } else {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        });
+    }
+    if error.is_parse() && first_line.has_other_version() {
+        return Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+    }
+    // The end of the stream within a head is not a request either.
+    (error.is_parse() || error.is_incomplete_message()).then_some(StatusCode::BAD_REQUEST)
 }
 
 /// Whether a later request may succeed: limits are reached, the file shrank just now, or another

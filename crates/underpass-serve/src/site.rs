@@ -1,13 +1,11 @@
 //! The site as one worker serves it: the service, the access log, and the mapped bytes.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
+use http::{Response, StatusCode};
 
 use crate::access_log::{AccessLog, Line};
 use crate::answer::{Answer, Content};
@@ -39,22 +37,22 @@ impl Site {
     }
 
     /// The response to a request that needs no look-up.
-    pub(crate) fn respond_at_once(
-        &self,
-        head: &Parts,
-        peer: Option<IpAddr>,
-    ) -> Option<Response<Payload>> {
-        Some(self.finish(self.service.respond_at_once(head)?, head, peer))
+    pub(crate) fn respond_at_once(&self, head: &Parts) -> Option<Response<Payload>> {
+        Some(self.finish(self.service.respond_at_once(head)?))
     }
 
     /// The response to any other.
-    pub(crate) async fn respond(&self, head: Parts, peer: Option<IpAddr>) -> Response<Payload> {
-        self.finish(self.service.respond(&head).await, &head, peer)
+    pub(crate) async fn respond(&self, head: &Parts) -> Response<Payload> {
+        self.finish(self.service.respond(head).await)
     }
 
-    fn finish(&self, answer: Answer, head: &Parts, peer: Option<IpAddr>) -> Response<Payload> {
+    /// The response to a request that is refused before its target is looked at.
+    pub(crate) fn refuse(&self, status: StatusCode) -> Response<Payload> {
+        self.finish(Answer::error(status))
+    }
+
+    fn finish(&self, answer: Answer) -> Response<Payload> {
         self.counts.count_request(answer.status);
-        self.record(&answer, head, peer);
         let Answer { status, headers, content } = answer;
         let mut response = Response::new(match content {
             Content::Empty => Payload::Bytes(Bytes::new()),
@@ -67,12 +65,13 @@ impl Site {
         response
     }
 
-    fn record(&self, answer: &Answer, head: &Parts, peer: Option<IpAddr>) {
-        let mut log = self.log.borrow_mut();
-        if log.is_on() {
-            let (status, content_bytes) = (answer.status, answer.content.len().unwrap_or(0));
-            let time = SystemTime::now();
-            log.record(&Line { peer, time, request: head, status, content_bytes });
-        }
+    /// Whether there is a log.
+    pub(crate) fn is_logging(&self) -> bool {
+        self.log.borrow().is_on()
+    }
+
+    /// Adds a line to the log.
+    pub(crate) fn record(&self, line: &Line<'_>) {
+        self.log.borrow_mut().record(line);
     }
 }

@@ -101,8 +101,17 @@ impl Fixture {
         Self::serve(fixture().served.clone())
     }
 
+    /// The same with a log.
+    pub(crate) fn logging(log: &Path) -> Self {
+        Self::start(fixture().served.clone(), Sink::File(log.into()))
+    }
+
     /// A server of a directory.
     pub(crate) fn serve(served: PathBuf) -> Self {
+        Self::start(served, Sink::Off)
+    }
+
+    fn start(served: PathBuf, access_log: Sink) -> Self {
         let server = Server::bind(Options {
             root: served.clone(),
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -110,7 +119,7 @@ impl Fixture {
             grace: None,
             connections_max: None,
             metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
-            access_log: Sink::Off,
+            access_log,
             stability: Stability::Guard,
         })
         .unwrap();

@@ -3,6 +3,7 @@
 
 mod change;
 mod curl;
+mod ends;
 mod fixture;
 mod idle;
 mod odd_files;

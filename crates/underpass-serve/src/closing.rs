@@ -1,0 +1,119 @@
+//! Closing a connection while its client may still send.
+//!
+//! A socket that is closed with bytes in it that were not read resets the connection, and a client
+//! that is reset loses what it has not read of the response. So this end first says that it sends
+//! no more, and then discards what comes until the client closes, or its time is over.
+//!
+//! Source: RFC 9112 §9.6; nginx, `lingering_close`, whose times these are.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout};
+use underpass::unacknowledged;
+use underpass_daemon::Accepted;
+
+use crate::answer::{Answer, Content};
+
+/// How long bytes are discarded, once the client has all of the response.
+const TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long to wait for more of them.
+const QUIET_MAX: Duration = Duration::from_secs(5);
+
+/// How long the client may take nothing of what the socket holds.
+const STALL_MAX: Duration = Duration::from_secs(60);
+
+/// How often the socket is asked for what it holds.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// As much as is discarded at a time, and reads before other connections have their turn.
+const DISCARD_BYTES: usize = 16 * 1024;
+const DISCARDS_A_TURN: u32 = 16;
+
+/// What a socket took of an answer.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) bytes: usize,
+    pub(crate) content_bytes: u64,
+}
+
+/// Sends the answer to what is not a request.
+pub(crate) fn send_error(socket: &Accepted, status: StatusCode) -> Sent {
+    let Answer { headers, content, .. } = Answer::error(status);
+    let mut answer = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    for (name, value) in &headers {
+        answer.extend_from_slice(
+            &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat(),
+        );
+    }
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    answer.extend_from_slice(format!("connection: close\r\ndate: {date}\r\n\r\n").as_bytes());
+    let head_bytes = answer.len();
+    if let Content::Memory(text) = content {
+        answer.extend_from_slice(&text);
+    }
+    // Nothing is under way, so there is room for a few hundred bytes, or else no one who reads.
+    let bytes = send(socket, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or(0);
+    Sent { bytes, content_bytes: bytes.saturating_sub(head_bytes) as u64 }
+}
+
+/// Sends the end, and discards what comes. `has_all` is called once the client has the response.
+pub(crate) async fn close_in_stages(socket: &Accepted, has_all: impl FnOnce()) {
+    if shutdown(socket, Shutdown::Write).is_err() {
+        return;
+    }
+    let mut has_all = Some(has_all);
+    let mut queued = usize::MAX;
+    let mut since = Instant::now();
+    let (mut end, mut quiet_since) = (since + TIME_MAX, since);
+    loop {
+        match timeout(LOOK_EVERY, poll_fn(|cx| poll_discard(socket, cx))).await {
+            Ok(Ok(1..)) => {
+                quiet_since = Instant::now();
+                yield_now().await;
+            }
+            Ok(Ok(0) | Err(_)) => return,
+            Err(_) => {}
+        }
+        let now = Instant::now();
+        let left = if has_all.is_some() { unacknowledged(socket).unwrap_or(0) } else { 0 };
+        if left > 0 {
+            if left != queued {
+                (queued, since) = (left, now);
+            } else if since.elapsed() > STALL_MAX {
+                socket.reset_when_closed();
+                return;
+            }
+            (end, quiet_since) = (now + TIME_MAX, now);
+        } else if let Some(has_all) = has_all.take() {
+            has_all();
+        }
+        if now >= end || now - quiet_since > QUIET_MAX {
+            return;
+        }
+    }
+}
+
+/// Discards what the socket has, for a turn: how many bytes, 0 at the end.
+fn poll_discard(socket: &Accepted, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut buffer = [0; DISCARD_BYTES];
+    let mut total = 0;
+    for _ in 0..DISCARDS_A_TURN {
+        match socket.try_read(&mut buffer) {
+            Ok(0) => return Poll::Ready(Ok(total)),
+            Ok(bytes) => total += bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && total > 0 => break,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                ready!(socket.poll_read_ready(cx))?;
+            }
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+    Poll::Ready(Ok(total))
+}

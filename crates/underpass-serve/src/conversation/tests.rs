@@ -1,0 +1,166 @@
+//! Conversations under a clock that jumps to the next time whenever everyone waits.
+
+use std::num::NonZeroUsize;
+use std::ops::AsyncFnOnce;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::spawn_local;
+use underpass::Stability;
+use underpass_daemon::log::{OpenLog, Sink};
+
+use super::*;
+use crate::access_log::AccessLog;
+use crate::root::Root;
+use crate::service::Service;
+use crate::site::Site;
+
+/// More than the queues of two sockets hold.
+const BIG_BYTES: usize = 6 << 20;
+
+/// Has a client converse with a server of the file `/big`; gives how long the conversation took.
+fn conversation(client: impl AsyncFnOnce(TcpStream) + 'static) -> Duration {
+    let dir = tempfile::tempdir().unwrap();
+    let big = std::fs::File::create(dir.path().join("big")).unwrap();
+    big.set_len(BIG_BYTES as u64).unwrap();
+    let service = Service::new(Root::open(dir.path()).unwrap(), NonZeroUsize::MIN, Stability::None);
+    let lines = OpenLog::open(&Sink::Off).unwrap().start(|_| {}).unwrap().lines();
+    let site = Site::new(service, AccessLog::new(lines), std::sync::Arc::default());
+    let shared = Rc::new(Shared::new(site));
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build_local(LocalOptions::default())
+        .unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // A window that every read opens.
+        socket.set_recv_buffer_size(64 * 1024).unwrap();
+        let peer = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, address) = listener.accept().await.unwrap();
+        let client = spawn_local(client(peer));
+        let begin = Instant::now();
+        let mut idle = Idle { socket: Accepted::Tcp(stream, address), unread: Bytes::new() };
+        while let Some(again) = converse(idle, &shared).await {
+            idle = again;
+        }
+        let took = begin.elapsed();
+        client.await.unwrap();
+        took
+    })
+}
+
+async fn read_head(peer: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(peer.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Reads `/big` a window at a time, twice a minute.
+async fn read_slowly(peer: &mut TcpStream) {
+    assert!(read_head(peer).await.starts_with("HTTP/1.1 200 OK\r\n"));
+    let mut left = BIG_BYTES;
+    let mut window = vec![0; 128 * 1024];
+    while left > 0 {
+        sleep(Duration::from_secs(30)).await;
+        let most = left.min(window.len());
+        left -= peer.read(&mut window[..most]).await.unwrap();
+    }
+}
+
+async fn rest(mut peer: TcpStream) -> String {
+    let mut text = String::new();
+    peer.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+const BIG: &[u8] = b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n";
+const BIG_AND_LAST: &[u8] = b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn a_client_that_takes_nothing_of_its_response_is_reset_after_a_minute() {
+    let took = conversation(async |mut peer: TcpStream| {
+        peer.write_all(BIG).await.unwrap();
+        sleep(Duration::from_secs(100)).await;
+        let error = peer.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    });
+    assert!((60..64).contains(&took.as_secs()), "{took:?}");
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_all_however_long_there_is_no_room_for_more() {
+    let took = conversation(async |mut peer: TcpStream| {
+        peer.write_all(BIG_AND_LAST).await.unwrap();
+        read_slowly(&mut peer).await;
+        assert_eq!(rest(peer).await, "");
+    });
+    assert!(took.as_secs() > 600, "{took:?}");
+}
+
+#[test]
+fn a_byte_of_the_next_request_has_its_time_from_the_end_of_the_response() {
+    conversation(async |mut peer: TcpStream| {
+        peer.write_all(&[BIG, b"G"].concat()).await.unwrap();
+        read_slowly(&mut peer).await;
+        let read = Instant::now();
+        let answer = rest(peer).await;
+        assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+        // The last of the response may have been acknowledged up to one read before.
+        assert!((0..=32).contains(&read.elapsed().as_secs()), "{:?}", read.elapsed());
+    });
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_a_408_after_half_a_minute() {
+    let took = conversation(async |mut peer: TcpStream| {
+        let (mut reader, mut writer) = peer.split();
+        let mut answer = String::new();
+        let write = async {
+            for byte in BIG {
+                writer.write_all(&[*byte]).await.unwrap();
+                sleep(Duration::from_secs(2)).await;
+            }
+        };
+        tokio::select! {
+            read = reader.read_to_string(&mut answer) => assert!(read.is_ok(), "{read:?}"),
+            () = write => panic!("the head came whole"),
+        }
+        assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        assert!(answer.ends_with(
+            "\r\n\r\n408 Request Timeout\nThe head of the request did not arrive in time.\n"
+        ));
+    });
+    assert!((30..=32).contains(&took.as_secs()), "{took:?}");
+}
+
+#[test]
+fn content_that_does_not_come_is_waited_for_half_a_minute_after_the_response() {
+    let took = conversation(async |mut peer: TcpStream| {
+        peer.write_all(b"GET /none HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nfour")
+            .await
+            .unwrap();
+        let begin = Instant::now();
+        assert!(read_head(&mut peer).await.starts_with("HTTP/1.1 404 Not Found\r\n"));
+        assert!(begin.elapsed() < Duration::from_secs(1), "the response does not wait");
+        assert!(rest(peer).await.starts_with("404 Not Found\n"));
+    });
+    // hyper reads it for 30 s; the client closes as soon as it sees the end.
+    assert!((30..=32).contains(&took.as_secs()), "{took:?}");
+}
+
+#[test]
+fn a_connection_that_is_closed_in_stages_does_not_wait_long_for_silence() {
+    let took = conversation(async |mut peer: TcpStream| {
+        peer.write_all(b"GET / HTTP/9.9\r\n\r\n").await.unwrap();
+        assert!(read_head(&mut peer).await.starts_with("HTTP/1.1 505 "));
+        // It does not close, and the clock jumps while the kernel delays its acknowledgement.
+        sleep(Duration::from_secs(100_000)).await;
+    });
+    assert!((5..10_000).contains(&took.as_secs()), "{took:?}");
+}

@@ -1,0 +1,251 @@
+//! How far the conversation with a client is, as its wire sees it.
+//!
+//! hyper does not say when it holds nothing that would be lost with it. The wire can tell: hyper
+//! flushes the socket only when its own write buffer is empty, and asks for more bytes only
+//! when it has used up what it read.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::access_log::{Line, Requested};
+use crate::content::{Content, ContentEnd};
+use crate::first_line::FirstLine;
+use crate::site::Site;
+
+/// The state of a connection's conversation.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) site: Rc<Site>,
+    /// The client's address; the client of a Unix socket has none.
+    pub(crate) client: Option<IpAddr>,
+    /// Whether there is a request whose response hyper has not taken whole.
+    is_open: Cell<bool>,
+    /// Whether hyper may hold bytes that the socket has not taken.
+    is_unflushed: Cell<bool>,
+    /// Whether bytes came after the last request, or its content, ended.
+    is_in_head: Cell<bool>,
+    /// Whether this server ends the connection after the response, whatever more is on its way.
+    is_last: Cell<bool>,
+    read_bytes: Cell<u64>,
+    written_bytes: Cell<u64>,
+    /// What a request is still to send and no one is interested in.
+    content: RefCell<Option<Content>>,
+    sending: RefCell<Option<Sending>>,
+    first_line: RefCell<FirstLine>,
+}
+
+impl Progress {
+    pub(crate) fn new(site: Rc<Site>, client: Option<IpAddr>) -> Self {
+        Self {
+            site,
+            client,
+            is_open: Cell::default(),
+            is_unflushed: Cell::default(),
+            is_in_head: Cell::default(),
+            is_last: Cell::default(),
+            read_bytes: Cell::default(),
+            written_bytes: Cell::default(),
+            content: RefCell::default(),
+            sending: RefCell::default(),
+            first_line: RefCell::default(),
+        }
+    }
+
+    /// Whether a request waits for its response, or for the rest of it.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.is_open.get() || self.is_unflushed.get()
+    }
+
+    /// Whether a request has its response, and is to send more of its content.
+    pub(crate) fn is_in_content(&self) -> bool {
+        !self.is_answering() && self.content.borrow().is_some()
+    }
+
+    /// Whether nothing is under way but a head of which part has come.
+    pub(crate) fn is_in_head(&self) -> bool {
+        !self.is_answering() && !self.is_in_content() && self.is_in_head.get()
+    }
+
+    /// Whether nothing would be lost with hyper's state, save bytes it would hand back.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.is_answering() && !self.is_in_content() && !self.is_in_head.get()
+    }
+
+    /// Whether the client may still send, unaware that this server ends the connection.
+    pub(crate) fn is_last(&self) -> bool {
+        self.is_last.get()
+    }
+
+    /// Has the connection end with the response under way.
+    pub(crate) fn end_after_this(&self) {
+        self.is_last.set(true);
+    }
+
+    /// Bytes that passed, in each direction.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (self.read_bytes.get(), self.written_bytes.get())
+    }
+
+    /// The first line of the head that began last, as far as it is known.
+    pub(crate) fn first_line(&self) -> Ref<'_, FirstLine> {
+        self.first_line.borrow()
+    }
+
+    /// What this request is still to send is to be discarded.
+    pub(crate) fn discard(&self, content: Content) {
+        *self.content.borrow_mut() = Some(content);
+    }
+
+    /// Discards what has come of the content. Ready when there is no more of it.
+    pub(crate) fn poll_content(&self, cx: &mut Context<'_>) -> Poll<ContentEnd> {
+        let mut content = self.content.borrow_mut();
+        let Some(discarding) = content.as_mut() else { return Poll::Ready(ContentEnd::Whole) };
+        let end = ready!(discarding.poll(cx));
+        *content = None;
+        if end != ContentEnd::Whole {
+            self.end_after_this();
+        }
+        Poll::Ready(end)
+    }
+
+    /// The same until no more of it is here.
+    pub(crate) fn poll_content_here(&self, cx: &mut Context<'_>) -> Poll<ContentEnd> {
+        match self.poll_content(cx) {
+            Poll::Pending if self.content.borrow().as_ref().is_some_and(Content::is_awaited) => {
+                Poll::Ready(ContentEnd::Whole)
+            }
+            end @ (Poll::Ready(_) | Poll::Pending) => end,
+        }
+    }
+
+    /// There is a response to this request.
+    pub(crate) fn answer(&self, request: Parts, status: StatusCode) {
+        *self.sending.borrow_mut() = Some(Sending {
+            site: Rc::clone(&self.site),
+            client: self.client,
+            request,
+            status,
+            since: self.site.is_logging().then(SystemTime::now),
+            head_bytes: None,
+            written_bytes: 0,
+        });
+    }
+
+    /// Tells of a response that its client does not get whole.
+    pub(crate) fn warn(&self, reason: impl fmt::Display) {
+        match &*self.sending.borrow() {
+            Some(sending) => tracing::warn!("{sending} was cut short: {reason}"),
+            None => tracing::warn!("a response to {} was cut short: {reason}", Client(self.client)),
+        }
+    }
+
+    pub(crate) fn note_read(&self, bytes: &[u8]) {
+        self.read_bytes.set(self.read_bytes.get() + bytes.len() as u64);
+        if !self.is_answering() && self.content.borrow().is_none() {
+            self.is_in_head.set(true);
+            self.first_line.borrow_mut().add(bytes);
+        }
+    }
+
+    /// `head_bytes` is how many of the bytes that hyper wants to write are a head, if any are.
+    pub(crate) fn note_written(&self, head_bytes: usize, bytes: usize) {
+        self.written_bytes.set(self.written_bytes.get() + bytes as u64);
+        self.site.counts.count_sent(bytes);
+        if let Some(sending) = self.sending.borrow_mut().as_mut() {
+            sending.head_bytes.get_or_insert(head_bytes as u64);
+            sending.written_bytes += bytes as u64;
+        }
+    }
+
+    pub(crate) fn note_flushed(&self) {
+        if self.is_unflushed.replace(false) && !self.is_open.get() {
+            self.sending.take();
+        }
+    }
+}
+
+/// A request that is being answered: dropped when hyper has taken the whole response.
+#[derive(Debug)]
+pub(crate) struct Open(Rc<Progress>);
+
+impl Open {
+    pub(crate) fn new(progress: &Rc<Progress>) -> Self {
+        progress.is_open.set(true);
+        progress.is_in_head.set(false);
+        progress.first_line.borrow_mut().clear();
+        Self(Rc::clone(progress))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.is_open.set(false);
+        self.0.is_unflushed.set(true);
+    }
+}
+
+/// A response on its way. It has its line in the log when it is dropped, however it ended.
+#[derive(Debug)]
+struct Sending {
+    site: Rc<Site>,
+    client: Option<IpAddr>,
+    request: Parts,
+    status: StatusCode,
+    /// When the request came; `None` without a log.
+    since: Option<SystemTime>,
+    /// `None` before the first byte was written.
+    head_bytes: Option<u64>,
+    written_bytes: u64,
+}
+
+impl Sending {
+    /// Bytes of content that the socket has taken.
+    fn content_bytes(&self) -> u64 {
+        self.written_bytes.saturating_sub(self.head_bytes.unwrap_or(0))
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let Some(time) = self.since else { return };
+        self.site.record(&Line {
+            client: self.client,
+            time,
+            request: Requested::Head(&self.request),
+            status: self.status,
+            content_bytes: self.content_bytes(),
+        });
+    }
+}
+
+/// `GET /file to 192.0.2.7, 4096 bytes sent,`.
+impl fmt::Display for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (method, target) = (&self.request.method, self.request.uri.path().escape_debug());
+        write!(
+            f,
+            "{method} {target} to {}, {} bytes sent,",
+            Client(self.client),
+            self.content_bytes()
+        )
+    }
+}
+
+/// A client as messages name it.
+pub(crate) struct Client(pub(crate) Option<IpAddr>);
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("a client of the Unix socket"),
+        }
+    }
+}
