@@ -31,9 +31,9 @@ pub enum EndpointError {
          unix:/run/a"
     )]
     Form,
-    /// Its port is not one.
+    /// Its port is not one, or its zone is missing.
     #[error(transparent)]
-    Port(HostPortError),
+    Host(HostPortError),
 }
 
 impl FromStr for Endpoint {
@@ -53,8 +53,10 @@ impl FromStr for Endpoint {
         }
         match text.parse() {
             Ok(host) => Ok(host_port(host)),
-            Err(error @ HostPortError::Port(_)) => Err(EndpointError::Port(error)),
             Err(HostPortError::Form(_)) => Err(EndpointError::Form),
+            Err(error @ (HostPortError::Port(_) | HostPortError::Zone(_))) => {
+                Err(EndpointError::Host(error))
+            }
         }
     }
 }

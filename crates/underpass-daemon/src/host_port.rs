@@ -29,6 +29,9 @@ pub enum HostPortError {
     /// The port is not one.
     #[error("'{0}' has no port of 0 to 65535 at its end, and no service that /etc/services names")]
     Port(String),
+    /// A link-local address, which means another machine on each interface.
+    #[error("'{0}' is link-local and needs its interface, such as [fe80::1%eth0]:9000")]
+    Zone(String),
 }
 
 /// A host without an address; travels inside an [`io::Error`].
@@ -43,6 +46,10 @@ impl FromStr for HostPort {
         let (host, port) =
             split(text).filter(|(host, _)| is_host(host)).ok_or_else(|| form_of(text))?;
         let port = port_of(port).ok_or_else(|| HostPortError::Port(text.to_owned()))?;
+        // ipv6(7): bind(2) and connect(2) answer EINVAL without sin6_scope_id.
+        if host.parse().is_ok_and(|address: Ipv6Addr| address.is_unicast_link_local()) {
+            return Err(HostPortError::Zone(text.to_owned()));
+        }
         Ok(Self { host: host.to_owned(), port })
     }
 }
@@ -139,6 +146,11 @@ mod tests {
         ] {
             assert_eq!(text.parse::<HostPort>(), Err(HostPortError::Form(text.into())), "{text}");
         }
+        let without_zone = "[fe80::1]:9";
+        assert_eq!(
+            without_zone.parse::<HostPort>(),
+            Err(HostPortError::Zone(without_zone.to_owned()))
+        );
         for text in ["a:65536", "a:-1", "a:no-such-service", "a:99999999999"] {
             assert_eq!(text.parse::<HostPort>(), Err(HostPortError::Port(text.into())), "{text}");
         }

@@ -18,8 +18,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// The most that the kernel takes (tcp(7); net/ipv4/tcp.c, `MAX_TCP_KEEPIDLE`).
 const KEEP_IDLE_MAX: Duration = Duration::from_secs(32767);
 
-/// How often a silent peer is asked.
-const KEEP_COUNT: u32 = 4;
+/// How often the kernel asks a silent peer (`net.ipv4.tcp_keepalive_probes`). To set it for each
+/// socket, too, would cost each connection one more call.
+const KEEP_PROBES: u32 = 9;
 
 /// Connections the kernel completes before they are accepted.
 pub const BACKLOG: i32 = 4096;
@@ -46,7 +47,8 @@ pub fn listen(wanted: SocketAddr, count: NonZeroUsize) -> io::Result<Vec<TcpList
 }
 
 /// Has the kernel ask a TCP peer whether it is there, once nothing has come from it for `idle`. A
-/// peer that does not answer for as long again is gone, and the socket fails with `ETIMEDOUT`.
+/// peer that does not answer for as long again, and 9 s at least, is gone, and the socket fails
+/// with `ETIMEDOUT`.
 ///
 /// # Errors
 ///
@@ -54,8 +56,7 @@ pub fn listen(wanted: SocketAddr, count: NonZeroUsize) -> io::Result<Vec<TcpList
 pub fn keep_alive(socket: impl AsFd, idle: Duration) -> io::Result<()> {
     let within = |time: Duration| time.clamp(Duration::from_secs(1), KEEP_IDLE_MAX);
     sockopt::set_tcp_keepidle(&socket, within(idle))?;
-    sockopt::set_tcp_keepintvl(&socket, within(idle / KEEP_COUNT))?;
-    sockopt::set_tcp_keepcnt(&socket, KEEP_COUNT)?;
+    sockopt::set_tcp_keepintvl(&socket, within(idle / KEEP_PROBES))?;
     Ok(sockopt::set_socket_keepalive(socket, true)?)
 }
 
