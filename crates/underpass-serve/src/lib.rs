@@ -9,6 +9,7 @@ pub mod conditional;
 mod connection;
 mod content;
 mod conversation;
+mod current_root;
 mod date;
 mod error_page;
 mod first_line;

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 /// openat2(2): with `RESOLVE_BENEATH` a rename elsewhere can make the kernel give up on a `..`
@@ -21,7 +21,7 @@ use rustix::io::Errno;
 /// must not hold the thread.
 const ATTEMPTS_MAX: usize = 8;
 
-/// The directory that is served, held open: renaming it changes nothing.
+/// The directory that is served, held open: it stays the same when it is renamed.
 #[derive(Debug)]
 pub struct Root {
     directory: OwnedFd,
@@ -113,6 +113,35 @@ impl Root {
         let cached = beneath(&directory, b"", OFlags::PATH, ResolveFlags::CACHED);
         let can_refuse_to_wait = !matches!(cached, Err(Errno::INVAL));
         Ok(Self { directory, path: path.to_path_buf(), can_refuse_to_wait })
+    }
+
+    /// The directory to which `path` leads now, if it is another. Nothing, also where it leads to
+    /// no directory that may be entered.
+    pub(crate) fn open_if_replaced(
+        &self,
+        path: &Path,
+        wait: Wait,
+    ) -> Result<Option<Self>, OpenError> {
+        let resolve = match wait {
+            Wait::Never if !self.can_refuse_to_wait => return Err(OpenError::WouldWait),
+            Wait::Never => ResolveFlags::CACHED,
+            Wait::Allowed => ResolveFlags::empty(),
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = match rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) if wait == Wait::Never => return Err(OpenError::WouldWait),
+            Err(_) => return Ok(None),
+            Ok(directory) => directory,
+        };
+        let (held, found) = (rustix::fs::fstat(&self.directory)?, rustix::fs::fstat(&directory)?);
+        let is_same = (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino);
+        Ok((!is_same).then(|| Self { directory, path: self.path.clone(), ..*self }))
+    }
+
+    /// Whether what is in it may be listed.
+    pub(crate) fn is_readable(&self) -> bool {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        beneath(&self.directory, b"", flags, ResolveFlags::empty()).is_ok()
     }
 
     /// The path that was opened, as it was given.
@@ -217,7 +246,6 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
 
-    use rustix::fs::CWD;
     use rustix::thread::CapabilitySet;
 
     use super::*;

@@ -15,11 +15,12 @@ use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox};
 
 use crate::access_log::{AccessLog, Sink};
 use crate::connection::Shared;
+use crate::current_root::CurrentRoot;
 use crate::metrics::{Counters, Counts};
 use crate::root::{Root, RootError};
 use crate::service::Service;
 use crate::site::Site;
-use crate::tree::{KeptFiles, Tree};
+use crate::tree::{FRESH_FOR, KeptFiles, Tree};
 
 /// Files a worker keeps open at most.
 const FILES_MAX: usize = 1024;
@@ -83,11 +84,10 @@ impl Server {
     pub fn bind(options: Options) -> Result<Self, BindError> {
         let Options { listen, workers, grace, connections_max, metrics, stability, .. } = options;
         let room = Room::within(raise_open_files(), descriptors_open(), workers.get());
-        let service = |files| {
-            Root::open(&options.root).map(|root| Service::of(Tree::new(root, files, stability)))
-        };
+        let root = Arc::new(CurrentRoot::new(Root::open(&options.root)?, FRESH_FOR));
+        let service = |files| Service::of(Tree::new(Arc::clone(&root), files, stability));
         let files = KeptFiles::of_workers(workers.get(), room.files_a_worker).into_iter();
-        let services = files.map(service).collect::<Result<_, _>>()?;
+        let services = files.map(service).collect();
         let log = options.access_log;
         let settings = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
         let daemon = Daemon::bind(settings, room.connections)?;
@@ -112,13 +112,14 @@ impl Server {
         Self { daemon: self.daemon.on_reload(reload), ..self }
     }
 
-    /// Confines the process, once it runs, to reading the directory and writing the log; `config`
-    /// can be read, too.
+    /// Confines the process, once it runs, to reading the directory, what is beside it, since it may
+    /// be replaced, and `config`, and to writing the log.
     #[must_use]
     pub fn confined(self, config: Option<&Path>) -> Self {
         // The engine asks for the limit on mappings, and gives pages that it only wants read to
         // /dev/null.
         let sandbox = Sandbox::new().read(&self.root);
+        let sandbox = beside(&self.root).into_iter().fold(sandbox, Sandbox::read);
         let sandbox = sandbox.read("/proc/sys/vm/max_map_count").write("/dev/null");
         let sandbox = config.into_iter().fold(sandbox, Sandbox::read_replaced);
         Self { daemon: self.daemon.confined(sandbox), ..self }
@@ -147,6 +148,14 @@ impl Server {
             background: Box::pin(std::future::pending()),
         })
     }
+}
+
+/// Where another directory may take the place of `root`: beside it, or beside what it links to. Not
+/// in the root of the file system, which would be everything.
+fn beside(root: &Path) -> Vec<PathBuf> {
+    let paths = [std::path::absolute(root), root.canonicalize()];
+    let parents = paths.into_iter().flatten().filter_map(|path| Some(path.parent()?.to_owned()));
+    parents.filter(|parent| parent.parent().is_some()).collect()
 }
 
 /// What the limit on open files is divided into.

@@ -17,11 +17,12 @@ use tokio::time::{Duration, Instant, sleep};
 use underpass::Stability;
 
 use crate::answer::Answer;
+use crate::current_root::CurrentRoot;
 use crate::listing::Listing;
 use crate::refusal::{Refusal, admit, chain};
 use crate::root::{OpenError, Root, Wait};
 use crate::target::Target;
-use crate::tree::{KeptFiles, Resource, Tree, is_for_want_of_room};
+use crate::tree::{FRESH_FOR, KeptFiles, Resource, Tree, is_for_want_of_room};
 
 /// How long a request waits for a descriptor before it is a 503.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,6 +41,7 @@ impl Service {
     #[must_use]
     pub fn new(root: Root, open_files_max: NonZeroUsize, stability: Stability) -> Self {
         let files = KeptFiles::of_workers(1, open_files_max).remove(0);
+        let root = Arc::new(CurrentRoot::new(root, FRESH_FOR));
         Self::of(Tree::new(root, files, stability))
     }
 
@@ -112,7 +114,8 @@ impl Service {
             Resource::Directory(directory) => {
                 let path = target.as_bytes().to_vec();
                 let list = move |tree: &Tree| {
-                    Ok(Listing::read(&tree.root, &path, &directory)?.into_answer(&path))
+                    let root = tree.root.get(Wait::Allowed)?;
+                    Ok(Listing::read(&root, &path, &directory)?.into_answer(&path))
                 };
                 Ok(self.wait(list).await?)
             }

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use underpass::{Errno, FileCache, MapError, Stability};
 
+use crate::current_root::CurrentRoot;
 use crate::refusal::Refusal;
 use crate::representation::{Representation, RepresentationError};
-use crate::root::{Found, OpenError, Root, Wait};
+use crate::root::{Found, OpenError, Wait};
 use crate::target::Target;
 
 /// The file that answers for a directory, if it is there.
@@ -21,12 +22,12 @@ const INDEX: &[u8] = b"index.html";
 
 /// How long a path may lead to a file that has been replaced; a file in demand is then looked
 /// up ten times a second, which costs nothing that shows.
-const FRESH_FOR: Duration = Duration::from_millis(100);
+pub(crate) const FRESH_FOR: Duration = Duration::from_millis(100);
 
 /// The part of the service that threads which may wait hold on to.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    pub(crate) root: Root,
+    pub(crate) root: Arc<CurrentRoot>,
     pub(crate) files: KeptFiles,
     stability: Stability,
 }
@@ -67,7 +68,11 @@ pub(crate) enum Resource {
 }
 
 impl Tree {
-    pub(crate) const fn new(root: Root, files: KeptFiles, stability: Stability) -> Self {
+    pub(crate) const fn new(
+        root: Arc<CurrentRoot>,
+        files: KeptFiles,
+        stability: Stability,
+    ) -> Self {
         Self { root, files, stability }
     }
 
@@ -101,21 +106,22 @@ impl Tree {
     }
 
     fn look_up_once(&self, path: &[u8], wait: Wait, by: By) -> Result<Resource, Refusal> {
+        let root = self.root.get(wait)?;
         if !(path.is_empty() || path.ends_with(b"/")) {
-            return match self.root.open_beneath(path, wait)? {
+            return match root.open_beneath(path, wait)? {
                 Found::File(file, _) => Ok(Resource::File(self.keep(path, file, path, by)?)),
                 Found::Directory(_) => Ok(Resource::Unslashed),
             };
         }
         let index = [path, INDEX].concat();
-        match self.root.open_beneath(&index, wait) {
+        match root.open_beneath(&index, wait) {
             Ok(Found::File(file, _)) => {
                 return Ok(Resource::File(self.keep(path, file, INDEX, by)?));
             }
             Ok(Found::Directory(_)) | Err(OpenError::Absent) => {}
             Err(error) => return Err(error.into()),
         }
-        match self.root.open_beneath(path, wait)? {
+        match root.open_beneath(path, wait)? {
             Found::Directory(directory) => Ok(Resource::Directory(directory)),
             Found::File(..) => Err(OpenError::Absent.into()),
         }
