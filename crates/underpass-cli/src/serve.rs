@@ -17,8 +17,8 @@ use crate::server::{ServerArguments, say_ready};
 ///
 /// Files, single byte ranges of them, their index.html and listings of directories are sent in
 /// answer to GET and HEAD. Nothing outside of DIR is ever reached, not by '..' and not
-/// through a symbolic link. The server runs until SIGINT (Ctrl-C) or SIGTERM, and then finishes
-/// the responses under way.
+/// through a symbolic link; an absolute link is not followed at all. The server runs until SIGINT
+/// (Ctrl-C) or SIGTERM, and then finishes the responses under way.
 #[derive(Debug, Args)]
 #[command(after_long_help = SERVE_HELP)]
 pub(crate) struct ServeArguments {
@@ -47,7 +47,8 @@ pub(crate) struct ServeArguments {
     ///
     /// none: nothing, for files that are only ever replaced by renaming.
     /// guard: look again before the last bytes leave, and cut the response short if it changed.
-    /// lease: make anyone who opens the file for writing wait until it is sent.
+    /// lease: make anyone who opens the file for writing wait until it is sent; refused at the
+    ///   start where leases cannot be held.
     /// copy: send a copy, which costs copying.
     #[arg(
         long,
@@ -117,6 +118,10 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
 fn remedy(error: &BindError) -> Option<&'static str> {
     match error {
         BindError::Root(_) => Some("give a directory you may enter: underpass serve DIR"),
+        BindError::Lease(_) => Some(
+            "a lease takes the file's owner or CAP_LEASE, and a file system that has leases; \
+             --stability guard needs neither",
+        ),
         BindError::Daemon(error) => remedy_of_binding(error),
         _ => None,
     }

@@ -49,8 +49,8 @@ pub(crate) struct ServerArguments {
 
     /// Do not confine the server to its own files.
     ///
-    /// Once it runs, Landlock lets it open only what it serves, its log, and the files that
-    /// SIGHUP makes it read again.
+    /// Once it runs, Landlock lets it open only what it serves (also what is next to DIR, which may
+    /// be replaced), its log, and the files that SIGHUP makes it read again.
     #[arg(long)]
     pub(crate) no_sandbox: bool,
 }

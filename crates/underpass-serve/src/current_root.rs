@@ -1,8 +1,8 @@
 //! The directory to which the path of the root leads now.
 //!
-//! A site is often replaced whole: by renaming, by pointing a link elsewhere, by removing and making
-//! it again, by mounting. So the path is looked up again, as that of a file is; while it leads
-//! nowhere, what is held open is served.
+//! A site is often replaced whole: by renaming, by pointing a link elsewhere, by removing and
+//! making it again, by mounting. So the path is looked up again, as that of a file is; while it
+//! leads nowhere, what is held open is served.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -16,6 +16,7 @@ mod first_line;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod host;
+mod leases;
 mod listing;
 pub mod media_type;
 mod metrics;
@@ -36,6 +37,7 @@ mod tree;
 mod until_end;
 mod wire;
 
+pub use leases::LeaseError;
 pub use server::{BindError, Options, Server};
 pub use underpass_daemon::RunError;
 pub use underpass_daemon::endpoint::Endpoint;

@@ -16,6 +16,7 @@ use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox};
 use crate::access_log::{AccessLog, Sink};
 use crate::connection::Shared;
 use crate::current_root::CurrentRoot;
+use crate::leases::{self, LeaseError};
 use crate::metrics::{Counters, Counts};
 use crate::root::{Root, RootError};
 use crate::service::Service;
@@ -65,6 +66,9 @@ pub enum BindError {
     /// The directory cannot be served.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// Leases were asked for, and one cannot be held.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// It cannot be a server.
     #[error(transparent)]
     Daemon(#[from] daemon::BindError),
@@ -79,13 +83,16 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`BindError`]: the directory is not one or may not be entered; the address is taken, or
-    /// not this machine's, or its port needs a privilege.
+    /// [`BindError`]: the directory is not one or may not be entered; leases cannot be held in it;
+    /// the address is taken, or not this machine's, or its port needs a privilege.
     pub fn bind(options: Options) -> Result<Self, BindError> {
         let Options { listen, workers, grace, connections_max, metrics, stability, .. } = options;
         let room = Room::within(raise_open_files(), descriptors_open(), workers.get());
         let root = Arc::new(CurrentRoot::new(Root::open(&options.root)?, FRESH_FOR));
         let service = |files| Service::of(Tree::new(Arc::clone(&root), files, stability));
+        if stability == Stability::Lease {
+            leases::can_be_held(&options.root)?;
+        }
         let files = KeptFiles::of_workers(workers.get(), room.files_a_worker).into_iter();
         let services = files.map(service).collect();
         let log = options.access_log;
@@ -112,14 +119,14 @@ impl Server {
         Self { daemon: self.daemon.on_reload(reload), ..self }
     }
 
-    /// Confines the process, once it runs, to reading the directory, what is beside it, since it may
-    /// be replaced, and `config`, and to writing the log.
+    /// Confines the process, once it runs, to writing the log, and to reading `config`, the
+    /// directory, and what is next to that, since it may be replaced.
     #[must_use]
     pub fn confined(self, config: Option<&Path>) -> Self {
         // The engine asks for the limit on mappings, and gives pages that it only wants read to
         // /dev/null.
         let sandbox = Sandbox::new().read(&self.root);
-        let sandbox = beside(&self.root).into_iter().fold(sandbox, Sandbox::read);
+        let sandbox = around(&self.root).into_iter().fold(sandbox, Sandbox::read);
         let sandbox = sandbox.read("/proc/sys/vm/max_map_count").write("/dev/null");
         let sandbox = config.into_iter().fold(sandbox, Sandbox::read_replaced);
         Self { daemon: self.daemon.confined(sandbox), ..self }
@@ -150,9 +157,9 @@ impl Server {
     }
 }
 
-/// Where another directory may take the place of `root`: beside it, or beside what it links to. Not
-/// in the root of the file system, which would be everything.
-fn beside(root: &Path) -> Vec<PathBuf> {
+/// Where another directory may take the place of `root`: the directory that it is in, and that of
+/// what it links to. Not the root of the file system, which would be everything.
+fn around(root: &Path) -> Vec<PathBuf> {
     let paths = [std::path::absolute(root), root.canonicalize()];
     let parents = paths.into_iter().flatten().filter_map(|path| Some(path.parent()?.to_owned()));
     parents.filter(|parent| parent.parent().is_some()).collect()
