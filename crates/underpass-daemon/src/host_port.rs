@@ -75,7 +75,8 @@ fn is_v6(host: &str) -> bool {
 }
 
 fn is_host(host: &str) -> bool {
-    !host.is_empty() && !host.contains(['/', '[', ']', '@'])
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/[]@".contains(c);
+    !host.is_empty() && !host.contains(is_odd)
 }
 
 fn port_of(text: &str) -> Option<u16> {
@@ -142,7 +143,7 @@ mod tests {
         }
         for text in [
             "", ":", "a", "a:", ":9", "::1:9", "[::1", "[::1]", "[::1:9", "[zz]:9", "[::1%]:9",
-            "a/b:9",
+            "a/b:9", "a b:9",
         ] {
             assert_eq!(text.parse::<HostPort>(), Err(HostPortError::Form(text.into())), "{text}");
         }

@@ -35,5 +35,5 @@ pub fn encode(version: Version, both: Option<(SocketAddr, SocketAddr)>) -> Vec<u
 ///
 /// Which line is not one.
 pub fn targets(path: PathBuf) -> Result<Vec<Endpoint>, TargetsError> {
-    Targets::File(path).read(&[])
+    Targets::File(path).read()
 }
