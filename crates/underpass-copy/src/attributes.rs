@@ -133,6 +133,17 @@ impl Replaced {
     }
 }
 
+/// Gives a copy all that another file of ours has.
+pub(crate) fn copy_all(from: &File, to: &File) -> io::Result<()> {
+    let found = rustix::fs::fstat(from)?;
+    let (mode, uid, gid) = (found.st_mode & 0o7777, found.st_uid, found.st_gid);
+    let mut lost = Vec::new();
+    let mode = Replaced { file: from.try_clone()?.into(), mode, uid, gid }.keep(to, &mut lost)?;
+    set_mode(to, mode, &mut lost);
+    rustix::fs::futimens(to, &times(&found)).unwrap_or_default();
+    Ok(())
+}
+
 /// Sets the mode of a file.
 pub(crate) fn set_mode(file: &File, mode: u32, lost: &mut Vec<Lost>) {
     let set = rustix::fs::fchmod(file, Mode::from_raw_mode(mode));

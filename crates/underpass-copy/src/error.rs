@@ -339,7 +339,9 @@ fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
 fn remedy_of_transfer(error: &underpass::Error) -> Option<&'static str> {
     use underpass::ErrorKind;
     match error.kind {
-        ErrorKind::Io(Errno::NOSPC | Errno::DQUOT) => Some("free some space at the sink"),
+        ErrorKind::Io(Errno::NOSPC | Errno::DQUOT) => {
+            Some("free some space at the sink; --no-atomic needs none for a second file")
+        }
         ErrorKind::Io(Errno::PIPE | Errno::CONNRESET) => {
             Some("the other end closed before it had everything")
         }

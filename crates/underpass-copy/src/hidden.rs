@@ -6,12 +6,17 @@
 //!
 //! Source: rename(2); path_resolution(7); pathconf(3), `NAME_MAX`.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
+
+use crate::attributes;
+use crate::target::make;
 
 /// How much of the target's name a hidden name has.
 const NAME_BYTES_MAX: usize = 100;
@@ -81,6 +86,14 @@ pub(crate) fn put(
         Err(Errno::EXIST) => Hidden::make(dir, target, make)?.1.replace(target),
         made => made,
     }
+}
+
+/// Puts a copy of an unnamed file there. Android refuses all links, and without /proc none is made.
+pub(crate) fn put_copy(dir: BorrowedFd<'_>, target: &Path, file: &File) -> io::Result<()> {
+    let (mut copy, hidden) = Hidden::make(dir, target, |path| make(dir, path, 0o600))?;
+    io::copy(&mut &*file, &mut copy)?;
+    attributes::copy_all(file, &copy)?;
+    Ok(hidden.replace(target)?)
 }
 
 fn name(target: &Path) -> String {

@@ -11,6 +11,8 @@
 //!
 //! Source: open(2), `O_TMPFILE`; linkat(2); flock(2); rename(2); fsync(2), NOTES, on directories.
 
+mod opening;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -18,12 +20,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::attributes::{self, Lost, Replaced};
 use crate::hidden::{self, Hidden};
 use crate::pieces::Pieces;
+
+pub(crate) use self::opening::make;
+use self::opening::{hold, nameless, open_existing, open_part};
 use crate::stream::flush;
 
 /// Symbolic links that are followed, as in path_resolution(7).
@@ -166,7 +171,12 @@ impl<'d> Target<'d> {
                 rustix::fs::renameat(dir, part, dir, path)?;
             }
             State::Hidden(hidden) => hidden.replace(path)?,
-            State::Unnamed => hidden::put(dir, path, |path| link(&self.file, dir, path))?,
+            State::Unnamed => match hidden::put(dir, path, |path| link(&self.file, dir, path)) {
+                Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOENT) => {
+                    hidden::put_copy(dir, path, &self.file)?;
+                }
+                named => named?,
+            },
         }
         sync_name(dir, path, sync)
     }
@@ -203,58 +213,6 @@ impl<'d> Target<'d> {
             self.file.sync_all()?;
         }
         flush(&self.file)
-    }
-}
-
-/// Opens a file that is there; neither a link's target nor a FIFO that has taken its place.
-fn open_existing(dir: BorrowedFd<'_>, path: &Path, more: OFlags) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | more;
-    let open = |access| rustix::fs::openat(dir, path, flags | access, Mode::empty());
-    let file = match open(OFlags::RDWR) {
-        Err(Errno::ACCESS) => open(OFlags::WRONLY),
-        opened => opened,
-    };
-    let file = File::from(file?);
-    if file.metadata()?.is_file() {
-        return Ok(file);
-    }
-    Err(io::Error::new(io::ErrorKind::Unsupported, "it is not a regular file"))
-}
-
-/// Makes a file; the umask or the directory's default ACL narrows its mode.
-fn make(dir: BorrowedFd<'_>, path: &Path, mode: u32) -> Result<File, Errno> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, path, flags, Mode::from_raw_mode(mode)).map(File::from)
-}
-
-/// Opens a part for its owner, who has to open it again to continue it. One that is there becomes
-/// as narrow as the limit, if there is one.
-fn open_part<'d>(
-    dir: BorrowedFd<'d>,
-    part: PathBuf,
-    limit: Option<u32>,
-) -> io::Result<(File, State<'d>)> {
-    let mode = limit.unwrap_or(0o666) | 0o600;
-    let file = match make(dir, &part, mode) {
-        // proc(5), protected_regular: in /tmp the kernel refuses another user's with O_CREAT.
-        Err(Errno::EXIST) => open_existing(dir, &part, OFlags::CREATE)?,
-        made => made?,
-    };
-    if limit.is_some() {
-        attributes::narrow(&file, file.metadata()?.mode(), mode);
-    }
-    Ok((file, State::Part(part)))
-}
-
-/// Locks out other copies to the same file: two writers would produce neither's bytes.
-fn hold(file: &File) -> io::Result<()> {
-    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::AGAIN) => {
-            let why = "another copy is writing it; wait for that one, or stop it";
-            Err(io::Error::new(io::ErrorKind::ResourceBusy, why))
-        }
-        // Not every file system has locks.
-        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -302,19 +260,6 @@ pub(crate) fn part_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     name.into()
-}
-
-fn nameless<'d>(dir: BorrowedFd<'d>, path: &Path, mode: u32) -> io::Result<(File, State<'d>)> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::TMPFILE;
-    match rustix::fs::openat(dir, directory(path), flags, Mode::from_raw_mode(mode)) {
-        Ok(fd) => Ok((fd.into(), State::Unnamed)),
-        // open(2): EISDIR before 3.11, EOPNOTSUPP where the file system has none.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-            let (file, hidden) = Hidden::make(dir, path, |path| make(dir, path, mode))?;
-            Ok((file, State::Hidden(hidden)))
-        }
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 /// Links a file without a name to `path`.

@@ -90,6 +90,7 @@ fn where_nothing_but_content_can_be_kept_all_content_arrives_with_notes() {
     for (call, note, flag, code) in [
         ("fchmod", "could not get its mode: Operation not permitted", None, 0),
         ("utimensat", "could not get its times: Operation not permitted", None, 0),
+        ("linkat", "is a copy and not a hard link: Operation not permitted", None, 0),
         ("linkat:when=2", "is a copy and not a hard link: Operation not permitted", None, 0),
         ("fsetxattr", "could not get its extended attributes: Op", Some("--xattrs"), 1),
         ("fchown", "could not get its owner: Operation not permitted", Some("--owners"), 1),
