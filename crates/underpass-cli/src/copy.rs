@@ -3,6 +3,7 @@
 //! Exit codes are exact: a copy that a signal ended has another one than a copy that failed.
 
 mod arguments;
+mod servers;
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -50,7 +51,7 @@ fn open(
     interrupt: &Interrupt,
     screen: &mut Screen,
 ) -> anyhow::Result<Session> {
-    let opened = Session::open(wanted.request(source), interrupt, &mut |event| screen.show(event));
+    let opened = Session::open(wanted.request(source)?, interrupt, &mut |event| screen.show(event));
     opened.map_err(|error| with_remedy(&error, error.remedy()))
 }
 

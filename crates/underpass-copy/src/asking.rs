@@ -134,8 +134,10 @@ fn strong<'b>(body: &'b Body<'_>) -> Option<&'b Validator> {
 
 /// Whether a source broke off that can be continued.
 fn may_continue(stop: &Stop, body: &Body<'_>) -> bool {
+    // EPIPE is a sink's.
+    let is_ours = |errno| errno != Errno::PIPE && is_of_network(io::Error::from(errno).kind());
     let is_of_source = match stop {
-        Stop::Engine(error) => is_short(error) || is_of_source(error),
+        Stop::Engine(error) => is_short(error) || errno(error).is_some_and(is_ours),
         Stop::Call("reading the source", error) => is_of_network(error.kind()),
         Stop::Call(..) | Stop::Signal(_) => false,
     };
@@ -146,10 +148,8 @@ const fn is_short(error: &underpass::Error) -> bool {
     matches!(error.kind, underpass::ErrorKind::Truncated { .. })
 }
 
-/// EPIPE is a sink's.
-fn is_of_source(error: &underpass::Error) -> bool {
-    let underpass::ErrorKind::Io(errno) = error.kind else { return false };
-    errno != Errno::PIPE && is_of_network(io::Error::from(errno).kind())
+fn errno(error: &underpass::Error) -> Option<Errno> {
+    if let underpass::ErrorKind::Io(errno) = error.kind { Some(errno) } else { None }
 }
 
 /// Whether another attempt may succeed.
@@ -157,7 +157,10 @@ pub(crate) fn may_pass(error: &CopyError) -> bool {
     if let CopyError::Status { status, .. } = error {
         return matches!(status, 408 | 429 | 500 | 502 | 503 | 504);
     }
+    let of = |errno| is_of_network(io::Error::from(errno).kind());
     matches!(error, CopyError::Open { source, .. } if is_of_network(source.kind()))
+        // The server was the sink.
+        || matches!(error, CopyError::Transfer { source, .. } if errno(source).is_some_and(of))
 }
 
 /// How long the server wants not to be asked.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::http::url::Url;
 use crate::interrupt::is_idle;
 use crate::report::Report;
 use crate::stop::Stop;
@@ -94,6 +95,14 @@ pub enum CopyError {
         reason: String,
         /// How long the server wants not to be asked again.
         retry_after: Option<Duration>,
+    },
+    /// The server wants the content at another URL.
+    #[error("{url}: the server redirects to {to}")]
+    Redirect {
+        /// Where it was sent.
+        url: String,
+        /// Where it should be sent.
+        to: Box<Url>,
     },
     /// The peer broke the protocol.
     #[error("{end}: {what}")]
@@ -258,6 +267,7 @@ impl CopyError {
             | Self::Call { .. }
             | Self::Usage(_)
             | Self::Status { .. }
+            | Self::Redirect { .. }
             | Self::Protocol { .. }
             | Self::Differs { .. }
             | Self::Longer { .. }
@@ -280,6 +290,7 @@ impl CopyError {
             Self::Status { status: 401 | 403, .. } => Some(
                 "give a user and a password with --netrc or in the URL, or a token with --header",
             ),
+            Self::Redirect { .. } => Some("a stream cannot be sent twice; give that URL"),
             Self::Status { status: 404, .. } => Some("check the path of the URL"),
             Self::Status { status: 405 | 501, .. } => {
                 Some("the server does not accept PUT there; nginx needs dav_methods PUT")

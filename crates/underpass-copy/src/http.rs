@@ -34,6 +34,7 @@ pub(crate) use self::chunked::{Chunked, ChunkedWriter};
 pub use self::client::{Client, Field, FieldError};
 pub(crate) use self::connection::Connection;
 pub(crate) use self::early::is_answer;
+pub(crate) use self::get::REDIRECTS_MAX;
 use self::head::Head;
 pub use self::netrc::Netrc;
 pub use self::proxy::Proxies;

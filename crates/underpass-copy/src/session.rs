@@ -4,6 +4,7 @@
 //! is asked only for the rest. The source is opened before the sink, which must know the length.
 //! The sink gets its name last.
 
+mod again;
 mod ending;
 mod opening;
 
@@ -18,6 +19,7 @@ use crate::error::{CopyError, Failure, Names, Usage};
 use crate::exchange;
 use crate::exchange::group::{Peer, PeerGroup, PeerGroups};
 use crate::exchange::shares::More;
+use crate::http::url::Url;
 use crate::inlet::Inlet;
 use crate::interrupt::Interrupt;
 use crate::outlet::{self, Outlet};
@@ -60,6 +62,8 @@ pub(crate) struct Outcome {
     group: Option<Arc<PeerGroup>>,
     /// The file made for the peer.
     made: Option<PathBuf>,
+    /// Where a server redirects to.
+    put_to: Option<Url>,
 }
 
 impl Outcome {
@@ -72,6 +76,7 @@ impl Outcome {
             peer: None,
             group: None,
             made: None,
+            put_to: None,
         }
     }
 }
@@ -144,7 +149,7 @@ impl Session {
         let answer = if self.request.recursive {
             self.copy_folder(&mut drive, &mut outcome)
         } else {
-            self.attempt(&mut drive, &mut outcome, &mut peer)
+            self.attempts(&mut drive, &mut outcome, &mut peer)
         };
         let report = self.report(&drive, &outcome);
         match answer {

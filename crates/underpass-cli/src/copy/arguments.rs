@@ -9,6 +9,7 @@ use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser}
 use underpass::{Method, Policy, Stability};
 use underpass_copy::{Algorithm, Endpoint, Range, Request, Timeouts};
 
+use super::servers::ServerArguments;
 use crate::values::{OrOff, duration_or_off};
 
 /// Copy bytes between files, streams, sockets and URLs.
@@ -157,6 +158,9 @@ pub(crate) struct CopyArguments {
     /// Print nothing but errors.
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    servers: ServerArguments,
 }
 
 const HELP: &str = "\
@@ -169,6 +173,8 @@ Ends:
   unix://PATH, unix-listen://PATH
   http://..., https://...   GET as SRC, PUT as DST; TLS in the kernel if it can
                             (modprobe tls), in user space otherwise
+
+http_proxy, https_proxy, all_proxy and no_proxy are obeyed (proxies of http:// only).
 
 Examples:
   underpass copy big.iso /mnt/backup/
@@ -191,7 +197,7 @@ Exit codes: 0 all arrived (a note tells of modes, times and links that could not
 
 impl CopyArguments {
     /// The request for the library.
-    pub(crate) fn request(&self, source: &Endpoint) -> Request {
+    pub(crate) fn request(&self, source: &Endpoint) -> anyhow::Result<Request> {
         let mut request = Request::new(source.clone(), self.sink.clone());
         request.policy = match (self.method, self.prefer) {
             (Some(method), _) => Policy::Only(method),
@@ -214,7 +220,8 @@ impl CopyArguments {
         request.keep_listening = self.keep_listening;
         request.peers_max = self.max_connections;
         request.timeouts = Timeouts { idle, connect };
-        request
+        request.client = self.servers.client()?;
+        Ok(request)
     }
 
     /// Whether the copied bytes go to standard output.

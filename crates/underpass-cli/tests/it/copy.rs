@@ -1,6 +1,7 @@
 //! `underpass copy` against real peers: netcat, socat, curl, nginx, Java, and failing disks.
 
 mod answers;
+mod asked;
 mod cut;
 mod descriptors;
 mod early;
@@ -37,6 +38,10 @@ use crate::running::Running;
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_underpass"));
     command.arg("copy").args(arguments).stdin(Stdio::null());
+    // The servers of the tests are on this machine.
+    for name in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
     command
 }
 

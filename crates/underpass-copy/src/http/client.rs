@@ -124,7 +124,8 @@ impl Client {
     pub(super) fn request(
         &self,
         method: &str,
-        (url, first): (&Url, &Url),
+        url: &Url,
+        first: &Url,
         more: &str,
     ) -> Result<String, CopyError> {
         let proxy = self.proxies.of(url)?.filter(|_| !url.is_tls);
@@ -191,7 +192,7 @@ mod tests {
 
     fn request(client: &Client, url: &str, first: &str) -> String {
         let (url, first) = (Url::parse(url).unwrap(), Url::parse(first).unwrap());
-        client.request("GET", (&url, &first), "Range: bytes=0-\r\n").unwrap()
+        client.request("GET", &url, &first, "Range: bytes=0-\r\n").unwrap()
     }
 
     #[test]

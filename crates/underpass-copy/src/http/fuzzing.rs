@@ -87,7 +87,7 @@ pub fn join(url: &Url, location: &str) -> Result<Url, &'static str> {
 /// The head of a GET.
 #[must_use]
 pub fn request(url: &Url) -> String {
-    Client::default().request("GET", (url, url), "").expect("no proxy is named")
+    Client::default().request("GET", url, url, "").expect("no proxy is named")
 }
 
 /// The list of what a part has: its text, its ranges, its total, and shares of what is missing.

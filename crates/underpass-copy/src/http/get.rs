@@ -14,7 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::range::Range;
 
 /// How many redirects are followed.
-const REDIRECTS_MAX: u32 = 10;
+pub(crate) const REDIRECTS_MAX: u32 = 10;
 
 impl Client {
     /// Asks for a representation, or for a part of it if it still has this validator. A server that
@@ -31,7 +31,7 @@ impl Client {
         let mut url = first.clone();
         for _ in 0..=REDIRECTS_MAX {
             let fields = range_fields(range, if_range);
-            let request = self.request("GET", (&url, first), &fields)?;
+            let request = self.request("GET", &url, first, &fields)?;
             let mut connection = self.connect(&url, Sending::Request, interrupt)?;
             connected(&connection)
                 .and_then(|()| connection.write_all(request.as_bytes()))

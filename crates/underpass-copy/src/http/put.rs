@@ -10,6 +10,7 @@ use rustix::event::PollFlags;
 use underpass::Policy;
 
 use super::early::is_answer;
+use super::get::redirected;
 use super::tls::Sending;
 use super::url::Url;
 use super::{ChunkedWriter, Client, Connection, read_head, refused};
@@ -29,6 +30,7 @@ impl Client {
     pub(crate) fn put<'i>(
         &self,
         url: &Url,
+        first: &Url,
         len: Option<u64>,
         policy: Policy,
         interrupt: &'i Interrupt,
@@ -37,7 +39,7 @@ impl Client {
             Some(len) => (format!("Content-Length: {len}\r\n"), Sending::Content(len)),
             None => ("Transfer-Encoding: chunked\r\n".to_owned(), Sending::Chunks),
         };
-        let request = self.request("PUT", (url, url), &fields)?;
+        let request = self.request("PUT", url, first, &fields)?;
         let mut connection = self.connect(url, sending, interrupt)?;
         connection.permits(policy, url)?;
         connection
@@ -86,6 +88,9 @@ impl Put<'_> {
         let head = read_head(&mut self.connection, &self.url)?;
         if (200..300).contains(&head.status) {
             Ok(head.status)
+        } else if matches!(head.status, 301 | 302 | 307 | 308) {
+            let to = Box::new(redirected(&self.url, head)?);
+            Err(CopyError::Redirect { url: self.url.to_string(), to })
         } else {
             Err(refused(&self.url, head))
         }

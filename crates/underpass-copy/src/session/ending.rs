@@ -43,9 +43,9 @@ impl Session {
         if errno.is_some_and(http::is_closed)
             // If the source was reset, the server still waits for the rest.
             && put.has_answered()
-            && let status @ CopyError::Status { .. } = put.refusal()
+            && let answer @ (CopyError::Status { .. } | CopyError::Redirect { .. }) = put.refusal()
         {
-            return Err(status);
+            return Err(answer);
         }
         Err(self.stopped(stop, drive, outcome))
     }

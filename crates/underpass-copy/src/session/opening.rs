@@ -221,7 +221,9 @@ impl Session {
             (Endpoint::Descriptor(number), None) => outlet::descriptor(*number, sink),
             (Endpoint::Url(url), None) => {
                 let policy = self.request.policy;
-                let put = self.request.client.put(url, inlet.len(), policy, &self.interrupt)?;
+                let to = outcome.put_to.as_ref().unwrap_or(url);
+                let client = &self.request.client;
+                let put = client.put(to, url, inlet.len(), policy, &self.interrupt)?;
                 Ok(Outlet::Put(Box::new(put)))
             }
             (

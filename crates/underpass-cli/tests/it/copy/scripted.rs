@@ -21,7 +21,7 @@ impl Scripted {
             for answer in answers {
                 let mut peer = listener.accept().unwrap().0;
                 // A client that gives up is some tests' point.
-                drop(sender.send(head(&mut peer)));
+                drop(sender.send(request(&mut peer)));
                 drop(peer.write_all(&answer));
             }
         });
@@ -32,10 +32,19 @@ impl Scripted {
         format!("http://{}{path}", self.address)
     }
 
-    /// The next head that was asked with.
+    /// The next request, with its content.
     pub(super) fn asked(&self) -> String {
         self.requests.recv().unwrap()
     }
+}
+
+/// A head, and the content that it says follows.
+fn request(peer: &mut impl Read) -> String {
+    let mut request = head(peer);
+    let len = request.split("Content-Length: ").nth(1).and_then(|rest| rest.lines().next());
+    let len = len.map_or(0, |len| len.parse().unwrap());
+    drop(peer.take(len).read_to_string(&mut request));
+    request
 }
 
 /// The next head of a peer.
