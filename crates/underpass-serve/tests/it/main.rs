@@ -4,6 +4,7 @@
 mod change;
 mod curl;
 mod ends;
+mod few_descriptors;
 mod fixture;
 mod idle;
 mod odd_files;
