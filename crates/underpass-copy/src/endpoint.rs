@@ -138,18 +138,8 @@ impl Endpoint {
     /// what it opens gets the lowest free number.
     #[must_use]
     pub fn closed_descriptor(&self) -> Option<RawFd> {
-        match self {
-            Self::Descriptor(number) => {
-                underpass_sys::descriptor::duplicate(*number).is_err().then_some(*number)
-            }
-            Self::Path(_)
-            | Self::Standard
-            | Self::Tcp(_)
-            | Self::TcpListen(_)
-            | Self::Unix(_)
-            | Self::UnixListen(_)
-            | Self::Url(_) => None,
-        }
+        let Self::Descriptor(number) = self else { return None };
+        underpass_sys::descriptor::duplicate(*number).is_err().then_some(*number)
     }
 
     /// The last part of its name, for a sink that is a directory.
@@ -158,12 +148,8 @@ impl Endpoint {
         match self {
             Self::Path(path) => path.file_name(),
             Self::Url(url) => Path::new(url.path()).file_name(),
-            Self::Standard
-            | Self::Descriptor(_)
-            | Self::Tcp(_)
-            | Self::TcpListen(_)
-            | Self::Unix(_)
-            | Self::UnixListen(_) => None,
+            Self::Standard | Self::Descriptor(_) => None,
+            Self::Tcp(_) | Self::TcpListen(_) | Self::Unix(_) | Self::UnixListen(_) => None,
         }
     }
 }
