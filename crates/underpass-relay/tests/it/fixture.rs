@@ -1,14 +1,16 @@
 //! Relays that run in threads of the test, and ports where nothing listens.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use underpass_relay::{AcceptProxy, Endpoint, Options, Relay, Sink, Targets};
 use underpass_testkit::wait;
 
@@ -103,9 +105,18 @@ pub(crate) fn listener() -> (TcpListener, Endpoint) {
     (listener, endpoint)
 }
 
-/// An endpoint where nothing listens.
-pub(crate) fn nobody() -> Endpoint {
-    listener().1
+/// An endpoint where nothing listens, and the socket that keeps its port from everyone else.
+pub(crate) fn nobody() -> (OwnedFd, Endpoint) {
+    let socket = rustix::net::socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let name = rustix::net::getsockname(&socket).unwrap();
+    (socket, Endpoint::Tcp(name.try_into().unwrap()))
 }
 
 /// The next connection, which fails instead of waiting for ever.

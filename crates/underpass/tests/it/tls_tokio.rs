@@ -396,9 +396,9 @@ async fn a_handshake_that_ends_early_or_never_ends_is_the_callers_to_give_up() {
     };
     let waited = tokio::time::timeout(Duration::from_millis(10), connect()).await;
     assert!(waited.is_err(), "no one has answered");
-    drop(listener);
-    let listener = StdListener::bind(address).unwrap();
     let closing = std::thread::spawn(move || {
+        // The first is the one that was given up.
+        drop(listener.accept().unwrap());
         let socket = listener.accept().unwrap().0;
         socket.shutdown(std::net::Shutdown::Write).unwrap();
         socket

@@ -90,16 +90,15 @@ fn a_feeder_that_leaves_early_is_truncated_by_what_it_owes() {
 #[test]
 fn a_step_on_an_idle_source_says_which_side_it_waits_for() {
     for (from, to) in [(Way::Tcp, Way::Tcp), (Way::Pipe, Way::Tcp), (Way::Unix, Way::Pipe)] {
-        let (write, read) = from.connect().unwrap();
-        let (sink, _end) = to.connect().unwrap();
+        let (write, read) = from.connect_small().unwrap();
+        let (sink, _end) = to.connect_small().unwrap();
         set_nonblocking(&read, true).unwrap();
         set_nonblocking(&sink, true).unwrap();
         let mut transfer = Transfer::new(Source::stream(&read), Sink::stream(&sink));
         assert_eq!(transfer.side(), Some(Side::Source));
         assert_eq!(transfer.step(), Ok(Step::Wait(Side::Source)), "{from:?} {to:?}");
-        // A source with more than the buffers of both sockets hold (tcp_rmem, tcp_wmem), and a
-        // sink that is not read: the sink it is.
-        let feeder = feed(write, pattern(0..LEN * 16));
+        // A source with more than all buffers hold, and a sink that is not read: the sink it is.
+        let feeder = feed(write, pattern(0..LEN));
         let blocked = loop {
             match transfer.step().unwrap() {
                 Step::Wait(Side::Sink) => break Side::Sink,

@@ -192,11 +192,15 @@ fn a_full_sink_is_waited_for_and_not_asked_again_and_again() {
             let ends = (End::new(from, read, true, false), End::new(to, sink, false, false));
             let mut transfer = Transfer::new(ends.0.source(), ends.1.sink());
             // Nothing is read: sooner or later both are full, and nothing is left to be done.
-            let stuck = timeout(Duration::from_millis(300), transfer.drive());
-            assert!(stuck.await.is_err(), "{from:?} {to:?}");
+            let mut rounds = 0;
+            while transfer.ledger().waits(Side::Sink) == 0 || rounds < 2 {
+                let stuck = timeout(Duration::from_millis(150), transfer.drive());
+                assert!(stuck.await.is_err(), "{from:?} {to:?}");
+                rounds += 1;
+            }
             // A wait that is over at once would be counted thousands of times by now.
             let waits = transfer.ledger().waits(Side::Sink);
-            assert!((1..=20).contains(&waits), "{from:?} {to:?}: {}", transfer.ledger());
+            assert!(waits <= 20, "{from:?} {to:?}: {}", transfer.ledger());
             drop(transfer);
             drop((ends, unread));
             feeder.join().unwrap().unwrap_err();

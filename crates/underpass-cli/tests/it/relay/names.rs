@@ -83,8 +83,7 @@ fn a_name_that_is_not_found_at_the_start_is_found_later() {
 
 #[test]
 fn a_name_of_the_relay_itself_is_refused() {
-    let (taken, address) = listener();
-    drop(taken);
+    let (_taken, address) = listener();
     let port = address.rsplit_once(':').unwrap().1;
     let itself = format!("localhost:{port}");
     let relay = Running::start(program().args(["relay", port, &itself]));
