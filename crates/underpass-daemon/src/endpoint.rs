@@ -70,7 +70,12 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Name(host) => write!(f, "{host}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix(path) => {
+                // A path's own two slashes would be taken for those of `unix://`.
+                let path = path.display().to_string();
+                let slashes = if path.starts_with("//") { "//" } else { "" };
+                write!(f, "unix:{slashes}{path}")
+            }
         }
     }
 }
@@ -135,10 +140,12 @@ mod tests {
             ("unix:/run/a", Endpoint::Unix("/run/a".into())),
             ("unix:///run/a", Endpoint::Unix("/run/a".into())),
             ("unix:a", Endpoint::Unix("a".into())),
+            ("unix:////run/a", Endpoint::Unix("//run/a".into())),
             ("unix:@a", Endpoint::Unix("@a".into())),
             ("127.0.0.1:http", tcp("127.0.0.1:80")),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap(), endpoint, "{text}");
+            assert_eq!(endpoint.to_string().parse::<Endpoint>().unwrap(), endpoint, "{text}");
         }
         for name in ["a.test:80", "*:80", "[fe80::1%eth0]:80"] {
             let endpoint: Endpoint = name.parse().unwrap();
