@@ -16,9 +16,16 @@ fuzz_target!(|bytes: &[u8]| {
     let fields = fields(bytes);
     for (etag, modified) in [("\"now\"", Some(784_111_777)), ("W/\"now\"", None)] {
         let last_modified = modified.map(|at| UNIX_EPOCH + Duration::from_secs(at));
-        let current = Validators { etag: HeaderValue::from_static(etag), last_modified };
-        check(&fields, &current);
+        let etag = HeaderValue::from_static(etag);
+        let current = Validators { etag: Some(etag.clone()), last_modified };
+        check(&fields, &current, &etag);
     }
+    // A file without a tag is matched by no tag.
+    let current = Validators { etag: None, last_modified: None };
+    let any = |name| fields.get_all(name).iter().any(|value| value == "*");
+    let (status, applies) = evaluate(&fields, &current);
+    assert!(!applies || !fields.contains_key(header::IF_RANGE), "{fields:?}");
+    assert!(status != StatusCode::NOT_MODIFIED || any(header::IF_NONE_MATCH), "{fields:?}");
 });
 
 fn fields(bytes: &[u8]) -> HeaderMap {
@@ -34,13 +41,13 @@ fn fields(bytes: &[u8]) -> HeaderMap {
     fields
 }
 
-fn check(fields: &HeaderMap, current: &Validators) {
+fn check(fields: &HeaderMap, current: &Validators, etag: &HeaderValue) {
     let (status, applies) = evaluate(fields, current);
     if !fields.contains_key(header::IF_RANGE) {
         assert!(applies);
     }
-    let is_weak = current.etag.as_bytes().starts_with(b"W/");
-    let tag = current.etag.to_str().expect("ASCII").parse().expect("a tag");
+    let is_weak = etag.as_bytes().starts_with(b"W/");
+    let tag = etag.to_str().expect("ASCII").parse().expect("a tag");
     if let Some(wanted) = sole::<IfMatch>(fields, header::IF_MATCH) {
         let passes = wanted.precondition_passes(&tag) && (!is_weak || wanted == IfMatch::any());
         assert_eq!(status != StatusCode::PRECONDITION_FAILED, passes, "{fields:?}");
@@ -51,7 +58,7 @@ fn check(fields: &HeaderMap, current: &Validators) {
     }
     // Who adds the current tag to what it has is told that nothing is new.
     let mut has = fields.clone();
-    has.append(header::IF_NONE_MATCH, current.etag.clone());
+    has.append(header::IF_NONE_MATCH, etag.clone());
     assert_ne!(evaluate(&has, current).0, StatusCode::OK, "{has:?}");
     if is_weak {
         let strong = [header::IF_MATCH, header::IF_RANGE];

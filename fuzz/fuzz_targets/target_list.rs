@@ -16,10 +16,6 @@ fuzz_target!(|text: &str| {
             assert_eq!(network.to_string().parse(), Ok(network), "{network}");
         }
     }
-    // Between `unix:` and a path there may be two slashes, so such a path is not read back.
-    if text.contains("unix:////") || text.lines().any(names_a_host) {
-        return;
-    }
     let path = list();
     fs::write(path, text).expect("the list is written");
     let Ok(targets) = fuzzing::targets(path.clone()) else { return };
@@ -27,7 +23,6 @@ fuzz_target!(|text: &str| {
     for target in &targets {
         let again = target.to_string().parse::<Endpoint>();
         assert_eq!(again.as_ref().ok(), Some(target), "{target}");
-        assert!(target.leads_to(target), "{target}");
     }
     let written: Vec<String> = targets.iter().map(ToString::to_string).collect();
     if written.iter().any(|target| target.contains(['#', '\n']) || target.trim() != target) {
@@ -36,13 +31,6 @@ fuzz_target!(|text: &str| {
     fs::write(path, written.join("\n")).expect("the list is written");
     assert_eq!(fuzzing::targets(path.clone()).expect("it is a list"), targets);
 });
-
-/// Whether a name would be looked up, which takes as long as it takes.
-fn names_a_host(line: &str) -> bool {
-    let text = line.trim_start();
-    let text = text.strip_prefix("tcp://").unwrap_or(text);
-    !text.starts_with("unix:") && !text.starts_with('[') && text.contains(char::is_alphabetic)
-}
 
 /// A file of this process alone, in memory.
 fn list() -> &'static PathBuf {

@@ -53,11 +53,15 @@ pub fn requests(mut wire: &[u8]) -> Vec<Request> {
         let mut request = httparse::Request::new(&mut parsed);
         let Ok(httparse::Status::Complete(len)) = request.parse(wire) else { return requests };
         let fields = fields(request.headers);
+        let says = |word: &str| {
+            let options = all(&fields, "connection");
+            let mut options = options.iter().flat_map(|it| it.split(','));
+            options.any(|option| option.trim().eq_ignore_ascii_case(word))
+        };
         let is_old = request.version != Some(1);
-        let end = content_end(&fields, &wire[len..]).filter(|_| !is_old);
-        let says_close = all(&fields, "connection")
-            .iter()
-            .any(|it| it.split(',').any(|option| option.trim().eq_ignore_ascii_case("close")));
+        let is_kept = !is_old || says("keep-alive") && all(&fields, "transfer-encoding").is_empty();
+        let says_close = says("close");
+        let end = content_end(&fields, &wire[len..]).filter(|_| is_kept);
         requests.push(Request {
             method: request.method.unwrap_or_default().to_owned(),
             target: request.path.unwrap_or_default().to_owned(),
@@ -132,9 +136,11 @@ pub fn responses(mut wire: &[u8], requests: &[Request]) -> Vec<Response> {
         }
         let mut fields = fields(response.headers);
         let is_head = requests.get(responses.len()).is_some_and(|it| it.method == "HEAD");
-        let end = response_end(status, &fields, wire).filter(|_| !is_head).unwrap_or(0);
-        let (content, rest) = wire.split_at(end);
-        wire = rest;
+        let end = if is_head { None } else { response_end(status, &fields, wire) };
+        let (content, rest) = wire.split_at(end.unwrap_or(0));
+        // The text for a head that could not be read comes whatever its method was, as the last.
+        let is_unread = is_head && status == 400 && all(&fields, "connection") == ["close"];
+        wire = if is_unread { &[] } else { rest };
         fields.retain(|(name, _)| name != "date");
         let content = content.to_vec();
         responses.push(Response { status, fields, content });

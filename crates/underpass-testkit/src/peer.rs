@@ -80,9 +80,9 @@ pub fn set_nonblocking(fd: &OwnedFd, nonblocking: bool) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(fd, nonblocking)?)
 }
 
-/// Closes the reading end, and waits until the writing end knows. A process that another test starts
-/// holds a copy of every descriptor between its fork(2) and its execve(2), and until then the
-/// stream would take more.
+/// Closes the reading end, and waits until the writing end knows. A process that another test
+/// starts holds a copy of every descriptor between its fork(2) and its execve(2), and until then
+/// the stream would take more.
 ///
 /// # Errors
 ///
