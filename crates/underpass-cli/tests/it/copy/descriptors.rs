@@ -83,7 +83,8 @@ fn a_killed_copy_leaves_a_shared_socket_as_it_was() {
 
 #[test]
 fn a_method_that_would_need_the_flag_is_refused_on_a_shared_socket() {
-    let (shared, _peer) = UnixStream::pair().unwrap();
+    let (shared, peer) = UnixStream::pair().unwrap();
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
     let mut command = command(&["--method", "splice", "-", "-"]);
     let output = command.stdin(OwnedFd::from(shared)).stdout(Stdio::piped()).output().unwrap();
     let line = String::from_utf8(output.stderr).unwrap();

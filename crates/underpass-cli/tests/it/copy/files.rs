@@ -8,7 +8,9 @@ use underpass_testkit::disk::{Disk, FileSystem, disk_dir};
 use underpass_testkit::require;
 use underpass_testkit::skip::Capability;
 
-use super::{assert_payload, command, copy, failure, names, patterned, piped, report, utf8};
+use super::{
+    assert_payload, command, copy, failure, in_shell, names, patterned, piped, report, utf8,
+};
 
 const GIB: u64 = 1 << 30;
 
@@ -211,6 +213,48 @@ fn files_without_a_true_size_are_read_to_their_end() {
         assert!(output.status.success(), "{from}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(std::fs::read(&to).unwrap(), std::fs::read(from).unwrap(), "{from}");
     }
+}
+
+#[test]
+fn a_message_queue_is_read_as_cat_reads_it_although_its_size_says_80() {
+    require!(Capability::Root);
+    let dir = tempfile::tempdir().unwrap();
+    let shell =
+        "mkdir q && mount -t mqueue none q && trap 'rm -f q/made; umount q' EXIT && : >q/made
+                 cat q/made >want; [ $(wc -c <want) -lt $(stat -c %s q/made) ]
+                 underpass copy -q q/made a; underpass copy -q --resume q/made b
+                 underpass copy -q --checksum blake3 q/made c; underpass copy -q - d <q/made
+                 underpass copy -q --range 0- q/made e; underpass copy -q --no-atomic q/made f
+                 underpass copy -q q/made - >g; mkdir r; underpass copy -q -r q r
+                 for to in a b c d e f g r/q/made; do cmp want $to; done";
+    let (code, said) = in_shell(dir.path(), &format!("set -e; {shell}"));
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn what_has_no_length_is_compared_with_what_is_there_before_it_is_continued() {
+    let dir = tempfile::tempdir().unwrap();
+    let (to, part) = (dir.path().join("to"), dir.path().join("to.part"));
+    let whole = std::fs::read("/proc/version").unwrap();
+    let longer = [&whole[..], b"more"].concat();
+    for (there, why) in [
+        (&b"other"[..], "differs from /proc/version at byte 0"),
+        (&longer[..], "and /proc/version only"),
+    ] {
+        std::fs::write(&part, there).unwrap();
+        let (code, line) = failure(&["--resume", "/proc/version", utf8(&to)]);
+        assert!(code == Some(1) && line.contains(why), "{line}");
+        assert_eq!(std::fs::read(&part).unwrap(), there);
+    }
+    std::fs::write(&part, &whole[..10]).unwrap();
+    let account = report(&["--resume", "/proc/version", utf8(&to)]);
+    assert_eq!(account["resumed_at"], 10);
+    assert_eq!(std::fs::read(&to).unwrap(), whole);
+    // An empty file has no length that says so, either.
+    let (empty, to) = (patterned(dir.path(), "empty", 0), dir.path().join("other"));
+    std::fs::write(&to, "there").unwrap();
+    let (code, line) = failure(&["--resume", utf8(&empty), utf8(&to)]);
+    assert!(code == Some(1) && line.contains("already has 5 bytes"), "{line}");
 }
 
 #[test]

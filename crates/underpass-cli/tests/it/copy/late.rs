@@ -44,6 +44,22 @@ fn what_close_says_is_an_error_of_every_sink_and_the_file_gets_no_name() {
 }
 
 #[test]
+fn what_close_says_about_a_file_of_a_folder_is_told_and_the_rest_is_copied() {
+    require!(Capability::Strace);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("from")).unwrap();
+    patterned(&dir.path().join("from"), "file", 10_000);
+    let strace = "strace -qq -o /dev/null -e inject=close:error=ENOSPC:when=5+";
+    let (code, said) = in_shell(dir.path(), &format!("{strace} underpass copy -q -r from to"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("from/file was not copied: ") && said.contains("No space left"),
+        "{said}"
+    );
+    assert_eq!(names(&dir.path().join("to")), [""; 0]);
+}
+
+#[test]
 fn fsync_is_made_of_every_file_and_refused_where_nothing_is_kept() {
     require!(Capability::Strace);
     let dir = tempfile::tempdir().unwrap();
