@@ -78,8 +78,9 @@ impl Interrupt {
         let this = Self::never()?;
         let again = Arc::new(AtomicBool::new(false));
         for (signal, number) in [(SIGHUP, 1_usize), (SIGINT, 2), (SIGTERM, 15)] {
-            // nohup(1), and a shell that starts something in the background, have it ignored.
-            if signal::is_ignored(signal)? {
+            // nohup(1) has it ignored. A shell has SIGINT ignored by what it starts in the
+            // background, but one that is sent there is meant.
+            if signal == SIGHUP && signal::is_ignored(signal)? {
                 continue;
             }
             let status = 128 + signal;
