@@ -214,3 +214,55 @@ fn without_descriptors_the_longest_idle_connections_make_room_and_serving_recove
     drop(clients);
     assert!(get(&server, "/a").ends_with("four"));
 }
+
+/// A connection that sent this, and got an answer if `is_answered`.
+fn sent(server: &Running, bytes: &[u8], is_answered: bool) -> TcpStream {
+    let mut peer = TcpStream::connect(server.address()).unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.write_all(bytes).unwrap();
+    if is_answered {
+        peer.read_exact(&mut [0; 200]).unwrap();
+    }
+    peer
+}
+
+#[test]
+fn connections_on_which_no_response_is_under_way_hold_up_no_stop_and_cut_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a"), "four").unwrap();
+    let server = start(&[utf8(dir.path()), "--workers", "2", "--grace", "1h"]);
+    let request = "GET /a HTTP/1.1\r\nHost: x\r\n";
+    let _peers = [
+        sent(&server, format!("{request}Content-Length: 2\r\n\r\nhi").as_bytes(), true),
+        sent(&server, format!("{request}Content-Length: 9\r\n\r\nhi").as_bytes(), true),
+        sent(&server, format!("{request}\r\n{request}").as_bytes(), true),
+        sent(&server, request.as_bytes(), false),
+        sent(&server, b"GET /a HTTP/3.0\r\n\r\n", true),
+        sent(&server, b"", false),
+    ];
+    server.signal(Signal::TERM);
+    assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()));
+}
+
+#[test]
+fn a_response_that_is_cut_short_is_told_with_its_path_and_client_and_a_reset_is_not() {
+    const LEN_BYTES: u64 = 64 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create(dir.path().join("big")).unwrap();
+    file.set_len(LEN_BYTES).unwrap();
+    let log = dir.path().join("log");
+    let mut server = start(&[utf8(dir.path()), "--access-log", utf8(&log)]);
+    let request = b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n";
+    // Bytes that are not read make the end a reset.
+    (0..20).for_each(|_| drop(sent(&server, request, true)));
+    let has_all = || (std::fs::read_to_string(&log).unwrap().lines().count() == 20).then_some(());
+    wait::until(PATIENCE, has_all).expect("each has its line");
+    let mut peer = sent(&server, request, true);
+    file.set_len(5_000).unwrap();
+    std::io::copy(&mut peer, &mut std::io::sink()).unwrap_or_default();
+    let line = server.next_line();
+    assert!(line.contains(" WARN GET /big to 127.0.0.1, "), "{line}");
+    assert!(line.contains(" bytes sent, was cut short: source ended at byte "), "{line}");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()));
+}

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 
 mod change;
+mod conformance;
 mod curl;
 mod ends;
 mod few_descriptors;
