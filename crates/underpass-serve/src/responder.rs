@@ -83,7 +83,7 @@ async fn after_content(
 }
 
 async fn look_up(head: Parts, progress: Rc<Progress>, open: Open) -> Response<Body> {
-    let response = progress.site.respond(&head).await;
+    let response = progress.site.respond(&head, progress.client).await;
     finish(response, head, &progress, open)
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Source: RFC 9110 §9.3.1, §9.3.2, §15.4.9 (308).
 
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use underpass::Stability;
 use crate::answer::Answer;
 use crate::current_root::CurrentRoot;
 use crate::listing::Listing;
+use crate::progress::Client;
 use crate::refusal::{Refusal, admit, chain};
 use crate::root::{OpenError, Root, Wait};
 use crate::target::Target;
@@ -68,12 +70,14 @@ impl Service {
 
     /// Answers one request; what goes wrong is an answer too. Must run within a tokio runtime.
     ///
+    /// What goes wrong here, and not with the request, is warned of; `client` is named in it.
     /// Dropping the future loses nothing but a look-up.
-    pub async fn respond(&self, request: &Parts) -> Answer {
+    pub async fn respond(&self, request: &Parts, client: Option<IpAddr>) -> Answer {
         let answer = self.find_with_patience(request).await.unwrap_or_else(|refusal| {
             let status = refusal.status();
             if status.is_server_error() {
-                tracing::warn!("{} {status}: {}", request.uri.path(), chain(&refusal));
+                let (path, client) = (request.uri.path(), Client(client));
+                tracing::warn!("{path} to {client}: {status}: {}", chain(&refusal));
             }
             Answer::error(status)
         });
@@ -190,7 +194,7 @@ mod tests {
     async fn ask(service: &Service, method: Method, target: &str) -> Answer {
         let request =
             Request::builder().method(method).uri(target).header(HOST, "x").body(()).unwrap();
-        service.respond(&request.into_parts().0).await
+        service.respond(&request.into_parts().0, None).await
     }
 
     /// The content as a client would read it.

@@ -1,6 +1,7 @@
 //! The site as one worker serves it: the service, the access log, and the mapped bytes.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -42,8 +43,8 @@ impl Site {
     }
 
     /// The response to any other.
-    pub(crate) async fn respond(&self, head: &Parts) -> Response<Payload> {
-        self.finish(self.service.respond(head).await)
+    pub(crate) async fn respond(&self, head: &Parts, client: Option<IpAddr>) -> Response<Payload> {
+        self.finish(self.service.respond(head, client).await)
     }
 
     /// The response to a request that is refused before its target is looked at.

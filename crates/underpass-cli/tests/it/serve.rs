@@ -266,3 +266,15 @@ fn a_response_that_is_cut_short_is_told_with_its_path_and_client_and_a_reset_is_
     server.signal(Signal::TERM);
     assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()));
 }
+
+#[test]
+fn an_error_of_this_end_is_told_with_its_path_and_client() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = start(&[utf8(dir.path()), "--stability", "lease"]);
+    // A file that is open for writing cannot be leased (fcntl(2)).
+    let _writer = std::fs::File::create(dir.path().join("a")).unwrap();
+    std::fs::write(dir.path().join("a"), "four").unwrap();
+    assert!(get(&server, "/a").starts_with("HTTP/1.1 503 "));
+    let line = server.next_line();
+    assert!(line.contains(" WARN /a to 127.0.0.1: 503 Service Unavailable: "), "{line}");
+}

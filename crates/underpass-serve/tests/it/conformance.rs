@@ -1,5 +1,5 @@
-//! What nginx's own tests expect of static files, hosts, targets, ranges, conditions and content, as
-//! far as RFC 9110 and 9112 demand it; the tables are ours.
+//! What nginx's own tests expect of static files, hosts, targets, ranges, conditions and content,
+//! as far as RFC 9110 and 9112 demand it; the tables are ours.
 //!
 //! Source: nginx-tests, the file named at each table.
 

@@ -104,7 +104,7 @@ fn a_request_without_a_descriptor_left_waits_for_one() {
         while let Ok(file) = fs::File::open("/dev/null") {
             held.push(file);
         }
-        let mut answer = pin!(service.respond(&request));
+        let mut answer = pin!(service.respond(&request, None));
         poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx).is_pending().then_some(())))
             .await
             .expect("it waits");
