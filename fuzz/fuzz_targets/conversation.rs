@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use libfuzzer_sys::fuzz_target;
 use underpass::Stability;
 use underpass_fuzz::http1::{Request, Response, read_all, requests, responses};
-use underpass_fuzz::ignore_closed_pipes;
+use underpass_fuzz::{ignore_closed_pipes, place};
 use underpass_serve::access_log::Sink;
 use underpass_serve::{Endpoint, Options, Server};
 
@@ -91,15 +91,14 @@ fn server() -> &'static PathBuf {
     static SOCKET: OnceLock<PathBuf> = OnceLock::new();
     SOCKET.get_or_init(|| {
         ignore_closed_pipes();
-        let place = PathBuf::from(format!("/dev/shm/underpass-fuzz-{}", std::process::id()));
-        let root = place.join("root");
+        let root = place("root");
         fs::create_dir_all(root.join("folder")).expect("a folder");
         fs::write(root.join("digits.txt"), DIGITS).expect("a file");
         fs::write(root.join("empty.txt"), "").expect("a file");
         let digits = fs::File::options().append(true).open(root.join("digits.txt"));
         let modified = UNIX_EPOCH + Duration::from_secs(784_111_777);
         digits.expect("a file").set_modified(modified).expect("a date");
-        let socket = place.join("server");
+        let socket = place("server");
         let server = Server::bind(Options {
             root,
             listen: Endpoint::Unix(socket.clone()),

@@ -8,18 +8,19 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::Once;
 
 use libfuzzer_sys::fuzz_target;
 use underpass_copy::{Endpoint, Interrupt, Request, Session, Timeouts};
-use underpass_fuzz::ignore_closed_pipes;
 use underpass_fuzz::peer::{CONTENT, PATIENCE, Peer, listener};
+use underpass_fuzz::{ignore_closed_pipes, place};
 
 fuzz_target!(|input: &[u8]| {
     let mut lines = input.split(|&byte| byte == b'\n');
     let Some(&[end @ (b'r' | b's' | b'R' | b'S')]) = lines.next() else { return };
     let script: Vec<&[u8]> = lines.collect();
+    set_up();
     let (socket, file) = (place("socket"), place("folder/file"));
     for path in [&socket, &file] {
         drop(fs::remove_file(path));
@@ -77,15 +78,12 @@ fn received(file: &Path, copied: bool, sent: &[(usize, Vec<u8>)]) {
     assert_eq!(left.len(), usize::from(copied), "{left:?} is left");
 }
 
-/// A path of this process alone, in memory.
-fn place(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
+/// What the sender sends, and where a receiver puts what it gets.
+fn set_up() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
         ignore_closed_pipes();
-        let folder = PathBuf::from(format!("/dev/shm/underpass-fuzz-{}", std::process::id()));
-        fs::create_dir_all(folder.join("folder")).expect("a folder");
-        fs::write(folder.join("source"), CONTENT).expect("a file");
-        folder
+        fs::create_dir(place("folder")).expect("a folder");
+        fs::write(place("source"), CONTENT).expect("a file");
     });
-    folder.join(name)
 }

@@ -3,10 +3,9 @@
 #![no_main]
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
+use underpass_fuzz::place;
 use underpass_relay::fuzzing;
 use underpass_relay::{Endpoint, Network};
 
@@ -16,8 +15,8 @@ fuzz_target!(|text: &str| {
             assert_eq!(network.to_string().parse(), Ok(network), "{network}");
         }
     }
-    let path = list();
-    fs::write(path, text).expect("the list is written");
+    let path = place("list");
+    fs::write(&path, text).expect("the list is written");
     let Ok(targets) = fuzzing::targets(path.clone()) else { return };
     assert!(!targets.is_empty() && targets.len() <= text.lines().count());
     for target in &targets {
@@ -28,12 +27,6 @@ fuzz_target!(|text: &str| {
     if written.iter().any(|target| target.contains(['#', '\n']) || target.trim() != target) {
         return;
     }
-    fs::write(path, written.join("\n")).expect("the list is written");
+    fs::write(&path, written.join("\n")).expect("the list is written");
     assert_eq!(fuzzing::targets(path.clone()).expect("it is a list"), targets);
 });
-
-/// A file of this process alone, in memory.
-fn list() -> &'static PathBuf {
-    static LIST: OnceLock<PathBuf> = OnceLock::new();
-    LIST.get_or_init(|| format!("/dev/shm/underpass-fuzz-list-{}", std::process::id()).into())
-}

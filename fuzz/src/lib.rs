@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod folder;
 pub mod http1;
 pub mod peer;
 
 pub use client::hyper_reads;
+pub use folder::place;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
