@@ -204,6 +204,12 @@ fn one_who_cannot_keep_owner_and_group_gives_the_new_group_no_more_than_others()
     let found = to.metadata().unwrap();
     assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (65534, 65534, 0o666));
     assert_eq!(attribute(&to, "user.note").unwrap(), b"kept");
+    // write(2) would take the bits off the user's own file too.
+    let own = patterned(dir.path(), "own", 5);
+    chown(&own, Some(65534), Some(65534)).unwrap();
+    with_mode(&own, 0o4755);
+    let copy = as_nobody(&[], &program).args(["copy", "-q", utf8(&from), utf8(&own)]).status();
+    assert_eq!((copy.unwrap().code(), mode(&own)), (Some(0), 0o755));
     // Without the rename, there is nothing to set.
     chown(&to, Some(1001), Some(1002)).unwrap();
     let mut command = as_nobody(&[], &program);
