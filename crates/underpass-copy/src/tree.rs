@@ -77,6 +77,8 @@ struct Folder {
     made: Stat,
     /// The copy's default ACL goes to what is made in it.
     inherits: bool,
+    /// The folder that the user named as DST, and which keeps what it has.
+    is_filled: bool,
     names: std::vec::IntoIter<OsString>,
 }
 
@@ -263,13 +265,14 @@ impl<'d, 'w> Walk<'d, 'w> {
         if [root, &there].into_iter().any(|copy| identity(copy) == identity(found)) {
             return Err(Stop::call("opening it", io::Error::other("it is the copy itself")));
         }
-        if !made {
+        let is_filled = self.folders.is_empty() && to.name.as_os_str().as_bytes().ends_with(b"/.");
+        if !made && !is_filled {
             attributes::narrow(&copy, there.st_mode, found.st_mode | 0o700);
         }
         let names = names(&source).map_err(Stop::when("listing it"))?.into_iter();
         let inherits = attributes::has_default_acl(&copy);
         let ends = Some(Rc::new(Ends { from: source, to: copy }));
-        self.folders.push(Folder { ends, found: *found, made: there, inherits, names });
+        self.folders.push(Folder { ends, found: *found, made: there, inherits, is_filled, names });
         if let Some(far) = self.folders.len().checked_sub(OPEN_MAX + 1).filter(|far| *far > 0) {
             self.folders[far].ends = None;
         }
@@ -278,12 +281,15 @@ impl<'d, 'w> Walk<'d, 'w> {
 
     /// Finishes a folder, and opens the one above it again if it was closed.
     fn leave(&mut self) -> Result<(), Stop> {
-        let Some(Folder { ends: Some(ends), found, inherits, .. }) = self.folders.pop() else {
+        let Some(Folder { ends: Some(ends), found, inherits, is_filled, .. }) = self.folders.pop()
+        else {
             return Ok(());
         };
-        let mut lost = Vec::new();
-        self.keep(&ends.from, &found, &ends.to, inherits, &mut lost);
-        self.tell(lost);
+        if !is_filled {
+            let mut lost = Vec::new();
+            self.keep(&ends.from, &found, &ends.to, inherits, &mut lost);
+            self.tell(lost);
+        }
         if self.wanted.sync {
             let synced = ends.to.sync_all().map_err(Stop::when("writing it to disk"));
             self.judge(synced)?;

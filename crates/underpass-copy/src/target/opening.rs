@@ -75,7 +75,7 @@ pub(super) fn nameless<'d>(
     match rustix::fs::openat(dir, directory(path), flags, Mode::from_raw_mode(mode)) {
         Ok(fd) => Ok((fd.into(), State::Unnamed)),
         // open(2): EISDIR before 3.11, EOPNOTSUPP where the file system has none.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {
             let (file, hidden) = Hidden::make(dir, path, |path| make(dir, path, mode))?;
             Ok((file, State::Hidden(hidden)))
         }

@@ -120,7 +120,7 @@ fn where_nothing_but_content_can_be_kept_all_content_arrives_with_notes() {
 fn a_copy_in_a_folder_has_the_name_that_cp_gives_it() {
     let dir = disk();
     patterned(&dir.path().join("from"), "file", 10);
-    let script = "set -e; ln -s from link; mkdir 1 2 3 4 5; ln -s 5 6
+    let script = "set -e; ln -s from link; mkdir 1 2 3 4 5; ln -s 5 6; chmod 1777 3
         copy -q -r link 1; copy -q -r link/ 2; copy -q -r from/. 3; (cd from; copy -q -r . ../4)
         copy -q -r from/.//. 6; copy -q -r from/file 1; copy -q -r from/file 7";
     assert_eq!(shell(dir.path(), script), (Some(0), String::new()));
@@ -132,6 +132,8 @@ fn a_copy_in_a_folder_has_the_name_that_cp_gives_it() {
     for place in ["1/file", "2/link/file", "4/file", "5/file", "7"] {
         assert_payload(&dir.path().join(place), 0, 10);
     }
+    // What is only filled, such as /tmp, keeps its mode.
+    assert_eq!(mode(&dir.path().join("3")), 0o1777);
     let (code, line) = shell(dir.path(), "copy -r from/file from");
     assert!(code == Some(1) && line.contains("are the same file"), "{line}");
     let (code, line) = shell(dir.path(), "copy -r from/. from");
