@@ -285,6 +285,7 @@ impl CopyError {
             Self::Open { source, .. } | Self::Call { source, .. } if is_idle(source) => Some(
                 "find out why the other end does nothing, or allow more time with --idle-timeout",
             ),
+            Self::Open { verb: "finish", source, .. } if is_closed(source) => Some(CLOSED_EARLY),
             Self::Open { source, .. } => remedy_of_opening(source),
             Self::Transfer { source, .. } => remedy_of_transfer(source),
             Self::Status { status: 401 | 403, .. } => Some(
@@ -311,6 +312,12 @@ impl CopyError {
             | Self::Incomplete { .. } => None,
         }
     }
+}
+
+const CLOSED_EARLY: &str = "the other end closed before it had everything";
+
+fn is_closed(error: &io::Error) -> bool {
+    [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe].contains(&error.kind())
 }
 
 fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
@@ -353,9 +360,7 @@ fn remedy_of_transfer(error: &underpass::Error) -> Option<&'static str> {
         ErrorKind::Io(Errno::NOSPC | Errno::DQUOT) => {
             Some("free some space at the sink; --no-atomic needs none for a second file")
         }
-        ErrorKind::Io(Errno::PIPE | Errno::CONNRESET) => {
-            Some("the other end closed before it had everything")
-        }
+        ErrorKind::Io(Errno::PIPE | Errno::CONNRESET) => Some(CLOSED_EARLY),
         ErrorKind::Truncated { .. } => {
             Some("the source is shorter than expected; copy again when it is complete")
         }

@@ -145,7 +145,12 @@ pub(crate) fn peer_name(socket: &OwnedFd) -> String {
 }
 
 /// Tells the peer that nothing more follows.
+///
+/// # Errors
+///
+/// `ECONNRESET`, `EPIPE`: it has not read all that its socket took.
 pub(crate) fn end(socket: &OwnedFd) -> Result<(), Errno> {
+    rustix::net::sockopt::socket_error(socket)??;
     match rustix::net::shutdown(socket, Shutdown::Write) {
         // The peer has already closed; everything before was accepted.
         Err(Errno::NOTCONN) => {}

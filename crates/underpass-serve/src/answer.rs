@@ -189,6 +189,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use underpass::Stability;
+    use underpass_testkit::disk::disk_dir;
 
     use super::*;
 
@@ -198,7 +199,7 @@ mod tests {
     }
 
     fn of_content(content: &[u8]) -> Arc<Representation> {
-        let file = tempfile::tempfile().unwrap();
+        let file = tempfile::tempfile_in(disk_dir().unwrap()).unwrap();
         file.write_all_at(content, 0).unwrap();
         let later = SystemTime::now() + Duration::from_secs(2);
         let name = Path::new("digits.txt");

@@ -21,7 +21,7 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED,
     X_CONTENT_TYPE_OPTIONS,
 };
-use rustix::fs::{FsWord, Stat};
+use rustix::fs::Stat;
 use rustix::io::{Errno, ReadWriteFlags};
 use underpass::{FileBytes, MapError, Stability, UnmappedFile};
 
@@ -31,9 +31,6 @@ use crate::reading::Reading;
 use crate::state::State;
 use crate::until_end::{Front, UntilEnd};
 use crate::{date, media_type};
-
-/// statfs(2): a file system that knows no `RWF_NOWAIT` and never waits.
-const TMPFS_MAGIC: FsWord = 0x0102_1994;
 
 /// An open regular file with the fields that describe it.
 #[derive(Debug)]
@@ -260,16 +257,12 @@ fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-/// Whether a file of size 0 has no content for certain, as far as can be told without waiting.
+/// Whether a file of size 0 has no content for certain, as far as can be told without waiting:
+/// procfs and FUSE know no `RWF_NOWAIT`, nor does tmpfs.
 fn is_empty(file: &OwnedFd) -> bool {
     let mut byte = [0];
     let mut into = [IoSliceMut::new(&mut byte)];
-    match rustix::io::preadv2(file, &mut into, 0, ReadWriteFlags::NOWAIT) {
-        Err(Errno::OPNOTSUPP) => {
-            rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type == TMPFS_MAGIC)
-        }
-        read => read == Ok(0),
-    }
+    rustix::io::preadv2(file, &mut into, 0, ReadWriteFlags::NOWAIT) == Ok(0)
 }
 
 /// Whether a file can be read up to byte `len`, its size a moment ago, and no further, unless it
@@ -287,6 +280,8 @@ mod tests {
     use std::fs::File;
     use std::os::unix::fs::FileExt;
     use std::time::{Duration, UNIX_EPOCH};
+
+    use underpass_testkit::disk::disk_dir;
 
     use super::*;
 
@@ -318,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_file_of_1960_has_no_date_and_makes_no_panic() {
-        let file = tempfile::tempfile().unwrap();
+        let file = tempfile::tempfile_in(disk_dir().unwrap()).unwrap();
         file.set_modified(UNIX_EPOCH - Duration::from_secs(315_619_200)).unwrap();
         assert!(!represented(file).headers().contains_key("last-modified"));
     }
@@ -331,7 +326,7 @@ mod tests {
         assert_eq!(in_memory(&digits, 2..5), "234");
         assert_eq!(in_memory(&digits, 8..u64::MAX), "89");
         assert_eq!(in_memory(&digits, 10..11), "");
-        let empty = represented(tempfile::tempfile().unwrap());
+        let empty = represented(tempfile::tempfile_in(disk_dir().unwrap()).unwrap());
         assert_eq!((in_memory(&empty, 0..1).as_str(), empty.len()), ("", Some(0)));
         assert!(empty.file().is_none());
     }

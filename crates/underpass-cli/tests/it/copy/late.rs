@@ -1,11 +1,18 @@
 //! Errors that come late: of bytes that were accepted, and did not reach where they are kept.
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use underpass_testkit::require;
 use underpass_testkit::skip::Capability;
+use underpass_testkit::wait;
 
-use super::{in_shell, names, patterned};
+use super::{command, in_shell, names, patterned};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Copies `from` to a sink, with a fault in calls; what it said.
 fn failing(directory: &Path, fault: &str, flags: &str, sink: &str) -> String {
@@ -57,6 +64,33 @@ fn what_close_says_about_a_file_of_a_folder_is_told_and_the_rest_is_copied() {
         "{said}"
     );
     assert_eq!(names(&dir.path().join("to")), [""; 0]);
+}
+
+#[test]
+fn a_reset_that_comes_after_the_last_byte_was_accepted_is_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut command = command(&["-q", "-", &format!("tcp://{address}")]);
+    let copying = command.stdin(reader).stderr(Stdio::piped()).spawn().unwrap();
+    let peer = listener.accept().unwrap().0;
+    writer.write_all(b"accepted, and never read").unwrap();
+    let unread = || (rustix::io::ioctl_fionread(&peer).unwrap() > 0).then_some(());
+    wait::until(PATIENCE, unread).expect("the bytes arrive");
+    drop(peer);
+    // As proc_net(5) writes a connection to that port that is established.
+    let established = format!(" 0100007F:{:04X} 01 ", address.port());
+    let is_reset = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        (!table.contains(&established)).then_some(())
+    };
+    wait::until(PATIENCE, is_reset).expect("unread bytes turn the close into a reset");
+    drop(writer);
+    let output = copying.wait_with_output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{line}");
+    assert!(line.contains("Connection reset by peer"), "{line}");
+    assert!(line.contains("; the other end closed before it had everything"), "{line}");
 }
 
 #[test]
