@@ -12,11 +12,10 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, RenameFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::attributes;
-use crate::target::make;
 
 /// How much of the target's name a hidden name has.
 const NAME_BYTES_MAX: usize = 100;
@@ -101,4 +100,10 @@ fn name(target: &Path) -> String {
     let name = &name[..name.floor_char_boundary(NAME_BYTES_MAX)];
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!(".{name}.{}-{number}", std::process::id())
+}
+
+/// Makes a file; the umask or the directory's default ACL narrows its mode.
+pub(crate) fn make(dir: BorrowedFd<'_>, path: &Path, mode: u32) -> Result<File, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, path, flags, Mode::from_raw_mode(mode)).map(File::from)
 }

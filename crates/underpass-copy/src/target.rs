@@ -24,10 +24,9 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::attributes::{self, Lost, Replaced};
-use crate::hidden::{self, Hidden};
+use crate::hidden::{self, Hidden, make};
 use crate::pieces::Pieces;
 
-pub(crate) use self::opening::make;
 use self::opening::{hold, nameless, open_existing, open_part};
 use crate::stream::flush;
 

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{State, directory};
 use crate::attributes;
-use crate::hidden::Hidden;
+use crate::hidden::{Hidden, make};
 
 /// Opens a file that is there; neither a link's target nor a FIFO that has taken its place.
 pub(super) fn open_existing(dir: BorrowedFd<'_>, path: &Path, more: OFlags) -> io::Result<File> {
@@ -26,12 +26,6 @@ pub(super) fn open_existing(dir: BorrowedFd<'_>, path: &Path, more: OFlags) -> i
         return Ok(file);
     }
     Err(io::Error::new(io::ErrorKind::Unsupported, "it is not a regular file"))
-}
-
-/// Makes a file; the umask or the directory's default ACL narrows its mode.
-pub(crate) fn make(dir: BorrowedFd<'_>, path: &Path, mode: u32) -> Result<File, Errno> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, path, flags, Mode::from_raw_mode(mode)).map(File::from)
 }
 
 /// Opens a part for its owner, who has to open it again to continue it. One that is there becomes
