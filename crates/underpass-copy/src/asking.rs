@@ -40,8 +40,9 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    pub(crate) const fn new(client: &Client) -> Self {
-        Self { max: client.retries, failed: 0 }
+    /// As often as the user wants, and at least `min` times.
+    pub(crate) fn new(client: &Client, min: u32) -> Self {
+        Self { max: client.retries.max(min), failed: 0 }
     }
 
     /// Waits for the next attempt, for as long as the server wishes; false if there is none.
@@ -72,7 +73,7 @@ pub(crate) fn ask<'i>(
     (drive, interrupt): (&mut Drive<'_>, &'i Interrupt),
     connected: &dyn Fn(&Connection<'i>) -> io::Result<()>,
 ) -> Result<Body<'i>, CopyError> {
-    let mut attempts = Attempts::new(client);
+    let mut attempts = Attempts::new(client, 0);
     loop {
         match client.get(url, range, if_range, interrupt, connected) {
             Err(error) if may_pass(&error) && attempts.again(&error, wish(&error), drive) => {}
@@ -88,7 +89,7 @@ pub(crate) fn deliver<'i>(
     body: &mut Body<'i>,
     to: &mut dyn FnMut(&mut Drive<'_>, &mut Body<'i>, u64) -> Result<u64, Stop>,
 ) -> Result<u64, Stop> {
-    let (begun, mut attempts) = (drive.done, Attempts::new(remote.client));
+    let (begun, mut attempts) = (drive.done, Attempts::new(remote.client, 0));
     loop {
         let (place, before) = (body.place, drive.done);
         let answer = to(drive, body, before - begun);

@@ -11,16 +11,17 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use rustix::net::Shutdown;
 use underpass::Sink;
 
-use crate::asking::{self, Remote};
+use crate::asking::{self, Attempts, Remote};
 use crate::drive::{Drive, Event, SharedProgress};
 use crate::http::url::Url;
 use crate::http::{Body, Connection, Validator};
+use crate::interrupt::Interrupt;
 use crate::memory::{FileWriter, through_memory};
 use crate::pieces::{Pieces, Recorder};
 use crate::range::Range;
@@ -198,86 +199,196 @@ pub(crate) fn fetch(
     };
     let validator = body.validator.clone();
     let source = Remote { client: &request.client, url };
-    let remote = Origin { source, base, validator: validator.as_ref() };
-    let (first, to) = shares[0];
-    body.limit(to - first);
+    let closed = || Stop::call("connecting", io::Error::from(io::ErrorKind::NotConnected));
+    let interrupt = body.connection().ok_or_else(closed)?.socket().interrupt;
+    let origin = Origin { source, base, validator: validator.as_ref(), file, pieces };
     let workers = Workers::new(shares.len() as u64);
     workers.join(0, body.socket()).map_err(Stop::when("connecting"))?;
     let recorder = recorder(request, file, pieces, shares.len())?;
-    for (index, (from, _)) in shares.iter().enumerate() {
-        recorder.iter().for_each(|recorder| recorder.begin(index, *from));
+    for (index, share) in shares.iter().enumerate() {
+        recorder.iter().for_each(|recorder| recorder.begin(index, share.0, 0));
     }
     let before = drive.done;
+    let returned = Returned::new(shares.len() - 1);
     let own = |drive: &mut Drive<'_>| {
-        receive(drive, body, file, first)?;
-        // The server would send more here, and may serve one connection at a time.
-        body.close();
-        Ok(())
+        let mut share = shares[0];
+        loop {
+            body.want(share.1 - share.0);
+            origin.receive(drive, body, share.0)?;
+            // The server would send more here, and may serve one connection at a time.
+            let close = || {
+                workers.sockets().remove(&0);
+                body.close();
+            };
+            let Some(next) = returned.next(share.1, close) else { return Ok(()) };
+            share = next.share;
+            recorder.iter().for_each(|it| it.begin(0, share.0, drive.done - before));
+            drive.note(format!("{}; those bytes come over the first connection", next.why));
+            // The server has taken a connection before, so it will take another.
+            let mut attempts = Attempts::new(source.client, RETRIES_MIN);
+            while body.connection().is_none() {
+                match origin.ask(drive, interrupt, &workers, 0, share) {
+                    Ok(next) => *body = next,
+                    Err(Refused::Now(stop)) if attempts.again(&stop, None, drive) => {}
+                    Err(Refused::Now(stop) | Refused::ForEver(stop)) => return Err(stop),
+                }
+            }
+        }
     };
     workers.run((request, recorder.as_ref()), drive, own, &|index, drive| {
         let share = shares[index];
-        let overlap = pieces.before(share.0).min(OVERLAP_BYTES);
-        let wanted = Wanted { file, from: share.0, to: share.1, overlap };
-        ask_for(drive, (&workers, index), &remote, &wanted)
+        let moved = match origin.ask(drive, drive.interrupt, &workers, index, share) {
+            Ok(mut body) => origin.receive(drive, &mut body, share.0),
+            Err(Refused::Now(why)) => {
+                returned.give(share, why);
+                Ok(())
+            }
+            Err(Refused::ForEver(stop)) => Err(stop),
+        };
+        returned.leave();
+        moved
     })?;
     Ok(drive.done - before)
 }
 
-/// A server's file.
+const ASKING: &str = "asking for a range";
+
+/// How often the first connection is made again if another could not be.
+const RETRIES_MIN: u32 = 3;
+
+/// The bytes of the file from the first to before the second.
+type Share = (u64, u64);
+
+/// A share that another connection could not get.
+struct Given {
+    share: Share,
+    why: Stop,
+}
+
+/// Shares that the first connection gets when it is done with its own, since a server may take only
+/// a few connections.
+struct Returned {
+    /// With the number of other connections that may still return one.
+    given: Mutex<(Vec<Given>, usize)>,
+    changed: Condvar,
+}
+
+impl Returned {
+    const fn new(others: usize) -> Self {
+        Self { given: Mutex::new((Vec::new(), others)), changed: Condvar::new() }
+    }
+
+    fn give(&self, share: Share, why: Stop) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.0.push(Given { share, why });
+    }
+
+    fn leave(&self) {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).1 -= 1;
+        self.changed.notify_one();
+    }
+
+    /// That which begins at `at` or, after `close`, the next one, if any comes.
+    fn next(&self, at: u64, close: impl FnOnce()) -> Option<Given> {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = given.0.iter().position(|given| given.share.0 == at) {
+            return Some(given.0.swap_remove(index));
+        }
+        close();
+        while given.0.is_empty() && given.1 > 0 {
+            given = self.changed.wait(given).unwrap_or_else(PoisonError::into_inner);
+        }
+        given.0.pop()
+    }
+}
+
+/// Why a connection did not get its share.
+enum Refused {
+    Now(Stop),
+    ForEver(Stop),
+}
+
+/// A server's file, and the local one.
 struct Origin<'u> {
     source: Remote<'u>,
     /// Where the local file begins in it.
     base: u64,
     validator: Option<&'u Validator>,
+    file: &'u File,
+    pieces: &'u Pieces,
 }
 
-/// Bytes of the local file that one connection gets.
-struct Wanted<'f> {
-    file: &'f File,
-    from: u64,
-    to: u64,
-    /// Bytes right before them that are there, and are compared.
-    overlap: u64,
-}
+impl Origin<'_> {
+    /// Bytes right before a share that are there, and are compared.
+    fn overlap(&self, share: Share) -> u64 {
+        self.pieces.before(share.0).min(OVERLAP_BYTES)
+    }
 
-/// Gets one share over a connection, after comparing some bytes that are there already.
-fn ask_for(
-    drive: &mut Drive<'_>,
-    (workers, index): (&Workers, usize),
-    remote: &Origin<'_>,
-    wanted: &Wanted<'_>,
-) -> Result<(), Stop> {
-    let (Origin { source, base, validator }, Wanted { file, from, to, overlap }) = (remote, wanted);
-    let wrong = |why| Stop::call("asking for a range", io::Error::other(why));
-    let (first, last) = (base + from - overlap, base + to - 1);
-    let range = Range::From { first, last: Some(last) };
-    // A server that does not answer must be given up when another connection fails.
-    let connected =
-        |connection: &Connection<'_>| workers.join(index, connection.socket().fd.try_clone());
-    let interrupt = drive.interrupt;
-    let mut body = asking::ask(*source, range, *validator, (drive, interrupt), &connected)
-        .map_err(|error| Stop::call("asking for a range", io::Error::other(error)))?;
-    let is_it = body.is_range && body.place.at == first && body.len() == Some(last - first + 1);
-    if !is_it || body.validator.as_ref() != *validator {
-        return Err(wrong("the server sent another range, or another version"));
+    fn range(&self, share: Share) -> Range {
+        let first = self.base + share.0 - self.overlap(share);
+        Range::From { first, last: Some(self.base + share.1 - 1) }
     }
-    let mut there = RangeReader { file, at: from - overlap, end: *from };
-    let differs = resume::compare(drive, &mut there, &mut body)?;
-    if let Some(at) = differs {
-        let why = format!("the file differs from the source at byte {at}");
-        return Err(Stop::call("asking for a range", io::Error::other(why)));
-    }
-    if let Some(why) = body.connection().and_then(Connection::in_user_space) {
-        drive.pass_user_space(why);
-    }
-    receive(drive, &mut body, file, *from)
-}
 
-/// Moves all of a body into a file.
-fn receive(drive: &mut Drive<'_>, body: &mut Body<'_>, file: &File, at: u64) -> Result<(), Stop> {
-    if let Some(source) = body.source() {
-        return drive.transfer(source, Sink::file(file, at)).map(|_| ());
+    /// Asks for a share over one more connection.
+    fn ask<'i>(
+        &self,
+        drive: &mut Drive<'_>,
+        interrupt: &'i Interrupt,
+        workers: &Workers,
+        index: usize,
+        share: Share,
+    ) -> Result<Body<'i>, Refused> {
+        // A server that does not answer must be given up when another connection fails.
+        let connected = |it: &Connection<'_>| workers.join(index, it.socket().fd.try_clone());
+        let Remote { client, url } = self.source;
+        let body = client.get(url, self.range(share), self.validator, interrupt, &connected);
+        let body = body.map_err(|error| Stop::call(ASKING, io::Error::other(error)));
+        self.checked(drive, body.map_err(Refused::Now)?, share)
     }
-    let len = body.len();
-    through_memory(drive, body, len, &mut FileWriter { file, at }, None).map(|_| ())
+
+    /// Compares the version, and bytes that are there already.
+    fn checked<'i>(
+        &self,
+        drive: &mut Drive<'_>,
+        mut body: Body<'i>,
+        share: Share,
+    ) -> Result<Body<'i>, Refused> {
+        let wrong = |why: String| Stop::call(ASKING, io::Error::other(why));
+        if !body.is_range {
+            let why = format!("{} sent no range", self.source.url);
+            return Err(Refused::Now(wrong(why)));
+        }
+        let overlap = self.overlap(share);
+        let is_it = body.place.at == self.base + share.0 - overlap;
+        if !is_it || body.validator.as_ref() != self.validator {
+            let why = "the server sent another range, or another version".to_owned();
+            return Err(Refused::ForEver(wrong(why)));
+        }
+        body.want(overlap + share.1 - share.0);
+        let mut there = RangeReader { file: self.file, at: share.0 - overlap, end: share.0 };
+        match resume::compare(drive, &mut there, &mut body) {
+            Ok(None) => {}
+            Ok(Some(at)) => {
+                let why = format!("the file differs from the source at byte {at}");
+                return Err(Refused::ForEver(wrong(why)));
+            }
+            Err(stop) => return Err(Refused::ForEver(stop)),
+        }
+        if let Some(why) = body.connection().and_then(Connection::in_user_space) {
+            drive.pass_user_space(why);
+        }
+        Ok(body)
+    }
+
+    /// Moves all that is wanted of a body into the file.
+    fn receive(&self, drive: &mut Drive<'_>, body: &mut Body<'_>, at: u64) -> Result<(), Stop> {
+        let moved = asking::deliver(self.source, drive, body, &mut |drive, body, after| {
+            if let Some(source) = body.source() {
+                return drive.transfer(source, Sink::file(self.file, at + after));
+            }
+            let (len, file) = (body.len(), self.file);
+            through_memory(drive, body, len, &mut FileWriter { file, at: at + after }, None)
+        });
+        moved.map(|_| ())
+    }
 }

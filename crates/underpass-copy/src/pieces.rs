@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
@@ -189,9 +190,14 @@ impl Pieces {
 #[derive(Debug)]
 pub(crate) struct Recorder<'f> {
     part: &'f File,
+    now: Mutex<Recorded>,
+}
+
+#[derive(Debug)]
+struct Recorded {
     before: Pieces,
-    /// Where each connection's share begins; `u64::MAX` while unknown.
-    begins: Vec<AtomicU64>,
+    /// Where each connection's share begins, if that is known, and what it had moved until then.
+    begins: Vec<Option<(u64, u64)>>,
 }
 
 impl<'f> Recorder<'f> {
@@ -202,27 +208,29 @@ impl<'f> Recorder<'f> {
     /// Those of setxattr(2); `EOPNOTSUPP` on file systems that keep no attributes.
     pub(crate) fn new(part: &'f File, before: Pieces, connections: usize) -> Result<Self, Errno> {
         before.keep(part)?;
-        let begins = (0..connections).map(|_| AtomicU64::new(u64::MAX)).collect();
-        Ok(Self { part, before, begins })
+        let now = Recorded { before, begins: vec![None; connections] };
+        Ok(Self { part, now: Mutex::new(now) })
     }
 
-    /// Sets where a connection's share begins.
-    pub(crate) fn begin(&self, connection: usize, at: u64) {
-        if let Some(begin) = self.begins.get(connection) {
-            begin.store(at, Ordering::Release);
+    /// Sets where a share of a connection begins; it had moved `done` bytes of earlier ones.
+    pub(crate) fn begin(&self, connection: usize, at: u64, done: u64) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((from, before)) = now.begins[connection].replace((at, done)) {
+            now.before.add(from, from + done.saturating_sub(before));
         }
     }
 
     /// Writes a list that includes what the connections have moved so far.
     pub(crate) fn record(&self, done: &[AtomicU64]) -> Result<(), Errno> {
-        let mut now = self.before.clone();
-        for (begin, done) in self.begins.iter().zip(done) {
-            let (at, done) = (begin.load(Ordering::Acquire), done.load(Ordering::Acquire));
-            if at != u64::MAX {
-                now.add(at, (at + done).min(now.total));
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pieces = now.before.clone();
+        for (begin, done) in now.begins.iter().zip(done) {
+            if let Some((at, before)) = begin {
+                let moved = done.load(Ordering::Acquire).saturating_sub(*before);
+                pieces.add(*at, (at + moved).min(pieces.total));
             }
         }
-        now.keep(self.part)
+        pieces.keep(self.part)
     }
 }
 

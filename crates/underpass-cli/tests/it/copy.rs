@@ -10,6 +10,7 @@ mod files;
 mod folders;
 mod http;
 mod late;
+mod limited;
 mod modes;
 mod pairs;
 mod peers;

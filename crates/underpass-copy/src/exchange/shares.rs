@@ -204,7 +204,7 @@ pub(super) fn receive(
             let why = "a connection carries a share of another file";
             return Err(Stop::call("receiving", io::Error::other(why)));
         }
-        recorder.iter().for_each(|recorder| recorder.begin(index, share.offset));
+        recorder.iter().for_each(|recorder| recorder.begin(index, share.offset, 0));
         let (room, at) = (share.total - share.offset, place.at + share.offset);
         let len = verify::receive_file(drive, &mut peer, Place { at, ..place }, room)?;
         let mut arrived = arrived.lock().unwrap_or_else(PoisonError::into_inner);

@@ -148,9 +148,9 @@ impl<'i> Body<'i> {
         self.place = Place { here: Some(0), wanted: Some(0), ..self.place };
     }
 
-    /// Limits what is left to `len` bytes.
-    pub(crate) fn limit(&mut self, len: u64) {
-        self.place.wanted = Some(self.place.wanted.map_or(len, |wanted| wanted.min(len)));
+    /// Sets how many of the next bytes are wanted.
+    pub(crate) const fn want(&mut self, len: u64) {
+        self.place.wanted = Some(len);
     }
 
     /// What this answer has of it, for the engine; `None` if it has to be read out of chunks, or

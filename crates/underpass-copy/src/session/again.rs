@@ -18,7 +18,7 @@ impl Session {
         outcome: &mut Outcome,
         peer: &mut Option<Peer>,
     ) -> Result<(), CopyError> {
-        let (mut redirects, mut attempts) = (0, Attempts::new(&self.request.client));
+        let (mut redirects, mut attempts) = (0, Attempts::new(&self.request.client, 0));
         loop {
             match self.attempt(drive, outcome, peer) {
                 Err(CopyError::Redirect { to, .. })
