@@ -117,12 +117,15 @@ impl Progress {
 
     /// The same until no more of it is here.
     pub(crate) fn poll_content_here(&self, cx: &mut Context<'_>) -> Poll<ContentEnd> {
-        match self.poll_content(cx) {
-            Poll::Pending if self.content.borrow().as_ref().is_some_and(Content::is_awaited) => {
-                Poll::Ready(ContentEnd::Whole)
-            }
-            end @ (Poll::Ready(_) | Poll::Pending) => end,
+        if let Poll::Ready(end) = self.poll_content(cx) {
+            return Poll::Ready(end);
         }
+        if self.content.borrow().as_ref().is_some_and(Content::is_awaited) {
+            return Poll::Ready(ContentEnd::Whole);
+        }
+        // hyper looks at the socket once more, and wakes no one if nothing is there.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// There is a response to this request.
