@@ -246,7 +246,7 @@ impl<'d, 'w> Walk<'d, 'w> {
 
     /// Opens a folder and makes its copy; the walk continues in it.
     fn enter(&mut self, from: At<'_>, to: At<'_>, found: &Stat) -> Result<(), Stop> {
-        let source = open(from, OFlags::DIRECTORY, found)?;
+        let (source, found) = open(from, OFlags::DIRECTORY, found)?;
         let made = match rustix::fs::mkdirat(to.dir, to.name, Mode::RWXU) {
             Err(Errno::EXIST) => false,
             made => made.map(|()| true).map_err(Stop::when("making the directory"))?,
@@ -262,7 +262,7 @@ impl<'d, 'w> Walk<'d, 'w> {
         };
         let there = rustix::fs::fstat(&copy).map_err(Stop::when("looking at its copy"))?;
         let root = self.folders.first().map_or(&there, |root| &root.made);
-        if [root, &there].into_iter().any(|copy| identity(copy) == identity(found)) {
+        if [root, &there].into_iter().any(|copy| identity(copy) == identity(&found)) {
             return Err(Stop::call("opening it", io::Error::other("it is the copy itself")));
         }
         let is_filled = self.folders.is_empty() && to.name.as_os_str().as_bytes().ends_with(b"/.");
@@ -272,7 +272,7 @@ impl<'d, 'w> Walk<'d, 'w> {
         let names = names(&source).map_err(Stop::when("listing it"))?.into_iter();
         let inherits = attributes::has_default_acl(&copy);
         let ends = Some(Rc::new(Ends { from: source, to: copy }));
-        self.folders.push(Folder { ends, found: *found, made: there, inherits, is_filled, names });
+        self.folders.push(Folder { ends, found, made: there, inherits, is_filled, names });
         if let Some(far) = self.folders.len().checked_sub(OPEN_MAX + 1).filter(|far| *far > 0) {
             self.folders[far].ends = None;
         }
@@ -316,7 +316,7 @@ impl Ends {
     fn above(&self, above: &Folder) -> Result<Self, Stop> {
         let up = |dir: &File, found| {
             let at = At { dir: dir.as_fd(), name: Path::new("..") };
-            open(at, OFlags::DIRECTORY, found)
+            open(at, OFlags::DIRECTORY, found).map(|(folder, _)| folder)
         };
         Ok(Self { from: up(&self.from, &above.found)?, to: up(&self.to, &above.made)? })
     }

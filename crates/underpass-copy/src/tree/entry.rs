@@ -26,17 +26,17 @@ impl Walk<'_, '_> {
         found: &Stat,
         lost: &mut Vec<Lost>,
     ) -> Result<(), Stop> {
-        let source = open(from, OFlags::empty(), found)?;
+        let (source, found) = &open(from, OFlags::empty(), found)?;
         let writing = Stop::when("writing its copy");
         let how = if self.wanted.atomic { WriteMode::Atomic } else { WriteMode::InPlace };
         if how == WriteMode::InPlace {
             make_way(to, found).map_err(writing)?;
         }
         let target = Target::open(to.dir, to.name, how, Some(0o600)).map_err(writing)?;
-        self.content(&source, found, target.file())?;
+        self.content(source, found, target.file())?;
         target.keep_replaced(lost).map_err(writing)?;
         let inherits = self.folders.last().is_none_or(|folder| folder.inherits);
-        self.keep(&source, found, target.file(), inherits, lost);
+        self.keep(source, found, target.file(), inherits, lost);
         target.name(self.wanted.sync).map_err(Stop::when("naming its copy"))
     }
 
@@ -126,8 +126,9 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Opens what was found; never a link's target, and without waiting for a FIFO's writer.
-pub(super) fn open(at: At<'_>, more: OFlags, found: &Stat) -> Result<File, Stop> {
+/// Opens what was found; never a link's target, and without waiting for a FIFO's writer. Returns
+/// what it is now: a file that was made since may have the number of one that was removed.
+pub(super) fn open(at: At<'_>, more: OFlags, found: &Stat) -> Result<(File, Stat), Stop> {
     let opening = Stop::when("opening it");
     let flags = OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC | more;
     let replaced = || Stop::call("opening it", io::Error::other("it was replaced meanwhile"));
@@ -140,7 +141,9 @@ pub(super) fn open(at: At<'_>, more: OFlags, found: &Stat) -> Result<File, Stop>
     };
     let file = File::from(file.map_err(opening)?);
     let opened = rustix::fs::fstat(&file).map_err(Stop::when("looking at it"))?;
-    if identity(&opened) == identity(found) { Ok(file) } else { Err(replaced()) }
+    let kind = |it: &Stat| FileType::from_raw_mode(it.st_mode);
+    let is_it = identity(&opened) == identity(found) && kind(&opened) == kind(found);
+    if is_it { Ok((file, opened)) } else { Err(replaced()) }
 }
 
 /// Removes a link in the place of a file that is written in place, and refuses the file itself.
@@ -170,7 +173,7 @@ mod tests {
         let (path, other) = (dir.path().join("a"), dir.path().join("b"));
         let at = At { dir: CWD, name: &path };
         for flags in [OFlags::empty(), OFlags::DIRECTORY] {
-            for swap in ["ln -s b a", "mkfifo a", "mkdir a", "echo >a"] {
+            for swap in ["rm -r c && mkfifo a", "ln -s b a", "mkfifo a", "mkdir a", "echo >a"] {
                 let make = match flags.is_empty() {
                     true => std::fs::write(&path, "").and_then(|()| std::fs::write(&other, "")),
                     false => std::fs::create_dir(&path).and_then(|()| std::fs::create_dir(&other)),
