@@ -292,7 +292,7 @@ fn a_cold_file_holds_up_nobody_else() {
     require!(disk.throttle_reads(4 << 20));
     let file = disk.cold_file(6 << 20).unwrap();
     for method in [Method::Sendfile, Method::Splice, Method::MmapWrite, Method::Copy] {
-        // A busy machine takes the processor away now and then; a wait for a disk is there each time.
+        // A busy machine takes the processor away now and then; a disk is waited for each time.
         let is_held = (0..5).all(|_| {
             let (longest, whole) = longest_turn_beside(&file, method);
             assert!(whole > Duration::from_millis(500), "{method}: the disk was fast: {whole:?}");
