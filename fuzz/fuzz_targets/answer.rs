@@ -27,6 +27,20 @@ fn holds_101(wire: &[u8]) -> bool {
     wire.windows(4).any(|word| word == b" 101")
 }
 
+/// Whether the lines of lengths agree, as far as no line is folded.
+fn has_one_length(heads: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(heads).to_ascii_lowercase();
+    let is_interim = text.matches("http/1").count() > 1;
+    if is_interim || text.contains("\n ") || text.contains("\n\t") {
+        return true;
+    }
+    let fields = text.lines().filter_map(|line| line.split_once(':'));
+    let lengths = fields.filter(|(name, _)| name.trim_end() == "content-length");
+    let mut lengths = lengths.flat_map(|(_, values)| values.split(',')).map(str::trim);
+    let first = lengths.next();
+    lengths.all(|len| Some(len) == first)
+}
+
 /// The status and the content, if both are whole.
 fn copy_reads(wire: &[u8]) -> Option<(u16, Vec<u8>)> {
     let mut rest = wire;
@@ -39,7 +53,10 @@ fn copy_reads(wire: &[u8]) -> Option<(u16, Vec<u8>)> {
         }
     };
     let content = match answer.end.ok()? {
-        End::Length(len) => rest.get(..usize::try_from(len).ok()?)?.to_vec(),
+        End::Length(len) => {
+            assert!(has_one_length(&wire[..wire.len() - rest.len()]), "two lengths are taken");
+            rest.get(..usize::try_from(len).ok()?)?.to_vec()
+        }
         End::Close => rest.to_vec(),
         End::Chunked => {
             let mut content = Vec::new();

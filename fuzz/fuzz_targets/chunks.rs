@@ -41,5 +41,7 @@ fn written(content: &[u8]) {
     fuzzing::into_chunks(pieces, &mut wire).expect("a Vec takes everything");
     let expected: Vec<u8> = content.iter().copied().filter(|&byte| byte != b'\n').collect();
     assert_eq!(decode(&wire[head..], 4096).as_ref(), Some(&expected));
+    let cut = head + content.len() % (wire.len() - head);
+    assert_eq!(decode(&wire[head..cut], 4096), None, "cut at {cut}");
     assert_eq!(hyper_reads(&wire).map(|(_, content)| content), Some(expected));
 }

@@ -92,7 +92,12 @@ fn check(mode: u8, content: &[u8], answer: &[u8]) {
         (b'r', 200 | 203) => {
             assert_eq!(content, other.get(RANGE).unwrap_or(other.get(2..).unwrap_or_default()))
         }
-        (b'g', 206) => panic!("a part that was not asked for is a whole file"),
+        (b'g', 206) => {
+            let (first, last, total) = part(answer);
+            assert_eq!((first, total), (0, Some(last + 1)), "a part is a whole file");
+            // What comes after its own end is left out.
+            assert_eq!((content.len() as u64, other.starts_with(content)), (last + 1, true));
+        }
         (b'r', 206) => check_part(content, answer, &other),
         (_, 200 | 203) => assert_eq!(content, other),
         // The range begins where the representation ends.
@@ -104,20 +109,23 @@ fn check(mode: u8, content: &[u8], answer: &[u8]) {
 /// What the last answer has of the range is its end; it may have more, before and after.
 fn check_part(content: &[u8], answer: &[u8], other: &[u8]) {
     assert!(content.len() <= RANGE.len());
-    let mut rest = answer;
-    let part = loop {
-        let (len, head) = fuzzing::answer(rest).expect("hyper has read a head");
-        let head = head.expect("hyper has read it");
-        if head.status >= 200 {
-            break head.part;
-        }
-        rest = &rest[len..];
-    };
-    let (first, _, _) = part.expect("a part says where it is");
+    let (first, _, _) = part(answer);
     let first = usize::try_from(first).expect("64 bits");
     let from = first.max(RANGE.start);
     let here = content.get(from - RANGE.start..).unwrap_or_default();
     assert!(other.get(from - first..).is_some_and(|it| it.starts_with(here)), "{content:?}");
+}
+
+/// Where an answer says that its content is: the first byte, the last, and the length of the whole.
+fn part(mut answer: &[u8]) -> (u64, u64, Option<u64>) {
+    loop {
+        let (len, head) = fuzzing::answer(answer).expect("hyper has read a head");
+        let head = head.expect("hyper has read it");
+        if head.status >= 200 {
+            return head.part.expect("a part says where it is");
+        }
+        answer = &answer[len..];
+    }
 }
 
 /// A server with an answer for each connection.
