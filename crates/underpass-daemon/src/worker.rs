@@ -62,6 +62,8 @@ struct Worker<S> {
     open: Rc<Cell<usize>>,
     /// Of these, the ones that wait for their place.
     waiting: Rc<Cell<usize>>,
+    /// Tells when one has got its place.
+    placed: Rc<Notify>,
 }
 
 /// Serves until a signal, and until connections have ended. Gives how many were cut by a second
@@ -76,9 +78,9 @@ pub(crate) fn run<S: Service>(start: Start<impl FnOnce(Lines) -> S>) -> io::Resu
     runtime.block_on(async {
         let mut acceptor = Acceptor::new(listeners)?;
         let is_logging = lines.is_on();
-        let (open, waiting) = Default::default();
+        let (open, waiting, placed) = Default::default();
         let service = Rc::new(make(lines));
-        let worker = Worker { service, admission, crowded, open, waiting };
+        let worker = Worker { service, admission, crowded, open, waiting, placed };
         let mut flush = interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -110,12 +112,8 @@ impl<S: Service> Worker<S> {
     /// Accepts a connection, once those that were accepted before have room.
     async fn accept(&self, acceptor: &mut Acceptor) -> io::Result<Accepted> {
         while self.waiting.get() > 0 {
-            match timeout(MAKE_ROOM_EVERY, self.admission.acquire()).await {
-                Ok(permit) => {
-                    drop(permit.map_err(io::Error::other)?);
-                    break;
-                }
-                Err(_) => self.make_room(),
+            if timeout(MAKE_ROOM_EVERY, self.placed.notified()).await.is_err() {
+                self.make_room();
             }
         }
         poll_fn(|cx| acceptor.poll_accept(cx)).await
@@ -153,7 +151,8 @@ impl<S: Service> Worker<S> {
             Ok(permit) => first_step(Box::pin(service.serve(socket, Admitted::new(permit, open)))),
             Err(_) => {
                 let admission = Arc::clone(&self.admission);
-                let mut waiting = Waiting { socket: Some(socket), _one: Open::new(&self.waiting) };
+                let (_one, placed) = (Open::new(&self.waiting), Rc::clone(&self.placed));
+                let mut waiting = Waiting { socket: Some(socket), placed, _one };
                 self.make_room();
                 first_step(Box::pin(async move {
                     // Never closed, so there is always a permit in the end.
@@ -196,12 +195,14 @@ impl<S: Service> Worker<S> {
 /// A client that waits for its turn, and is reset if that never comes.
 struct Waiting {
     socket: Option<Accepted>,
+    placed: Rc<Notify>,
     _one: Open,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.socket.iter().for_each(Accepted::reset_when_closed);
+        self.placed.notify_one();
     }
 }
 
@@ -218,9 +219,11 @@ fn first_step(mut connection: Pin<Box<impl Future<Output = ()> + 'static>>) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
     use std::net::TcpStream;
     use std::num::NonZeroUsize;
-    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::mpsc::{Receiver, Sender, channel};
     use std::thread::spawn;
 
     use super::*;
@@ -243,17 +246,47 @@ mod tests {
         fn flush(&self) {}
     }
 
+    /// Ends the connection that is open longest when it is to make room.
+    struct Yielding {
+        open: RefCell<VecDeque<Rc<Notify>>>,
+        served: Sender<()>,
+    }
+
+    impl Service for Yielding {
+        const UNIT: &'static str = "connection";
+
+        async fn serve(self: Rc<Self>, _socket: Accepted, _admitted: Admitted) {
+            let end = Rc::<Notify>::default();
+            self.open.borrow_mut().push_back(Rc::clone(&end));
+            self.served.send(()).unwrap();
+            end.notified().await;
+        }
+
+        fn flush(&self) {}
+
+        fn close_idle(&self) -> bool {
+            let oldest = self.open.borrow_mut().pop_front();
+            oldest.map(|end| end.notify_one()).is_some()
+        }
+    }
+
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// A worker with two clients, and what it says at its end.
-    fn start(panics: bool) -> (watch::Sender<u32>, [TcpStream; 2], Receiver<io::Result<usize>>) {
+    /// What a worker says at its end.
+    type Said = Receiver<io::Result<usize>>;
+
+    /// A worker with some clients, of which it serves two at a time.
+    fn start<S: Service>(
+        clients: usize,
+        make: impl FnOnce(Lines) -> S + Send + 'static,
+    ) -> (watch::Sender<u32>, Vec<TcpStream>, Said) {
         let sockets = listen("127.0.0.1:0".parse().unwrap(), NonZeroUsize::MIN).unwrap();
         let address = sockets[0].local_addr().unwrap();
-        let clients = [(); 2].map(|()| TcpStream::connect(address).unwrap());
+        let clients = (0..clients).map(|_| TcpStream::connect(address).unwrap()).collect();
         let (stop, stopping) = watch::channel(0);
         let start = Start {
             listeners: sockets.into_iter().map(Listener::Tcp).collect(),
-            make: move |_| Odd { panics: Cell::new(panics) },
+            make,
             lines: OpenLog::open(&Sink::Off).unwrap().start(|_| {}).unwrap().lines(),
             admission: Arc::new(Semaphore::new(2)),
             crowded: Arc::default(),
@@ -265,17 +298,36 @@ mod tests {
         (stop, clients, end)
     }
 
+    fn odd(panics: bool) -> impl FnOnce(Lines) -> Odd + Send {
+        move |_| Odd { panics: Cell::new(panics) }
+    }
+
     #[test]
     fn two_signals_that_are_seen_at_once_are_two() {
-        let (stop, _clients, end) = start(false);
+        let (stop, _clients, end) = start(2, odd(false));
         stop.send_replace(2);
         assert_eq!(end.recv_timeout(PATIENCE).unwrap().unwrap(), 2);
     }
 
     #[test]
     fn a_connection_that_panics_at_its_first_step_ends_alone() {
-        let (stop, _clients, end) = start(true);
+        let (stop, _clients, end) = start(2, odd(true));
         stop.send_replace(2);
         assert_eq!(end.recv_timeout(PATIENCE).unwrap().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_connection_gets_the_place_of_an_idle_one_without_a_pause() {
+        const CLIENTS: u32 = 150;
+        let (served, serving) = channel();
+        let begin = Instant::now();
+        let make = |_| Yielding { open: RefCell::default(), served };
+        let (stop, _clients, end) = start(CLIENTS as usize, make);
+        for _ in 0..CLIENTS {
+            serving.recv_timeout(PATIENCE).unwrap();
+        }
+        assert!(begin.elapsed() < CLIENTS * MAKE_ROOM_EVERY / 2, "{:?}", begin.elapsed());
+        stop.send_replace(2);
+        end.recv_timeout(PATIENCE).unwrap().unwrap();
     }
 }
