@@ -148,14 +148,18 @@ impl<'s> Conversation<'s> {
         Poll::Pending
     }
 
-    /// One time runs at a time, and starts anew when another has run.
+    /// One time runs at a time, and starts anew when another has run. Whoever still takes the last
+    /// response is not waited for with the next request.
     fn tick(&mut self) -> Option<End> {
         let Ticks { bytes, queued, stalled, in_head, in_content } = std::mem::take(&mut self.ticks);
         let ticks = &mut self.ticks;
         ticks.bytes = self.progress.bytes();
-        if self.progress.is_answering() {
-            ticks.queued = unacknowledged(&*self.socket.borrow()).unwrap_or(0);
-            let is_taken = ticks.queued == 0 || (ticks.queued, ticks.bytes.1) != (queued, bytes.1);
+        if self.progress.is_idle() {
+            return (ticks.bytes == bytes).then_some(End::Idle);
+        }
+        ticks.queued = unacknowledged(&*self.socket.borrow()).unwrap_or(0);
+        if ticks.queued > 0 {
+            let is_taken = (ticks.queued, ticks.bytes.1) != (queued, bytes.1);
             ticks.stalled = if is_taken { 0 } else { stalled + 1 };
             (ticks.stalled > STALLED_TICKS_MAX).then_some(End::Stalled)
         } else if self.progress.is_in_content() {
@@ -165,7 +169,7 @@ impl<'s> Conversation<'s> {
             ticks.in_head = in_head + 1;
             (ticks.in_head > HEAD_TICKS_MAX).then_some(End::HeadTimeout)
         } else {
-            (ticks.bytes == bytes).then_some(End::Idle)
+            None
         }
     }
 
@@ -189,6 +193,7 @@ impl<'s> Conversation<'s> {
             }
             End::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
             End::Failed(error) => {
+                progress.note_head(&unread);
                 let head = &unread[..unread.len().min(HEAD_BYTES_MAX)];
                 let status = of_malformed(&error, &progress.first_line(), head);
                 if status.is_none() {
