@@ -98,6 +98,14 @@ impl Progress {
         self.first_line.borrow()
     }
 
+    /// `unread` is a head that came with the request before it, unless its first line is known.
+    pub(crate) fn note_head(&self, unread: &[u8]) {
+        let mut first_line = self.first_line.borrow_mut();
+        if first_line.as_bytes().is_empty() {
+            first_line.add(unread);
+        }
+    }
+
     /// What this request is still to send is to be discarded.
     pub(crate) fn discard(&self, content: Content) {
         *self.content.borrow_mut() = Some(content);

@@ -61,6 +61,11 @@ impl Refusal {
             }
         }
     }
+
+    /// Whether something is wrong here, and not with the request.
+    pub(crate) fn is_of_this_end(&self) -> bool {
+        self.status().is_server_error() && !matches!(self, Self::TransferCoding)
+    }
 }
 
 /// Checks a request before its path is looked at.
@@ -222,6 +227,18 @@ mod tests {
             let mut fields = vec![("host", "x")];
             fields.extend(values.iter().map(|value| ("transfer-encoding", *value)));
             assert_eq!(status(Version::HTTP_11, "GET", "/", &fields), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_wrong_here_is_told_to_the_operator() {
+        for (refusal, is_here) in [
+            (Refusal::TransferCoding, false),
+            (Refusal::Open(OpenError::Absent), false),
+            (Refusal::Open(OpenError::Failed(Errno::IO)), true),
+            (Refusal::Open(OpenError::Exhausted(Errno::MFILE)), true),
+        ] {
+            assert_eq!(refusal.is_of_this_end(), is_here, "{refusal}");
         }
     }
 }

@@ -75,7 +75,7 @@ impl Service {
     pub async fn respond(&self, request: &Parts, client: Option<IpAddr>) -> Answer {
         let answer = self.find_with_patience(request).await.unwrap_or_else(|refusal| {
             let status = refusal.status();
-            if status.is_server_error() {
+            if refusal.is_of_this_end() {
                 let (path, client) = (request.uri.path(), Client(client));
                 tracing::warn!("{path} to {client}: {status}: {}", chain(&refusal));
             }

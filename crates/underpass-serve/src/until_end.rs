@@ -65,11 +65,7 @@ impl Iterator for UntilEnd {
         self.at += len as u64;
         match piece {
             Ok(piece) => (!piece.is_empty()).then_some(Ok(piece)),
-            Err(errno) => {
-                let at = self.at;
-                tracing::warn!("response cut short: reading failed after {at} bytes: {errno}");
-                Some(Err(errno.into()))
-            }
+            Err(errno) => Some(Err(errno.into())),
         }
     }
 }

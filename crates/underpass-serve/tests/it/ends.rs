@@ -187,8 +187,9 @@ fn the_log_has_what_was_asked_for_and_the_bytes_of_content_that_were_sent() {
     server.exchange("GET /\"<> HTTP/1.1\r\nHost: x\r\n\r\n");
     server.exchange("GET /a HTTP/1.1\r\nHost: a/b\r\n\r\n");
     server.exchange("\x16\x03\x01\r\n\r\n");
+    server.exchange(&[requests[0], "GET / HTTP/1.2\r\n\r\n"].concat());
     assert_eq!(
-        lines(&log, 9),
+        lines(&log, 11),
         [
             "\"GET /digits.txt HTTP/1.1\" 200 10",
             "\"HEAD /digits.txt HTTP/1.1\" 200 0",
@@ -199,6 +200,8 @@ fn the_log_has_what_was_asked_for_and_the_bytes_of_content_that_were_sent() {
             "\"GET /\\x22<> HTTP/1.1\" 400 75",
             "\"GET /a HTTP/1.1\" 400 75",
             "\"\\x16\\x03\\x01\" 400 75",
+            "\"GET /digits.txt HTTP/1.1\" 200 10",
+            "\"GET / HTTP/1.2\" 505 70",
         ]
     );
 }
