@@ -78,7 +78,8 @@ pub fn requests(mut wire: &[u8]) -> Vec<Request> {
 fn content_end(fields: &[(String, String)], rest: &[u8]) -> Option<usize> {
     match (all(fields, "transfer-encoding").as_slice(), all(fields, "content-length").as_slice()) {
         ([], []) => Some(0),
-        ([], [len]) => {
+        // The same length twice is that length.
+        ([], [len, others @ ..]) if others.iter().all(|it| it == len) => {
             let len = len.parse().ok().filter(|_| len.bytes().all(|it| it.is_ascii_digit()))?;
             (len <= rest.len()).then_some(len)
         }
