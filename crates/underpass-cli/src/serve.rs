@@ -26,7 +26,7 @@ pub(crate) struct ServeArguments {
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
 
-    /// Where to listen: ADDRESS:PORT, a port of 127.0.0.1, or unix:PATH.
+    /// Where to listen: HOST:PORT, a port of 127.0.0.1, '*:PORT', unix:PATH or unix:@NAME.
     ///
     /// A port alone means that port of 127.0.0.1, which only this machine can reach. Port 0 takes
     /// any free port. To serve the network, listen on 0.0.0.0 or on `[::]`.

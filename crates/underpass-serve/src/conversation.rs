@@ -148,8 +148,8 @@ impl<'s> Conversation<'s> {
         Poll::Pending
     }
 
-    /// One time runs at a time, and starts anew when another has run. While a client still takes the
-    /// last response, it is not waited for with its next request.
+    /// One time runs at a time, and starts anew when another has run. While a client still takes
+    /// the last response, it is not waited for with its next request.
     fn tick(&mut self) -> Option<End> {
         let Ticks { bytes, queued, stalled, in_head, in_content } = std::mem::take(&mut self.ticks);
         let ticks = &mut self.ticks;

@@ -26,8 +26,9 @@ use crate::tree::{FRESH_FOR, KeptFiles, Tree};
 /// Files a worker keeps open at most.
 const FILES_MAX: usize = 1024;
 
-/// Other descriptors of a worker: its runtime's, and files that are being looked up.
-const OTHERS_A_WORKER: usize = 16;
+/// Other descriptors of a worker: its runtime's, its listening socket, a connection that waits for
+/// its place, and files that are being looked up.
+const OTHERS_A_WORKER: usize = 10;
 
 /// What to serve, and where.
 #[derive(Debug)]
@@ -173,12 +174,13 @@ struct Room {
 }
 
 impl Room {
-    /// Where `limit` files may be open, and `open` are. Connections get half of a small limit, and
-    /// all of a large one but what the files need.
+    /// Where `limit` files may be open, and `open` are. Connections get half of a small limit, if
+    /// that leaves each worker one file, and all of a large one but what the files need.
     fn within(limit: usize, open: usize, workers: usize) -> Self {
         let others = open + workers * OTHERS_A_WORKER;
         let rest = limit.saturating_sub(others + workers * FILES_MAX);
-        let connections = rest.max(limit / 2).max(1);
+        let most = limit.saturating_sub(others + workers);
+        let connections = rest.max(limit / 2).min(most).max(1);
         let files = limit.saturating_sub(others + connections) / workers;
         let files_a_worker = NonZeroUsize::new(files.min(FILES_MAX)).unwrap_or(NonZeroUsize::MIN);
         Self { connections, files_a_worker }
@@ -202,10 +204,11 @@ mod tests {
 
     #[test]
     fn connections_and_files_fit_the_limit_on_open_files_together() {
-        assert_eq!(room(1_048_576, 10, 2), (1_048_576 - 10 - 2 * (1024 + 16), 1024));
-        assert_eq!(room(1024, 10, 1), (512, 1024 - 512 - 10 - 16));
-        assert_eq!(room(1024, 10, 4), (512, (1024 - 512 - 10 - 64) / 4));
+        assert_eq!(room(1_048_576, 10, 2), (1_048_576 - 10 - 2 * (1024 + 10), 1024));
+        assert_eq!(room(1024, 10, 1), (512, 1024 - 512 - 10 - 10));
+        assert_eq!(room(1024, 10, 4), (512, (1024 - 512 - 10 - 40) / 4));
         assert_eq!(room(64, 10, 2), (32, 1), "each worker keeps one");
+        assert_eq!(room(64, 10, 4), (64 - 10 - 4 * (10 + 1), 1), "also of many");
         assert_eq!(room(0, 10, 1), (1, 1));
     }
 }
