@@ -12,12 +12,19 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use tokio::time::{Duration, Instant};
 use underpass::unacknowledged;
 use underpass_daemon::{Accepted, Admitted, Service};
 
 use crate::conversation::converse;
 use crate::parking::{Parking, Stay};
 use crate::site::Site;
+
+/// Connections of a worker that may idle under hyper; above that, an idle one is parked at once.
+const IDLE_UNDER_HYPER_MAX: usize = 256;
+
+/// How long idle connections are parked at once, after one was to be given up.
+const CROWDED_FOR: Duration = Duration::from_secs(2);
 
 /// What the connections of one worker share.
 #[derive(Debug)]
@@ -30,12 +37,21 @@ pub(crate) struct Shared {
     pub(crate) busy: Cell<usize>,
     /// Whether responses are to be the last of their connections.
     pub(crate) is_stopping: Cell<bool>,
+    /// When a connection was last to be given up and none was parked.
+    crowded: Cell<Option<Instant>>,
 }
 
 impl Shared {
     pub(crate) fn new(site: Site) -> Self {
-        let (parking, under_hyper, busy, is_stopping) = Default::default();
-        Self { site: Rc::new(site), parking, under_hyper, busy, is_stopping }
+        let (parking, under_hyper, busy, is_stopping, crowded) = Default::default();
+        Self { site: Rc::new(site), parking, under_hyper, busy, is_stopping, crowded }
+    }
+
+    /// Whether idle connections are to be parked at once: they are many, or others wait for the
+    /// place of one.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let is_lately = self.crowded.get().is_some_and(|at| at.elapsed() < CROWDED_FOR);
+        is_lately || self.under_hyper.get() > IDLE_UNDER_HYPER_MAX
     }
 
     /// Keeps an idle connection until bytes arrive. `false` if it is to be closed.
@@ -83,7 +99,11 @@ impl Service for Shared {
     }
 
     fn close_idle(&self) -> bool {
-        self.parking.close_oldest()
+        let is_closed = self.parking.close_oldest();
+        if !is_closed {
+            self.crowded.set(Some(Instant::now()));
+        }
+        is_closed
     }
 
     fn give_way(&self) {

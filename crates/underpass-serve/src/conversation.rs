@@ -45,9 +45,6 @@ const HEAD_TICKS_MAX: u32 = 30;
 /// Ticks the content of a request may take to end, after the response.
 const CONTENT_TICKS_MAX: u32 = 30;
 
-/// Connections of a worker that may idle under hyper; above that, an idle one is parked at once.
-const IDLE_UNDER_HYPER_MAX: usize = 256;
-
 /// A request head larger than this is answered 431; RFC 9112 §3 asks for 8000 at least.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
@@ -131,7 +128,7 @@ impl<'s> Conversation<'s> {
             if self.shared.is_stopping.get() && !has_bytes(&*self.socket.borrow()) {
                 return Poll::Ready(End::Over);
             }
-            if self.shared.under_hyper.get() > IDLE_UNDER_HYPER_MAX {
+            if self.shared.is_crowded() {
                 return Poll::Ready(End::Idle);
             }
         }

@@ -103,21 +103,26 @@ impl Fixture {
 
     /// The same with a log.
     pub(crate) fn logging(log: &Path) -> Self {
-        Self::start(fixture().served.clone(), Sink::File(log.into()))
+        Self::start(fixture().served.clone(), Sink::File(log.into()), None)
+    }
+
+    /// One that has room for a few connections.
+    pub(crate) fn small(connections_max: usize) -> Self {
+        Self::start(fixture().served.clone(), Sink::Off, NonZeroUsize::new(connections_max))
     }
 
     /// A server of a directory.
     pub(crate) fn serve(served: PathBuf) -> Self {
-        Self::start(served, Sink::Off)
+        Self::start(served, Sink::Off, None)
     }
 
-    fn start(served: PathBuf, access_log: Sink) -> Self {
+    fn start(served: PathBuf, access_log: Sink, connections_max: Option<NonZeroUsize>) -> Self {
         let server = Server::bind(Options {
             root: served.clone(),
             listen: "127.0.0.1:0".parse().unwrap(),
             workers: NonZeroUsize::MIN,
             grace: None,
-            connections_max: None,
+            connections_max,
             metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
             access_log,
             stability: Stability::Guard,

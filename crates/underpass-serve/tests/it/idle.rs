@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use underpass_testkit::wait;
 
@@ -87,4 +87,18 @@ fn the_content_of_a_request_is_not_taken_for_a_request_and_the_connection_is_kep
         assert_eq!(answer, *b"HTTP/1.1 404");
     }
     wait_until_parked(&server, CROWD);
+}
+
+#[test]
+fn clients_that_wait_get_the_places_of_those_that_were_served_a_moment_ago() {
+    const CLIENTS: usize = 100;
+    let server = Fixture::small(4);
+    let begin = Instant::now();
+    let mut peers: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+    for peer in &mut peers {
+        peer.write_all(REQUEST).unwrap();
+    }
+    peers.iter_mut().for_each(read_digits);
+    // To look at a few of them once a second would take 25 s and more.
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
 }
