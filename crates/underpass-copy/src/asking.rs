@@ -6,7 +6,7 @@
 //! Source: RFC 9110 §10.2.3 (Retry-After), §13.1.5, §15.3.7.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -104,6 +104,24 @@ pub(crate) fn deliver<'i>(
             answer => return answer.map(|_| drive.done - begun),
         }
         *body = ask_for_the_rest(remote, body, drive)?;
+    }
+}
+
+/// Reads all that is wanted of a body, also if that takes several answers.
+pub(crate) struct Answers<'a, 'w, 'i> {
+    pub(crate) remote: Remote<'a>,
+    pub(crate) drive: &'a mut Drive<'w>,
+    pub(crate) body: &'a mut Body<'i>,
+}
+
+impl Read for Answers<'_, '_, '_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Self { remote, drive, body } = self;
+        if body.place.is_short() {
+            **body = ask_for_the_rest(*remote, body, drive)
+                .map_err(|stop| io::Error::other(stop.to_string()))?;
+        }
+        body.read(into)
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Source: RFC 9110 §13.1.5, §14, §15.3.7.3.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use rustix::net::Shutdown;
 use underpass::Sink;
 
-use crate::asking::{self, Attempts, Remote};
+use crate::asking::{self, Answers, Attempts, Remote};
 use crate::drive::{Drive, Event, SharedProgress};
 use crate::http::url::Url;
 use crate::http::{Body, Connection, Validator};
@@ -298,6 +299,7 @@ impl Returned {
         while given.0.is_empty() && given.1 > 0 {
             given = self.changed.wait(given).unwrap_or_else(PoisonError::into_inner);
         }
+        given.0.sort_unstable_by_key(|given| Reverse(given.share));
         given.0.pop()
     }
 }
@@ -343,7 +345,7 @@ impl Origin<'_> {
         let Remote { client, url } = self.source;
         let body = client.get(url, self.range(share), self.validator, interrupt, &connected);
         let body = body.map_err(|error| Stop::call(ASKING, io::Error::other(error)));
-        self.checked(drive, body.map_err(Refused::Now)?, share)
+        self.checked(drive, body.map_err(Refused::Now)?, index, share)
     }
 
     /// Compares the version, and bytes that are there already.
@@ -351,28 +353,29 @@ impl Origin<'_> {
         &self,
         drive: &mut Drive<'_>,
         mut body: Body<'i>,
+        index: usize,
         share: Share,
     ) -> Result<Body<'i>, Refused> {
         let wrong = |why: String| Stop::call(ASKING, io::Error::other(why));
-        if !body.is_range {
-            let why = format!("{} sent no range", self.source.url);
-            return Err(Refused::Now(wrong(why)));
+        let for_ever = |why: String| Refused::ForEver(wrong(why));
+        let (url, overlap) = (self.source.url, self.overlap(share));
+        if !body.is_range && index > 0 {
+            return Err(Refused::Now(wrong(format!("{url} sent no range"))));
+        } else if !body.is_range {
+            // The first connection takes the share out of the whole.
+            body = body.cut(url, self.range(share)).map_err(|why| for_ever(why.to_string()))?;
         }
-        let overlap = self.overlap(share);
         let is_it = body.place.at == self.base + share.0 - overlap;
         if !is_it || body.validator.as_ref() != self.validator {
-            let why = "the server sent another range, or another version".to_owned();
-            return Err(Refused::ForEver(wrong(why)));
+            return Err(for_ever("the server sent another range, or another version".to_owned()));
         }
         body.want(overlap + share.1 - share.0);
         let mut there = RangeReader { file: self.file, at: share.0 - overlap, end: share.0 };
-        match resume::compare(drive, &mut there, &mut body) {
-            Ok(None) => {}
-            Ok(Some(at)) => {
-                let why = format!("the file differs from the source at byte {at}");
-                return Err(Refused::ForEver(wrong(why)));
-            }
-            Err(stop) => return Err(Refused::ForEver(stop)),
+        let (interrupt, remote) = (drive.interrupt, self.source);
+        let mut answers = Answers { remote, drive, body: &mut body };
+        let differs = resume::compare(interrupt, &mut there, &mut answers);
+        if let Some(at) = differs.map_err(Refused::ForEver)? {
+            return Err(for_ever(format!("the file differs from the source at byte {at}")));
         }
         if let Some(why) = body.connection().and_then(Connection::in_user_space) {
             drive.pass_user_space(why);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-use crate::asking::{self, Remote};
+use crate::asking::{self, Answers, Remote};
 use crate::drive::Drive;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Names, Usage};
@@ -21,7 +21,7 @@ use crate::interrupt::Interrupt;
 use crate::pieces::Pieces;
 use crate::range::Range;
 use crate::range_reader::RangeReader;
-use crate::request::flag;
+use crate::request::{Request, flag};
 use crate::stop::Stop;
 use crate::target::part_name;
 
@@ -132,9 +132,10 @@ impl Partial {
         &self,
         drive: &mut Drive<'_>,
         inlet: &mut Inlet<'_>,
+        request: &Request,
         names: &Names,
     ) -> Result<(), CopyError> {
-        let (have, source) = (self.have, names.from.as_str());
+        let (have, source, interrupt) = (self.have, names.from.as_str(), drive.interrupt);
         let path = self.path.display().to_string();
         if self.pieces.is_some() && !matches!(inlet, Inlet::Http(_)) {
             return Err(CopyError::Pieces { path, source_name: source.to_owned() });
@@ -143,18 +144,19 @@ impl Partial {
             let (path, source_name) = (path.clone(), source.to_owned());
             CopyError::Longer { path, source_name, have, len }
         };
-        let answer = match inlet {
-            Inlet::File(file) => {
+        let answer = match (inlet, &request.source) {
+            (Inlet::File(file), _) => {
                 if file.len < have {
                     return Err(longer(file.len));
                 }
                 let (at, end) = (file.start, file.start + have);
-                let answer = self.compare(drive, 0, &mut RangeReader { file: &file.file, at, end });
+                let answer =
+                    self.compare(interrupt, 0, &mut RangeReader { file: &file.file, at, end });
                 file.start += have;
                 file.len -= have;
                 answer
             }
-            Inlet::Http(body) => {
+            (Inlet::Http(body), Endpoint::Url(url)) => {
                 let total = body.len().map(|len| have - have.min(OVERLAP_BYTES) + len);
                 if self.pieces.as_ref().is_some_and(|pieces| Some(pieces.total) != total) {
                     return Err(CopyError::NewVersion { url: source.to_owned(), path });
@@ -171,7 +173,8 @@ impl Partial {
                     ));
                 }
                 let begun = body.place.at;
-                match self.compare(drive, from, body) {
+                let remote = Remote { client: &request.client, url };
+                match self.compare(interrupt, from, &mut Answers { remote, drive, body }) {
                     // It has ended, and where was not known.
                     Err(_) if body.len().is_none() && matches!(body.read(&mut [0]), Ok(0)) => {
                         return Err(longer(from + body.place.at - begun));
@@ -179,14 +182,14 @@ impl Partial {
                     answer => answer,
                 }
             }
-            Inlet::Stream(stream) if stream.is_kept() => {
-                let answer = self.compare(drive, 0, &mut stream.waiting(drive.interrupt));
+            (Inlet::Stream(stream), _) if stream.is_kept() => {
+                let answer = self.compare(interrupt, 0, &mut stream.waiting(interrupt));
                 if matches!(&answer, Err(Stop::Call(_, error)) if is_end(error)) {
                     return Err(longer(stream.offset().unwrap_or(0)));
                 }
                 answer
             }
-            Inlet::Stream(_) => {
+            (Inlet::Stream(_) | Inlet::Http(_), _) => {
                 drive.note(format!(
                     "the {have} bytes in {path} cannot be compared with {source}, which can be \
                      read only once; it must continue at byte {have}"
@@ -204,12 +207,12 @@ impl Partial {
     /// Compares the bytes after `from` with what `reader` yields.
     fn compare(
         &self,
-        drive: &Drive<'_>,
+        interrupt: &Interrupt,
         from: u64,
         reader: &mut dyn Read,
     ) -> Result<Option<u64>, Stop> {
         let file = File::open(&self.path).map_err(Stop::when("opening the existing part"))?;
-        compare(drive, &mut RangeReader { file: &file, at: from, end: self.have }, reader)
+        compare(interrupt, &mut RangeReader { file: &file, at: from, end: self.have }, reader)
     }
 }
 
@@ -221,7 +224,7 @@ fn is_end(error: &io::Error) -> bool {
 ///
 /// The first byte that differs, if any does; an error is one of reading.
 pub(crate) fn compare(
-    drive: &Drive<'_>,
+    interrupt: &Interrupt,
     ours: &mut RangeReader<'_>,
     reader: &mut dyn Read,
 ) -> Result<Option<u64>, Stop> {
@@ -233,7 +236,7 @@ pub(crate) fn compare(
             return Ok(None);
         }
         reader.read_exact(&mut other[..n]).map_err(Stop::when("reading the source to compare"))?;
-        if let Some(signal) = drive.interrupt.signal() {
+        if let Some(signal) = interrupt.signal() {
             return Err(Stop::Signal(signal));
         }
         let pairs = one[..n].iter().zip(&other[..n]);

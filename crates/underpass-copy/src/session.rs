@@ -262,7 +262,7 @@ impl Session {
             }
             // The other end compares, if it verifies.
             if !verifies(&self.request) {
-                partial.check(drive, &mut inlet, &self.names(outcome))?;
+                partial.check(drive, &mut inlet, &self.request, &self.names(outcome))?;
             }
             outcome.resumed_at = partial.bytes();
             drive.done = partial.bytes();

@@ -140,6 +140,19 @@ fn the_rest_of_a_range_is_asked_for_if_it_is_of_the_same_version() {
 }
 
 #[test]
+fn what_is_compared_may_take_several_answers() {
+    let begin = part("0-2/10", "012");
+    let server = || Scripted::start([&begin, &part("3-7/10", "34567"), &part("8-9/10", "89")]);
+    let got = copied(&["--resume"], &server(), Some("012345"));
+    assert_eq!(got.as_deref(), Ok("0123456789"));
+    let said = copied(&["--resume"], &server(), Some("0123x5")).unwrap_err();
+    assert!(said.contains("at byte 4"), "{said}");
+    let other = part("3-9/10", "3456789").replace("\"a\"", "\"b\"");
+    let said = copied(&["--resume"], &Scripted::start([&begin, &other]), Some("0123"));
+    assert!(said.unwrap_err().contains("the server has another version by now"));
+}
+
+#[test]
 fn a_range_that_is_not_there_is_told_from_an_empty_file() {
     let answer = |field: &str| format!("HTTP/1.1 416 No\r\n{field}Content-Length: 0\r\n\r\n");
     let total = |total: &str| answer(&format!("Content-Range: bytes */{total}\r\n"));

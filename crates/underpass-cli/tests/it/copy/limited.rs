@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use underpass_testkit::payload;
 
-use super::scripted::head;
+use super::scripted::{Scripted, head};
 use super::{assert_payload, failure, names, utf8};
 
 /// Four shares, the smallest that get a connection each.
@@ -91,4 +91,29 @@ fn as_many_connections_are_used_as_the_server_takes() {
     let (code, said) = failure(&["--parallel", "4", &format!("http://{address}/f"), utf8(&to)]);
     assert!(code == Some(1) && said.contains("answered 503 Busy"), "{said}");
     assert_eq!(names(dir.path()), [""; 0]);
+}
+
+#[test]
+fn a_share_is_taken_out_of_all_if_the_server_sends_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("to");
+    let content = payload::pattern(0..LEN / 2);
+    let len = content.len();
+    let answer = |status: &str, tag: &str| {
+        let fields = format!("ETag: \"{tag}\"\r\nContent-Length: {len}\r\n");
+        [format!("HTTP/1.1 {status}\r\n{fields}\r\n").as_bytes(), &*content].concat()
+    };
+    let range = format!("206 Part\r\nContent-Range: bytes 0-{}/{len}", len - 1);
+    for (tag, why) in [("a", None), ("b", Some("or another version"))] {
+        // One answer after the other: the first ends when its share has arrived.
+        let answers = [answer(&range, "a"), answer("200 OK", "a"), answer("200 OK", tag)];
+        let server = Scripted::start(answers);
+        let (code, said) = failure(&["--parallel", "2", &server.url("/f"), utf8(&to)]);
+        match why {
+            None => assert_payload(&to, 0, LEN / 2),
+            Some(why) => assert!(said.contains(why), "{said}"),
+        }
+        assert_eq!((code, to.exists()), (Some(i32::from(why.is_some())), why.is_none()), "{said}");
+        std::fs::remove_file(&to).unwrap_or_default();
+    }
 }
