@@ -87,12 +87,16 @@ pub(crate) fn put(
     }
 }
 
-/// Puts a copy of an unnamed file there. Android refuses all links, and without /proc none is made.
-pub(crate) fn put_copy(dir: BorrowedFd<'_>, target: &Path, file: &File) -> io::Result<()> {
+/// Copies an unnamed file to a hidden one.
+pub(crate) fn copy<'d>(
+    dir: BorrowedFd<'d>,
+    target: &Path,
+    file: &File,
+) -> io::Result<(File, Hidden<'d>)> {
     let (mut copy, hidden) = Hidden::make(dir, target, |path| make(dir, path, 0o600))?;
     io::copy(&mut &*file, &mut copy)?;
     attributes::copy_all(file, &copy)?;
-    Ok(hidden.replace(target)?)
+    Ok((copy, hidden))
 }
 
 fn name(target: &Path) -> String {

@@ -166,14 +166,13 @@ impl<'d> Target<'d> {
             State::InPlace => check_name(&self.file, dir, path)?,
             State::Part(part) => {
                 check_name(&self.file, dir, &part)?;
-                Pieces::forget(&self.file)?;
+                // If the list stays, it is of a whole file, and claims nothing that is not there.
+                Pieces::forget(&self.file).unwrap_or_default();
                 rustix::fs::renameat(dir, part, dir, path)?;
             }
             State::Hidden(hidden) => hidden.replace(path)?,
             State::Unnamed => match hidden::put(dir, path, |path| link(&self.file, dir, path)) {
-                Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOENT) => {
-                    hidden::put_copy(dir, path, &self.file)?;
-                }
+                Err(errno) if refuses_links(errno) => return self.hidden()?.name(sync),
                 named => named?,
             },
         }
@@ -198,12 +197,21 @@ impl<'d> Target<'d> {
             match named {
                 Ok(()) => break path,
                 Err(Errno::EXIST) => number += 1,
+                Err(errno) if refuses_links(errno) && matches!(self.state, State::Unnamed) => {
+                    return self.hidden()?.name_numbered(sync, next);
+                }
                 Err(errno) => return Err(errno.into()),
             }
         };
         next.fetch_max(number + 1, Ordering::Relaxed);
         sync_name(self.dir, &path, sync)?;
         Ok(path)
+    }
+
+    /// The same content under a hidden name.
+    fn hidden(self) -> io::Result<Self> {
+        let (file, hidden) = hidden::copy(self.dir, &self.path, &self.file)?;
+        Ok(Self { file, state: State::Hidden(hidden), ..self })
     }
 
     /// Asks for the errors of writing that come late.
@@ -259,6 +267,12 @@ pub(crate) fn part_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     name.into()
+}
+
+/// Whether a file without a name cannot get one: Android refuses all links, and without /proc there
+/// is nothing to link.
+const fn refuses_links(errno: Errno) -> bool {
+    matches!(errno, Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOENT)
 }
 
 /// Links a file without a name to `path`.

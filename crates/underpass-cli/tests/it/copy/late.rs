@@ -109,4 +109,9 @@ fn fsync_is_made_of_every_file_and_refused_where_nothing_is_kept() {
         let line = failing(dir.path(), "fsync:error=EIO", "--fsync", sink);
         assert!(line.contains(why), "{sink}: {line}");
     }
+    // Where no name can be linked, the file that gets one is another.
+    let fault = "fsync:error=EIO:when=2 -e inject=linkat:error=EPERM";
+    let line = failing(dir.path(), fault, "--fsync", "new");
+    assert!(line.contains("cannot finish new: Input/output error"), "{line}");
+    assert!(!dir.path().join("new").exists());
 }

@@ -107,6 +107,28 @@ fn in_a_directory_each_peer_gets_a_file_and_replaces_none() {
 }
 
 #[test]
+fn each_peer_gets_its_file_where_nothing_can_be_linked() {
+    require!(Capability::Strace);
+    let dir = tempfile::tempdir().unwrap();
+    let from = patterned(dir.path(), "from", 10_000);
+    let inbox = dir.path().join("inbox");
+    std::fs::create_dir(&inbox).unwrap();
+    let mut strace = Command::new("strace");
+    strace.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=linkat:error=EPERM"]);
+    strace.args([env!("CARGO_BIN_EXE_underpass"), "copy", "-q", "--keep-listening"]);
+    let waiting = Waiting::of(strace.args(["tcp-listen://0", utf8(&inbox)]));
+    for name in ["peer-1", "peer-2"] {
+        report(&[utf8(&from), &waiting.address]);
+        let arrived = || inbox.join(name).exists().then_some(());
+        wait::until(Duration::from_secs(60), arrived).expect("it has arrived");
+    }
+    waiting.signal(Signal::TERM);
+    assert_eq!(waiting.end().2, "");
+    assert_eq!(names(&inbox), ["peer-1", "peer-2"]);
+    assert_payload(&inbox.join("peer-2"), 0, 10_000);
+}
+
+#[test]
 fn what_one_at_a_time_can_use_is_refused_to_several() {
     let dir = tempfile::tempdir().unwrap();
     patterned(dir.path(), "from", 10);
