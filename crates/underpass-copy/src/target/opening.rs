@@ -29,7 +29,7 @@ pub(super) fn open_existing(dir: BorrowedFd<'_>, path: &Path, more: OFlags) -> i
 }
 
 /// Opens a part for its owner, who has to open it again to continue it. One that is there becomes
-/// as narrow as the limit, if there is one.
+/// as narrow as the limit, if there is one; another user's is for what all may read.
 pub(super) fn open_part<'d>(
     dir: BorrowedFd<'d>,
     part: PathBuf,
@@ -41,8 +41,16 @@ pub(super) fn open_part<'d>(
         Err(Errno::EXIST) => open_existing(dir, &part, OFlags::CREATE)?,
         made => made?,
     };
+    let found = file.metadata()?;
+    if mode & 0o004 == 0 && found.uid() != rustix::process::geteuid().as_raw() {
+        let why = format!(
+            "{} belongs to another user, who could read the copy; remove it first",
+            part.display()
+        );
+        return Err(io::Error::other(why));
+    }
     if limit.is_some() {
-        attributes::narrow(&file, file.metadata()?.mode(), mode);
+        attributes::narrow(&file, found.mode(), mode);
     }
     Ok((file, State::Part(part)))
 }

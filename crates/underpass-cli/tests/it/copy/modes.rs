@@ -165,6 +165,25 @@ fn what_is_read_as_a_stream_gives_its_mode_as_well() {
 }
 
 #[test]
+fn a_private_file_is_not_copied_into_the_part_of_another_user() {
+    require!(Capability::Root);
+    let dir = disk();
+    let (from, to) = (patterned(dir.path(), "from", 10), dir.path().join("to"));
+    let part = patterned(dir.path(), "to.part", 0);
+    chown(&part, Some(1001), Some(1001)).unwrap();
+    with_mode(&from, 0o640);
+    let (code, line) = failure(&["--resume", utf8(&from), utf8(&to)]);
+    assert!(
+        code == Some(1) && line.contains("to.part belongs to another user, who could"),
+        "{line}"
+    );
+    assert_eq!((part.metadata().unwrap().len(), to.exists()), (0, false));
+    with_mode(&from, 0o644);
+    report(&["--resume", utf8(&from), utf8(&to)]);
+    assert_payload(&to, 0, 10);
+}
+
+#[test]
 fn a_replaced_file_keeps_owner_group_and_attributes_but_no_capabilities() {
     require!(Capability::Root);
     let dir = disk();
