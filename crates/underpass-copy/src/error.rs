@@ -357,9 +357,9 @@ fn remedy_of_opening(error: &io::Error) -> Option<&'static str> {
 fn remedy_of_transfer(error: &underpass::Error) -> Option<&'static str> {
     use underpass::ErrorKind;
     match error.kind {
-        ErrorKind::Io(Errno::NOSPC | Errno::DQUOT) => {
-            Some("free some space at the sink; --no-atomic needs none for a second file")
-        }
+        ErrorKind::Io(Errno::NOSPC | Errno::DQUOT) => Some(
+            "free some space there; a file that is written over with --no-atomic needs no more",
+        ),
         ErrorKind::Io(Errno::PIPE | Errno::CONNRESET) => Some(CLOSED_EARLY),
         ErrorKind::Truncated { .. } => {
             Some("the source is shorter than expected; copy again when it is complete")

@@ -38,6 +38,8 @@ const LINKS_MAX: usize = 40;
 pub(crate) enum WriteMode {
     /// Whole or not at all.
     Atomic,
+    /// The same, under the first number that is free after the name.
+    Numbered,
     /// Under its own name, after truncating it.
     InPlace,
     /// Under its own name, keeping what is there.
@@ -79,12 +81,12 @@ impl<'d> Target<'d> {
     ) -> io::Result<Self> {
         let replaced = match how {
             WriteMode::Atomic | WriteMode::Part => Replaced::find(dir, path)?,
-            WriteMode::InPlace | WriteMode::InPlaceResumed => None,
+            WriteMode::Numbered | WriteMode::InPlace | WriteMode::InPlaceResumed => None,
         };
         let limit = if replaced.is_some() { Some(0o600) } else { mode.map(|mode| mode & 0o777) };
         let made = limit.unwrap_or(0o666);
         let (file, state) = match how {
-            WriteMode::Atomic => nameless(dir, path, made)?,
+            WriteMode::Atomic | WriteMode::Numbered => nameless(dir, path, made)?,
             WriteMode::InPlace | WriteMode::InPlaceResumed => {
                 let file = match open_existing(dir, path, OFlags::empty()) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => make(dir, path, made)?,
@@ -107,6 +109,10 @@ impl<'d> Target<'d> {
 
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Which ranges of it are there, if there are gaps.

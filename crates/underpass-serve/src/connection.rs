@@ -56,21 +56,35 @@ impl Shared {
 
     /// Keeps an idle connection until bytes arrive. `false` if it is to be closed.
     async fn park(&self, socket: &Accepted) -> bool {
+        match self.stay(socket).await {
+            Stay::HasBytes => true,
+            Stay::Over => false,
+            // In a separate box: few come here.
+            Stay::TimedOut => Box::pin(self.park_longer(socket)).await,
+        }
+    }
+
+    /// A client that still takes the last response is not idle.
+    async fn park_longer(&self, socket: &Accepted) -> bool {
         let mut queued = usize::MAX;
         loop {
-            self.site.counts.set_parked(self.parking.len() + 1);
-            let stay = self.parking.stay(socket).await;
-            self.site.counts.set_parked(self.parking.len());
-            match stay {
+            match unacknowledged(socket) {
+                Ok(left) if left > 0 && left != queued => queued = left,
+                _ => return false,
+            }
+            match self.stay(socket).await {
                 Stay::HasBytes => return true,
                 Stay::Over => return false,
-                // A client that still takes the last response is not idle.
-                Stay::TimedOut => match unacknowledged(socket) {
-                    Ok(left) if left > 0 && left != queued => queued = left,
-                    _ => return false,
-                },
+                Stay::TimedOut => {}
             }
         }
+    }
+
+    async fn stay(&self, socket: &Accepted) -> Stay {
+        self.site.counts.set_parked(self.parking.len() + 1);
+        let stay = self.parking.stay(socket).await;
+        self.site.counts.set_parked(self.parking.len());
+        stay
     }
 }
 
@@ -112,15 +126,22 @@ impl Service for Shared {
 }
 
 /// Serves a connection until it ends. Needs little memory while nothing happens on it.
-async fn serve(mut idle: Idle, shared: Rc<Shared>, _admitted: Admitted) {
-    let _counted = Connection::new(&shared);
-    loop {
-        if idle.unread.is_empty() && !shared.park(&idle.socket).await {
-            return;
-        }
-        match Box::pin(converse(idle, &shared)).await {
-            Some(again) => idle = again,
-            None => return,
+#[expect(clippy::manual_async_fn, reason = "its future would have the arguments twice")]
+fn serve(
+    mut idle: Idle,
+    shared: Rc<Shared>,
+    admitted: Admitted,
+) -> impl Future<Output = ()> + 'static {
+    async move {
+        let (_counted, _admitted) = (Connection::new(&shared), &admitted);
+        loop {
+            if idle.unread.is_empty() && !shared.park(&idle.socket).await {
+                return;
+            }
+            match Box::pin(converse(idle, &shared)).await {
+                Some(again) => idle = again,
+                None => return,
+            }
         }
     }
 }

@@ -155,7 +155,7 @@ pub(crate) struct CopyArguments {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Print nothing but errors.
+    /// Print nothing but errors and notes of what could not be kept.
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) quiet: bool,
 

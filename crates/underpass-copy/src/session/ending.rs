@@ -91,8 +91,9 @@ impl Session {
                 Ok(())
             }
             Outlet::Target(target, _) => {
+                let path = target.path().display().to_string();
                 for lost in target.finish(*fsync).map_err(cannot)? {
-                    drive.note(format!("note: {sink} {lost}"));
+                    drive.note(format!("note: {path} {lost}"));
                 }
                 Ok(())
             }

@@ -21,7 +21,7 @@ use crate::inlet::{self, Inlet};
 use crate::interrupt::Interrupt;
 use crate::outlet::{self, Outlet};
 use crate::range::Range;
-use crate::request::{Request, flag, verifies};
+use crate::request::{Request, flag, is_numbered, verifies};
 use crate::resume::{self, Partial};
 use crate::socket::{self, Listener};
 use crate::stream::{SHARED, Stream};
@@ -192,6 +192,7 @@ impl Session {
                 let have = partial.as_ref().map_or(0, |partial| partial.have);
                 let is_begun = partial.as_ref().is_some_and(|partial| partial.bytes() > 0);
                 let how = match (atomic, resume) {
+                    (true, false) if is_numbered(&self.request) => WriteMode::Numbered,
                     (true, false) => WriteMode::Atomic,
                     (true, true) => WriteMode::Part,
                     (false, false) => WriteMode::InPlace,

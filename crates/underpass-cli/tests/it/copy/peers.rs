@@ -67,6 +67,8 @@ fn in_a_directory_each_peer_gets_a_file_and_replaces_none() {
     let (from, inbox) = (patterned(dir.path(), "from", 3_000_000), dir.path().join("inbox"));
     std::fs::create_dir(&inbox).unwrap();
     std::fs::write(inbox.join("peer-2"), "old").unwrap();
+    // A name without a number is in no one's way.
+    std::fs::create_dir(inbox.join("peer-")).unwrap();
     let arguments = ["--json", "--keep-listening", "tcp-listen://0", utf8(&inbox)];
     let waiting = Waiting::start(&arguments);
     let (host, port) = waiting.host_and_port();
@@ -81,16 +83,16 @@ fn in_a_directory_each_peer_gets_a_file_and_replaces_none() {
     for mut nc in ncs {
         assert!(nc.wait().unwrap().success());
     }
-    let arrived = || (names(&inbox).len() == 4).then_some(());
+    let arrived = || (names(&inbox).len() == 5).then_some(());
     wait::until(Duration::from_secs(10), arrived).expect("three have arrived");
     slow.write_all(&payload::pattern(1_000..2_000)).unwrap();
     drop(slow);
-    let arrived = || (names(&inbox).len() == 5).then_some(());
+    let arrived = || (names(&inbox).len() == 6).then_some(());
     wait::until(Duration::from_secs(10), arrived).expect("the slow one has, too");
     waiting.signal(Signal::TERM);
     let (code, stdout, lines) = waiting.end();
     assert_eq!((code, lines.as_str()), (Some(0), ""));
-    assert_eq!(names(&inbox), ["peer-1", "peer-2", "peer-3", "peer-4", "peer-5"]);
+    assert_eq!(names(&inbox), ["peer-", "peer-1", "peer-2", "peer-3", "peer-4", "peer-5"]);
     assert_eq!(std::fs::read(inbox.join("peer-2")).unwrap(), b"old");
     for name in ["peer-1", "peer-3", "peer-4"] {
         assert_payload(&inbox.join(name), 0, 3_000_000);
