@@ -83,9 +83,16 @@ fn content_end(fields: &[(String, String)], rest: &[u8]) -> Option<usize> {
             let len = len.parse().ok().filter(|_| len.bytes().all(|it| it.is_ascii_digit()))?;
             (len <= rest.len()).then_some(len)
         }
-        ([coding], []) if coding.eq_ignore_ascii_case("chunked") => chunks_end(rest),
+        ([codings], []) if is_chunked(codings) => chunks_end(rest),
         _ => None,
     }
+}
+
+/// Whether a list of codings has this one alone; RFC 9110 §5.6.1.2: empty elements are ignored.
+fn is_chunked(codings: &str) -> bool {
+    let mut codings = codings.split(',').map(str::trim).filter(|coding| !coding.is_empty());
+    let is_first = codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
+    is_first && codings.next().is_none()
 }
 
 /// How long chunks are in the strictest reading.
