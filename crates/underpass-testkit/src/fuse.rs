@@ -40,7 +40,7 @@ const OPEN_DIRECT_IO: u32 = 1;
 /// The inode of the root; those of the files follow it.
 const ROOT: u64 = 1;
 
-/// The largest request: a write, which is none of ours.
+/// The largest request: a write, which no test makes.
 const REQUEST_BYTES_MAX: usize = 64 * 1024 + 4096;
 
 impl Fuse {

@@ -24,8 +24,10 @@ mod verified;
 mod versions;
 mod wrong;
 
+use std::fs::{Permissions, set_permissions};
 use std::io::{PipeReader, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -152,4 +154,13 @@ fn in_shell(directory: &Path, script: &str) -> (Option<i32>, String) {
     let script = format!("set -o pipefail; {script}");
     let shell = Command::new("bash").args(["-c", &script]).current_dir(directory).output().unwrap();
     (shell.status.code(), String::from_utf8(shell.stderr).unwrap())
+}
+
+/// The mode of a file or a link itself, with set-user-ID bits and the like.
+fn mode(path: &Path) -> u32 {
+    std::fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+fn with_mode(path: &Path, mode: u32) {
+    set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }

@@ -1,7 +1,6 @@
 //! Who may read a copy, and what a replaced file keeps: as cp(1), and at no time wider.
 
-use std::fs::{Permissions, set_permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use underpass_testkit::require;
 use underpass_testkit::skip::Capability;
 use underpass_testkit::wait;
 
-use super::{assert_payload, command, failure, names, patterned, report, utf8};
+use super::{assert_payload, command, failure, mode, names, patterned, report, utf8, with_mode};
 use crate::running::{Running, as_nobody, for_everybody};
 
 /// linux/posix_acl_xattr.h: version 2, then tag, permissions and id: the owner rw, user 1001 rw,
@@ -29,14 +28,6 @@ const ACL: [u8; 44] = [
 
 fn disk() -> tempfile::TempDir {
     tempfile::tempdir_in(disk_dir().unwrap().canonicalize().unwrap()).unwrap()
-}
-
-fn mode(path: &Path) -> u32 {
-    std::fs::symlink_metadata(path).unwrap().mode() & 0o7777
-}
-
-fn with_mode(path: &Path, mode: u32) {
-    set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
 fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! `-r` where a folder is odd, private, deep, or on a file system that keeps nothing but content.
 
-use std::fs::{Permissions, create_dir, set_permissions};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::fs::create_dir;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +14,7 @@ use underpass_testkit::require;
 use underpass_testkit::skip::Capability;
 use underpass_testkit::wait;
 
-use super::{assert_payload, command, failure, names, patterned, report, utf8};
+use super::{assert_payload, command, failure, mode, names, patterned, report, utf8, with_mode};
 use crate::running::Running;
 
 /// linux/posix_acl_xattr.h: version 2, then tag, permissions and id: the owner rwx, user 1001 rwx,
@@ -33,14 +33,6 @@ fn disk() -> tempfile::TempDir {
     let dir = tempfile::tempdir_in(disk_dir().unwrap().canonicalize().unwrap()).unwrap();
     create_dir(dir.path().join("from")).unwrap();
     dir
-}
-
-fn mode(path: &Path) -> u32 {
-    std::fs::symlink_metadata(path).unwrap().mode() & 0o7777
-}
-
-fn with_mode(path: &Path, mode: u32) {
-    set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
 fn acl(path: &Path, name: &str) -> Option<Vec<u8>> {
