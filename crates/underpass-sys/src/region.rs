@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rustix::fs::{AtFlags, SealFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
+use rustix::mm::Advice;
 
 use crate::arena::{self, PAGE_LEN, Slot, Space};
 use crate::last_errno;
@@ -30,6 +31,15 @@ pub enum Access {
     Read,
     /// Loads and stores that reach the file; needs a descriptor open for both.
     ReadWrite,
+}
+
+/// In which order a region's pages are going to be touched: what the kernel reads ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// In no order: a fault reads the pages around it that are cached, and from disk only its own.
+    Random,
+    /// From the start on: the kernel reads far ahead, and lets go of what was read.
+    Sequential,
 }
 
 /// A mapped range of a file. Unmapped when the last reference goes.
@@ -237,6 +247,24 @@ impl Region {
         // SAFETY: msync(2): the range is mapped while `self` lives; nothing of it is changed.
         let answer = unsafe { libc::msync(pages, len, libc::MS_SYNC) };
         if answer < 0 { Err(last_errno()) } else { Ok(()) }
+    }
+
+    /// Tells the kernel in which order the pages are going to be touched: madvise(2).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` from a kernel without advice for files.
+    pub fn advise(&self, order: Order) -> Result<(), Errno> {
+        let start = self.address - self.address % PAGE_LEN;
+        let len = self.address - start + self.len;
+        let pages = ptr::with_exposed_provenance_mut(start);
+        let advice = match order {
+            Order::Random => Advice::Random,
+            Order::Sequential => Advice::Sequential,
+        };
+        // SAFETY: madvise(2): "does not influence the semantics of the application" for these two;
+        // the range is mapped while `self` lives.
+        unsafe { rustix::mm::madvise(pages, len, advice) }
     }
 
     /// For the guard: puts readable zeros from the page at `address` to the region's end.

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use rustix::io::Errno;
-use underpass_sys::region::{Access, Region, RegionSlice};
+use underpass_sys::region::{Access, Order, Region, RegionSlice};
 
 use crate::error::NamedErrno;
 use crate::note::Note;
@@ -184,6 +184,33 @@ impl FileBytes {
             self.read_by_call(at, into)?;
         }
         Ok(n)
+    }
+
+    /// The same without a system call: only a fault on a page that the file lost is noticed.
+    ///
+    /// For bytes that have a checksum of their own. Of a file that was truncated within a page, the
+    /// rest of that page reads as zeros; [`check`](Self::check) tells afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] if the file lost a page of these bytes.
+    pub fn copy_at(&self, at: usize, into: &mut [u8]) -> Result<usize, Broken> {
+        let at = at.min(self.len());
+        let n = into.len().min(self.len() - at);
+        let into = &mut into[..n];
+        self.region.copy_out(self.range.start + at, into);
+        let end = self.file_offset() + (at + n) as u64;
+        if self.region.broken_at().is_some_and(|lost| lost < end) {
+            self.read_by_call(at, into)?;
+        }
+        Ok(n)
+    }
+
+    /// Tells the kernel in which order the bytes are going to be read: madvise(2).
+    ///
+    /// It is advice: a kernel that refuses it reads ahead as it always does.
+    pub fn advise(&self, order: Order) {
+        self.region.advise(order).unwrap_or_default();
     }
 
     /// The place in this piece of the first byte before `end` that the mapping lost.

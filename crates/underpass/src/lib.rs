@@ -145,5 +145,6 @@ pub use tokio::{
     stream::{Socket, Stream},
 };
 pub use transfer::{Step, Transfer, prefetch, transfer};
+pub use underpass_sys::region::Order;
 pub use underpass_sys::socket::unacknowledged;
 pub use unmapped::UnmappedFile;
