@@ -2,6 +2,7 @@
 //! programs, made-up disks and networks, servers and senders as children.
 #![forbid(unsafe_code)]
 
+pub mod block;
 pub mod compiled;
 pub mod disk;
 pub mod fuse;
