@@ -4,6 +4,8 @@
 //! map or by pread(2) ([`Backend`]). What is damaged is reported as [`Damage`], and the rest is read.
 #![forbid(unsafe_code)]
 
+#[expect(dead_code, reason = "the reading of a block is on its way")]
+pub mod analyze;
 #[expect(dead_code, reason = "the decoders are on their way")]
 mod cursor;
 pub mod damage;
