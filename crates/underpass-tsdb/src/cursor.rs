@@ -54,10 +54,6 @@ impl<'a> Cursor<'a> {
         self.array().map(u8::from_be_bytes)
     }
 
-    pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
-        self.array().map(u16::from_be_bytes)
-    }
-
     pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_be_bytes)
     }
@@ -126,7 +122,7 @@ mod tests {
         assert_eq!(cursor.uvarint(), Ok(300));
         assert_eq!(cursor.varint(), Ok(-1));
         assert_eq!(cursor.varint(), Ok(1));
-        assert_eq!(cursor.u16(), Ok(0xffff));
+        assert_eq!(cursor.take(2), Ok(&[0xff, 0xff][..]));
         assert!(cursor.is_empty());
     }
 

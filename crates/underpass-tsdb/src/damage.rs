@@ -104,7 +104,7 @@ pub enum Fault {
         /// Bytes there.
         left: u64,
     },
-    /// A variable-length integer goes on past 64 bits.
+    /// A variable-length integer of more than 64 bits.
     #[error("an integer is longer than 64 bits")]
     Integer,
     /// A number that must not be.

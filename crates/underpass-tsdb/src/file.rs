@@ -295,7 +295,7 @@ mod tests {
             assert_eq!(read(&second, 2..4), [2, 3], "not those of the first file");
             assert_eq!(read(&first, 9_998..10_000), [209, 210]);
             assert_eq!(read(&first, 0..300).len(), 300);
-            assert_eq!(read(&first, 5..5), []);
+            assert!(read(&first, 5..5).is_empty());
         }
     }
 

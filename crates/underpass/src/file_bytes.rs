@@ -188,7 +188,7 @@ impl FileBytes {
 
     /// The same without a system call: only a fault on a page that the file lost is noticed.
     ///
-    /// For bytes that have a checksum of their own. Of a file that was truncated within a page, the
+    /// For bytes that a checksum covers. Of a file that was truncated within a page, the
     /// rest of that page reads as zeros; [`check`](Self::check) tells afterwards.
     ///
     /// # Errors

@@ -1,0 +1,367 @@
+//! The index of a block: symbols, series, postings.
+//!
+//! Opening it reads its first five bytes and its last 52. Whatever of it is damaged, the rest is
+//! there: series are found by walking over their entries where postings cannot be read.
+//!
+//! Source: Prometheus, tsdb/docs/format/index.md (whose "version(1)" is stale: writers write 2),
+//! tsdb/index/index.go.
+
+pub mod postings;
+pub mod series;
+pub mod symbols;
+pub mod table;
+pub mod toc;
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+pub use postings::{Postings, PostingsList};
+pub use series::{ChunkMeta, SeriesEntry, SeriesId};
+pub use symbols::Symbols;
+pub use table::{Table, TableCursor, TableEntry};
+pub use toc::Toc;
+
+use crate::checksum;
+use crate::cursor::Cursor;
+use crate::damage::{Damage, Fault, Section};
+use crate::file::{Backend, BlockFile, Window};
+use crate::labels::Labels;
+
+/// The first four bytes of an index.
+pub const MAGIC: u32 = 0xbaaa_d700;
+
+/// Bytes of magic number and version.
+pub const HEADER_LEN: u64 = 5;
+
+/// Entries of series start at multiples of this, except in version 1.
+const ALIGNMENT: u64 = 16;
+
+/// Bytes of an entry that are read before its length is known.
+const ENTRY_GUESS: usize = 256;
+
+/// An index, open for reading.
+#[derive(Debug)]
+pub struct Index {
+    file: BlockFile,
+    version: u8,
+    toc: Toc,
+    symbols: Symbols,
+    table: Table,
+    damages: Vec<Damage>,
+    table_checked: OnceLock<Result<(), Damage>>,
+}
+
+impl Index {
+    /// Opens the index at `path`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such file, or the kernel cannot open or map it. Damage is none: see
+    /// [`damages`](Self::damages).
+    pub fn open(path: &Path, backend: Backend) -> Result<Self, Damage> {
+        let file = BlockFile::open(path, backend)?;
+        let mut window = Window::exact();
+        let mut damages = Vec::new();
+        let version = read_header(&file, &mut window, &mut damages);
+        let toc = read_toc(&file, &mut window).unwrap_or_else(|damage| {
+            damages.push(damage);
+            Toc::default()
+        });
+        let mut keep = |damage| damages.push(damage);
+        let by_offset = version == 1;
+        let symbols = Symbols::open(&file, toc.symbols, by_offset, &mut window);
+        let lists = toc.postings..toc.end_of(toc.postings, file.len());
+        let table = Table::open(&file, toc.postings_table, !by_offset, lists, &mut window);
+        let (symbols, table) = match toc == Toc::default() {
+            true => (Symbols::default(), Table::default()),
+            false => (
+                symbols.map_err(&mut keep).unwrap_or_default(),
+                table.map_err(&mut keep).unwrap_or_default(),
+            ),
+        };
+        Ok(Self { file, version, toc, symbols, table, damages, table_checked: OnceLock::new() })
+    }
+
+    /// The file.
+    #[must_use]
+    pub const fn file(&self) -> &BlockFile {
+        &self.file
+    }
+
+    /// Its version: 1, 2 or 3. One that is none of these is read as 2.
+    #[must_use]
+    pub const fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// Where its sections are.
+    #[must_use]
+    pub const fn toc(&self) -> &Toc {
+        &self.toc
+    }
+
+    /// The symbol table.
+    #[must_use]
+    pub const fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+
+    /// The postings offset table.
+    #[must_use]
+    pub const fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// What was found damaged when it was opened.
+    #[must_use]
+    pub fn damages(&self) -> &[Damage] {
+        &self.damages
+    }
+
+    /// Where the entry of a series starts, in bytes.
+    #[must_use]
+    pub fn offset_of(&self, id: SeriesId) -> u64 {
+        if self.version == 1 { u64::from(id.0) } else { u64::from(id.0) * ALIGNMENT }
+    }
+
+    /// Reads the entry of a series, whose checksum is compared.
+    ///
+    /// # Errors
+    ///
+    /// If there is none at that place, or it is damaged.
+    pub fn series(
+        &self,
+        id: SeriesId,
+        window: &mut Window,
+        entry: &mut SeriesEntry,
+    ) -> Result<(), Damage> {
+        self.series_at(self.offset_of(id), window, entry)
+    }
+
+    fn series_at(
+        &self,
+        start: u64,
+        window: &mut Window,
+        entry: &mut SeriesEntry,
+    ) -> Result<(), Damage> {
+        let (section, path) = (Section::Series, self.file.path());
+        let malformed = |wrong: crate::Malformed| wrong.within(path, start, section);
+        let head = self.file.read_up_to(start, ENTRY_GUESS, section, window)?;
+        let mut cursor = Cursor::new(head);
+        let len = cursor.uvarint().map_err(malformed)?;
+        let (before, rest) = (cursor.at(), len.saturating_add(checksum::LEN as u64));
+        let end = (start + before as u64).saturating_add(rest);
+        let bytes = self.file.read(start..end, section, window)?;
+        let body = checksum::content(&bytes[before..])
+            .map_err(|wrong| self.file.or_lost(malformed(wrong), end))?;
+        entry.len = before as u64 + rest;
+        entry.decode(body).map_err(|mut wrong| {
+            wrong.at += before;
+            malformed(wrong)
+        })
+    }
+
+    /// All series by walking over their entries, for which no postings are needed.
+    #[must_use]
+    pub fn walk(&self) -> Walk {
+        let end = self.toc.end_of(self.toc.series, self.file.len());
+        let at = if self.toc.series == 0 { end } else { self.toc.series };
+        Walk { at, end }
+    }
+
+    /// The labels of an entry, over what was there.
+    ///
+    /// # Errors
+    ///
+    /// If a symbol does not exist or cannot be read.
+    pub fn labels(
+        &self,
+        entry: &SeriesEntry,
+        window: &mut Window,
+        labels: &mut Labels,
+    ) -> Result<(), Damage> {
+        labels.clear();
+        for &(name, value) in &entry.labels {
+            for symbol in [name, value] {
+                let take = |text: &[u8]| labels.push_text(text);
+                self.symbols.get(&self.file, symbol, window, take)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The series that have a label; `None` if there is none. `("", "")` are all series.
+    ///
+    /// # Errors
+    ///
+    /// If the table or the list is damaged. A table or a list of more than 1 MiB is believed; see
+    /// [`verify_table`](Self::verify_table).
+    pub fn postings(
+        &self,
+        name: &[u8],
+        value: &[u8],
+        window: &mut Window,
+    ) -> Result<Option<PostingsList>, Damage> {
+        self.check_table()?;
+        let Some(offset) = self.table.find(&self.file, name, value)? else { return Ok(None) };
+        PostingsList::open(&self.file, offset, window).map(Some)
+    }
+
+    /// Compares the checksum of a small postings offset table once, before it is used first.
+    ///
+    /// # Errors
+    ///
+    /// If it is wrong.
+    pub fn check_table(&self) -> Result<(), Damage> {
+        if self.table.bytes() > postings::VERIFIED_MAX {
+            return Ok(());
+        }
+        self.verify_table()
+    }
+
+    /// Compares the checksum of the postings offset table once, however large it is.
+    ///
+    /// # Errors
+    ///
+    /// If it is wrong, or the table was not found when the index was opened.
+    pub fn verify_table(&self) -> Result<(), Damage> {
+        let missing = || {
+            let found = self
+                .damages
+                .iter()
+                .find(|damage| matches!(damage.section, Section::Toc | Section::PostingsTable));
+            found.cloned().map_or(Ok(()), Err)
+        };
+        let verify = || {
+            if self.table == Table::default() {
+                return missing();
+            }
+            self.table.verify(&self.file, &mut Window::ahead(Window::AHEAD))
+        };
+        self.table_checked.get_or_init(verify).clone()
+    }
+}
+
+/// A place among the entries of series, from which they are read one after the other.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    at: u64,
+    end: u64,
+}
+
+impl Walk {
+    /// The next series, its entry over what was there; `None` behind the last. After a damaged
+    /// entry the walk continues with the next place at which an entry's checksum is right.
+    ///
+    /// # Errors
+    ///
+    /// If an entry is damaged: its series is lost.
+    pub fn next(
+        &mut self,
+        index: &Index,
+        window: &mut Window,
+        entry: &mut SeriesEntry,
+    ) -> Option<Result<SeriesId, Damage>> {
+        // Between entries there are at most 15 zeros: each starts at a multiple of 16 bytes.
+        self.at = self.at.next_multiple_of(step(index));
+        if self.at >= self.end {
+            return None;
+        }
+        let start = self.at;
+        let id = SeriesId(u32::try_from(start / step(index)).ok()?);
+        match index.series_at(start, window, entry) {
+            Ok(()) => {
+                self.at = (start + entry.len).next_multiple_of(step(index));
+                Some(Ok(id))
+            }
+            Err(damage) => {
+                self.resume(index, window, entry);
+                Some(Err(damage))
+            }
+        }
+    }
+
+    fn resume(&mut self, index: &Index, window: &mut Window, entry: &mut SeriesEntry) {
+        self.at += step(index);
+        while self.at < self.end && index.series_at(self.at, window, entry).is_err() {
+            self.at += step(index);
+        }
+    }
+
+    /// Where the next entry is, or padding before it.
+    #[must_use]
+    pub const fn at(&self) -> u64 {
+        self.at
+    }
+}
+
+const fn step(index: &Index) -> u64 {
+    if index.version == 1 { 1 } else { ALIGNMENT }
+}
+
+fn read_header(file: &BlockFile, window: &mut Window, damages: &mut Vec<Damage>) -> u8 {
+    let named = |offset, fault| file.damage(offset, Section::Header, fault);
+    let bytes = match file.read(0..HEADER_LEN, Section::Header, window) {
+        Ok(bytes) => bytes,
+        Err(damage) => {
+            damages.push(damage);
+            return 2;
+        }
+    };
+    let mut cursor = Cursor::new(bytes);
+    let (magic, version) = (cursor.u32().unwrap_or(0), cursor.u8().unwrap_or(0));
+    if magic != MAGIC {
+        let (what, wanted) = ("the magic number", "not 0xbaaad700 of an index");
+        damages.push(named(0, Fault::Value { what, found: magic.into(), wanted }));
+    }
+    if matches!(version, 1..=3) {
+        return version;
+    }
+    let (what, wanted) = ("the version", "not 1, 2 or 3; it is read as 2");
+    damages.push(named(4, Fault::Value { what, found: version.into(), wanted }));
+    2
+}
+
+fn read_toc(file: &BlockFile, window: &mut Window) -> Result<Toc, Damage> {
+    let start = file.len().saturating_sub(toc::LEN);
+    let bytes = file.read(start..file.len(), Section::Toc, window)?;
+    let toc = Toc::decode(bytes);
+    toc.map_err(|wrong| file.or_lost(wrong.within(file.path(), start, Section::Toc), file.len()))
+}
+
+/// Compares the checksum of a section that starts with its length in four bytes at `start`.
+pub(crate) fn verify_section(
+    file: &BlockFile,
+    start: u64,
+    section: Section,
+    window: &mut Window,
+) -> Result<(), Damage> {
+    let len = u64::from(read_u32(file, start, section, window)?);
+    let (mut at, end) = (start + 4, start + 4 + len);
+    let mut computed = 0;
+    while at < end {
+        let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(Window::AHEAD);
+        let bytes = file.read_up_to(at, most, section, window)?;
+        if bytes.is_empty() {
+            let (wanted, left) = (end - at, 0);
+            return Err(file.damage(at, section, Fault::Short { wanted, left }));
+        }
+        computed = crc32c::crc32c_append(computed, bytes);
+        at += bytes.len() as u64;
+    }
+    let stored = read_u32(file, end, section, window)?;
+    if stored == computed {
+        return Ok(());
+    }
+    Err(file.or_lost(file.damage(start, section, Fault::Checksum { stored, computed }), end))
+}
+
+fn read_u32(
+    file: &BlockFile,
+    start: u64,
+    section: Section,
+    window: &mut Window,
+) -> Result<u32, Damage> {
+    let bytes = file.read(start..start.saturating_add(4), section, window)?;
+    Ok(u32::from_be_bytes(bytes.try_into().unwrap_or_default()))
+}
