@@ -11,6 +11,7 @@ pub mod midsend;
 pub mod network;
 pub mod payload;
 pub mod peer;
+pub mod prometheus;
 pub mod senders;
 pub mod served;
 pub mod server;
