@@ -14,7 +14,10 @@ pub mod damage;
 pub mod file;
 pub mod index;
 pub mod labels;
+pub mod matcher;
 pub mod meta;
+pub mod selector;
+pub mod time;
 pub mod tombstones;
 
 pub use block::{Block, RawChunk};

@@ -1,0 +1,238 @@
+//! Go's answers, by its own `regexp` (1.26) with Prometheus' anchors: `^(?s:…)$`.
+
+use super::super::{Matcher, Operator};
+
+const VALUES: &[&[u8]] = &[
+    b"",
+    b"a",
+    b"b",
+    b"ab",
+    b"aa",
+    b"7",
+    b"\xd9\xa3",
+    b"\xc3\xa9",
+    b"_",
+    b"-",
+    b"&&",
+    b"[",
+    b"]",
+    b"~",
+    b"{}",
+    b"a\x0ab",
+    b"a b",
+    b"a-b",
+    b"a.b*",
+    b"a.b**",
+    b"<a>",
+    b"foo{bar",
+    b"a{,2}",
+    b"a{02}",
+    b"A",
+    b"K",
+    b"\xe2\x84\xaa",
+    b"k",
+    b"\xc5\xbf",
+    b"\xce\xb1",
+    b"A\xf0\x9f\x98\x80",
+    b"\x0a",
+    b"\x09",
+    b"\x0b",
+    b" ",
+    b"\x07",
+    b"stra\xc3\x9fe",
+    b"STRASSE",
+    b"a\xffb",
+    b"\xff",
+    b"+,-",
+    b"a#b c",
+    b"a}",
+    b"xxy",
+];
+
+/// A regular expression and those of the values that match it.
+type Row = (&'static str, &'static [&'static [u8]]);
+
+const ROWS: &[Row] = &[
+    (r"\d+", &[b"7"]),
+    (r"[\d_]+", &[b"7", b"_"]),
+    (r"\w", &[b"a", b"b", b"7", b"_", b"A", b"K", b"k"]),
+    (
+        r"[^\w]",
+        &[
+            b"\xd9\xa3",
+            b"\xc3\xa9",
+            b"-",
+            b"[",
+            b"]",
+            b"~",
+            b"\xe2\x84\xaa",
+            b"\xc5\xbf",
+            b"\xce\xb1",
+            b"\x0a",
+            b"\x09",
+            b"\x0b",
+            b" ",
+            b"\x07",
+            b"\xff",
+        ],
+    ),
+    (r"\s", &[b"\x0a", b"\x09", b" "]),
+    (r"[\s]", &[b"\x0a", b"\x09", b" "]),
+    (r"\S\D", &[b"ab", b"aa", b"&&", b"{}", b"A\xf0\x9f\x98\x80", b"a}"]),
+    (r"\bab\b", &[b"ab"]),
+    (r"a\Bb", &[b"ab"]),
+    (r"(?i:\w)", &[b"a", b"b", b"7", b"_", b"A", b"K", b"\xe2\x84\xaa", b"k", b"\xc5\xbf"]),
+    (r"(?i)straße|K", &[b"K", b"\xe2\x84\xaa", b"k", b"stra\xc3\x9fe"]),
+    (r"foo{bar", &[b"foo{bar"]),
+    (r"a{2}", &[b"aa"]),
+    (r"a{,2}", &[b"a{,2}"]),
+    (r"a{02}", &[b"a{02}"]),
+    (r"a{1,}", &[b"a", b"aa"]),
+    (r"{}", &[b"{}"]),
+    (r"x{1,2}y", &[b"xxy"]),
+    (r"a}", &[b"a}"]),
+    (r"[a&&b&]+", &[b"a", b"b", b"ab", b"aa", b"&&"]),
+    (r"[[]", &[b"["]),
+    (r"[]a]+", &[b"a", b"aa", b"]"]),
+    (r"[a~~b]+", &[b"a", b"b", b"ab", b"aa", b"~"]),
+    (r"[a[b]+", &[b"a", b"b", b"ab", b"aa", b"["]),
+    (r"[+--]+", &[b"-", b"+,-"]),
+    (r"[-a]+", &[b"a", b"aa", b"-"]),
+    (r"[[:alpha:]_]+", &[b"a", b"b", b"ab", b"aa", b"_", b"A", b"K", b"k", b"STRASSE", b"xxy"]),
+    (
+        r"[[:^word:]]",
+        &[
+            b"\xd9\xa3",
+            b"\xc3\xa9",
+            b"-",
+            b"[",
+            b"]",
+            b"~",
+            b"\xe2\x84\xaa",
+            b"\xc5\xbf",
+            b"\xce\xb1",
+            b"\x0a",
+            b"\x09",
+            b"\x0b",
+            b" ",
+            b"\x07",
+            b"\xff",
+        ],
+    ),
+    (r"[[:space:]]", &[b"\x0a", b"\x09", b"\x0b", b" "]),
+    (r"\Qa.b*\E+", &[b"a.b*", b"a.b**"]),
+    (r"\<a\>", &[b"<a>"]),
+    (r"\x41\x{1F600}", &[b"A\xf0\x9f\x98\x80"]),
+    (r"\012", &[b"\x0a"]),
+    (r"\101", &[b"A"]),
+    (r"\p{Greek}", &[b"\xce\xb1"]),
+    (r"\P{^Greek}", &[b"\xce\xb1"]),
+    (
+        r"[\p{^L}]",
+        &[
+            b"7",
+            b"\xd9\xa3",
+            b"_",
+            b"-",
+            b"[",
+            b"]",
+            b"~",
+            b"\x0a",
+            b"\x09",
+            b"\x0b",
+            b" ",
+            b"\x07",
+            b"\xff",
+        ],
+    ),
+    (
+        r"\pL",
+        &[b"a", b"b", b"\xc3\xa9", b"A", b"K", b"\xe2\x84\xaa", b"k", b"\xc5\xbf", b"\xce\xb1"],
+    ),
+    (r"a.b", &[b"a\x0ab", b"a b", b"a-b", b"a\xffb"]),
+    (r"a(?-s:.)b", &[b"a b", b"a-b", b"a\xffb"]),
+    (r"(?m)^a$", &[b"a"]),
+    (r"a|b|", &[b"", b"a", b"b"]),
+    ("", &[b""]),
+    (r"(?P<n>a)(?:b)", &[b"ab"]),
+    (r"a#b c", &[b"a#b c"]),
+    (r"(?U)a+", &[b"a", b"aa"]),
+    (
+        r"[^a]",
+        &[
+            b"b",
+            b"7",
+            b"\xd9\xa3",
+            b"\xc3\xa9",
+            b"_",
+            b"-",
+            b"[",
+            b"]",
+            b"~",
+            b"A",
+            b"K",
+            b"\xe2\x84\xaa",
+            b"k",
+            b"\xc5\xbf",
+            b"\xce\xb1",
+            b"\x0a",
+            b"\x09",
+            b"\x0b",
+            b" ",
+            b"\x07",
+            b"\xff",
+        ],
+    ),
+    (r"\v", &[b"\x0b"]),
+    (r"\z", &[b""]),
+];
+
+fn regex(pattern: &str) -> Result<Matcher, String> {
+    let matcher = Matcher::new(*b"a", Operator::Regex, pattern.as_bytes());
+    matcher.map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_regular_expression_matches_what_it_matches_in_go() {
+    for (pattern, matched) in ROWS {
+        let matcher = regex(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+        for value in VALUES {
+            let is_expected = matched.contains(value);
+            assert_eq!(matcher.matches(value), is_expected, "{pattern} {}", value.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn what_go_refuses_is_refused_with_its_place() {
+    for (pattern, at) in [
+        (r"\1", 0),
+        (r"a\k", 1),
+        ("a\\", 1),
+        ("a[b", 1),
+        ("a[b-a]", 2),
+        ("[[:foo:]]", 1),
+        ("(?x)a", 0),
+        ("b(?u:a)", 1),
+        ("a{1001}", 1),
+        ("a{2,1}", 1),
+        ("a{99999999999}", 1),
+        (r"\x4", 0),
+        (r"\x{110000}", 0),
+        (r"\p{Gre", 1),
+        (r"\pX", 0),
+        ("(", 0),
+        ("a)", 0),
+        ("a)|(b", 0),
+        ("*", 0),
+        ("(?=a)", 0),
+        (r"\Z", 0),
+        (r"[\b]", 1),
+        (r"[\Qa\E]", 1),
+        (r"\u0041", 0),
+        (r"[a-\d]", 3),
+    ] {
+        let error = Matcher::new(*b"a", Operator::Regex, pattern.as_bytes()).unwrap_err();
+        assert_eq!(error.at, at, "{pattern}: {error}");
+    }
+}
