@@ -14,6 +14,7 @@ use crate::echo::EchoArguments;
 use crate::explain::ExplainArguments;
 use crate::relay::RelayArguments;
 use crate::serve::ServeArguments;
+use crate::tsdb::TsdbArguments;
 
 /// Moves file bytes to sockets beneath user space.
 ///
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Relay(Deferred<RelayArguments>),
     /// Send back to each client what it sends, by splice.
     Echo(Deferred<EchoArguments>),
+    /// Read the blocks of a Prometheus database, without writing a byte near them.
+    Tsdb(Deferred<TsdbArguments>),
     /// Compare every way of moving a file's bytes, measured on this machine.
     Compare(Deferred<CompareArguments>),
     /// Carry out one order of a comparison, which comes over standard input.

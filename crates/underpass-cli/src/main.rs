@@ -17,6 +17,7 @@ mod idle;
 mod relay;
 mod serve;
 mod server;
+mod tsdb;
 mod values;
 
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Copy(wanted) => ("copy", copy::run(wanted.0)),
         Command::Relay(wanted) => ("relay", relay::run(wanted.0)),
         Command::Echo(wanted) => ("echo", echo::run(wanted.0)),
+        Command::Tsdb(wanted) => ("tsdb", tsdb::run(wanted.0)),
         Command::Compare(wanted) => ("compare", compare::run(wanted.0)),
         Command::MeasureEnd => ("measure-end", compare::serve()),
         Command::MeasureClaim => ("measure-claim", compare::serve_claim()),

@@ -61,8 +61,8 @@ impl Block {
     ///
     /// # Errors
     ///
-    /// If its index is not there or cannot be opened: then nothing of it can be read. Damage is
-    /// none: see [`damages`](Self::damages).
+    /// If its index is not there or cannot be opened: then nothing of it can be read. Damage
+    /// is not an error here: see [`damages`](Self::damages).
     pub fn open(dir: &Path, backend: Backend) -> Result<Self, Damage> {
         let index = Index::open(&dir.join("index"), backend)?;
         let mut damages = index.damages().to_vec();

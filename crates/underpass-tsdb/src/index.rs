@@ -56,8 +56,8 @@ impl Index {
     ///
     /// # Errors
     ///
-    /// If there is no such file, or the kernel cannot open or map it. Damage is none: see
-    /// [`damages`](Self::damages).
+    /// If there is no such file, or the kernel cannot open or map it. Damage is not an
+    /// error here: see [`damages`](Self::damages).
     pub fn open(path: &Path, backend: Backend) -> Result<Self, Damage> {
         let file = BlockFile::open(path, backend)?;
         let mut window = Window::exact();

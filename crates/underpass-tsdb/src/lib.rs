@@ -11,6 +11,7 @@ pub mod block;
 mod checksum;
 mod cursor;
 pub mod damage;
+pub mod directory;
 pub mod file;
 pub mod index;
 pub mod labels;
@@ -22,6 +23,7 @@ pub mod tombstones;
 
 pub use block::{Block, RawChunk};
 pub use damage::{Damage, Fault, Malformed, Section};
+pub use directory::Directory;
 pub use file::{Backend, BlockFile, Pattern, Window};
 pub use index::{ChunkMeta, Index, SeriesEntry, SeriesId};
 pub use labels::Labels;

@@ -1,0 +1,36 @@
+//! `underpass tsdb`: what is done with the blocks of a Prometheus database, a file for each command.
+
+mod list;
+mod place;
+
+use clap::{Args, Subcommand};
+
+use list::ListArguments;
+
+/// Read the blocks of a Prometheus database, without writing a byte near them.
+///
+/// PATH is a block, a directory of blocks, or the data directory of Prometheus, Thanos or Mimir. It
+/// may be on a read-only file system, and needs no 'wal'. What is damaged is named on standard
+/// error with its file and byte, and everything else is read; the exit code is then 1.
+#[derive(Debug, Args)]
+pub(crate) struct TsdbArguments {
+    #[command(subcommand)]
+    command: TsdbCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TsdbCommand {
+    /// List blocks: their time ranges, sizes and samples.
+    List(ListArguments),
+}
+
+/// Carries out the command.
+///
+/// # Errors
+///
+/// If nothing can be read, or something was damaged.
+pub(crate) fn run(wanted: TsdbArguments) -> anyhow::Result<()> {
+    match wanted.command {
+        TsdbCommand::List(wanted) => list::run(&wanted),
+    }
+}
