@@ -6,12 +6,14 @@
 pub mod bytes;
 pub mod chunk;
 mod index;
+mod sparse;
 
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use chunk::Chunk;
+pub use sparse::SparseBlock;
 
 use bytes::{Bytes, crc32c};
 

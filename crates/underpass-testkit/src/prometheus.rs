@@ -30,7 +30,11 @@ fn kept() -> PathBuf {
 /// makes it and the others wait.
 ///
 /// What is made appears whole: in a temporary directory first, then renamed.
-fn keep<E>(name: &str, make: impl FnOnce(&Path) -> Result<(), E>) -> Result<PathBuf, E>
+///
+/// # Errors
+///
+/// Those of making it, and of the file system.
+pub fn keep<E>(name: &str, make: impl FnOnce(&Path) -> Result<(), E>) -> Result<PathBuf, E>
 where
     E: From<std::io::Error>,
 {
