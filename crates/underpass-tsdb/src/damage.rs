@@ -131,6 +131,14 @@ pub enum Fault {
     /// A chunk of an encoding that this version does not know. Its checksum is right.
     #[error("encoding {0} is unknown to this version")]
     Encoding(u8),
+    /// The bits of a chunk end before its last sample does.
+    #[error("it ends after {read} of {count} samples")]
+    Samples {
+        /// Samples that are whole.
+        read: u16,
+        /// Samples that it says it has.
+        count: u16,
+    },
     /// Text that is not what it must be.
     #[error("{0}")]
     Text(String),

@@ -9,6 +9,7 @@
 pub mod analyze;
 pub mod block;
 mod checksum;
+pub mod chunk;
 mod cursor;
 pub mod damage;
 pub mod directory;
@@ -17,15 +18,18 @@ pub mod index;
 pub mod labels;
 pub mod matcher;
 pub mod meta;
+pub mod sample;
 pub mod selector;
 pub mod time;
 pub mod tombstones;
 
 pub use block::{Block, RawChunk};
+pub use chunk::Encoding;
 pub use damage::{Damage, Fault, Malformed, Section};
 pub use directory::Directory;
 pub use file::{Backend, BlockFile, Pattern, Window};
 pub use index::{ChunkMeta, Index, SeriesEntry, SeriesId};
 pub use labels::Labels;
 pub use meta::Meta;
+pub use sample::{Float, Histogram, HistogramSample, Samples};
 pub use tombstones::{Interval, Tombstones};
