@@ -90,6 +90,14 @@ impl Window {
 /// No file has this number.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
+/// What [`taken_bytes`] tells.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes that this process has copied into windows.
+pub(crate) fn taken_bytes() -> u64 {
+    TAKEN.load(Ordering::Relaxed)
+}
+
 impl BlockFile {
     /// Opens a file for reading. Nothing of it is read.
     ///
@@ -201,6 +209,7 @@ impl BlockFile {
         }
         self.copy(range.start, &mut window.bytes[..count])
             .map_err(|(offset, fault)| self.damage(offset, section, fault))?;
+        TAKEN.fetch_add(count as u64, Ordering::Relaxed);
         (window.file, window.start, window.filled) = (self.id, range.start, count);
         Ok(())
     }

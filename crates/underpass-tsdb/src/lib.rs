@@ -22,6 +22,7 @@ pub mod sample;
 pub mod selector;
 pub mod time;
 pub mod tombstones;
+pub mod usage;
 
 pub use block::{Block, RawChunk};
 pub use chunk::Encoding;
@@ -33,3 +34,4 @@ pub use labels::Labels;
 pub use meta::Meta;
 pub use sample::{Float, Histogram, HistogramSample, Samples};
 pub use tombstones::{Interval, Tombstones};
+pub use usage::Usage;
