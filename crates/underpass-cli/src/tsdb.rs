@@ -1,4 +1,6 @@
-//! `underpass tsdb`: what is done with the blocks of a Prometheus database, a file for each command.
+//! `underpass tsdb`: what is done with the blocks of a Prometheus database.
+//!
+//! Each command has its file.
 
 mod list;
 mod place;

@@ -1,4 +1,4 @@
-//! What is under a path: blocks, and what is no block.
+//! What is under a path: blocks, and what else holds samples.
 //!
 //! The path may be a block, a directory of blocks, or the data directory of Prometheus, Thanos or
 //! Mimir. Prometheus has its blocks side by side; Thanos' receivers and Mimir have a directory for
@@ -54,7 +54,10 @@ pub enum FindError {
         source: io::Error,
     },
     /// There is no block in it.
-    #[error("there is no block in {}: nothing in it is named like one and has an index", path.display())]
+    #[error(
+        "there is no block in {}: nothing in it is named like one and has an index",
+        path.display()
+    )]
     Nothing {
         /// The directory.
         path: PathBuf,
@@ -62,7 +65,12 @@ pub enum FindError {
         left_out: Vec<LeftOut>,
     },
     /// There are blocks of several tenants.
-    #[error("{} has blocks of {} tenants: give the path of one of them, such as {}", path.display(), tenants.len(), tenants[0].display())]
+    #[error(
+        "{} has blocks of {} tenants: give the path of one of them, such as {}",
+        path.display(),
+        tenants.len(),
+        tenants[0].display()
+    )]
     Tenants {
         /// The directory.
         path: PathBuf,
@@ -113,6 +121,9 @@ impl Directory {
                 _ => Reason::Unfinished,
             };
             let bytes = bytes_below(&entry);
+            if reason == Reason::Head && bytes == 0 {
+                continue;
+            }
             found.left_out.push(LeftOut { path: entry, bytes, reason });
         }
         Ok(found)
@@ -206,6 +217,7 @@ mod tests {
         fs::write(root.join("wal/checkpoint.00000001/00000000"), "1234").unwrap();
         fs::write(root.join("wal/00000002"), "123").unwrap();
         fs::create_dir(root.join("01HX0000000000000000000003.tmp-for-deletion")).unwrap();
+        fs::create_dir(root.join("wbl")).unwrap();
         fs::create_dir(root.join("01HX0000000000000000000004")).unwrap();
         fs::create_dir(root.join("lost+found")).unwrap();
         let found = Directory::find(root).unwrap();

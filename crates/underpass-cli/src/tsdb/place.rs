@@ -101,7 +101,7 @@ fn told(left: &LeftOut) -> String {
         }
         Reason::Temporary => "a block that was not finished, or is being deleted",
         Reason::Unfinished => {
-            "no meta.json, so it was not finished; give it as PATH to read it all the same"
+            "no meta.json, so it was not finished; to read it anyway, give it as PATH"
         }
     };
     format!("underpass tsdb: note: {path} is not read ({bytes} bytes): {reason}")
