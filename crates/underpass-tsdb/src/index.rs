@@ -169,6 +169,13 @@ impl Index {
         Walk { at, end }
     }
 
+    /// The same from the entry that ends at byte `end` on.
+    #[must_use]
+    pub(crate) fn walk_from(&self, end: u64) -> Walk {
+        let walk = self.walk();
+        Walk { at: walk.at.max(end), ..walk }
+    }
+
     /// The labels of an entry, over what was there.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The labels of a series, in one piece of memory that is used again for the next.
 
 use std::cmp::Ordering;
+use std::fmt::{self, Write};
 
 /// Label names and values, sorted by name. Bytes, since nothing makes a writer keep to UTF-8.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -61,6 +62,26 @@ impl Labels {
     #[must_use]
     pub fn metric(&self) -> &[u8] {
         self.get(b"__name__").unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Labels {
+    /// As messages have them: `{__name__="up", job="a"}`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (number, (name, value)) in self.iter().enumerate() {
+            f.write_str(if number == 0 { "" } else { ", " })?;
+            write!(f, "{}=\"", String::from_utf8_lossy(name))?;
+            for character in String::from_utf8_lossy(value).chars() {
+                match character {
+                    '"' | '\\' => write!(f, "\\{character}")?,
+                    control if control.is_control() => write!(f, "{}", control.escape_default())?,
+                    other => f.write_char(other)?,
+                }
+            }
+            f.write_str("\"")?;
+        }
+        f.write_str("}")
     }
 }
 

@@ -131,7 +131,6 @@ impl Matcher {
     }
 
     /// What is known of the values for which [`names`](Self::names) is true.
-    #[cfg_attr(not(test), expect(dead_code, reason = "queries are on their way"))]
     pub(crate) fn named(&self) -> Named<'_> {
         match &self.test {
             Test::Equal => Named::Values(vec![&self.value]),

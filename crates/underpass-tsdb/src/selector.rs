@@ -10,6 +10,7 @@ mod quoted;
 
 use std::str::FromStr;
 
+use crate::labels::Labels;
 use crate::matcher::{Matcher, Operator, PatternError};
 use quoted::Quoted;
 
@@ -63,6 +64,14 @@ impl Selector {
     #[must_use]
     pub fn matchers(&self) -> &[Matcher] {
         &self.matchers
+    }
+
+    /// Whether a series with these labels is selected.
+    #[must_use]
+    pub fn matches(&self, labels: &Labels) -> bool {
+        let satisfies =
+            |matcher: &Matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default());
+        self.matchers.iter().all(satisfies)
     }
 }
 

@@ -174,10 +174,35 @@ const fn days_of_month(year: i64, month: i64) -> i64 {
     }
 }
 
-impl fmt::Display for TimeRange {
+/// A time in milliseconds since 1970, shown as a date of RFC 3339 in UTC with milliseconds. Years
+/// of more than four digits, which it does not have, are shown as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rfc3339(pub i64);
+
+impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", self.min, self.max)
+        let (days, millis) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000));
+        let (year, month, day) = date_of(days);
+        let (seconds, millis) = (millis / 1000, millis % 1000);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
     }
+}
+
+/// Year, month and day of the day with this number, 1970-01-01 being 0.
+///
+/// Source: Howard Hinnant, as above, `civil_from_days`.
+const fn date_of(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let leap_days = day_of_era / 1460 - day_of_era / 36_524 + day_of_era / 146_096;
+    let year_of_era = (day_of_era - leap_days) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
 }
 
 #[cfg(test)]
@@ -222,6 +247,21 @@ mod tests {
             ("9999-12-31T23:59:59Z", 253_402_300_799_000),
         ] {
             assert_eq!(parse_time(text), Ok(time), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_shown_as_a_date() {
+        for (time, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (1_700_000_000_125, "2023-11-14T22:13:20.125Z"),
+            (1_709_208_000_000, "2024-02-29T12:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (i64::MAX, "292278994-08-17T07:12:55.807Z"),
+            (i64::MIN, "-292275055-05-16T16:47:04.192Z"),
+        ] {
+            assert_eq!(Rfc3339(time).to_string(), text);
         }
     }
 

@@ -145,6 +145,8 @@ impl Table {
         while cursor.peek(file)?.is_some_and(|entry| entry.key() < (name, value)) {
             cursor.advance();
         }
+        // The entry here was looked at and is still to come.
+        cursor.len = 0;
         Ok(cursor)
     }
 

@@ -1,3 +1,5 @@
 //! Tests of the reader against Prometheus.
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 
 mod chunks;
+mod query;

@@ -1,0 +1,134 @@
+//! Chunks whose times do not overlap, and their samples one after the other.
+
+use crate::index::{ChunkMeta, SeriesId};
+use crate::sample::Samples;
+
+use super::Series;
+
+/// A chunk of a series in one of the blocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source {
+    pub(super) block: usize,
+    pub(super) id: SeriesId,
+    pub(super) chunk: ChunkMeta,
+}
+
+/// Chunks in the order of time, and the sample that is looked at.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) sources: Vec<Source>,
+    /// Of the next chunk to be decoded.
+    pub(super) next: usize,
+    /// Samples of the chunk that was decoded last.
+    pub(super) samples: Samples,
+    floats: usize,
+    histograms: usize,
+    pub(super) current: Option<Current>,
+}
+
+/// Where a lane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Current {
+    pub(super) time: i64,
+    pub(super) kind: Kind,
+}
+
+/// What kind of sample it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Float,
+    Histogram,
+}
+
+impl Lane {
+    fn of(sources: Vec<Source>) -> Self {
+        Self { sources, ..Self::default() }
+    }
+
+    fn first(&self) -> Option<i64> {
+        self.sources.first().map(|source| source.chunk.min_time)
+    }
+
+    fn last(&self) -> Option<i64> {
+        self.sources.last().map(|source| source.chunk.max_time)
+    }
+
+    /// Goes to the next sample and gives its time. `decode` puts those of a chunk behind others.
+    pub(super) fn advance(&mut self, mut decode: impl FnMut(&Source, &mut Samples)) -> Option<i64> {
+        match self.current.map(|current| current.kind) {
+            Some(Kind::Float) => self.floats += 1,
+            Some(Kind::Histogram) => self.histograms += 1,
+            None => {}
+        }
+        self.current = self.look();
+        while self.current.is_none() {
+            let source = self.sources.get(self.next)?;
+            self.next += 1;
+            self.samples.clear();
+            (self.floats, self.histograms) = (0, 0);
+            decode(source, &mut self.samples);
+            self.current = self.look();
+        }
+        self.current.map(|current| current.time)
+    }
+
+    fn look(&self) -> Option<Current> {
+        let float = self.samples.floats.get(self.floats).map(|float| float.time);
+        let histogram = self.samples.histograms.get(self.histograms).map(|sample| sample.time);
+        match (float, histogram) {
+            (Some(time), later) if later.is_none_or(|later| time <= later) => {
+                Some(Current { time, kind: Kind::Float })
+            }
+            (_, Some(time)) => Some(Current { time, kind: Kind::Histogram }),
+            (_, None) => None,
+        }
+    }
+
+    /// Adds the current sample to others.
+    pub(super) fn copy_current(&self, into: &mut Samples) {
+        match self.current.map(|current| current.kind) {
+            Some(Kind::Float) => into.floats.push(self.samples.floats[self.floats]),
+            Some(Kind::Histogram) => {
+                into.histograms.push(self.samples.histograms[self.histograms].clone());
+            }
+            None => {}
+        }
+    }
+}
+
+/// The chunks of a series in lanes: one if no two overlap in time, as it mostly is; else one for
+/// each block, or more for a block whose own chunks overlap.
+pub(super) fn lanes(series: &Series) -> Vec<Lane> {
+    let mut lanes: Vec<Lane> = Vec::with_capacity(series.parts.len());
+    for part in &series.parts {
+        let own = lanes.len();
+        let mut chunks = part.chunks.clone();
+        if !chunks.is_sorted_by_key(|chunk| chunk.min_time) {
+            chunks.sort_by_key(|chunk| chunk.min_time);
+        }
+        for chunk in chunks {
+            let source = Source { block: part.block, id: part.id, chunk };
+            let is_behind = |lane: &&mut Lane| lane.last() < Some(chunk.min_time);
+            match lanes[own..].iter_mut().find(is_behind) {
+                Some(lane) => lane.sources.push(source),
+                None => lanes.push(Lane::of(vec![source])),
+            }
+        }
+    }
+    join(lanes)
+}
+
+/// Makes one of lanes that follow each other in time.
+fn join(lanes: Vec<Lane>) -> Vec<Lane> {
+    if lanes.len() < 2 {
+        return lanes;
+    }
+    let mut order: Vec<usize> = (0..lanes.len()).collect();
+    order.sort_by_key(|lane| lanes[*lane].first());
+    let follows = order.windows(2).all(|pair| lanes[pair[0]].last() < lanes[pair[1]].first());
+    if !follows {
+        return lanes;
+    }
+    let sources = order.into_iter().flat_map(|lane| lanes[lane].sources.iter().copied());
+    vec![Lane::of(sources.collect())]
+}

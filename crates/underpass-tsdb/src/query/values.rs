@@ -1,0 +1,33 @@
+//! The values of a label, as the postings offset table has them.
+
+use std::ops::ControlFlow;
+
+use crate::damage::Damage;
+use crate::index::Index;
+
+/// Hands each value of a label that begins with `prefix` to `take`, with the place of its postings
+/// list, until that breaks. In the order of the values, except in version 1.
+///
+/// # Errors
+///
+/// If the table is damaged.
+pub(crate) fn each_value(
+    index: &Index,
+    name: &[u8],
+    prefix: &[u8],
+    mut take: impl FnMut(&[u8], u64) -> ControlFlow<()>,
+) -> Result<(), Damage> {
+    index.check_table()?;
+    let is_sorted = index.version() != 1;
+    let mut cursor = index.table().seek(index.file(), name, prefix)?;
+    while let Some(entry) = cursor.next(index.file())? {
+        if entry.name == name && entry.value.starts_with(prefix) {
+            if take(entry.value, entry.offset).is_break() {
+                break;
+            }
+        } else if is_sorted {
+            break;
+        }
+    }
+    Ok(())
+}
