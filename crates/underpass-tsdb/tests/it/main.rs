@@ -2,4 +2,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 
 mod chunks;
+mod opening;
 mod query;
