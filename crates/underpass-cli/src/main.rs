@@ -14,6 +14,8 @@ mod exit;
 mod explain;
 mod generate;
 mod idle;
+#[cfg(feature = "html")]
+mod page;
 mod relay;
 mod serve;
 mod server;

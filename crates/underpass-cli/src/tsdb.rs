@@ -2,11 +2,13 @@
 //!
 //! Each command has its file.
 
+mod analyze;
 mod list;
 mod place;
 
 use clap::{Args, Subcommand};
 
+use analyze::AnalyzeArguments;
 use list::ListArguments;
 
 /// Read the blocks of a Prometheus database, without writing a byte near them.
@@ -24,6 +26,8 @@ pub(crate) struct TsdbArguments {
 enum TsdbCommand {
     /// List blocks: their time ranges, sizes and samples.
     List(ListArguments),
+    /// Count what a block holds and what it costs, or compare two blocks.
+    Analyze(AnalyzeArguments),
 }
 
 /// Carries out the command.
@@ -34,5 +38,6 @@ enum TsdbCommand {
 pub(crate) fn run(wanted: TsdbArguments) -> anyhow::Result<()> {
     match wanted.command {
         TsdbCommand::List(wanted) => list::run(&wanted),
+        TsdbCommand::Analyze(wanted) => analyze::run(&wanted),
     }
 }

@@ -1,14 +1,10 @@
 //! The findings as text, as JSON, or as a page.
 //!
-//! Whether a page can be written is tried before anything is measured, and it appears under its
-//! name when it is whole.
+//! Whether a page can be written is tried before anything is measured.
 
-#[cfg(feature = "html")]
-use std::io::{self, Write};
 #[cfg(feature = "html")]
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use serde::Serialize;
 use underpass_measure::claims::{self, Claim};
 use underpass_measure::compare::report::Report;
@@ -45,18 +41,7 @@ impl Form {
     pub(super) fn of(wanted: &CompareArguments) -> anyhow::Result<Self> {
         #[cfg(feature = "html")]
         if let Some(path) = &wanted.html {
-            use std::os::unix::fs::MetadataExt;
-
-            let refused = || format!("{} cannot be written", path.display());
-            if let Ok(there) = path.metadata() {
-                anyhow::ensure!(!there.is_dir(), "{}: it is a directory", refused());
-                anyhow::ensure!(there.is_file(), "{}: it is not a regular file", refused());
-                let compared = wanted.file.as_ref().and_then(|file| file.metadata().ok());
-                let is_compared =
-                    compared.is_some_and(|it| (it.dev(), it.ino()) == (there.dev(), there.ino()));
-                anyhow::ensure!(!is_compared, "{}: it is the file to compare", refused());
-            }
-            tempfile::tempfile_in(directory(path)).with_context(refused)?;
+            crate::page::require_writable(path, wanted.file.as_deref())?;
             return Ok(Self::Page(path.clone()));
         }
         Ok(if wanted.json { Self::Json } else { Self::Text })
@@ -72,8 +57,7 @@ impl Form {
             Self::Text => print(text(findings).as_bytes()),
             Self::Json => print((serde_json::to_string_pretty(findings)? + "\n").as_bytes()),
             #[cfg(feature = "html")]
-            Self::Page(path) => write_page(path, findings)
-                .with_context(|| format!("{} cannot be written", path.display())),
+            Self::Page(path) => write_page(path, findings),
         }
     }
 }
@@ -89,20 +73,8 @@ fn text(findings: &Findings) -> String {
 }
 
 #[cfg(feature = "html")]
-fn write_page(path: &Path, findings: &Findings) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-
+fn write_page(path: &Path, findings: &Findings) -> anyhow::Result<()> {
     let Findings { report, eyes, claims } = findings;
     let page = underpass_measure::page::render(report, eyes.as_ref(), claims.as_deref());
-    let readable = std::fs::Permissions::from_mode(0o644);
-    let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(directory(path))?;
-    file.write_all(page.as_bytes())?;
-    file.persist(path)?;
-    Ok(())
-}
-
-/// Where a page's file is made.
-#[cfg(feature = "html")]
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+    crate::page::write(path, &page)
 }

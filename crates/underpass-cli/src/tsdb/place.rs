@@ -1,6 +1,6 @@
 //! Which blocks are read, and how: the flags that every command of `tsdb` has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -47,6 +47,40 @@ impl Place {
         let found = Directory::find(&self.path).map_err(with_cause)?;
         found.left_out.iter().for_each(|left| say(&told(left)));
         Ok(found)
+    }
+
+    /// Opens the block of this name, or at this path.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such block.
+    pub(crate) fn named(&self, name: &str) -> anyhow::Result<Block> {
+        let found = self.find()?;
+        let is_named = |path: &&PathBuf| path.file_name().is_some_and(|found| found == name);
+        if let Some(path) = found.blocks.iter().find(is_named) {
+            return Ok(Block::open(path, self.backend())?);
+        }
+        let there = Directory::find(Path::new(name)).ok().map(|found| found.blocks);
+        match there.as_deref() {
+            Some([path]) => Ok(Block::open(path, self.backend())?),
+            Some(_) | None => anyhow::bail!(
+                "{name} is not a block in {}, nor the path of one; 'underpass tsdb list {}' lists \
+                 them",
+                self.path.display(),
+                self.path.display()
+            ),
+        }
+    }
+
+    /// Opens the block whose samples are the latest.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or none can be opened.
+    pub(crate) fn latest(&self) -> anyhow::Result<Block> {
+        let (blocks, _) = self.open()?;
+        let start = |block: &Block| block.meta().map(|meta| meta.min_time);
+        blocks.into_iter().max_by_key(start).context("there is no block")
     }
 
     /// Opens all blocks. Those that cannot be opened are among the damages, and the others are

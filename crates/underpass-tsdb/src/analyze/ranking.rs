@@ -1,11 +1,16 @@
 //! The lists of a report as tables that text and page both show.
 
+mod changes;
+
+pub(super) use changes::changes;
+
 use super::load::Load;
 use super::report::{LabelName, LabelPair, Metric, Report};
 use super::words::{count, each, share, size};
 
 /// A table whose rows are in order.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "html"), expect(dead_code, reason = "the page has more than text"))]
 pub(super) struct Ranking {
     /// Its address on the page.
     pub(super) id: &'static str,
@@ -18,6 +23,7 @@ pub(super) struct Ranking {
 
 /// One line of a table.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "html"), expect(dead_code, reason = "the page has more than text"))]
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) cells: Vec<String>,
@@ -100,7 +106,7 @@ impl Loads {
         amount: fn(&Load) -> u64,
     ) -> Ranking {
         let row = |metric: &Metric| Row {
-            name: metric.name.clone().unwrap_or_else(|| "(without a name)".to_owned()),
+            name: metric_name(metric.name.as_deref()),
             cells: self.cells(&metric.load),
             amount: amount(&metric.load),
         };
@@ -119,6 +125,10 @@ impl Loads {
         let columns = self.columns().split_off(2);
         Ranking { id, title, of: "series", columns, rows }
     }
+}
+
+fn metric_name(name: Option<&str>) -> String {
+    name.unwrap_or("(without a name)").to_owned()
 }
 
 fn label_names(report: &Report) -> [Ranking; 3] {

@@ -56,7 +56,7 @@ pub(super) struct NameSum {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// The symbol `__name__`, if there is one.
-    metric_name: Option<u32>,
+    pub(super) metric_name: Option<u32>,
     /// By position of a label in its series: its pair, and what has not been put into `pairs`.
     runs: Vec<(Pair, Sum)>,
     metric_run: (Option<u32>, Load),
@@ -75,10 +75,6 @@ pub(super) struct Sums {
 }
 
 impl Tally {
-    pub(super) fn new(metric_name: Option<u32>) -> Self {
-        Self { metric_name, ..Self::default() }
-    }
-
     /// The metric of a series with these labels.
     fn metric(&self, labels: &[Pair]) -> Option<u32> {
         labels.iter().find(|(name, _)| Some(*name) == self.metric_name).map(|(_, value)| *value)
@@ -150,7 +146,7 @@ mod tests {
 
     /// Four series of two metrics and one without; the third has fewer labels than its neighbours.
     fn sums() -> Sums {
-        let mut tally = Tally::new(Some(NAME));
+        let mut tally = Tally { metric_name: Some(NAME), ..Tally::default() };
         let series: [(&[Pair], u64, u64); 5] = [
             (&[(NAME, 20), (2, 30), (3, 40)], 1_000, 1),
             (&[(NAME, 20), (2, 31), (3, 40)], 500, 2),

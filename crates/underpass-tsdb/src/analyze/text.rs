@@ -2,16 +2,17 @@
 
 use std::fmt::Write;
 
+use super::difference::{Difference, Side};
 use super::fill::Fill;
 use super::ranking::{self, Ranking};
 use super::report::{Depth, Report};
-use super::words::{count, each, range, share, size};
+use super::words::{change, count, each, range, share, size, size_change};
 
 /// Writes a report for a terminal. Control characters in labels are written as Rust escapes them.
 #[must_use]
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
-    head(&mut text, report);
+    facts_of(&mut text, &facts(report));
     for ranking in ranking::rankings(report) {
         table(&mut text, &ranking);
     }
@@ -19,6 +20,42 @@ pub fn render(report: &Report) -> String {
         chunks(&mut text, fill, report);
     }
     text
+}
+
+/// Writes what two blocks differ in for a terminal.
+#[must_use]
+pub fn render_difference(difference: &Difference) -> String {
+    let mut text = String::new();
+    facts_of(&mut text, &difference_facts(difference));
+    for ranking in ranking::changes(difference) {
+        table(&mut text, &ranking);
+    }
+    text
+}
+
+/// The lines before the lists of a difference, each with its name.
+pub(super) fn difference_facts(difference: &Difference) -> Vec<(&'static str, String)> {
+    let Difference { before, after, series, .. } = difference;
+    let of = |side: &Side| format!("{}, {}", side.block, range(side.min_time, side.max_time));
+    let counts = |name: &'static str, before: u64, after: u64| {
+        (name, format!("{} to {}: {}", count(before), count(after), change(before, after)))
+    };
+    let sizes = |name: &'static str, before: u64, after: u64| {
+        (name, format!("{} to {}: {}", size(before), size(after), size_change(before, after)))
+    };
+    let mut facts = vec![("before", of(before)), ("after", of(after))];
+    facts.push(counts("series", before.total.series, after.total.series));
+    let (kept, gone, new) = (count(series.kept), count(series.gone), count(series.new));
+    facts.push(("of these", format!("{kept} in both, {gone} gone, {new} new")));
+    if let (Some(before), Some(after)) = (before.samples, after.samples) {
+        facts.push(counts("samples", before, after));
+    }
+    facts.push(counts("chunks", before.total.chunks, after.total.chunks));
+    facts.push(sizes("bytes of series", before.total.bytes(), after.total.bytes()));
+    facts.push(sizes("files", before.files.total(), after.files.total()));
+    facts.push(counts("label names", before.label_names, after.label_names));
+    facts.push(counts("label pairs", before.label_pairs, after.label_pairs));
+    facts
 }
 
 /// The lines before the lists, each with its name.
@@ -79,9 +116,9 @@ fn files(report: &Report) -> String {
     )
 }
 
-fn head(text: &mut String, report: &Report) {
-    for (name, value) in facts(report) {
-        line(text, format_args!("{name:<22}{}", printable(&value)));
+fn facts_of(text: &mut String, facts: &[(&str, String)]) {
+    for (name, value) in facts {
+        line(text, format_args!("{name:<22}{}", printable(value)));
     }
 }
 
@@ -142,4 +179,76 @@ fn printable(text: &str) -> String {
         false => c.to_string(),
     };
     text.chars().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::fixture;
+
+    #[test]
+    fn the_head_says_what_was_counted() {
+        let text = render(&fixture::report());
+        for line in [
+            "block                 01HX",
+            "selectors             {a<\"b\"}",
+            "time range            2 h (1970-01-01T00:00:00Z to 1970-01-01T02:00:00Z)",
+            "series                2,000",
+            "samples               123,456",
+            "bytes of series       19.6 KiB: 19.5 KiB in chunks, 64 B in index",
+            "not measured          4 chunks, which are not in the order of series",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(text.contains("postings offset table 1.5 KiB, rest 500 B), tombstones 9 B\n"));
+    }
+
+    #[test]
+    fn numbers_stand_under_their_columns_and_names_behind_them() {
+        let text = render(&fixture::report());
+        let (_, table) = text.split_once("Metrics with the most series\n").unwrap();
+        let rows: Vec<&str> = table.lines().take(3).collect();
+        let wanted = [
+            "series  of series    bytes  of bytes  in chunks  in index  chunks  samples  \
+             bytes a sample  metric",
+            " 1,500     75.0 %  9.8 KiB    50.1 %    9.8 KiB      64 B   3,000  300,000  \
+             \x20         0.03  up",
+            "   500     25.0 %  9.8 KiB    50.1 %    9.8 KiB      64 B   1,000  100,000  \
+             \x20         0.10  (without a name)",
+        ];
+        assert_eq!(rows, wanted);
+    }
+
+    #[test]
+    fn a_label_does_nothing_to_a_terminal() {
+        let text = render(&fixture::report());
+        assert!(text.contains("pod=\\u{1b}[2J\n"), "{text}");
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+    }
+
+    #[test]
+    fn chunks_have_a_bar_for_their_share() {
+        let text = render(&fixture::report());
+        let bar = "#".repeat(20);
+        for line in [format!("     21 to 30   50.0 %  {bar}"), "     31 to 40    0.0 %  ".into()] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(
+            text.contains("           1               0        60 B               -  unknown\n")
+        );
+    }
+
+    #[test]
+    fn a_difference_has_both_blocks_and_the_change() {
+        let text = render_difference(&fixture::difference());
+        for line in [
+            "series                1,000 to 2,000: +1,000",
+            "of these              900 in both, 100 gone, 1,100 new",
+            "bytes of series       48.9 KiB to 19.6 KiB: -29.3 KiB",
+            "-1.0 KiB  2.1 KiB  1.1 KiB      +2     2    4      +4  <up>",
+            "  10    20   30  pod",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
 }

@@ -25,6 +25,11 @@ impl<K: Ord, T> Top<K, T> {
         Self { limit, heap: BinaryHeap::new() }
     }
 
+    /// Whether this amount may be among the greatest so far.
+    pub(super) fn takes(&self, amount: u64) -> bool {
+        self.heap.len() < self.limit || self.heap.peek().is_some_and(|last| amount >= last.amount)
+    }
+
     /// Takes what belongs to `key` if its amount is among the greatest so far.
     pub(super) fn offer(&mut self, amount: u64, key: K, item: impl FnOnce() -> T) {
         if self.heap.len() < self.limit {
@@ -102,6 +107,7 @@ mod tests {
         top.offer(5, 1, || ());
         top.offer(5, 2, || unreachable!("equal, and after the first"));
         top.offer(4, 0, || unreachable!("less"));
+        assert!(top.takes(5) && !top.takes(4));
         assert_eq!(top.into_rows().count(), 1);
     }
 }

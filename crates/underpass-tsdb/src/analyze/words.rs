@@ -1,5 +1,6 @@
 //! Numbers and names as people read them.
 
+use std::cmp::Ordering;
 use std::fmt::Write;
 
 use super::instant::rfc3339;
@@ -20,9 +21,9 @@ pub(super) fn count(number: u64) -> String {
 /// A change, with its sign: `+1,234`, `-5`, `0`.
 pub(super) fn change(before: u64, after: u64) -> String {
     match after.cmp(&before) {
-        std::cmp::Ordering::Less => format!("-{}", count(before - after)),
-        std::cmp::Ordering::Equal => "0".to_owned(),
-        std::cmp::Ordering::Greater => format!("+{}", count(after - before)),
+        Ordering::Less => format!("-{}", count(before - after)),
+        Ordering::Equal => "0".to_owned(),
+        Ordering::Greater => format!("+{}", count(after - before)),
     }
 }
 
@@ -45,6 +46,15 @@ pub(super) fn size(bytes: u64) -> String {
     match value < 99.95 {
         true => format!("{value:.1} {unit}"),
         false => format!("{value:.0} {unit}"),
+    }
+}
+
+/// A change of bytes, with its sign: `+1.5 MiB`, `-20 B`, `0`.
+pub(super) fn size_change(before: u64, after: u64) -> String {
+    match after.cmp(&before) {
+        Ordering::Less => format!("-{}", size(before - after)),
+        Ordering::Equal => "0".to_owned(),
+        Ordering::Greater => format!("+{}", size(after - before)),
     }
 }
 
@@ -104,6 +114,9 @@ mod tests {
         assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
         let changes = [(5, 5), (5, 1_005), (1_005, 5)].map(|(before, after)| change(before, after));
         assert_eq!(changes, ["0", "+1,000", "-1,000"]);
+        let changes = [(5, 5), (5, 2_053), (90, 5)];
+        let changes = changes.map(|(before, after)| size_change(before, after));
+        assert_eq!(changes, ["0", "+2.0 KiB", "-85 B"]);
     }
 
     #[test]

@@ -1,0 +1,157 @@
+//! `underpass tsdb analyze`.
+
+#[cfg(feature = "html")]
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use underpass_tsdb::Block;
+use underpass_tsdb::analyze::{self, Damages, Depth, Difference, Part, Report};
+
+use super::place::Place;
+use crate::exit::{print, say};
+
+/// Damages that are told one by one.
+const TOLD_MAX: usize = 20;
+
+/// Count what a block holds and what it costs, or compare two blocks.
+///
+/// Tells the cardinality of metrics, label names and label pairs; the bytes that metrics and series
+/// take in chunks and index; and churn, which is the time that series had no samples, in series
+/// that had none at all, as promtool counts it. In every list, equals are in the order of their
+/// names.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct AnalyzeArguments {
+    #[command(flatten)]
+    place: Place,
+
+    /// The block, by its name; the one with the latest samples if none is named.
+    #[arg(value_name = "BLOCK")]
+    block: Option<String>,
+
+    /// Compare with this block, by its name or path: what is gone, what is new, what grew.
+    #[arg(long, value_name = "BLOCK")]
+    against: Option<String>,
+
+    /// Read every chunk too: samples by metric and series, how full chunks are, their encodings.
+    #[arg(long)]
+    extended: bool,
+
+    /// Read postings and no series: cardinality alone, in milliseconds.
+    #[arg(long, conflicts_with_all = ["extended", "against"])]
+    quick: bool,
+
+    /// How many entries each list has; 0 is all.
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    limit: usize,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+
+    /// Instead of text, write an HTML page with plots.
+    #[cfg(feature = "html")]
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    html: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  underpass tsdb analyze /var/lib/prometheus
+      The latest block, without reading its chunks.
+  underpass tsdb analyze data 01HF7MQX0000000000000000AB --extended --html block.html
+      That block with its chunks, as a page with plots.
+  underpass tsdb analyze data --against 01HF7MQX0000000000000000AB
+      What has come and gone since that block.
+
+Exit codes: 0 done, 1 something could not be read, 2 wrong usage.";
+
+/// Counts and tells.
+///
+/// # Errors
+///
+/// If there is no such block, the output cannot be written, or something could not be read.
+pub(crate) fn run(wanted: &AnalyzeArguments) -> anyhow::Result<()> {
+    #[cfg(feature = "html")]
+    if let Some(path) = &wanted.html {
+        crate::page::require_writable(path, None)?;
+    }
+    let block = wanted.block()?;
+    let (found, damages) = match &wanted.against {
+        None => wanted.analyze(&block),
+        Some(against) => wanted.compare(&wanted.place.named(against)?, &block),
+    };
+    wanted.write(found)?;
+    tell(&damages);
+    anyhow::ensure!(damages.count() == 0, "not everything could be read");
+    Ok(())
+}
+
+/// What is told.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Found {
+    Block(Box<Report>),
+    Blocks(Box<Difference>),
+}
+
+impl AnalyzeArguments {
+    fn block(&self) -> anyhow::Result<Block> {
+        match &self.block {
+            Some(name) => self.place.named(name),
+            None => self.place.latest(),
+        }
+    }
+
+    const fn depth(&self) -> Depth {
+        match (self.quick, self.extended) {
+            (true, _) => Depth::Postings,
+            (false, true) => Depth::Chunks,
+            (false, false) => Depth::Series,
+        }
+    }
+
+    fn analyze(&self, block: &Block) -> (Found, Damages) {
+        let (report, damages) = analyze::analyze(block, &Part::default(), self.depth(), self.limit);
+        (Found::Block(Box::new(report)), damages)
+    }
+
+    fn compare(&self, before: &Block, after: &Block) -> (Found, Damages) {
+        let part = Part::default();
+        let sides = ((before, &part), (after, &part));
+        let (difference, damages) = analyze::difference(sides.0, sides.1, self.depth(), self.limit);
+        (Found::Blocks(Box::new(difference)), damages)
+    }
+
+    fn write(&self, found: Found) -> anyhow::Result<()> {
+        #[cfg(feature = "html")]
+        if let Some(path) = &self.html {
+            return crate::page::write(path, &page(&found));
+        }
+        let text = match (self.json, &found) {
+            (true, found) => serde_json::to_string_pretty(found)? + "\n",
+            (false, Found::Block(report)) => analyze::text::render(report),
+            (false, Found::Blocks(difference)) => analyze::text::render_difference(difference),
+        };
+        print(text.as_bytes())
+    }
+}
+
+#[cfg(feature = "html")]
+fn page(found: &Found) -> String {
+    match found {
+        Found::Block(report) => analyze::page::render(report),
+        Found::Blocks(difference) => analyze::page::render_difference(difference),
+    }
+}
+
+fn tell(damages: &Damages) {
+    for damage in damages.kept.iter().take(TOLD_MAX) {
+        say(&format!("underpass tsdb analyze: {damage}"));
+    }
+    let more = damages.count().saturating_sub(TOLD_MAX as u64);
+    if more > 0 {
+        say(&format!("underpass tsdb analyze: and {more} more like these"));
+    }
+}
