@@ -3,4 +3,5 @@
 
 mod chunks;
 mod opening;
+mod promtool;
 mod query;
