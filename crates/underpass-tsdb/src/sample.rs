@@ -1,6 +1,11 @@
 //! Samples: a time in milliseconds and a float or a histogram.
 
+mod bounds;
+mod fractions;
+
 use std::sync::Arc;
+
+pub use bounds::{Bucket, Count};
 
 /// The bits of the float that marks the end of a series. It is a signalling NaN, told from others
 /// by its bits alone: arithmetic would change them.

@@ -4,6 +4,8 @@
 //	go get github.com/prometheus/prometheus@v0.314.0
 //	go run . >chunks.txt
 //
+//	go run . buckets >buckets.txt
+//
 // With a number as its argument it makes that many random chunks of each encoding instead.
 package main
 
@@ -338,7 +340,32 @@ func random(count int) {
 	}
 }
 
+// A line a bucket: its schema and index, then its bounds.
+func buckets() {
+	for schema := histogram.ExponentialSchemaMin; schema <= histogram.ExponentialSchemaMax; schema++ {
+		// The exponents of 2 around which there is something to see, and steps to either side.
+		for _, exponent := range []int{-1076, -1074, -1073, -1022, -1, 0, 1, 10, 1023, 1024, 1025} {
+			for _, step := range []int{-100, -1, 0, 1, 2, 77} {
+				index := exponent >> -min(schema, 0) << max(schema, 0)
+				h := histogram.Histogram{
+					Schema:          schema,
+					PositiveSpans:   []histogram.Span{{Offset: int32(index + step), Length: 1}},
+					PositiveBuckets: []int64{1},
+				}
+				it := h.PositiveBucketIterator()
+				it.Next()
+				b := it.At()
+				fmt.Printf("%d %d %s %s\n", schema, b.Index, bits(b.Lower), bits(b.Upper))
+			}
+		}
+	}
+}
+
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "buckets" {
+		buckets()
+		return
+	}
 	if len(os.Args) > 1 {
 		count, err := strconv.Atoi(os.Args[1])
 		check(err)
