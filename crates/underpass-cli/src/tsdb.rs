@@ -5,11 +5,13 @@
 mod analyze;
 mod list;
 mod place;
+mod verify;
 
 use clap::{Args, Subcommand};
 
 use analyze::AnalyzeArguments;
 use list::ListArguments;
+use verify::VerifyArguments;
 
 /// Read the blocks of a Prometheus database, without writing a byte near them.
 ///
@@ -28,6 +30,8 @@ enum TsdbCommand {
     List(ListArguments),
     /// Count what a block holds and what it costs, or compare two blocks.
     Analyze(AnalyzeArguments),
+    /// Verify blocks: every checksum, and that the parts agree with one another.
+    Verify(VerifyArguments),
 }
 
 /// Carries out the command.
@@ -39,5 +43,6 @@ pub(crate) fn run(wanted: TsdbArguments) -> anyhow::Result<()> {
     match wanted.command {
         TsdbCommand::List(wanted) => list::run(&wanted),
         TsdbCommand::Analyze(wanted) => analyze::run(&wanted),
+        TsdbCommand::Verify(wanted) => verify::run(&wanted),
     }
 }

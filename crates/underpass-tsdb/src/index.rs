@@ -118,10 +118,16 @@ impl Index {
         &self.damages
     }
 
+    /// Entries of series start at multiples of this, in bytes.
+    #[must_use]
+    pub const fn alignment(&self) -> u64 {
+        if self.version == 1 { 1 } else { ALIGNMENT }
+    }
+
     /// Where the entry of a series starts, in bytes.
     #[must_use]
     pub fn offset_of(&self, id: SeriesId) -> u64 {
-        if self.version == 1 { u64::from(id.0) } else { u64::from(id.0) * ALIGNMENT }
+        u64::from(id.0) * self.alignment()
     }
 
     /// Reads the entry of a series, whose checksum is compared.
@@ -270,15 +276,15 @@ impl Walk {
         entry: &mut SeriesEntry,
     ) -> Option<Result<SeriesId, Damage>> {
         // Between entries there are at most 15 zeros: each starts at a multiple of 16 bytes.
-        self.at = self.at.next_multiple_of(step(index));
+        self.at = self.at.next_multiple_of(index.alignment());
         if self.at >= self.end {
             return None;
         }
         let start = self.at;
-        let id = SeriesId(u32::try_from(start / step(index)).ok()?);
+        let id = SeriesId(u32::try_from(start / index.alignment()).ok()?);
         match index.series_at(start, window, entry) {
             Ok(()) => {
-                self.at = (start + entry.len).next_multiple_of(step(index));
+                self.at = (start + entry.len).next_multiple_of(index.alignment());
                 Some(Ok(id))
             }
             Err(damage) => {
@@ -289,9 +295,9 @@ impl Walk {
     }
 
     fn resume(&mut self, index: &Index, window: &mut Window, entry: &mut SeriesEntry) {
-        self.at += step(index);
+        self.at += index.alignment();
         while self.at < self.end && index.series_at(self.at, window, entry).is_err() {
-            self.at += step(index);
+            self.at += index.alignment();
         }
     }
 
@@ -300,10 +306,6 @@ impl Walk {
     pub const fn at(&self) -> u64 {
         self.at
     }
-}
-
-const fn step(index: &Index) -> u64 {
-    if index.version == 1 { 1 } else { ALIGNMENT }
 }
 
 fn read_header(file: &BlockFile, window: &mut Window, damages: &mut Vec<Damage>) -> u8 {

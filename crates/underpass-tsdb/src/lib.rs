@@ -27,6 +27,7 @@ pub mod selector;
 pub mod time;
 pub mod tombstones;
 pub mod usage;
+pub mod verify;
 
 pub use block::{Block, RawChunk};
 pub use chunk::Encoding;

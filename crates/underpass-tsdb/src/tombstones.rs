@@ -27,6 +27,8 @@ pub struct Interval {
 pub struct Tombstones {
     /// Sorted, without overlaps.
     intervals: HashMap<SeriesId, Vec<Interval>>,
+    /// As the file has them.
+    records: u64,
 }
 
 impl Tombstones {
@@ -68,6 +70,7 @@ impl Tombstones {
             let fault = Fault::Reference { what: "series", reference };
             let id = id.map_err(|_| Malformed { at, fault })?;
             all.intervals.entry(id).or_default().push(Interval { min, max });
+            all.records += 1;
         }
         all.intervals.values_mut().for_each(merge);
         Ok(all)
@@ -82,6 +85,12 @@ impl Tombstones {
     /// The series of which something was deleted, in no order.
     pub fn series(&self) -> impl Iterator<Item = SeriesId> {
         self.intervals.keys().copied()
+    }
+
+    /// How many records the file holds.
+    #[must_use]
+    pub const fn records(&self) -> u64 {
+        self.records
     }
 
     /// Whether nothing was deleted.

@@ -6,3 +6,4 @@ mod chunks;
 mod opening;
 mod promtool;
 mod query;
+mod verify;
