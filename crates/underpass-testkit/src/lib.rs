@@ -12,6 +12,7 @@ pub mod network;
 pub mod payload;
 pub mod peer;
 pub mod prometheus;
+pub mod python;
 pub mod senders;
 pub mod served;
 pub mod server;

@@ -9,6 +9,8 @@ pub mod analyze;
 pub mod block;
 mod checksum;
 pub mod chunk;
+#[cfg(feature = "parquet")]
+pub mod columns;
 mod cursor;
 pub mod damage;
 pub mod directory;

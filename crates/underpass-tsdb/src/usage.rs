@@ -1,8 +1,8 @@
 //! What reading costs this process, as the kernel counts it: page faults, calls, memory.
 //!
 //! A map's pages are memory of the page cache that every process may use, so anonymous and
-//! file-backed memory are told apart; the peak of both together (`ru_maxrss`) of a program that maps
-//! is the size of its files.
+//! file-backed memory are told apart; the peak of both together (`ru_maxrss`) of a program that
+//! maps is the size of its files.
 //!
 //! Source: proc(5), `/proc/pid/stat` (minflt, majflt), `/proc/pid/io`, `/proc/pid/status` (RssAnon,
 //! RssFile, VmHWM).

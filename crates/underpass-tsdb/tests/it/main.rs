@@ -3,6 +3,8 @@
 
 mod buckets;
 mod chunks;
+#[cfg(feature = "parquet")]
+mod columns;
 mod opening;
 mod promtool;
 mod query;
