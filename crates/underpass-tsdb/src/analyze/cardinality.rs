@@ -57,11 +57,12 @@ impl Counting {
         let file = block.index().file();
         let mut lists = Window::ahead(Window::AHEAD);
         let mut entries = block.index().table().entries();
-        while let Some(entry) = entries.next(file)? {
+        while let Some(entry) = entries.peek(file)? {
             match PostingsList::find(file, entry.offset, &mut lists) {
                 Ok(list) => self.add(entry.name, entry.value, list.count().into()),
                 Err(damage) => self.found.damages.add(damage),
             }
+            entries.advance();
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+use super::PostingsList;
 use crate::checksum;
 use crate::cursor::Cursor;
 use crate::damage::{Damage, Fault, Malformed, Section};
@@ -23,6 +24,9 @@ const SYNC_BYTES: usize = 8 << 10;
 
 /// Entries in a row that must make sense.
 const SYNC_ENTRIES: usize = 6;
+
+/// Entries in a row whose lists must be behind one another.
+const BELIEVED_ENTRIES: usize = 3;
 
 /// Every entry has a name and a value.
 const KEYS: u8 = 2;
@@ -137,28 +141,34 @@ impl Table {
                 Some(_) | None => high = middle,
             }
         }
-        // An entry that was found from a byte in the middle is believed if its list is one.
-        let mut cursor = TableCursor::from(low, self.range.end);
-        if !self.is_believable(file, &mut cursor, &mut window) {
-            cursor = self.entries();
+        if low != self.range.start && !self.is_believable(file, low, &mut window) {
+            low = self.range.start;
         }
+        let mut cursor = TableCursor::from(low, self.range.end);
         while cursor.peek(file)?.is_some_and(|entry| entry.key() < (name, value)) {
             cursor.advance();
         }
-        // The entry here was looked at and is still to come.
-        cursor.len = 0;
         Ok(cursor)
     }
 
-    fn is_believable(
-        &self,
-        file: &BlockFile,
-        cursor: &mut TableCursor,
-        window: &mut Window,
-    ) -> bool {
-        let entry = cursor.peek(file);
-        let Ok(Some(TableEntry { offset, .. })) = entry else { return false };
-        super::PostingsList::find(file, offset, window).is_ok()
+    /// Whether the entry at byte `at`, which was found from a byte in the middle, is one.
+    ///
+    /// A label value can hold what looks like entries. Where their lists are it cannot know:
+    /// writers put the lists behind one another in the order of the table.
+    fn is_believable(&self, file: &BlockFile, at: u64, window: &mut Window) -> bool {
+        let mut cursor = TableCursor::from(at, self.range.end);
+        let mut next_list = None;
+        for _ in 0..BELIEVED_ENTRIES {
+            let Ok(entry) = cursor.peek(file) else { return false };
+            let Some(TableEntry { offset, .. }) = entry else { break };
+            let Ok(list) = PostingsList::find(file, offset, window) else { return false };
+            if next_list.is_some_and(|next| next != offset) {
+                return false;
+            }
+            next_list = Some(offset + list.bytes());
+            cursor.advance();
+        }
+        true
     }
 
     /// The first entry that starts at byte `from` or after it, and its key.
@@ -233,14 +243,42 @@ impl Table {
 pub struct TableCursor {
     at: u64,
     end: u64,
-    /// Bytes of the entry that was looked at.
-    len: u64,
+    /// The entry at this place, once it was looked at.
+    found: Option<Found>,
     window: Window,
+}
+
+/// An entry, by the lengths of its parts.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    name_start: usize,
+    name_end: usize,
+    value_start: usize,
+    value_end: usize,
+    len: usize,
+    offset: u64,
+}
+
+impl Found {
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(bytes);
+        let entry = TableEntry::decode(&mut cursor)?;
+        let start = |part: &[u8]| part.as_ptr().addr() - bytes.as_ptr().addr();
+        let (name_start, value_start) = (start(entry.name), start(entry.value));
+        Ok(Self {
+            name_start,
+            name_end: name_start + entry.name.len(),
+            value_start,
+            value_end: value_start + entry.value.len(),
+            len: cursor.at(),
+            offset: entry.offset,
+        })
+    }
 }
 
 impl TableCursor {
     fn from(at: u64, end: u64) -> Self {
-        Self { at, end, len: 0, window: Window::ahead(64 << 10) }
+        Self { at, end, found: None, window: Window::ahead(64 << 10) }
     }
 
     /// The entry at this place; `None` at the end. Looking again gives the same.
@@ -252,44 +290,37 @@ impl TableCursor {
         if self.at >= self.end {
             return Ok(None);
         }
-        let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-        // An entry that does not fit into what was read is read again with what it needs.
-        let mut wanted = most.min(512);
-        while wanted < most && !self.fits(file, wanted)? {
-            wanted = most.min(wanted * 8);
-        }
-        let section = Section::PostingsTable;
-        let bytes = file.read_up_to(self.at, wanted, section, &mut self.window)?;
-        let mut cursor = Cursor::new(bytes);
-        let entry = TableEntry::decode(&mut cursor)
-            .map_err(|malformed| malformed.within(file.path(), self.at, section))?;
-        self.len = cursor.at() as u64;
-        Ok(Some(entry))
+        let found = match self.found {
+            Some(found) => found,
+            None => self.look(file)?,
+        };
+        let range = self.at..self.at + found.len as u64;
+        let bytes = file.read(range, Section::PostingsTable, &mut self.window)?;
+        let name = &bytes[found.name_start..found.name_end];
+        let value = &bytes[found.value_start..found.value_end];
+        Ok(Some(TableEntry { name, value, offset: found.offset }))
     }
 
-    fn fits(&mut self, file: &BlockFile, wanted: usize) -> Result<bool, Damage> {
+    /// Reads on until the whole entry is there.
+    fn look(&mut self, file: &BlockFile) -> Result<Found, Damage> {
         let section = Section::PostingsTable;
-        let bytes = file.read_up_to(self.at, wanted, section, &mut self.window)?;
-        match TableEntry::decode(&mut Cursor::new(bytes)) {
-            Err(Malformed { fault: Fault::Short { .. }, .. }) => Ok(false),
-            Ok(_) | Err(_) => Ok(true),
+        let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let mut wanted = most.min(512);
+        loop {
+            let bytes = file.read_up_to(self.at, wanted, section, &mut self.window)?;
+            match Found::decode(bytes) {
+                Ok(found) => return Ok(*self.found.insert(found)),
+                Err(Malformed { fault: Fault::Short { .. }, .. }) if wanted < most => {
+                    wanted = most.min(wanted * 8);
+                }
+                Err(malformed) => return Err(malformed.within(file.path(), self.at, section)),
+            }
         }
     }
 
     /// Goes past the entry that was looked at.
-    pub const fn advance(&mut self) {
-        self.at += self.len;
-        self.len = 0;
-    }
-
-    /// The entry at this place, and goes past it.
-    ///
-    /// # Errors
-    ///
-    /// If the bytes here do not make an entry.
-    pub fn next(&mut self, file: &BlockFile) -> Result<Option<TableEntry<'_>>, Damage> {
-        self.advance();
-        self.peek(file)
+    pub fn advance(&mut self) {
+        self.at += self.found.take().map_or(0, |found| found.len as u64);
     }
 
     /// Where the entry is in the file.

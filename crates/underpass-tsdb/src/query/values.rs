@@ -20,7 +20,7 @@ pub(crate) fn each_value(
     index.check_table()?;
     let is_sorted = index.version() != 1;
     let mut cursor = index.table().seek(index.file(), name, prefix)?;
-    while let Some(entry) = cursor.next(index.file())? {
+    while let Some(entry) = cursor.peek(index.file())? {
         if entry.name == name && entry.value.starts_with(prefix) {
             if take(entry.value, entry.offset).is_break() {
                 break;
@@ -28,6 +28,7 @@ pub(crate) fn each_value(
         } else if is_sorted {
             break;
         }
+        cursor.advance();
     }
     Ok(())
 }

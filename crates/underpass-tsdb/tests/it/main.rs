@@ -5,6 +5,7 @@ mod buckets;
 mod chunks;
 #[cfg(feature = "parquet")]
 mod columns;
+mod index;
 mod opening;
 mod promtool;
 mod query;
