@@ -14,7 +14,6 @@ pub mod difference;
 mod fill;
 #[cfg(test)]
 mod fixture;
-mod instant;
 mod lists;
 mod load;
 mod measure;
@@ -31,6 +30,9 @@ mod words;
 
 use crate::block::Block;
 use crate::index::SeriesId;
+use crate::query::Selection;
+use crate::selector::Selector;
+use crate::time::TimeRange;
 
 pub use activity::Activity;
 pub use difference::Difference;
@@ -52,6 +54,24 @@ pub struct Part {
     pub selectors: Vec<String>,
     /// The series; `None` for all.
     pub ids: Option<Vec<SeriesId>>,
+}
+
+impl Part {
+    /// The series of a block that one of these selectors matches, with the selectors' texts; all
+    /// series if there are none.
+    #[must_use]
+    pub fn of(block: &Block, selectors: &[(String, Selector)]) -> (Self, Damages) {
+        let mut damages = Damages::default();
+        if selectors.is_empty() {
+            return (Self::default(), damages);
+        }
+        let (texts, selectors) = selectors.iter().cloned().unzip();
+        let selection = Selection::new(std::slice::from_ref(block), selectors, TimeRange::ALL);
+        let mut series = selection.series();
+        let ids = series.by_ref().flat_map(|series| series.parts).map(|part| part.id).collect();
+        series.take_losses().into_iter().for_each(|loss| damages.add(loss.damage));
+        (Self { selectors: texts, ids: Some(ids) }, damages)
+    }
 }
 
 /// The figures of a block, and what of it could not be read. Each list has `limit` entries, or all

@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use underpass_tsdb::Block;
 use underpass_tsdb::analyze::{self, Damages, Depth, Difference, Part, Report};
+use underpass_tsdb::selector::{Selector, SelectorError};
 
 use super::place::Place;
 use crate::exit::{print, say};
@@ -29,6 +30,10 @@ pub(crate) struct AnalyzeArguments {
     /// The block, by its name; the one with the latest samples if none is named.
     #[arg(value_name = "BLOCK")]
     block: Option<String>,
+
+    /// Count only series that match, such as 'up{job="node"}'; given several times, one of them.
+    #[arg(long = "match", value_name = "SELECTOR", value_parser = typed, conflicts_with = "quick")]
+    matching: Vec<(String, Selector)>,
 
     /// Compare with this block, by its name or path: what is gone, what is new, what grew.
     #[arg(long, value_name = "BLOCK")]
@@ -66,6 +71,11 @@ Examples:
       What has come and gone since that block.
 
 Exit codes: 0 done, 1 something could not be read, 2 wrong usage.";
+
+/// A selector as it was typed, which a report repeats.
+fn typed(text: &str) -> Result<(String, Selector), SelectorError> {
+    Ok((text.to_owned(), text.parse()?))
+}
 
 /// Counts and tells.
 ///
@@ -113,14 +123,19 @@ impl AnalyzeArguments {
     }
 
     fn analyze(&self, block: &Block) -> (Found, Damages) {
-        let (report, damages) = analyze::analyze(block, &Part::default(), self.depth(), self.limit);
+        let (part, mut damages) = Part::of(block, &self.matching);
+        let (report, more) = analyze::analyze(block, &part, self.depth(), self.limit);
+        damages.extend(more);
         (Found::Block(Box::new(report)), damages)
     }
 
     fn compare(&self, before: &Block, after: &Block) -> (Found, Damages) {
-        let part = Part::default();
-        let sides = ((before, &part), (after, &part));
-        let (difference, damages) = analyze::difference(sides.0, sides.1, self.depth(), self.limit);
+        let (before_part, mut damages) = Part::of(before, &self.matching);
+        let (after_part, more) = Part::of(after, &self.matching);
+        damages.extend(more);
+        let (before, after) = ((before, &before_part), (after, &after_part));
+        let (difference, more) = analyze::difference(before, after, self.depth(), self.limit);
+        damages.extend(more);
         (Found::Blocks(Box::new(difference)), damages)
     }
 

@@ -59,7 +59,7 @@ impl Writer<'_, '_> {
         for (_, _, (pairs, load)) in largest.into_rows() {
             entry.labels = pairs;
             self.scan.labels(&entry, &mut labels);
-            rows.push(Series { labels: written(&labels), load });
+            rows.push(Series { labels: labels.to_string(), load });
         }
         rows
     }
@@ -117,11 +117,4 @@ pub(super) fn by_amount(
         top.offer(amount(name), at, || name.clone());
     }
     top.into_rows().filter(|(amount, ..)| *amount > 0).map(|(.., name)| name).collect()
-}
-
-/// Labels as Prometheus writes them: `{__name__="up", job="node"}`.
-fn written(labels: &Labels) -> String {
-    let text = String::from_utf8_lossy;
-    let pair = |(name, value)| format!("{}={:?}", text(name), text(value));
-    format!("{{{}}}", labels.iter().map(pair).collect::<Vec<_>>().join(", "))
 }

@@ -60,6 +60,7 @@ pub(super) fn measure(
 struct Pass<'b> {
     block: &'b Block,
     segments: Segments,
+    alignment: u64,
     tally: Tally,
     /// Names that are not `__name__`, until it was met.
     other_names: Vec<u32>,
@@ -76,6 +77,7 @@ impl<'b> Pass<'b> {
         Self {
             block,
             segments: segments(block),
+            alignment: sizes::alignment(block.index().version()),
             tally: Tally::default(),
             other_names: Vec::new(),
             window: reads_chunks.then(|| Window::ahead(Window::AHEAD)),
@@ -112,7 +114,7 @@ impl<'b> Pass<'b> {
     fn add(&mut self, entry: &SeriesEntry, next: Next) {
         let mut load = Load {
             series: 1,
-            index_bytes: sizes::index_bytes(entry.len, entry.labels.len()),
+            index_bytes: sizes::index_bytes(entry.len, entry.labels.len(), self.alignment),
             ..Load::default()
         };
         let nexts = entry.chunks.iter().skip(1).map(|chunk| Next::At(chunk.reference));

@@ -6,13 +6,10 @@ use crate::damage::Damage;
 use crate::file::Window;
 use crate::index::{SeriesEntry, SeriesId, Walk};
 
-use super::sizes::Next;
+use super::sizes::{self, Next};
 
 /// Damages that are kept; of further ones only the number is.
 const DAMAGES_KEPT: usize = 1_000;
-
-/// Entries start at multiples of this, except in version 1.
-const ALIGNMENT: u64 = 16;
 
 /// Bytes of the symbol table that are read at a time, where it is not in memory.
 const TEXT_AHEAD: usize = 1 << 10;
@@ -48,7 +45,7 @@ impl Damages {
     }
 
     /// Notes those of another block or pass.
-    pub(super) fn extend(&mut self, other: Self) {
+    pub fn extend(&mut self, other: Self) {
         other.kept.into_iter().for_each(|damage| self.add(damage));
         self.more += other.more;
     }
@@ -117,7 +114,7 @@ impl<'b> Scan<'b> {
     /// Where the chunk after the last one of `entry` is, by the entry behind it in the index.
     pub(super) fn next_chunk(&mut self, id: SeriesId, entry: &SeriesEntry) -> Next {
         let index = self.block.index();
-        let step = if index.version() == 1 { 1 } else { ALIGNMENT };
+        let step = sizes::alignment(index.version());
         let behind = (index.offset_of(id) + entry.len).next_multiple_of(step);
         if behind >= index.toc().end_of(index.toc().series, index.file().len()) {
             return Next::End;

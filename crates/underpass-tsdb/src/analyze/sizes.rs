@@ -42,13 +42,15 @@ impl Segments {
 /// Bytes of a postings list's place for one series.
 const POSTING: u64 = 4;
 
-/// Every entry starts at a multiple of this, except in version 1.
-const ALIGNMENT: u64 = 16;
+/// What the entries of series start at multiples of.
+pub(super) const fn alignment(version: u8) -> u64 {
+    if version == 1 { 1 } else { 16 }
+}
 
 /// Bytes of the index for a series whose entry takes `len` bytes, its padding included, and its
 /// places in postings lists: one in that of each label, and one in that of all series.
-pub(super) const fn index_bytes(len: u64, labels: usize) -> u64 {
-    len.next_multiple_of(ALIGNMENT) + POSTING * (labels as u64 + 1)
+pub(super) const fn index_bytes(len: u64, labels: usize, alignment: u64) -> u64 {
+    len.next_multiple_of(alignment) + POSTING * (labels as u64 + 1)
 }
 
 #[cfg(test)]
@@ -79,7 +81,8 @@ mod tests {
 
     #[test]
     fn an_entry_is_counted_with_its_padding_and_postings() {
-        assert_eq!(index_bytes(64, 3), 64 + 16);
-        assert_eq!(index_bytes(65, 0), 80 + 4);
+        assert_eq!(index_bytes(64, 3, alignment(2)), 64 + 16);
+        assert_eq!(index_bytes(65, 0, alignment(3)), 80 + 4);
+        assert_eq!(index_bytes(65, 0, alignment(1)), 65 + 4);
     }
 }

@@ -192,7 +192,7 @@ mod tests {
         for line in [
             "block                 01HX",
             "selectors             {a<\"b\"}",
-            "time range            2 h (1970-01-01T00:00:00Z to 1970-01-01T02:00:00Z)",
+            "time range            2 h (1970-01-01T00:00:00.000Z to 1970-01-01T02:00:00.000Z)",
             "series                2,000",
             "samples               123,456",
             "bytes of series       19.6 KiB: 19.5 KiB in chunks, 64 B in index",

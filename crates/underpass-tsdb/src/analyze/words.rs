@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt::Write;
 
-use super::instant::rfc3339;
+use crate::time::Rfc3339;
 
 /// `1234567` as `1,234,567`.
 pub(super) fn count(number: u64) -> String {
@@ -77,7 +77,7 @@ pub(super) fn each(part: u64, whole: u64) -> String {
 pub(super) fn range(min_time: Option<i64>, max_time: Option<i64>) -> String {
     let (Some(min), Some(max)) = (min_time, max_time) else { return "not known".to_owned() };
     let length = u64::try_from(max.saturating_sub(min)).unwrap_or(0);
-    format!("{} ({} to {})", duration(length), rfc3339(min), rfc3339(max))
+    format!("{} ({} to {})", duration(length), Rfc3339(min), Rfc3339(max))
 }
 
 /// A length of time in its two largest units: `2 h 15 min`, `12.5 s`.

@@ -1,6 +1,7 @@
 //! Tests of the reader against Prometheus.
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 
+mod analyze;
 mod buckets;
 mod chunks;
 #[cfg(feature = "parquet")]

@@ -11,9 +11,9 @@ use maud::{Markup, html};
 
 use crate::analyze::activity::Activity;
 use crate::analyze::fill::Fill;
-use crate::analyze::instant::rfc3339;
 use crate::analyze::report::Report;
 use crate::analyze::words::{count, duration, share, size};
+use crate::time::Rfc3339;
 
 /// A bar as long as its part of the greatest.
 pub(super) fn bar(amount: u64, most: u64) -> Markup {
@@ -119,7 +119,7 @@ fn ends(values: &[u64]) -> (u64, u64) {
 }
 
 fn axis(start: i64, end: i64) -> Markup {
-    html! { p.axis { span { (rfc3339(start)) } span { (rfc3339(end)) } } }
+    html! { p.axis { span { (Rfc3339(start)) } span { (Rfc3339(end)) } } }
 }
 
 /// Values as an area of steps, from 0 to the greatest.
