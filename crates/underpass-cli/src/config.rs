@@ -16,6 +16,7 @@ use crate::echo::EchoArguments;
 use crate::exit::{say, with_remedy};
 use crate::relay::RelayArguments;
 use crate::serve::ServeArguments;
+use crate::tsdb;
 
 /// Flags that say what to do with the file, and are not in it.
 const NOT_KEYS: [&str; 3] = ["help", "config", "check_config"];
@@ -24,6 +25,8 @@ const NOT_KEYS: [&str; 3] = ["help", "config", "check_config"];
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     command: Command,
+    /// How many words its name has.
+    words: usize,
     path: PathBuf,
 }
 
@@ -57,7 +60,7 @@ pub(crate) fn expand(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> 
     positionals.sort_by_key(|(index, _)| *index);
     let values = positionals.iter().flat_map(|(_, setting)| &setting.values);
     let values: Vec<OsString> = values.map(|it| (&it.text).into()).collect();
-    let (command, rest) = arguments.split_at(2);
+    let (command, rest) = arguments.split_at(1 + config.words);
     // What follows is neither a flag nor the value of one.
     let ends_flags = (!values.is_empty() && !rest.iter().any(|it| it == "--")).then(|| "--".into());
     Ok([command, &flags, rest, ends_flags.as_slice(), &values].concat())
@@ -66,12 +69,17 @@ pub(crate) fn expand(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> 
 impl Config {
     /// The file of settings that was named, and what else was typed.
     fn find(arguments: &[OsString]) -> Option<(Self, ArgMatches)> {
-        let command = command(arguments.get(1)?.to_str()?)?;
+        let of_words = |words: usize| {
+            let name: Option<Vec<_>> =
+                arguments.get(1..=words)?.iter().map(|it| it.to_str()).collect();
+            Some((command(&name?.join(" "))?, words))
+        };
+        let (command, words) = of_words(1).or_else(|| of_words(2))?;
         // What is missing may be in the file; what is wrong is said when all is together.
         let lenient = command.clone().ignore_errors(true);
-        let typed = lenient.try_get_matches_from(arguments.iter().skip(1)).ok()?;
+        let typed = lenient.try_get_matches_from(arguments.iter().skip(words)).ok()?;
         let path = typed.get_one::<PathBuf>("config")?.clone();
-        Some((Self { command, path }, typed))
+        Some((Self { command, words, path }, typed))
     }
 
     /// The settings in the file, each of which its flag takes.
@@ -158,6 +166,7 @@ fn command(name: &str) -> Option<Command> {
         "serve" => ServeArguments::augment_args(Command::new("serve")),
         "relay" => RelayArguments::augment_args(Command::new("relay")),
         "echo" => EchoArguments::augment_args(Command::new("echo")),
+        "tsdb serve" => tsdb::ServeArguments::augment_args(Command::new("serve")),
         _ => return None,
     };
     command.build();
@@ -166,7 +175,8 @@ fn command(name: &str) -> Option<Command> {
 
 /// Reads the file of a server again, at each call, and says what a restart would change.
 pub(crate) fn reader(name: &str, path: Option<PathBuf>) -> impl Fn() + Send + Sync + use<> {
-    let config = command(name).zip(path).map(|(command, path)| Config { command, path });
+    let words = name.split(' ').count();
+    let config = command(name).zip(path).map(|(command, path)| Config { command, words, path });
     let first = config.as_ref().and_then(|config| config.read().ok()).unwrap_or_default();
     move || match config.as_ref().map(|config| (config, config.read())) {
         Some((config, Ok(settings))) => config.say_changed(&first, &settings),

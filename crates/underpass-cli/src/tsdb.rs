@@ -5,12 +5,14 @@
 mod analyze;
 mod list;
 mod place;
+mod serve;
 mod verify;
 
 use clap::{Args, Subcommand};
 
 use analyze::AnalyzeArguments;
 use list::ListArguments;
+pub(crate) use serve::ServeArguments;
 use verify::VerifyArguments;
 
 /// Read the blocks of a Prometheus database, without writing a byte near them.
@@ -32,6 +34,8 @@ enum TsdbCommand {
     Analyze(AnalyzeArguments),
     /// Verify blocks: every checksum, and that the parts agree with one another.
     Verify(VerifyArguments),
+    /// Let a stock Prometheus query old blocks, through its remote read.
+    Serve(Box<ServeArguments>),
 }
 
 /// Carries out the command.
@@ -44,5 +48,6 @@ pub(crate) fn run(wanted: TsdbArguments) -> anyhow::Result<()> {
         TsdbCommand::List(wanted) => list::run(&wanted),
         TsdbCommand::Analyze(wanted) => analyze::run(&wanted),
         TsdbCommand::Verify(wanted) => verify::run(&wanted),
+        TsdbCommand::Serve(wanted) => serve::run(*wanted),
     }
 }

@@ -22,8 +22,7 @@ pub mod labels;
 pub mod matcher;
 pub mod meta;
 pub mod query;
-#[cfg_attr(not(test), expect(dead_code, reason = "the service is on its way"))]
-mod remote;
+pub mod remote;
 pub mod sample;
 pub mod selector;
 pub mod time;

@@ -1,0 +1,123 @@
+//! `underpass tsdb serve`: makes a remote read server of the flags and runs it until a signal.
+
+use clap::Args;
+use underpass_daemon::endpoint::Endpoint;
+use underpass_daemon::log::Sink;
+use underpass_tsdb::remote::{BindError, ExternalLabel, Options, Server};
+
+use super::place::Place;
+use crate::config::reader;
+use crate::exit::{remedy_of_binding, with_remedy};
+use crate::server::{ServerArguments, say_ready};
+
+/// Let a stock Prometheus query old blocks, through its remote read.
+///
+/// Chunks leave as they are in their files, each with its checksum compared, for clients that take
+/// them; others get samples. Blocks that come and go are noticed within 15 s, or at SIGHUP. The
+/// server listens at 127.0.0.1 alone unless told otherwise, and runs until SIGINT (Ctrl-C) or
+/// SIGTERM.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct ServeArguments {
+    #[command(flatten)]
+    place: Place,
+
+    /// Where to listen: HOST:PORT, a port of 127.0.0.1, '*:PORT', unix:PATH or unix:@NAME.
+    ///
+    /// There is no password: every client that reaches it may read every sample.
+    #[arg(long, value_name = "LISTEN", default_value = "127.0.0.1:9201")]
+    listen: Endpoint,
+
+    #[command(flatten)]
+    server: ServerArguments,
+
+    /// A label that every series has that does not have it in the blocks: NAME=VALUE; repeatable.
+    ///
+    /// A Prometheus with 'external_labels' in its configuration asks for series that have them.
+    #[arg(long, value_name = "LABEL")]
+    external_label: Vec<ExternalLabel>,
+
+    /// The most samples of an answer to a client that does not take chunks.
+    ///
+    /// Such an answer is held in memory until it has left, packed to about a third of 18 bytes a
+    /// sample.
+    #[arg(long, value_name = "N", default_value = "50000000")]
+    max_samples: u64,
+
+    /// Leave what is damaged out of answers.
+    ///
+    /// A client cannot be told that an answer is not whole; so by default a query fails that meets
+    /// damage, and says where it is. With this flag only the log of the server says so.
+    #[arg(long)]
+    skip_damaged: bool,
+
+    /// Where a line for each request goes: a file, '-' for standard output, or 'off'.
+    #[arg(long, value_name = "FILE", default_value = "off")]
+    log: Sink,
+}
+
+const HELP: &str = "\
+Examples:
+  underpass tsdb serve /backup/prometheus
+      Serve the blocks there at http://127.0.0.1:9201/api/v1/read.
+  underpass tsdb serve --listen '*:9201' --external-label cluster=old --metrics 9202
+      Let the network query the blocks in ./data, whose series get a label.
+
+In the configuration of the Prometheus that is to query them:
+  remote_read:
+    - url: http://127.0.0.1:9201/api/v1/read
+      read_recent: true
+
+Without 'read_recent' it asks only for times before those it has itself. The log has a line for
+each request, when its answer has ended:
+  time=… client=ADDR request=\"METHOD PATH\" status=N form=FORM end=HOW seconds=S series=N bytes=N
+FORM is chunks, samples or text; HOW is whole or cut.";
+
+/// Serves until SIGINT or SIGTERM.
+///
+/// # Errors
+///
+/// Those of [`Server::bind`], with what to do about them, and of [`Server::run`].
+pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
+    if wanted.server.is_only_checked() {
+        return Ok(());
+    }
+    crate::show_events();
+    let workers = wanted.server.workers();
+    let ServerArguments { grace, max_connections, metrics, config, no_sandbox, .. } = wanted.server;
+    let options = Options {
+        backend: wanted.place.backend(),
+        path: wanted.place.path,
+        external_labels: wanted.external_label,
+        samples_max: wanted.max_samples,
+        skips_damaged: wanted.skip_damaged,
+        listen: wanted.listen,
+        workers,
+        grace: grace.0,
+        connections_max: max_connections,
+        metrics,
+        log: wanted.log,
+    };
+    let server = Server::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
+    let server = if no_sandbox { server } else { server.confined(config.as_deref()) };
+    let blocks = match server.blocks() {
+        1 => "1 block".into(),
+        blocks => format!("{blocks} blocks"),
+    };
+    let urls: Vec<String> = server.endpoints().iter().map(url).collect();
+    let doing = format!("serving {blocks} at {}", urls.join(", "));
+    say_ready(&doing, workers, server.metrics_address());
+    Ok(server.on_reload(reader("tsdb serve", config)).run()?)
+}
+
+/// What is to stand in the configuration of a client.
+fn url(endpoint: &Endpoint) -> String {
+    endpoint.tcp().map_or_else(|| endpoint.to_string(), |at| format!("http://{at}/api/v1/read"))
+}
+
+fn remedy(error: &BindError) -> Option<&'static str> {
+    match error {
+        BindError::Daemon(error) => remedy_of_binding(error),
+        BindError::Blocks(_) | _ => None,
+    }
+}
