@@ -37,13 +37,15 @@ fn small(number: i64) -> f64 {
     number as f64
 }
 
-/// Series with histograms of every kind.
-pub(super) fn histograms() -> Vec<Series> {
+/// Series with histograms of every kind, in the parts that they are to be written in: of what comes
+/// in one request a server takes all floats before the first histogram. None of a later part is
+/// older than an hour before the last sample, or it would be refused.
+pub(super) fn histograms() -> Vec<Vec<Series>> {
     let whole: Vec<_> = (0..400).map(exponential).collect();
     let fractions: Vec<_> = whole.iter().map(fraction).collect();
     let gauge = |i: u32| Histogram { reset_hint: 3, ..exponential(i * 7 % 90) };
     let gauges: Vec<_> = (0..200).map(gauge).collect();
-    vec![
+    let all = vec![
         series("whole", whole),
         series("fractions", fractions),
         series("gauge", gauges.clone()),
@@ -54,10 +56,11 @@ pub(super) fn histograms() -> Vec<Series> {
             "ends",
             [(0..10).map(exponential).collect(), vec![stale()], vec![exponential(3)]].concat(),
         ),
-        mixed(),
         floats(),
         Series { floats: vec![(START_MS, 1.0)], ..Series::new("a.b", &[("ü x", "y")]) },
-    ]
+    ];
+    let [before, between, after] = mixed();
+    vec![[all, vec![before]].concat(), vec![between], vec![after]]
 }
 
 fn series(name: &str, histograms: Vec<Histogram>) -> Series {
@@ -79,7 +82,7 @@ fn exponential(i: u32) -> Histogram {
     spans.extend((tail > 0).then_some(Span { offset: 1000, length: tail }));
     Histogram {
         schema: 3,
-        zero_threshold: [0.001, 2_f64.powi(-128), 0.0][(i as usize / 140) % 3],
+        zero_threshold: [0.001, 2_f64.powi(-128), 0.0, 0.8][(i as usize / 100) % 4],
         sum: f64::from(i) * 1.75 - 3.0,
         positive: spans,
         negative: vec![Span { offset: 1, length: 2 }],
@@ -120,13 +123,16 @@ fn fraction(of: &Histogram) -> Histogram {
     Histogram { counts, ..of.clone() }
 }
 
-/// Floats, histograms, floats again, in one series.
-fn mixed() -> Series {
-    let mut mixed = series("mixed", (0..60).map(exponential).collect());
+/// Floats, histograms, floats again, of one series.
+fn mixed() -> [Series; 3] {
     let at = |i: u32| START_MS + i64::from(i) * 15_000;
-    mixed.histograms.iter_mut().for_each(|(time, _)| *time += 100 * 15_000);
-    mixed.floats = (0..100).chain(160..170).map(|i| (at(i), f64::from(i))).collect();
-    mixed
+    let floats = |range: std::ops::Range<u32>| Series {
+        floats: range.map(|i| (at(i), f64::from(i))).collect(),
+        ..series("mixed", Vec::new())
+    };
+    let mut histograms = series("mixed", (0..60).map(exponential).collect());
+    histograms.histograms.iter_mut().for_each(|(time, _)| *time += 300 * 15_000);
+    [floats(200..300), histograms, floats(360..370)]
 }
 
 /// Floats with stale markers, one of them between two ordinary NaN.

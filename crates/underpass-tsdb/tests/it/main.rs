@@ -10,4 +10,5 @@ mod index;
 mod opening;
 mod promtool;
 mod query;
+mod server;
 mod verify;

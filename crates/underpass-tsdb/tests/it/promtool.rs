@@ -79,9 +79,11 @@ fn every_sample_of_every_fixture_is_promtools() {
     let tools = require!(Suite::Sid.tools());
     for fixture in Fixture::SMALL {
         let data = require!(fixture.data());
-        let promtools = promtools(&tools, &data, &[]);
+        // promtool loses the floats behind a histogram of the same series.
+        let selector = "{__name__!=\"mixed\"}";
+        let promtools = promtools(&tools, &data, &[&format!("--match={selector}")]);
         for backend in [Backend::Map, Backend::Pread] {
-            let ours = ours(&open(&data, backend), &[], TimeRange::ALL);
+            let ours = ours(&open(&data, backend), &[selector], TimeRange::ALL);
             assert_same(ours, &promtools, &format!("{fixture:?} by {backend:?}"));
         }
     }
