@@ -3,15 +3,21 @@
 //! Each command has its file.
 
 mod analyze;
+mod labels;
 mod list;
+mod losses;
 mod place;
+mod selecting;
+mod series;
 mod serve;
 mod verify;
 
 use clap::{Args, Subcommand};
 
 use analyze::AnalyzeArguments;
+use labels::{LabelsArguments, ValuesArguments};
 use list::ListArguments;
+use series::SeriesArguments;
 pub(crate) use serve::ServeArguments;
 use verify::VerifyArguments;
 
@@ -36,6 +42,9 @@ enum TsdbCommand {
     Verify(VerifyArguments),
     /// Let a stock Prometheus query old blocks, through its remote read.
     Serve(Box<ServeArguments>),
+    Series(SeriesArguments),
+    Labels(LabelsArguments),
+    Values(ValuesArguments),
 }
 
 /// Carries out the command.
@@ -49,5 +58,8 @@ pub(crate) fn run(wanted: TsdbArguments) -> anyhow::Result<()> {
         TsdbCommand::Analyze(wanted) => analyze::run(&wanted),
         TsdbCommand::Verify(wanted) => verify::run(&wanted),
         TsdbCommand::Serve(wanted) => serve::run(*wanted),
+        TsdbCommand::Series(wanted) => series::run(&wanted),
+        TsdbCommand::Labels(wanted) => labels::run_labels(&wanted),
+        TsdbCommand::Values(wanted) => labels::run_values(&wanted),
     }
 }

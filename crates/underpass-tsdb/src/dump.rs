@@ -5,7 +5,7 @@ mod number;
 mod page;
 mod pipeline;
 mod printable;
-mod quote;
+pub(crate) mod quote;
 
 /// A form of text for samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! The labels of a series, in one piece of memory that is used again for the next.
 
 use std::cmp::Ordering;
-use std::fmt::{self, Write};
+use std::fmt;
+
+use crate::dump::quote;
 
 /// Label names and values, sorted by name. Bytes, since nothing makes a writer keep to UTF-8.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -58,6 +60,20 @@ impl Labels {
         self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 
+    /// As a JSON object. What is not UTF-8 has U+FFFD instead.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let mut text = Vec::new();
+        for (name, value) in self.iter() {
+            text.push(if text.is_empty() { b'{' } else { b',' });
+            quote::json(name, &mut text);
+            text.push(b':');
+            quote::json(value, &mut text);
+        }
+        text.extend(if text.is_empty() { &b"{}"[..] } else { b"}" });
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// The metric's name: the value of `__name__`.
     #[must_use]
     pub fn metric(&self) -> &[u8] {
@@ -66,22 +82,20 @@ impl Labels {
 }
 
 impl fmt::Display for Labels {
-    /// As messages have them: `{__name__="up", job="a"}`.
+    /// As Prometheus writes them: `{__name__="up", job="a"}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("{")?;
-        for (number, (name, value)) in self.iter().enumerate() {
-            f.write_str(if number == 0 { "" } else { ", " })?;
-            write!(f, "{}=\"", String::from_utf8_lossy(name))?;
-            for character in String::from_utf8_lossy(value).chars() {
-                match character {
-                    '"' | '\\' => write!(f, "\\{character}")?,
-                    control if control.is_control() => write!(f, "{}", control.escape_default())?,
-                    other => f.write_char(other)?,
-                }
+        let mut text = Vec::new();
+        for (name, value) in self.iter() {
+            text.extend(if text.is_empty() { &b"{"[..] } else { b", " });
+            match quote::is_plain_label_name(name) {
+                true => text.extend(name),
+                false => quote::go(name, &mut text),
             }
-            f.write_str("\"")?;
+            text.push(b'=');
+            quote::go(value, &mut text);
         }
-        f.write_str("}")
+        text.extend(if text.is_empty() { &b"{}"[..] } else { b"}" });
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 
@@ -122,5 +136,18 @@ mod tests {
             "names and values do not run together"
         );
         assert!(labels(&[("a", "1"), ("c", "1")]) < labels(&[("a", "2"), ("b", "1")]));
+    }
+
+    #[test]
+    fn they_are_shown_as_prometheus_and_as_json_write_them() {
+        let mut odd = labels(&[("__name__", "up"), ("a.b", "c\"d\n")]);
+        odd.push(b"z", b"\xff");
+        assert_eq!(odd.to_string(), r#"{__name__="up", "a.b"="c\"d\n", z="\xff"}"#);
+        let json = concat!(r#"{"__name__":"up","a.b":"c\"d\n","z":""#, "\u{fffd}\"}");
+        assert_eq!(odd.json(), json);
+        assert_eq!(
+            (Labels::default().to_string(), Labels::default().json()),
+            ("{}".into(), "{}".into())
+        );
     }
 }

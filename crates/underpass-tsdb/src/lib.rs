@@ -21,6 +21,7 @@ pub mod index;
 pub mod labels;
 pub mod matcher;
 pub mod meta;
+pub mod names;
 pub mod query;
 pub mod remote;
 pub mod sample;

@@ -92,6 +92,12 @@ impl<'b> Selection<'b> {
         self.blocks
     }
 
+    /// Of which one must match a series; every series is selected if there are none.
+    #[must_use]
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
+    }
+
     /// The range of time.
     #[must_use]
     pub const fn range(&self) -> TimeRange {

@@ -6,7 +6,7 @@
 use super::printable::is_printable;
 
 /// As Go's strconv.Quote: what is not printable is escaped.
-pub(super) fn go(text: &[u8], into: &mut Vec<u8>) {
+pub(crate) fn go(text: &[u8], into: &mut Vec<u8>) {
     into.push(b'"');
     for piece in text.utf8_chunks() {
         for character in piece.valid().chars() {
@@ -75,7 +75,7 @@ pub(super) fn open_metrics(text: &[u8], into: &mut Vec<u8>) {
 /// As JSON has it. Bytes that are not UTF-8, which it cannot hold, become U+FFFD.
 ///
 /// Source: RFC 8259, section 7.
-pub(super) fn json(text: &[u8], into: &mut Vec<u8>) {
+pub(crate) fn json(text: &[u8], into: &mut Vec<u8>) {
     into.push(b'"');
     for character in String::from_utf8_lossy(text).chars() {
         match character {
@@ -109,7 +109,7 @@ pub(super) fn csv(text: &[u8], into: &mut Vec<u8>) {
 }
 
 /// Whether a label name needs no quotes in any version of the text formats.
-pub(super) fn is_plain_label_name(name: &[u8]) -> bool {
+pub(crate) fn is_plain_label_name(name: &[u8]) -> bool {
     is_plain(name, |byte| byte == b'_')
 }
 

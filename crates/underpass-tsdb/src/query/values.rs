@@ -21,11 +21,9 @@ pub(crate) fn each_value(
     let is_sorted = index.version() != 1;
     let mut cursor = index.table().seek(index.file(), name, prefix)?;
     while let Some(entry) = cursor.peek(index.file())? {
-        if entry.name == name && entry.value.starts_with(prefix) {
-            if take(entry.value, entry.offset).is_break() {
-                break;
-            }
-        } else if is_sorted {
+        let is_one = entry.name == name && entry.value.starts_with(prefix);
+        let is_last = if is_one { take(entry.value, entry.offset).is_break() } else { is_sorted };
+        if is_last {
             break;
         }
         cursor.advance();

@@ -1,0 +1,50 @@
+//! `underpass tsdb series`.
+
+use std::io::{BufWriter, Write};
+
+use clap::Args;
+use underpass_tsdb::{Pattern, Series};
+
+use super::losses::Losses;
+use super::place::Place;
+use super::selecting::Selecting;
+
+/// Print the labels of series that have samples, sorted.
+///
+/// The index says what there is, to the chunk: a series is printed if one of its chunks has times
+/// in the range and was not deleted as a whole. No sample is read.
+#[derive(Debug, Args)]
+pub(crate) struct SeriesArguments {
+    #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    selecting: Selecting,
+
+    /// Print a JSON object for each series, one a line, as promtool's '--format=seriesjson'.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints a line for each series.
+///
+/// # Errors
+///
+/// If nothing can be read or printed, or not everything could be read.
+pub(crate) fn run(wanted: &SeriesArguments) -> anyhow::Result<()> {
+    let (blocks, damages) = wanted.place.open()?;
+    let mut losses = Losses::of("series");
+    losses.tell(damages);
+    blocks.iter().for_each(|block| block.index().file().advise(Pattern::Random));
+    let selection = wanted.selecting.of(&blocks);
+    let (mut merged, mut series) = (selection.series(), Series::default());
+    let mut out = BufWriter::with_capacity(64 << 10, std::io::stdout().lock());
+    while merged.next_into(&mut series) {
+        let line = if wanted.json { series.labels.json() } else { series.labels.to_string() };
+        writeln!(out, "{line}")?;
+        losses.tell(merged.take_losses());
+    }
+    out.flush()?;
+    losses.tell(merged.take_losses());
+    losses.end()
+}
