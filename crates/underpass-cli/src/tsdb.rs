@@ -10,6 +10,7 @@ mod place;
 mod selecting;
 mod series;
 mod serve;
+mod usage;
 mod verify;
 
 use clap::{Args, Subcommand};

@@ -10,6 +10,7 @@ use underpass_tsdb::analyze::{self, Damages, Depth, Difference, Part, Report};
 use underpass_tsdb::selector::{Selector, SelectorError};
 
 use super::place::Place;
+use super::usage::UsageArgument;
 use crate::exit::{print, say};
 
 /// Damages that are told one by one.
@@ -26,6 +27,9 @@ const TOLD_MAX: usize = 20;
 pub(crate) struct AnalyzeArguments {
     #[command(flatten)]
     place: Place,
+
+    #[command(flatten)]
+    usage: UsageArgument,
 
     /// The block, by its name; the one with the latest samples if none is named.
     #[arg(value_name = "BLOCK")]
@@ -87,12 +91,14 @@ pub(crate) fn run(wanted: &AnalyzeArguments) -> anyhow::Result<()> {
     if let Some(path) = &wanted.html {
         crate::page::require_writable(path, None)?;
     }
+    let usage = wanted.usage.begin();
     let block = wanted.block()?;
     let (found, damages) = match &wanted.against {
         None => wanted.analyze(&block),
         Some(against) => wanted.compare(&wanted.place.named(against)?, &block),
     };
     wanted.write(found)?;
+    usage.tell("analyze", wanted.place.backend());
     tell(&damages);
     anyhow::ensure!(damages.count() == 0, "not everything could be read");
     Ok(())

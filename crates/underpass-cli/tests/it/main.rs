@@ -14,3 +14,4 @@ mod sandbox;
 mod serve;
 mod service_manager;
 mod signals;
+mod tsdb_usage;
