@@ -3,6 +3,7 @@
 //! Each command has its file.
 
 mod analyze;
+mod dump;
 mod labels;
 mod list;
 mod losses;
@@ -10,12 +11,14 @@ mod place;
 mod selecting;
 mod series;
 mod serve;
+mod target;
 mod usage;
 mod verify;
 
 use clap::{Args, Subcommand};
 
 use analyze::AnalyzeArguments;
+use dump::DumpArguments;
 use labels::{LabelsArguments, ValuesArguments};
 use list::ListArguments;
 use series::SeriesArguments;
@@ -46,6 +49,8 @@ enum TsdbCommand {
     Series(SeriesArguments),
     Labels(LabelsArguments),
     Values(ValuesArguments),
+    /// Print samples: as promtool does, as OpenMetrics, CSV or JSON.
+    Dump(DumpArguments),
 }
 
 /// Carries out the command.
@@ -62,5 +67,6 @@ pub(crate) fn run(wanted: TsdbArguments) -> anyhow::Result<()> {
         TsdbCommand::Series(wanted) => series::run(&wanted),
         TsdbCommand::Labels(wanted) => labels::run_labels(&wanted),
         TsdbCommand::Values(wanted) => labels::run_values(&wanted),
+        TsdbCommand::Dump(wanted) => dump::run(&wanted),
     }
 }

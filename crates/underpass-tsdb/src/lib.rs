@@ -14,7 +14,6 @@ pub mod columns;
 mod cursor;
 pub mod damage;
 pub mod directory;
-#[expect(dead_code, reason = "blocks are on their way")]
 pub mod dump;
 pub mod file;
 pub mod index;

@@ -36,6 +36,11 @@ impl Selecting {
         TimeRange { min: self.min_time, max: self.max_time }
     }
 
+    /// Whether every sample is read.
+    pub(crate) fn is_all(&self) -> bool {
+        self.matching.is_empty() && self.range() == TimeRange::ALL
+    }
+
     pub(crate) fn of<'b>(&self, blocks: &'b [Block]) -> Selection<'b> {
         Selection::new(blocks, self.matching.clone(), self.range())
     }

@@ -1,0 +1,233 @@
+//! `underpass tsdb dump`.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::num::NonZero;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use underpass_copy::Interrupt;
+use underpass_tsdb::dump::{DumpError, Dumped, Event, Format, dump};
+use underpass_tsdb::{Block, Pattern};
+
+use super::losses::Losses;
+use super::place::Place;
+use super::selecting::Selecting;
+use super::target::Target;
+use crate::exit::Ended;
+
+/// Print samples: as promtool does, as OpenMetrics, CSV or JSON.
+///
+/// Series are in the order of their labels, and the samples of each in the order of time; those of
+/// several blocks are merged, and what tombstones delete is left out. What is damaged is named on
+/// standard error with what is lost for it, everything else is printed, and the exit code is 1.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct DumpArguments {
+    #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    selecting: Selecting,
+
+    /// How samples are written.
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    format: Form,
+
+    /// Write into this file, which gets its name when it is whole.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Threads that read and write; as many as there are CPUs if not given.
+    #[arg(long, value_name = "COUNT")]
+    threads: Option<NonZero<usize>>,
+
+    /// Show no progress.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+const HELP: &str = "\
+Examples:
+  underpass tsdb dump /var/lib/prometheus/metrics2 --match 'up{job=\"node\"}'
+  underpass tsdb dump BLOCK --min-time 2026-01-01T00:00:00Z --format csv -o january.csv
+  underpass tsdb dump BLOCK --format openmetrics -o samples.om
+  promtool tsdb create-blocks-from openmetrics samples.om NEW
+";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// As promtool tsdb dump; histograms as newer versions of it.
+    Text,
+    /// As promtool tsdb dump-openmetrics, which can be made a block again; without histograms.
+    #[value(name = "openmetrics")]
+    OpenMetrics,
+    /// Comma-separated values: metric, labels, timestamp_ms, value, histogram.
+    Csv,
+    /// A JSON object for each sample, one a line.
+    #[value(alias = "json")]
+    JsonLines,
+}
+
+impl Form {
+    const fn format(self) -> Format {
+        match self {
+            Self::Text => Format::Text,
+            Self::OpenMetrics => Format::OpenMetrics,
+            Self::Csv => Format::Csv,
+            Self::JsonLines => Format::JsonLines,
+        }
+    }
+}
+
+/// Dumps samples.
+///
+/// # Errors
+///
+/// If nothing can be read or written, or not everything was.
+pub(crate) fn run(wanted: &DumpArguments) -> anyhow::Result<()> {
+    let (blocks, damages) = wanted.place.open()?;
+    let mut screen = Screen::new(wanted, &blocks);
+    damages.iter().for_each(|damage| screen.lost(damage));
+    blocks.iter().for_each(|block| block.advise(Pattern::Sequential));
+    let dumped = match &wanted.output {
+        Some(path) => into_file(wanted, &blocks, path, &mut screen),
+        None => {
+            let mut out = stdout()?;
+            write(wanted, &blocks, &mut out, &mut |event| screen.show(&event))
+                .map_err(|error| told(error, "standard output"))
+        }
+    };
+    let all_read = screen.end();
+    let dumped = dumped?;
+    if dumped.left_out > 0 {
+        bail!(
+            "{} histograms were left out, which OpenMetrics cannot hold; the other formats can",
+            dumped.left_out
+        );
+    }
+    all_read
+}
+
+fn write(
+    wanted: &DumpArguments,
+    blocks: &[Block],
+    out: &mut dyn Write,
+    watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+) -> Result<Dumped, DumpError> {
+    let threads = wanted.threads.or_else(|| std::thread::available_parallelism().ok());
+    let threads = threads.unwrap_or(NonZero::<usize>::MIN);
+    dump(&wanted.selecting.of(blocks), wanted.format.format(), threads, out, watch)
+}
+
+/// Dumps into a file, which gets its name if neither an error nor a signal comes before the end.
+fn into_file(
+    wanted: &DumpArguments,
+    blocks: &[Block],
+    path: &Path,
+    screen: &mut Screen,
+) -> anyhow::Result<Dumped> {
+    let name = path.display().to_string();
+    let interrupt = Interrupt::catch()?;
+    let mut target = Target::open(path).with_context(|| name.clone())?;
+    let written = write(wanted, blocks, target.file(), &mut |event| {
+        screen.show(&event)?;
+        if interrupt.signal().is_some() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    match (written, interrupt.signal()) {
+        (Err(DumpError::Stopped), Some(signal)) => {
+            Err(Ended { signal, line: format!("a signal ended it, and {name} was not made") }
+                .into())
+        }
+        (written, _) => {
+            let dumped = written.map_err(|error| told(error, &name))?;
+            target.finish().with_context(|| name.clone())?;
+            Ok(dumped)
+        }
+    }
+}
+
+/// Standard output without a buffer: whole pages are written.
+fn stdout() -> anyhow::Result<File> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    Ok(stdout.context("standard output is closed")?.into())
+}
+
+fn told(error: DumpError, name: &str) -> anyhow::Error {
+    match error {
+        DumpError::Write(error) => {
+            anyhow::Error::from(error).context(format!("{name} cannot be written"))
+        }
+        DumpError::Stopped | _ => error.into(),
+    }
+}
+
+/// Standard error: a bar if it is a terminal that does not show the samples, and what is lost.
+struct Screen {
+    bar: Option<ProgressBar>,
+    losses: Losses,
+}
+
+impl Screen {
+    fn new(wanted: &DumpArguments, blocks: &[Block]) -> Self {
+        let is_shown = wanted.output.is_none() && io::stdout().is_terminal();
+        let bar = (!wanted.quiet && !is_shown && io::stderr().is_terminal())
+            .then(|| bar(total(wanted, blocks)));
+        Self { bar, losses: Losses::of("dump") }
+    }
+
+    fn show(&mut self, event: &Event<'_>) -> ControlFlow<()> {
+        match event {
+            Event::Loss(loss) => self.lost(loss),
+            Event::Progress(dumped) => {
+                if let Some(bar) = &self.bar {
+                    bar.set_position(dumped.samples + dumped.left_out);
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn lost(&mut self, what: impl Display) {
+        let tell = || self.losses.tell([what]);
+        match &self.bar {
+            Some(bar) => bar.suspend(tell),
+            None => tell(),
+        }
+    }
+
+    /// Fails if something could not be read.
+    fn end(self) -> anyhow::Result<()> {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+        self.losses.end()
+    }
+}
+
+/// How many samples there will be, where the blocks say so.
+fn total(wanted: &DumpArguments, blocks: &[Block]) -> Option<u64> {
+    let samples = |block: &Block| block.meta().map(|meta| meta.stats.num_samples);
+    wanted.selecting.is_all().then(|| blocks.iter().map(samples).sum::<Option<u64>>()).flatten()
+}
+
+fn bar(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (
+            ProgressBar::new(total),
+            "{bar:24} {human_pos}/{human_len} samples {per_sec} eta {eta}",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} samples {per_sec} {elapsed}"),
+    };
+    let style = ProgressStyle::with_template(template);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
