@@ -14,4 +14,5 @@ mod sandbox;
 mod serve;
 mod service_manager;
 mod signals;
+mod tsdb_serve;
 mod tsdb_usage;

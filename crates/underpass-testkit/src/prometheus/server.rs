@@ -1,7 +1,7 @@
 //! A Prometheus server on a data directory, over loopback.
 //!
-//! Blocks stay as they are written: none is merged with another (2.42 merges those that overlap),
-//! and none is too old to be kept.
+//! Blocks stay as they are written: none is merged with another (2.42 and 2.53 merge those that
+//! overlap), and none is too old to be kept.
 //!
 //! Source: Prometheus' HTTP API; RFC 1945 (a response of HTTP/1.0 ends with its connection).
 
@@ -163,8 +163,8 @@ fn command(tools: &Tools, data: &Path, configuration: &Path, at: SocketAddr) -> 
         "--web.console.templates=/nonexistent",
         "--web.console.libraries=/nonexistent",
     ]);
-    // 2.42 has no such option, and merges blocks that overlap.
-    if tools.suite != Suite::Bookworm {
+    // 2.42 and 2.53 have no such option, and merge blocks that overlap.
+    if tools.suite == Suite::Sid {
         command.arg("--no-storage.tsdb.allow-overlapping-compaction");
     }
     command
