@@ -14,6 +14,8 @@ mod encode;
 mod ended;
 mod external;
 mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod pieces;
 mod protobuf;
 mod reading;

@@ -21,20 +21,34 @@ pub(super) enum Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    /// A number, as `int64`, `int32`, `bool` and enumerations have it.
-    pub(super) fn int64(self) -> Option<i64> {
+    /// An `int64`.
+    pub(super) const fn int64(self) -> Option<i64> {
         match self {
             Self::Varint(value) => Some(value.cast_signed()),
             Self::Fixed | Self::Bytes(_) => None,
         }
     }
 
-    pub(super) fn bytes(self) -> Option<&'a [u8]> {
+    /// An enumeration: its lower 32 bits count.
+    pub(super) fn enumeration(self) -> Option<i32> {
+        match self {
+            Self::Varint(value) => Some(low(value)),
+            Self::Fixed | Self::Bytes(_) => None,
+        }
+    }
+
+    pub(super) const fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
             Self::Varint(_) | Self::Fixed => None,
         }
     }
+}
+
+/// The lower 32 bits, as every parser takes them for an enumeration.
+pub(super) fn low(value: u64) -> i32 {
+    let bytes = value.to_le_bytes();
+    bytes.first_chunk().map_or(0, |low| i32::from_le_bytes(*low))
 }
 
 /// The fields of a message, in the order in which they come.

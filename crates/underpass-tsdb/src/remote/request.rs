@@ -10,7 +10,8 @@ use std::ops::RangeInclusive;
 
 use snap::raw::{Decoder, decompress_len};
 
-use super::protobuf::{Content, Fields};
+use super::protobuf::{Content, Fields, low};
+use crate::cursor::Cursor;
 use crate::damage::Malformed;
 use crate::matcher::{Matcher, Operator, PatternError};
 
@@ -68,13 +69,13 @@ pub(super) enum RequestError {
     #[error("a query has more than {MATCHERS_MAX} matchers")]
     Matchers,
     #[error("matcher type {0} is none of 0 (=), 1 (!=), 2 (=~) and 3 (!~)")]
-    MatcherType(i64),
+    MatcherType(i32),
     #[error("the matcher of {name} has a regular expression that cannot be used")]
     Pattern { name: String, source: PatternError },
     #[error(
         "the client takes response types {0:?} and none of 0 (SAMPLES) and 1 (STREAMED_XOR_CHUNKS)"
     )]
-    AnswerType(Vec<i64>),
+    AnswerType(Vec<i32>),
 }
 
 impl ReadRequest {
@@ -83,18 +84,18 @@ impl ReadRequest {
     }
 
     pub(super) fn of_message(message: &[u8]) -> Result<Self, RequestError> {
-        let (mut queries, mut accepted) = (Vec::new(), Vec::new());
+        let (mut queries, mut accepted) = (Vec::new(), Accepted::default());
         for field in Fields::of(message) {
             match field? {
                 (1, Content::Bytes(_)) if queries.len() == QUERIES_MAX => {
                     return Err(RequestError::Queries);
                 }
                 (1, Content::Bytes(query)) => queries.push(read_query(query)?),
-                (2, content) => read_types(content, &mut accepted)?,
+                (2, content) => accepted.read(content)?,
                 _ => {}
             }
         }
-        Ok(Self { queries, answer: negotiate(&accepted)? })
+        Ok(Self { queries, answer: accepted.best()? })
     }
 }
 
@@ -109,40 +110,52 @@ fn unpack(body: &[u8]) -> Result<Vec<u8>, RequestError> {
     Ok(Decoder::new().decompress_vec(body)?)
 }
 
-/// Response types that are worth a look: there are two.
-const TYPES_MAX: usize = 16;
-
-/// Numbers of an enumeration, one a field or packed.
-fn read_types(content: Content<'_>, into: &mut Vec<i64>) -> Result<(), Malformed> {
-    let mut add = |number| {
-        if into.len() < TYPES_MAX {
-            into.push(number);
-        }
-    };
-    match content {
-        Content::Varint(number) => add(number.cast_signed()),
-        Content::Fixed => {}
-        Content::Bytes(packed) => {
-            let mut numbers = crate::cursor::Cursor::new(packed);
-            while !numbers.is_empty() {
-                add(numbers.uvarint()?.cast_signed());
-            }
-        }
-    }
-    Ok(())
+/// What a client takes, the best first.
+#[derive(Debug, Default)]
+struct Accepted {
+    known: Option<AnswerType>,
+    /// Some of the others.
+    unknown: Vec<i32>,
 }
 
-/// The first that is known; a client that takes none in particular takes samples.
-fn negotiate(accepted: &[i64]) -> Result<AnswerType, RequestError> {
-    if accepted.is_empty() {
-        return Ok(AnswerType::Samples);
+/// Unknown response types that are told.
+const TOLD_MAX: usize = 4;
+
+impl Accepted {
+    /// Numbers of an enumeration, one a field or packed.
+    fn read(&mut self, content: Content<'_>) -> Result<(), Malformed> {
+        match content {
+            Content::Varint(number) => self.add(low(number)),
+            Content::Fixed => {}
+            Content::Bytes(packed) => {
+                let mut numbers = Cursor::new(packed);
+                while !numbers.is_empty() {
+                    self.add(low(numbers.uvarint()?));
+                }
+            }
+        }
+        Ok(())
     }
-    let known = accepted.iter().find_map(|number| match number {
-        0 => Some(AnswerType::Samples),
-        1 => Some(AnswerType::Chunks),
-        _ => None,
-    });
-    known.ok_or_else(|| RequestError::AnswerType(accepted.to_vec()))
+
+    fn add(&mut self, number: i32) {
+        let known = match number {
+            0 => Some(AnswerType::Samples),
+            1 => Some(AnswerType::Chunks),
+            _ => None,
+        };
+        if known.is_none() && self.unknown.len() < TOLD_MAX {
+            self.unknown.push(number);
+        }
+        self.known = self.known.or(known);
+    }
+
+    /// The first that is known; a client that takes none in particular takes samples.
+    fn best(self) -> Result<AnswerType, RequestError> {
+        match self.known {
+            None if self.unknown.is_empty() => Ok(AnswerType::Samples),
+            known => known.ok_or(RequestError::AnswerType(self.unknown)),
+        }
+    }
 }
 
 fn read_query(message: &[u8]) -> Result<Query, RequestError> {
@@ -157,7 +170,7 @@ fn read_query(message: &[u8]) -> Result<Query, RequestError> {
                 return Err(RequestError::Matchers);
             }
             (3, Content::Bytes(matcher)) => matchers.push(read_matcher(matcher)?),
-            (4, Content::Bytes(message)) => hints = Hints::read(message)?,
+            (4, Content::Bytes(message)) => hints.read(message)?,
             _ => {}
         }
     }
@@ -169,7 +182,7 @@ fn read_matcher(message: &[u8]) -> Result<Matcher, RequestError> {
     let (mut kind, mut name, mut value) = (0, &b""[..], &b""[..]);
     for field in Fields::of(message) {
         match field? {
-            (1, content) => kind = content.int64().unwrap_or(kind),
+            (1, content) => kind = content.enumeration().unwrap_or(kind),
             (2, content) => name = content.bytes().unwrap_or(name),
             (3, content) => value = content.bytes().unwrap_or(value),
             _ => {}
@@ -198,17 +211,17 @@ struct Hints {
 }
 
 impl Hints {
-    fn read(message: &[u8]) -> Result<Self, Malformed> {
-        let mut hints = Self::default();
+    /// Of a message that comes twice, the fields of both count.
+    fn read(&mut self, message: &[u8]) -> Result<(), Malformed> {
         for field in Fields::of(message) {
             match field? {
-                (2, content) => hints.is_of_series_alone = content.bytes() == Some(b"series"),
-                (3, content) => hints.start = content.int64().unwrap_or(hints.start),
-                (4, content) => hints.end = content.int64().unwrap_or(hints.end),
+                (2, content) => self.is_of_series_alone = content.bytes() == Some(b"series"),
+                (3, content) => self.start = content.int64().unwrap_or(self.start),
+                (4, content) => self.end = content.int64().unwrap_or(self.end),
                 _ => {}
             }
         }
-        Ok(hints)
+        Ok(())
     }
 
     /// The part of the query's times that is asked for; all if the hints have none.
@@ -275,6 +288,8 @@ mod tests {
         let answer = |types: &[u8]| ReadRequest::of_message(types).map(|request| request.answer);
         assert_eq!(answer(b"\x10\x05\x10\x01\x10\x00").unwrap(), AnswerType::Chunks);
         assert_eq!(answer(b"\x12\x03\x07\x00\x01").unwrap(), AnswerType::Samples);
+        let wide = b"\x10\x81\x80\x80\x80\x80\x01\x10\x00";
+        assert_eq!(answer(wide).unwrap(), AnswerType::Chunks, "the lower 32 bits count");
         let error = answer(b"\x12\x02\x07\x09").unwrap_err().to_string();
         assert!(error.contains("[7, 9]"), "{error}");
     }
