@@ -9,12 +9,10 @@ use underpass_tsdb::Block;
 use underpass_tsdb::analyze::{self, Damages, Depth, Difference, Part, Report};
 use underpass_tsdb::selector::{Selector, SelectorError};
 
+use super::losses::Losses;
 use super::place::Place;
 use super::usage::UsageArgument;
-use crate::exit::{print, say};
-
-/// Damages that are told one by one.
-const TOLD_MAX: usize = 20;
+use crate::exit::print;
 
 /// Count what a block holds and what it costs, or compare two blocks.
 ///
@@ -99,9 +97,10 @@ pub(crate) fn run(wanted: &AnalyzeArguments) -> anyhow::Result<()> {
     };
     wanted.write(found)?;
     usage.tell("analyze", wanted.place.backend());
-    tell(&damages);
-    anyhow::ensure!(damages.count() == 0, "not everything could be read");
-    Ok(())
+    let mut losses = Losses::of("analyze");
+    losses.tell(&damages.kept);
+    losses.add(damages.more);
+    losses.end()
 }
 
 /// What is told.
@@ -164,15 +163,5 @@ fn page(found: &Found) -> String {
     match found {
         Found::Block(report) => analyze::page::render(report),
         Found::Blocks(difference) => analyze::page::render_difference(difference),
-    }
-}
-
-fn tell(damages: &Damages) {
-    for damage in damages.kept.iter().take(TOLD_MAX) {
-        say(&format!("underpass tsdb analyze: {damage}"));
-    }
-    let more = damages.count().saturating_sub(TOLD_MAX as u64);
-    if more > 0 {
-        say(&format!("underpass tsdb analyze: and {more} more like these"));
     }
 }

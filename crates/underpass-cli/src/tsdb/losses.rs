@@ -32,6 +32,11 @@ impl Losses {
         }
     }
 
+    /// Counts more that are not told one by one.
+    pub(crate) const fn add(&mut self, count: u64) {
+        self.count += count;
+    }
+
     /// How many there were.
     ///
     /// # Errors

@@ -14,5 +14,6 @@ mod sandbox;
 mod serve;
 mod service_manager;
 mod signals;
+mod tsdb_analyze;
 mod tsdb_serve;
 mod tsdb_usage;

@@ -13,6 +13,7 @@ pub(super) fn load(series: u64, chunk_bytes: u64) -> Load {
 pub(super) fn report() -> Report {
     let mut activity = Activity::new(0, 7_200_000).unwrap();
     activity.add(0, 7_199_999);
+    activity.add(0, 7_199_999);
     activity.add(3_600_000, 5_000_000);
     let mut fill = Fill::default();
     fill.add(1, "XOR", Some(120), 400);

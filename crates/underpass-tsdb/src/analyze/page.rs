@@ -113,7 +113,10 @@ fn list(ranking: &Ranking) -> Markup {
                     tbody {
                         @for row in &ranking.rows {
                             tr {
-                                th scope="row" { (row.name) (plot::bar(row.amount, most)) }
+                                th scope="row" {
+                                    (breakable(&row.name))
+                                    (plot::bar(row.amount, most))
+                                }
                                 @for cell in &row.cells { td { (cell) } }
                             }
                         }
@@ -122,6 +125,11 @@ fn list(ranking: &Ranking) -> Markup {
             }
         }
     }
+}
+
+/// A name that is broken at its underscores rather than within a word.
+fn breakable(name: &str) -> Markup {
+    html! { @for word in name.split_inclusive('_') { (word) wbr; } }
 }
 
 fn chunks(fill: &Fill, report: &Report) -> Markup {

@@ -44,7 +44,7 @@ pub(super) fn space(report: &Report) -> Markup {
             figcaption { (size(total)) " in the files of the block" }
             div.stack aria-hidden="true" {
                 @for (at, (_, bytes)) in parts.iter().enumerate() {
-                    span class=(format!("part-{at}")) style=(width(*bytes, total)) {}
+                    span class=(format!("part-{at}")) style=(format!("flex-grow:{bytes}")) {}
                 }
             }
             ul.key {
@@ -79,8 +79,9 @@ const HEIGHT: u64 = 200;
 /// Series over time, and how many came and went.
 pub(super) fn activity(activity: &Activity) -> Markup {
     let (most, least) = ends(&activity.series);
-    let (came, _) = ends(&activity.started);
-    let (left, _) = ends(&activity.ended);
+    // Those that are there at the block's start did not come, nor do those at its end leave.
+    let came = activity.started.get(1..).unwrap_or_default();
+    let left = activity.ended.split_last().map_or(&[][..], |(_, left)| left);
     let steps = activity.series.len() as u64;
     let length = activity.step_ms.saturating_mul(steps);
     let end = activity.start.saturating_add_unsigned(length);
@@ -97,13 +98,14 @@ pub(super) fn activity(activity: &Activity) -> Markup {
             (axis(activity.start, end))
         }
         div.plots {
-            (turnover("Series whose first sample is in the step", &activity.started, came, "came"))
-            (turnover("Series whose last sample is in the step", &activity.ended, left, "left"))
+            (turnover("Series with their first sample after the first step", came, "came"))
+            (turnover("Series with their last sample before the last step", left, "left"))
         }
     }
 }
 
-fn turnover(what: &str, values: &[u64], most: u64, class: &str) -> Markup {
+fn turnover(what: &str, values: &[u64], class: &str) -> Markup {
+    let (most, _) = ends(values);
     let words = format!("up to {} in a step", count(most));
     html! {
         figure {

@@ -2,7 +2,7 @@ use super::*;
 use crate::analyze::fixture;
 
 /// Elements that have no end tag.
-const VOID: [&str; 2] = ["meta", "!DOCTYPE"];
+const VOID: [&str; 3] = ["meta", "wbr", "!DOCTYPE"];
 
 fn pages() -> [String; 2] {
     [render(&fixture::report()), render_difference(&fixture::difference())]
@@ -66,9 +66,23 @@ fn bars_are_as_long_as_their_amounts() {
     let (up, none) = metrics.split_once("(without a name)").unwrap();
     assert!(up.contains("width:100.0%") && none.contains("width:33.3%"), "{metrics}");
     let space = section("space");
-    assert!(space.contains("part-0\" style=\"width:74.9%") && space.contains("29.3 KiB, 74.9 %"));
+    assert!(
+        space.contains("part-0\" style=\"flex-grow:30000\"") && space.contains("29.3 KiB, 74.9 %")
+    );
     let chunks = section("chunks");
     assert!(chunks.contains("111 to 120") && chunks.contains("1, 50.0 %"), "{chunks}");
+}
+
+#[test]
+fn series_of_the_whole_block_neither_come_nor_leave() {
+    let [report, _] = pages();
+    for part in [
+        "between 2 and 3 series at a time, in 60 steps of 2 min",
+        "first sample after the first step, up to 1 in a step",
+        "last sample before the last step, up to 1 in a step",
+    ] {
+        assert!(report.contains(part), "{part}");
+    }
 }
 
 #[test]
