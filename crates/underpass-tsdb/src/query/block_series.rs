@@ -96,9 +96,12 @@ impl<'b> BlockSeries<'b> {
                 Ok(true)
             }
             Err(damage) => {
-                // Nothing is lost: the series behind the last one are all looked at.
+                // The series behind the last one are all looked at. None is lost by that, unless
+                // the list passed over some.
                 self.source = Source::Walk(index.walk_from(self.end));
-                losses.push(Loss { damage, lost: None });
+                let is_order = matches!(damage.fault, Fault::Order(_));
+                let lost = is_order.then(|| self.anything());
+                losses.push(Loss { damage, lost });
                 self.read_next(losses)
             }
         }
@@ -135,13 +138,17 @@ impl<'b> BlockSeries<'b> {
         }
     }
 
-    /// A series that cannot be read, at any time of the block.
     fn lost(&self, damage: Damage) -> Loss {
+        Loss { damage, lost: Some(self.anything()) }
+    }
+
+    /// A series that is not known, at any time of the block.
+    fn anything(&self) -> Lost {
         let meta = self.block.meta();
         let range = meta.map_or(TimeRange::ALL, |meta| TimeRange {
             min: meta.min_time,
             max: meta.max_time.saturating_sub(1),
         });
-        Loss { damage, lost: Some(Lost { labels: None, range }) }
+        Lost { labels: None, range }
     }
 }

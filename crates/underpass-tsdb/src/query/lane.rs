@@ -72,16 +72,13 @@ impl Lane {
         self.current.map(|current| current.time)
     }
 
+    /// A chunk has samples of one kind.
     fn look(&self) -> Option<Current> {
-        let float = self.samples.floats.get(self.floats).map(|float| float.time);
-        let histogram = self.samples.histograms.get(self.histograms).map(|sample| sample.time);
-        match (float, histogram) {
-            (Some(time), later) if later.is_none_or(|later| time <= later) => {
-                Some(Current { time, kind: Kind::Float })
-            }
-            (_, Some(time)) => Some(Current { time, kind: Kind::Histogram }),
-            (_, None) => None,
-        }
+        let float = self.samples.floats.get(self.floats);
+        let float = float.map(|one| Current { time: one.time, kind: Kind::Float });
+        let histogram = self.samples.histograms.get(self.histograms);
+        let histogram = histogram.map(|one| Current { time: one.time, kind: Kind::Histogram });
+        float.or(histogram)
     }
 
     /// Adds the current sample to others.
@@ -131,4 +128,37 @@ fn join(lanes: Vec<Lane>) -> Vec<Lane> {
     }
     let sources = order.into_iter().flat_map(|lane| lanes[lane].sources.iter().copied());
     vec![Lane::of(sources.collect())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Part;
+
+    /// Times of the chunks in each lane, of parts with these chunks.
+    fn lanes_of(parts: &[&[(i64, i64)]]) -> Vec<Vec<(i64, i64)>> {
+        let chunk = |&(min_time, max_time): &_| ChunkMeta { min_time, max_time, reference: 0 };
+        let part = |(block, chunks): (usize, &&[(i64, i64)])| Part {
+            block,
+            id: SeriesId(0),
+            chunks: chunks.iter().map(chunk).collect(),
+        };
+        let parts = parts.iter().enumerate().map(part).collect();
+        let times = |source: &Source| (source.chunk.min_time, source.chunk.max_time);
+        let lanes = lanes(&Series { parts, ..Series::default() });
+        lanes.iter().map(|lane| lane.sources.iter().map(times).collect()).collect()
+    }
+
+    #[test]
+    fn chunks_are_in_one_lane_unless_they_overlap() {
+        for (parts, lanes) in [
+            (&[&[(0, 9), (10, 19)][..]][..], vec![vec![(0, 9), (10, 19)]]),
+            (&[&[(10, 19)], &[(0, 9)]], vec![vec![(0, 9), (10, 19)]]),
+            (&[&[(10, 19), (0, 9)]], vec![vec![(0, 9), (10, 19)]]),
+            (&[&[(0, 9), (9, 19), (20, 29)]], vec![vec![(0, 9), (20, 29)], vec![(9, 19)]]),
+            (&[&[(5, 15), (16, 20)], &[(0, 9)]], vec![vec![(5, 15), (16, 20)], vec![(0, 9)]]),
+        ] {
+            assert_eq!(lanes_of(parts), lanes, "{parts:?}");
+        }
+    }
 }

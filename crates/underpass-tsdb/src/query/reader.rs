@@ -25,8 +25,6 @@ pub struct Batches<'r, 'b> {
     series: &'r Series,
     lanes: Vec<Lane>,
     chain: Chain,
-    /// Of the last sample's block.
-    block: Option<usize>,
 }
 
 impl<'b> Reader<'b> {
@@ -37,7 +35,7 @@ impl<'b> Reader<'b> {
     /// The samples of a series of the selection that this reader is of.
     pub fn read<'r>(&'r mut self, series: &'r Series) -> Batches<'r, 'b> {
         let (lanes, chain) = (lanes(series), Chain::default());
-        Batches { decoder: &mut self.decoder, series, lanes, chain, block: None }
+        Batches { decoder: &mut self.decoder, series, lanes, chain }
     }
 
     /// What could not be read since this was asked last.
@@ -73,12 +71,7 @@ impl Batches<'_, '_> {
         while samples.len() < BATCH {
             let Some(source) = lane.sources.get(lane.next) else { break };
             lane.next += 1;
-            let first = samples.histograms.len();
             self.decoder.decode(source, &self.series.labels, samples);
-            let is_other = self.block.replace(source.block) != Some(source.block);
-            if is_other && self.series.parts.len() > 1 {
-                samples.histograms.get_mut(first).into_iter().for_each(forget_reset);
-            }
         }
     }
 
@@ -99,7 +92,8 @@ impl Batches<'_, '_> {
     }
 }
 
-/// Behind a sample of another block nothing is known of resets. A gauge has none.
+/// Behind a sample of another lane nothing is known of resets. A gauge has none. Of the first
+/// sample of a chunk nothing was known before.
 ///
 /// Source: Prometheus, `storage/merge.go`, `chainSampleIterator.AtHistogram`.
 fn forget_reset(sample: &mut HistogramSample) {

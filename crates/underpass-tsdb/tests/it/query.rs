@@ -5,9 +5,12 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use underpass_testkit::block::{self, Chunk, START};
+use underpass_testkit::prometheus::Fixture;
+use underpass_testkit::require;
 use underpass_tsdb::names::Names;
 use underpass_tsdb::query::Selection;
-use underpass_tsdb::{Backend, Block, Samples, Selector, Series, TimeRange};
+use underpass_tsdb::sample::Reset;
+use underpass_tsdb::{Backend, Block, HistogramSample, Samples, Selector, Series, TimeRange};
 
 const A: &str = r#"{__name__="up", instance="a:9100", job="node"}"#;
 const B: &str = r#"{__name__="up", instance="b:9100", job="node"}"#;
@@ -161,4 +164,63 @@ fn names_of_several_blocks_are_sorted_and_each_is_there_once() {
         let late = TimeRange { min: START + 500_000, max: i64::MAX };
         assert_eq!(names(&blocks, Names::Values(b"__name__"), &[], late), ["up"]);
     }
+}
+
+fn histogram(time: i64) -> Chunk {
+    Chunk::histogram(START + time, 1.0, &[1])
+}
+
+/// Blocks of one series with these chunks each.
+fn blocks_of(dir: &Path, chunks: &[&[Chunk]]) -> Vec<Block> {
+    let block = |(number, chunks): (usize, &&[Chunk])| {
+        let series = vec![block::Series::new(&[("__name__", "m")], chunks.to_vec())];
+        let block = block::Block { ulid: format!("B{number}"), ..block::Block::new(2, series) };
+        open(&block.write(dir).unwrap().dir)
+    };
+    chunks.iter().enumerate().map(block).collect()
+}
+
+fn histograms_of(blocks: &[Block]) -> Vec<HistogramSample> {
+    let selection = Selection::new(blocks, Vec::new(), TimeRange::ALL);
+    let (mut reader, mut samples) = (selection.reader(), Samples::default());
+    selection.series().for_each(|series| reader.read(&series).read_all(&mut samples));
+    samples.histograms
+}
+
+/// Of two samples with one time the second block's is taken, so each is behind one of the other.
+#[test]
+fn nothing_is_known_of_resets_behind_a_sample_of_another_block() {
+    let data = require!(Fixture::Histograms.data());
+    let once = crate::promtool::open(&data, Backend::Map);
+    let expected = histograms_of(&once);
+    let twice: Vec<_> = once.iter().chain(&once).map(|block| open(block.dir())).collect();
+    let found = histograms_of(&twice);
+    assert_eq!(found.len(), expected.len());
+    let (mut gauges, mut counters) = (0, 0);
+    for (merged, one) in found.iter().zip(&expected) {
+        let reset = merged.histogram.reset;
+        match one.histogram.reset {
+            Reset::Gauge => gauges += usize::from(reset == Reset::Gauge),
+            Reset::NoReset => counters += usize::from(reset == Reset::Unknown),
+            Reset::Unknown | Reset::Reset => assert_eq!(reset, Reset::Unknown),
+        }
+    }
+    let count = |reset| expected.iter().filter(|one| one.histogram.reset == reset).count();
+    assert_eq!((gauges, counters), (count(Reset::Gauge), count(Reset::NoReset)));
+    assert!(gauges > 0 && counters > 0, "{gauges} and {counters}");
+}
+
+/// Of a float and a histogram with one time one is taken, as of two floats.
+#[test]
+fn floats_and_histograms_of_overlapping_blocks_are_merged() {
+    let dir = TempDir::new().unwrap();
+    let floats = Chunk::floats(&[(START, 1.0), (START + 5, 2.0), (START + 9, 3.0)]);
+    let blocks = blocks_of(dir.path(), &[&[floats], &[histogram(5)], &[histogram(7)]]);
+    let selection = Selection::new(&blocks, Vec::new(), TimeRange::ALL);
+    let (mut reader, mut samples) = (selection.reader(), Samples::default());
+    let series = selection.series().next().unwrap();
+    reader.read(&series).read_all(&mut samples);
+    let floats: Vec<_> = samples.floats.iter().map(|one| one.time - START).collect();
+    let histograms: Vec<_> = samples.histograms.iter().map(|one| one.time - START).collect();
+    assert_eq!((floats, histograms), (vec![0, 9], vec![5, 7]));
 }
