@@ -10,6 +10,7 @@
 //! Source: Prometheus 3.14, tsdb/chunkenc/chunk.go; tsdb/docs/format/chunks.md.
 
 mod bits;
+pub mod head;
 mod histogram;
 mod layout;
 mod start_time;

@@ -171,7 +171,7 @@ impl Index {
     #[must_use]
     pub fn walk(&self) -> Walk {
         let end = self.toc.end_of(self.toc.series, self.file.len());
-        let at = if self.toc.series == 0 { end } else { self.toc.series };
+        let at = if self.toc.series == 0 { end } else { self.toc.series.min(end) };
         Walk { at, end }
     }
 

@@ -16,6 +16,8 @@ pub mod damage;
 pub mod directory;
 pub mod dump;
 pub mod file;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod index;
 pub mod labels;
 pub mod matcher;

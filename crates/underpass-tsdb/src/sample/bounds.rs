@@ -46,7 +46,9 @@ pub enum Count {
 }
 
 impl Count {
-    const fn is_zero(self) -> bool {
+    /// Whether there was no observation.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
         match self {
             Self::Integer(count) => count == 0,
             Self::Float(count) => count == 0.0,

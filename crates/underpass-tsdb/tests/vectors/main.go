@@ -5,6 +5,7 @@
 //	go run . >chunks.txt
 //
 //	go run . buckets >buckets.txt
+//	go run . head >head.txt
 //
 // With a number as its argument it makes that many random chunks of each encoding instead.
 package main
@@ -20,6 +21,7 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 )
 
 var stale = math.Float64frombits(value.StaleNaN)
@@ -361,9 +363,36 @@ func buckets() {
 	}
 }
 
+// A file of chunks_head, without the zeros behind its last chunk but some.
+func head() {
+	dir, err := os.MkdirTemp("", "")
+	check(err)
+	defer os.RemoveAll(dir)
+	mapper, err := chunks.NewChunkDiskMapper(nil, dir, chunkenc.NewPool(), chunks.DefaultWriteBufferSize, 0)
+	check(err)
+	for i, e := range []chunkenc.Encoding{chunkenc.EncXOR, chunkenc.EncXOR2, chunkenc.EncXOR} {
+		c := newChunk(e)
+		a, err := c.Appender()
+		check(err)
+		for j := range int64(3 + 40*i) {
+			a.Append(0, 1_700_000_000_000+15_000*j, float64(j)/8)
+		}
+		max := 1_700_000_000_000 + 15_000*int64(2+40*i)
+		mapper.WriteChunk(chunks.HeadSeriesRef(7+i), 1_700_000_000_000, max, c, i == 2, check)
+	}
+	check(mapper.Close())
+	file, err := os.ReadFile(dir + "/000001")
+	check(err)
+	fmt.Printf("%x\n", append([]byte(strings.TrimRight(string(file), "\x00")), make([]byte, 50)...))
+}
+
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "buckets" {
 		buckets()
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "head" {
+		head()
 		return
 	}
 	if len(os.Args) > 1 {
