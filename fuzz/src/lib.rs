@@ -3,11 +3,15 @@
 
 mod client;
 mod folder;
+mod gorilla;
 pub mod http1;
+mod mending;
 pub mod peer;
 
 pub use client::hyper_reads;
 pub use folder::place;
+pub use gorilla::xor_samples;
+pub use mending::mend_index;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
