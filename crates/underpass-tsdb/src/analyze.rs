@@ -187,7 +187,7 @@ fn files(block: &Block) -> Files {
     let (toc, index_len) = (index.toc(), index.file().len());
     let section = |start| match start {
         0 => 0,
-        start => toc.end_of(start, index_len).saturating_sub(start),
+        start => index.end_of(start).saturating_sub(start),
     };
     Files {
         chunks: block.segments().map(len).sum(),

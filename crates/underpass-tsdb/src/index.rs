@@ -7,6 +7,7 @@
 //! tsdb/index/index.go.
 
 pub mod postings;
+mod recover;
 pub mod series;
 pub mod symbols;
 pub mod table;
@@ -36,6 +37,9 @@ pub const HEADER_LEN: u64 = 5;
 /// Entries of series start at multiples of this, except in version 1.
 const ALIGNMENT: u64 = 16;
 
+/// Bytes of the longest entry that is believed: one of a series with a million chunks.
+const ENTRY_MAX: u64 = 16 << 20;
+
 /// Bytes of an entry that are read before its length is known.
 const ENTRY_GUESS: usize = 256;
 
@@ -45,6 +49,8 @@ pub struct Index {
     file: BlockFile,
     version: u8,
     toc: Toc,
+    /// Where the TOC begins, or the file ends if there is none.
+    end: u64,
     symbols: Symbols,
     table: Table,
     damages: Vec<Damage>,
@@ -63,23 +69,38 @@ impl Index {
         let mut window = Window::exact();
         let mut damages = Vec::new();
         let version = read_header(&file, &mut window, &mut damages);
-        let toc = read_toc(&file, &mut window).unwrap_or_else(|damage| {
-            damages.push(damage);
-            Toc::default()
-        });
+        let toc = read_toc(&file, &mut window).map_err(|damage| damages.push(damage));
+        let (end, is_lost) = (file.len().saturating_sub(toc::LEN), toc.is_err());
+        let index = Self::with(file, version, toc.unwrap_or_default(), end, damages);
+        if !is_lost {
+            return Ok(index);
+        }
+        let recover::Sections { toc, end } = recover::sections(&index);
+        Ok(Self::with(index.file, version, toc, end, index.damages))
+    }
+
+    /// An index with its sections at these places.
+    fn with(file: BlockFile, version: u8, toc: Toc, end: u64, mut damages: Vec<Damage>) -> Self {
+        let (by_offset, mut window) = (version == 1, Window::exact());
+        let within = |start| start..toc.end_of(start, end);
         let mut keep = |damage| damages.push(damage);
-        let by_offset = version == 1;
-        let symbols = Symbols::open(&file, toc.symbols, by_offset, &mut window);
-        let lists = toc.postings..toc.end_of(toc.postings, file.len());
-        let table = Table::open(&file, toc.postings_table, !by_offset, lists, &mut window);
-        let (symbols, table) = match toc == Toc::default() {
-            true => (Symbols::default(), Table::default()),
-            false => (
-                symbols.map_err(&mut keep).unwrap_or_default(),
-                table.map_err(&mut keep).unwrap_or_default(),
-            ),
+        let symbols = match toc.symbols {
+            0 => Symbols::default(),
+            start => Symbols::open(&file, within(start), by_offset, &mut window)
+                .map_err(&mut keep)
+                .unwrap_or_default(),
         };
-        Ok(Self { file, version, toc, symbols, table, damages, table_checked: OnceLock::new() })
+        symbols.damage().cloned().map(&mut keep);
+        let lists = within(toc.postings);
+        let table = match toc.postings_table {
+            0 => Table::default(),
+            start => Table::open(&file, start, !by_offset, lists, &mut window)
+                .map_err(&mut keep)
+                .unwrap_or_default(),
+        };
+        let symbols = symbols.confirmed_by(&table);
+        let table_checked = OnceLock::new();
+        Self { file, version, toc, end, symbols, table, damages, table_checked }
     }
 
     /// The file.
@@ -98,6 +119,18 @@ impl Index {
     #[must_use]
     pub const fn toc(&self) -> &Toc {
         &self.toc
+    }
+
+    /// Where the section that starts at `start` ends.
+    #[must_use]
+    pub fn end_of(&self, start: u64) -> u64 {
+        self.toc.end_of(start, self.end)
+    }
+
+    /// Where the last section ends: where the TOC begins, or at the file's end if that was cut.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.end
     }
 
     /// The symbol table.
@@ -157,6 +190,10 @@ impl Index {
         let len = cursor.uvarint().map_err(malformed)?;
         let (before, rest) = (cursor.at(), len.saturating_add(checksum::LEN as u64));
         let end = (start + before as u64).saturating_add(rest);
+        if len > ENTRY_MAX {
+            let left = self.end.saturating_sub(start);
+            return Err(self.file.damage(start, section, Fault::Short { wanted: rest, left }));
+        }
         let bytes = self.file.read(start..end, section, window)?;
         let body = checksum::content(&bytes[before..])
             .map_err(|wrong| self.file.or_lost(malformed(wrong), end))?;
@@ -170,7 +207,7 @@ impl Index {
     /// All series by walking over their entries, for which no postings are needed.
     #[must_use]
     pub fn walk(&self) -> Walk {
-        let end = self.toc.end_of(self.toc.series, self.file.len());
+        let end = self.end_of(self.toc.series);
         let at = if self.toc.series == 0 { end } else { self.toc.series.min(end) };
         Walk { at, end }
     }

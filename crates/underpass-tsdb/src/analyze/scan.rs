@@ -78,7 +78,9 @@ pub(super) struct Scan<'b> {
 impl<'b> Scan<'b> {
     /// Of all series, or of those in `ids`.
     pub(super) fn new(block: &'b Block, ids: Option<Vec<SeriesId>>) -> Self {
-        block.index().symbols().load(block.index().file());
+        let loaded = block.index().symbols().load(block.index().file(), u64::MAX);
+        let mut damages = Damages::default();
+        loaded.err().into_iter().for_each(|damage| damages.add(damage));
         let source = match ids {
             Some(ids) => Source::Some(ids.into_iter()),
             None => Source::All(block.index().walk()),
@@ -89,7 +91,7 @@ impl<'b> Scan<'b> {
             window: Window::ahead(Window::AHEAD),
             text_window: Window::ahead(TEXT_AHEAD),
             behind: SeriesEntry::default(),
-            damages: Damages::default(),
+            damages,
         }
     }
 
@@ -116,7 +118,7 @@ impl<'b> Scan<'b> {
         let index = self.block.index();
         let step = sizes::alignment(index.version());
         let behind = (index.offset_of(id) + entry.len).next_multiple_of(step);
-        if behind >= index.toc().end_of(index.toc().series, index.file().len()) {
+        if behind >= index.end_of(index.toc().series) {
             return Next::End;
         }
         let Ok(id) = u32::try_from(behind / step) else { return Next::Unknown };

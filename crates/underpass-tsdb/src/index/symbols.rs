@@ -1,13 +1,17 @@
 //! The symbol table: every label name and value, once.
 //!
 //! A symbol's number is its place in the table, which has no index. So the place of every 32nd is
-//! kept, as far as one was asked for; a command that reads all series loads the whole table.
+//! kept, as far as one was asked for; a command that reads many series loads the whole table, and
+//! so does every command that reads a small one. A table that is loaded has its checksum compared;
+//! of a damaged one what the postings offset table confirms is used (`recover/symbols.rs`).
 //!
 //! Source: Prometheus, tsdb/docs/format/index.md, "Symbol Table"; tsdb/index/index.go, `Symbols`.
 
 use std::ops::Range;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
+use super::recover::symbols::{Known, Symbol, recover};
+use super::table::Table;
 use crate::checksum;
 use crate::cursor::Cursor;
 use crate::damage::{Damage, Fault, Section};
@@ -18,6 +22,15 @@ const STEP: u32 = 32;
 
 /// The largest table that is loaded as a whole, in bytes.
 const LOADED_MAX: u64 = 64 << 20;
+
+/// A table up to this size is loaded whatever is asked of it.
+const SMALL: u64 = 1 << 20;
+
+/// With more series than this, every table is loaded.
+const MANY: u64 = 1024;
+
+/// The largest damaged table that is looked through for what is left of it, in bytes.
+const RECOVERED_MAX: u64 = 1 << 30;
 
 /// Bytes read at a time while places are looked for.
 const STRIDE: usize = 64 << 10;
@@ -31,23 +44,35 @@ pub struct Symbols {
     /// In version 1 a symbol's number is its offset in the file.
     by_offset: bool,
     places: RwLock<Vec<u64>>,
-    loaded: OnceLock<Option<Loaded>>,
+    loaded: OnceLock<Loaded>,
+    /// Where strings of a damaged table are found as well.
+    table: Table,
+    /// Where the next section starts.
+    end: u64,
+    /// What was wrong with its length.
+    length: Option<Damage>,
 }
 
 #[derive(Debug)]
-struct Loaded {
-    text: Vec<u8>,
-    ends: Vec<u32>,
+enum Loaded {
+    /// All of them, one behind the other.
+    Whole { text: Vec<u8>, ends: Vec<u32> },
+    /// The table is too large for that, and its checksum is right.
+    Sound,
+    /// What is left of a damaged table.
+    Recovered { symbols: Vec<Symbol>, damage: Damage },
 }
 
 impl Symbols {
-    /// Finds the table that starts at byte `start`; nothing but its two lengths is read.
+    /// Finds the table in the bytes `section` of the file; nothing but its two lengths is read. If
+    /// these are wrong, the table is taken to end with the section.
     pub(crate) fn open(
         file: &BlockFile,
-        start: u64,
+        section: Range<u64>,
         by_offset: bool,
         window: &mut Window,
     ) -> Result<Self, Damage> {
+        let start = section.start;
         let head = file.read(start..start.saturating_add(8), Section::Symbols, window)?;
         let mut cursor = Cursor::new(head);
         let named = |fault| file.damage(start, Section::Symbols, fault);
@@ -55,13 +80,22 @@ impl Symbols {
         let (Ok(len), Ok(count)) = (len, count) else {
             return Err(named(Fault::Short { wanted: 8, left: 0 }));
         };
-        let (first, end) = (start + 8, start + 4 + u64::from(len));
-        let wanted = end.saturating_add(checksum::LEN as u64);
-        if len < 4 || wanted > file.len() {
-            let left = file.len() - start;
-            return Err(named(Fault::Short { wanted: wanted - start, left }));
-        }
-        Ok(Self { range: first..end, count, by_offset, ..Self::default() })
+        let (wanted, left) = (u64::from(len) + 8, section.end.saturating_sub(start));
+        let fits = len >= 4 && wanted <= left;
+        let length = (!fits).then(|| named(Fault::Short { wanted, left }));
+        let end = if fits { start + 4 + u64::from(len) } else { section.end.saturating_sub(4) };
+        let range = start + 8..end.max(start + 8);
+        Ok(Self { range, count, by_offset, end: section.end, length, ..Self::default() })
+    }
+
+    /// Where strings of a damaged table are found as well.
+    pub(crate) fn confirmed_by(self, table: &Table) -> Self {
+        Self { table: table.clone(), ..self }
+    }
+
+    /// What is wrong with its length.
+    pub(crate) const fn damage(&self) -> Option<&Damage> {
+        self.length.as_ref()
     }
 
     /// How many there are, as the table says.
@@ -94,24 +128,73 @@ impl Symbols {
         super::verify_section(file, self.range.start - 8, Section::Symbols, window)
     }
 
-    /// Loads the whole table, unless it is larger than 64 MiB: afterwards a look-up is fast.
-    pub fn load(&self, file: &BlockFile) {
-        self.loaded.get_or_init(|| {
-            let fits = !self.by_offset && self.range.end - self.range.start <= LOADED_MAX;
-            fits.then(|| self.read_all(file))?
+    /// Loads the whole table before symbols of `series` series are looked up, unless that would be
+    /// slower than to look them up, or the table is larger than 64 MiB.
+    ///
+    /// # Errors
+    ///
+    /// If the table is damaged. What can be known of it is there, and is used.
+    pub fn load(&self, file: &BlockFile, series: u64) -> Result<(), Damage> {
+        if series <= MANY && self.bytes() > SMALL && self.length.is_none() {
+            return Ok(());
+        }
+        let loaded = self.loaded.get_or_init(|| {
+            let read = self.length.clone().map_or_else(|| self.read_all(file), Err);
+            read.unwrap_or_else(|damage| self.recover(file, damage))
         });
+        match loaded {
+            Loaded::Recovered { damage, .. } => Err(damage.clone()),
+            Loaded::Whole { .. } | Loaded::Sound => Ok(()),
+        }
     }
 
-    fn read_all(&self, file: &BlockFile) -> Option<Loaded> {
+    fn read_all(&self, file: &BlockFile) -> Result<Loaded, Damage> {
         let mut window = Window::exact();
-        let bytes = file.read(self.range.clone(), Section::Symbols, &mut window).ok()?;
-        let mut cursor = Cursor::new(bytes);
-        let mut loaded = Loaded { text: Vec::with_capacity(bytes.len()), ends: Vec::new() };
-        while !cursor.is_empty() {
-            loaded.text.extend_from_slice(cursor.counted().ok()?);
-            loaded.ends.push(u32::try_from(loaded.text.len()).ok()?);
+        if self.by_offset || self.range.end - self.range.start > LOADED_MAX {
+            return self.verify(file, &mut Window::ahead(Window::AHEAD)).map(|()| Loaded::Sound);
         }
-        Some(loaded)
+        if self.range.is_empty() && self.count == 0 {
+            return Ok(Loaded::Sound);
+        }
+        let (start, end) = (self.range.start - 4, self.range.end + checksum::LEN as u64);
+        let bytes = file.read(start..end, Section::Symbols, &mut window)?;
+        let wrong = |wrong: crate::Malformed, at| wrong.within(file.path(), at, Section::Symbols);
+        let content = checksum::content(bytes)
+            .map_err(|damage| file.or_lost(wrong(damage, self.range.start - 8), end))?;
+        let mut cursor = Cursor::new(&content[4..]);
+        let (mut text, mut ends) = (Vec::with_capacity(content.len()), Vec::new());
+        while !cursor.is_empty() {
+            let symbol = cursor.counted().map_err(|damage| wrong(damage, self.range.start))?;
+            text.extend_from_slice(symbol);
+            ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        }
+        Ok(Loaded::Whole { text, ends })
+    }
+
+    fn recover(&self, file: &BlockFile, damage: Damage) -> Loaded {
+        let mut window = Window::exact();
+        // Its length may be what is damaged.
+        let end = self.end.saturating_sub(checksum::LEN as u64).max(self.range.end);
+        let end = end.min(self.range.start + RECOVERED_MAX).min(file.len());
+        let bytes = file.read(self.range.start..end, Section::Symbols, &mut window);
+        let known = self.known(file).unwrap_or_default();
+        let symbols = bytes.map(|bytes| recover(bytes, self.count as usize, &known));
+        Loaded::Recovered { symbols: symbols.unwrap_or_default(), damage }
+    }
+
+    /// All names and values of the postings offset table.
+    fn known(&self, file: &BlockFile) -> Result<Known, Damage> {
+        self.table.verify(file, &mut Window::ahead(Window::AHEAD))?;
+        let (mut known, mut cursor) = (Known::new(), self.table.entries());
+        while let Some(entry) = cursor.peek(file)? {
+            for text in [entry.name, entry.value].into_iter().filter(|text| !text.is_empty()) {
+                if !known.contains(text) {
+                    known.insert(text.into());
+                }
+            }
+            cursor.advance();
+        }
+        Ok(known)
     }
 
     /// Hands symbol `reference` to `take`.
@@ -126,11 +209,18 @@ impl Symbols {
         window: &mut Window,
         take: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, Damage> {
-        if let Some(Some(loaded)) = self.loaded.get() {
-            let at = reference as usize;
-            let end = loaded.ends.get(at).ok_or_else(|| self.unknown(file, reference))?;
-            let start = at.checked_sub(1).map_or(0, |before| loaded.ends[before]);
-            return Ok(take(&loaded.text[start as usize..*end as usize]));
+        match self.loaded.get() {
+            Some(Loaded::Whole { text, ends }) => {
+                let at = reference as usize;
+                let end = ends.get(at).ok_or_else(|| self.unknown(file, reference))?;
+                let start = at.checked_sub(1).map_or(0, |before| ends[before]);
+                return Ok(take(&text[start as usize..*end as usize]));
+            }
+            Some(Loaded::Recovered { symbols, damage }) => {
+                let found = self.recovered(symbols, reference);
+                return found.map(take).ok_or_else(|| damage.clone());
+            }
+            Some(Loaded::Sound) | None => {}
         }
         let start = match self.by_offset {
             true => u64::from(reference),
@@ -140,6 +230,17 @@ impl Symbols {
             return Err(self.unknown(file, reference));
         }
         self.at(file, start, window).map(take)
+    }
+
+    fn recovered<'s>(&self, symbols: &'s [Symbol], reference: u32) -> Option<&'s [u8]> {
+        let place = match self.by_offset {
+            false => reference as usize,
+            true => {
+                let at = u64::from(reference).checked_sub(self.range.start)?;
+                symbols.binary_search_by_key(&at, |symbol| symbol.at as u64).ok()?
+            }
+        };
+        symbols.get(place)?.text.as_deref()
     }
 
     fn unknown(&self, file: &BlockFile, reference: u32) -> Damage {

@@ -44,10 +44,10 @@ impl Toc {
         })
     }
 
-    /// Where the section that starts at `start` ends in an index of `len` bytes: where the next
-    /// one starts.
+    /// Where the section that starts at `start` ends: where the next one starts, or at `last`,
+    /// where the TOC begins.
     #[must_use]
-    pub fn end_of(&self, start: u64, len: u64) -> u64 {
+    pub fn end_of(&self, start: u64, last: u64) -> u64 {
         let starts = [
             self.symbols,
             self.series,
@@ -57,7 +57,6 @@ impl Toc {
             self.postings_table,
         ];
         let next = starts.into_iter().filter(|next| *next > start).min();
-        let last = len.saturating_sub(LEN);
         next.unwrap_or(last).min(last)
     }
 }
@@ -76,9 +75,9 @@ mod tests {
             postings: 400,
             postings_table: 500,
         };
-        assert_eq!(toc.end_of(5, 652), 100);
-        assert_eq!(toc.end_of(100, 652), 400);
-        assert_eq!(toc.end_of(500, 652), 600);
-        assert_eq!(toc.end_of(400, 450), 398, "no section goes past the file");
+        assert_eq!(toc.end_of(5, 600), 100);
+        assert_eq!(toc.end_of(100, 600), 400);
+        assert_eq!(toc.end_of(500, 600), 600);
+        assert_eq!(toc.end_of(400, 398), 398, "no section goes past the file");
     }
 }

@@ -54,9 +54,8 @@ impl<'b> BlockSeries<'b> {
             Plan::Ids(ids, count) => (Source::Ids(ids), count),
         };
         losses.extend(damages.into_iter().map(|damage| Loss { damage, lost: None }));
-        if count > MANY {
-            block.index().symbols().load(block.index().file());
-        }
+        let loaded = block.index().symbols().load(block.index().file(), count);
+        losses.extend(loaded.err().map(|damage| Loss { damage, lost: None }));
         let window = if count > MANY { Window::ahead(STRIDE) } else { Window::exact() };
         let (id, end) = (SeriesId(0), 0);
         let (labels, entry) = (Labels::default(), SeriesEntry::default());

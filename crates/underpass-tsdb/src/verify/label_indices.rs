@@ -13,8 +13,8 @@ use crate::index::{Index, verify_section};
 
 /// Checks them where there are any.
 pub(super) fn check(index: &Index, checks: &mut Checks<'_>) {
-    let (toc, len) = (index.toc(), index.file().len());
-    let range = |start| start..toc.end_of(start, len);
+    let toc = index.toc();
+    let range = |start| start..index.end_of(start);
     if toc.label_indices != 0 && toc.label_indices != toc.postings {
         check_sections(index, range(toc.label_indices), Section::LabelIndices, checks);
     }

@@ -29,14 +29,14 @@ pub(super) struct PostingsFacts {
 
 /// Where postings lists are in an index.
 fn range_of_lists(index: &Index) -> Range<u64> {
-    let toc = index.toc();
-    toc.postings..toc.end_of(toc.postings, index.file().len())
+    let start = index.toc().postings;
+    start..index.end_of(start)
 }
 
 /// Checks the table, and each list.
 pub(super) fn check(index: &Index, checks: &mut Checks<'_>) -> PostingsFacts {
     let (file, start) = (index.file(), index.toc().postings_table);
-    let within = start..index.toc().end_of(start, file.len());
+    let within = start..index.end_of(start);
     let mut window = Window::ahead(Window::AHEAD);
     let whole = |piece: Piece<'_>, _: &mut Checks<'_>| Some(piece.bytes.len());
     let table = section(file, within, Section::PostingsTable, &mut window, checks, whole);

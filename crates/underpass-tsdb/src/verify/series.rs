@@ -79,7 +79,7 @@ pub(super) fn check(index: &Index, symbols: &Symbols, checks: &mut Checks<'_>) -
             }
         }
     }
-    let end = index.toc().end_of(index.toc().series, index.file().len());
+    let end = index.end_of(index.toc().series);
     reader.pad(expected..end, &mut window, checks);
     reader.facts
 }

@@ -32,7 +32,7 @@ impl Symbols {
 /// Checks the symbol table. Where it ends is `None` if its length is wrong.
 pub(super) fn check(index: &Index, checks: &mut Checks<'_>) -> (Symbols, Option<Sectioned>) {
     let (file, start) = (index.file(), index.toc().symbols);
-    let within = start..index.toc().end_of(start, file.len());
+    let within = start..index.end_of(start);
     let (mut reader, mut window) = (Reader::new(index), Window::ahead(Window::AHEAD));
     let checked = section(file, within, Section::Symbols, &mut window, checks, |piece, _| {
         Some(reader.take(piece, file))

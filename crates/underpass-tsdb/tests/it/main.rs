@@ -6,6 +6,7 @@ mod buckets;
 mod chunks;
 #[cfg(feature = "parquet")]
 mod columns;
+mod damage;
 mod head;
 mod index;
 mod opening;

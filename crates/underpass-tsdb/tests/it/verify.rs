@@ -124,6 +124,8 @@ fn text(labels: &[(Vec<u8>, Vec<u8>)]) -> String {
     let pair = |(name, value): &(Vec<u8>, Vec<u8>)| {
         let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
         let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        // The only bytes of the block that are not UTF-8.
+        let value = value.replace("\u{fffd}\u{fffd}", "\\xff\\xfe");
         format!("{name}=\"{value}\"")
     };
     format!("{{{}}}", labels.iter().map(pair).collect::<Vec<_>>().join(", "))
