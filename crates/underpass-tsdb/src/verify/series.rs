@@ -50,11 +50,23 @@ impl ChunkSums {
         self.places.add(mix(chunk.reference));
         self.times.add(sum::chunk(chunk.reference, chunk.min_time, chunk.max_time));
     }
+
+    fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.places.merge(other.places);
+        self.times.merge(other.times);
+    }
 }
 
 /// Checks all series, of which damaged entries are only noted: the postings know their labels.
 pub(super) fn check(index: &Index, symbols: &Symbols, checks: &mut Checks<'_>) -> SeriesFacts {
-    let mut reader = Reader { index, symbols, facts: SeriesFacts::default(), last: Vec::new() };
+    let mut reader = Reader {
+        index,
+        symbols,
+        facts: SeriesFacts::default(),
+        last: Vec::new(),
+        segment: Default::default(),
+    };
     let mut walk = index.walk();
     let mut window = Window::ahead(Window::AHEAD);
     let mut entry = SeriesEntry::default();
@@ -81,6 +93,7 @@ pub(super) fn check(index: &Index, symbols: &Symbols, checks: &mut Checks<'_>) -
     }
     let end = index.end_of(index.toc().series);
     reader.pad(expected..end, &mut window, checks);
+    reader.end_segment(0);
     reader.facts
 }
 
@@ -90,6 +103,8 @@ struct Reader<'i> {
     facts: SeriesFacts,
     /// Labels of the series before.
     last: Vec<(u32, u32)>,
+    /// The segment of the chunk before, and what was said of it since another one was named.
+    segment: (u32, ChunkSums),
 }
 
 impl Reader<'_> {
@@ -141,8 +156,7 @@ impl Reader<'_> {
         self.facts.chunks += entry.chunks.len() as u64;
         let mut last: Option<&ChunkMeta> = None;
         for chunk in &entry.chunks {
-            let (number, _) = segment_of(chunk.reference);
-            self.facts.segments.entry(number).or_default().add(chunk);
+            self.add_reference(chunk);
             let (min, max) = self.facts.times.unwrap_or((chunk.min_time, chunk.max_time));
             self.facts.times = Some((min.min(chunk.min_time), max.max(chunk.max_time)));
             let follows = last.is_none_or(|last| last.max_time < chunk.min_time);
@@ -150,6 +164,22 @@ impl Reader<'_> {
                 self.report(id, Fault::Order("the times of the chunks"), checks);
             }
             last = Some(chunk);
+        }
+    }
+
+    /// Chunks of a segment follow one another.
+    fn add_reference(&mut self, chunk: &ChunkMeta) {
+        let (number, _) = segment_of(chunk.reference);
+        if self.segment.0 != number {
+            self.end_segment(number);
+        }
+        self.segment.1.add(chunk);
+    }
+
+    fn end_segment(&mut self, next: u32) {
+        let (number, sums) = std::mem::replace(&mut self.segment, (next, ChunkSums::default()));
+        if sums.count > 0 {
+            self.facts.segments.entry(number).or_default().merge(sums);
         }
     }
 

@@ -13,6 +13,10 @@ impl Sum {
         self.0 = self.0.wrapping_add(number);
     }
 
+    pub(super) const fn merge(&mut self, other: Self) {
+        self.add(other.0);
+    }
+
     /// The sum with every member multiplied by `factor`.
     pub(super) const fn times(self, factor: u64) -> u64 {
         self.0.wrapping_mul(factor)
@@ -47,7 +51,9 @@ pub(super) const fn pair(name: u64, value: u64) -> u64 {
 
 /// A number for a chunk: its reference, and the times of its first and last sample.
 pub(super) const fn chunk(reference: u64, min_time: i64, max_time: i64) -> u64 {
-    mix(mix(mix(reference) ^ min_time.cast_unsigned()) ^ max_time.cast_unsigned())
+    let min = min_time.cast_unsigned().wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let max = max_time.cast_unsigned().wrapping_mul(0xa076_1d64_78bd_642f);
+    mix(reference ^ min.rotate_left(17) ^ max)
 }
 
 #[cfg(test)]
