@@ -25,6 +25,7 @@ mod samples;
 mod server;
 mod snappy;
 mod tally;
+mod turn;
 mod worker;
 
 pub use blocks::BlocksError;

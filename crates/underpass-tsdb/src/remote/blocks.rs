@@ -13,6 +13,7 @@ use crate::block::Block;
 use crate::damage::Damage;
 use crate::directory::{Directory, FindError};
 use crate::file::{Backend, Pattern};
+use crate::meta::Meta;
 use crate::query::Loss;
 
 /// Damaged places that are remembered as told. Others are told again at each query.
@@ -39,6 +40,11 @@ pub(super) struct Blocks {
     told: Mutex<HashSet<(Arc<Path>, u64)>>,
 }
 
+/// Blocks that are reduced have chunks of aggregates, which no Prometheus can read.
+fn resolution(block: &Block) -> u64 {
+    block.meta().map_or(0, Meta::resolution)
+}
+
 type Stamp = (PathBuf, Option<SystemTime>);
 
 impl Blocks {
@@ -49,10 +55,14 @@ impl Blocks {
         let stamps = stamps(found);
         for path in &found.blocks {
             match Block::open(path, backend) {
-                Ok(block) => {
+                Ok(block) if resolution(&block) == 0 => {
                     block.damages().iter().for_each(|damage| tracing::warn!("{damage}"));
                     block.advise(Pattern::Random);
                     blocks.push(block);
+                }
+                Ok(block) => {
+                    let (dir, resolution) = (block.dir().display(), resolution(&block));
+                    tracing::warn!("{dir} is not served: Thanos has reduced it to {resolution} ms");
                 }
                 Err(damage) => {
                     tracing::warn!("{damage}; the block is not served");
@@ -198,6 +208,20 @@ mod tests {
         fs::rename(new, old).unwrap();
         current.refresh();
         assert!(current.now().blocks[0].tombstones().is_empty());
+    }
+
+    #[test]
+    fn a_block_that_thanos_has_reduced_is_not_served() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        make(root, ONE);
+        make(root, TWO);
+        let meta = |resolution: u32| {
+            format!(r#"{{"thanos": {{"downsample": {{"resolution": {resolution}}}}}}}"#)
+        };
+        fs::write(root.join(ONE).join("meta.json"), meta(300_000)).unwrap();
+        fs::write(root.join(TWO).join("meta.json"), meta(0)).unwrap();
+        assert_eq!(names(&Current::open(root, Backend::Map).unwrap()), [TWO]);
     }
 
     #[test]

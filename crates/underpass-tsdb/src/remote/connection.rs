@@ -21,6 +21,7 @@ use underpass::unacknowledged;
 use underpass_daemon::Accepted;
 
 use super::responder::respond;
+use super::turn::Turn;
 use super::worker::Worker;
 
 /// How long a connection may be idle, and how long the head of a request may take.
@@ -39,8 +40,11 @@ const STALLED_TICKS_MAX: u32 = 12;
 pub(super) async fn serve(socket: Accepted, worker: &Rc<Worker>) {
     let client = peer(&socket);
     let (socket, written) = (Rc::new(socket), Rc::<Cell<u64>>::default());
-    let wire = Wire { socket: Rc::clone(&socket), written: Rc::clone(&written) };
-    let service = service_fn(move |request| respond(Rc::clone(worker), client, request));
+    let turn = Rc::<Turn>::default();
+    let wire =
+        Wire { socket: Rc::clone(&socket), written: Rc::clone(&written), turn: Rc::clone(&turn) };
+    let service =
+        service_fn(|request| respond(Rc::clone(worker), Rc::clone(&turn), client, request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
@@ -100,10 +104,11 @@ impl Stall {
     }
 }
 
-/// A socket that counts what is written to it.
+/// A socket that counts what is written to it, and tells when that was all.
 struct Wire {
     socket: Rc<Accepted>,
     written: Rc<Cell<u64>>,
+    turn: Rc<Turn>,
 }
 
 /// Waits until the socket is ready and tries, again if it was not.
@@ -169,6 +174,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.turn.flushed();
         Poll::Ready(Ok(()))
     }
 

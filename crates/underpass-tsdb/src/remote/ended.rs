@@ -8,13 +8,14 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::tally::Tally;
-use super::worker::{Counted, Worker};
+use super::turn::Turn;
+use super::worker::Worker;
 
 /// A request under way.
 #[derive(Debug)]
 pub(super) struct Ended {
     worker: Rc<Worker>,
-    _busy: Counted,
+    turn: Rc<Turn>,
     client: Option<SocketAddr>,
     /// Method and path; clients may write anything there.
     request: String,
@@ -28,11 +29,17 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    pub(super) fn new(worker: &Rc<Worker>, client: Option<SocketAddr>, request: String) -> Self {
+    pub(super) fn new(
+        worker: &Rc<Worker>,
+        turn: &Rc<Turn>,
+        client: Option<SocketAddr>,
+        request: String,
+    ) -> Self {
+        turn.begin(worker);
         let (tally, bytes, is_whole) = Default::default();
         Self {
             worker: Rc::clone(worker),
-            _busy: worker.busy(),
+            turn: Rc::clone(turn),
             client,
             request,
             since: Instant::now(),
@@ -49,6 +56,7 @@ impl Drop for Ended {
     fn drop(&mut self) {
         let Self { worker, client, request, since, status, form, tally, bytes, is_whole, .. } =
             self;
+        self.turn.answered();
         worker.shared.counts.add(*status, *bytes, *is_whole);
         worker.shared.counts.all.absorb(tally);
         let client = client.map_or_else(|| "-".into(), |client| client.to_string());

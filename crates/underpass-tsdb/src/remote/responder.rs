@@ -27,6 +27,7 @@ use super::body::{Content, Told};
 use super::ended::Ended;
 use super::reading::{ReadError, Reading};
 use super::request::{AnswerType, BODY_MAX, ReadRequest, RequestError};
+use super::turn::Turn;
 use super::worker::Worker;
 use crate::time::Rfc3339;
 
@@ -60,8 +61,8 @@ enum Refusal {
     Request(#[from] RequestError),
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("the server stops")]
-    Stopping,
+    #[error("the server gave the request up: it stops, or its log says why")]
+    GivenUp,
 }
 
 impl Refusal {
@@ -75,7 +76,7 @@ impl Refusal {
                 StatusCode::BAD_REQUEST
             }
             Self::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::GivenUp => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -83,11 +84,12 @@ impl Refusal {
 /// Answers a request.
 pub(super) async fn respond(
     worker: Rc<Worker>,
+    turn: Rc<Turn>,
     client: Option<SocketAddr>,
     request: Request<Incoming>,
 ) -> Result<Response<Content>, Infallible> {
     let line = format!("{} {}", request.method(), request.uri().path());
-    let mut ended = Ended::new(&worker, client, line);
+    let mut ended = Ended::new(&worker, &turn, client, line);
     let outcome = match (request.method(), request.uri().path()) {
         (&Method::POST, READ) => read(&worker, request.into_body(), &mut ended).await,
         (_, READ) => Err(Refusal::ReadMethod),
@@ -142,7 +144,7 @@ fn refused(refusal: &Refusal, ended: &mut Ended) -> Answer {
         | Refusal::Body(_)
         | Refusal::Request(_)
         | Refusal::Read(_)
-        | Refusal::Stopping => None,
+        | Refusal::GivenUp => None,
     };
     let allow = methods.map(|methods| (ALLOW, HeaderValue::from_static(methods)));
     answer.head.extend(allow);
@@ -171,7 +173,7 @@ async fn read(worker: &Worker, body: Incoming, ended: &mut Ended) -> Result<Answ
     let request = ReadRequest::read(&body)?;
     let gate = Arc::clone(&worker.shared.gate);
     // Never closed.
-    let permit = gate.acquire_owned().await.map_err(|_| Refusal::Stopping)?;
+    let permit = gate.acquire_owned().await.map_err(|_| Refusal::GivenUp)?;
     let reading = Reading {
         blocks: worker.shared.current.now(),
         rules: Arc::clone(&worker.shared.rules),
@@ -209,7 +211,7 @@ async fn samples(reading: Reading, permit: OwnedSemaphorePermit) -> Result<Answe
         reading.samples()
     };
     // It is cancelled if the runtime stops meanwhile.
-    let pieces = spawn_blocking(work).await.map_err(|_| Refusal::Stopping)??;
+    let pieces = spawn_blocking(work).await.map_err(|_| Refusal::GivenUp)??;
     let mut answer = Answer::of(MESSAGE, Pieces::Memory(pieces));
     answer.head.push((CONTENT_ENCODING, HeaderValue::from_static("snappy")));
     Ok(answer)
@@ -226,7 +228,7 @@ async fn chunks(reading: Reading, permit: OwnedSemaphorePermit) -> Result<Answer
         Some(Told::Piece(first)) => Ok(Answer::of(FRAMES, Pieces::Thread(first, told))),
         Some(Told::End) => Ok(Answer::of(FRAMES, Pieces::Memory(Vec::new()))),
         Some(Told::Failed(error)) => Err(error.into()),
-        None => Err(Refusal::Stopping),
+        None => Err(Refusal::GivenUp),
     }
 }
 

@@ -47,7 +47,7 @@ impl Worker {
         self.stopping.subscribe()
     }
 
-    /// Counts a request until it is dropped.
+    /// Counts a busy connection until it is dropped.
     pub(super) fn busy(self: &Rc<Self>) -> Counted {
         Counted::new(self, |worker| &worker.busy)
     }
