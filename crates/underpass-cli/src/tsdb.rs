@@ -11,10 +11,17 @@ mod place;
 mod selecting;
 mod series;
 mod serve;
+#[cfg(feature = "parquet")]
+mod tables;
 mod target;
 mod usage;
 mod verify;
 
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use analyze::AnalyzeArguments;
@@ -69,4 +76,10 @@ pub(crate) fn run(wanted: TsdbArguments) -> anyhow::Result<()> {
         TsdbCommand::Values(wanted) => labels::run_values(&wanted),
         TsdbCommand::Dump(wanted) => dump::run(&wanted),
     }
+}
+
+/// Standard output without a buffer, for what writes whole pages.
+fn stdout() -> anyhow::Result<File> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    Ok(stdout.context("standard output is closed")?.into())
 }

@@ -18,14 +18,16 @@ mod turns;
 mod writer;
 
 use std::io::Write;
+use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_schema::{ArrowError, Schema};
 use parquet::errors::ParquetError;
 
+use crate::dump::{Dumped, Event};
 use crate::labels::Labels;
-use crate::query::{Loss, Selection};
+use crate::query::Selection;
 
 use self::encoder::{Encoded, Encoding};
 use self::run::{Encoders, Piece};
@@ -114,18 +116,6 @@ pub enum ColumnsError {
     Stopped,
 }
 
-/// What is told while tables are written.
-#[derive(Debug)]
-pub enum Event {
-    /// Another series is in the tables, with this many samples.
-    Series {
-        /// Floats and histograms.
-        samples: u64,
-    },
-    /// Something could not be read.
-    Loss(Loss),
-}
-
 /// The tables that are being written, or those of them that are wanted.
 #[derive(Debug)]
 pub struct Tables<W: Write + Send> {
@@ -133,6 +123,7 @@ pub struct Tables<W: Write + Send> {
     histograms: Option<TableWriter<W>>,
     series: Option<(TableWriter<W>, Encoding<SeriesRows>)>,
     encoders: Encoders,
+    done: Dumped,
 }
 
 impl<W: Write + Send> Tables<W> {
@@ -159,42 +150,48 @@ impl<W: Write + Send> Tables<W> {
             histograms,
             series: series.zip(series_rows),
             encoders: Encoders { floats: of_floats, histograms: of_histograms },
+            done: Dumped::default(),
         })
     }
 
-    /// Writes the samples of a selection, decoded and encoded by `threads` threads.
+    /// Writes the samples of a selection, decoded and encoded by `threads` threads. `watch` is told
+    /// what happens, and ends it by breaking.
     ///
     /// # Errors
     ///
-    /// A sink's; [`ColumnsError::Stopped`] if `told` breaks.
+    /// A sink's; [`ColumnsError::Stopped`] if `watch` ended it. What could not be read is counted,
+    /// and the rest is written.
     pub fn write(
         &mut self,
         selection: &Selection<'_>,
-        threads: usize,
-        told: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<(), ColumnsError> {
+        threads: NonZero<usize>,
+        watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Dumped, ColumnsError> {
         let encoders = self.encoders.clone();
-        turns::each(selection, threads, &encoders, &mut |piece| self.take(piece, told))
+        turns::each(selection, threads.get(), &encoders, &mut |piece| self.take(piece, watch))?;
+        Ok(self.done)
     }
 
     fn take(
         &mut self,
         piece: Piece,
-        told: &mut dyn FnMut(Event) -> ControlFlow<()>,
+        watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<(), ColumnsError> {
-        let event = match piece {
+        let told = match piece {
             Piece::Floats(rows) => return write_to(&mut self.floats, rows),
             Piece::Histograms(rows) => return write_to(&mut self.histograms, rows),
             Piece::Series { number, labels, written } => {
                 self.add_series(number, &labels, &written)?;
-                Event::Series { samples: written.samples() }
+                self.done.series += 1;
+                self.done.samples += written.samples();
+                watch(Event::Progress(&self.done))
             }
-            Piece::Loss(loss) => Event::Loss(loss),
+            Piece::Loss(loss) => {
+                self.done.losses += 1;
+                watch(Event::Loss(&loss))
+            }
         };
-        match told(event) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(ColumnsError::Stopped),
-        }
+        if told.is_break() { Err(ColumnsError::Stopped) } else { Ok(()) }
     }
 
     fn add_series(

@@ -1,11 +1,9 @@
 //! `underpass tsdb dump`.
 
 use std::fmt::Display;
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -18,7 +16,10 @@ use underpass_tsdb::{Block, Pattern};
 use super::losses::Losses;
 use super::place::Place;
 use super::selecting::Selecting;
+#[cfg(feature = "parquet")]
+use super::tables::{self, TableArgument};
 use super::target::Target;
+use super::usage::UsageArgument;
 use crate::exit::Ended;
 
 /// Print samples: as promtool does, as OpenMetrics, CSV or JSON.
@@ -35,6 +36,9 @@ pub(crate) struct DumpArguments {
     #[command(flatten)]
     selecting: Selecting,
 
+    #[command(flatten)]
+    usage: UsageArgument,
+
     /// How samples are written.
     #[arg(long, short, value_name = "FORMAT", default_value = "text")]
     format: Form,
@@ -42,6 +46,10 @@ pub(crate) struct DumpArguments {
     /// Write into this file, which gets its name when it is whole.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    #[cfg(feature = "parquet")]
+    #[command(flatten)]
+    table: TableArgument,
 
     /// Threads that read and write; as many as there are CPUs if not given.
     #[arg(long, value_name = "COUNT")]
@@ -72,16 +80,33 @@ enum Form {
     /// A JSON object for each sample, one a line.
     #[value(alias = "json")]
     JsonLines,
+    /// Tables as Arrow IPC, which other programs map and use in place.
+    #[cfg(feature = "parquet")]
+    Arrow,
+    /// Tables as Parquet, compressed by zstd.
+    #[cfg(feature = "parquet")]
+    Parquet,
+}
+
+/// What samples become.
+enum Kind {
+    Text(Format),
+    #[cfg(feature = "parquet")]
+    Tables(tables::Form),
 }
 
 impl Form {
-    const fn format(self) -> Format {
-        match self {
+    const fn kind(self) -> Kind {
+        Kind::Text(match self {
             Self::Text => Format::Text,
             Self::OpenMetrics => Format::OpenMetrics,
             Self::Csv => Format::Csv,
             Self::JsonLines => Format::JsonLines,
-        }
+            #[cfg(feature = "parquet")]
+            Self::Arrow => return Kind::Tables(tables::Form::Arrow),
+            #[cfg(feature = "parquet")]
+            Self::Parquet => return Kind::Tables(tables::Form::Parquet),
+        })
     }
 }
 
@@ -91,20 +116,19 @@ impl Form {
 ///
 /// If nothing can be read or written, or not everything was.
 pub(crate) fn run(wanted: &DumpArguments) -> anyhow::Result<()> {
+    let usage = wanted.usage.begin();
     let (blocks, damages) = wanted.place.open()?;
     let mut screen = Screen::new(wanted, &blocks);
     damages.iter().for_each(|damage| screen.lost(damage));
     blocks.iter().for_each(|block| block.advise(Pattern::Sequential));
-    let dumped = match &wanted.output {
-        Some(path) => into_file(wanted, &blocks, path, &mut screen),
-        None => {
-            let mut out = stdout()?;
-            write(wanted, &blocks, &mut out, &mut |event| screen.show(&event))
-                .map_err(|error| told(error, "standard output"))
-        }
+    let dumped = match wanted.format.kind() {
+        Kind::Text(format) => as_text(wanted, format, &blocks, &mut screen),
+        #[cfg(feature = "parquet")]
+        Kind::Tables(form) => as_tables(wanted, form, &blocks, &mut screen),
     };
     let all_read = screen.end();
     let dumped = dumped?;
+    usage.tell("dump", wanted.place.backend());
     if dumped.left_out > 0 {
         bail!(
             "{} histograms were left out, which OpenMetrics cannot hold; the other formats can",
@@ -114,20 +138,75 @@ pub(crate) fn run(wanted: &DumpArguments) -> anyhow::Result<()> {
     all_read
 }
 
+fn as_text(
+    wanted: &DumpArguments,
+    format: Format,
+    blocks: &[Block],
+    screen: &mut Screen,
+) -> anyhow::Result<Dumped> {
+    #[cfg(feature = "parquet")]
+    wanted.table.require_unused()?;
+    match &wanted.output {
+        Some(path) => into_file(wanted, format, blocks, path, screen),
+        None => {
+            let mut out = super::stdout()?;
+            write(wanted, format, blocks, &mut out, &mut |event| screen.show(&event))
+                .map_err(|error| told(error, "standard output"))
+        }
+    }
+}
+
+#[cfg(feature = "parquet")]
+fn as_tables(
+    wanted: &DumpArguments,
+    form: tables::Form,
+    blocks: &[Block],
+    screen: &mut Screen,
+) -> anyhow::Result<Dumped> {
+    let (selection, threads) = (wanted.selecting.of(blocks), wanted.threads());
+    let interrupt = Interrupt::catch()?;
+    let written = tables::write(form, wanted.table, wanted.output.as_deref(), &mut |tables| {
+        tables.write(&selection, threads, &mut |event| {
+            screen.show(&event)?;
+            unless_ended(&interrupt)
+        })
+    });
+    written.map_err(|error| match interrupt.signal() {
+        Some(signal) => {
+            Ended { signal, line: "a signal ended it, and no table was made".into() }.into()
+        }
+        None => error,
+    })
+}
+
+impl DumpArguments {
+    fn threads(&self) -> NonZero<usize> {
+        let threads = self.threads.or_else(|| std::thread::available_parallelism().ok());
+        threads.unwrap_or(NonZero::<usize>::MIN)
+    }
+}
+
 fn write(
     wanted: &DumpArguments,
+    format: Format,
     blocks: &[Block],
     out: &mut dyn Write,
     watch: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Dumped, DumpError> {
-    let threads = wanted.threads.or_else(|| std::thread::available_parallelism().ok());
-    let threads = threads.unwrap_or(NonZero::<usize>::MIN);
-    dump(&wanted.selecting.of(blocks), wanted.format.format(), threads, out, watch)
+    dump(&wanted.selecting.of(blocks), format, wanted.threads(), out, watch)
+}
+
+fn unless_ended(interrupt: &Interrupt) -> ControlFlow<()> {
+    match interrupt.signal() {
+        Some(_) => ControlFlow::Break(()),
+        None => ControlFlow::Continue(()),
+    }
 }
 
 /// Dumps into a file, which gets its name if neither an error nor a signal comes before the end.
 fn into_file(
     wanted: &DumpArguments,
+    format: Format,
     blocks: &[Block],
     path: &Path,
     screen: &mut Screen,
@@ -135,13 +214,9 @@ fn into_file(
     let name = path.display().to_string();
     let interrupt = Interrupt::catch()?;
     let mut target = Target::open(path).with_context(|| name.clone())?;
-    let written = write(wanted, blocks, target.file(), &mut |event| {
+    let written = write(wanted, format, blocks, target.file(), &mut |event| {
         screen.show(&event)?;
-        if interrupt.signal().is_some() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        unless_ended(&interrupt)
     });
     match (written, interrupt.signal()) {
         (Err(DumpError::Stopped), Some(signal)) => {
@@ -154,12 +229,6 @@ fn into_file(
             Ok(dumped)
         }
     }
-}
-
-/// Standard output without a buffer: whole pages are written.
-fn stdout() -> anyhow::Result<File> {
-    let stdout = io::stdout().as_fd().try_clone_to_owned();
-    Ok(stdout.context("standard output is closed")?.into())
 }
 
 fn told(error: DumpError, name: &str) -> anyhow::Error {

@@ -16,4 +16,6 @@ mod service_manager;
 mod signals;
 mod tsdb_analyze;
 mod tsdb_serve;
+#[cfg(feature = "parquet")]
+mod tsdb_tables;
 mod tsdb_usage;

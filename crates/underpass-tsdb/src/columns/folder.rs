@@ -24,7 +24,7 @@ pub struct Folder {
 #[non_exhaustive]
 pub enum FolderError {
     /// There is something of that name.
-    #[error("{0} exists and is not an empty folder: remove it, or name another")]
+    #[error("{0} exists and is not an empty directory: remove it, or name another")]
     Exists(PathBuf),
     /// The kernel refused.
     #[error("{path} cannot be made")]

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::query::{MergedSeries, Reader, Selection, Series};
+use crate::query::{Loss, MergedSeries, Reader, Selection, Series};
 
 use super::ColumnsError;
 use super::run::{Deliver, Encoders, Piece, Run};
@@ -26,6 +26,8 @@ struct Turn {
     /// The number of the first in the tables.
     first: u32,
     series: Vec<Series>,
+    /// What could not be read on the way to them.
+    losses: Vec<Loss>,
 }
 
 /// The series that are left, and the number of the next.
@@ -45,23 +47,22 @@ pub(super) fn each(
 ) -> Result<(), ColumnsError> {
     let mut turns = Turns { series: selection.series(), next: 0 };
     if threads > 1 {
-        turns = by_threads(turns, selection, threads, encoders, deliver)?;
-    } else {
-        let (mut run, mut reader) = (Run::new(encoders), selection.reader());
-        while let Some(turn) = turns.take() {
-            turn.encode(&mut run, &mut reader, deliver)?;
-        }
+        return by_threads(turns, selection, threads, encoders, deliver);
     }
-    turns.series.take_losses().into_iter().map(Piece::Loss).try_for_each(deliver)
+    let (mut run, mut reader) = (Run::new(encoders), selection.reader());
+    while let Some(turn) = turns.take() {
+        turn.encode(&mut run, &mut reader, deliver)?;
+    }
+    Ok(())
 }
 
-fn by_threads<'s>(
-    turns: Turns<'s>,
+fn by_threads(
+    turns: Turns<'_>,
     selection: &Selection<'_>,
     threads: usize,
     encoders: &Encoders,
     deliver: &mut Deliver<'_>,
-) -> Result<Turns<'s>, ColumnsError> {
+) -> Result<(), ColumnsError> {
     let (queues, taken) = sync_channel(threads);
     let shared = Mutex::new(Shared { turns, queues: Some(queues) });
     thread::scope(|scope| {
@@ -77,8 +78,7 @@ fn by_threads<'s>(
         }
         // On an error the queues are dropped here, and the threads end.
         taken.into_iter().flatten().try_for_each(|piece: Message| deliver(piece?))
-    })?;
-    Ok(shared.into_inner().unwrap_or_else(PoisonError::into_inner).turns)
+    })
 }
 
 fn lock<'l, 's>(shared: &'l Mutex<Shared<'s>>) -> MutexGuard<'l, Shared<'s>> {
@@ -113,7 +113,9 @@ impl Turns<'_> {
             self.next += 1;
             series.push(next);
         }
-        (!series.is_empty()).then_some(Turn { first, series })
+        let losses = self.series.take_losses();
+        let is_empty = series.is_empty() && losses.is_empty();
+        (!is_empty).then_some(Turn { first, series, losses })
     }
 }
 
@@ -124,6 +126,7 @@ impl Turn {
         reader: &mut Reader<'_>,
         deliver: &mut Deliver<'_>,
     ) -> Result<(), ColumnsError> {
+        self.losses.into_iter().map(Piece::Loss).try_for_each(&mut *deliver)?;
         for (number, series) in (self.first..).zip(self.series) {
             run.add(number, series, reader, deliver)?;
         }

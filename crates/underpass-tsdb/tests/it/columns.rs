@@ -1,11 +1,13 @@
 //! Tables, as DuckDB and pyarrow read them.
 
+use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use underpass_testkit::python::Python;
 use underpass_testkit::{block, require};
-use underpass_tsdb::columns::{ColumnsError, Event, Folder, FolderError, Format, Tables};
+use underpass_tsdb::columns::{ColumnsError, Folder, FolderError, Format, Tables};
+use underpass_tsdb::dump::Event;
 use underpass_tsdb::query::Selection;
 use underpass_tsdb::time::TimeRange;
 use underpass_tsdb::{Backend, Block};
@@ -27,8 +29,10 @@ fn duckdb_and_pyarrow_read_what_is_in_the_block() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("tables");
-        export(&small_block(dir.path()), &target, format, threads, |_| ControlFlow::Continue(()))
-            .unwrap();
+        export(&small_block(dir.path()), &target, format, threads, |_: Event<'_>| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
         let told = python.run(READ, &[target.as_os_str(), format.extension().as_ref()]);
         let (heads, rows): (Vec<_>, Vec<_>) =
             told.lines().partition(|line| line.contains(" has series int64, "));
@@ -68,7 +72,7 @@ fn row_groups_are_of_whole_series_and_the_same_by_several_threads() {
     let mut files = Vec::new();
     for threads in [1, 4] {
         let target = dir.path().join(threads.to_string());
-        let all = |_| ControlFlow::Continue(());
+        let all = |_: Event<'_>| ControlFlow::Continue(());
         export(&blocks, &target, Format::Parquet, threads, all).unwrap();
         let groups = python.run(GROUPS, &[target.as_os_str()]);
         assert_eq!(groups, "4096 0 2047\n4096 2048 4095\n1808 4096 4999\n");
@@ -100,7 +104,7 @@ fn a_folder_gets_its_name_when_its_tables_are_whole() {
         assert!(matches!(error, ColumnsError::Stopped), "{error}");
         assert_eq!((told, names()), (2, before.clone()), "by {threads}");
     }
-    let all = |_| ControlFlow::Continue(());
+    let all = |_: Event<'_>| ControlFlow::Continue(());
     // An empty folder of that name is as good as none; a full one is not touched.
     std::fs::create_dir(&target).unwrap();
     export(&blocks, &target, Format::Parquet, 1, all).unwrap();
@@ -120,13 +124,13 @@ fn export(
     target: &Path,
     format: Format,
     threads: usize,
-    mut told: impl FnMut(Event) -> ControlFlow<()>,
+    mut watch: impl FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> anyhow::Result<()> {
     let folder = Folder::create(target)?;
     let mut tables =
         Tables::begin(format, |table| Ok::<_, anyhow::Error>(Some(folder.file(table, format)?)))?;
     let selection = Selection::new(blocks, Vec::new(), TimeRange::ALL);
-    tables.write(&selection, threads, &mut told)?;
+    tables.write(&selection, NonZero::new(threads).unwrap(), &mut watch)?;
     tables.finish()?;
     folder.finish()?;
     Ok(())
