@@ -181,6 +181,32 @@ fn what_is_damaged_is_told_and_the_rest_is_counted() {
 }
 
 #[test]
+fn a_flipped_byte_anywhere_adds_nothing() {
+    let (_dir, written) = small(2);
+    for file in &written.files {
+        for at in 0..file.bytes.0.len() {
+            let mut bytes = file.bytes.0.clone();
+            bytes[at] ^= 1 << (at % 8);
+            written.put(&file.name, &bytes).unwrap();
+            let block = open(&written.dir);
+            for depth in [Depth::Postings, Depth::Chunks] {
+                let (report, damages) = analyze(&block, &Part::default(), depth, 0);
+                let context = format!("{} byte {at}, {depth:?}: {damages:?}", file.name);
+                let total = report.total;
+                assert!(total.series <= 6 && total.chunks <= 8, "{context}");
+                assert!(report.label_entries <= 16 && report.label_pairs <= 12, "{context}");
+                let has_all = (total.series, report.label_entries) == (6, 16);
+                assert!(has_all || damages.count() > 0, "{context}");
+                if depth == Depth::Chunks {
+                    assert!(total.samples == 19 || damages.count() > 0, "{context}");
+                }
+            }
+        }
+        written.put(&file.name, &file.bytes.0).unwrap();
+    }
+}
+
+#[test]
 fn blocks_differ_in_the_series_that_one_of_them_lacks() {
     let chunk = |count: i64| {
         Chunk::floats(&(0..count).map(|at| (START + 1_000 * at, 1.0)).collect::<Vec<_>>())
