@@ -14,6 +14,7 @@ mod sandbox;
 mod serve;
 mod service_manager;
 mod signals;
+mod tsdb;
 mod tsdb_analyze;
 mod tsdb_serve;
 #[cfg(feature = "parquet")]
