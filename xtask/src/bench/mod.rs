@@ -24,6 +24,7 @@ mod report;
 mod serve;
 mod stats;
 mod transfer;
+mod tsdb;
 mod watching;
 
 use std::fs;
@@ -54,8 +55,8 @@ const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// The names of the benches, as the command line has them.
-pub(crate) const NAMES: [&str; 7] =
-    ["serve", "idle", "cold", "transfer", "watching", "relay", "copy"];
+pub(crate) const NAMES: [&str; 8] =
+    ["serve", "idle", "cold", "transfer", "watching", "relay", "copy", "tsdb"];
 
 /// Those that limit a disk or look into the kernel.
 pub(crate) const NAMES_OF_ROOT: [&str; 2] = ["cold", "watching"];
@@ -99,6 +100,8 @@ enum Bench {
     Relay(relay::Options),
     /// Files to sockets and to files, compared with a C loop, socat, nc and cp.
     Copy(copy::Options),
+    /// Blocks of Prometheus, compared with promtool.
+    Tsdb(tsdb::Options),
     /// Every bench that the README quotes, one after the other; those that `--record DATE` has
     /// already recorded are left out, so an interrupted run is continued.
     All,
@@ -161,6 +164,9 @@ fn turns<T>(all: &[T], round: u32) -> impl Iterator<Item = &T> {
 pub(crate) fn run(options: Options) -> Result<()> {
     let Options { bench, rounds, old, only, smoke: is_smoke, record } = options;
     let is_isolated = std::env::var_os(ISOLATED).is_some();
+    if !is_isolated && matches!(bench, Bench::Tsdb(_) | Bench::All) {
+        tsdb::prepare()?;
+    }
     if !is_smoke && !is_isolated {
         return isolate();
     }
@@ -198,6 +204,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         Bench::Watching(options) => watching::run(&options.fitting(is_smoke), &mut run),
         Bench::Relay(options) => relay::run(&options.fitting(is_smoke), &mut run),
         Bench::Copy(options) => copy::run(&options.fitting(is_smoke), &mut run),
+        Bench::Tsdb(options) => tsdb::run(&options.fitting(is_smoke), &mut run),
         Bench::All => Ok(()),
     }?;
     if let Some(name) = record {

@@ -40,6 +40,11 @@ impl Build {
         Ok(all)
     }
 
+    /// Where it is.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// A command that starts it, bound to the CPU of servers and senders.
     pub(crate) fn command(&self, subcommand: &str) -> Result<Command> {
         let mut command = cpu::pinned(&self.program)?;
