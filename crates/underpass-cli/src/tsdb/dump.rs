@@ -131,7 +131,8 @@ pub(crate) fn run(wanted: &DumpArguments) -> anyhow::Result<()> {
     usage.tell("dump", wanted.place.backend());
     if dumped.left_out > 0 {
         bail!(
-            "{} histograms were left out, which OpenMetrics cannot hold; the other formats can",
+            "OpenMetrics cannot hold native histograms: {} left out; take --format text, csv or \
+             json-lines",
             dumped.left_out
         );
     }

@@ -16,6 +16,7 @@ mod service_manager;
 mod signals;
 mod tsdb;
 mod tsdb_analyze;
+mod tsdb_dump;
 mod tsdb_serve;
 #[cfg(feature = "parquet")]
 mod tsdb_tables;

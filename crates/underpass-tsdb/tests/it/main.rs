@@ -7,6 +7,7 @@ mod chunks;
 #[cfg(feature = "parquet")]
 mod columns;
 mod damage;
+mod dump;
 mod head;
 mod index;
 mod opening;
