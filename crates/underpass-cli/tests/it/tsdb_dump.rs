@@ -13,6 +13,7 @@ use underpass_testkit::block::{Block, Chunk, Kind, START, Series, Written};
 use underpass_testkit::wait;
 
 use crate::command::underpass;
+use crate::running::{as_nobody, for_everybody};
 
 fn dump(data: &Path, arguments: &[&str]) -> Output {
     underpass(&[&["tsdb", "dump", data.to_str().unwrap()], arguments].concat())
@@ -186,4 +187,21 @@ fn a_signal_leaves_no_part_of_a_file() {
         assert!(told.contains("samples.txt was not made"), "{told}");
         assert_eq!(names(to.path()), Vec::<String>::new());
     }
+}
+
+/// Root's number of threads is not limited, so another user dumps.
+#[test]
+fn threads_that_the_kernel_refuses_are_done_without() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let written = floats(dir.path(), 2_000);
+    for directory in [dir.path(), &written.dir, &written.dir.join("chunks")] {
+        fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let (_program, path) = for_everybody();
+    let output = as_nobody(&["prlimit", "--nproc=1"], &path)
+        .args(["tsdb", "dump", dir.path().to_str().unwrap(), "--threads", "8"])
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    assert_eq!(text(&output.stdout).lines().count(), 2_000);
 }

@@ -38,6 +38,9 @@ pub(super) type Deliver<'d, L> = dyn FnMut(Piece<'_, L>) -> Result<(), Stopped> 
 /// Pages that wait in a queue.
 const QUEUE_PAGES: usize = 2;
 
+/// Threads, whatever is asked for.
+const THREADS_MAX: usize = 256;
+
 /// Queues for each thread, with the one that it fills.
 const QUEUES: usize = 2;
 
@@ -146,15 +149,23 @@ where
     L: Send,
     W: FnMut(S, &mut Page<'_, '_, L>) -> Result<(), Stopped>,
 {
-    if threads <= 1 {
-        let mut outlet = Outlet::Direct(deliver);
-        return work(series, &mut worker(), &mut outlet, Vec::new()).map(drop);
-    }
+    let threads = threads.min(THREADS_MAX);
     let (queues, taken) = sync_channel(threads * QUEUES);
     let (turns, spare) = (Mutex::new(Turns { series, queues: Some(queues) }), Spare::default());
     thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| take_turns(&turns, chunks, &mut worker(), &spare));
+        let mut started = 0;
+        while threads > 1 && started < threads {
+            let take = || take_turns(&turns, chunks, &mut worker(), &spare);
+            // pthread_create(3), EAGAIN: a limit on threads or memory. Those there are do it all.
+            if thread::Builder::new().spawn_scoped(scope, take).is_err() {
+                break;
+            }
+            started += 1;
+        }
+        if started == 0 {
+            let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut outlet = Outlet::Direct(deliver);
+            return work(turns.series.by_ref(), &mut worker(), &mut outlet, Vec::new()).map(drop);
         }
         empty(taken, &spare, deliver)
     })
