@@ -58,7 +58,7 @@ pub(crate) fn run(wanted: &VerifyArguments) -> anyhow::Result<()> {
         false => as_text(&reports, &overlaps),
     })?;
     let damaged = reports.iter().filter(|report| !report.is_sound()).count();
-    anyhow::ensure!(damaged == 0, "{damaged} of {} blocks are damaged", reports.len());
+    anyhow::ensure!(damaged == 0, "damaged blocks: {damaged} of {}", reports.len());
     Ok(())
 }
 

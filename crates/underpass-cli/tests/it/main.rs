@@ -21,3 +21,4 @@ mod tsdb_serve;
 #[cfg(feature = "parquet")]
 mod tsdb_tables;
 mod tsdb_usage;
+mod tsdb_verify;

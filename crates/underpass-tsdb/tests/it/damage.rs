@@ -2,11 +2,13 @@
 //! damaged part is there, and nothing that was not in the block.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 
 use tempfile::TempDir;
-use underpass_testkit::block::{Block as Made, Kind, Written};
+use underpass_testkit::block::{self, Block as Made, Chunk, Kind, Series, Written};
 use underpass_tsdb::query::Selection;
-use underpass_tsdb::{Backend, Block, Samples, Selector, TimeRange};
+use underpass_tsdb::verify::{self, Depth};
+use underpass_tsdb::{Backend, Block, Fault, Samples, Selector, TimeRange};
 
 /// By labels, the times and bits of samples; of a histogram those of its sum.
 type Found = BTreeMap<String, Vec<(i64, u64)>>;
@@ -133,6 +135,55 @@ fn a_cut_file_costs_the_samples_behind_the_cut_and_no_others() {
                 assert!(!said.is_empty(), "{place}: nothing was said");
             }
             written.mend(&file.name).unwrap();
+        }
+    }
+}
+
+/// Many samples of one series in chunks of a few kilobytes, so that files have several pages.
+fn large() -> (TempDir, Written) {
+    let value = |n: i64| {
+        f64::from_bits(0x3ff0_0000_0000_0000 | n.cast_unsigned().wrapping_mul(0x9e37_79b9))
+    };
+    let chunk = |start: i64| {
+        let samples: Vec<_> = (0..200).map(|n| (start + n, value(start + n))).collect();
+        Chunk::floats(&samples)
+    };
+    let chunks = (0..40).map(|place| chunk(block::START + place * 1000)).collect();
+    let series = vec![Series::new(&[("__name__", "large")], chunks)];
+    let root = tempfile::tempdir().unwrap();
+    let written = Made::new(2, series).write(root.path()).unwrap();
+    (root, written)
+}
+
+#[test]
+fn a_segment_that_is_cut_while_it_is_read_is_an_error_at_the_cut() {
+    let (_root, written) = large();
+    let file = written.file("chunks/000001");
+    for backend in [Backend::Map, Backend::Pread] {
+        for cut in [0, 1, 4096, 10_000, 20_480, file.bytes.len() - 1] {
+            let blocks = [Block::open(&written.dir, backend).unwrap()];
+            // It is open, and mapped, when it is cut.
+            assert_eq!(blocks[0].segment(0).unwrap().len(), file.bytes.len() as u64);
+            let path = written.dir.join("chunks/000001");
+            let segment = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            segment.set_len(cut as u64).unwrap();
+            let selection = Selection::new(&blocks, Vec::new(), TimeRange::ALL);
+            let (mut merged, mut reader) = (selection.series(), selection.reader());
+            let mut samples = Samples::default();
+            let series = merged.next().unwrap();
+            reader.read(&series).read_all(&mut samples);
+            let whole = file.parts.iter().filter(|part| part.range.end <= cut);
+            let chunks = whole.filter(|part| matches!(part.kind, Kind::Chunk { .. })).count();
+            assert_eq!(samples.floats.len(), 200 * chunks, "{backend:?} cut to {cut}");
+            let losses = reader.take_losses();
+            let lost = losses.iter().find(|loss| loss.damage.fault == Fault::Lost);
+            assert!(lost.is_some(), "{backend:?} cut to {cut}: {losses:?}");
+            let report = verify::verify(&blocks[0], Depth::Checksums, &AtomicU64::new(0));
+            let found = report.findings.iter().any(|finding| {
+                finding.damage.fault == Fault::Lost && finding.damage.file.ends_with("000001")
+            });
+            assert!(found, "{backend:?} cut to {cut}: {:#?}", report.findings.first());
+            written.mend("chunks/000001").unwrap();
         }
     }
 }
