@@ -120,7 +120,10 @@ pub(crate) fn run(wanted: &DumpArguments) -> anyhow::Result<()> {
     let (blocks, damages) = wanted.place.open()?;
     let mut screen = Screen::new(wanted, &blocks);
     damages.iter().for_each(|damage| screen.lost(damage));
-    blocks.iter().for_each(|block| block.advise(Pattern::Sequential));
+    // Of some series the kernel finds out by itself; to be told, each segment has to be opened.
+    if wanted.selecting.is_all() {
+        blocks.iter().for_each(|block| block.advise(Pattern::Sequential));
+    }
     let dumped = match wanted.format.kind() {
         Kind::Text(format) => as_text(wanted, format, &blocks, &mut screen),
         #[cfg(feature = "parquet")]
