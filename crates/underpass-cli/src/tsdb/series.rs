@@ -8,6 +8,7 @@ use underpass_tsdb::{Pattern, Series};
 use super::losses::Losses;
 use super::place::Place;
 use super::selecting::Selecting;
+use super::usage::UsageArgument;
 
 /// Print the labels of series that have samples, sorted.
 ///
@@ -21,6 +22,9 @@ pub(crate) struct SeriesArguments {
     #[command(flatten)]
     selecting: Selecting,
 
+    #[command(flatten)]
+    usage: UsageArgument,
+
     /// Print a JSON object for each series, one a line, as promtool's '--format=seriesjson'.
     #[arg(long)]
     json: bool,
@@ -32,6 +36,7 @@ pub(crate) struct SeriesArguments {
 ///
 /// If nothing can be read or printed, or not everything could be read.
 pub(crate) fn run(wanted: &SeriesArguments) -> anyhow::Result<()> {
+    let usage = wanted.usage.begin();
     let (blocks, damages) = wanted.place.open()?;
     let mut losses = Losses::of("series");
     losses.tell(damages);
@@ -45,6 +50,7 @@ pub(crate) fn run(wanted: &SeriesArguments) -> anyhow::Result<()> {
         losses.tell(merged.take_losses());
     }
     out.flush()?;
+    usage.tell("series", wanted.place.backend());
     losses.tell(merged.take_losses());
     losses.end()
 }

@@ -35,6 +35,11 @@ fn maps_show_as_file_backed_memory_and_pread_as_calls() {
         let line = stderr.lines().find(|line| line.contains(&format!("by {how}: "))).unwrap();
         line.to_owned()
     });
+    for command in ["dump", "series"] {
+        let output = underpass(&["tsdb", command, written.dir.to_str().unwrap(), "--usage"]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(&format!("underpass tsdb {command}: by map: ")), "{stderr}");
+    }
     let taken = [&map, &pread].map(|line| figure(line, " taken of files"));
     let calls = [&map, &pread].map(|line| figure(line, " read calls of"));
     let mapped = [&map, &pread].map(|line| figure(line, ", peak"));

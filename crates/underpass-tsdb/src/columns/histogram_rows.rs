@@ -176,3 +176,42 @@ fn fields_of_a_bucket() -> Fields {
         .to_vec()
         .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Float64Type;
+
+    use super::*;
+    use crate::sample::{Histogram, Layout, Span};
+
+    #[test]
+    fn buckets_end_where_the_zero_bucket_begins_and_empty_ones_are_left_out() {
+        // Powers of two from (0.25, 0.5] on: empty, 3, empty, 2; and 4 in [-2, -1).
+        let layout = Layout {
+            schema: 0,
+            zero_threshold: 0.75,
+            positive: vec![Span { offset: -1, length: 4 }],
+            negative: vec![Span { offset: 1, length: 1 }],
+            custom: Vec::new(),
+        };
+        let (positive, negative) = (vec![0, 3, -3, 2], vec![4]);
+        let counts = Counts::Integer { count: 10, zero: 1, positive, negative };
+        let (reset, sum) = (Reset::Gauge, 5.0);
+        let histogram = Histogram { layout: Arc::new(layout), reset, sum, counts };
+        let mut rows = HistogramRows::new();
+        rows.push(7, &HistogramSample { time: 1_000, histogram: histogram.clone() });
+        rows.push(7, &HistogramSample { time: 2_000, histogram });
+        let batch = rows.take(&Arc::new(schema()));
+        let buckets = batch.column(8).as_list::<i32>();
+        assert_eq!(buckets.value_offsets(), [0, 4, 8]);
+        let first = buckets.value(1);
+        let columns = first.as_struct().columns().iter();
+        let columns: Vec<_> = columns.map(|column| column.as_primitive::<Float64Type>()).collect();
+        assert_eq!(columns[0].values()[..], [-2.0, -0.75, 0.75, 2.0]);
+        assert_eq!(columns[1].values()[..], [-1.0, 0.75, 1.0, 4.0]);
+        assert_eq!(columns[2].values()[..], [4.0, 1.0, 3.0, 2.0]);
+        assert_eq!(batch.column(5).as_string::<i32>().value(0), "gauge");
+        assert_eq!(rows.len(), 0);
+    }
+}
