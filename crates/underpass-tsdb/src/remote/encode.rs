@@ -2,7 +2,8 @@
 //! tombstone takes samples, or whose encoding clients do not know.
 //!
 //! Floats become XOR chunks as Prometheus makes them. Each histogram becomes a chunk by itself:
-//! such a chunk needs no differences to the sample before, and few are ever made.
+//! such a chunk needs no differences to the sample before, and few are ever made. Of the first of a
+//! chunk readers do not believe that no count was reset, and compare it with the one before.
 //!
 //! Source: prometheus/tsdb/chunkenc xor.go, histogram.go, float_histogram.go, histogram_meta.go,
 //! varbit.go.
@@ -200,7 +201,7 @@ fn put_zero_threshold(threshold: f64, bits: &mut BitWriter) {
     let byte = (raw >> 52).checked_sub(1023 - 244).filter(|byte| (1..=254).contains(byte));
     match byte.filter(|_| raw.trailing_zeros() >= 52) {
         Some(byte) => bits.bits(byte, 8),
-        None if threshold == 0.0 => bits.bits(0, 8),
+        None if raw == 0 => bits.bits(0, 8),
         None => {
             bits.bits(255, 8);
             bits.bits(raw, 64);
@@ -211,8 +212,9 @@ fn put_zero_threshold(threshold: f64, bits: &mut BitWriter) {
 /// Thousandths up to 33554.430 are an integer from 1 on; other bounds follow a 0.
 fn put_bound(bound: f64, bits: &mut BitWriter) {
     let thousandths = (bound * 1000.0).round();
-    let is_whole =
-        (0.0..=33_554_430.0).contains(&(bound * 1000.0)) && thousandths / 1000.0 == bound;
+    let is_whole = (0.0..=33_554_430.0).contains(&(bound * 1000.0))
+        && bound.is_sign_positive()
+        && thousandths / 1000.0 == bound;
     if is_whole {
         #[expect(
             clippy::cast_possible_truncation,

@@ -148,3 +148,15 @@ fn floats_and_histograms_of_a_series_are_in_chunks_by_time() {
     assert_eq!(times, [(1, 2, 1), (3, 3, 2), (4, 4, 2), (5, 5, 1), (6, 6, 2), (9, 9, 1)]);
     samples(&Samples::default(), |_| panic!("a chunk of nothing"));
 }
+
+/// Prometheus makes 0 of it; nothing is lost here.
+#[test]
+fn a_bound_or_threshold_of_minus_zero_keeps_its_sign() {
+    let mut bits = BitWriter::new();
+    put_bound(-0.0, &mut bits);
+    bits.bits(0, 7);
+    put_zero_threshold(-0.0, &mut bits);
+    // A 0 and the float in 64 bits; 255 and the float.
+    let wanted = "4000000000000000".to_owned() + "00" + "ff" + "8000000000000000";
+    assert_eq!(bits.into_bytes(), bytes(&wanted));
+}
