@@ -295,11 +295,10 @@ fn total(wanted: &DumpArguments, blocks: &[Block]) -> Option<u64> {
 
 fn bar(total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
-        Some(total) => (
-            ProgressBar::new(total),
-            "{bar:24} {human_pos}/{human_len} samples {per_sec} eta {eta}",
-        ),
-        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} samples {per_sec} {elapsed}"),
+        Some(total) => {
+            (ProgressBar::new(total), "{bar:24} {human_pos}/{human_len} samples, eta {eta}")
+        }
+        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} samples, {elapsed}"),
     };
     let style = ProgressStyle::with_template(template);
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
