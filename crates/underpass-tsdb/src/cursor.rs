@@ -62,6 +62,7 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn uvarint(&mut self) -> Result<u64, Malformed> {
         // Most are one byte long.
         if let Some(&byte) = self.bytes.get(self.at).filter(|byte| **byte < 0x80) {
@@ -91,6 +92,7 @@ impl<'a> Cursor<'a> {
         Err(self.malformed(fault))
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<i64, Malformed> {
         let value = self.uvarint()?;
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
