@@ -24,6 +24,9 @@ const CHUNK_GUESS: usize = 512;
 /// Bytes of the longest length of a chunk.
 const LENGTH_MAX: usize = 5;
 
+/// Bytes of the longest chunk that is believed; one of 65,535 floats has some 1.3 million.
+const CHUNK_MAX: u64 = 16 << 20;
+
 /// A block, open for reading. Opening reads `meta.json`, the tombstones and two places of the
 /// index; segments are opened when a chunk of them is read.
 #[derive(Debug)]
@@ -175,6 +178,10 @@ pub fn chunk_at<'w>(
     let before = cursor.at();
     let total = (before as u64 + 1 + checksum::LEN as u64).saturating_add(len);
     let end = start.saturating_add(total);
+    if total > CHUNK_MAX {
+        let left = file.len().saturating_sub(start);
+        return Err(file.damage(start, section, Fault::Short { wanted: total, left }));
+    }
     let bytes = file.read(start..end, section, window)?;
     let content =
         checksum::content(&bytes[before..]).map_err(|wrong| file.or_lost(malformed(wrong), end))?;

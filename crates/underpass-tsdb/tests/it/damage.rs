@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use underpass_testkit::block::{self, Block as Made, Chunk, Kind, Series, Written};
 use underpass_tsdb::query::Selection;
 use underpass_tsdb::verify::{self, Depth};
-use underpass_tsdb::{Backend, Block, Fault, Samples, Selector, TimeRange};
+use underpass_tsdb::{Backend, Block, Fault, Samples, Selector, TimeRange, Window};
 
 /// By labels, the times and bits of samples; of a histogram those of its sum.
 type Found = BTreeMap<String, Vec<(i64, u64)>>;
@@ -186,4 +186,17 @@ fn a_segment_that_is_cut_while_it_is_read_is_an_error_at_the_cut() {
             written.mend("chunks/000001").unwrap();
         }
     }
+}
+
+#[test]
+fn a_length_that_no_chunk_has_is_not_read() {
+    let (_root, written) = made(2);
+    let mut bytes = written.file("chunks/000001").bytes.0.clone();
+    // 33,554,431 bytes, which the file has.
+    bytes[8..12].copy_from_slice(&[0xff, 0xff, 0xff, 0x0f]);
+    bytes.resize(40 << 20, 0);
+    written.put("chunks/000001", &bytes).unwrap();
+    let block = Block::open(&written.dir, Backend::Map).unwrap();
+    let damage = block.chunk(8, &mut Window::exact()).unwrap_err();
+    assert!(matches!(damage.fault, Fault::Short { wanted: 33_554_440, .. }), "{damage}");
 }
