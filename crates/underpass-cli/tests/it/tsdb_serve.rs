@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use underpass_testkit::block::Block;
@@ -16,6 +16,9 @@ use crate::command::underpass;
 use crate::running::{Running, program};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often the server looks for blocks by itself.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// When the samples of fixtures begin.
 const START_MS: i64 = 1_699_999_200_000;
@@ -277,6 +280,7 @@ fn with_skip_damaged_the_rest_is_answered_and_the_log_says_what_is_not() {
 fn blocks_that_come_are_served_after_a_hangup() {
     let data = tempfile::tempdir().unwrap();
     Block::small(2).write(data.path()).unwrap();
+    let start_time = Instant::now();
     let server = start(data.path(), &[]);
     let healthy = || String::from_utf8(ask(server.address(), "GET /-/healthy", b"")).unwrap();
     assert!(healthy().contains("serve: 1 block from"), "{}", healthy());
@@ -287,8 +291,29 @@ fn blocks_that_come_are_served_after_a_hangup() {
     server.signal(Signal::HUP);
     let is_served = || healthy().contains("serve: 2 blocks from").then_some(());
     wait::until(PATIENCE, is_served).expect("the new block is served");
+    assert!(start_time.elapsed() < LOOK_EVERY, "it was found without the signal");
     // A confined server can read what is new.
     assert!(read(&server, "__name__", 1).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn chunks_leave_as_they_are_unless_they_overlap_and_the_metrics_tell() {
+    for (fixture, is_mixed) in [(Fixture::Windows, false), (Fixture::Overlapping, true)] {
+        let data = require!(fixture.copy());
+        let mut server = start(data.path(), &["--metrics", "0"]);
+        let line = server.next_line();
+        let address = line.split_once("http://").unwrap().1.split('/').next().unwrap();
+        assert!(read(&server, "__name__", 1).starts_with("HTTP/1.1 200 "));
+        let metrics = ask(address.parse().unwrap(), "GET /metrics", b"");
+        let metrics = String::from_utf8(metrics).unwrap();
+        let count = |how: &str| -> u64 {
+            let name = format!("underpass_tsdb_chunks_total{{how=\"{how}\"}} ");
+            metrics.split_once(&name).unwrap().1.lines().next().unwrap().parse().unwrap()
+        };
+        assert!(count("as-they-are") > 0, "{metrics}");
+        assert_eq!(count("encoded") > 0, is_mixed, "{metrics}");
+        assert!(metrics.contains("underpass_tsdb_requests_total{status=\"2xx\"} 1\n"), "{metrics}");
+    }
 }
 
 /// hyper has all of the answer, and the socket has no room for it.
@@ -310,6 +335,11 @@ fn an_answer_under_way_when_the_server_stops_is_finished() {
     // Once it has stopped accepting, it lets connections end.
     let refused = || UnixStream::connect(&path).is_err().then_some(());
     wait::until(PATIENCE, refused).expect("it accepts no more");
+    // A server that took the connection for idle would be gone in a fiftieth of a second.
+    let stat = format!("/proc/{}/stat", server.id());
+    let has_ended = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+    let early = wait::until(Duration::from_millis(500), || has_ended().then_some(()));
+    assert_eq!(early, None, "it has ended before its client has all");
     peer.read_to_end(&mut answer).unwrap();
     let text = String::from_utf8_lossy(&answer);
     let (head, _) = text.split_once("\r\n\r\n").unwrap();
