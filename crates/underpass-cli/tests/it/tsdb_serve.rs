@@ -174,10 +174,14 @@ fn request(name: &str, answer: u8) -> Vec<u8> {
 
 /// The whole answer to a request; empty if the connection is reset before all is there.
 fn ask(address: SocketAddr, head: &str, body: &[u8]) -> Vec<u8> {
+    exchange(address, &format!("{head} HTTP/1.1"), body)
+}
+
+fn exchange(address: SocketAddr, first_line: &str, body: &[u8]) -> Vec<u8> {
     let mut peer = TcpStream::connect(address).unwrap();
     let len = body.len();
     let close = "host: x\r\nconnection: close";
-    let head = format!("{head} HTTP/1.1\r\n{close}\r\ncontent-length: {len}\r\n\r\n");
+    let head = format!("{first_line}\r\n{close}\r\ncontent-length: {len}\r\n\r\n");
     peer.write_all(&[head.as_bytes(), body].concat()).unwrap();
     let mut answer = Vec::new();
     peer.read_to_end(&mut answer).unwrap();
@@ -294,6 +298,26 @@ fn blocks_that_come_are_served_after_a_hangup() {
     assert!(start_time.elapsed() < LOOK_EVERY, "it was found without the signal");
     // A confined server can read what is new.
     assert!(read(&server, "__name__", 1).starts_with("HTTP/1.1 200 "));
+}
+
+/// What is streamed to HTTP/1.0, which has no framing of its own.
+fn streamed(address: SocketAddr) -> Vec<u8> {
+    let answer = exchange(address, "POST /api/v1/read HTTP/1.0", &request("__name__", 1));
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    answer[end + 4..].to_vec()
+}
+
+#[test]
+fn frames_are_byte_for_byte_those_of_prometheus() {
+    let tools = require!(Suite::Sid.tools());
+    for fixture in [Fixture::Windows, Fixture::Histograms] {
+        let (data, copy) = (require!(fixture.copy()), require!(fixture.copy()));
+        let server = start(data.path(), &[]);
+        let with = PrometheusServer::start(&tools, copy.path(), "{}").unwrap();
+        let (wanted, found) = (streamed(with.address()), streamed(server.address()));
+        assert!(wanted.len() > 1000, "{fixture:?}: {} bytes", wanted.len());
+        assert!(wanted == found, "{fixture:?}: {} and {} bytes", wanted.len(), found.len());
+    }
 }
 
 #[test]
