@@ -300,7 +300,7 @@ fn blocks_that_come_are_served_after_a_hangup() {
     assert!(read(&server, "__name__", 1).starts_with("HTTP/1.1 200 "));
 }
 
-/// What is streamed to HTTP/1.0, which has no framing of its own.
+/// What is streamed to HTTP/1.0, which does not frame content.
 fn streamed(address: SocketAddr) -> Vec<u8> {
     let answer = exchange(address, "POST /api/v1/read HTTP/1.0", &request("__name__", 1));
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
