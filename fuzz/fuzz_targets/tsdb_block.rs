@@ -1,8 +1,10 @@
 //! A damaged block: every sample that is read was in the block, with the labels it had there; what
 //! is missing is told; and verify finds the damage.
 //!
-//! Input: the version of the block's index, a selector's number, then one or two changes: the file,
-//! two bytes of an offset, and what the byte there is xored with, where 0 cuts the file.
+//! Input: the version of the block's index, a selector's number, then up to two changes, each of
+//! another file: the file, two bytes of an offset, and what the byte there is xored with, where 0
+//! cuts the file. A file in which one byte is wrong is recovered as far as what is printed is
+//! right; what is guessed of one with several can be wrong.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -27,7 +29,6 @@ const SELECTORS: [&str; 8] = [
     r#"{quote=~"(?s).+"}"#,
 ];
 
-/// Two bytes are not enough to change a content and put its checksum right.
 const CHANGES_MAX: usize = 2;
 
 struct Fixture {
@@ -64,19 +65,22 @@ fuzz_target!(|bytes: &[u8]| {
     let changed = change(&fixture.written, changes);
     let mapped = outcome(fixture, selector, &changed, Backend::Map);
     let read = outcome(fixture, selector, &changed, Backend::Pread);
-    for name in changed {
-        fixture.written.mend(name).expect("a file in memory");
+    for file in &fixture.written.files {
+        fixture.written.mend(&file.name).expect("a file in memory");
     }
     assert_eq!(mapped, read, "the two ways to read differ");
 });
 
-/// The names of files that are not as they were.
+/// The names of files that are not as they were. Versions 2 and 3 of an index are the same format.
 fn change<'w>(written: &'w Written, changes: &[u8]) -> BTreeSet<&'w str> {
     for change in changes.chunks_exact(4).take(CHANGES_MAX) {
         let [number, high, low, flip] = change.try_into().expect("four bytes");
         let file = &written.files[usize::from(number) % written.files.len()];
         let path = written.dir.join(&file.name);
         let mut bytes = fs::read(&path).expect("a file in memory");
+        if bytes != file.bytes.0 {
+            continue;
+        }
         let at = usize::from(u16::from_be_bytes([high, low])) % bytes.len().max(1);
         match (flip, bytes.get_mut(at)) {
             (0, _) => bytes.truncate(at),
@@ -86,8 +90,12 @@ fn change<'w>(written: &'w Written, changes: &[u8]) -> BTreeSet<&'w str> {
         fs::write(&path, bytes).expect("a file in memory");
     }
     let is_changed = |name: &&str| {
-        let bytes = fs::read(written.dir.join(name)).expect("a file in memory");
-        bytes != written.file(name).bytes.0
+        let mut bytes = fs::read(written.dir.join(name)).expect("a file in memory");
+        let before = &written.file(name).bytes.0;
+        if let (&"index", 2..=3, Some(version @ 2..=3)) = (name, before[4], bytes.get_mut(4)) {
+            *version = before[4];
+        }
+        bytes != *before
     };
     written.files.iter().map(|file| &*file.name).filter(is_changed).collect()
 }

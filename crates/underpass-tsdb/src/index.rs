@@ -269,11 +269,12 @@ impl Index {
         self.verify_table()
     }
 
-    /// Compares the checksum of the postings offset table once, however large it is.
+    /// Compares the checksum of the postings offset table once, however large it is, and looks at
+    /// the order of its first entries.
     ///
     /// # Errors
     ///
-    /// If it is wrong, or the table was not found when the index was opened.
+    /// If one of them is wrong, or the table was not found when the index was opened.
     pub fn verify_table(&self) -> Result<(), Damage> {
         let missing = || {
             let found = self
@@ -286,7 +287,8 @@ impl Index {
             if self.table == Table::default() {
                 return missing();
             }
-            self.table.verify(&self.file, &mut Window::ahead(Window::AHEAD))
+            self.table.verify(&self.file, &mut Window::ahead(Window::AHEAD))?;
+            self.table.check_order(&self.file)
         };
         self.table_checked.get_or_init(verify).clone()
     }

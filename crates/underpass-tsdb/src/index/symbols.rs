@@ -10,7 +10,7 @@
 use std::ops::Range;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
-use super::recover::symbols::{Known, Symbol, recover};
+use super::recover::symbols::{Known, Symbol, at, recover};
 use super::table::Table;
 use crate::checksum;
 use crate::cursor::Cursor;
@@ -233,14 +233,11 @@ impl Symbols {
     }
 
     fn recovered<'s>(&self, symbols: &'s [Symbol], reference: u32) -> Option<&'s [u8]> {
-        let place = match self.by_offset {
-            false => reference as usize,
-            true => {
-                let at = u64::from(reference).checked_sub(self.range.start)?;
-                symbols.binary_search_by_key(&at, |symbol| symbol.at as u64).ok()?
-            }
-        };
-        symbols.get(place)?.text.as_deref()
+        if self.by_offset {
+            let start = u64::from(reference).checked_sub(self.range.start)?;
+            return at(symbols, usize::try_from(start).ok()?);
+        }
+        symbols.get(reference as usize)?.text.as_deref()
     }
 
     fn unknown(&self, file: &BlockFile, reference: u32) -> Damage {

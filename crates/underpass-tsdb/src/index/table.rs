@@ -28,6 +28,9 @@ const SYNC_ENTRIES: usize = 6;
 /// Entries in a row whose lists must be behind one another.
 const BELIEVED_ENTRIES: usize = 3;
 
+/// Entries whose order is looked at before the table is searched.
+const ORDER_ENTRIES: usize = 64;
+
 /// Every entry has a name and a value.
 const KEYS: u8 = 2;
 
@@ -113,6 +116,28 @@ impl Table {
             return Ok(());
         }
         super::verify_section(file, self.range.start - 8, Section::PostingsTable, window)
+    }
+
+    /// Looks at the order of the first entries, which a search relies on. It tells an index of
+    /// version 1 whose version was changed: its table is not sorted.
+    ///
+    /// # Errors
+    ///
+    /// If they are not sorted.
+    pub(crate) fn check_order(&self, file: &BlockFile) -> Result<(), Damage> {
+        let mut cursor = self.entries();
+        let mut last: Option<(Vec<u8>, Vec<u8>)> = None;
+        for _ in 0..ORDER_ENTRIES {
+            let at = cursor.at();
+            let Some(entry) = cursor.peek(file)?.filter(|_| self.is_sorted) else { break };
+            let key = (entry.name.to_vec(), entry.value.to_vec());
+            if last.is_some_and(|last| last >= key) {
+                return Err(file.damage(at, Section::PostingsTable, Fault::Order("entries")));
+            }
+            last = Some(key);
+            cursor.advance();
+        }
+        Ok(())
     }
 
     /// All entries, in the order of the file.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use underpass_testkit::block::bytes::Bytes;
 use underpass_testkit::block::{self, Chunk, Series};
-use underpass_tsdb::{Backend, Block, Labels, SeriesEntry, SeriesId, Window};
+use underpass_tsdb::{Backend, Block, Fault, Labels, SeriesEntry, SeriesId, Window};
 
 /// Values of all lengths, of which some hold entries of the table with this offset.
 fn values(decoy: u64) -> Vec<Vec<u8>> {
@@ -121,4 +121,24 @@ fn symbols_are_the_same_by_number_and_loaded() {
     let loaded: Vec<_> = (0..=count).rev().map(|number| get(number, &mut window)).collect();
     assert_eq!(backwards, loaded);
     assert!(loaded[1..].is_sorted_by(|one, other| one.as_ref().ok() > other.as_ref().ok()));
+}
+
+#[test]
+fn a_table_that_is_not_sorted_is_not_searched() {
+    let dir = tempfile::tempdir().unwrap();
+    let written = block::Block::small(1).write(dir.path()).unwrap();
+    let mut index = written.file("index").bytes.0.clone();
+    for (version, is_searched) in [(1, true), (3, false)] {
+        index[4] = version;
+        written.put("index", &index).unwrap();
+        let block = Block::open(&written.dir, Backend::Map).unwrap();
+        let list = block.index().postings(b"job", b"node", &mut Window::exact());
+        match list {
+            Ok(list) => assert!(is_searched && list.unwrap().count() == 3),
+            Err(damage) => {
+                assert!(!is_searched, "{damage}");
+                assert_eq!(damage.fault, Fault::Order("entries"));
+            }
+        }
+    }
 }

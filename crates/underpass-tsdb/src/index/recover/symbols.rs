@@ -36,6 +36,13 @@ pub(in crate::index) fn recover(bytes: &[u8], count: usize, known: &Known) -> Ve
     found
 }
 
+/// The symbol whose length is at `start`. Where a length was damaged, several have its place, and
+/// the first of them is there.
+pub(in crate::index) fn at(symbols: &[Symbol], start: usize) -> Option<&[u8]> {
+    let place = symbols.partition_point(|symbol| symbol.at < start);
+    symbols.get(place).filter(|symbol| symbol.at == start)?.text.as_deref()
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     known: &'a Known,
@@ -213,6 +220,16 @@ mod tests {
                 assert_eq!((lost, found.len()), (0, WORDS.len()), "{at} ^ {flip}: {found:?}");
             }
         }
+    }
+
+    #[test]
+    fn of_symbols_that_have_a_place_the_first_is_there() {
+        let symbol = |at, text: &str| Symbol { at, text: Some(text.as_bytes().into()) };
+        let symbols = [symbol(0, "a"), symbol(2, "b"), symbol(2, "c"), symbol(2, "d")];
+        assert_eq!(at(&symbols, 2), Some(&b"b"[..]));
+        assert_eq!(at(&symbols, 0), Some(&b"a"[..]));
+        assert_eq!(at(&symbols, 1), None);
+        assert_eq!(at(&symbols, 3), None);
     }
 
     #[test]
