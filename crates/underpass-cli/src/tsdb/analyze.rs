@@ -16,10 +16,10 @@ use crate::exit::print;
 
 /// Count what a block holds and what it costs, or compare two blocks.
 ///
-/// Tells the cardinality of metrics, label names and label pairs; the bytes that metrics and series
-/// take in chunks and index; and churn, which is the time that series had no samples, in series
-/// that had none at all, as promtool counts it. In every list, equals are in the order of their
-/// names.
+/// Shows the cardinality of metrics, label names and label pairs; the bytes that metrics and series
+/// take in chunks and index; and churn, counted as promtool does. A churn of 5 means that series
+/// were missing for as much time as five series have over the whole block. Ties in a list are in
+/// the order of their names.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct AnalyzeArguments {
@@ -29,15 +29,17 @@ pub(crate) struct AnalyzeArguments {
     #[command(flatten)]
     usage: UsageArgument,
 
-    /// The block, by its name; the one with the latest samples if none is named.
+    /// The name of the block; without it, the block that begins last.
     #[arg(value_name = "BLOCK")]
     block: Option<String>,
 
-    /// Count only series that match, such as 'up{job="node"}'; given several times, one of them.
+    /// Count only series that match, such as 'up{job="node"}'.
+    ///
+    /// Given several times, a series counts if one of them matches it.
     #[arg(long = "match", value_name = "SELECTOR", value_parser = typed, conflicts_with = "quick")]
     matching: Vec<(String, Selector)>,
 
-    /// Compare with this block, by its name or path: what is gone, what is new, what grew.
+    /// Compare with this block (its name or path): what is gone, what is new, what grew.
     #[arg(long, value_name = "BLOCK")]
     against: Option<String>,
 
@@ -45,11 +47,11 @@ pub(crate) struct AnalyzeArguments {
     #[arg(long)]
     extended: bool,
 
-    /// Read postings and no series: cardinality alone, in milliseconds.
+    /// Read only postings, which takes milliseconds: cardinality and nothing else.
     #[arg(long, conflicts_with_all = ["extended", "against"])]
     quick: bool,
 
-    /// How many entries each list has; 0 is all.
+    /// How many entries each list has; 0 for all.
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     limit: usize,
 
@@ -70,7 +72,7 @@ Examples:
   underpass tsdb analyze data 01HF7MQX0000000000000000AB --extended --html block.html
       That block with its chunks, as a page with plots.
   underpass tsdb analyze data --against 01HF7MQX0000000000000000AB
-      What has come and gone since that block.
+      What has changed from that block to the latest.
 
 Exit codes: 0 done, 1 something could not be read, 2 wrong usage.";
 

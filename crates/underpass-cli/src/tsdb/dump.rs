@@ -25,8 +25,8 @@ use crate::exit::Ended;
 /// Print samples: as promtool does, as OpenMetrics, CSV or JSON.
 ///
 /// Series are in the order of their labels, and the samples of each in the order of time; those of
-/// several blocks are merged, and what tombstones delete is left out. What is damaged is named on
-/// standard error with what is lost for it, everything else is printed, and the exit code is 1.
+/// several blocks are merged, and what tombstones delete is left out. Damage is named on standard
+/// error with the samples that it costs, everything else is printed, and the exit code is 1.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct DumpArguments {
@@ -43,7 +43,7 @@ pub(crate) struct DumpArguments {
     #[arg(long, short, value_name = "FORMAT", default_value = "text")]
     format: Form,
 
-    /// Write into this file, which gets its name when it is whole.
+    /// Write to this file, which gets its name when it is complete.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -51,7 +51,7 @@ pub(crate) struct DumpArguments {
     #[command(flatten)]
     table: TableArgument,
 
-    /// Threads that read and write; as many as there are CPUs if not given.
+    /// How many threads read and format [default: one for each processor].
     #[arg(long, value_name = "COUNT")]
     threads: Option<NonZero<usize>>,
 
@@ -70,20 +70,20 @@ Examples:
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// As promtool tsdb dump; histograms as newer versions of it.
+    /// As 'promtool tsdb dump' prints them.
     Text,
-    /// As promtool tsdb dump-openmetrics, which can be made a block again; without histograms.
+    /// As 'promtool tsdb dump-openmetrics', to make blocks of; without native histograms.
     #[value(name = "openmetrics")]
     OpenMetrics,
     /// Comma-separated values: metric, labels, timestamp_ms, value, histogram.
     Csv,
-    /// A JSON object for each sample, one a line.
+    /// A JSON object on a line for each sample.
     #[value(alias = "json")]
     JsonLines,
-    /// Tables as Arrow IPC, which other programs map and use in place.
+    /// Tables as Arrow IPC files, which other programs can map and use in place.
     #[cfg(feature = "parquet")]
     Arrow,
-    /// Tables as Parquet, compressed by zstd.
+    /// Tables as Parquet, compressed with zstd.
     #[cfg(feature = "parquet")]
     Parquet,
 }

@@ -43,9 +43,10 @@ struct From {
     #[command(flatten)]
     selecting: Selecting,
 
-    /// Print a JSON string for each, one a line.
+    /// Print a JSON string on each line.
     ///
-    /// Without this, one that is not UTF-8, or has a line end, is in quotes with Go's escapes.
+    /// Without this, text is printed as it is, but in quotes with Go's escapes if it is empty, not
+    /// UTF-8, has control characters or begins with a quote.
     #[arg(long)]
     json: bool,
 }

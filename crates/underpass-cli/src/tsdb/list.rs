@@ -17,7 +17,7 @@ pub(crate) struct ListArguments {
     #[command(flatten)]
     place: Place,
 
-    /// Print a JSON object for each block, one a line.
+    /// Print a JSON object on a line for each block.
     #[arg(long)]
     json: bool,
 }

@@ -12,8 +12,8 @@ use super::usage::UsageArgument;
 
 /// Print the labels of series that have samples, sorted.
 ///
-/// The index says what there is, to the chunk: a series is printed if one of its chunks has times
-/// in the range and was not deleted as a whole. No sample is read.
+/// Only the index is read. A series is printed if one of its chunks has times in the range and was
+/// not deleted as a whole.
 #[derive(Debug, Args)]
 pub(crate) struct SeriesArguments {
     #[command(flatten)]
@@ -25,7 +25,7 @@ pub(crate) struct SeriesArguments {
     #[command(flatten)]
     usage: UsageArgument,
 
-    /// Print a JSON object for each series, one a line, as promtool's '--format=seriesjson'.
+    /// Print a JSON object on a line for each series, as promtool's '--format=seriesjson'.
     #[arg(long)]
     json: bool,
 }

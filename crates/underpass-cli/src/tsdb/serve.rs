@@ -12,10 +12,9 @@ use crate::server::{ServerArguments, say_ready};
 
 /// Let a stock Prometheus query old blocks, through its remote read.
 ///
-/// Chunks leave as they are in their files, each with its checksum compared, for clients that take
-/// them; others get samples. Blocks that come and go are noticed within 15 s, or at SIGHUP. The
-/// server listens at 127.0.0.1 alone unless told otherwise, and runs until SIGINT (Ctrl-C) or
-/// SIGTERM.
+/// Clients that take chunks get them as they are in the files, after their checksums are compared;
+/// others get samples. Blocks that come and go are noticed within 15 s, or at SIGHUP. The server
+/// listens only at 127.0.0.1 unless told otherwise, and runs until SIGINT (Ctrl-C) or SIGTERM.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct ServeArguments {
@@ -31,23 +30,24 @@ pub(crate) struct ServeArguments {
     #[command(flatten)]
     server: ServerArguments,
 
-    /// A label that every series has that does not have it in the blocks: NAME=VALUE; repeatable.
+    /// Add this label to series that do not have it: NAME=VALUE. May be given several times.
     ///
-    /// A Prometheus with 'external_labels' in its configuration asks for series that have them.
+    /// A Prometheus with 'external_labels' in its configuration asks only for series with those
+    /// labels, so give the same here.
     #[arg(long, value_name = "LABEL")]
     external_label: Vec<ExternalLabel>,
 
-    /// The most samples of an answer to a client that does not take chunks.
+    /// The most samples in an answer to a client that does not take chunks.
     ///
-    /// Such an answer is held in memory until it has left, packed to about a third of 18 bytes a
-    /// sample.
+    /// Such an answer is held in memory until it has been sent: compressed, some 8 bytes a sample.
     #[arg(long, value_name = "N", default_value = "50000000")]
     max_samples: u64,
 
     /// Leave what is damaged out of answers.
     ///
-    /// A client cannot be told that an answer is not whole; so by default a query fails that meets
-    /// damage, and says where it is. With this flag only the log of the server says so.
+    /// A client cannot be told that an answer is incomplete, so by default a query that meets
+    /// damage fails, with a message that says where. With this flag the rest is sent, and only
+    /// standard error of the server says what is missing.
     #[arg(long)]
     skip_damaged: bool,
 
@@ -68,8 +68,8 @@ In the configuration of the Prometheus that is to query them:
     - url: http://127.0.0.1:9201/api/v1/read
       read_recent: true
 
-Without 'read_recent' it asks only for times before those it has itself. The log has a line for
-each request, when its answer has ended:
+Without 'read_recent' it asks only for times before its own data begin. The log has a line for
+each request, written when its answer has ended:
   time=… client=ADDR request=\"METHOD PATH\" status=N form=FORM end=HOW seconds=S series=N bytes=N
 FORM is chunks, samples or text; HOW is whole or cut.";
 

@@ -41,9 +41,9 @@ impl Form {
 /// Which table is written.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct TableArgument {
-    /// With arrow and parquet: write this table alone, to standard output or into a file.
+    /// With arrow and parquet: write only this table, to standard output or to a file.
     ///
-    /// Without it '--output' names a directory, which is made for the three of them.
+    /// Without it '--output' names a directory, which is made for all three.
     #[arg(long, value_name = "TABLE")]
     table: Option<Wanted>,
 }

@@ -12,8 +12,8 @@ pub(crate) struct UsageArgument {
     /// Say on standard error what reading cost: page faults, calls, bytes from disks, memory.
     ///
     /// Run a command with '--read map' and with '--read pread' to compare the two. Pages of maps
-    /// count as RssFile: they are the page cache's, and the kernel takes them back when it needs
-    /// memory. The peak has both kinds of memory, as ru_maxrss has them.
+    /// count as RssFile, as does the program itself: they belong to the page cache, and the kernel
+    /// takes them back when it needs memory. The peak is of both kinds of memory together.
     #[arg(long)]
     usage: bool,
 }

@@ -18,15 +18,15 @@ use crate::exit::print;
 
 /// Verify blocks: every checksum of every file, and that the parts agree with one another.
 ///
-/// What is wrong is printed with its file, byte and section, and with the series and times that
-/// are lost by it. Notes are about what is unusual and harmless. The exit code is 0 if nothing is
-/// wrong, and 1 otherwise.
+/// Each fault is printed with its file, byte and section, and with the series and times that it
+/// costs. Notes are about what is unusual but harmless. The exit code is 0 if nothing is wrong,
+/// and 1 otherwise.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
     #[command(flatten)]
     place: Place,
 
-    /// Decode every sample too, and compare counts and times.
+    /// Also decode every sample, and compare counts and times with the index.
     #[arg(long)]
     samples: bool,
 
