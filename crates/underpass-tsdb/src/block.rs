@@ -1,13 +1,14 @@
 //! A block: a directory with an index, segments of chunks, tombstones and `meta.json`.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crate::checksum;
 use crate::cursor::Cursor;
 use crate::damage::{Damage, Fault, Section};
-use crate::file::{Backend, BlockFile, Pattern, Window};
+use crate::file::{self, Backend, BlockFile, Pattern, Window};
 use crate::index::Index;
 use crate::meta::Meta;
 use crate::tombstones::Tombstones;
@@ -189,12 +190,18 @@ pub fn chunk_at<'w>(
     Ok(RawChunk { encoding: *encoding, data, len: total })
 }
 
+/// Bytes of `meta.json` or tombstones that are read: millions of records.
+const SMALL_FILE_MAX: u64 = 64 << 20;
+
 fn small_file(path: &Path, section: Section) -> Result<Vec<u8>, Damage> {
     let refused = |error: std::io::Error| {
         let fault = Fault::Call { call: "read", reason: error.to_string() };
         Damage { file: path.into(), offset: 0, section, fault }
     };
-    fs::read(path).map_err(refused)
+    let mut bytes = Vec::new();
+    let file = file::open_regular(path).map_err(refused)?;
+    file.take(SMALL_FILE_MAX).read_to_end(&mut bytes).map_err(refused)?;
+    Ok(bytes)
 }
 
 fn read_meta(path: &Path) -> Result<Meta, Damage> {

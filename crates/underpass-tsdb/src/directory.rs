@@ -87,7 +87,7 @@ impl Directory {
     ///
     /// [`FindError`].
     pub fn find(path: &Path) -> Result<Self, FindError> {
-        if is_block(path) {
+        if has_index(path) || is_finished(path) {
             return Ok(Self { blocks: vec![path.to_owned()], left_out: Vec::new() });
         }
         let found = Self::of(path)?;
@@ -114,7 +114,7 @@ impl Directory {
                 "wal" | "wbl" | "chunks_head" => Reason::Head,
                 name if name.contains(".tmp") => Reason::Temporary,
                 name if !is_ulid(name) => continue,
-                _ if is_block(&entry) => {
+                _ if is_finished(&entry) => {
                     found.blocks.push(entry);
                     continue;
                 }
@@ -167,14 +167,14 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>, FindError> {
     Ok(entries)
 }
 
-/// `meta.json` is written last, by Prometheus and to a bucket.
-fn is_block(path: &Path) -> bool {
-    path.join("index").is_file() && path.join("meta.json").exists()
-        || path.join("index").is_file() && !is_ulid_path(path)
+/// `meta.json` is written last, by Prometheus and to a bucket. One whose index is gone since is
+/// damaged, and not left out.
+fn is_finished(path: &Path) -> bool {
+    path.join("meta.json").exists()
 }
 
-fn is_ulid_path(path: &Path) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(is_ulid)
+fn has_index(path: &Path) -> bool {
+    path.join("index").is_file()
 }
 
 /// 26 characters of Crockford's base 32, the first of them at most 7.
@@ -231,9 +231,23 @@ mod tests {
     fn a_block_is_found_as_itself_whatever_its_name() {
         let root = tempfile::tempdir().unwrap();
         make(root.path(), "copied");
-        fs::remove_file(root.path().join("copied/meta.json")).unwrap();
-        let block = root.path().join("copied");
-        assert_eq!(Directory::find(&block).unwrap().blocks, [block]);
+        make(root.path(), ONE);
+        for name in ["copied", ONE] {
+            let block = root.path().join(name);
+            fs::remove_file(block.join("meta.json")).unwrap();
+            assert_eq!(Directory::find(&block).unwrap().blocks, [block]);
+        }
+    }
+
+    #[test]
+    fn a_block_whose_index_is_gone_is_not_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        make(root, ONE);
+        make(root, TWO);
+        fs::remove_file(root.join(ONE).join("index")).unwrap();
+        let found = Directory::find(root).unwrap();
+        assert_eq!(found.blocks, [root.join(ONE), root.join(TWO)]);
     }
 
     #[test]

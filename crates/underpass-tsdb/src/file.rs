@@ -8,12 +8,14 @@
 //! Source: mmap(2), pread(2), posix_fadvise(2).
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::Advice;
+use rustix::fs::{Advice, OFlags};
 use rustix::io::Errno;
 use underpass::{FileBytes, Order, Stability};
 
@@ -110,11 +112,8 @@ impl BlockFile {
             let fault = Fault::Call { call, reason };
             Damage { file: Arc::clone(&path), offset: 0, section: Section::File, fault }
         };
-        let file = File::open(&path).map_err(|error| refused("open", error.to_string()))?;
+        let file = open_regular(&path).map_err(|error| refused("open", error.to_string()))?;
         let stat = file.metadata().map_err(|error| refused("fstat", error.to_string()))?;
-        if !stat.is_file() {
-            return Err(refused("open", "it is not a regular file".into()));
-        }
         let bytes = match backend {
             Backend::Map => FileBytes::map(file, ..stat.len(), Stability::None)
                 .map(Bytes::Map)
@@ -250,6 +249,16 @@ impl BlockFile {
     }
 }
 
+/// Opens a file for reading. A FIFO in its place would be waited for without O_NONBLOCK.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other("it is not a regular file"))
+}
+
 /// It is advice: where it is refused, the kernel reads ahead as it always does.
 fn advise_by_call(file: &File, advice: Advice) {
     rustix::fs::fadvise(file, 0, None, advice).unwrap_or_default();
@@ -333,6 +342,19 @@ mod tests {
         let found = block.or_lost(wrong.clone(), 200);
         assert_eq!((found.offset, found.fault), (100, Fault::Lost));
         assert_eq!(block.or_lost(wrong.clone(), 100), wrong);
+    }
+
+    #[test]
+    fn a_fifo_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let damage = BlockFile::open(&path, Backend::Map).unwrap_err().to_string();
+        assert!(
+            damage.ends_with("index: byte 0: file: open: it is not a regular file"),
+            "{damage}"
+        );
     }
 
     #[test]

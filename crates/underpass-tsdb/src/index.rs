@@ -40,6 +40,10 @@ const ALIGNMENT: u64 = 16;
 /// Bytes of the longest entry that is believed: one of a series with a million chunks.
 const ENTRY_MAX: u64 = 16 << 20;
 
+/// An entry that is looked for behind a damaged one is believed up to this length: the checksum of
+/// what only looks like a length must not take long at each of many places.
+const SOUGHT_MAX: u64 = 64 << 10;
+
 /// Bytes of an entry that are read before its length is known.
 const ENTRY_GUESS: usize = 256;
 
@@ -174,12 +178,13 @@ impl Index {
         window: &mut Window,
         entry: &mut SeriesEntry,
     ) -> Result<(), Damage> {
-        self.series_at(self.offset_of(id), window, entry)
+        self.series_at(self.offset_of(id), ENTRY_MAX, window, entry)
     }
 
     fn series_at(
         &self,
         start: u64,
+        most: u64,
         window: &mut Window,
         entry: &mut SeriesEntry,
     ) -> Result<(), Damage> {
@@ -190,7 +195,7 @@ impl Index {
         let len = cursor.uvarint().map_err(malformed)?;
         let (before, rest) = (cursor.at(), len.saturating_add(checksum::LEN as u64));
         let end = (start + before as u64).saturating_add(rest);
-        if len > ENTRY_MAX {
+        if len > most {
             let left = self.end.saturating_sub(start);
             return Err(self.file.damage(start, section, Fault::Short { wanted: rest, left }));
         }
@@ -253,7 +258,10 @@ impl Index {
         window: &mut Window,
     ) -> Result<Option<PostingsList>, Damage> {
         self.check_table()?;
-        let Some(offset) = self.table.find(&self.file, name, value)? else { return Ok(None) };
+        let Some(offset) = self.table.find(&self.file, name, value)? else {
+            // What is not there must not be what a damaged entry hides.
+            return self.verify_table().map(|()| None);
+        };
         PostingsList::open(&self.file, offset, window).map(Some)
     }
 
@@ -321,7 +329,7 @@ impl Walk {
         }
         let start = self.at;
         let id = SeriesId(u32::try_from(start / index.alignment()).ok()?);
-        match index.series_at(start, window, entry) {
+        match index.series_at(start, ENTRY_MAX, window, entry) {
             Ok(()) => {
                 self.at = (start + entry.len).next_multiple_of(index.alignment());
                 Some(Ok(id))
@@ -335,7 +343,7 @@ impl Walk {
 
     fn resume(&mut self, index: &Index, window: &mut Window, entry: &mut SeriesEntry) {
         self.at += index.alignment();
-        while self.at < self.end && index.series_at(self.at, window, entry).is_err() {
+        while self.at < self.end && index.series_at(self.at, SOUGHT_MAX, window, entry).is_err() {
             self.at += index.alignment();
         }
     }

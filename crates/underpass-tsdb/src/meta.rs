@@ -5,23 +5,29 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What a block says of itself. What it lacks is zero or empty; what is unknown is passed over.
+/// What a block says of itself. Its times must be there; what else it lacks is zero or empty, and
+/// what is unknown is passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct Meta {
     /// The block's name.
+    #[serde(default)]
     pub ulid: String,
     /// The time of its first sample at the earliest, in milliseconds since 1970.
     pub min_time: i64,
     /// All its samples are before this time.
     pub max_time: i64,
     /// How much it holds.
+    #[serde(default)]
     pub stats: Stats,
     /// What it was made of.
+    #[serde(default)]
     pub compaction: Compaction,
     /// The version of the block's layout: 1.
+    #[serde(default)]
     pub version: u64,
     /// What Thanos or Mimir add.
+    #[serde(default)]
     pub thanos: Option<Value>,
 }
 
@@ -60,9 +66,14 @@ impl Meta {
     ///
     /// # Errors
     ///
-    /// If it is not JSON, or a value is not of its type.
+    /// If it is not JSON, a value is not of its type, or a time is missing: then no
+    /// query can tell that the block has nothing for it.
     pub fn decode(bytes: &[u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(bytes)
+        let meta: Self = serde_json::from_slice(bytes)?;
+        if meta.max_time < meta.min_time {
+            return Err(serde::de::Error::custom("maxTime is before minTime"));
+        }
+        Ok(meta)
     }
 
     /// The resolution in milliseconds to which Thanos has reduced the block; 0: not at all.
@@ -99,5 +110,8 @@ mod tests {
         assert_eq!(meta.resolution(), 300_000);
         assert_eq!(meta.external_labels(), [("cluster".to_owned(), "a".to_owned())]);
         assert!(Meta::decode(&json[..40]).is_err());
+        for wrong in [r#"{"minTime":1,"maxTimf":7}"#, r#"{"minTime":9,"maxTime":7}"#] {
+            assert!(Meta::decode(wrong.as_bytes()).is_err(), "it would hide all samples");
+        }
     }
 }

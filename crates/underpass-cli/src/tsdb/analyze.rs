@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use underpass_tsdb::Block;
 use underpass_tsdb::analyze::{self, Damages, Depth, Difference, Part, Report};
 use underpass_tsdb::selector::{Selector, SelectorError};
+use underpass_tsdb::{Block, Damage};
 
 use super::losses::Losses;
 use super::place::Place;
@@ -92,7 +92,7 @@ pub(crate) fn run(wanted: &AnalyzeArguments) -> anyhow::Result<()> {
         crate::page::require_writable(path, None)?;
     }
     let usage = wanted.usage.begin();
-    let block = wanted.block()?;
+    let (block, of_others) = wanted.block()?;
     let (found, damages) = match &wanted.against {
         None => wanted.analyze(&block),
         Some(against) => wanted.compare(&wanted.place.named(against)?, &block),
@@ -100,6 +100,7 @@ pub(crate) fn run(wanted: &AnalyzeArguments) -> anyhow::Result<()> {
     wanted.write(found)?;
     usage.tell("analyze", wanted.place.backend());
     let mut losses = Losses::of("analyze");
+    losses.tell(of_others.iter().filter(|damage| !damages.kept.contains(damage)));
     losses.tell(&damages.kept);
     losses.add(damages.more);
     losses.end()
@@ -114,9 +115,9 @@ enum Found {
 }
 
 impl AnalyzeArguments {
-    fn block(&self) -> anyhow::Result<Block> {
+    fn block(&self) -> anyhow::Result<(Block, Vec<Damage>)> {
         match &self.block {
-            Some(name) => self.place.named(name),
+            Some(name) => Ok((self.place.named(name)?, Vec::new())),
             None => self.place.latest(),
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use humantime::format_rfc3339_seconds;
 use serde_json::json;
-use underpass_tsdb::Block;
+use underpass_tsdb::{Block, Meta};
 
 use super::place::Place;
 use crate::exit::{print, say};
@@ -39,7 +39,7 @@ pub(crate) fn run(wanted: &ListArguments) -> anyhow::Result<()> {
     }
     print(lines.as_bytes())?;
     damages.iter().for_each(|damage| say(&format!("underpass tsdb list: {damage}")));
-    anyhow::ensure!(damages.is_empty(), "not everything could be read");
+    anyhow::ensure!(damages.is_empty(), "there is damage, which is named above");
     Ok(())
 }
 
@@ -57,18 +57,18 @@ fn as_text(block: &Block) -> String {
 }
 
 fn as_json(block: &Block) -> String {
-    let meta = block.meta().cloned().unwrap_or_default();
+    let meta = block.meta();
     json!({
         "ulid": block.name(),
         "path": block.dir().to_string_lossy(),
-        "minTime": meta.min_time,
-        "maxTime": meta.max_time,
-        "level": meta.compaction.level,
-        "numSamples": meta.stats.num_samples,
-        "numSeries": meta.stats.num_series,
-        "numChunks": meta.stats.num_chunks,
-        "numTombstones": meta.stats.num_tombstones,
-        "resolution": meta.resolution(),
+        "minTime": meta.map(|meta| meta.min_time),
+        "maxTime": meta.map(|meta| meta.max_time),
+        "level": meta.map(|meta| meta.compaction.level),
+        "numSamples": meta.map(|meta| meta.stats.num_samples),
+        "numSeries": meta.map(|meta| meta.stats.num_series),
+        "numChunks": meta.map(|meta| meta.stats.num_chunks),
+        "numTombstones": meta.map(|meta| meta.stats.num_tombstones),
+        "resolution": meta.map(Meta::resolution),
         "indexVersion": block.index().version(),
         "bytes": bytes(block.dir()),
     })

@@ -50,7 +50,7 @@ impl Losses {
                 self.command
             ));
         }
-        ensure!(self.count == 0, "not everything could be read");
+        ensure!(self.count == 0, "there is damage, which is named above");
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use underpass_tsdb::directory::{Directory, FindError, LeftOut, Reason};
-use underpass_tsdb::{Backend, Block, Damage};
+use underpass_tsdb::{Backend, Block, Damage, Section};
 
 use crate::exit::say;
 
@@ -72,15 +72,18 @@ impl Place {
         }
     }
 
-    /// Opens the block whose samples are the latest.
+    /// Opens the block whose samples are the latest, and tells what is wrong with those that could
+    /// be later: they cannot be opened, or do not say when they are of.
     ///
     /// # Errors
     ///
     /// If there is none, or none can be opened.
-    pub(crate) fn latest(&self) -> anyhow::Result<Block> {
-        let (blocks, _) = self.open()?;
+    pub(crate) fn latest(&self) -> anyhow::Result<(Block, Vec<Damage>)> {
+        let (blocks, damages) = self.open()?;
         let start = |block: &Block| block.meta().map(|meta| meta.min_time);
-        blocks.into_iter().max_by_key(start).context("there is no block")
+        let of_others = |damage: &Damage| matches!(damage.section, Section::File | Section::Meta);
+        let damages = damages.into_iter().filter(of_others).collect();
+        Ok((blocks.into_iter().max_by_key(start).context("there is no block")?, damages))
     }
 
     /// Opens all blocks. Those that cannot be opened are among the damages, and the others are

@@ -62,7 +62,7 @@ enum Wanted {
 impl TableArgument {
     /// Fails if a table is named where there is none.
     pub(crate) fn require_unused(self) -> anyhow::Result<()> {
-        ensure!(self.table.is_none(), "--table is of '--format arrow' and '--format parquet'");
+        ensure!(self.table.is_none(), "--table needs '--format arrow' or '--format parquet'");
         Ok(())
     }
 

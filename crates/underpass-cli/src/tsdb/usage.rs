@@ -47,7 +47,7 @@ fn line(command: &str, backend: Backend, usage: &Usage) -> String {
         Backend::Pread => "pread",
     };
     format!(
-        "underpass tsdb {command}: by {how}: {taken} taken of files, {disk} read from disks; \
+        "underpass tsdb {command}: by {how}: {taken} copied from files, {disk} read from disks; \
          {calls} read calls of {read}; {minor} minor and {major} major page faults; \
          RssAnon {anonymous}, RssFile {mapped}, peak {peak}",
         taken = HumanBytes(usage.taken),
@@ -81,7 +81,7 @@ mod tests {
         };
         assert_eq!(
             line("dump", Backend::Map, &usage),
-            "underpass tsdb dump: by map: 1.00 MiB taken of files, 0 B read from disks; 12 read \
+            "underpass tsdb dump: by map: 1.00 MiB copied from files, 0 B read from disks; 12 read \
              calls of 9.50 KiB; 6,774 minor and 2 major page faults; RssAnon 10.00 MiB, RssFile \
              24.00 MiB, peak 37.00 MiB"
         );

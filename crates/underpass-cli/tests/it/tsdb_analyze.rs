@@ -132,7 +132,10 @@ fn what_is_damaged_is_told_with_file_and_byte_and_the_rest_is_counted() {
     let stderr = text(&output.stderr);
     let line = format!("chunks/000001: byte {}: chunk: checksum ", part.range.start);
     assert!(stderr.contains(&line), "{stderr}");
-    assert!(stderr.ends_with("underpass tsdb: not everything could be read\n"), "{stderr}");
+    assert!(
+        stderr.ends_with("underpass tsdb: there is damage, which is named above\n"),
+        "{stderr}"
+    );
     assert_eq!(stderr.lines().count(), 2, "{stderr}");
     assert_eq!(analyze(data.path(), &[name]).status.code(), Some(0), "no chunk is read for it");
 }

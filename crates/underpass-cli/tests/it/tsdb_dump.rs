@@ -83,7 +83,7 @@ fn what_is_lost_is_told_up_to_twenty_lines_and_the_rest_is_printed() {
         told[20..],
         [
             "underpass tsdb dump: and 5 more; 'tsdb verify' names all",
-            "underpass tsdb: not everything could be read"
+            "underpass tsdb: there is damage, which is named above"
         ]
     );
 }

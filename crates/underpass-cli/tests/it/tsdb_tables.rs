@@ -86,7 +86,7 @@ fn where_tables_cannot_go_is_said_before_anything_is_made() {
     for (flags, part) in [
         (&["--format", "parquet"][..], "give --output DIRECTORY for all of them"),
         (&["--format", "parquet", "--output", path], "exists and is not an empty directory"),
-        (&["--format", "csv", "--table", "series"], "--table is of '--format arrow' and"),
+        (&["--format", "csv", "--table", "series"], "--table needs '--format arrow' or"),
         (&["--format", "arrow", "-o", "/nowhere/tables"], "/nowhere/tables cannot be made"),
     ] {
         let told = underpass(&[&["tsdb", "dump", path], flags].concat());

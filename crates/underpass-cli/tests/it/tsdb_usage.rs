@@ -40,7 +40,7 @@ fn maps_show_as_file_backed_memory_and_pread_as_calls() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(stderr.contains(&format!("underpass tsdb {command}: by map: ")), "{stderr}");
     }
-    let taken = [&map, &pread].map(|line| figure(line, " taken of files"));
+    let taken = [&map, &pread].map(|line| figure(line, " copied from files"));
     let calls = [&map, &pread].map(|line| figure(line, " read calls of"));
     let mapped = [&map, &pread].map(|line| figure(line, ", peak"));
     assert!(taken[0] > 1e6 && taken[0] == taken[1], "{map}\n{pread}");

@@ -30,6 +30,9 @@ struct Turn {
     losses: Vec<Loss>,
 }
 
+/// More than any machine's processors make sense for.
+const THREADS_MAX: usize = 256;
+
 /// The series that are left, and the number of the next.
 struct Turns<'s> {
     series: MergedSeries<'s>,
@@ -66,15 +69,22 @@ fn by_threads(
     let (queues, taken) = sync_channel(threads);
     let shared = Mutex::new(Shared { turns, queues: Some(queues) });
     thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let (mut run, mut reader) = (Run::new(encoders), selection.reader());
-                while let Some((turn, queue)) = lock(&shared).take() {
-                    if !turn.encode_into(&queue, &mut run, &mut reader) {
-                        break;
-                    }
+        let work = || {
+            let (mut run, mut reader) = (Run::new(encoders), selection.reader());
+            while let Some((turn, queue)) = lock(&shared).take() {
+                if !turn.encode_into(&queue, &mut run, &mut reader) {
+                    break;
                 }
-            });
+            }
+        };
+        // pthread_create(3), EAGAIN: a limit on threads or memory. Those there are do it all.
+        let spawn = |_: &usize| thread::Builder::new().spawn_scoped(scope, work).is_ok();
+        if (0..threads.min(THREADS_MAX)).take_while(spawn).count() == 0 {
+            let (mut run, mut reader) = (Run::new(encoders), selection.reader());
+            while let Some(turn) = lock(&shared).turns.take() {
+                turn.encode(&mut run, &mut reader, deliver)?;
+            }
+            return Ok(());
         }
         // On an error the queues are dropped here, and the threads end.
         taken.into_iter().flatten().try_for_each(|piece: Message| deliver(piece?))

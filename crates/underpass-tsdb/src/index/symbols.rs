@@ -26,6 +26,9 @@ const LOADED_MAX: u64 = 64 << 20;
 /// A table up to this size is loaded whatever is asked of it.
 const SMALL: u64 = 1 << 20;
 
+/// A table up to this size is compared with its checksum whatever is asked of it: some 2 ms.
+const CHECKED_MAX: u64 = 16 << 20;
+
 /// With more series than this, every table is loaded.
 const MANY: u64 = 1024;
 
@@ -45,6 +48,7 @@ pub struct Symbols {
     by_offset: bool,
     places: RwLock<Vec<u64>>,
     loaded: OnceLock<Loaded>,
+    checked: OnceLock<bool>,
     /// Where strings of a damaged table are found as well.
     table: Table,
     /// Where the next section starts.
@@ -135,7 +139,8 @@ impl Symbols {
     ///
     /// If the table is damaged. What can be known of it is there, and is used.
     pub fn load(&self, file: &BlockFile, series: u64) -> Result<(), Damage> {
-        if series <= MANY && self.bytes() > SMALL && self.length.is_none() {
+        let is_few = series <= MANY && self.bytes() > SMALL && self.length.is_none();
+        if is_few && (self.bytes() > CHECKED_MAX || self.is_checked(file)) {
             return Ok(());
         }
         let loaded = self.loaded.get_or_init(|| {
@@ -146,6 +151,12 @@ impl Symbols {
             Loaded::Recovered { damage, .. } => Err(damage.clone()),
             Loaded::Whole { .. } | Loaded::Sound => Ok(()),
         }
+    }
+
+    /// Whether the checksum of the table is right, which is computed once.
+    fn is_checked(&self, file: &BlockFile) -> bool {
+        let check = || self.verify(file, &mut Window::ahead(Window::AHEAD)).is_ok();
+        *self.checked.get_or_init(check)
     }
 
     fn read_all(&self, file: &BlockFile) -> Result<Loaded, Damage> {

@@ -6,7 +6,7 @@ use crate::Interval;
 use crate::block::Block;
 use crate::checksum;
 use crate::chunk::{Encoding, decode};
-use crate::damage::{Damage, Section};
+use crate::damage::{Damage, Fault, Section};
 use crate::file::Window;
 use crate::labels::Labels;
 use crate::sample::Samples;
@@ -52,6 +52,14 @@ impl<'b> Decoder<'b> {
         let data_at = start + chunk.len - (chunk.data.len() + checksum::LEN) as u64;
         decode(encoding, chunk.data, into)
             .map_err(|malformed| malformed.within(file.path(), data_at, Section::Chunk))
+    }
+
+    /// A chunk that overlaps with too many others of its series.
+    pub(super) fn refuse(&mut self, source: &Source, labels: &Labels) {
+        let index = self.blocks[source.block].index();
+        let fault = Fault::Order("the times of the chunks");
+        let damage = index.file().damage(index.offset_of(source.id), Section::Series, fault);
+        self.lose(damage, source, labels, None);
     }
 
     fn lose(&mut self, damage: Damage, source: &Source, labels: &Labels, read_to: Option<i64>) {

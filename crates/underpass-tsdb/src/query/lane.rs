@@ -93,9 +93,14 @@ impl Lane {
     }
 }
 
+/// Lanes that the chunks of one block have at most. A chunk of each is decoded at the same time,
+/// and no writer leaves more than a few that overlap.
+const LANES_MAX: usize = 64;
+
 /// The chunks of a series in lanes: one if no two overlap in time, as it mostly is; else one for
-/// each block, or more for a block whose own chunks overlap.
-pub(super) fn lanes(series: &Series) -> Vec<Lane> {
+/// each block, or more for a block whose own chunks overlap. Those for which there would be too
+/// many lanes are given to `refuse`.
+pub(super) fn lanes(series: &Series, mut refuse: impl FnMut(Source)) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = Vec::with_capacity(series.parts.len());
     for part in &series.parts {
         let own = lanes.len();
@@ -104,10 +109,12 @@ pub(super) fn lanes(series: &Series) -> Vec<Lane> {
             chunks.sort_by_key(|chunk| chunk.min_time);
         }
         for chunk in chunks {
+            let is_full = lanes.len() - own == LANES_MAX;
             let source = Source { block: part.block, id: part.id, chunk };
             let is_behind = |lane: &&mut Lane| lane.last() < Some(chunk.min_time);
             match lanes[own..].iter_mut().find(is_behind) {
                 Some(lane) => lane.sources.push(source),
+                None if is_full => refuse(source),
                 None => lanes.push(Lane::of(vec![source])),
             }
         }
@@ -145,8 +152,19 @@ mod tests {
         };
         let parts = parts.iter().enumerate().map(part).collect();
         let times = |source: &Source| (source.chunk.min_time, source.chunk.max_time);
-        let lanes = lanes(&Series { parts, ..Series::default() });
+        let lanes = lanes(&Series { parts, ..Series::default() }, |_| {});
         lanes.iter().map(|lane| lane.sources.iter().map(times).collect()).collect()
+    }
+
+    #[test]
+    fn more_chunks_at_one_time_than_can_be_decoded_together_are_refused() {
+        let chunk = |reference| ChunkMeta { min_time: 0, max_time: 9, reference };
+        let chunks = (0..70).map(chunk).collect();
+        let parts = vec![Part { block: 0, id: SeriesId(0), chunks }];
+        let mut refused = Vec::new();
+        let series = Series { parts, ..Series::default() };
+        let lanes = lanes(&series, |source| refused.push(source.chunk.reference));
+        assert_eq!((lanes.len(), refused), (64, (64..70).collect()));
     }
 
     #[test]

@@ -34,7 +34,8 @@ impl<'b> Reader<'b> {
 
     /// The samples of a series of the selection that this reader is of.
     pub fn read<'r>(&'r mut self, series: &'r Series) -> Batches<'r, 'b> {
-        let (lanes, chain) = (lanes(series), Chain::default());
+        let refuse = |source| self.decoder.refuse(&source, &series.labels);
+        let (lanes, chain) = (lanes(series, refuse), Chain::default());
         Batches { decoder: &mut self.decoder, series, lanes, chain }
     }
 

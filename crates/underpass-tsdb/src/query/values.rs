@@ -28,5 +28,6 @@ pub(crate) fn each_value(
         }
         cursor.advance();
     }
-    Ok(())
+    // What is not there must not be what a damaged entry hides.
+    index.verify_table()
 }

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use crate::block::Block;
 use crate::damage::Damage;
 use crate::directory::{Directory, FindError};
-use crate::file::{Backend, Pattern};
+use crate::file::{Backend, Pattern, open_regular};
 use crate::meta::Meta;
 use crate::query::Loss;
 
@@ -35,6 +35,8 @@ pub enum BlocksError {
 #[derive(Debug)]
 pub(super) struct Blocks {
     pub(super) blocks: Vec<Block>,
+    /// Why others could not be opened.
+    pub(super) unopened: Vec<Damage>,
     /// The directory of each that was found, and when it was last changed.
     stamps: Vec<Stamp>,
     told: Mutex<HashSet<(Arc<Path>, u64)>>,
@@ -50,7 +52,7 @@ type Stamp = (PathBuf, Option<SystemTime>);
 impl Blocks {
     /// Opens those that can be, and warns of what is wrong with the others and of damage.
     fn open(found: &Directory, backend: Backend) -> Result<Self, Damage> {
-        let (mut blocks, mut first) = (Vec::new(), None);
+        let (mut blocks, mut unopened) = (Vec::new(), Vec::new());
         // Before they are opened: what changes meanwhile is then noticed the next time.
         let stamps = stamps(found);
         for path in &found.blocks {
@@ -66,13 +68,13 @@ impl Blocks {
                 }
                 Err(damage) => {
                     tracing::warn!("{damage}; the block is not served");
-                    first = first.or(Some(damage));
+                    unopened.push(damage);
                 }
             }
         }
-        match first.filter(|_| blocks.is_empty()) {
-            Some(damage) => Err(damage),
-            None => Ok(Self { blocks, stamps, told: Mutex::default() }),
+        match unopened.first().filter(|_| blocks.is_empty()) {
+            Some(damage) => Err(damage.clone()),
+            None => Ok(Self { blocks, unopened, stamps, told: Mutex::default() }),
         }
     }
 
@@ -150,7 +152,10 @@ impl Current {
 
     fn changed(&self) -> Result<Option<Blocks>, BlocksError> {
         let found = Directory::find(&self.path)?;
-        if stamps(&found) == self.now().stamps {
+        let now = self.now();
+        // The limit on open files that kept a block from being opened may not be reached any more.
+        let opens = |damage: &Damage| open_regular(&damage.file).is_ok();
+        if stamps(&found) == now.stamps && !now.unopened.iter().any(opens) {
             return Ok(None);
         }
         Ok(Some(Blocks::open(&found, self.backend)?))
@@ -197,6 +202,27 @@ mod tests {
     }
 
     #[test]
+    fn a_block_that_could_not_be_opened_is_tried_again() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        make(root, ONE);
+        make(root, TWO);
+        let (index, aside) = (root.join(TWO).join("index"), root.join("aside"));
+        let time = fs::metadata(root.join(TWO)).unwrap().modified().unwrap();
+        let put_back_time = || fs::File::open(root.join(TWO)).unwrap().set_modified(time).unwrap();
+        fs::rename(&index, &aside).unwrap();
+        put_back_time();
+        let current = Current::open(root, Backend::Map).unwrap();
+        assert_eq!(names(&current), [ONE]);
+        assert_eq!(current.now().unopened.len(), 1);
+        fs::rename(&aside, &index).unwrap();
+        put_back_time();
+        current.refresh();
+        assert_eq!(names(&current), [ONE, TWO]);
+        assert!(current.now().unopened.is_empty());
+    }
+
+    #[test]
     fn new_tombstones_are_a_change() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
@@ -217,7 +243,8 @@ mod tests {
         make(root, ONE);
         make(root, TWO);
         let meta = |resolution: u32| {
-            format!(r#"{{"thanos": {{"downsample": {{"resolution": {resolution}}}}}}}"#)
+            let thanos = format!(r#"{{"downsample": {{"resolution": {resolution}}}}}"#);
+            format!(r#"{{"minTime": 1, "maxTime": 2, "thanos": {thanos}}}"#)
         };
         fs::write(root.join(ONE).join("meta.json"), meta(300_000)).unwrap();
         fs::write(root.join(TWO).join("meta.json"), meta(0)).unwrap();

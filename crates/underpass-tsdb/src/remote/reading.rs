@@ -21,7 +21,7 @@ use crate::chunk::Encoding;
 use crate::file::Window;
 use crate::index::ChunkMeta;
 use crate::labels::Labels;
-use crate::query::{Loss, Part, Reader, Selection, Series};
+use crate::query::{Loss, Lost, Part, Reader, Selection, Series};
 use crate::sample::Samples;
 use crate::selector::Selector;
 use crate::time::TimeRange;
@@ -131,6 +131,11 @@ impl Reading {
         query: &Query,
         mut visit: impl FnMut(&Series, &Labels, &mut Reader<'_>) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
+        if let Some(damage) = self.blocks.unopened.first().filter(|_| !self.rules.skips_damaged) {
+            let (labels, range) = (None, TimeRange::ALL);
+            let loss = Loss { damage: damage.clone(), lost: Some(Lost { labels, range }) };
+            return Err(ReadError::Lost(Box::new(loss)));
+        }
         let external = &self.rules.external_labels;
         let (within, is_part) = external.within(&query.matchers);
         let whole = is_part.then(|| Selector::new(query.matchers.clone()));

@@ -27,6 +27,9 @@ const QUERIES_MAX: usize = 64;
 /// Matchers of a query.
 const MATCHERS_MAX: usize = 256;
 
+/// Regular expressions of a request, each of which may take 10 MiB when it is compiled.
+const EXPRESSIONS_MAX: usize = 32;
+
 /// What a client asks for.
 #[derive(Debug)]
 pub(super) struct ReadRequest {
@@ -66,6 +69,8 @@ pub(super) enum RequestError {
     Malformed(#[from] Malformed),
     #[error("there are more than {QUERIES_MAX} queries; ask in several requests")]
     Queries,
+    #[error("there are more than {EXPRESSIONS_MAX} regular expressions; ask in several requests")]
+    Expressions,
     #[error("a query has more than {MATCHERS_MAX} matchers")]
     Matchers,
     #[error("matcher type {0} is none of 0 (=), 1 (!=), 2 (=~) and 3 (!~)")]
@@ -90,7 +95,10 @@ impl ReadRequest {
                 (1, Content::Bytes(_)) if queries.len() == QUERIES_MAX => {
                     return Err(RequestError::Queries);
                 }
-                (1, Content::Bytes(query)) => queries.push(read_query(query)?),
+                (1, Content::Bytes(query)) => {
+                    let left = EXPRESSIONS_MAX.saturating_sub(expressions(&queries));
+                    queries.push(read_query(query, left)?);
+                }
                 (2, content) => accepted.read(content)?,
                 _ => {}
             }
@@ -158,7 +166,16 @@ impl Accepted {
     }
 }
 
-fn read_query(message: &[u8]) -> Result<Query, RequestError> {
+/// How many regular expressions queries have.
+fn expressions(queries: &[Query]) -> usize {
+    queries.iter().flat_map(|query| &query.matchers).filter(is_expression).count()
+}
+
+fn is_expression(matcher: &&Matcher) -> bool {
+    matches!(matcher.operator(), Operator::Regex | Operator::NotRegex)
+}
+
+fn read_query(message: &[u8], expressions_max: usize) -> Result<Query, RequestError> {
     let mut matchers = Vec::new();
     let (mut start, mut end) = (0, 0);
     let mut hints = Hints::default();
@@ -169,7 +186,12 @@ fn read_query(message: &[u8]) -> Result<Query, RequestError> {
             (3, Content::Bytes(_)) if matchers.len() == MATCHERS_MAX => {
                 return Err(RequestError::Matchers);
             }
-            (3, Content::Bytes(matcher)) => matchers.push(read_matcher(matcher)?),
+            (3, Content::Bytes(matcher)) => {
+                matchers.push(read_matcher(matcher)?);
+                if matchers.iter().filter(is_expression).count() > expressions_max {
+                    return Err(RequestError::Expressions);
+                }
+            }
             (4, Content::Bytes(message)) => hints.read(message)?,
             _ => {}
         }
@@ -292,6 +314,18 @@ mod tests {
         assert_eq!(answer(wide).unwrap(), AnswerType::Chunks, "the lower 32 bits count");
         let error = answer(b"\x12\x02\x07\x09").unwrap_err().to_string();
         assert!(error.contains("[7, 9]"), "{error}");
+    }
+
+    #[test]
+    fn a_request_has_few_regular_expressions_however_many_queries() {
+        let expression = b"\x1a\x05\x08\x02\x1a\x01a";
+        let query = [&[0x0a, 17 * 7][..], &expression.repeat(17)].concat();
+        assert!(ReadRequest::of_message(&query).is_ok());
+        let longer = [&b"\x0a\xe7\x01"[..], &expression.repeat(33)].concat();
+        for message in [query.repeat(2), longer] {
+            let error = ReadRequest::of_message(&message).unwrap_err();
+            assert!(matches!(error, RequestError::Expressions), "{error}");
+        }
     }
 
     #[test]

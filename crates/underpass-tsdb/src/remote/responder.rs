@@ -170,10 +170,12 @@ fn about(worker: &Worker) -> Answer {
 
 async fn read(worker: &Worker, body: Incoming, ended: &mut Ended) -> Result<Answer, Refusal> {
     let body = timeout(BODY_LIMIT, collect(body)).await.map_err(|_| Refusal::Late)??;
-    let request = ReadRequest::read(&body)?;
     let gate = Arc::clone(&worker.shared.gate);
     // Never closed.
     let permit = gate.acquire_owned().await.map_err(|_| Refusal::GivenUp)?;
+    // To compile its regular expressions takes a while.
+    let request = spawn_blocking(move || ReadRequest::read(&body));
+    let request = request.await.map_err(|_| Refusal::GivenUp)??;
     let reading = Reading {
         blocks: worker.shared.current.now(),
         rules: Arc::clone(&worker.shared.rules),

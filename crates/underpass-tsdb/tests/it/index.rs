@@ -142,3 +142,26 @@ fn a_table_that_is_not_sorted_is_not_searched() {
         }
     }
 }
+
+#[test]
+fn what_a_damaged_entry_of_a_large_table_hides_is_not_told_as_absent() {
+    let value = |n: usize| format!("{n:05}-{}", "v".repeat(120));
+    let series = (0..12_000)
+        .map(|n| Series::new(&[("value", &value(n))], vec![Chunk::floats(&[(block::START, 1.0)])]))
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let written = block::Block::new(2, series).write(dir.path()).unwrap();
+    let mut bytes = written.file("index").bytes.0.clone();
+    let sought = value(7_000);
+    // The symbols have it first, the table last.
+    let at = bytes.windows(sought.len()).rposition(|part| part == sought.as_bytes()).unwrap();
+    bytes[at + 100] ^= 1;
+    written.put("index", &bytes).unwrap();
+    let block = Block::open(&written.dir, Backend::Map).unwrap();
+    assert!(block.index().table().bytes() > 1 << 20);
+    let find =
+        |value: &str| block.index().postings(b"value", value.as_bytes(), &mut Window::exact());
+    assert!(find(&value(6_999)).unwrap().is_some(), "those that are found are believed");
+    let damage = find(&sought).unwrap_err();
+    assert!(damage.to_string().contains("postings offset table: checksum"), "{damage}");
+}
