@@ -111,8 +111,10 @@ fn analyze(options: &Options, _: &Path, run: &mut Run) -> Result<()> {
 }
 
 /// There is no peer: promtool has no such command.
-fn verify(options: &Options, _: &Path, run: &mut Run) -> Result<()> {
-    let data = options.data(Fixture::FiveMillion)?;
+fn verify(options: &Options, scratch: &Path, run: &mut Run) -> Result<()> {
+    // A program that starts takes as long as a block of this size.
+    let copies = if options.is_small { 1 } else { 10 };
+    let data = copied(&options.data(Fixture::FiveMillion)?, &scratch.join("copies"), copies)?;
     let readers = ready(run, &data, "", &[], &["verify"])?;
     let bytes = files_below(&data)?.into_iter().map(|path| Ok(path.metadata()?.len()));
     let bytes = bytes.sum::<Result<u64>>()?;
@@ -126,6 +128,26 @@ fn verify(options: &Options, _: &Path, run: &mut Run) -> Result<()> {
     let title = format!("verify {} MB", bytes / 1_000_000);
     run.report.table("verify", &title, &[super::report::PRICE, super::report::FLOW]);
     Ok(())
+}
+
+/// The blocks of `data`, each `copies` times, of which each has its name in its `meta.json`.
+fn copied(data: &Path, into: &Path, copies: usize) -> Result<PathBuf> {
+    for file in files_below(data)? {
+        let within = file.strip_prefix(data)?;
+        let mut parts = within.components();
+        let block = parts.next().and_then(|name| name.as_os_str().to_str()).context("no block")?;
+        for copy in 0..copies {
+            let name = format!("{}{copy}", &block[..block.len() - 1]);
+            let target = into.join(&name).join(parts.as_path());
+            std::fs::create_dir_all(target.parent().context("no directory")?)?;
+            if target.ends_with("meta.json") {
+                std::fs::write(target, std::fs::read_to_string(&file)?.replace(block, &name))?;
+            } else {
+                std::fs::copy(&file, target)?;
+            }
+        }
+    }
+    Ok(into.to_owned())
 }
 
 fn one(options: &Options, scratch: &Path, run: &mut Run) -> Result<()> {
