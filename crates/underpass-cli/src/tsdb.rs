@@ -4,6 +4,7 @@
 
 mod analyze;
 mod dump;
+mod head;
 mod labels;
 mod list;
 mod losses;
@@ -26,6 +27,7 @@ use clap::{Args, Subcommand};
 
 use analyze::AnalyzeArguments;
 use dump::DumpArguments;
+use head::HeadArguments;
 use labels::{LabelsArguments, ValuesArguments};
 use list::ListArguments;
 use series::SeriesArguments;
@@ -58,6 +60,7 @@ enum TsdbCommand {
     Values(ValuesArguments),
     /// Print samples: as promtool does, as OpenMetrics, CSV or JSON.
     Dump(DumpArguments),
+    Head(HeadArguments),
 }
 
 /// Carries out the command.
@@ -75,6 +78,7 @@ pub(crate) fn run(wanted: TsdbArguments) -> anyhow::Result<()> {
         TsdbCommand::Labels(wanted) => labels::run_labels(&wanted),
         TsdbCommand::Values(wanted) => labels::run_values(&wanted),
         TsdbCommand::Dump(wanted) => dump::run(&wanted),
+        TsdbCommand::Head(wanted) => head::run(&wanted),
     }
 }
 

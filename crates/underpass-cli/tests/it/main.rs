@@ -17,6 +17,7 @@ mod signals;
 mod tsdb;
 mod tsdb_analyze;
 mod tsdb_dump;
+mod tsdb_head;
 mod tsdb_serve;
 #[cfg(feature = "parquet")]
 mod tsdb_tables;
