@@ -143,13 +143,6 @@ impl Directory {
         }
         Ok(with_blocks)
     }
-
-    /// Bytes of the head's files: samples that are in no block.
-    #[must_use]
-    pub fn head_bytes(&self) -> u64 {
-        let head = self.left_out.iter().filter(|left| left.reason == Reason::Head);
-        head.map(|left| left.bytes).sum()
-    }
 }
 
 /// The directories in a directory, by name.
@@ -184,7 +177,8 @@ fn is_ulid(name: &str) -> bool {
 }
 
 /// Bytes of the files in a directory and below it, as their sizes say.
-fn bytes_below(path: &Path) -> u64 {
+#[must_use]
+pub fn bytes_below(path: &Path) -> u64 {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let bytes = |entry: fs::DirEntry| match entry.metadata() {
         Ok(stat) if stat.is_dir() => bytes_below(&entry.path()),
@@ -222,7 +216,8 @@ mod tests {
         fs::create_dir(root.join("lost+found")).unwrap();
         let found = Directory::find(root).unwrap();
         assert_eq!(found.blocks, [root.join(ONE), root.join(TWO)]);
-        assert_eq!(found.head_bytes(), 7);
+        let head = found.left_out.iter().filter(|left| left.reason == Reason::Head);
+        assert_eq!(head.map(|left| left.bytes).sum::<u64>(), 7);
         let reasons: Vec<Reason> = found.left_out.iter().map(|left| left.reason).collect();
         assert_eq!(reasons, [Reason::Temporary, Reason::Unfinished, Reason::Head]);
     }

@@ -1,11 +1,11 @@
 //! `underpass tsdb list`.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use humantime::format_rfc3339_seconds;
 use serde_json::json;
+use underpass_tsdb::directory::bytes_below;
 use underpass_tsdb::{Block, Meta};
 
 use super::place::Place;
@@ -48,7 +48,7 @@ const HEAD: &str = "BLOCK                       FROM                  TO        
 
 fn as_text(block: &Block) -> String {
     let name = block.name();
-    let bytes = bytes(block.dir());
+    let bytes = bytes_below(block.dir());
     let Some(meta) = block.meta() else { return format!("{name:26}  ?{bytes:>86}") };
     let (from, to) = (time(meta.min_time), time(meta.max_time));
     let (level, samples, series) =
@@ -70,7 +70,7 @@ fn as_json(block: &Block) -> String {
         "numTombstones": meta.map(|meta| meta.stats.num_tombstones),
         "resolution": meta.map(Meta::resolution),
         "indexVersion": block.index().version(),
-        "bytes": bytes(block.dir()),
+        "bytes": bytes_below(block.dir()),
     })
     .to_string()
 }
@@ -82,14 +82,4 @@ fn time(millis: i64) -> String {
     // The year 10000 is past what RFC 3339 has.
     let time = time.filter(|_| millis < 253_402_300_800_000);
     time.map_or_else(|| millis.to_string(), |time| format_rfc3339_seconds(time).to_string())
-}
-
-fn bytes(path: &Path) -> u64 {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let of = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(stat) if stat.is_dir() => bytes(&entry.path()),
-        Ok(stat) => stat.len(),
-        Err(_) => 0,
-    };
-    entries.map(of).sum()
 }

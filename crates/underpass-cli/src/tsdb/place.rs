@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use underpass_daemon::limits::raise_open_files;
 use underpass_tsdb::directory::{Directory, FindError, LeftOut, Reason};
 use underpass_tsdb::{Backend, Block, Damage, Section};
 
@@ -43,7 +44,8 @@ impl Place {
     ///
     /// If there is none.
     pub(crate) fn find(&self) -> anyhow::Result<Directory> {
-        raise_open_files();
+        // Each block has an open file or two. Where the limit stays, the first too many says so.
+        let _limit = raise_open_files();
         let found = Directory::find(&self.path).map_err(with_cause)?;
         found.left_out.iter().for_each(|left| say(&told(left)));
         Ok(found)
@@ -109,15 +111,6 @@ impl Place {
         }
         Ok((blocks, damages))
     }
-}
-
-/// Each block has an open file or two; the soft limit on them is from the days of select(2).
-fn raise_open_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Where it is refused, the first block too many says so.
-    setrlimit(Resource::Nofile, limit).unwrap_or_default();
 }
 
 fn with_cause(error: FindError) -> anyhow::Error {
