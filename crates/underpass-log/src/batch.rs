@@ -1,0 +1,228 @@
+//! The header of a record batch, version 2: the 61 bytes that a log looks at.
+//!
+//! The checksum covers what follows it, from the attributes on. So the offset and the leader epoch,
+//! which a broker assigns, stand before it, and assigning them does not touch the rest.
+//!
+//! Source: Kafka's documentation, "Message format", "Record Batch".
+
+use std::ops::Range;
+
+/// Bytes before the first record.
+pub const HEADER_BYTES: usize = 61;
+
+/// Bytes of the offset and the length, which the length does not count.
+pub const OVERHEAD_BYTES: usize = 12;
+
+/// The only version of the format that is appended.
+const MAGIC: i8 = 2;
+
+/// Where the checksum starts to cover.
+const CRC_FROM: usize = 21;
+
+const CRC: Range<usize> = 17..21;
+const ATTRIBUTES: Range<usize> = 21..23;
+const MAX_TIMESTAMP: Range<usize> = 35..43;
+
+/// Attributes: the codec, who set the timestamps, and what kind of batch it is.
+const CODEC_MASK: i16 = 0x07;
+const APPEND_TIME: i16 = 0x08;
+const TRANSACTIONAL: i16 = 0x10;
+const CONTROL: i16 = 0x20;
+
+/// The fields of a batch's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchHeader {
+    /// Offset of the first record.
+    pub base_offset: i64,
+    /// Bytes of the batch behind this field.
+    pub length: i32,
+    /// The epoch of the leader that appended it.
+    pub leader_epoch: i32,
+    /// Version of the format.
+    pub magic: i8,
+    /// CRC-32C of everything behind it.
+    pub crc: u32,
+    /// Codec, timestamp type, transactional, control.
+    pub attributes: i16,
+    /// Offset of the last record, counted from the first.
+    pub last_offset_delta: i32,
+    /// Time of the first record, in ms since 1970.
+    pub base_timestamp: i64,
+    /// The latest time of its records, in ms since 1970.
+    pub max_timestamp: i64,
+    /// The idempotent producer, or -1.
+    pub producer_id: i64,
+    /// Its epoch, or -1.
+    pub producer_epoch: i16,
+    /// The sequence number of the first record, or -1.
+    pub base_sequence: i32,
+    /// Records, as the producer counted them.
+    pub count: i32,
+}
+
+/// What is wrong with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchFault {
+    /// There are fewer bytes than the header or the length asks for.
+    #[error("a batch of {wanted} bytes has only {there}")]
+    Short {
+        /// Bytes that there should be.
+        wanted: usize,
+        /// Bytes that there are.
+        there: usize,
+    },
+    /// More bytes follow.
+    #[error("{0} bytes follow the batch")]
+    Trailing(usize),
+    /// The length cannot be that of a batch.
+    #[error("a batch cannot have a length of {0}")]
+    Length(i32),
+    /// Another version of the format.
+    #[error("the batch has format version {0}, and only 2 is known")]
+    Magic(i8),
+    /// Offsets and number of records do not agree, or a number is negative that cannot be.
+    #[error("the batch has {count} records and a last offset delta of {last_offset_delta}")]
+    Count {
+        /// Records, as the header says.
+        count: i32,
+        /// Offset of the last, counted from the first.
+        last_offset_delta: i32,
+    },
+    /// The bytes are not those that were written.
+    #[error("the batch has the checksum {computed:08x}, and its header says {stored:08x}")]
+    Crc {
+        /// As the header says.
+        stored: u32,
+        /// Of the bytes that are there.
+        computed: u32,
+    },
+}
+
+impl BatchHeader {
+    /// Reads the header at the start of `bytes`, however many follow. Its checksum is not compared.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchFault::Short`] for fewer than [`HEADER_BYTES`], [`BatchFault::Length`] for a length
+    /// that leaves no room for the header, [`BatchFault::Magic`] for another version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BatchFault> {
+        let short = BatchFault::Short { wanted: HEADER_BYTES, there: bytes.len() };
+        let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(short)?;
+        let header = Self {
+            base_offset: i64::from_be_bytes(field(head, 0)),
+            length: i32::from_be_bytes(field(head, 8)),
+            leader_epoch: i32::from_be_bytes(field(head, 12)),
+            magic: i8::from_be_bytes(field(head, 16)),
+            crc: u32::from_be_bytes(field(head, CRC.start)),
+            attributes: i16::from_be_bytes(field(head, ATTRIBUTES.start)),
+            last_offset_delta: i32::from_be_bytes(field(head, 23)),
+            base_timestamp: i64::from_be_bytes(field(head, 27)),
+            max_timestamp: i64::from_be_bytes(field(head, MAX_TIMESTAMP.start)),
+            producer_id: i64::from_be_bytes(field(head, 43)),
+            producer_epoch: i16::from_be_bytes(field(head, 51)),
+            base_sequence: i32::from_be_bytes(field(head, 53)),
+            count: i32::from_be_bytes(field(head, 57)),
+        };
+        if header.magic != MAGIC {
+            return Err(BatchFault::Magic(header.magic));
+        }
+        let least = HEADER_BYTES - OVERHEAD_BYTES;
+        match usize::try_from(header.length) {
+            Ok(length) if length >= least => Ok(header),
+            _ => Err(BatchFault::Length(header.length)),
+        }
+    }
+
+    /// Bytes of the whole batch.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        OVERHEAD_BYTES + usize::try_from(self.length).unwrap_or(0)
+    }
+
+    /// Offset of the last record.
+    #[must_use]
+    pub const fn last_offset(&self) -> i64 {
+        self.base_offset.saturating_add(self.last_offset_delta as i64)
+    }
+
+    /// The number of its codec: 0 for none.
+    #[must_use]
+    pub const fn codec(&self) -> i16 {
+        self.attributes & CODEC_MASK
+    }
+
+    /// Whether its timestamps are the time at which it was appended.
+    #[must_use]
+    pub const fn has_append_time(&self) -> bool {
+        self.attributes & APPEND_TIME != 0
+    }
+
+    /// Whether it is part of a transaction.
+    #[must_use]
+    pub const fn is_transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL != 0
+    }
+
+    /// Whether it marks the end of a transaction, and has no records of users.
+    #[must_use]
+    pub const fn is_control(&self) -> bool {
+        self.attributes & CONTROL != 0
+    }
+}
+
+/// Reads the header of the batch that `bytes` is, and compares its checksum.
+///
+/// # Errors
+///
+/// [`BatchFault`].
+pub fn check(bytes: &[u8]) -> Result<BatchHeader, BatchFault> {
+    let header = BatchHeader::parse(bytes)?;
+    let (wanted, there) = (header.size(), bytes.len());
+    if there < wanted {
+        return Err(BatchFault::Short { wanted, there });
+    }
+    if there > wanted {
+        return Err(BatchFault::Trailing(there - wanted));
+    }
+    let BatchHeader { count, last_offset_delta, .. } = header;
+    if last_offset_delta < 0 || count < 0 {
+        return Err(BatchFault::Count { count, last_offset_delta });
+    }
+    let computed = crc32c::crc32c(&bytes[CRC_FROM..]);
+    if computed != header.crc {
+        return Err(BatchFault::Crc { stored: header.crc, computed });
+    }
+    Ok(header)
+}
+
+/// Writes what the leader assigns.
+///
+/// # Panics
+///
+/// If `batch` has no whole header.
+pub fn assign(batch: &mut [u8], base_offset: i64, leader_epoch: i32) {
+    batch[0..8].copy_from_slice(&base_offset.to_be_bytes());
+    batch[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
+}
+
+/// Has all records carry the time of their appending, and the checksum cover that.
+///
+/// # Panics
+///
+/// If `batch` has no whole header.
+pub fn set_append_time(batch: &mut [u8], header: &mut BatchHeader, now: i64) {
+    header.attributes |= APPEND_TIME;
+    header.max_timestamp = now;
+    batch[ATTRIBUTES].copy_from_slice(&header.attributes.to_be_bytes());
+    batch[MAX_TIMESTAMP].copy_from_slice(&now.to_be_bytes());
+    header.crc = crc32c::crc32c(&batch[CRC_FROM..]);
+    batch[CRC].copy_from_slice(&header.crc.to_be_bytes());
+}
+
+/// The bytes of a field that lies within the header.
+fn field<const N: usize>(head: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&head[at..at + N]);
+    field
+}

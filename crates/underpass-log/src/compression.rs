@@ -1,0 +1,1 @@
+//! The four codecs a batch may be compressed with.

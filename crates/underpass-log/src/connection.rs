@@ -1,0 +1,1 @@
+//! A connection: frames in, frames out, one request at a time.

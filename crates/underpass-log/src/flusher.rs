@@ -1,0 +1,1 @@
+//! Group commit: one fdatasync for all that was appended meanwhile.

@@ -1,0 +1,23 @@
+//! `underpass log`: a log that Kafka's clients take for a broker.
+//!
+//! Topics are directories of segment files, in which record batches stand exactly as on the wire. A
+//! fetch is answered from them by sendfile(2), and a produce request is appended as it came.
+#![forbid(unsafe_code)]
+
+mod api;
+pub mod batch;
+mod client;
+mod compression;
+mod connection;
+mod flusher;
+mod groups;
+mod log;
+mod metrics;
+mod open_files;
+mod partition;
+mod producers;
+mod records;
+mod server;
+mod topics;
+mod wire;
+mod worker;

@@ -1,0 +1,1 @@
+//! Segment files that are open, the least recently used of which gives way.

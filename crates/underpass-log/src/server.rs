@@ -1,0 +1,1 @@
+//! The server: its options made into the daemon's settings and what workers share.

@@ -1,0 +1,1 @@
+//! What one worker's connections share.
