@@ -7,6 +7,7 @@ pub mod compiled;
 pub mod disk;
 pub mod fuse;
 pub mod kernel;
+pub mod log;
 pub mod midsend;
 pub mod network;
 pub mod payload;
