@@ -19,5 +19,7 @@ mod producers;
 mod records;
 mod server;
 mod topics;
+mod uuid;
+mod whole_file;
 mod wire;
 mod worker;
