@@ -5,12 +5,39 @@
 use std::ops::RangeInclusive;
 
 use super::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use super::configs::{
+    AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+use super::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
+use super::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
+use super::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
+use super::delete_records::{DeleteRecordsRequest, DeleteRecordsResponse};
+use super::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use super::describe_acls::{DescribeAclsRequest, DescribeAclsResponse};
+use super::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
+use super::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
+use super::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use super::describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
 use super::fetch::{FetchRequest, FetchResponse};
+use super::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
+use super::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use super::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use super::join_group::{JoinGroupRequest, JoinGroupResponse};
+use super::leave_group::{LeaveGroupRequest, LeaveGroupResponse};
+use super::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use super::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
+use super::list_partition_reassignments::{
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+};
 use super::metadata::{MetadataRequest, MetadataResponse};
+use super::offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
+use super::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+use super::offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
+use super::offset_for_leader_epoch::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use super::produce::{ProduceRequest, ProduceResponse};
 use super::schema::Message;
+use super::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
 /// A message that is answered.
 pub(crate) trait Request: Message {
@@ -82,12 +109,66 @@ macro_rules! keys {
 }
 
 keys! {
-    Produce = 0: 3..=9, flexible 9, ProduceRequest => ProduceResponse;
-    Fetch = 1: 4..=12, flexible 12, FetchRequest => FetchResponse;
-    ListOffsets = 2: 1..=7, flexible 6, ListOffsetsRequest => ListOffsetsResponse;
-    Metadata = 3: 0..=9, flexible 9, MetadataRequest => MetadataResponse;
-    ApiVersions = 18: 0..=3, flexible 3, ApiVersionsRequest => ApiVersionsResponse;
-    InitProducerId = 22: 0..=4, flexible 2, InitProducerIdRequest => InitProducerIdResponse;
+    Produce = 0: 3..=9, flexible 9,
+        ProduceRequest => ProduceResponse;
+    Fetch = 1: 4..=12, flexible 12,
+        FetchRequest => FetchResponse;
+    ListOffsets = 2: 1..=7, flexible 6,
+        ListOffsetsRequest => ListOffsetsResponse;
+    Metadata = 3: 0..=9, flexible 9,
+        MetadataRequest => MetadataResponse;
+    OffsetCommit = 8: 2..=8, flexible 8,
+        OffsetCommitRequest => OffsetCommitResponse;
+    OffsetFetch = 9: 1..=8, flexible 6,
+        OffsetFetchRequest => OffsetFetchResponse;
+    FindCoordinator = 10: 0..=4, flexible 3,
+        FindCoordinatorRequest => FindCoordinatorResponse;
+    JoinGroup = 11: 0..=9, flexible 6,
+        JoinGroupRequest => JoinGroupResponse;
+    Heartbeat = 12: 0..=4, flexible 4,
+        HeartbeatRequest => HeartbeatResponse;
+    LeaveGroup = 13: 0..=5, flexible 4,
+        LeaveGroupRequest => LeaveGroupResponse;
+    SyncGroup = 14: 0..=5, flexible 4,
+        SyncGroupRequest => SyncGroupResponse;
+    DescribeGroups = 15: 0..=5, flexible 5,
+        DescribeGroupsRequest => DescribeGroupsResponse;
+    ListGroups = 16: 0..=4, flexible 3,
+        ListGroupsRequest => ListGroupsResponse;
+    ApiVersions = 18: 0..=3, flexible 3,
+        ApiVersionsRequest => ApiVersionsResponse;
+    CreateTopics = 19: 2..=7, flexible 5,
+        CreateTopicsRequest => CreateTopicsResponse;
+    DeleteTopics = 20: 1..=6, flexible 4,
+        DeleteTopicsRequest => DeleteTopicsResponse;
+    DeleteRecords = 21: 0..=2, flexible 2,
+        DeleteRecordsRequest => DeleteRecordsResponse;
+    InitProducerId = 22: 0..=4, flexible 2,
+        InitProducerIdRequest => InitProducerIdResponse;
+    OffsetForLeaderEpoch = 23: 2..=4, flexible 4,
+        OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse;
+    DescribeAcls = 29: 1..=3, flexible 2,
+        DescribeAclsRequest => DescribeAclsResponse;
+    DescribeConfigs = 32: 1..=4, flexible 4,
+        DescribeConfigsRequest => DescribeConfigsResponse;
+    AlterConfigs = 33: 0..=2, flexible 2,
+        AlterConfigsRequest => AlterConfigsResponse;
+    DescribeLogDirs = 35: 1..=4, flexible 2,
+        DescribeLogDirsRequest => DescribeLogDirsResponse;
+    CreatePartitions = 37: 0..=3, flexible 2,
+        CreatePartitionsRequest => CreatePartitionsResponse;
+    DeleteGroups = 42: 0..=2, flexible 2,
+        DeleteGroupsRequest => DeleteGroupsResponse;
+    IncrementalAlterConfigs = 44: 0..=1, flexible 1,
+        IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse;
+    ListPartitionReassignments = 46: 0..=0, flexible 0,
+        ListPartitionReassignmentsRequest => ListPartitionReassignmentsResponse;
+    OffsetDelete = 47: 0..=0, flexible NEVER,
+        OffsetDeleteRequest => OffsetDeleteResponse;
+    DescribeCluster = 60: 0..=1, flexible 0,
+        DescribeClusterRequest => DescribeClusterResponse;
+    DescribeProducers = 61: 0..=0, flexible 0,
+        DescribeProducersRequest => DescribeProducersResponse;
 }
 
 impl ApiKey {

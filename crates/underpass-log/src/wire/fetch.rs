@@ -72,7 +72,7 @@ schema! {
         1: current_leader: LeaderIdAndEpoch [12..],
     }
 
-    /// Where an epoch ends that the reader's log and this one share.
+    /// Where an epoch ends.
     struct EpochEndOffset {
         epoch: i32 [12..] = -1,
         end_offset: i64 [12..] = -1,

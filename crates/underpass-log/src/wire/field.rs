@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::reader::Fault;
 use super::{ErrorCode, Malformed, Reader, Writer};
+use crate::uuid::Uuid;
 
 /// The longest string that Kafka reads, in either form.
 const STRING_MAX: usize = i16::MAX as usize;
@@ -64,6 +65,16 @@ impl Field for bool {
 
     fn write(&self, writer: &mut Writer, form: Form) {
         i8::from(*self).write(writer, form);
+    }
+}
+
+impl Field for Uuid {
+    fn read(reader: &mut Reader<'_>, _: Form) -> Result<Self, Malformed> {
+        Ok(Self(reader.array()?))
+    }
+
+    fn write(&self, writer: &mut Writer, _: Form) {
+        writer.put(&self.0);
     }
 }
 
