@@ -158,6 +158,12 @@ impl BatchHeader {
         self.attributes & APPEND_TIME != 0
     }
 
+    /// Has its records carry the time of their appending.
+    pub const fn set_append_time(&mut self, now: i64) {
+        self.attributes |= APPEND_TIME;
+        self.max_timestamp = now;
+    }
+
     /// Whether it is part of a transaction.
     #[must_use]
     pub const fn is_transactional(&self) -> bool {
@@ -206,18 +212,13 @@ pub fn assign(batch: &mut [u8], base_offset: i64, leader_epoch: i32) {
     batch[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
 }
 
-/// Has all records carry the time of their appending, and the checksum cover that.
-///
-/// # Panics
-///
-/// If `batch` has no whole header.
-pub fn set_append_time(batch: &mut [u8], header: &mut BatchHeader, now: i64) {
-    header.attributes |= APPEND_TIME;
-    header.max_timestamp = now;
-    batch[ATTRIBUTES].copy_from_slice(&header.attributes.to_be_bytes());
-    batch[MAX_TIMESTAMP].copy_from_slice(&now.to_be_bytes());
-    header.crc = crc32c::crc32c(&batch[CRC_FROM..]);
-    batch[CRC].copy_from_slice(&header.crc.to_be_bytes());
+/// Writes that all records carry the time of their appending, as `header` says by now, and the
+/// checksum that covers it. `records` is what follows `head`.
+pub fn write_append_time(head: &mut [u8; HEADER_BYTES], header: &mut BatchHeader, records: &[u8]) {
+    head[ATTRIBUTES].copy_from_slice(&header.attributes.to_be_bytes());
+    head[MAX_TIMESTAMP].copy_from_slice(&header.max_timestamp.to_be_bytes());
+    header.crc = crc32c::crc32c_append(crc32c::crc32c(&head[CRC_FROM..]), records);
+    head[CRC].copy_from_slice(&header.crc.to_be_bytes());
 }
 
 /// The bytes of a field that lies within the header.

@@ -1,1 +1,100 @@
 //! One partition's files: a log of record batches, its indexes, its recovery.
+//!
+//! [`Log`] appends and is used by one thread at a time; [`LogReader`] plans reads meanwhile. They
+//! know of no connections, and not of tokio.
+#![expect(dead_code, unused_imports, reason = "the partition calls it")]
+
+mod append;
+mod config;
+mod error;
+#[cfg(test)]
+mod fixture;
+mod incoming;
+mod index;
+mod look;
+mod names;
+#[cfg(test)]
+mod plan_tests;
+mod reader;
+mod roll;
+mod segment;
+mod state;
+mod sync;
+mod times;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) use self::config::LogConfig;
+pub(crate) use self::error::{ReadError, StorageError};
+pub(crate) use self::incoming::{Incoming, Outcome};
+pub(crate) use self::reader::{LogReader, Patience, Plan};
+use self::segment::Segment;
+use self::state::Shared;
+pub(crate) use self::sync::SyncJob;
+use self::sync::Unsynced;
+use crate::batch::HEADER_BYTES;
+use crate::open_files::OpenFiles;
+use crate::producers::Producers;
+
+/// The writing half of a log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    shared: Arc<Shared>,
+    config: Arc<LogConfig>,
+    /// The epoch of this leader, which batches carry.
+    epoch: i32,
+    producers: Producers,
+    /// The last segment's file, while what was written to it is not durable.
+    file: Option<Arc<File>>,
+    unsynced: Unsynced,
+    /// Room for the headers of a run.
+    heads: Vec<[u8; HEADER_BYTES]>,
+}
+
+impl Log {
+    /// Makes `dir` and an empty log in it. The name of `dir` is not durable yet: the caller syncs
+    /// the directory that it is in.
+    ///
+    /// # Errors
+    ///
+    /// If a file or directory cannot be made.
+    pub(crate) fn create(
+        dir: &Path,
+        config: Arc<LogConfig>,
+        files: Arc<OpenFiles>,
+    ) -> Result<Self, StorageError> {
+        fs::create_dir(dir).map_err(|error| StorageError::new("make", dir, error))?;
+        let shared = Shared::new(dir.to_owned(), files, vec![Segment::new(0)], 0, 0);
+        let mut log = Self {
+            shared: Arc::new(shared),
+            config,
+            epoch: 0,
+            producers: Producers::new(),
+            file: None,
+            unsynced: Unsynced::default(),
+            heads: Vec::new(),
+        };
+        log.make_active_file()?;
+        Ok(log)
+    }
+
+    /// The reading half.
+    pub(crate) fn reader(&self) -> LogReader {
+        LogReader { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Has what is appended and kept from now on follow `config`.
+    pub(crate) fn set_config(&mut self, config: Arc<LogConfig>) {
+        self.config = config;
+    }
+
+    fn active_size(&self) -> u32 {
+        self.shared.segments().last().map_or(0, |active| active.size)
+    }
+
+    fn active_path(&self) -> PathBuf {
+        self.shared.active_path()
+    }
+}

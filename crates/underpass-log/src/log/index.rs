@@ -1,0 +1,125 @@
+//! Where the batches of one segment are, as far as memory knows.
+//!
+//! One batch in 4 KiB has an entry, as in Kafka's offset index; entries go to the file when the
+//! segment is closed. The ends of the last appends are kept as well: there consumers that keep up
+//! ask, and there what they may see ends.
+//!
+//! Every batch without an entry starts less than [`INTERVAL_BYTES`] behind the start of the batch
+//! with the entry before it, or behind the start of the segment. So one read finds any batch.
+//!
+//! Source: `OffsetIndex.java`, `LogSegment.append`.
+
+use std::collections::VecDeque;
+
+/// Bytes of batches behind which the next batch gets an entry: Kafka's `log.index.interval.bytes`.
+pub(crate) const INTERVAL_BYTES: u32 = 4096;
+
+/// Ends of appends that are kept.
+const RECENT_MAX: usize = 256;
+
+/// A batch. Offsets count from the segment's first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The lowest offset that is known to be answered by this batch.
+    pub(crate) first: u32,
+    /// Its last offset.
+    pub(crate) last: u32,
+    /// Where it starts.
+    pub(crate) position: u32,
+}
+
+/// A place between two batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Boundary {
+    /// The offset of what follows.
+    offset: u32,
+    position: u32,
+}
+
+/// What an index knows of an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The batch that answers it starts here.
+    At(u32),
+    /// The batch that answers it starts here or later, but less than [`INTERVAL_BYTES`] later if it
+    /// is not the one that `next` is about.
+    From {
+        /// Where to start looking.
+        position: u32,
+        /// The next batch that is known.
+        next: Option<Entry>,
+    },
+}
+
+/// The index of a segment.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    entries: Vec<Entry>,
+    recent: VecDeque<Boundary>,
+    /// Bytes since the start of the last batch with an entry.
+    since_entry: u32,
+}
+
+impl Index {
+    /// Notes a batch of `size` bytes behind all others. Whether it got an entry.
+    pub(crate) fn push(&mut self, batch: Entry, size: u32) -> bool {
+        let is_due = self.since_entry > INTERVAL_BYTES;
+        if is_due {
+            self.entries.push(batch);
+            self.since_entry = 0;
+        }
+        self.since_entry = self.since_entry.saturating_add(size);
+        is_due
+    }
+
+    /// Notes where an append ended: what follows has `offset` or a higher one.
+    pub(crate) fn note_end(&mut self, offset: u32, position: u32) {
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Boundary { offset, position });
+    }
+
+    /// Where the batch is that holds `offset`, or the first one behind it.
+    pub(crate) fn find(&self, offset: u32) -> Place {
+        let behind = self.entries.partition_point(|entry| entry.first <= offset);
+        let before = behind.checked_sub(1).and_then(|at| self.entries.get(at));
+        if let Some(entry) = before
+            && (offset <= entry.last)
+        {
+            return Place::At(entry.position);
+        }
+        let recent = self.recent_at_or_before(offset);
+        if let Some(boundary) = recent
+            && boundary.offset == offset
+        {
+            return Place::At(boundary.position);
+        }
+        let position = before.map_or(0, |entry| entry.position);
+        let position = position.max(recent.map_or(0, |boundary| boundary.position));
+        match (offset, position) {
+            // The segment's first batch has no entry.
+            (0, 0) => Place::At(0),
+            _ => Place::From { position, next: self.entries.get(behind).copied() },
+        }
+    }
+
+    fn recent_at_or_before(&self, offset: u32) -> Option<Boundary> {
+        let behind = self.recent.partition_point(|boundary| boundary.offset <= offset);
+        self.recent.get(behind.checked_sub(1)?).copied()
+    }
+
+    /// The last known start of a batch in `after..=limit`, without `after`.
+    pub(crate) fn cut(&self, after: u32, limit: u32) -> Option<u32> {
+        let behind = self.entries.partition_point(|entry| entry.position <= limit);
+        let entry = behind.checked_sub(1).map(|at| self.entries[at].position);
+        let behind = self.recent.partition_point(|boundary| boundary.position <= limit);
+        let recent = behind.checked_sub(1).map(|at| self.recent[at].position);
+        entry.max(recent).filter(|position| *position > after)
+    }
+
+    /// The entries, in their order.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+}

@@ -1,0 +1,177 @@
+//! Looking into a segment for a batch that has no entry in the index.
+
+use std::fs::File;
+use std::io::IoSliceMut;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
+
+use super::error::{ReadError, StorageError};
+use super::index::Place;
+use super::reader::Patience;
+use crate::batch::{BatchFault, BatchHeader, HEADER_BYTES};
+use crate::wire::{FileRange, Records};
+
+/// Bytes of a read: the headers that may have to be looked at, and as much again of what is behind
+/// them. A small answer is then in memory already.
+const READ_BYTES: u32 = 8192;
+
+/// A segment that is looked into.
+pub(super) struct Look<'a> {
+    file: &'a Arc<File>,
+    path: &'a Path,
+    /// The offset from which others count.
+    base: i64,
+    /// Bytes of whole batches.
+    size: u32,
+    patience: Patience,
+    read: Bytes,
+    /// Where in the file `read` starts.
+    at: u32,
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn new(
+        file: &'a Arc<File>,
+        path: &'a Path,
+        base: i64,
+        size: u32,
+        patience: Patience,
+    ) -> Self {
+        Self { file, path, base, size, patience, read: Bytes::new(), at: 0 }
+    }
+
+    /// Where the batch starts that answers `offset`; the size, if there is none.
+    pub(super) fn find(&mut self, offset: u32, place: Place) -> Result<u32, ReadError> {
+        let (mut position, next) = match place {
+            Place::At(position) => return Ok(position),
+            Place::From { position, next } => (position, next),
+        };
+        let end = next.map_or(self.size, |next| next.position);
+        while position < end {
+            let header = self.header(position)?;
+            if header.last_offset() - self.base >= i64::from(offset) {
+                return Ok(position);
+            }
+            position = self.behind(position, &header)?;
+        }
+        Ok(position)
+    }
+
+    /// The end of the batches from `start` on that are in `max_bytes`, as far as the read goes.
+    pub(super) fn walk(
+        &mut self,
+        start: u32,
+        end: u32,
+        max_bytes: u64,
+        min_one: bool,
+    ) -> Result<u32, ReadError> {
+        let max_bytes = u32::try_from(max_bytes).unwrap_or(u32::MAX);
+        let limit = end.min(start.saturating_add(max_bytes));
+        let mut position = start;
+        while position < end {
+            let is_first = position == start;
+            if !is_first && !self.holds_header(position) {
+                break;
+            }
+            let header = self.header(position)?;
+            let behind = self.behind(position, &header)?;
+            if behind > limit && !(is_first && min_one) {
+                break;
+            }
+            position = behind;
+        }
+        Ok(position)
+    }
+
+    /// Whether the read has all these bytes of the file.
+    pub(super) fn holds(&self, range: Range<u32>) -> bool {
+        range.start >= self.at && u64::from(range.end) <= self.read_end()
+    }
+
+    /// The batches in `range`: from memory, if that is where they are.
+    pub(super) fn records(&self, range: Range<u32>) -> Records {
+        if self.holds(range.clone()) {
+            let (start, end) = (range.start - self.at, range.end - self.at);
+            return Records::Memory(self.read.slice(start as usize..end as usize));
+        }
+        let range = u64::from(range.start)..u64::from(range.end);
+        Records::File(FileRange { file: Arc::clone(self.file), range })
+    }
+
+    fn holds_header(&self, position: u32) -> bool {
+        position >= self.at && u64::from(position) + HEADER_BYTES as u64 <= self.read_end()
+    }
+
+    fn read_end(&self) -> u64 {
+        u64::from(self.at) + self.read.len() as u64
+    }
+
+    fn header(&mut self, position: u32) -> Result<BatchHeader, ReadError> {
+        if !self.holds_header(position) {
+            self.read_at(position)?;
+        }
+        let from = self.read.get((position - self.at) as usize..).unwrap_or_default();
+        BatchHeader::parse(from).map_err(|source| self.damaged(position, source))
+    }
+
+    /// Where the batch behind the one at `position` starts.
+    fn behind(&self, position: u32, header: &BatchHeader) -> Result<u32, ReadError> {
+        let (wanted, there) = (header.size(), (self.size - position) as usize);
+        if wanted > there {
+            return Err(self.damaged(position, BatchFault::Short { wanted, there }));
+        }
+        Ok(position + u32::try_from(wanted).unwrap_or(u32::MAX))
+    }
+
+    fn damaged(&self, position: u32, source: BatchFault) -> ReadError {
+        ReadError::Damaged { path: self.path.to_owned(), position: position.into(), source }
+    }
+
+    fn read_at(&mut self, position: u32) -> Result<(), ReadError> {
+        let len = READ_BYTES.min(self.size.saturating_sub(position));
+        let mut bytes = BytesMut::zeroed(len as usize);
+        let read = match self.patience {
+            Patience::Wait => read_all(self.file, &mut bytes, position.into()),
+            Patience::Now => read_cached(self.file, &mut bytes, position.into()),
+        };
+        let read = match read {
+            Ok(read) => read,
+            Err(Errno::AGAIN) => return Err(ReadError::Cold),
+            Err(errno) => return Err(StorageError::new("read", self.path, errno).into()),
+        };
+        if self.patience == Patience::Now && read < HEADER_BYTES.min(len as usize) {
+            return Err(ReadError::Cold);
+        }
+        bytes.truncate(read);
+        (self.read, self.at) = (bytes.freeze(), position);
+        Ok(())
+    }
+}
+
+/// Reads what is in the page cache, however little; [`Errno::AGAIN`] if it is nothing.
+fn read_cached(file: &File, bytes: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    let mut slices = [IoSliceMut::new(bytes)];
+    match preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+        // preadv2(2): a file system that cannot tell. Those in memory are among them.
+        Err(Errno::OPNOTSUPP) => pread(file, bytes, offset),
+        read => read,
+    }
+}
+
+/// Reads as much as there is.
+pub(super) fn read_all(file: &File, bytes: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match pread(file, &mut bytes[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(done)
+}

@@ -1,0 +1,211 @@
+//! The reading half of a log.
+//!
+//! A plan names bytes and moves none: whole batches of one segment, from memory's index. Only where
+//! the index has no entry for the offset, or no end that is near enough, headers are read.
+
+use std::sync::Arc;
+
+use super::error::ReadError;
+use super::index::Place;
+use super::look::Look;
+use super::segment::Segment;
+use super::state::Shared;
+use crate::open_files::FileKey;
+use crate::wire::{FileRange, Records};
+
+/// Whether a reader may wait for a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Never: what is not in memory is [`ReadError::Cold`].
+    Now,
+    /// As long as it takes.
+    Wait,
+}
+
+/// What answers a read.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Whole batches, the first of which holds the offset asked for, or is the first behind it.
+    pub records: Records,
+}
+
+impl Plan {
+    const EMPTY: Self = Self { records: Records::None };
+}
+
+/// Reads a log while it is appended to.
+#[derive(Debug, Clone)]
+pub(crate) struct LogReader {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What is asked of a log.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    from: i64,
+    visible: i64,
+    max_bytes: u64,
+    min_one: bool,
+}
+
+/// Where in a segment a read starts and ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spot {
+    pub(super) key: FileKey,
+    pub(super) base: i64,
+    /// The offset asked for, counted from the base.
+    offset: u32,
+    start: Place,
+    /// The offset that ends what may be seen, counted from the base, and where that is.
+    visible: (u32, Place),
+    /// Bytes of whole batches.
+    size: u32,
+}
+
+/// What memory's index says.
+enum Answer {
+    Nothing,
+    Range(FileKey, i64, u32, u32),
+    Look(Spot),
+}
+
+impl LogReader {
+    /// The first offset that can be read.
+    #[must_use]
+    pub(crate) fn start_offset(&self) -> i64 {
+        self.shared.start()
+    }
+
+    /// The offset behind the last that was written.
+    #[must_use]
+    pub(crate) fn end_offset(&self) -> i64 {
+        self.shared.end()
+    }
+
+    /// Bytes of all segments.
+    #[must_use]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.shared.segments().iter().map(|segment| u64::from(segment.size)).sum()
+    }
+
+    /// What answers a read from offset `from` on: whole batches of at most `max_bytes` that end at
+    /// `visible` or before. With `min_one`, the first batch whatever its size.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub(crate) fn plan(
+        &self,
+        from: i64,
+        visible: i64,
+        max_bytes: u64,
+        min_one: bool,
+        patience: Patience,
+    ) -> Result<Plan, ReadError> {
+        let (start, end) = (self.shared.start(), self.shared.end());
+        if from < start || from > end {
+            return Err(ReadError::OutOfRange { offset: from, start, end });
+        }
+        let mut wanted = Wanted { from, visible: visible.min(end), max_bytes, min_one };
+        loop {
+            match self.answer(&wanted) {
+                Answer::Nothing => return Ok(Plan::EMPTY),
+                Answer::Range(key, base, start, end) => {
+                    let file = self.shared.file(key, base)?;
+                    let range = u64::from(start)..u64::from(end);
+                    return Ok(Plan { records: Records::File(FileRange { file, range }) });
+                }
+                Answer::Look(spot) => match self.look(&spot, &wanted, patience)? {
+                    Some(plan) => return Ok(plan),
+                    // The segment has nothing from that offset on: it is in the next one.
+                    None => match self.next_base(spot.base) {
+                        Some(base) => wanted.from = base,
+                        None => return Ok(Plan::EMPTY),
+                    },
+                },
+            }
+        }
+    }
+
+    /// What can be said without looking into a file.
+    fn answer(&self, wanted: &Wanted) -> Answer {
+        if wanted.from >= wanted.visible {
+            return Answer::Nothing;
+        }
+        let segments = self.shared.segments();
+        let behind = segments.partition_point(|segment| segment.base <= wanted.from);
+        let at = behind.saturating_sub(1);
+        let segment = &segments[at];
+        let next = segments.get(behind).map(|next| next.base);
+        let spot = spot(segment, next, wanted);
+        let (Place::At(start), Place::At(end)) = (spot.start, spot.visible.1) else {
+            return Answer::Look(spot);
+        };
+        match cut(segment, start, end, wanted.max_bytes) {
+            Some(end) => Answer::Range(segment.key, segment.base, start, end),
+            None => Answer::Look(spot),
+        }
+    }
+
+    /// The base of the segment behind the one at `base`.
+    fn next_base(&self, base: i64) -> Option<i64> {
+        let segments = self.shared.segments();
+        segments.get(segments.partition_point(|segment| segment.base <= base)).map(|next| next.base)
+    }
+
+    /// What can be said after a look into the file.
+    fn look(
+        &self,
+        spot: &Spot,
+        wanted: &Wanted,
+        patience: Patience,
+    ) -> Result<Option<Plan>, ReadError> {
+        let file = self.shared.file(spot.key, spot.base)?;
+        let path = super::names::Kind::Log.path(&self.shared.dir, spot.base);
+        let mut look = Look::new(&file, &path, spot.base, spot.size, patience);
+        let (offset, place) = spot.visible;
+        let end = look.find(offset, place)?;
+        let start = look.find(spot.offset, spot.start)?;
+        if start >= end {
+            let is_last = wanted.visible <= spot.base.saturating_add(i64::from(offset));
+            return Ok(is_last.then_some(Plan::EMPTY));
+        }
+        let end = match self.known_cut(spot.base, start, end, wanted.max_bytes) {
+            Some(known) if !look.holds(start..known) => known,
+            // There is no place to cut, or so little before it that it is in memory by now.
+            _ => look.walk(start, end, wanted.max_bytes, wanted.min_one)?,
+        };
+        let is_empty = start == end;
+        let records = if is_empty { Records::None } else { look.records(start..end) };
+        Ok(Some(Plan { records }))
+    }
+
+    fn known_cut(&self, base: i64, start: u32, end: u32, max_bytes: u64) -> Option<u32> {
+        let segments = self.shared.segments();
+        let at = segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
+        cut(&segments[at], start, end, max_bytes)
+    }
+}
+
+/// What a segment's index says of a read.
+fn spot(segment: &Segment, next: Option<i64>, wanted: &Wanted) -> Spot {
+    let Segment { base, key, size, .. } = *segment;
+    let offset = segment.relative(wanted.from);
+    let visible = match next {
+        Some(next) if next <= wanted.visible => (segment.relative(next), Place::At(size)),
+        _ => {
+            let visible = segment.relative(wanted.visible);
+            (visible, segment.index.find(visible))
+        }
+    };
+    Spot { key, base, offset, start: segment.index.find(offset), visible, size }
+}
+
+/// Where a read of at most `max_bytes` from `start` on may end, if the index has such a place.
+fn cut(segment: &Segment, start: u32, end: u32, max_bytes: u64) -> Option<u32> {
+    let limit = start.saturating_add(u32::try_from(max_bytes).unwrap_or(u32::MAX));
+    if start < end && end <= limit {
+        return Some(end);
+    }
+    segment.index.cut(start, limit).filter(|at| *at <= end)
+}

@@ -1,0 +1,51 @@
+//! Closing the last segment, and starting another.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use super::Log;
+use super::error::StorageError;
+use super::segment::Segment;
+use super::sync::Sealed;
+
+impl Log {
+    /// Starts another segment at the end of the log.
+    pub(super) fn roll(&mut self) -> Result<(), StorageError> {
+        let segment = Segment::new(self.shared.end());
+        let file = self.make_file(&segment)?;
+        let sealed = {
+            let mut segments = self.shared.segments_mut();
+            let sealed = segments.last_mut().map(|active| {
+                active.times.enter();
+                active.base
+            });
+            segments.push(segment);
+            sealed
+        };
+        let before = self.file.replace(file);
+        self.unsynced.names = true;
+        self.unsynced.sealed.extend(sealed.map(|base| Sealed { base, file: before }));
+        Ok(())
+    }
+
+    /// Makes the file of the last segment.
+    pub(super) fn make_active_file(&mut self) -> Result<(), StorageError> {
+        let file = {
+            let segments = self.shared.segments();
+            let active = segments.last().expect("a log has a segment");
+            self.make_file(active)?
+        };
+        self.file = Some(file);
+        self.unsynced.names = true;
+        Ok(())
+    }
+
+    fn make_file(&self, segment: &Segment) -> Result<Arc<File>, StorageError> {
+        let path = segment.path(&self.shared.dir);
+        let make = || File::options().read(true).write(true).create_new(true).open(&path);
+        let file = self.shared.files.with_room(make);
+        let file = Arc::new(file.map_err(|error| StorageError::new("make", &path, error))?);
+        self.shared.files.keep(segment.key, Arc::clone(&file));
+        Ok(file)
+    }
+}
