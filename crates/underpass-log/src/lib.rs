@@ -6,7 +6,7 @@
 
 mod api;
 pub mod batch;
-mod client;
+pub mod client;
 mod compression;
 mod connection;
 mod flusher;
