@@ -8,6 +8,8 @@
 //! Source: mount(8), loop(4), `Documentation/admin-guide/cgroup-v1/blkio-controller.rst`,
 //! `Documentation/admin-guide/cgroup-v2.rst` (io.max).
 
+pub mod power;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -44,6 +46,14 @@ impl FileSystem {
         }
     }
 
+    /// The journal of ext4 is committed when it is asked for, and not by time.
+    const fn mount_options(self) -> &'static str {
+        match self {
+            Self::Ext4 => "loop,noatime,commit=300",
+            Self::Xfs | Self::Btrfs => "loop,noatime",
+        }
+    }
+
     fn make(self, image: &Path) -> Result<(), String> {
         let (program, options): (_, &[&str]) = match self {
             Self::Ext4 => ("mkfs.ext4", &["-q", "-F", "-m", "0"]),
@@ -61,7 +71,7 @@ pub struct Disk {
     /// `major:minor` of the loop device, for the cgroup's files.
     device: String,
     mounted: PathBuf,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Disk {
@@ -72,18 +82,28 @@ impl Disk {
     /// [`Missing`] if this is not root, or if the loop device, the file system or its mkfs is
     /// not there.
     pub fn new(kind: FileSystem, size_bytes: u64) -> Result<Self, Missing> {
+        Self::mounted(kind, |image| {
+            let sized = File::create(image).and_then(|file| file.set_len(size_bytes));
+            sized.map_err(|error| missing(kind, &error))?;
+            kind.make(image).map_err(|error| missing(kind, &error))
+        })
+    }
+
+    /// Mounts an image that `make` makes at the path it is given.
+    fn mounted(
+        kind: FileSystem,
+        make: impl FnOnce(&Path) -> Result<(), Missing>,
+    ) -> Result<Self, Missing> {
         Capability::Root.meet()?;
         let dir = tempfile::tempdir().map_err(|error| missing(kind, &error))?;
         let (image, mounted) = (dir.path().join("image"), dir.path().join("mounted"));
-        std::fs::create_dir(&mounted)
-            .and_then(|()| File::create(&image)?.set_len(size_bytes))
-            .map_err(|error| missing(kind, &error))?;
-        kind.make(&image).map_err(|error| missing(kind, &error))?;
+        std::fs::create_dir(&mounted).map_err(|error| missing(kind, &error))?;
+        make(&image)?;
         run(Command::new("mount")
-            .args(["-t", kind.name(), "-o", "loop,noatime"])
+            .args(["-t", kind.name(), "-o", kind.mount_options()])
             .args([&image, &mounted]))
         .map_err(|error| missing(kind, &error))?;
-        let mut disk = Self { throttle: None, device: String::new(), mounted, _dir: dir };
+        let mut disk = Self { throttle: None, device: String::new(), mounted, dir };
         disk.device = loop_device(&disk.mounted).map_err(|error| missing(kind, &error))?;
         Throttle::forget(&disk.device).map_err(|error| missing(kind, &error))?;
         Ok(disk)

@@ -6,6 +6,7 @@ pub mod block;
 pub mod compiled;
 pub mod disk;
 pub mod fuse;
+pub mod injected;
 pub mod kernel;
 pub mod log;
 pub mod midsend;
