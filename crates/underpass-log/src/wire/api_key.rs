@@ -4,11 +4,8 @@
 
 use std::ops::RangeInclusive;
 
+use super::alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
 use super::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use super::configs::{
-    AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-};
 use super::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
 use super::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
 use super::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
@@ -16,12 +13,16 @@ use super::delete_records::{DeleteRecordsRequest, DeleteRecordsResponse};
 use super::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use super::describe_acls::{DescribeAclsRequest, DescribeAclsResponse};
 use super::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
+use super::describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
 use super::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 use super::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use super::describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
 use super::fetch::{FetchRequest, FetchResponse};
 use super::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
 use super::heartbeat::{HeartbeatRequest, HeartbeatResponse};
+use super::incremental_alter_configs::{
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
 use super::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use super::join_group::{JoinGroupRequest, JoinGroupResponse};
 use super::leave_group::{LeaveGroupRequest, LeaveGroupResponse};

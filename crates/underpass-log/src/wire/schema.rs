@@ -83,6 +83,17 @@ macro_rules! schema {
                 }
             }
         }
+
+        #[cfg(test)]
+        impl $crate::wire::filled::Filled for $name {
+            fn filled(source: &mut $crate::wire::filled::Source) -> Self {
+                use $crate::wire::filled::Filled;
+                Self {
+                    $($field: Filled::filled(source),)*
+                    $($($tagged: Filled::filled(source),)*)?
+                }
+            }
+        }
     )+};
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };

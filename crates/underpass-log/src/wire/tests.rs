@@ -5,9 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use super::delete_topics::{DeletableTopicResult, DeleteTopicsResponse};
 use super::fetch::{FetchResponse, FetchablePartitionResponse, FetchableTopicResponse};
 use super::header::{HeaderFault, RequestHeader, ResponseHeader, respond};
+use super::join_group::JoinGroupResponse;
 use super::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
+use super::offset_fetch::OffsetFetchRequest;
 use super::produce::ProduceRequest;
 use super::reader::Fault;
 use super::{ApiKey, ErrorCode, FileRange, Malformed, Message, Piece, Reader, Records, Writer};
@@ -20,7 +23,7 @@ fn decode<M: Message>(bytes: &[u8], version: i16) -> Result<M, Malformed> {
     Ok(message)
 }
 
-fn encode(message: &impl Message, version: i16) -> Bytes {
+pub(crate) fn encode(message: &impl Message, version: i16) -> Bytes {
     let mut writer = Writer::default();
     message.encode(&mut writer, version);
     writer.into_bytes()
@@ -183,6 +186,24 @@ fn ranges_of_files_stand_between_the_bytes_around_them() {
     assert_eq!(between[..], expected[..]);
     assert_eq!(after[..], b"\0\0\0"[..]);
     assert_eq!((&first.range, &second.range), (&(100..1124), &(7..8)));
+}
+
+#[test]
+fn null_is_written_where_the_version_knows_it_and_read_nowhere_else() {
+    let join = JoinGroupResponse::default();
+    let start = b"\0\0\0\0\0\0\xff\xff\xff\xff";
+    assert_eq!(encode(&join, 6), [&start[..], b"\x01\x01\x01\x01\0"].concat());
+    assert_eq!(encode(&join, 7), [&start[..], b"\0\0\x01\x01\x01\0"].concat());
+    let null = Malformed { at: 11, fault: Fault::Null };
+    let body = [&start[..], b"\0\x01\x01\x01\0"].concat();
+    assert_eq!(decode::<JoinGroupResponse>(&body, 6), Err(null));
+    let responses = vec![DeletableTopicResult::default()];
+    let deleted = DeleteTopicsResponse { responses, ..Default::default() };
+    assert_eq!(encode(&deleted, 5)[4..], b"\x02\x01\0\0\0\0\0"[..]);
+    assert_eq!(encode(&deleted, 6)[4..], [&b"\x02\0"[..], &[0; 16], &[0; 5]].concat());
+    let fetch = OffsetFetchRequest::default();
+    assert_eq!(encode(&fetch, 1), b"\0\0\0\0\0\0"[..]);
+    assert_eq!(encode(&fetch, 2), b"\0\0\xff\xff\xff\xff"[..]);
 }
 
 #[test]
