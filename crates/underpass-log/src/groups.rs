@@ -3,9 +3,12 @@
 
 #[cfg(test)]
 mod driver;
+mod entry;
 mod group;
 mod join;
+mod journal_file;
 mod member;
+mod offsets;
 mod refusal;
 mod session;
 #[cfg(test)]
