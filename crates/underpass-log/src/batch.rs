@@ -17,7 +17,7 @@ pub const OVERHEAD_BYTES: usize = 12;
 const MAGIC: i8 = 2;
 
 /// Where the checksum starts to cover.
-const CRC_FROM: usize = 21;
+pub const CRC_FROM: usize = 21;
 
 const CRC: Range<usize> = 17..21;
 const ATTRIBUTES: Range<usize> = 21..23;
@@ -191,15 +191,26 @@ pub fn check(bytes: &[u8]) -> Result<BatchHeader, BatchFault> {
     if there > wanted {
         return Err(BatchFault::Trailing(there - wanted));
     }
-    let BatchHeader { count, last_offset_delta, .. } = header;
-    if last_offset_delta < 0 || count < 0 {
-        return Err(BatchFault::Count { count, last_offset_delta });
-    }
+    check_count(&header)?;
     let computed = crc32c::crc32c(&bytes[CRC_FROM..]);
     if computed != header.crc {
         return Err(BatchFault::Crc { stored: header.crc, computed });
     }
     Ok(header)
+}
+
+/// Refuses numbers of records that no batch in a log has. After compaction a batch may have fewer
+/// records than offsets.
+///
+/// # Errors
+///
+/// [`BatchFault::Count`].
+pub const fn check_count(header: &BatchHeader) -> Result<(), BatchFault> {
+    let BatchHeader { count, last_offset_delta, .. } = *header;
+    if last_offset_delta < 0 || count < 0 {
+        return Err(BatchFault::Count { count, last_offset_delta });
+    }
+    Ok(())
 }
 
 /// Writes what the leader assigns.

@@ -6,21 +6,30 @@
 
 mod append;
 mod config;
+mod epochs;
 mod error;
 #[cfg(test)]
 mod fixture;
 mod incoming;
 mod index;
+mod index_file;
+mod load;
 mod look;
 mod names;
+mod open;
 #[cfg(test)]
 mod plan_tests;
 mod reader;
+mod recovery;
+#[cfg(test)]
+mod recovery_tests;
+mod retention;
 mod roll;
 mod segment;
 mod state;
 mod sync;
 mod times;
+mod walk;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -29,14 +38,18 @@ use std::sync::Arc;
 pub(crate) use self::config::LogConfig;
 pub(crate) use self::error::{ReadError, StorageError};
 pub(crate) use self::incoming::{Incoming, Outcome};
+pub(crate) use self::index::Index;
+pub(crate) use self::open::{Recovery, Start};
 pub(crate) use self::reader::{LogReader, Patience, Plan};
+pub(crate) use self::retention::Retained;
 use self::segment::Segment;
-use self::state::Shared;
+use self::state::{Contents, Shared};
 pub(crate) use self::sync::SyncJob;
 use self::sync::Unsynced;
 use crate::batch::HEADER_BYTES;
 use crate::open_files::OpenFiles;
 use crate::producers::Producers;
+use crate::whole_file;
 
 /// The writing half of a log.
 #[derive(Debug)]
@@ -51,6 +64,8 @@ pub(crate) struct Log {
     unsynced: Unsynced,
     /// Room for the headers of a run.
     heads: Vec<[u8; HEADER_BYTES]>,
+    /// The end at which its indexes and producers were last written for a clean start.
+    closed: Option<i64>,
 }
 
 impl Log {
@@ -66,18 +81,37 @@ impl Log {
         files: Arc<OpenFiles>,
     ) -> Result<Self, StorageError> {
         fs::create_dir(dir).map_err(|error| StorageError::new("make", dir, error))?;
-        let shared = Shared::new(dir.to_owned(), files, vec![Segment::new(0)], 0, 0);
-        let mut log = Self {
+        let mut log = Self::with(dir, config, files, Contents::empty(0));
+        log.make_active_file()?;
+        log.begin_epoch(0)?;
+        Ok(log)
+    }
+
+    fn with(dir: &Path, config: Arc<LogConfig>, files: Arc<OpenFiles>, contents: Contents) -> Self {
+        let epoch = contents.epochs.latest().unwrap_or(0);
+        let (shared, producers) = Shared::new(dir.to_owned(), files, contents);
+        Self {
             shared: Arc::new(shared),
             config,
-            epoch: 0,
-            producers: Producers::new(),
+            epoch,
+            producers,
             file: None,
             unsynced: Unsynced::default(),
             heads: Vec::new(),
-        };
-        log.make_active_file()?;
-        Ok(log)
+            closed: None,
+        }
+    }
+
+    /// Has what is appended from now on carry `epoch`.
+    fn begin_epoch(&mut self, epoch: i32) -> Result<(), StorageError> {
+        self.epoch = epoch;
+        let mut epochs = self.shared.epochs_mut();
+        if epochs.begin(epoch, self.shared.end()) {
+            let path = self.shared.dir.join(epochs::FILE);
+            whole_file::replace(&path, epochs.encode().as_bytes())
+                .map_err(|error| StorageError::new("write", &path, error))?;
+        }
+        Ok(())
     }
 
     /// The reading half.

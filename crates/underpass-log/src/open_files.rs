@@ -1,9 +1,9 @@
 //! Segment files that are open, the least recently used of which gives way.
 //!
-//! A file that is closed here stays open for those who hold it: a send, a flush.
+//! A file that is closed here stays open for those who hold it: a send, a flush. The indexes of
+//! closed segments are kept in the same way, up to [`INDEX_BYTES_MAX`].
 //!
 //! Source: getrlimit(2), `RLIMIT_NOFILE`; open(2), EMFILE, ENFILE.
-#![expect(dead_code, reason = "the log calls it")]
 
 use std::fmt;
 use std::fs::File;
@@ -15,6 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 use rustix::io::Errno;
+
+use crate::log::Index;
+
+/// Memory for the indexes of closed segments: those of 5 GiB of small batches.
+const INDEX_BYTES_MAX: usize = 16 << 20;
 
 /// What a file is called here. Its path may be another file's later, and its key never is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +36,13 @@ impl FileKey {
 /// Files that are open.
 pub(crate) struct OpenFiles {
     files: Mutex<LruCache<FileKey, Arc<File>>>,
+    indexes: Mutex<Indexes>,
+}
+
+/// Indexes of closed segments.
+struct Indexes {
+    cache: LruCache<FileKey, Arc<Index>>,
+    bytes: usize,
 }
 
 impl fmt::Debug for OpenFiles {
@@ -41,9 +53,13 @@ impl fmt::Debug for OpenFiles {
 
 impl OpenFiles {
     /// Keeps up to `most` files open.
-    #[must_use]
+    #[cfg_attr(not(test), expect(dead_code, reason = "the topics make one"))]
     pub(crate) fn new(most: NonZeroUsize) -> Self {
-        Self { files: Mutex::new(LruCache::new(most)) }
+        let indexes = Indexes { cache: LruCache::unbounded(), bytes: 0 };
+        // Not `LruCache::new`, which allocates for as many as there may ever be.
+        let mut files = LruCache::unbounded();
+        files.resize(most);
+        Self { files: Mutex::new(files), indexes: Mutex::new(indexes) }
     }
 
     /// The file `key`, if it is open.
@@ -69,8 +85,35 @@ impl OpenFiles {
         drop(given_way);
     }
 
+    /// The index of the closed segment `key`, if it is in memory.
+    pub(crate) fn index(&self, key: FileKey) -> Option<Arc<Index>> {
+        self.lock_indexes().cache.get(&key).map(Arc::clone)
+    }
+
+    /// Keeps the index of a closed segment.
+    pub(crate) fn keep_index(&self, key: FileKey, index: Arc<Index>) {
+        let mut given_way = Vec::new();
+        let mut indexes = self.lock_indexes();
+        indexes.bytes += index.bytes();
+        let before = indexes.cache.put(key, index);
+        indexes.bytes -= before.as_ref().map_or(0, |before| before.bytes());
+        while indexes.bytes > INDEX_BYTES_MAX
+            && indexes.cache.len() > 1
+            && let Some((_, oldest)) = indexes.cache.pop_lru()
+        {
+            indexes.bytes -= oldest.bytes();
+            given_way.push(oldest);
+        }
+        drop(indexes);
+        drop((before, given_way));
+    }
+
     /// Closes a file: it was deleted.
     pub(crate) fn forget(&self, key: FileKey) {
+        let mut indexes = self.lock_indexes();
+        let index = indexes.cache.pop(&key);
+        indexes.bytes -= index.as_ref().map_or(0, |index| index.bytes());
+        drop(indexes);
         let file = self.lock().pop(&key);
         drop(file);
     }
@@ -91,6 +134,10 @@ impl OpenFiles {
         let closed: Vec<_> = std::iter::from_fn(|| files.pop_lru()).collect();
         drop(files);
         drop(closed);
+    }
+
+    fn lock_indexes(&self) -> MutexGuard<'_, Indexes> {
+        self.indexes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, LruCache<FileKey, Arc<File>>> {

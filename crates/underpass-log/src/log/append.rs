@@ -138,8 +138,7 @@ impl Log {
             active.push(&batch.header);
             end = batch.header.last_offset() + 1;
         }
-        let (offset, position) = (active.relative(end), active.size);
-        active.index.note_end(offset, position);
+        active.note_end(end);
         self.shared.set_end(end);
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::batch::BatchFault;
+use super::walk::WalkFault;
 
 /// A call on a file of a log that failed.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,6 @@ pub(crate) enum ReadError {
         /// Where the batch starts.
         position: u64,
         /// What is wrong with it.
-        source: BatchFault,
+        source: WalkFault,
     },
 }

@@ -75,6 +75,14 @@ pub(crate) fn place() -> (TempDir, PathBuf) {
     (parent, dir)
 }
 
+/// A directory for a log that is opened many times: in memory, if there is such a file system,
+/// because fsync(2) has nothing to wait for there.
+pub(crate) fn place_in_memory() -> (TempDir, PathBuf) {
+    let parent = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let dir = parent.path().join("t-0");
+    (parent, dir)
+}
+
 /// Appends each by itself.
 pub(crate) fn append(log: &mut Log, batches: impl IntoIterator<Item = Vec<u8>>) {
     for bytes in batches {

@@ -118,6 +118,31 @@ impl Index {
         entry.max(recent).filter(|position| *position > after)
     }
 
+    /// The index of a closed segment: what is kept of it is what a file can hold.
+    pub(crate) fn sealed(entries: Vec<Entry>) -> Self {
+        Self { entries, ..Self::default() }
+    }
+
+    /// Closes the index: nothing is pushed any more.
+    pub(crate) fn seal(&mut self) -> Self {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.shrink_to_fit();
+        Self::sealed(entries)
+    }
+
+    /// An index with these entries, behind the last of which batches are pushed: first the one that
+    /// the last entry is about.
+    pub(crate) fn resumed(mut entries: Vec<Entry>) -> Self {
+        // It gets its entry again.
+        entries.pop();
+        Self { entries, since_entry: INTERVAL_BYTES + 1, ..Self::default() }
+    }
+
+    /// Memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// The entries, in their order.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries

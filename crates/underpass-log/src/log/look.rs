@@ -128,6 +128,7 @@ impl<'a> Look<'a> {
     }
 
     fn damaged(&self, position: u32, source: BatchFault) -> ReadError {
+        let source = source.into();
         ReadError::Damaged { path: self.path.to_owned(), position: position.into(), source }
     }
 

@@ -3,10 +3,12 @@
 //! A plan names bytes and moves none: whole batches of one segment, from memory's index. Only where
 //! the index has no entry for the offset, or no end that is near enough, headers are read.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::error::ReadError;
-use super::index::Place;
+use super::index::{Index, Place};
+use super::load;
 use super::look::Look;
 use super::segment::Segment;
 use super::state::Shared;
@@ -39,6 +41,23 @@ pub(crate) struct LogReader {
     pub(super) shared: Arc<Shared>,
 }
 
+/// An index in memory.
+enum Known<'a> {
+    Active(&'a Index),
+    Closed(Arc<Index>),
+}
+
+impl Deref for Known<'_> {
+    type Target = Index;
+
+    fn deref(&self) -> &Index {
+        match self {
+            Self::Active(index) => index,
+            Self::Closed(index) => index,
+        }
+    }
+}
+
 /// What is asked of a log.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
@@ -67,6 +86,8 @@ enum Answer {
     Nothing,
     Range(FileKey, i64, u32, u32),
     Look(Spot),
+    /// The segment's index is not in memory.
+    Load(FileKey, i64, u32),
 }
 
 impl LogReader {
@@ -115,6 +136,8 @@ impl LogReader {
                     let range = u64::from(start)..u64::from(end);
                     return Ok(Plan { records: Records::File(FileRange { file, range }) });
                 }
+                Answer::Load(..) if patience == Patience::Now => return Err(ReadError::Cold),
+                Answer::Load(key, base, size) => drop(load::index(&self.shared, key, base, size)?),
                 Answer::Look(spot) => match self.look(&spot, &wanted, patience)? {
                     Some(plan) => return Ok(plan),
                     // The segment has nothing from that offset on: it is in the next one.
@@ -137,11 +160,14 @@ impl LogReader {
         let at = behind.saturating_sub(1);
         let segment = &segments[at];
         let next = segments.get(behind).map(|next| next.base);
-        let spot = spot(segment, next, wanted);
+        let Some(index) = self.index(segment) else {
+            return Answer::Load(segment.key, segment.base, segment.size);
+        };
+        let spot = spot(segment, &index, next, wanted);
         let (Place::At(start), Place::At(end)) = (spot.start, spot.visible.1) else {
             return Answer::Look(spot);
         };
-        match cut(segment, start, end, wanted.max_bytes) {
+        match cut(&index, start, end, wanted.max_bytes) {
             Some(end) => Answer::Range(segment.key, segment.base, start, end),
             None => Answer::Look(spot),
         }
@@ -183,29 +209,37 @@ impl LogReader {
     fn known_cut(&self, base: i64, start: u32, end: u32, max_bytes: u64) -> Option<u32> {
         let segments = self.shared.segments();
         let at = segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
-        cut(&segments[at], start, end, max_bytes)
+        cut(&*self.index(&segments[at])?, start, end, max_bytes)
+    }
+
+    /// The index of a segment, if it is in memory.
+    fn index<'a>(&self, segment: &'a Segment) -> Option<Known<'a>> {
+        match &segment.index {
+            Some(index) => Some(Known::Active(index)),
+            None => self.shared.files.index(segment.key).map(Known::Closed),
+        }
     }
 }
 
 /// What a segment's index says of a read.
-fn spot(segment: &Segment, next: Option<i64>, wanted: &Wanted) -> Spot {
+fn spot(segment: &Segment, index: &Index, next: Option<i64>, wanted: &Wanted) -> Spot {
     let Segment { base, key, size, .. } = *segment;
     let offset = segment.relative(wanted.from);
     let visible = match next {
         Some(next) if next <= wanted.visible => (segment.relative(next), Place::At(size)),
         _ => {
             let visible = segment.relative(wanted.visible);
-            (visible, segment.index.find(visible))
+            (visible, index.find(visible))
         }
     };
-    Spot { key, base, offset, start: segment.index.find(offset), visible, size }
+    Spot { key, base, offset, start: index.find(offset), visible, size }
 }
 
 /// Where a read of at most `max_bytes` from `start` on may end, if the index has such a place.
-fn cut(segment: &Segment, start: u32, end: u32, max_bytes: u64) -> Option<u32> {
+fn cut(index: &Index, start: u32, end: u32, max_bytes: u64) -> Option<u32> {
     let limit = start.saturating_add(u32::try_from(max_bytes).unwrap_or(u32::MAX));
     if start < end && end <= limit {
         return Some(end);
     }
-    segment.index.cut(start, limit).filter(|at| *at <= end)
+    index.cut(start, limit).filter(|at| *at <= end)
 }

@@ -13,18 +13,25 @@ impl Log {
     pub(super) fn roll(&mut self) -> Result<(), StorageError> {
         let segment = Segment::new(self.shared.end());
         let file = self.make_file(&segment)?;
-        let sealed = {
+        let producers = self.producers.encode();
+        let next = segment.base;
+        let closed = {
             let mut segments = self.shared.segments_mut();
-            let sealed = segments.last_mut().map(|active| {
-                active.times.enter();
-                active.base
+            let closed = segments.last_mut().map(|active| {
+                let index = active.index.as_mut().map(super::Index::seal).unwrap_or_default();
+                let index = Arc::new(index);
+                self.shared.files.keep_index(active.key, Arc::clone(&index));
+                active.index = None;
+                (active.base, index, active.times.seal())
             });
             segments.push(segment);
-            sealed
+            closed
         };
-        let before = self.file.replace(file);
         self.unsynced.names = true;
-        self.unsynced.sealed.extend(sealed.map(|base| Sealed { base, file: before }));
+        let file = self.file.replace(file);
+        if let Some((base, index, times)) = closed {
+            self.unsynced.sealed.push(Sealed { base, file, index, times, next, producers });
+        }
         Ok(())
     }
 

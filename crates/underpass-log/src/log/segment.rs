@@ -10,10 +10,10 @@ use crate::batch::BatchHeader;
 use crate::open_files::FileKey;
 
 /// The largest distance of two offsets in a segment: entries hold 31 bits of it.
-const SPAN_MAX: i64 = i32::MAX as i64;
+pub(super) const SPAN_MAX: i64 = i32::MAX as i64;
 
 /// The largest segment: positions are signed in Kafka's indexes.
-const SIZE_MAX: u64 = i32::MAX as u64;
+pub(super) const SIZE_MAX: u64 = i32::MAX as u64;
 
 /// A segment.
 #[derive(Debug)]
@@ -23,7 +23,8 @@ pub(crate) struct Segment {
     pub(crate) key: FileKey,
     /// Bytes of whole batches.
     pub(crate) size: u32,
-    pub(crate) index: Index,
+    /// `None` for a closed segment: its index is with the open files, or in its file.
+    pub(crate) index: Option<Index>,
     pub(crate) times: Times,
     /// The latest time of its first batch, from which its age counts.
     pub(crate) first_time: Option<i64>,
@@ -36,7 +37,7 @@ impl Segment {
             base,
             key: FileKey::unique(),
             size: 0,
-            index: Index::default(),
+            index: Some(Index::default()),
             times: Times::default(),
             first_time: None,
         }
@@ -47,7 +48,8 @@ impl Segment {
         let size = u32::try_from(batch.size()).unwrap_or(u32::MAX);
         let (first, last) = (self.relative(batch.base_offset), self.relative(batch.last_offset()));
         self.times.push(batch.max_timestamp, last);
-        if self.index.push(index::Entry { first, last, position: self.size }, size) {
+        let entry = index::Entry { first, last, position: self.size };
+        if self.index.as_mut().is_some_and(|index| index.push(entry, size)) {
             self.times.enter();
         }
         self.first_time.get_or_insert(batch.max_timestamp);
@@ -69,6 +71,14 @@ impl Segment {
         let age = config.segment_age.as_millis();
         self.first_time
             .is_some_and(|first| u128::from(time.saturating_sub(first).max(0).unsigned_abs()) > age)
+    }
+
+    /// Notes that what follows has offset `end` or a higher one.
+    pub(crate) fn note_end(&mut self, end: i64) {
+        let (offset, position) = (self.relative(end), self.size);
+        if let Some(index) = &mut self.index {
+            index.note_end(offset, position);
+        }
     }
 
     /// An offset counted from the base.

@@ -5,9 +5,19 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::epochs::Epochs;
 use super::error::StorageError;
 use super::segment::Segment;
 use crate::open_files::{FileKey, OpenFiles};
+use crate::producers::Producers;
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for segment in self.segments.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            self.files.forget(segment.key);
+        }
+    }
+}
 
 /// A log, as its readers see it.
 #[derive(Debug)]
@@ -17,18 +27,43 @@ pub(crate) struct Shared {
     start: AtomicI64,
     end: AtomicI64,
     segments: RwLock<Vec<Segment>>,
+    epochs: RwLock<Epochs>,
+}
+
+/// What is in the files of a log.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) segments: Vec<Segment>,
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) epochs: Epochs,
+    pub(super) producers: Producers,
+}
+
+impl Contents {
+    /// Those of a log without batches, whose first will have offset `end`.
+    pub(super) fn empty(end: i64) -> Self {
+        Self {
+            segments: vec![Segment::new(end)],
+            start: end,
+            end,
+            epochs: Epochs::default(),
+            producers: Producers::new(),
+        }
+    }
 }
 
 impl Shared {
-    pub(crate) fn new(
+    /// The producers are for the writer alone.
+    pub(super) fn new(
         dir: PathBuf,
         files: Arc<OpenFiles>,
-        segments: Vec<Segment>,
-        start: i64,
-        end: i64,
-    ) -> Self {
+        contents: Contents,
+    ) -> (Self, Producers) {
+        let Contents { segments, start, end, epochs, producers } = contents;
         let (start, end) = (AtomicI64::new(start), AtomicI64::new(end));
-        Self { dir, files, start, end, segments: RwLock::new(segments) }
+        let (segments, epochs) = (RwLock::new(segments), RwLock::new(epochs));
+        (Self { dir, files, start, end, segments, epochs }, producers)
     }
 
     /// The first offset that may be read.
@@ -57,6 +92,14 @@ impl Shared {
 
     pub(crate) fn segments_mut(&self) -> RwLockWriteGuard<'_, Vec<Segment>> {
         self.segments.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn epochs(&self) -> RwLockReadGuard<'_, Epochs> {
+        self.epochs.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn epochs_mut(&self) -> RwLockWriteGuard<'_, Epochs> {
+        self.epochs.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn active_path(&self) -> PathBuf {

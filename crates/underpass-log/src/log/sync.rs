@@ -1,18 +1,23 @@
 //! Making durable what was written.
+//!
+//! The snapshot of producers that is named for a segment is written when everything before that
+//! segment is durable. So recovery has to look at nothing before the latest one.
 
-use std::fs::File;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Log;
+use super::index::Index;
 use super::names::Kind;
 use super::state::Shared;
+use super::{Log, index_file, times};
+use crate::whole_file;
 
 /// What is not durable yet.
 #[derive(Debug, Default)]
 pub(super) struct Unsynced {
-    /// Segments that were closed.
+    /// Segments that were closed, in their order.
     pub(super) sealed: Vec<Sealed>,
     /// Whether files were made.
     pub(super) names: bool,
@@ -24,6 +29,12 @@ pub(super) struct Sealed {
     pub(super) base: i64,
     /// Its file, if it has bytes that are not durable.
     pub(super) file: Option<Arc<File>>,
+    pub(super) index: Arc<Index>,
+    pub(super) times: Vec<times::Entry>,
+    /// Where the next segment starts.
+    pub(super) next: i64,
+    /// What producers had written by then.
+    pub(super) producers: Vec<u8>,
 }
 
 /// What has to be made durable. No lock is held while it runs.
@@ -49,7 +60,6 @@ impl Log {
     }
 
     /// Whether a segment was closed since [`Self::unsynced`] was asked.
-    #[must_use]
     pub(crate) fn has_rolled(&self) -> bool {
         !self.unsynced.sealed.is_empty()
     }
@@ -70,23 +80,47 @@ impl SyncJob {
         if let Some(active) = self.active {
             active.sync_data()?;
         }
+        let dir = &self.shared.dir;
         if names {
-            sync_names(&self.shared.dir)?;
+            whole_file::sync_directory(dir)?;
         }
         for segment in sealed {
-            finish(&self.shared, segment.base);
+            segment.finish(dir);
         }
         Ok(self.end)
     }
 }
 
-/// Makes the names in a directory durable.
-pub(super) fn sync_names(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+impl Sealed {
+    /// Writes what can be made again from the batches: so a failure costs a longer start, or the
+    /// first look-up, and nothing stops for it.
+    fn finish(&self, dir: &Path) {
+        write_indexes(dir, self.base, &self.index, &self.times);
+        let path = Kind::Producers.path(dir, self.next);
+        if let Err(error) = whole_file::replace(&path, &self.producers) {
+            tracing::warn!("cannot write {}: {error}; the next start takes longer", path.display());
+        }
+    }
 }
 
-/// Writes the indexes of a segment that was closed. They can be made again from its batches: so a
-/// failure is reported, and leaves no file.
-fn finish(shared: &Shared, base: i64) {
-    let _ = (shared, base, Kind::Index);
+/// Writes the indexes of a segment. One that cannot be written whole is not there.
+pub(super) fn write_indexes(dir: &Path, base: i64, index: &Index, times: &[times::Entry]) {
+    let index = (Kind::Index, index_file::encode(index.entries()));
+    for (kind, bytes) in [index, (Kind::TimeIndex, index_file::encode_times(times))] {
+        let path = kind.path(dir, base);
+        if bytes.is_empty() && !path.exists() {
+            continue;
+        }
+        if let Err(error) = write(&path, &bytes) {
+            tracing::warn!("cannot write {}: {error}; it is made when needed", path.display());
+            // It may never have come into being.
+            fs::remove_file(&path).unwrap_or_default();
+        }
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_data()
 }

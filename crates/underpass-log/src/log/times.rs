@@ -37,6 +37,17 @@ impl Times {
         }
     }
 
+    /// Times with these entries, behind the last of which batches are pushed.
+    pub(crate) fn resumed(entries: Vec<Entry>) -> Self {
+        Self { latest: entries.last().copied(), entries }
+    }
+
+    /// Closes the times; their entries.
+    pub(crate) fn seal(&mut self) -> Vec<Entry> {
+        self.enter();
+        std::mem::take(&mut self.entries)
+    }
+
     /// The latest time of all records, and the batch it is from.
     pub(crate) const fn latest(&self) -> Option<Entry> {
         self.latest

@@ -1,0 +1,124 @@
+//! Logs whose last bytes are not as they were written.
+
+use std::fs;
+use std::path::Path;
+
+use super::fixture::*;
+use super::names::Kind;
+use super::*;
+
+/// A copy of a log's files.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// A batch as it is in a log, and the offset behind it.
+type Known = (i64, Vec<u8>);
+
+/// Batches of different sizes and numbers of records, as they are sent, and in a log from offset 0.
+fn batches() -> (Vec<Vec<u8>>, Vec<Known>) {
+    let sizes = [(1, 70), (3, 5000), (2, 0), (4, 40), (1, 0), (2, 9)];
+    let sent: Vec<_> = sizes.map(|(count, payload)| batch(count, payload, 7)).into();
+    let mut end = 0;
+    let known = sent.iter().zip(sizes).map(|(bytes, (count, _))| {
+        let known = written(bytes.clone(), end, 0);
+        end += i64::from(count);
+        (end, known)
+    });
+    let known = known.collect();
+    (sent, known)
+}
+
+/// Opens a log after a crash; it has to be the first batches of `known`, and to work.
+fn recovered(dir: &Path, known: &[Known], case: &str) {
+    let config = small_segments(1 << 20);
+    let (mut log, recovery) = Log::open(dir, config, files(), Start::Unclean).unwrap();
+    let end = known.last().map_or(0, |(end, _)| *end);
+    let reader = log.reader();
+    assert_eq!(reader.end_offset(), end, "{case}");
+    assert!(recovery.is_recovered && recovery.epoch == 1, "{case}");
+    let bytes: Vec<u8> = known.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+    assert!(plan(&reader, 0, end, 1 << 20, true) == bytes, "{case}");
+    append(&mut log, [batch(2, 10, 9)]);
+    let appended = written(batch(2, 10, 9), end, 1);
+    assert!(plan(&reader, end, end + 2, 1 << 20, true) == appended, "{case}");
+    assert_eq!(fs::read(Kind::Log.path(dir, 0)).unwrap(), [bytes, appended].concat(), "{case}");
+}
+
+#[test]
+fn a_log_that_was_cut_anywhere_in_its_last_three_batches_keeps_what_is_whole() {
+    let (parent, dir) = place_in_memory();
+    let (sent, known) = batches();
+    append(&mut Log::create(&dir, small_segments(1 << 20), files()).unwrap(), sent);
+    let whole = fs::read(Kind::Log.path(&dir, 0)).unwrap();
+    let ends: Vec<usize> = (1..=known.len())
+        .map(|count| known[..count].iter().map(|(_, bytes)| bytes.len()).sum())
+        .collect();
+    assert_eq!(ends.last(), Some(&whole.len()));
+    for len in ends[2]..=whole.len() {
+        let case = parent.path().join(len.to_string());
+        copy(&dir, &case);
+        fs::write(Kind::Log.path(&case, 0), &whole[..len]).unwrap();
+        let left = ends.iter().filter(|end| **end <= len).count();
+        recovered(&case, &known[..left], &format!("{len} bytes"));
+        fs::remove_dir_all(&case).unwrap();
+    }
+}
+
+#[test]
+fn a_garbled_byte_in_the_last_three_batches_ends_the_log_before_its_batch() {
+    let (parent, dir) = place_in_memory();
+    let (sent, known) = batches();
+    append(&mut Log::create(&dir, small_segments(1 << 20), files()).unwrap(), sent);
+    let whole = fs::read(Kind::Log.path(&dir, 0)).unwrap();
+    let mut start: usize = known[..3].iter().map(|(_, bytes)| bytes.len()).sum();
+    for at in 3..known.len() {
+        let len = known[at].1.len();
+        // The checksum does not cover the offset: a higher one is taken for what compaction leaves.
+        for byte in 8..len {
+            for flip in [0x01, 0x80] {
+                let case = parent.path().join("case");
+                copy(&dir, &case);
+                let mut garbled = whole.clone();
+                garbled[start + byte] ^= flip;
+                fs::write(Kind::Log.path(&case, 0), &garbled).unwrap();
+                recovered(&case, &known[..at], &format!("byte {byte} of batch {at} ^ {flip:#x}"));
+                fs::remove_dir_all(&case).unwrap();
+            }
+        }
+        start += len;
+    }
+}
+
+#[test]
+fn a_log_that_was_closed_is_as_it_was() {
+    let (_parent, dir) = place();
+    let (sent, known) = batches();
+    let config = small_segments(5600);
+    let mut log = Log::create(&dir, Arc::clone(&config), files()).unwrap();
+    append(&mut log, sent.iter().cloned().chain([of_producer(batch(1, 30, 4), 9, 0)]));
+    log.close().unwrap();
+    drop(log);
+    let (mut log, recovery) = Log::open(&dir, config, files(), Start::Clean).unwrap();
+    assert!(!recovery.is_recovered);
+    let reader = log.reader();
+    assert_eq!((reader.start_offset(), reader.end_offset()), (0, 14));
+    let mut from = 0;
+    for (end, bytes) in &known {
+        for offset in from..*end {
+            assert_eq!(plan(&reader, offset, 14, 1, true), *bytes, "offset {offset}");
+        }
+        from = *end;
+    }
+    // The producer is remembered, and so is the epoch.
+    let mut again = [incoming(of_producer(batch(1, 30, 4), 9, 0)), incoming(batch(1, 1, 1))];
+    log.append(&mut again, 1).unwrap();
+    let outcomes = again.map(|batch| batch.outcome().unwrap());
+    assert!(matches!(outcomes[0], Outcome::Duplicate { base_offset: 13, last_offset: 13, .. }));
+    assert_eq!(outcomes[1], Outcome::Appended { base_offset: 14, append_time: -1 });
+    assert_eq!(plan(&reader, 14, 15, 100, true), written(batch(1, 1, 1), 14, 0));
+}
