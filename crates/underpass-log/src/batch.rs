@@ -238,3 +238,97 @@ fn field<const N: usize>(head: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
     field.copy_from_slice(&head[at..at + N]);
     field
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two records, `hello` and, 5 ms later, `k` with `world`; the checksum is of another program.
+    const BATCH: [u8; 86] = *b"\
+        \0\0\0\0\0\0\0\0\0\0\0\x4a\xff\xff\xff\xff\x02\x37\xb9\xc2\xaa\0\0\0\0\0\x01\
+        \0\0\x01\x8b\xcf\xe5\x68\0\0\0\x01\x8b\xcf\xe5\x68\x05\
+        \xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x02\
+        \x16\0\0\0\x01\x0ahello\0\x18\0\x0a\x02\x02k\x0aworld\0";
+
+    #[test]
+    fn a_header_is_read_field_by_field() {
+        let header = check(&BATCH).unwrap();
+        let wanted = BatchHeader {
+            base_offset: 0,
+            length: 74,
+            leader_epoch: -1,
+            magic: 2,
+            crc: 0x37b9_c2aa,
+            attributes: 0,
+            last_offset_delta: 1,
+            base_timestamp: 1_700_000_000_000,
+            max_timestamp: 1_700_000_000_005,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            count: 2,
+        };
+        assert_eq!(header, wanted);
+        assert_eq!((header.size(), header.last_offset()), (86, 1));
+    }
+
+    #[test]
+    fn what_a_leader_assigns_is_not_covered_by_the_checksum() {
+        let mut batch = BATCH;
+        assign(&mut batch, 0x0102_0304_0506_0708, 9);
+        assert_eq!(batch[..16], *b"\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x4a\0\0\0\x09");
+        let header = check(&batch).unwrap();
+        assert_eq!((header.base_offset, header.leader_epoch), (0x0102_0304_0506_0708, 9));
+    }
+
+    #[test]
+    fn the_time_of_appending_is_covered() {
+        let (mut batch, mut header) = (BATCH, check(&BATCH).unwrap());
+        header.set_append_time(0x0a0b);
+        let (head, records) = batch.split_first_chunk_mut().unwrap();
+        write_append_time(head, &mut header, records);
+        assert_eq!(batch[21..23], [0, 8]);
+        assert_eq!(batch[35..43], [0, 0, 0, 0, 0, 0, 0x0a, 0x0b]);
+        assert_eq!(check(&batch).unwrap(), header);
+        assert!(header.has_append_time());
+    }
+
+    #[test]
+    fn every_flipped_bit_that_a_checksum_covers_is_found() {
+        for at in CRC.start..BATCH.len() {
+            for bit in 0..8 {
+                let mut batch = BATCH;
+                batch[at] ^= 1 << bit;
+                assert!(check(&batch).is_err(), "byte {at}, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_is_whole_and_alone() {
+        for end in 0..BATCH.len() {
+            let fault = check(&BATCH[..end]).unwrap_err();
+            assert!(matches!(fault, BatchFault::Short { there, .. } if there == end), "{end}");
+        }
+        let two = [BATCH, BATCH].concat();
+        assert_eq!(check(&two), Err(BatchFault::Trailing(86)));
+    }
+
+    #[test]
+    fn lengths_and_versions_that_cannot_be_are_refused() {
+        for length in [-1_i32, 0, 48, i32::MIN] {
+            let mut batch = BATCH;
+            batch[8..12].copy_from_slice(&length.to_be_bytes());
+            assert_eq!(BatchHeader::parse(&batch), Err(BatchFault::Length(length)));
+        }
+        for magic in [0, 1, 3] {
+            let mut batch = BATCH;
+            batch[16] = magic;
+            assert_eq!(check(&batch), Err(BatchFault::Magic(magic.cast_signed())));
+        }
+        let mut batch = BATCH;
+        batch[23..27].copy_from_slice(&(-1_i32).to_be_bytes());
+        let fault = BatchFault::Count { count: 2, last_offset_delta: -1 };
+        assert_eq!(check(&batch), Err(fault));
+    }
+}

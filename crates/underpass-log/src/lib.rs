@@ -23,3 +23,5 @@ mod uuid;
 mod whole_file;
 mod wire;
 mod worker;
+
+pub use partition::{Level, Promise};
