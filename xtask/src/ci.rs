@@ -17,7 +17,7 @@ use crate::outcome::{Expectation, Tally};
 use crate::{bench, fuzz, guest, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 29] = [
+const NEEDED: [(&str, &str); 33] = [
     ("bash", "bash"),
     ("c++", "g++"),
     ("cc", "gcc"),
@@ -29,14 +29,18 @@ const NEEDED: [(&str, &str); 29] = [
     ("haproxy", "haproxy"),
     ("ip", "iproute2"),
     ("javac", "default-jdk-headless"),
+    ("kcat", "kcat"),
     ("ldd", "libc-bin"),
     ("losetup", "mount"),
     ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.ext4", "e2fsprogs"),
     ("mkfs.xfs", "xfsprogs"),
     ("mount", "mount"),
+    ("mvn", "maven"),
     ("nc", "netcat-openbsd"),
     ("nginx", "nginx-light"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
     ("nsenter", "util-linux"),
     ("openssl", "openssl"),
     ("python3", "python3"),

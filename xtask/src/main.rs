@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask ci | tidy | bench | fuzz | guest`.
+//! The project's own commands: `cargo xtask ci | tidy | bench | clients | fuzz | guest`.
 //!
 //! CI runs `cargo xtask ci` and nothing else, so whatever it checks can be run here as it is
 //! run there.
@@ -7,6 +7,7 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod fuzz;
 mod guest;
 mod outcome;
@@ -33,6 +34,8 @@ enum Command {
     Bench(bench::Options),
     /// Runs everything that must hold, and prints each command.
     Ci,
+    /// Runs Kafka's clients on a server of this workspace and writes what they can do to `docs`.
+    Clients(clients::Options),
     /// Discards standard input, for a bench that measures what sends it.
     #[command(hide = true)]
     Discard,
@@ -72,6 +75,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Bench(options) => bench::run(options),
         Command::Ci => ci::run(),
+        Command::Clients(options) => clients::run(&options),
         Command::Discard => bench::discard_standard_input(),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Guest(options) => guest::run(&options).map(drop),

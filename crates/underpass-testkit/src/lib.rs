@@ -7,6 +7,8 @@ pub mod compiled;
 pub mod disk;
 pub mod fuse;
 pub mod injected;
+pub mod kafka;
+pub mod kept;
 pub mod kernel;
 pub mod log;
 pub mod midsend;

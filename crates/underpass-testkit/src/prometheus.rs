@@ -21,15 +21,10 @@ use std::path::{Path, PathBuf};
 
 /// Where programs and blocks are kept between runs.
 fn kept() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
-    target.join("prometheus")
+    crate::kept::family_dir("prometheus")
 }
 
-/// Makes the directory `name` unless it is kept already; of concurrent tests and processes one
-/// makes it and the others wait.
-///
-/// What is made appears whole: in a temporary directory first, then renamed.
+/// Makes the directory `name` unless it is kept already: [`crate::kept::keep`].
 ///
 /// # Errors
 ///
@@ -38,15 +33,5 @@ pub fn keep<E>(name: &str, make: impl FnOnce(&Path) -> Result<(), E>) -> Result<
 where
     E: From<std::io::Error>,
 {
-    let dir = kept();
-    let path = dir.join(name);
-    std::fs::create_dir_all(&dir)?;
-    let lock = std::fs::File::create(dir.join(format!("{name}.lock")))?;
-    lock.lock()?;
-    if !path.is_dir() {
-        let new = tempfile::Builder::new().prefix("new-").tempdir_in(&dir)?;
-        make(new.path())?;
-        std::fs::rename(new.keep(), &path)?;
-    }
-    Ok(path)
+    crate::kept::keep("prometheus", name, make)
 }

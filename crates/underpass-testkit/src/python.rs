@@ -56,19 +56,25 @@ fn install(libraries: &Path) -> Result<(), Missing> {
     let parent = libraries.parent().expect("it was joined to a folder");
     fs::create_dir_all(parent).map_err(missing)?;
     let unfinished = tempfile::tempdir_in(parent).map_err(missing)?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .args(["--only-binary", ":all:", "--target"])
-        .arg(unfinished.path())
-        .args(LIBRARIES);
-    let output = pip.output().map_err(missing)?;
-    if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr);
-        let last = message.lines().last().unwrap_or("pip said nothing");
-        return Err(Missing::new(format!("{}: {last}", LIBRARIES.join(" and "))));
-    }
+    pip(unfinished.path(), &LIBRARIES)?;
     match fs::rename(unfinished.path(), libraries) {
         Err(_) if libraries.is_dir() => Ok(()),
         moved => moved.map_err(missing),
     }
+}
+
+/// Installs these in a directory and nowhere else; nothing is compiled.
+pub(crate) fn pip(into: &Path, libraries: &[&str]) -> Result<(), Missing> {
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(["--only-binary", ":all:", "--target"])
+        .arg(into)
+        .args(libraries);
+    let output = pip.output().map_err(|error| Missing::new(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    let last = message.lines().last().unwrap_or("pip said nothing");
+    Err(Missing::new(format!("{}: {last}", libraries.join(" and "))))
 }
