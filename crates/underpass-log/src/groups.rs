@@ -1,15 +1,22 @@
 //! Consumer groups: their members, their generations, their offsets.
 #![expect(dead_code, reason = "the handlers are yet to come")]
 
+mod clock;
+mod coordinator;
+#[cfg(test)]
+mod coordinator_tests;
 #[cfg(test)]
 mod driver;
 mod entry;
+mod expiry;
 mod group;
 mod join;
+mod journal;
 mod journal_file;
 mod member;
 mod offsets;
 mod refusal;
+mod roster;
 mod session;
 #[cfg(test)]
 mod simulation;

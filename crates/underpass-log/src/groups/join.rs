@@ -278,9 +278,10 @@ impl Group {
 }
 
 impl Join {
-    /// Bytes of its protocols, near enough for a limit.
+    /// Bytes that the member will take, near enough for a limit.
     pub(crate) fn size(&self) -> usize {
-        self.protocols.iter().map(Protocol::size).sum()
+        let protocols: usize = self.protocols.iter().map(Protocol::size).sum();
+        protocols + self.client_id.len() + self.fresh_id.len() + self.protocol_type.len()
     }
 }
 

@@ -98,15 +98,16 @@ impl JournalFile {
         Ok((journal, offsets, cut))
     }
 
+    /// Whether it has to be written anew before anything is appended.
+    pub(super) const fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
     /// Writes entries and has them on the disk. If that fails, none of them is in the journal.
     pub(super) fn append<'e>(
         &mut self,
         entries: impl IntoIterator<Item = &'e Entry>,
-        offsets: &Offsets,
     ) -> io::Result<()> {
-        if self.is_broken {
-            self.rewrite(offsets)?;
-        }
         let mut bytes = Vec::new();
         entries.into_iter().for_each(|entry| frame(entry, &mut bytes));
         if let Err(error) = self.file.write_all_at(&bytes, self.end) {
@@ -130,13 +131,18 @@ impl JournalFile {
         self.end > REWRITE_FROM_BYTES && self.end / REWRITE_RATIO > offsets.bytes()
     }
 
-    /// Puts a journal in its place that holds what counts and nothing else.
-    pub(super) fn rewrite(&mut self, offsets: &Offsets) -> io::Result<()> {
+    /// A journal that holds what counts and nothing else.
+    pub(super) fn bytes_of(offsets: &Offsets) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         offsets.entries().for_each(|entry| frame(&entry, &mut bytes));
+        bytes
+    }
+
+    /// Puts such a journal in the place of this one.
+    pub(super) fn rewrite(&mut self, bytes: &[u8]) -> io::Result<()> {
         // The name may be the new file's already when that fails, and this one has none.
         self.is_broken = true;
-        whole_file::replace(&self.path, &bytes)?;
+        whole_file::replace(&self.path, bytes)?;
         self.file = OpenOptions::new().read(true).write(true).open(&self.path)?;
         self.end = self.file.seek(SeekFrom::End(0))?;
         self.is_broken = false;
@@ -199,7 +205,7 @@ mod tests {
         let (mut file, mut offsets, _) = JournalFile::open(path).unwrap();
         let mut ends = vec![file.end];
         for &at in commits {
-            file.append(&[commit(at)], &offsets).unwrap();
+            file.append(&[commit(at)]).unwrap();
             offsets.apply(commit(at));
             ends.push(file.end);
         }
@@ -210,8 +216,8 @@ mod tests {
     fn the_bytes_are_those_that_the_head_of_this_module_shows() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("j");
-        let (mut file, offsets, _) = JournalFile::open(&path).unwrap();
-        file.append(&[Entry::DeleteGroup { group: "g".to_owned() }], &offsets).unwrap();
+        let (mut file, _, _) = JournalFile::open(&path).unwrap();
+        file.append(&[Entry::DeleteGroup { group: "g".to_owned() }]).unwrap();
         let bytes = fs::read(&path).unwrap();
         // The checksum was computed by another implementation of CRC-32C.
         assert_eq!(bytes, b"upoffs\0\x01\0\0\0\x06\xc5\x38\xd8\xae\x03\0\0\0\x01g");
@@ -286,13 +292,13 @@ mod tests {
         let (mut file, mut offsets, _) = JournalFile::open(&path).unwrap();
         assert!(!file.is_mostly_dead(&offsets));
         let entries: Vec<_> = (0..20_000).map(commit).collect();
-        file.append(&entries, &offsets).unwrap();
+        file.append(&entries).unwrap();
         entries.into_iter().for_each(|entry| offsets.apply(entry));
         assert!(file.is_mostly_dead(&offsets));
-        file.rewrite(&offsets).unwrap();
+        file.rewrite(&JournalFile::bytes_of(&offsets)).unwrap();
         assert!(!file.is_mostly_dead(&offsets));
         assert!(fs::metadata(&path).unwrap().len() < 200);
-        file.append(&[commit(20_000)], &offsets).unwrap();
+        file.append(&[commit(20_000)]).unwrap();
         let (_, offsets, cut) = JournalFile::open(&path).unwrap();
         assert_eq!((offset(&offsets), cut), (Some(20_000), None));
     }
@@ -302,13 +308,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("j");
         let (mut file, mut offsets, _) = JournalFile::open(&path).unwrap();
-        file.append(&[commit(10)], &offsets).unwrap();
+        file.append(&[commit(10)]).unwrap();
         offsets.apply(commit(10));
         // A file that was opened for reading takes neither bytes nor a length.
         file.file = File::open(&path).unwrap();
-        file.append(&[commit(11)], &offsets).unwrap_err();
-        assert!(file.is_broken);
-        file.append(&[commit(12)], &offsets).unwrap();
+        file.append(&[commit(11)]).unwrap_err();
+        assert!(file.is_broken());
+        file.rewrite(&JournalFile::bytes_of(&offsets)).unwrap();
+        assert!(!file.is_broken());
+        file.append(&[commit(12)]).unwrap();
         let (_, offsets, cut) = JournalFile::open(&path).unwrap();
         assert_eq!((offset(&offsets), cut), (Some(12), None));
     }

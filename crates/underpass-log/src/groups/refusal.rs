@@ -29,6 +29,8 @@ pub(crate) enum Refusal {
     NonEmptyGroup,
     /// A member reads the topic whose offsets were to be deleted.
     SubscribedToTopic,
+    /// There are as many groups, or as many bytes of offsets, as are kept.
+    TooMuchKept,
     /// The text that was to be kept with an offset is too long.
     MetadataTooLarge,
 }
