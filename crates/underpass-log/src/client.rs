@@ -4,6 +4,7 @@
 //! are those of the server, read and written by the same definitions.
 
 mod records;
+mod topics;
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use underpass_daemon::host_port::HostPort;
 
 pub use records::{Fetched, Produced};
+pub use topics::{PartitionDescription, TopicDescription, TopicSetting};
 
 use crate::wire::api_versions::{ApiVersion, ApiVersionsRequest};
 use crate::wire::header::{RequestHeader, ResponseHeader};

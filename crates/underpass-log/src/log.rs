@@ -5,8 +5,6 @@
 #![expect(dead_code, unused_imports, reason = "the partition calls it")]
 
 mod append;
-#[cfg(test)]
-mod append_tests;
 mod config;
 mod epochs;
 mod error;

@@ -93,8 +93,9 @@ impl Log {
         }
         if let Err(error) = self.write_files(run) {
             self.producers.roll_back();
-            let end = self.shared.end();
-            run.iter_mut().for_each(|batch| batch.refuse_from(end));
+            for batch in run.iter_mut().filter(|batch| batch.is_appended()) {
+                batch.outcome = Some(Outcome::Refused(ErrorCode::KafkaStorageError));
+            }
             return Err(error);
         }
         self.producers.commit();

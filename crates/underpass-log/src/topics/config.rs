@@ -6,8 +6,10 @@
 //! Source: Kafka's `TopicConfig.java` and `LogConfig.java`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::setting::Setting;
+use super::setting::{Kind, Setting};
+use crate::log::LogConfig;
 
 /// What was set for one topic, as it was written.
 pub(crate) type Overrides = BTreeMap<Setting, String>;
@@ -67,8 +69,8 @@ pub(crate) enum ConfigFault {
     Value { setting: Setting, value: String },
     #[error("{name} can only be '{only}' here, not '{value}': {why}")]
     Fixed { name: &'static str, only: &'static str, value: String, why: &'static str },
-    #[error("{} is not a list, so it cannot be added to or subtracted from", .0.name())]
-    NotAList(Setting),
+    #[error("'{name}' is not a list, so it cannot be added to or subtracted from")]
+    NotAList { name: String },
 }
 
 impl TopicConfig {
@@ -80,6 +82,17 @@ impl TopicConfig {
         }
         Ok(config)
     }
+
+    /// What of it is for logs.
+    pub(crate) fn log(&self) -> LogConfig {
+        LogConfig {
+            segment_bytes: u64::from(self.segment_bytes.unsigned_abs()),
+            segment_age: Duration::from_millis(self.segment_ms.unsigned_abs()),
+            retention_age: u64::try_from(self.retention_ms).ok().map(Duration::from_millis),
+            retention_bytes: u64::try_from(self.retention_bytes).ok(),
+            append_time: self.append_time,
+        }
+    }
 }
 
 /// Something that has one value here, whatever the topic.
@@ -87,22 +100,36 @@ impl TopicConfig {
 pub(crate) struct Fixed {
     pub(crate) name: &'static str,
     pub(crate) value: &'static str,
-    why: &'static str,
+    pub(crate) kind: Kind,
+    /// Why it cannot be anything else.
+    pub(crate) why: &'static str,
 }
 
 /// What clients ask for by name, and tools write down with the rest.
 pub(crate) const FIXED: [Fixed; 5] = [
-    Fixed { name: "cleanup.policy", value: "delete", why: "logs are not compacted" },
+    Fixed {
+        name: "cleanup.policy",
+        value: "delete",
+        kind: Kind::List,
+        why: "logs are not compacted",
+    },
     Fixed {
         name: "compression.type",
         value: "producer",
+        kind: Kind::Text,
         why: "batches are kept as their producer compressed them",
     },
-    Fixed { name: "index.interval.bytes", value: "4096", why: "fetches rely on it" },
-    Fixed { name: "min.insync.replicas", value: "1", why: "there is one broker" },
+    Fixed {
+        name: "index.interval.bytes",
+        value: "4096",
+        kind: Kind::Int,
+        why: "fetches rely on it",
+    },
+    Fixed { name: "min.insync.replicas", value: "1", kind: Kind::Int, why: "there is one broker" },
     Fixed {
         name: "unclean.leader.election.enable",
         value: "false",
+        kind: Kind::Boolean,
         why: "there is one replica, which leads",
     },
 ];
@@ -113,16 +140,23 @@ pub(crate) fn read(name: &str, value: &str) -> Result<Option<(Setting, String)>,
         if fixed.value == value {
             return Ok(None);
         }
-        let Fixed { name, value: only, why } = *fixed;
+        let Fixed { name, value: only, why, .. } = *fixed;
         return Err(ConfigFault::Fixed { name, only, value: value.to_owned(), why });
     }
-    let setting = named(name)?;
+    let setting = changeable(name)?;
     setting.set(&mut TopicConfig::default(), value)?;
     Ok(Some((setting, value.to_owned())))
 }
 
-/// Finds a setting that may be changed.
-pub(crate) fn named(name: &str) -> Result<Setting, ConfigFault> {
+/// Finds a setting by its name. `None` if it cannot be changed here.
+pub(crate) fn find(name: &str) -> Result<Option<Setting>, ConfigFault> {
+    if FIXED.iter().any(|fixed| fixed.name == name) {
+        return Ok(None);
+    }
+    changeable(name).map(Some)
+}
+
+fn changeable(name: &str) -> Result<Setting, ConfigFault> {
     let found = Setting::ALL.into_iter().find(|setting| setting.name() == name);
     found.ok_or_else(|| ConfigFault::Unknown { name: name.to_owned() })
 }

@@ -23,9 +23,11 @@ pub(crate) enum Setting {
 /// What a value consists of, as the protocol numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    Boolean = 1,
     Text = 2,
     Int = 3,
     Long = 5,
+    List = 7,
 }
 
 impl Setting {

@@ -1,0 +1,97 @@
+//! Deleting what is older or more than a topic keeps.
+//!
+//! Source: Kafka's `log.retention.check.interval.ms`.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::Topics;
+use crate::partition::{Partition, Status};
+
+/// A thread that looks at all logs now and then, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Retention {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Stop {
+    is_asked: Mutex<bool>,
+    asked: Condvar,
+}
+
+impl Stop {
+    /// Waits; whether it was asked to stop.
+    fn wait(&self, period: Duration) -> bool {
+        let is_asked = self.is_asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.asked.wait_timeout_while(is_asked, period, |is_asked| !*is_asked);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn ask(&self) {
+        *self.is_asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.asked.notify_all();
+    }
+}
+
+impl Retention {
+    /// Looks once each period.
+    pub(crate) fn start(topics: Arc<Topics>, every: Duration) -> io::Result<Self> {
+        let stop = Arc::<Stop>::default();
+        let until = Arc::clone(&stop);
+        let thread = Builder::new().name("retention".into()).spawn(move || {
+            while !until.wait(every) {
+                topics.retain(now());
+            }
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Retention {
+    fn drop(&mut self) {
+        self.stop.ask();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has said so.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Topics {
+    /// Deletes segments whose time is over, and what is more than a partition keeps.
+    pub(crate) fn retain(&self, now: i64) {
+        for topic in self.list() {
+            topic.partitions().iter().for_each(|partition| retain(partition, now));
+        }
+    }
+}
+
+fn retain(partition: &Partition, now: i64) {
+    let mut log = partition.log();
+    // A deleted topic's paths may be another's, so it is looked at while the log cannot go.
+    if partition.status() != Status::Online {
+        return;
+    }
+    match log.retain(now, partition.high_watermark()) {
+        Ok(retained) => {
+            if retained.segments > 0 {
+                tracing::info!(
+                    "{partition}: deleted {} segments of {} bytes",
+                    retained.segments,
+                    retained.bytes
+                );
+            }
+        }
+        Err(error) => tracing::error!("{partition}: old segments stay: {error}"),
+    }
+}
+
+/// Milliseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
