@@ -12,6 +12,7 @@ use crate::copy::CopyArguments;
 use crate::deferred::Deferred;
 use crate::echo::EchoArguments;
 use crate::explain::ExplainArguments;
+use crate::log::LogArguments;
 use crate::relay::RelayArguments;
 use crate::serve::ServeArguments;
 use crate::tsdb::TsdbArguments;
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Relay(Deferred<RelayArguments>),
     /// Send back to each client what it sends, by splice.
     Echo(Deferred<EchoArguments>),
+    /// Keep a log that Kafka's clients take for a broker.
+    Log(Deferred<LogArguments>),
     /// Read the blocks of a Prometheus database, without writing a byte near them.
     Tsdb(Deferred<TsdbArguments>),
     /// Compare every way of moving a file's bytes, measured on this machine.

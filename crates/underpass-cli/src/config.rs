@@ -165,6 +165,7 @@ fn command(name: &str) -> Option<Command> {
     let mut command = match name {
         "serve" => ServeArguments::augment_args(Command::new("serve")),
         "relay" => RelayArguments::augment_args(Command::new("relay")),
+        "log" => crate::log::ServeArguments::augment_args(Command::new("log")),
         "echo" => EchoArguments::augment_args(Command::new("echo")),
         "tsdb serve" => tsdb::ServeArguments::augment_args(Command::new("serve")),
         _ => return None,

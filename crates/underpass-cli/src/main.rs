@@ -14,6 +14,7 @@ mod exit;
 mod explain;
 mod generate;
 mod idle;
+mod log;
 #[cfg(feature = "html")]
 mod page;
 mod relay;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Copy(wanted) => ("copy", copy::run(wanted.0)),
         Command::Relay(wanted) => ("relay", relay::run(wanted.0)),
         Command::Echo(wanted) => ("echo", echo::run(wanted.0)),
+        Command::Log(wanted) => ("log", log::run(wanted.0)),
         Command::Tsdb(wanted) => ("tsdb", tsdb::run(wanted.0)),
         Command::Compare(wanted) => ("compare", compare::run(wanted.0)),
         Command::MeasureEnd => ("measure-end", compare::serve()),

@@ -247,6 +247,30 @@ impl Accepted {
         }
     }
 
+    /// Waits until there may be room to write.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime is shutting down.
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream, _) => stream.poll_write_ready(cx),
+            Self::Unix(stream) => stream.poll_write_ready(cx),
+        }
+    }
+
+    /// Writes what there is room for.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is none, and those of send(2).
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream, _) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+        }
+    }
+
     /// Closing the socket resets a TCP connection from now on. An end in order would tell the
     /// peer that its answer is empty.
     pub fn reset_when_closed(&self) {

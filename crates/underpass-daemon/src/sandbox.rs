@@ -47,6 +47,16 @@ impl Sandbox {
         self.rule(path, AccessFs::WriteFile.into())
     }
 
+    /// Also everything beneath a directory, to be read, written, made and removed.
+    #[must_use]
+    pub fn manage(self, path: impl Into<PathBuf>) -> Self {
+        let read = AccessFs::ReadFile | AccessFs::ReadDir;
+        let write = AccessFs::WriteFile | AccessFs::Truncate;
+        let make = AccessFs::MakeReg | AccessFs::MakeDir;
+        let remove = AccessFs::RemoveFile | AccessFs::RemoveDir | AccessFs::Refer;
+        self.rule(path, read | write | make | remove)
+    }
+
     /// Also a log, which is made again after it was renamed. A path that is a link by now may
     /// be followed; one that becomes a link later is not.
     pub(crate) fn log(self, path: &Path) -> Self {

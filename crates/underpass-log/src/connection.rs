@@ -1,1 +1,136 @@
-//! A connection: frames in, frames out, one request at a time.
+//! A connection: requests in, responses out, one at a time.
+//!
+//! The next request is read when the last one has its response, so that responses come in the order
+//! of their requests, as the protocol wants it. What a client sends ahead waits in the kernel.
+
+mod frames;
+mod sending;
+pub(crate) mod vitals;
+
+use std::cell::Cell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use underpass_daemon::Accepted;
+
+use crate::api::{self, Answer};
+use crate::worker::Worker;
+use frames::{FrameError, Frames};
+use vitals::{Doing, Vitals};
+
+/// A connection, as those who answer its requests see it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) worker: Rc<Worker>,
+    socket: Rc<Accepted>,
+    vitals: Rc<Vitals>,
+    /// Fetches so far: the next begins with another partition.
+    pub(crate) fetches: Cell<usize>,
+    requests: Cell<u64>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+}
+
+/// How a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    /// There was no further request.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A request has no answer.
+    #[error("{0}")]
+    Refused(api::Refusal),
+    /// A response could not be sent.
+    #[error("the response could not be sent: {0}")]
+    Sending(std::io::Error),
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(socket: Accepted, worker: &Rc<Worker>) {
+    let socket = Rc::new(socket);
+    let connection = Connection {
+        worker: Rc::clone(worker),
+        vitals: worker.connections.add(&socket),
+        socket,
+        fetches: Cell::new(0),
+        requests: Cell::new(0),
+        received: Cell::new(0),
+        sent: Cell::new(0),
+    };
+    let end = connection.answer_all().await;
+    connection.say(&end);
+}
+
+impl Connection {
+    async fn answer_all(&self) -> End {
+        let mut frames = Frames::default();
+        loop {
+            match self.answer_next(&mut frames).await {
+                Ok(()) => {}
+                Err(end) => return end,
+            }
+        }
+    }
+
+    async fn answer_next(&self, frames: &mut Frames) -> Result<(), End> {
+        self.vitals.now(Doing::Idle);
+        let max = self.worker.shared.request_bytes_max;
+        let frame = frames.next(&self.socket, &self.vitals, max).await?;
+        self.vitals.now(Doing::Answering);
+        self.requests.set(self.requests.get() + 1);
+        self.received.set(self.received.get() + frame.len() as u64);
+        let pieces = match api::answer(self, frame).await {
+            Answer::Response(pieces) => pieces,
+            Answer::Nothing => return Ok(()),
+            Answer::Close(refusal) => return Err(End::Refused(refusal)),
+        };
+        self.vitals.now(Doing::Sending);
+        let sent = sending::send(&self.socket, pieces, &self.worker.shared.counts).await;
+        self.sent.set(self.sent.get() + sent.map_err(End::Sending)?);
+        Ok(())
+    }
+
+    /// Where the client reached this server.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        match &*self.socket {
+            Accepted::Tcp(stream, _) => stream.local_addr().ok(),
+            Accepted::Unix(_) => None,
+        }
+    }
+
+    /// Who the client is, for descriptions of groups: `/` and its address.
+    pub(crate) fn client_host(&self) -> String {
+        match &*self.socket {
+            Accepted::Tcp(_, peer) => format!("/{}", peer.ip().to_canonical()),
+            Accepted::Unix(_) => "/unix".to_owned(),
+        }
+    }
+
+    /// A line for the log.
+    fn say(&self, end: &End) {
+        let is_usual = matches!(end, End::Frame(FrameError::End));
+        if !is_usual {
+            tracing::debug!("{} {end}", Client(&self.socket));
+        }
+        let (requests, received, sent) =
+            (self.requests.get(), self.received.get(), self.sent.get());
+        let how = if is_usual { "whole" } else { "cut" };
+        self.worker.write_line(format_args!(
+            "client={} requests={requests} received={received} sent={sent} end={how}",
+            Client(&self.socket)
+        ));
+    }
+}
+
+/// A peer as a log names it.
+struct Client<'a>(&'a Accepted);
+
+impl fmt::Display for Client<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Accepted::Tcp(_, peer) => peer.fmt(f),
+            Accepted::Unix(_) => f.write_str("unix"),
+        }
+    }
+}

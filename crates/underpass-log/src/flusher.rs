@@ -3,7 +3,6 @@
 //! A partition with something to flush is handed to one of a few threads. What is appended while it
 //! flushes, it flushes in another turn: so a partition has at most one fdatasync(2) under way, and
 //! every byte waits for one or two of them.
-#![expect(dead_code, reason = "connections come next")]
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,5 +1,4 @@
 //! Consumer groups: their members, their generations, their offsets.
-#![expect(dead_code, reason = "the handlers are yet to come")]
 
 mod clock;
 mod coordinator;

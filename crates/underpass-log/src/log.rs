@@ -2,9 +2,11 @@
 //!
 //! [`Log`] appends and is used by one thread at a time; [`LogReader`] plans reads meanwhile. They
 //! know of no connections, and not of tokio.
-#![expect(dead_code, unused_imports, reason = "the partition calls it")]
+#![expect(unused_imports, reason = "its callers come next")]
 
 mod append;
+#[cfg(test)]
+mod append_tests;
 mod config;
 mod epochs;
 mod error;

@@ -53,7 +53,6 @@ impl fmt::Debug for OpenFiles {
 
 impl OpenFiles {
     /// Keeps up to `most` files open.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the topics make one"))]
     pub(crate) fn new(most: NonZeroUsize) -> Self {
         let indexes = Indexes { cache: LruCache::unbounded(), bytes: 0 };
         // Not `LruCache::new`, which allocates for as many as there may ever be.

@@ -2,7 +2,6 @@
 //!
 //! What connections want appended is queued; one of their workers writes all of it at the end of
 //! its turn. What was written is answered at once, or, if asked for, when it is durable.
-#![expect(dead_code, reason = "connections come next")]
 
 mod queue;
 pub(crate) mod waiters;
@@ -15,7 +14,7 @@ mod locks {
 }
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -61,6 +60,8 @@ pub(crate) struct Partition {
     high_watermark: AtomicI64,
     waiters: Waiters,
     status: AtomicU8,
+    /// Whether the last append found no room.
+    is_full: AtomicBool,
     turn: Turn,
     promise: Promise,
     flusher: Arc<Flusher>,
@@ -114,6 +115,7 @@ impl Partition {
             high_watermark: AtomicI64::new(end),
             waiters: Waiters::default(),
             status: AtomicU8::new(ONLINE),
+            is_full: AtomicBool::new(false),
             turn: Turn::default(),
             promise,
             flusher,
@@ -198,15 +200,22 @@ impl Partition {
             self.dismiss(refusal);
         }
         drop(log);
+        if needs_flush {
+            // Also after an error: some of the queue may have been written before it.
+            self.flusher.ask(self);
+        }
         match written {
-            Ok(()) if needs_flush => self.flusher.ask(self),
-            Ok(()) => {}
+            Ok(()) => self.is_full.store(false, Ordering::Relaxed),
             Err(error) => self.refused(&error),
         }
     }
 
     /// Makes durable what is written. A flusher's thread calls it, and nothing else.
     pub(crate) fn flush(&self) {
+        // What has failed once is not asked again: it would seem to have succeeded.
+        if self.status() != Status::Online {
+            return;
+        }
         let job = lock(&self.log).unsynced();
         match job.run() {
             Ok(end) => {
@@ -230,9 +239,12 @@ impl Partition {
 
     fn refused(&self, error: &StorageError) {
         if error.is_no_room() {
-            tracing::error!("{self}: {error}; nothing is appended until there is room");
+            if !self.is_full.swap(true, Ordering::Relaxed) {
+                let error = Chain(error);
+                tracing::error!("{self}: {error}; nothing is appended until there is room");
+            }
         } else {
-            self.fail(error);
+            self.fail(&Chain(error));
         }
     }
 
@@ -262,6 +274,21 @@ impl Partition {
     /// The writing half of its log, for what is done other than appending.
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
+    }
+}
+
+/// An error with its causes.
+struct Chain<'e>(&'e StorageError);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = std::error::Error::source(self.0);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 

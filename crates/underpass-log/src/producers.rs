@@ -10,7 +10,6 @@
 //! write.
 //!
 //! Source: Kafka's ProducerStateManager, ProducerStateEntry, ProducerAppendInfo; KIP-98, KIP-360.
-#![cfg_attr(not(test), expect(dead_code, reason = "the log calls it"))]
 
 #[cfg(test)]
 mod model;

@@ -1,1 +1,208 @@
 //! The server: its options made into the daemon's settings and what workers share.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use underpass_daemon::endpoint::Endpoint;
+use underpass_daemon::host_port::HostPort;
+use underpass_daemon::limits::raise_open_files;
+use underpass_daemon::log::{Lines, Sink};
+use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox};
+
+use crate::flusher::{Flusher, FlusherThreads};
+use crate::metrics::{Counters, Counts};
+use crate::open_files::OpenFiles;
+use crate::partition::Promise;
+use crate::topics::config::TopicConfig;
+use crate::topics::retention::Retention;
+use crate::topics::{OpenError, Topics};
+use crate::worker::Worker;
+
+/// Descriptors other than those of connections and segments: the workers', standard ones.
+const OTHERS: usize = 64;
+
+/// What to keep, and where to offer it.
+#[derive(Debug)]
+pub struct Options {
+    /// The directory of the topics. It is made if it is not there.
+    pub data: PathBuf,
+    /// What acknowledgements mean, and what consumers see.
+    pub promise: Promise,
+    /// The number of this broker in the cluster that clients see.
+    pub node_id: i32,
+    /// Where clients are told to connect; `None` for where each of them already has.
+    pub advertised: Option<HostPort>,
+    /// Whether a topic that a client asks about is made.
+    pub auto_create: bool,
+    /// Partitions of a topic whose maker does not say how many.
+    pub partitions: u32,
+    /// How often records are looked for that need not be kept any more.
+    pub retention_check: Duration,
+    /// The most bytes of a request.
+    pub request_bytes_max: usize,
+    /// How long a connection may wait for its next request; `None` for ever.
+    pub idle_limit: Option<Duration>,
+    /// Where to listen; port 0 takes any free one.
+    pub listen: Endpoint,
+    /// Threads, each with its own listening socket.
+    pub workers: NonZeroUsize,
+    /// How long requests may continue after SIGTERM; `None` for ever.
+    pub grace: Option<Duration>,
+    /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
+    pub connections_max: Option<NonZeroUsize>,
+    /// Where to serve metrics.
+    pub metrics: Option<SocketAddr>,
+    /// Where a line a connection goes.
+    pub log: Sink,
+}
+
+/// A server that is bound to its address and serves no one yet.
+#[derive(Debug)]
+pub struct Server {
+    daemon: Daemon,
+    workers: usize,
+    shared: Arc<Shared>,
+    flushers: FlusherThreads,
+    retention_check: Duration,
+    data: PathBuf,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) node_id: i32,
+    pub(crate) advertised: Option<HostPort>,
+    pub(crate) auto_create: bool,
+    pub(crate) partitions: u32,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) request_bytes_max: usize,
+    pub(crate) idle_limit: Option<Duration>,
+}
+
+/// Why the topics of a data directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct TopicsError(#[from] OpenError);
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The topics cannot be opened.
+    #[error(transparent)]
+    Topics(#[from] TopicsError),
+    /// It cannot be a server.
+    #[error(transparent)]
+    Daemon(#[from] daemon::BindError),
+    /// There can be no more threads.
+    #[error("cannot start the threads that make records durable")]
+    Threads(#[source] std::io::Error),
+}
+
+impl Server {
+    /// Opens the topics, which recovers what an unclean end has left, and binds a socket for each
+    /// worker.
+    ///
+    /// The signals of a server are kept for [`Server::run`] from here on. Raises the soft limit on
+    /// open files to the hard one.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`].
+    pub fn bind(options: Options) -> Result<Self, BindError> {
+        let limit = raise_open_files();
+        // One half of the descriptors is for segments, the other for connections.
+        let share = NonZeroUsize::new(limit / 2).unwrap_or(NonZeroUsize::MIN);
+        let files = Arc::new(OpenFiles::new(share));
+        let flusher = Arc::<Flusher>::default();
+        let flushers = flusher.start().map_err(BindError::Threads)?;
+        let (promise, defaults) = (options.promise, TopicConfig::default());
+        let topics = Topics::open(&options.data, defaults, files, promise, flusher);
+        let topics = topics.map_err(TopicsError)?;
+        let Options { listen, workers, grace, connections_max, metrics, log, .. } = options;
+        let settings = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
+        let daemon = Daemon::bind(settings, (limit / 2).saturating_sub(OTHERS).max(1))?;
+        let shared = Shared {
+            topics: Arc::new(topics),
+            node_id: options.node_id,
+            advertised: options.advertised,
+            auto_create: options.auto_create,
+            partitions: options.partitions,
+            counts: Arc::default(),
+            request_bytes_max: options.request_bytes_max,
+            idle_limit: options.idle_limit,
+        };
+        let shared = Arc::new(shared);
+        Ok(Self {
+            daemon,
+            workers: workers.get(),
+            shared,
+            flushers,
+            retention_check: options.retention_check,
+            data: options.data,
+        })
+    }
+
+    /// Where it listens, ports resolved.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        self.daemon.endpoints()
+    }
+
+    /// Where its metrics are, the port resolved.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.daemon.metrics_address()
+    }
+
+    /// Calls this at each SIGHUP, on a thread that may wait.
+    #[must_use]
+    pub fn on_reload(self, reload: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { daemon: self.daemon.on_reload(reload), ..self }
+    }
+
+    /// Confines the process, once it runs, to its data directory, `config` and its log.
+    #[must_use]
+    pub fn confined(self, config: Option<&Path>) -> Self {
+        let sandbox = Sandbox::new().manage(&self.data);
+        let sandbox = config.into_iter().fold(sandbox, Sandbox::read_replaced);
+        Self { daemon: self.daemon.confined(sandbox), ..self }
+    }
+
+    /// Serves until SIGTERM or SIGINT, then lets requests under way end, for the grace at most; a
+    /// second signal ends them at once. Then everything is made durable, and the next start has
+    /// nothing to recover.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`].
+    pub fn run(self) -> Result<(), RunError> {
+        let Self { daemon, workers, shared, flushers, retention_check, .. } = self;
+        let service = |_| {
+            let shared = Arc::clone(&shared);
+            move |lines: Lines| Worker::new(shared, lines)
+        };
+        let retention = Retention::start(Arc::clone(&shared.topics), retention_check);
+        let retention = retention.map_err(RunError::Start)?;
+        let services = (0..workers).map(service).collect();
+        let mut metrics = Registry::with_prefix("underpass_log");
+        metrics.register_collector(Box::new(Counters { counts: Arc::clone(&shared.counts) }));
+        let ran = daemon.run(Program {
+            services,
+            metrics,
+            reload: Box::new(|| {}),
+            background: Box::pin(std::future::pending()),
+        });
+        drop(retention);
+        flushers.end();
+        if let Err(error) = shared.topics.close() {
+            tracing::error!("the next start looks through the logs: {error}");
+        }
+        ran
+    }
+}

@@ -5,7 +5,6 @@
 //! necessary with the frame's budget, before anything is allocated.
 //!
 //! Source: Kafka's protocol guide; its message definitions, in `common/message/*.json`.
-#![cfg_attr(not(test), expect(dead_code, reason = "not everything has its handler yet"))]
 
 #[macro_use]
 mod schema;

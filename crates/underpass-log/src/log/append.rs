@@ -93,9 +93,8 @@ impl Log {
         }
         if let Err(error) = self.write_files(run) {
             self.producers.roll_back();
-            for batch in run.iter_mut().filter(|batch| batch.is_appended()) {
-                batch.outcome = Some(Outcome::Refused(ErrorCode::KafkaStorageError));
-            }
+            let end = self.shared.end();
+            run.iter_mut().for_each(|batch| batch.refuse_from(end));
             return Err(error);
         }
         self.producers.commit();

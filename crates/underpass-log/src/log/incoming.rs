@@ -58,6 +58,17 @@ impl Incoming {
         self.outcome
     }
 
+    /// Takes back what was said of offsets from `end` on: they were not written. A duplicate of a
+    /// batch in the same run is among them.
+    pub(super) const fn refuse_from(&mut self, end: i64) {
+        use Outcome::{Appended, Duplicate, Refused};
+        if let Some(Appended { base_offset, .. } | Duplicate { base_offset, .. }) = self.outcome
+            && base_offset >= end
+        {
+            self.outcome = Some(Refused(ErrorCode::KafkaStorageError));
+        }
+    }
+
     pub(super) const fn is_appended(&self) -> bool {
         matches!(self.outcome, Some(Outcome::Appended { .. }))
     }

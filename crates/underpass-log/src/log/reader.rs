@@ -3,6 +3,7 @@
 //! A plan names bytes and moves none: whole batches of one segment, from memory's index. Only where
 //! the index has no entry for the offset, or no end that is near enough, headers are read.
 
+use std::fs::File;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -103,6 +104,23 @@ impl LogReader {
         self.shared.end()
     }
 
+    /// The epoch of the leader that appends.
+    pub(crate) fn epoch(&self) -> i32 {
+        self.shared.epochs().latest().unwrap_or(0)
+    }
+
+    /// The epoch of the leader that wrote `offset`, or that will.
+    pub(crate) fn epoch_at(&self, offset: i64) -> i32 {
+        let epochs = self.shared.epochs();
+        epochs.at(offset).or_else(|| epochs.latest()).unwrap_or(0)
+    }
+
+    /// The largest epoch up to `epoch`, and the offset behind its last record; `None` if `epoch` is
+    /// later than all, or negative.
+    pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        self.shared.epochs().end_of(epoch, self.shared.end())
+    }
+
     /// Bytes of all segments.
     #[must_use]
     pub(crate) fn bytes(&self) -> u64 {
@@ -132,7 +150,7 @@ impl LogReader {
             match self.answer(&wanted) {
                 Answer::Nothing => return Ok(Plan::EMPTY),
                 Answer::Range(key, base, start, end) => {
-                    let file = self.shared.file(key, base)?;
+                    let file = self.file(key, base, wanted.from)?;
                     let range = u64::from(start)..u64::from(end);
                     return Ok(Plan { records: Records::File(FileRange { file, range }) });
                 }
@@ -186,7 +204,7 @@ impl LogReader {
         wanted: &Wanted,
         patience: Patience,
     ) -> Result<Option<Plan>, ReadError> {
-        let file = self.shared.file(spot.key, spot.base)?;
+        let file = self.file(spot.key, spot.base, wanted.from)?;
         let path = super::names::Kind::Log.path(&self.shared.dir, spot.base);
         let mut look = Look::new(&file, &path, spot.base, spot.size, patience);
         let (offset, place) = spot.visible;
@@ -204,6 +222,17 @@ impl LogReader {
         let is_empty = start == end;
         let records = if is_empty { Records::None } else { look.records(start..end) };
         Ok(Some(Plan { records }))
+    }
+
+    /// The file of a segment that has offset `from`, unless it was deleted a moment ago.
+    fn file(&self, key: FileKey, base: i64, from: i64) -> Result<Arc<File>, ReadError> {
+        self.shared.file(key, base).map_err(|error| {
+            let (start, end) = (self.shared.start(), self.shared.end());
+            if error.is_missing() && from < start {
+                return ReadError::OutOfRange { offset: from, start, end };
+            }
+            error.into()
+        })
     }
 
     fn known_cut(&self, base: i64, start: u32, end: u32, max_bytes: u64) -> Option<u32> {

@@ -1,0 +1,73 @@
+//! A response on its way to the socket: memory as it is, records from their files.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Poll, ready};
+
+use bytes::{Buf, Bytes};
+use underpass::{Sink, Source, Stability, Transfer};
+use underpass_daemon::Accepted;
+
+use crate::metrics::Counts;
+use crate::wire::Piece;
+
+/// Sends all of a response; gives how many bytes it has.
+///
+/// # Errors
+///
+/// Those of the socket, and that a file cannot be read. A part of the response may have been sent,
+/// so the connection must end.
+pub(super) async fn send(
+    socket: &Accepted,
+    pieces: Vec<Piece>,
+    counts: &Counts,
+) -> io::Result<u64> {
+    match <[Piece; 1]>::try_from(pieces) {
+        Ok([Piece::Memory(bytes)]) => send_bytes(socket, bytes).await,
+        Ok(pieces) => send_pieces(socket, &pieces, counts).await,
+        Err(pieces) => send_pieces(socket, &pieces, counts).await,
+    }
+}
+
+async fn send_bytes(socket: &Accepted, mut bytes: Bytes) -> io::Result<u64> {
+    let count = bytes.len() as u64;
+    poll_fn(|cx| {
+        while bytes.has_remaining() {
+            match socket.try_write(&bytes) {
+                Ok(count) => bytes.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(socket.poll_write_ready(cx))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(count))
+    })
+    .await
+}
+
+/// Segment files only grow, and what is below their published end is never written again: nothing
+/// has to be looked at twice.
+async fn send_pieces(socket: &Accepted, pieces: &[Piece], counts: &Counts) -> io::Result<u64> {
+    let sink = match socket {
+        Accepted::Tcp(stream, _) => Sink::tokio(stream),
+        Accepted::Unix(stream) => Sink::tokio(stream),
+    };
+    let mut sources = pieces.iter().map(source);
+    let Some(first) = sources.next() else { return Ok(0) };
+    let mut transfer = Transfer::new(first?, sink).stability(Stability::None);
+    for source in sources {
+        transfer = transfer.chain(source?);
+    }
+    let driven = transfer.drive().await;
+    counts.add_ledger(transfer.ledger());
+    Ok(driven?)
+}
+
+fn source(piece: &Piece) -> io::Result<Source<'_>> {
+    match piece {
+        Piece::Memory(bytes) => Ok(Source::bytes(bytes.clone())),
+        Piece::File(file) => Source::file(&*file.file, file.range.clone()),
+    }
+}
