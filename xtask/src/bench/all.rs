@@ -11,13 +11,14 @@ use anyhow::{Result, bail};
 use super::report::run_dir;
 
 /// What is recorded as `<date>-<name>`, and the arguments that measure it.
-const ALL: [(&str, &[&str]); 10] = [
+const ALL: [(&str, &[&str]); 11] = [
     ("serve", &["serve"]),
     ("copy", &["copy", "--part", "tcp"]),
     ("transfer", &["transfer", "--sinks", "tcp", "--caches", "warm", "--rounds", "15"]),
     ("transfer-head", &["transfer", "--sinks", "tcp", "--caches", "warm", "--head"]),
     ("relay", &["relay"]),
     ("tsdb", &["tsdb"]),
+    ("log", &["log"]),
     ("cold", &["cold"]),
     ("idle", &["idle", "--rounds", "3"]),
     ("copy-files", &["copy", "--part", "files", "--mib", "256"]),

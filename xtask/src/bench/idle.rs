@@ -119,7 +119,7 @@ pub(super) fn allow_descriptors(wanted: u64) -> Result<()> {
 }
 
 /// Anonymous memory of a process and its descendants, in KiB.
-fn anonymous_kib(process: u32) -> Result<u64> {
+pub(super) fn anonymous_kib(process: u32) -> Result<u64> {
     let mut sum = 0;
     for id in cpu::family(process)? {
         let path = format!("/proc/{id}/smaps_rollup");

@@ -17,6 +17,7 @@ mod drain;
 mod files;
 mod idle;
 mod load;
+mod log;
 mod peers;
 mod relay;
 mod relay_idle;
@@ -55,8 +56,8 @@ const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// The names of the benches, as the command line has them.
-pub(crate) const NAMES: [&str; 8] =
-    ["serve", "idle", "cold", "transfer", "watching", "relay", "copy", "tsdb"];
+pub(crate) const NAMES: [&str; 9] =
+    ["serve", "idle", "cold", "transfer", "watching", "relay", "copy", "tsdb", "log"];
 
 /// Those that limit a disk or look into the kernel.
 pub(crate) const NAMES_OF_ROOT: [&str; 2] = ["cold", "watching"];
@@ -102,6 +103,8 @@ enum Bench {
     Copy(copy::Options),
     /// Blocks of Prometheus, compared with promtool.
     Tsdb(tsdb::Options),
+    /// A log that speaks Kafka, compared with Apache Kafka.
+    Log(log::Options),
     /// Every bench that the README quotes, one after the other; those that `--record DATE` has
     /// already recorded are left out, so an interrupted run is continued.
     All,
@@ -167,6 +170,9 @@ pub(crate) fn run(options: Options) -> Result<()> {
     if !is_isolated && matches!(bench, Bench::Tsdb(_) | Bench::All) {
         tsdb::prepare()?;
     }
+    if !is_isolated && matches!(bench, Bench::Log(_) | Bench::All) {
+        log::prepare()?;
+    }
     if !is_smoke && !is_isolated {
         return isolate();
     }
@@ -205,6 +211,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         Bench::Relay(options) => relay::run(&options.fitting(is_smoke), &mut run),
         Bench::Copy(options) => copy::run(&options.fitting(is_smoke), &mut run),
         Bench::Tsdb(options) => tsdb::run(&options.fitting(is_smoke), &mut run),
+        Bench::Log(options) => log::run(&options.fitting(is_smoke), &mut run),
         Bench::All => Ok(()),
     }?;
     if let Some(name) = record {

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use crate::kept::keep;
@@ -131,22 +131,48 @@ impl Broker {
     /// Those of starting it, with what it logged.
     pub fn start(apache: &Apache, dir: &Path, more: &str, java: Command) -> io::Result<Self> {
         let address = free_address()?;
-        let data = dir.join("data");
         let properties = dir.join("server.properties");
-        fs::write(&properties, self::properties(address, free_address()?, &data) + more)?;
+        let text = self::properties(address, free_address()?, &dir.join("data"));
+        fs::write(&properties, text + more)?;
         format(apache, &properties)?;
+        Self::run(apache, dir, address, java)
+    }
+
+    /// Starts one again that was stopped, with what it has kept, where it listened before.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Broker::start`].
+    pub fn start_again(apache: &Apache, dir: &Path, java: Command) -> io::Result<Self> {
+        let properties = fs::read_to_string(dir.join("server.properties"))?;
+        let line = properties.lines().find_map(|line| line.strip_prefix("advertised.listeners="));
+        let address = line.and_then(|line| line.strip_prefix("PLAINTEXT://")?.parse().ok());
+        let address = address.ok_or_else(|| io::Error::other("it was not started before"))?;
+        Self::run(apache, dir, address, java)
+    }
+
+    fn run(apache: &Apache, dir: &Path, address: SocketAddr, java: Command) -> io::Result<Self> {
         let log = dir.join("broker.log");
         let mut command = java;
-        command.args(apache.arguments()).arg("kafka.Kafka").arg(&properties);
+        command.args(apache.arguments()).arg("kafka.Kafka").arg(dir.join("server.properties"));
         command.stdout(Stdio::null()).stderr(fs::File::create(&log)?);
         let started = Server::start(&mut command, address).and_then(|server| {
-            let broker = Self { server, data };
+            let broker = Self { server, data: dir.join("data") };
             broker.wait_until_it_answers().map(|()| broker)
         });
         started.map_err(|error| {
             let log = fs::read_to_string(&log).unwrap_or_default();
             io::Error::new(error.kind(), format!("Kafka: {error}\n{log}"))
         })
+    }
+
+    /// Ends it, and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Server::stop`].
+    pub fn stop(self) -> io::Result<ExitStatus> {
+        self.server.stop()
     }
 
     /// Where it listens.

@@ -1,0 +1,187 @@
+//! `bench log`: `underpass log` and Apache Kafka 4.1, each bound to one CPU.
+//!
+//! Both are asked the same by one generator on the other CPU. Kafka's compiler needs several
+//! seconds of a load before its figures stand still, so every case is run for some time before it
+//! is counted, for both. Both servers run all the time and the one that is not asked is idle.
+//!
+//! Without durable answers neither waits for a disk. With them `underpass log` answers `acks=all`
+//! after fdatasync(2), and Kafka has `flush.messages=1` on the topic, which makes it flush each
+//! batch before it answers.
+
+mod case;
+mod client;
+mod frames;
+mod server;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use underpass_testkit::kafka::Apache;
+
+use super::cpu;
+use super::report::{Better, Quantity};
+use super::{Run, files, idle, turns};
+use case::{FETCHES, PRODUCES, Produce};
+use frames::Asking;
+use server::{Peer, Promise, Running};
+
+const MEMORY: Quantity = Quantity { name: "MiB", better: Better::Less, decimals: 1 };
+const START: Quantity = Quantity { name: "ms", better: Better::Less, decimals: 1 };
+
+/// What is asked.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Options {
+    /// Measure one part only.
+    #[arg(long, value_enum)]
+    part: Option<Part>,
+    /// How long one measurement lasts, in seconds.
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// How long a case is run before it is counted, in seconds.
+    #[arg(long, default_value_t = 4.0)]
+    warm: f64,
+    /// Size of what is fetched, in MiB.
+    #[arg(long, default_value_t = 1024)]
+    mib: u64,
+    /// Partitions of `underpass log` when its start is measured.
+    #[arg(long, default_value_t = 1000)]
+    partitions: i32,
+}
+
+/// A part of the bench.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Fetches of what is in the page cache.
+    Fetch,
+    /// Producing, answered before it is on the disk.
+    Produce,
+    /// Producing, answered when it is durable.
+    Durable,
+    /// From the start of the program to its first answer.
+    Start,
+}
+
+impl Options {
+    /// In a smoke run, just enough to see that everything still works.
+    pub(super) fn fitting(self, is_smoke: bool) -> Self {
+        if is_smoke {
+            return Self { seconds: 0.1, warm: 0.1, mib: 16, partitions: 20, ..self };
+        }
+        self
+    }
+
+    fn has(&self, part: Part) -> bool {
+        self.part.is_none_or(|only| only == part)
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    fn warm_time(&self) -> Duration {
+        Duration::from_secs_f64(self.warm)
+    }
+}
+
+/// Fetches what has to come over a network, which a measuring run does not have.
+pub(super) fn prepare() -> Result<()> {
+    Apache::fetched().map(drop).map_err(|missing| anyhow::anyhow!("{}", missing.why()))
+}
+
+/// Runs the bench.
+pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
+    cpu::pin_here(cpu::ASKING)?;
+    let peers = run.field([Peer::Kafka], Peer::Log, Peer::name)?;
+    if options.has(Part::Fetch) {
+        fetch(options, &peers, run)?;
+    }
+    if options.has(Part::Produce) {
+        produce(options, &peers, Promise::Written, run)?;
+    }
+    if options.has(Part::Durable) {
+        produce(options, &peers, Promise::Durable, run)?;
+    }
+    if options.has(Part::Start) {
+        start(options, &peers, run)?;
+    }
+    Ok(())
+}
+
+fn start_all(peers: &[Peer], promise: Promise) -> Result<Vec<Running>> {
+    let start = |peer: &Peer| {
+        let scratch = files::scratch()?;
+        peer.start(scratch, promise).with_context(|| format!("{} did not start", peer.name()))
+    };
+    peers.iter().map(start).collect()
+}
+
+fn fetch(options: &Options, peers: &[Peer], run: &mut Run) -> Result<()> {
+    let servers = start_all(peers, Promise::Written)?;
+    for case in FETCHES {
+        case.fill(&servers, options.mib << 20)?;
+        for server in &servers {
+            case.run(server, options.mib << 20, options.warm_time())?;
+        }
+        for round in 0..run.rounds {
+            for server in turns(&servers, round) {
+                let measured = case.measure(server, options.mib << 20, options.time())?;
+                case.sample(&mut run.report, server.name, &measured);
+            }
+        }
+        run.report.table(case.name, case.title, case.columns());
+    }
+    memory(&servers, "fetch", "anonymous memory after all fetches", run)
+}
+
+fn produce(options: &Options, peers: &[Peer], promise: Promise, run: &mut Run) -> Result<()> {
+    let servers = start_all(peers, promise)?;
+    for case in PRODUCES.iter().filter(|case| promise == Promise::Written || case.is_durable_too) {
+        for server in &servers {
+            case.measure(server, promise, options.warm_time())?;
+        }
+        for round in 0..run.rounds {
+            for server in turns(&servers, round) {
+                let measured = case.measure(server, promise, options.time())?;
+                case.sample(&mut run.report, server.name, promise, &measured);
+            }
+        }
+        let title = format!("{}, {}", case.title, promise.words());
+        run.report.table(&case.name(promise), &title, &Produce::COLUMNS);
+    }
+    let words = promise.words();
+    memory(&servers, words, &format!("anonymous memory after all that, {words}"), run)
+}
+
+fn memory(servers: &[Running], case: &str, title: &str, run: &mut Run) -> Result<()> {
+    let case = format!("memory {case}");
+    for server in servers {
+        let kib = f64::from(u32::try_from(idle::anonymous_kib(server.id())?)?);
+        run.report.sample(&case, server.name, MEMORY, kib / 1024.0);
+    }
+    run.report.table(&case, title, &[MEMORY]);
+    Ok(())
+}
+
+/// Kafka has no topic of anybody's; `underpass log` has one of this many partitions.
+fn start(options: &Options, peers: &[Peer], run: &mut Run) -> Result<()> {
+    const CASE: &str = "start";
+    let mut stopped = Vec::new();
+    for server in start_all(peers, Promise::Durable)? {
+        if !server.is_kafka() {
+            Asking::new(server.address())?.create("many", options.partitions, &[])?;
+        }
+        stopped.push(server.stop()?);
+    }
+    for _ in 0..run.rounds.min(3) {
+        for place in 0..stopped.len() {
+            let (time, server) = stopped.remove(place).start_and_ask()?;
+            run.report.sample(CASE, server.name, START, time.as_secs_f64() * 1e3);
+            stopped.insert(place, server.stop()?);
+        }
+    }
+    let count = options.partitions;
+    let title = format!("start to first answer, {count} partitions");
+    run.report.table(CASE, &title, &[START]);
+    Ok(())
+}
