@@ -11,6 +11,7 @@
 //!
 //! Source: Kafka's ProducerStateManager, ProducerStateEntry, ProducerAppendInfo; KIP-98, KIP-360.
 
+pub(crate) mod ids;
 #[cfg(test)]
 mod model;
 mod snapshot;
