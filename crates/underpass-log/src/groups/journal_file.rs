@@ -14,6 +14,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Advice, fadvise};
+
 use super::entry::Entry;
 use super::offsets::Offsets;
 use crate::whole_file;
@@ -75,6 +77,9 @@ impl JournalFile {
         }
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
+        // Pages that fdatasync(2) could not write count as clean, and may be cached still. Entries
+        // behind them would be lost with them, so what is read has to be what is on the disk.
+        fadvise(&file, 0, None, Advice::DontNeed).map_err(|errno| failed(errno.into()))?;
         let mut from = BufReader::new(&file);
         let mut magic = [0; MAGIC.len()];
         match from.read_exact(&mut magic) {
