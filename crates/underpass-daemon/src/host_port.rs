@@ -96,6 +96,18 @@ impl fmt::Display for HostPort {
 }
 
 impl HostPort {
+    /// The host, an IPv6 address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The address, if nothing has to be looked up.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {

@@ -3,16 +3,29 @@
 //! What is malformed, or of a kind or version that was not offered, ends the connection, as with
 //! Kafka: there is no response whose shape its sender would know.
 
+mod cluster;
+mod configs;
+mod delete_records;
+mod epochs;
 mod fetch;
+mod list_offsets;
+mod metadata;
 mod produce;
+mod topics;
 mod versions;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::spawn_blocking;
 
 use crate::connection::Connection;
+use crate::server::Shared;
+use crate::wire::api_versions::ApiVersionsRequest;
+use crate::wire::describe_acls::DescribeAclsRequest;
 use crate::wire::header::{HeaderFault, RequestHeader, respond};
+use crate::wire::list_partition_reassignments::ListPartitionReassignmentsRequest;
 use crate::wire::{ApiKey, ErrorCode, Malformed, Message, Piece, Reader, Request, Writer};
 
 /// What comes of a request.
@@ -50,6 +63,9 @@ pub(crate) enum Refusal {
         /// In which version.
         version: i16,
     },
+    /// What was to answer it has panicked, or the server stops.
+    #[error("a {0:?} request that was not answered")]
+    Abandoned(ApiKey),
     /// There is an error, and no response in which to say so.
     #[error("a Produce request without acknowledgement failed: {0:?}")]
     Unacknowledged(ErrorCode),
@@ -74,7 +90,7 @@ pub(crate) async fn answer(connection: &Connection, frame: Bytes) -> Answer {
     answered.unwrap_or_else(Answer::Close)
 }
 
-async fn dispatch(connection: &Connection, mut asked: Asked<'_>) -> Result<Answer, Refusal> {
+async fn dispatch(connection: &Connection, asked: Asked<'_>) -> Result<Answer, Refusal> {
     let RequestHeader { key, version, .. } = asked.header;
     if !key.reads(version) {
         let is_versions = key == ApiKey::ApiVersions;
@@ -83,17 +99,33 @@ async fn dispatch(connection: &Connection, mut asked: Asked<'_>) -> Result<Answe
     }
     match key {
         ApiKey::Produce => produce(connection, asked).await,
-        ApiKey::Fetch => {
-            let request = asked.read()?;
-            Ok(asked.answer(&fetch::handle(connection, request).await))
+        ApiKey::Fetch => asked.with(async |request| fetch::handle(connection, request).await).await,
+        ApiKey::ListOffsets => {
+            asked.with(async |r| list_offsets::handle(connection, r).await).await
+        }
+        ApiKey::Metadata => {
+            asked.with(async |request| metadata::handle(connection, request, version).await).await
         }
         ApiKey::ApiVersions => {
-            asked.read::<crate::wire::api_versions::ApiVersionsRequest>()?;
-            Ok(asked.answer(&versions::supported()))
+            asked.with(async |_: ApiVersionsRequest| versions::supported()).await
         }
-        ApiKey::ListOffsets
-        | ApiKey::Metadata
-        | ApiKey::OffsetCommit
+        ApiKey::OffsetForLeaderEpoch => asked.with(async |r| epochs::handle(connection, &r)).await,
+        ApiKey::DescribeCluster => asked.with(async |r| cluster::describe(connection, &r)).await,
+        ApiKey::DescribeAcls => {
+            asked.with(async |_: DescribeAclsRequest| cluster::describe_acls()).await
+        }
+        ApiKey::DescribeLogDirs => asked.apart(connection, cluster::describe_log_dirs).await,
+        ApiKey::ListPartitionReassignments => {
+            asked.with(async |_: ListPartitionReassignmentsRequest| Default::default()).await
+        }
+        ApiKey::CreateTopics => asked.apart(connection, topics::create).await,
+        ApiKey::DeleteTopics => asked.apart(connection, topics::delete).await,
+        ApiKey::CreatePartitions => asked.apart(connection, topics::grow).await,
+        ApiKey::DeleteRecords => asked.apart(connection, delete_records::handle).await,
+        ApiKey::DescribeConfigs => asked.with(async |r| configs::describe(connection, r)).await,
+        ApiKey::AlterConfigs => asked.apart(connection, configs::replace).await,
+        ApiKey::IncrementalAlterConfigs => asked.apart(connection, configs::change).await,
+        ApiKey::OffsetCommit
         | ApiKey::OffsetFetch
         | ApiKey::FindCoordinator
         | ApiKey::JoinGroup
@@ -102,21 +134,9 @@ async fn dispatch(connection: &Connection, mut asked: Asked<'_>) -> Result<Answe
         | ApiKey::SyncGroup
         | ApiKey::DescribeGroups
         | ApiKey::ListGroups
-        | ApiKey::CreateTopics
-        | ApiKey::DeleteTopics
-        | ApiKey::DeleteRecords
         | ApiKey::InitProducerId
-        | ApiKey::OffsetForLeaderEpoch
-        | ApiKey::DescribeAcls
-        | ApiKey::DescribeConfigs
-        | ApiKey::AlterConfigs
-        | ApiKey::DescribeLogDirs
-        | ApiKey::CreatePartitions
         | ApiKey::DeleteGroups
-        | ApiKey::IncrementalAlterConfigs
-        | ApiKey::ListPartitionReassignments
         | ApiKey::OffsetDelete
-        | ApiKey::DescribeCluster
         | ApiKey::DescribeProducers => Err(Refusal::Version { key, version }),
     }
 }
@@ -138,6 +158,34 @@ impl Asked<'_> {
             version,
             fault,
         })
+    }
+
+    /// Reads the request and answers it.
+    async fn with<R: Request>(
+        mut self,
+        handle: impl AsyncFnOnce(R) -> R::Response,
+    ) -> Result<Answer, Refusal> {
+        let request = self.read()?;
+        Ok(self.answer(&handle(request).await))
+    }
+
+    /// The same on a thread that may wait for the disk.
+    async fn apart<R>(
+        mut self,
+        connection: &Connection,
+        handle: fn(&Shared, R) -> R::Response,
+    ) -> Result<Answer, Refusal>
+    where
+        R: Request + Send + 'static,
+        R::Response: Send + 'static,
+    {
+        let request = self.read()?;
+        let shared = Arc::clone(&connection.worker.shared);
+        let response = spawn_blocking(move || handle(&shared, request)).await;
+        match response {
+            Ok(response) => Ok(self.answer(&response)),
+            Err(_) => Err(Refusal::Abandoned(self.header.key)),
+        }
     }
 
     fn answer(&self, response: &impl Message) -> Answer {

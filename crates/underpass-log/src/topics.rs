@@ -5,7 +5,6 @@
 //! before; it is gone when the file has it among those being deleted, and its files go then.
 //!
 //! All that changes something waits for the disk: call it on a thread that may.
-#![expect(dead_code, reason = "the handlers of requests come next")]
 
 mod catalog;
 pub(crate) mod config;

@@ -1,0 +1,67 @@
+//! DeleteRecords: the log starts later.
+
+use std::sync::Arc;
+
+use crate::partition::Partition;
+use crate::server::Shared;
+use crate::wire::ErrorCode;
+use crate::wire::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest,
+    DeleteRecordsResponse, DeleteRecordsTopicResult,
+};
+
+/// Asks for all that consumers can see to be deleted.
+const HIGH_WATERMARK: i64 = -1;
+
+/// Deletes records. What is deleted stays so when it is answered, so this waits for the disk.
+pub(super) fn handle(shared: &Shared, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let topics = request.topics.into_iter().map(|asked| {
+        let known = shared.topics.get(&asked.name);
+        let partitions = asked.partitions.iter().map(|wanted| {
+            let partition =
+                known.as_ref().and_then(|topic| topic.partition(wanted.partition_index));
+            answer(partition, wanted)
+        });
+        DeleteRecordsTopicResult { partitions: partitions.collect(), name: asked.name }
+    });
+    DeleteRecordsResponse { topics: topics.collect(), ..DeleteRecordsResponse::default() }
+}
+
+fn answer(
+    partition: Option<&Arc<Partition>>,
+    wanted: &DeleteRecordsPartition,
+) -> DeleteRecordsPartitionResult {
+    let deleted = match partition {
+        Some(partition) => delete(partition, wanted.offset),
+        None => Err(ErrorCode::UnknownTopicOrPartition),
+    };
+    let partition_index = wanted.partition_index;
+    match deleted {
+        Ok(low_watermark) => DeleteRecordsPartitionResult {
+            partition_index,
+            low_watermark,
+            error_code: ErrorCode::None,
+        },
+        Err(error_code) => {
+            DeleteRecordsPartitionResult { partition_index, low_watermark: -1, error_code }
+        }
+    }
+}
+
+/// Deletes what is before an offset; answers with the first offset that is left.
+fn delete(partition: &Partition, offset: i64) -> Result<i64, ErrorCode> {
+    let mut log = partition.log();
+    // A deleted topic's paths may be another's, so it is looked at while the log cannot go.
+    if let Some(refusal) = partition.refusal() {
+        return Err(refusal);
+    }
+    let high_watermark = partition.high_watermark();
+    let before = if offset == HIGH_WATERMARK { high_watermark } else { offset };
+    if !(0..=high_watermark).contains(&before) {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    log.delete_records(before).map_err(|error| {
+        tracing::error!("{partition}: records before {before} stay: {error}");
+        ErrorCode::KafkaStorageError
+    })
+}
