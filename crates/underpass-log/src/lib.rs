@@ -11,6 +11,8 @@ pub mod client;
 mod compression;
 mod connection;
 mod flusher;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod groups;
 mod log;
 mod metrics;

@@ -58,6 +58,8 @@ pub(crate) use writer::{FileRange, Piece, Writer};
 
 #[cfg(test)]
 pub(crate) mod filled;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

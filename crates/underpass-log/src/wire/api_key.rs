@@ -50,6 +50,12 @@ pub(crate) trait Request: Message {
     type Response: Message;
 }
 
+/// Is shown the type of a request of which only the key is known.
+#[cfg(fuzzing)]
+pub(crate) trait Visitor {
+    fn visit<R: Request>(&mut self);
+}
+
 /// Stands for "no version is flexible".
 const NEVER: i16 = i16::MAX;
 
@@ -81,6 +87,14 @@ macro_rules! keys {
             pub(crate) const fn versions(self) -> RangeInclusive<i16> {
                 match self {
                     $(Self::$key => $versions,)+
+                }
+            }
+
+            /// Shows its type to `visitor`.
+            #[cfg(fuzzing)]
+            pub(crate) fn visit(self, visitor: &mut impl Visitor) {
+                match self {
+                    $(Self::$key => visitor.visit::<$request>(),)+
                 }
             }
 

@@ -25,6 +25,14 @@ pub(crate) struct Malformed {
     pub(crate) fault: Fault,
 }
 
+#[cfg(fuzzing)]
+impl Malformed {
+    /// Whether memory alone is the reason.
+    pub(crate) const fn is_of_budget(&self) -> bool {
+        matches!(self.fault, Fault::Budget { .. })
+    }
+}
+
 /// What can be wrong with a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {

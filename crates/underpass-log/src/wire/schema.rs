@@ -5,11 +5,13 @@
 //! `Option` may be null, if not in all; `tagged` fields are said only where they differ from their
 //! defaults.
 
+use std::fmt::Debug;
+
 use super::field::{Field, Form};
 use super::{Malformed, Reader, Writer};
 
 /// A whole request or response, without its header.
-pub(crate) trait Message: Field {
+pub(crate) trait Message: Field + Debug + PartialEq {
     /// The first flexible version.
     const FLEXIBLE_FROM: i16;
 
