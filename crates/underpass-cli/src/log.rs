@@ -22,13 +22,12 @@ use crate::values::{OrOff, duration, duration_or_off};
 /// means that its records are on the disk, and consumers see nothing that is not.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP, args_conflicts_with_subcommands = true)]
-#[command(subcommand_negates_reqs = true)]
 pub(crate) struct LogArguments {
     #[command(subcommand)]
     command: Option<LogCommand>,
 
     #[command(flatten)]
-    serve: Option<ServeArguments>,
+    serve: ServeArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +38,7 @@ enum LogCommand {}
 pub(crate) struct ServeArguments {
     /// The directory of the topics. It is made if it is not there.
     #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    data: Option<PathBuf>,
 
     /// Where to listen: HOST:PORT, a port of 127.0.0.1, or '*:PORT'.
     ///
@@ -130,10 +129,9 @@ Examples:
 ///
 /// Those of [`Server::bind`], with what to do about them, and of [`Server::run`].
 pub(crate) fn run(wanted: LogArguments) -> anyhow::Result<()> {
-    match (wanted.command, wanted.serve) {
-        (Some(command), _) => match command {},
-        (None, Some(wanted)) => serve(wanted),
-        (None, None) => anyhow::bail!("give --data DIR, or a subcommand"),
+    match wanted.command {
+        Some(command) => match command {},
+        None => serve(wanted.serve),
     }
 }
 
@@ -141,11 +139,12 @@ fn serve(wanted: ServeArguments) -> anyhow::Result<()> {
     if wanted.server.is_only_checked() {
         return Ok(());
     }
+    let Some(data) = wanted.data else { anyhow::bail!("give --data DIR, or a subcommand") };
     crate::show_events();
     let workers = wanted.server.workers();
     let ServerArguments { grace, max_connections, metrics, config, no_sandbox, .. } = wanted.server;
     let options = Options {
-        data: wanted.data.clone(),
+        data: data.clone(),
         promise: Promise { acks: wanted.acks.into(), reads: wanted.reads.into() },
         node_id: wanted.node_id,
         advertised: wanted.advertise,
@@ -163,7 +162,7 @@ fn serve(wanted: ServeArguments) -> anyhow::Result<()> {
     };
     let server = Server::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
     let server = if no_sandbox { server } else { server.confined(config.as_deref()) };
-    let doing = format!("serving {} at {}", wanted.data.display(), list(server.endpoints()));
+    let doing = format!("serving {} at {}", data.display(), list(server.endpoints()));
     say_ready(&doing, workers, server.metrics_address());
     Ok(server.on_reload(reader("log", config)).run()?)
 }
