@@ -11,6 +11,7 @@ mod fetch;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod producer_id;
 mod topics;
 mod versions;
 
@@ -109,6 +110,10 @@ async fn dispatch(connection: &Connection, asked: Asked<'_>) -> Result<Answer, R
         ApiKey::ApiVersions => {
             asked.with(async |_: ApiVersionsRequest| versions::supported()).await
         }
+        ApiKey::InitProducerId => {
+            let ids = &connection.worker.shared.producer_ids;
+            asked.with(async |request| producer_id::handle(ids, request).await).await
+        }
         ApiKey::OffsetForLeaderEpoch => asked.with(async |r| epochs::handle(connection, &r)).await,
         ApiKey::DescribeCluster => asked.with(async |r| cluster::describe(connection, &r)).await,
         ApiKey::DescribeAcls => {
@@ -134,7 +139,6 @@ async fn dispatch(connection: &Connection, asked: Asked<'_>) -> Result<Answer, R
         | ApiKey::SyncGroup
         | ApiKey::DescribeGroups
         | ApiKey::ListGroups
-        | ApiKey::InitProducerId
         | ApiKey::DeleteGroups
         | ApiKey::OffsetDelete
         | ApiKey::DescribeProducers => Err(Refusal::Version { key, version }),

@@ -28,4 +28,4 @@ mod wire;
 mod worker;
 
 pub use partition::{Level, Promise};
-pub use server::{BindError, Options, Server, TopicsError};
+pub use server::{BindError, Options, ProducerIdsError, Server, TopicsError};

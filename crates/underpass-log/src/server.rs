@@ -17,10 +17,11 @@ use crate::flusher::{Flusher, FlusherThreads};
 use crate::metrics::{Counters, Counts};
 use crate::open_files::OpenFiles;
 use crate::partition::Promise;
+use crate::producers::ids::{IdsError, ProducerIds};
 use crate::topics::config::TopicConfig;
 use crate::topics::retention::Retention;
 use crate::topics::{OpenError, Topics};
-use crate::worker::Worker;
+use crate::worker::{Worker, now};
 
 /// Descriptors other than those of connections and segments: the workers', standard ones.
 const OTHERS: usize = 64;
@@ -75,6 +76,7 @@ pub struct Server {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) topics: Arc<Topics>,
+    pub(crate) producer_ids: Arc<ProducerIds>,
     pub(crate) node_id: i32,
     pub(crate) advertised: Option<HostPort>,
     pub(crate) auto_create: bool,
@@ -89,6 +91,11 @@ pub(crate) struct Shared {
 #[error(transparent)]
 pub struct TopicsError(#[from] OpenError);
 
+/// Why producers cannot be given ids.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ProducerIdsError(#[from] IdsError);
+
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -96,6 +103,9 @@ pub enum BindError {
     /// The topics cannot be opened.
     #[error(transparent)]
     Topics(#[from] TopicsError),
+    /// The ids of producers cannot be read.
+    #[error(transparent)]
+    ProducerIds(#[from] ProducerIdsError),
     /// It cannot be a server.
     #[error(transparent)]
     Daemon(#[from] daemon::BindError),
@@ -124,11 +134,14 @@ impl Server {
         let (promise, defaults) = (options.promise, TopicConfig::default());
         let topics = Topics::open(&options.data, defaults, files, promise, flusher);
         let topics = topics.map_err(TopicsError)?;
+        let ids = ProducerIds::open(&options.data.join("producer-ids"), now());
+        let producer_ids = Arc::new(ids.map_err(ProducerIdsError)?);
         let Options { listen, workers, grace, connections_max, metrics, log, .. } = options;
         let settings = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
         let daemon = Daemon::bind(settings, (limit / 2).saturating_sub(OTHERS).max(1))?;
         let shared = Shared {
             topics: Arc::new(topics),
+            producer_ids,
             node_id: options.node_id,
             advertised: options.advertised,
             auto_create: options.auto_create,

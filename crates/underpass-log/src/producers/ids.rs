@@ -2,11 +2,10 @@
 //!
 //! The file `producer-ids` holds the first id that was not reserved, as text. A block of ids is
 //! reserved before its first is given, so a start begins with the next block, and a crash loses
-//! what is left of one. Without the file, ids start from the clock: the log may hold batches under any
-//! smaller number, and a producer with an id of another would be taken for that other.
+//! what is left of one. Without the file, ids start from the clock: the log may hold batches under
+//! any smaller number, and a producer with an id of another would be taken for that other.
 //!
 //! Source: Kafka's ProducerIdManager (blocks of 1,000).
-#![cfg_attr(not(test), expect(dead_code, reason = "InitProducerId calls it"))]
 
 use std::io;
 use std::ops::Range;
