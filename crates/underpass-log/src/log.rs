@@ -26,6 +26,8 @@ mod recovery;
 #[cfg(test)]
 mod recovery_tests;
 mod retention;
+#[cfg(test)]
+mod retention_tests;
 mod roll;
 mod segment;
 mod state;

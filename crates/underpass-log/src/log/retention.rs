@@ -7,72 +7,69 @@
 
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::UNIX_EPOCH;
 
 use super::error::{ReadError, StorageError};
 use super::index_file::{self, TIME_ENTRY_BYTES};
 use super::names::Kind;
 use super::open::START_FILE;
+use super::reader::LogReader;
 use super::segment::Segment;
+use super::state::Shared;
 use super::{Log, LogConfig};
 use crate::whole_file;
 
-/// What was deleted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What is not part of a log by now, and whose files are there.
+#[derive(Debug)]
+#[must_use = "the files have to be unlinked"]
 pub(crate) struct Retained {
     /// Segments.
     pub(crate) segments: usize,
     /// Their bytes.
     pub(crate) bytes: u64,
+    dir: PathBuf,
+    bases: Vec<i64>,
 }
 
-impl Log {
-    /// Deletes segments that are too old at `now`, in ms since 1970, or too many, as far as they
-    /// end before offset `visible` or there: what consumers have not seen is not deleted.
+impl Retained {
+    /// Unlinks the files. It can take long: so no lock is to be held.
     ///
     /// # Errors
     ///
-    /// If a file cannot be unlinked, or no new one be made where all are too old.
+    /// If one cannot be unlinked; it and those behind it are found at the next start.
+    pub(crate) fn unlink(self) -> Result<(), StorageError> {
+        for base in self.bases {
+            Kind::ALL.into_iter().try_for_each(|kind| unlink(&kind.path(&self.dir, base)))?;
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Takes segments out of the log that are too old at `now`, in ms since 1970, or too many, as
+    /// far as they end before offset `visible` or there: what consumers have not seen stays.
+    /// Before, [`LogReader::learn_times`] has to be asked.
+    ///
+    /// # Errors
+    ///
+    /// If all are too old, and no new segment can be made.
     pub(crate) fn retain(&mut self, now: i64, visible: i64) -> Result<Retained, StorageError> {
-        self.learn_times()?;
         let expired = self.expired(now);
         let segments = self.shared.segments().len();
         if expired == segments && self.active_size() > 0 && self.shared.end() <= visible {
             self.roll()?;
         }
-        let many = self.too_many();
-        let count = expired.max(many).min(self.deletable(visible));
-        let start = self.shared.segments().get(count).map_or(0, |segment| segment.base);
-        self.shared.set_start(start.max(self.shared.start()));
-        self.delete(count)
-    }
-
-    /// Deletes records before offset `before`: they cannot be read from now on, and segments that
-    /// hold nothing else are unlinked. The offset at which the log starts by then.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such offset, or the new start cannot be made durable.
-    pub(crate) fn delete_records(&mut self, before: i64) -> Result<i64, ReadError> {
-        let (start, end) = (self.shared.start(), self.shared.end());
-        if before < 0 || before > end {
-            return Err(ReadError::OutOfRange { offset: before, start, end });
-        }
-        if before <= start {
-            return Ok(start);
-        }
-        let path = self.shared.dir.join(START_FILE);
-        whole_file::replace(&path, format!("{before}\n").as_bytes())
-            .map_err(|error| StorageError::new("write", &path, error))?;
-        self.shared.set_start(before);
-        self.delete(self.deletable(before))?;
-        Ok(before)
-    }
-
-    /// Segments that end before `offset` or there; never the last.
-    fn deletable(&self, offset: i64) -> usize {
-        let segments = self.shared.segments();
-        segments.iter().skip(1).take_while(|next| next.base <= offset).count()
+        let count = expired.max(self.too_many());
+        let start = {
+            let segments = self.shared.segments();
+            let last = segments.len() - 1;
+            let seen = segments.partition_point(|segment| segment.base <= visible);
+            segments[count.min(last).min(seen.saturating_sub(1))].base
+        };
+        self.shared.raise_start(start);
+        Ok(self.shared.drop_before(start))
     }
 
     /// How many segments from the first on have only records that are too old.
@@ -96,12 +93,42 @@ impl Log {
         };
         segments.iter().take_while(is_over).count()
     }
+}
+
+impl LogReader {
+    /// Deletes records before offset `before`: they cannot be read from now on, also after a start,
+    /// and segments that hold nothing else are unlinked. The offset at which the log starts by
+    /// then. Consumers have to have seen them.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such offset, or the new start cannot be made durable.
+    pub(crate) fn delete_records(&self, before: i64) -> Result<i64, ReadError> {
+        let shared = &self.shared;
+        let (start, end) = (shared.start(), shared.end());
+        if before < 0 || before > end {
+            return Err(ReadError::OutOfRange { offset: before, start, end });
+        }
+        {
+            let _alone = shared.start_file.lock().unwrap_or_else(PoisonError::into_inner);
+            if before <= shared.start() {
+                return Ok(shared.start());
+            }
+            let path = shared.dir.join(START_FILE);
+            whole_file::replace(&path, format!("{before}\n").as_bytes())
+                .map_err(|error| StorageError::new("write", &path, error))?;
+            shared.raise_start(before);
+        }
+        shared.drop_before(before).unlink()?;
+        Ok(before)
+    }
 
     /// Finds out how old segments are that were closed by an earlier process.
-    fn learn_times(&self) -> Result<(), StorageError> {
-        if self.config.retention_age.is_none() {
-            return Ok(());
-        }
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be looked at.
+    pub(crate) fn learn_times(&self) -> Result<(), StorageError> {
         let unknown: Vec<i64> = {
             let segments = self.shared.segments();
             let is_unknown = |segment: &&Segment| segment.times.latest().is_none();
@@ -109,7 +136,11 @@ impl Log {
             closed.filter(is_unknown).map(|segment| segment.base).collect()
         };
         for base in unknown {
-            let time = self.saved_time(base)?;
+            let time = match saved_time(&self.shared.dir, base) {
+                // It was deleted meanwhile.
+                Err(error) if error.is_missing() => continue,
+                time => time?,
+            };
             let mut segments = self.shared.segments_mut();
             if let Ok(at) = segments.binary_search_by_key(&base, |segment| segment.base) {
                 segments[at].times.push(time, 0);
@@ -117,39 +148,47 @@ impl Log {
         }
         Ok(())
     }
+}
 
-    /// The latest time of a closed segment, as its time index says, or else when it was written.
-    fn saved_time(&self, base: i64) -> Result<i64, StorageError> {
-        let bytes = fs::read(Kind::TimeIndex.path(&self.shared.dir, base)).unwrap_or_default();
-        let last = bytes.last_chunk::<TIME_ENTRY_BYTES>();
-        let entry = last.and_then(|last| index_file::decode_times(last).ok()?.first().copied());
-        if let Some(entry) = entry.filter(|entry| entry.time > 0) {
-            return Ok(entry.time);
+impl Shared {
+    /// Takes segments out of the log that end before `offset` or there; never the last.
+    fn drop_before(&self, offset: i64) -> Retained {
+        let dropped: Vec<Segment> = {
+            let mut segments = self.segments_mut();
+            let count = segments.iter().skip(1).take_while(|next| next.base <= offset).count();
+            segments.drain(..count).collect()
+        };
+        dropped.iter().for_each(|segment| self.files.forget(segment.key));
+        Retained {
+            segments: dropped.len(),
+            bytes: dropped.iter().map(|segment| u64::from(segment.size)).sum(),
+            dir: self.dir.clone(),
+            bases: dropped.iter().map(|segment| segment.base).collect(),
         }
-        let path = Kind::Log.path(&self.shared.dir, base);
-        let failed = |error| StorageError::new("look at", &path, error);
-        let modified =
-            fs::metadata(&path).and_then(|metadata| metadata.modified()).map_err(failed)?;
-        let age = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
     }
+}
 
-    /// Deletes the first `count` segments.
-    fn delete(&mut self, count: usize) -> Result<Retained, StorageError> {
-        let deleted: Vec<Segment> = self.shared.segments_mut().drain(..count).collect();
-        for segment in &deleted {
-            self.shared.files.forget(segment.key);
-            for kind in Kind::ALL {
-                let path = kind.path(&self.shared.dir, segment.base);
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(StorageError::new("delete", &path, error));
-                    }
-                    _ => {}
-                }
-            }
+/// The latest time of a closed segment, as its time index says, or else when it was written.
+fn saved_time(dir: &Path, base: i64) -> Result<i64, StorageError> {
+    let bytes = fs::read(Kind::TimeIndex.path(dir, base)).unwrap_or_default();
+    let last = bytes.last_chunk::<TIME_ENTRY_BYTES>();
+    let entry = last.and_then(|last| index_file::decode_times(last).ok()?.first().copied());
+    if let Some(entry) = entry.filter(|entry| entry.time > 0) {
+        return Ok(entry.time);
+    }
+    let path = Kind::Log.path(dir, base);
+    let failed = |error| StorageError::new("look at", &path, error);
+    let modified = fs::metadata(&path).and_then(|metadata| metadata.modified()).map_err(failed)?;
+    let age = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Unlinks a file that may be gone.
+pub(super) fn unlink(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StorageError::new("delete", path, error))
         }
-        let bytes = deleted.iter().map(|segment| u64::from(segment.size)).sum();
-        Ok(Retained { segments: deleted.len(), bytes })
+        _ => Ok(()),
     }
 }

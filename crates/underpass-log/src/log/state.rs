@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::epochs::Epochs;
 use super::error::StorageError;
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     end: AtomicI64,
     segments: RwLock<Vec<Segment>>,
     epochs: RwLock<Epochs>,
+    /// Held while the file with the start of the log is replaced.
+    pub(super) start_file: Mutex<()>,
 }
 
 /// What is in the files of a log.
@@ -63,7 +65,8 @@ impl Shared {
         let Contents { segments, start, end, epochs, producers } = contents;
         let (start, end) = (AtomicI64::new(start), AtomicI64::new(end));
         let (segments, epochs) = (RwLock::new(segments), RwLock::new(epochs));
-        (Self { dir, files, start, end, segments, epochs }, producers)
+        let start_file = Mutex::default();
+        (Self { dir, files, start, end, segments, epochs, start_file }, producers)
     }
 
     /// The first offset that may be read.
@@ -81,8 +84,9 @@ impl Shared {
         self.end.store(end, Ordering::Release);
     }
 
-    pub(crate) fn set_start(&self, start: i64) {
-        self.start.store(start, Ordering::Release);
+    /// Has reads before `start` be out of range.
+    pub(super) fn raise_start(&self, start: i64) {
+        self.start.fetch_max(start, Ordering::AcqRel);
     }
 
     /// The segments, never without one, in the order of their offsets.
