@@ -27,5 +27,6 @@ mod whole_file;
 mod wire;
 mod worker;
 
+pub use log::{StorageError, check, dump};
 pub use partition::{Level, Promise};
 pub use server::{BindError, Options, ProducerIdsError, Server, TopicsError};

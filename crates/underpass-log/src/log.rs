@@ -7,7 +7,12 @@
 mod append;
 #[cfg(test)]
 mod append_tests;
+mod by_time;
+#[cfg(test)]
+mod by_time_tests;
+pub mod check;
 mod config;
+pub mod dump;
 mod epochs;
 mod error;
 #[cfg(test)]
@@ -40,7 +45,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use self::config::LogConfig;
-pub(crate) use self::error::{ReadError, StorageError};
+pub(crate) use self::error::ReadError;
+pub use self::error::StorageError;
 pub(crate) use self::incoming::{Incoming, Outcome};
 pub(crate) use self::index::Index;
 pub(crate) use self::open::{Recovery, Start};

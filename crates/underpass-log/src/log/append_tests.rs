@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use underpass_testkit::disk::{Disk, FileSystem, power};
+
 use super::fixture::*;
 use super::names::Kind;
 use super::*;
@@ -87,4 +89,27 @@ fn batches_of_more_than_one_call_are_written_in_their_order() {
     assert_eq!(outcomes(&mut log, sent.clone()), (0..1100).map(appended).collect::<Vec<_>>());
     let all: Vec<u8> = (0..).zip(sent).flat_map(|(at, bytes)| written(bytes, at, 0)).collect();
     assert!(plan(&log.reader(), 0, 1100, 1 << 20, true) == all);
+}
+
+#[test]
+fn a_full_disk_refuses_batches_keeps_what_is_there_and_takes_more_when_there_is_room() {
+    let disk = underpass_testkit::require!(Disk::new(FileSystem::Ext4, 16 << 20));
+    let dir = disk.path().join("t-0");
+    let mut log = Log::create(&dir, small_segments(1 << 20), files()).unwrap();
+    append(&mut log, [of_producer(batch(1, 3_000, 7), 5, 0)]);
+    power::fill(disk.path(), 16_384).unwrap();
+    let second = of_producer(batch(1, 100_000, 7), 5, 1);
+    // Twice, as a producer does that had no answer.
+    let mut refused = [incoming(second.clone()), incoming(second.clone())];
+    let error = log.append(&mut refused, 1).unwrap_err();
+    assert!(error.is_no_room(), "{error}");
+    let storage_error = Outcome::Refused(crate::wire::ErrorCode::KafkaStorageError);
+    assert_eq!(refused.map(|batch| batch.outcome()), [Some(storage_error); 2]);
+    let first = written(of_producer(batch(1, 3_000, 7), 5, 0), 0, 0);
+    assert!(fs::read(Kind::Log.path(&dir, 0)).unwrap() == first, "the failed write is cut off");
+    assert!(plan(&log.reader(), 0, 1, 9_000, true) == first);
+    fs::remove_file(disk.path().join("filling")).unwrap();
+    assert_eq!(outcomes(&mut log, vec![second.clone()]), [appended(1)]);
+    let both = [first, written(second, 1, 0)].concat();
+    assert!(plan(&log.reader(), 0, 2, 1 << 20, true) == both);
 }

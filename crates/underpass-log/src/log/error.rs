@@ -10,7 +10,7 @@ use super::walk::WalkFault;
 /// A call on a file of a log that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}", path.display())]
-pub(crate) struct StorageError {
+pub struct StorageError {
     action: &'static str,
     path: PathBuf,
     source: io::Error,
@@ -24,7 +24,7 @@ impl StorageError {
     /// Whether the disk is full, or the user's share of it: what is there can be read, and more is
     /// appended once there is room.
     #[must_use]
-    pub(crate) fn is_no_room(&self) -> bool {
+    pub fn is_no_room(&self) -> bool {
         let errno = Errno::from_io_error(&self.source);
         matches!(errno, Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
     }

@@ -14,6 +14,7 @@ use super::epochs::{self, Epochs};
 use super::error::StorageError;
 use super::index::{self, Index};
 use super::index_file;
+use super::look::read_all;
 use super::names::Kind;
 use super::segment::Segment;
 use super::state::Contents;
@@ -21,7 +22,7 @@ use super::sync;
 use super::times::{self, Times};
 use super::walk::{Checksums, Walk, WalkFault};
 use super::{Log, LogConfig, recovery};
-use crate::batch::BatchHeader;
+use crate::batch::{BatchHeader, HEADER_BYTES};
 use crate::open_files::OpenFiles;
 use crate::producers::Producers;
 use crate::whole_file;
@@ -149,7 +150,8 @@ impl Log {
     }
 }
 
-fn find(dir: &Path) -> Result<Found, StorageError> {
+/// What is in a directory.
+pub(super) fn find(dir: &Path) -> Result<Found, StorageError> {
     let failed = |error| StorageError::new("list", dir, error);
     let mut found = Found::default();
     for entry in fs::read_dir(dir).map_err(failed)? {
@@ -233,8 +235,9 @@ fn resumed(dir: &Path, base: i64, size: u64) -> Result<Option<(Segment, i64)>, S
     let path = segment.path(dir);
     let file = fs::File::open(&path).map_err(|error| StorageError::new("open", &path, error))?;
     if let Some(last) = last {
-        let first = Walk::new(&file, size, 0, base).next(Checksums::Trust).ok().flatten();
-        segment.first_time = first.map(|(_, first)| first.max_timestamp);
+        let mut first = [0; HEADER_BYTES];
+        read_all(&file, &mut first, 0).map_err(|errno| StorageError::new("read", &path, errno))?;
+        segment.first_time = BatchHeader::parse(&first).ok().map(|first| first.max_timestamp);
         segment.size = last.position;
         segment.index = Some(Index::resumed(entries));
         segment.times = Times::resumed(times);

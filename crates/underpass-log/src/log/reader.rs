@@ -43,7 +43,7 @@ pub(crate) struct LogReader {
 }
 
 /// An index in memory.
-enum Known<'a> {
+pub(super) enum Known<'a> {
     Active(&'a Index),
     Closed(Arc<Index>),
 }
@@ -242,7 +242,7 @@ impl LogReader {
     }
 
     /// The index of a segment, if it is in memory.
-    fn index<'a>(&self, segment: &'a Segment) -> Option<Known<'a>> {
+    pub(super) fn index<'a>(&self, segment: &'a Segment) -> Option<Known<'a>> {
         match &segment.index {
             Some(index) => Some(Known::Active(index)),
             None => self.shared.files.index(segment.key).map(Known::Closed),
