@@ -117,7 +117,7 @@ impl Log {
         self.epoch = epoch;
         let mut epochs = self.shared.epochs_mut();
         if epochs.begin(epoch, self.shared.end()) {
-            let path = self.shared.dir.join(epochs::FILE);
+            let path = self.shared.dir().join(epochs::FILE);
             whole_file::replace(&path, epochs.encode().as_bytes())
                 .map_err(|error| StorageError::new("write", &path, error))?;
         }

@@ -10,10 +10,6 @@
 //! is never allocated, and keys and values are passed over where no one wants them.
 //!
 //! Source: Kafka's documentation, "Message format", "Record"; Kafka's DefaultRecord.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "validation in full and look-ups by time call it")
-)]
 
 mod fields;
 

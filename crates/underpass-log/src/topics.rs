@@ -241,7 +241,10 @@ impl Topics {
 
     fn set_aside(&self, topic: &Topic) -> std::io::Result<()> {
         for partition in topic.partitions() {
-            places::set_aside(self.path(), topic.name(), topic.id(), partition.index())?;
+            let to = places::aside_path(self.path(), topic.id(), partition.index());
+            let (path, index) = (self.path(), partition.index());
+            let rename = || places::set_aside(path, topic.name(), topic.id(), index);
+            partition.reader().rename(&to, rename)?;
         }
         whole_file::sync_directory(self.path())
     }

@@ -89,7 +89,10 @@ impl LogReader {
                 return (active.times.latest(), last(active.times.entries()));
             }
         }
-        let bytes = fs::read(Kind::TimeIndex.path(&self.shared.dir, part.base)).unwrap_or_default();
+        let bytes = {
+            let dir = self.shared.dir();
+            fs::read(Kind::TimeIndex.path(&dir, part.base)).unwrap_or_default()
+        };
         let entries = index_file::decode_times(&bytes).unwrap_or_default();
         (entries.last().copied(), last(&entries))
     }
@@ -216,7 +219,7 @@ impl LogReader {
     ) -> Result<Vec<u8>, ReadError> {
         let mut bytes = vec![0; header.size()];
         read_all(file, &mut bytes, position).map_err(|errno| {
-            StorageError::new("read", &Kind::Log.path(&self.shared.dir, part.base), errno)
+            StorageError::new("read", &Kind::Log.path(&self.shared.dir(), part.base), errno)
         })?;
         Ok(bytes)
     }

@@ -20,11 +20,14 @@ pub(super) fn index(
     base: i64,
     size: u32,
 ) -> Result<Arc<Index>, ReadError> {
-    let path = Kind::Index.path(&shared.dir, base);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(StorageError::new("read", &path, error).into()),
+    let bytes = {
+        let dir = shared.dir();
+        let path = Kind::Index.path(&dir, base);
+        match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(StorageError::new("read", &path, error).into()),
+        }
     };
     let index = match index_file::decode(&bytes) {
         // A segment that is small enough needs no entry, and its walk is short.
@@ -53,7 +56,7 @@ fn from_batches(shared: &Shared, key: FileKey, base: i64, size: u32) -> Result<I
 
 /// What a reader is told of a walk that broke off.
 pub(super) fn damaged(shared: &Shared, base: i64, position: u64, fault: WalkFault) -> ReadError {
-    let path = Kind::Log.path(&shared.dir, base);
+    let path = Kind::Log.path(&shared.dir(), base);
     if let WalkFault::Read(errno) = fault {
         return StorageError::new("read", &path, errno).into();
     }

@@ -125,11 +125,14 @@ impl Log {
     ///
     /// If something could not be made durable or written. The next start has to recover the log.
     pub(crate) fn close(&mut self) -> Result<(), StorageError> {
-        let dir = self.shared.dir.clone();
-        let end = self.unsynced().run().map_err(|error| StorageError::new("sync", &dir, error))?;
+        let end = self
+            .unsynced()
+            .run()
+            .map_err(|error| StorageError::new("sync", &self.shared.dir(), error))?;
         if self.closed == Some(end) {
             return Ok(());
         }
+        let dir = self.shared.dir();
         if let Some(active) = self.shared.segments_mut().last_mut()
             && let Some(index) = &active.index
         {

@@ -7,8 +7,8 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use super::error::{ReadError, StorageError};
@@ -29,7 +29,7 @@ pub(crate) struct Retained {
     pub(crate) segments: usize,
     /// Their bytes.
     pub(crate) bytes: u64,
-    dir: PathBuf,
+    shared: Arc<Shared>,
     bases: Vec<i64>,
 }
 
@@ -41,7 +41,8 @@ impl Retained {
     /// If one cannot be unlinked; it and those behind it are found at the next start.
     pub(crate) fn unlink(self) -> Result<(), StorageError> {
         for base in self.bases {
-            Kind::ALL.into_iter().try_for_each(|kind| unlink(&kind.path(&self.dir, base)))?;
+            let dir = self.shared.dir();
+            Kind::ALL.into_iter().try_for_each(|kind| unlink(&kind.path(&dir, base)))?;
         }
         Ok(())
     }
@@ -96,6 +97,19 @@ impl Log {
 }
 
 impl LogReader {
+    /// Has `rename` give the directory of the log the name `to`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `rename`.
+    pub(crate) fn rename(
+        &self,
+        to: &Path,
+        rename: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.shared.rename(to, rename)
+    }
+
     /// Deletes records before offset `before`: they cannot be read from now on, also after a start,
     /// and segments that hold nothing else are unlinked. The offset at which the log starts by
     /// then. Consumers have to have seen them.
@@ -114,7 +128,8 @@ impl LogReader {
             if before <= shared.start() {
                 return Ok(shared.start());
             }
-            let path = shared.dir.join(START_FILE);
+            let dir = shared.dir();
+            let path = dir.join(START_FILE);
             whole_file::replace(&path, format!("{before}\n").as_bytes())
                 .map_err(|error| StorageError::new("write", &path, error))?;
             shared.raise_start(before);
@@ -136,7 +151,7 @@ impl LogReader {
             closed.filter(is_unknown).map(|segment| segment.base).collect()
         };
         for base in unknown {
-            let time = match saved_time(&self.shared.dir, base) {
+            let time = match saved_time(&self.shared.dir(), base) {
                 // It was deleted meanwhile.
                 Err(error) if error.is_missing() => continue,
                 time => time?,
@@ -152,7 +167,7 @@ impl LogReader {
 
 impl Shared {
     /// Takes segments out of the log that end before `offset` or there; never the last.
-    fn drop_before(&self, offset: i64) -> Retained {
+    fn drop_before(self: &Arc<Self>, offset: i64) -> Retained {
         let dropped: Vec<Segment> = {
             let mut segments = self.segments_mut();
             let count = segments.iter().skip(1).take_while(|next| next.base <= offset).count();
@@ -162,7 +177,7 @@ impl Shared {
         Retained {
             segments: dropped.len(),
             bytes: dropped.iter().map(|segment| u64::from(segment.size)).sum(),
-            dir: self.dir.clone(),
+            shared: Arc::clone(self),
             bases: dropped.iter().map(|segment| segment.base).collect(),
         }
     }

@@ -117,3 +117,23 @@ fn a_send_under_way_is_not_disturbed_by_deletion() {
     log.reader().delete_records(4).unwrap();
     assert_eq!(read(&plan.records), written(batch(1, 39, 1), 0, 0));
 }
+
+#[test]
+fn a_log_whose_directory_got_another_name_leaves_the_next_of_the_old_name_alone() {
+    let (_parent, dir, old) = log(LogConfig::default(), &[1; 40]);
+    let aside = dir.with_extension("aside");
+    old.reader().rename(&aside, || fs::rename(&dir, &aside)).unwrap();
+    let config = small_segments(100);
+    let mut new = Log::create(&dir, config, files()).unwrap();
+    append(&mut new, (0..40).map(|_| batch(1, 39, 2)));
+    for (log, time) in [(&old, 1), (&new, 2)] {
+        // More files than stay open: so they are opened by their names.
+        for from in 0..40 {
+            let bytes = written(batch(1, 39, time), from, 0);
+            assert_eq!(plan(&log.reader(), from, 40, 1, true), bytes, "{time}, {from}");
+        }
+    }
+    assert_eq!(old.reader().delete_records(30).unwrap(), 30);
+    assert_eq!((new.reader().start_offset(), new.reader().bytes()), (0, 4_000));
+    assert!(Kind::Log.path(&dir, 0).exists() && !Kind::Log.path(&aside, 0).exists());
+}

@@ -48,7 +48,8 @@ impl Log {
     }
 
     fn make_file(&self, segment: &Segment) -> Result<Arc<File>, StorageError> {
-        let path = segment.path(&self.shared.dir);
+        let dir = self.shared.dir();
+        let path = segment.path(&dir);
         let make = || File::options().read(true).write(true).create_new(true).open(&path);
         let file = self.shared.files.with_room(make);
         let file = Arc::new(file.map_err(|error| StorageError::new("make", &path, error))?);

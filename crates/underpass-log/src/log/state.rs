@@ -1,12 +1,14 @@
 //! What both halves of a log share.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::epochs::Epochs;
 use super::error::StorageError;
+use super::names::Kind;
 use super::segment::Segment;
 use crate::open_files::{FileKey, OpenFiles};
 use crate::producers::Producers;
@@ -22,7 +24,9 @@ impl Drop for Shared {
 /// A log, as its readers see it.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) dir: PathBuf,
+    /// Where the files are. Held while a path in it is used: when its topic is deleted the
+    /// directory gets another name, and the name may be another's soon.
+    dir: RwLock<PathBuf>,
     pub(crate) files: Arc<OpenFiles>,
     start: AtomicI64,
     end: AtomicI64,
@@ -64,6 +68,7 @@ impl Shared {
     ) -> (Self, Producers) {
         let Contents { segments, start, end, epochs, producers } = contents;
         let (start, end) = (AtomicI64::new(start), AtomicI64::new(end));
+        let dir = RwLock::new(dir);
         let (segments, epochs) = (RwLock::new(segments), RwLock::new(epochs));
         let start_file = Mutex::default();
         (Self { dir, files, start, end, segments, epochs, start_file }, producers)
@@ -106,8 +111,27 @@ impl Shared {
         self.epochs.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn active_path(&self) -> PathBuf {
-        self.segments().last().map_or_else(PathBuf::new, |active| active.path(&self.dir))
+    /// The directory. It keeps its name while it is held, so it is not to be held twice.
+    pub(super) fn dir(&self) -> RwLockReadGuard<'_, PathBuf> {
+        self.dir.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `rename` give the directory the name `to`.
+    pub(super) fn rename(
+        &self,
+        to: &Path,
+        rename: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut dir = self.dir.write().unwrap_or_else(PoisonError::into_inner);
+        rename()?;
+        to.clone_into(&mut dir);
+        Ok(())
+    }
+
+    /// The path of the last segment's file.
+    pub(super) fn active_path(&self) -> PathBuf {
+        let base = self.segments().last().map_or(0, |active| active.base);
+        Kind::Log.path(&self.dir(), base)
     }
 
     /// The file of the segment that starts at `base`.
@@ -115,7 +139,8 @@ impl Shared {
         if let Some(file) = self.files.opened(key) {
             return Ok(file);
         }
-        let path = super::names::Kind::Log.path(&self.dir, base);
+        let dir = self.dir();
+        let path = Kind::Log.path(&dir, base);
         self.files.open(key, &path).map_err(|error| StorageError::new("open", &path, error))
     }
 }

@@ -80,12 +80,11 @@ impl SyncJob {
         if let Some(active) = self.active {
             active.sync_data()?;
         }
-        let dir = &self.shared.dir;
         if names {
-            whole_file::sync_directory(dir)?;
+            whole_file::sync_directory(&self.shared.dir())?;
         }
         for segment in sealed {
-            segment.finish(dir);
+            segment.finish(&self.shared.dir());
         }
         Ok(self.end)
     }

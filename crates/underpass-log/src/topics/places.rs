@@ -51,7 +51,12 @@ pub(super) fn set_aside(data: &Path, topic: &str, id: Uuid, index: i32) -> io::R
     if owner(&directory) != Some(id) {
         return Ok(());
     }
-    fs::rename(directory, data.join(format!("{id}-{index}{DELETED}")))
+    fs::rename(directory, aside_path(data, id, index))
+}
+
+/// Where the directory of a deleted topic's partition is set aside.
+pub(super) fn aside_path(data: &Path, id: Uuid, index: i32) -> PathBuf {
+    data.join(format!("{id}-{index}{DELETED}"))
 }
 
 /// Whether a directory was set aside, as its name says.
@@ -75,7 +80,7 @@ pub(super) fn remove(directories: &[PathBuf]) {
 
 /// The partitions of a topic that are set aside.
 pub(super) fn aside(data: &Path, id: Uuid, partitions: i32) -> Vec<PathBuf> {
-    (0..partitions).map(|index| data.join(format!("{id}-{index}{DELETED}"))).collect()
+    (0..partitions).map(|index| aside_path(data, id, index)).collect()
 }
 
 /// Whether a directory has no record, so that nothing is lost with it.

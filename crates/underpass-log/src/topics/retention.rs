@@ -71,20 +71,20 @@ impl Topics {
 }
 
 fn retain(partition: &Partition, now: i64) {
-    let mut log = partition.log();
-    // A deleted topic's paths may be another's, so it is looked at while the log cannot go.
     if partition.status() != Status::Online {
         return;
     }
-    match log.retain(now, partition.high_watermark()) {
-        Ok(retained) => {
-            if retained.segments > 0 {
-                tracing::info!(
-                    "{partition}: deleted {} segments of {} bytes",
-                    retained.segments,
-                    retained.bytes
-                );
-            }
+    let learnt = partition.reader().learn_times();
+    let retained = learnt.and_then(|()| partition.log().retain(now, partition.high_watermark()));
+    // The log's lock is released before files are unlinked.
+    let deleted = retained.and_then(|retained| {
+        let count = (retained.segments, retained.bytes);
+        retained.unlink().map(|()| count)
+    });
+    match deleted {
+        Ok((0, _)) => {}
+        Ok((segments, bytes)) => {
+            tracing::info!("{partition}: deleted {segments} segments of {bytes} bytes");
         }
         Err(error) => tracing::error!("{partition}: old segments stay: {error}"),
     }
