@@ -1,6 +1,9 @@
 //! `underpass log`: makes a server of the flags and runs it until a signal; or looks at one, or at
 //! its files.
 
+mod check;
+mod dump;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +12,9 @@ use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::host_port::HostPort;
 use underpass_daemon::log::Sink;
 use underpass_log::{BindError, Level, Options, Promise, Server};
+
+use check::CheckArguments;
+use dump::DumpArguments;
 
 use crate::config::reader;
 use crate::exit::{remedy_of_binding, with_remedy};
@@ -31,7 +37,10 @@ pub(crate) struct LogArguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum LogCommand {}
+enum LogCommand {
+    Check(CheckArguments),
+    Dump(DumpArguments),
+}
 
 /// What the server is asked for.
 #[derive(Debug, Args)]
@@ -130,7 +139,8 @@ Examples:
 /// Those of [`Server::bind`], with what to do about them, and of [`Server::run`].
 pub(crate) fn run(wanted: LogArguments) -> anyhow::Result<()> {
     match wanted.command {
-        Some(command) => match command {},
+        Some(LogCommand::Check(wanted)) => check::run(&wanted),
+        Some(LogCommand::Dump(wanted)) => dump::run(&wanted),
         None => serve(wanted.serve),
     }
 }

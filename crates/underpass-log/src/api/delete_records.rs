@@ -50,8 +50,6 @@ fn answer(
 
 /// Deletes what is before an offset; answers with the first offset that is left.
 fn delete(partition: &Partition, offset: i64) -> Result<i64, ErrorCode> {
-    let mut log = partition.log();
-    // A deleted topic's paths may be another's, so it is looked at while the log cannot go.
     if let Some(refusal) = partition.refusal() {
         return Err(refusal);
     }
@@ -60,7 +58,7 @@ fn delete(partition: &Partition, offset: i64) -> Result<i64, ErrorCode> {
     if !(0..=high_watermark).contains(&before) {
         return Err(ErrorCode::OffsetOutOfRange);
     }
-    log.delete_records(before).map_err(|error| {
+    partition.reader().delete_records(before).map_err(|error| {
         tracing::error!("{partition}: records before {before} stay: {error}");
         ErrorCode::KafkaStorageError
     })

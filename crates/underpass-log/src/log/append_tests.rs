@@ -56,6 +56,16 @@ fn a_segment_is_closed_when_the_next_batch_is_that_much_younger_than_its_first()
 }
 
 #[test]
+fn a_segment_is_closed_before_its_offsets_are_too_far_apart_for_its_index() {
+    let (_parent, dir) = place();
+    let mut log = Log::create(&dir, small_segments(1 << 20), files()).unwrap();
+    let mut wide = batch(1, 0, 7);
+    wide[23..27].copy_from_slice(&(1_i32 << 30).to_be_bytes());
+    append(&mut log, [seal(wide.clone()), seal(wide.clone()), seal(wide)]);
+    assert_eq!(bases(&dir), [0, (1 << 30) + 1, (1 << 31) + 2]);
+}
+
+#[test]
 fn a_log_that_assigns_times_covers_them_by_the_checksum() {
     let (_parent, dir) = place();
     let config = LogConfig { append_time: true, ..LogConfig::default() };

@@ -137,6 +137,8 @@ proptest! {
         let epoch = i32::from(start == Start::Unclean);
         let last = plan(&log.reader(), end - 1, end, 1, true);
         prop_assert_eq!(last, written(batch(1, 100, 7), end - 1, epoch));
+        log.close().unwrap();
+        prop_assert!(check::check(&dir).unwrap().findings.is_empty());
     }
 }
 
