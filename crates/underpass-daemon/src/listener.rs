@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use listenfd::ListenFd;
 use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay, socket_acceptconn};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::bound_path::{self, BoundPath};
@@ -237,13 +238,33 @@ impl Accepted {
 
     /// Reads what is there; 0 at the end.
     ///
+    /// After a read that leaves room in `buffer` there is no more, and the socket is not asked
+    /// again before more has come.
+    ///
     /// # Errors
     ///
     /// `WouldBlock` if nothing is, and those of recv(2).
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        // epoll(7), "edge-triggered": a short read has emptied the socket, so waiting for the next
+        // edge loses nothing.
+        let tried = self.try_io(Interest::READABLE, || {
+            read = rustix::io::read(self, &mut *buffer)?;
+            let is_short = read > 0 && read < buffer.len();
+            if is_short { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match tried {
+            Err(error) if read == 0 => Err(error),
+            _ => Ok(read),
+        }
+    }
+
+    /// Makes a call if the socket may be ready, and notes that it is not if that answers
+    /// `WouldBlock`.
+    fn try_io<R>(&self, interest: Interest, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         match self {
-            Self::Tcp(stream, _) => stream.try_read(buffer),
-            Self::Unix(stream) => stream.try_read(buffer),
+            Self::Tcp(stream, _) => stream.try_io(interest, call),
+            Self::Unix(stream) => stream.try_io(interest, call),
         }
     }
 

@@ -16,6 +16,7 @@ use underpass_daemon::Accepted;
 
 use crate::api::{self, Answer};
 use crate::worker::Worker;
+pub(crate) use frames::RequestLimits;
 use frames::{FrameError, Frames};
 use vitals::{Doing, Vitals};
 
@@ -41,6 +42,9 @@ enum End {
     /// A request has no answer.
     #[error("{0}")]
     Refused(api::Refusal),
+    /// The client has left without its answer.
+    #[error("the client left before its request was answered")]
+    Left,
     /// A response could not be sent.
     #[error("the response could not be sent: {0}")]
     Sending(std::io::Error),
@@ -75,16 +79,21 @@ impl Connection {
 
     async fn answer_next(&self, frames: &mut Frames) -> Result<(), End> {
         self.vitals.now(Doing::Idle);
-        let max = self.worker.shared.request_bytes_max;
-        let frame = frames.next(&self.socket, &self.vitals, max).await?;
+        let frame = frames.next(&self.socket, &self.vitals, &self.worker.shared.requests).await?;
         self.vitals.now(Doing::Answering);
         self.requests.set(self.requests.get() + 1);
-        self.received.set(self.received.get() + frame.len() as u64);
-        let pieces = match api::answer(self, frame).await {
+        self.received.set(self.received.get() + frame.len());
+        let answer = tokio::select! {
+            biased;
+            answer = api::answer(self, frame.bytes()) => answer,
+            () = self.vitals.left() => return Err(End::Left),
+        };
+        let pieces = match answer {
             Answer::Response(pieces) => pieces,
             Answer::Nothing => return Ok(()),
             Answer::Close(refusal) => return Err(End::Refused(refusal)),
         };
+        drop(frame);
         self.vitals.now(Doing::Sending);
         let sent = sending::send(&self.socket, pieces, &self.worker.shared.counts).await;
         self.sent.set(self.sent.get() + sent.map_err(End::Sending)?);

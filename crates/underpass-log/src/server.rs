@@ -13,6 +13,7 @@ use underpass_daemon::limits::raise_open_files;
 use underpass_daemon::log::{Lines, Sink};
 use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox};
 
+use crate::connection::RequestLimits;
 use crate::flusher::{Flusher, FlusherThreads};
 use crate::metrics::{Counters, Counts};
 use crate::open_files::OpenFiles;
@@ -82,7 +83,7 @@ pub(crate) struct Shared {
     pub(crate) auto_create: bool,
     pub(crate) partitions: u32,
     pub(crate) counts: Arc<Counts>,
-    pub(crate) request_bytes_max: usize,
+    pub(crate) requests: RequestLimits,
     pub(crate) idle_limit: Option<Duration>,
 }
 
@@ -147,7 +148,7 @@ impl Server {
             auto_create: options.auto_create,
             partitions: options.partitions,
             counts: Arc::default(),
-            request_bytes_max: options.request_bytes_max,
+            requests: RequestLimits::new(options.request_bytes_max),
             idle_limit: options.idle_limit,
         };
         let shared = Arc::new(shared);

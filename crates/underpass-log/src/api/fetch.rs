@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connection::Connection;
@@ -25,13 +25,19 @@ use crate::wire::{ErrorCode, Records};
 /// The most bytes of records in a response: its length is an i32, and so is one batch's.
 const BYTES_MAX: u64 = 1 << 30;
 
+/// The isolation level of a consumer that wants to see what is committed alone.
+const READ_COMMITTED: i8 = 1;
+
+/// After how many partitions other connections get their turn.
+const TURN_PARTITIONS: usize = 1_000;
+
 /// What a consumer does not know, or does not tell.
 const UNKNOWN: i32 = -1;
 
 /// Answers a fetch, at once or when there is enough.
 pub(super) async fn handle(connection: &Connection, request: FetchRequest) -> FetchResponse {
     // Sessions are not kept: a client that is given none asks in full each time (KIP-227).
-    if request.session_id != 0 {
+    if request.session_epoch > 0 {
         let error_code = ErrorCode::FetchSessionIdNotFound;
         return FetchResponse { error_code, ..FetchResponse::default() };
     }
@@ -55,7 +61,7 @@ struct Looked {
 
 impl Looked {
     fn is_enough(&self, request: &FetchRequest) -> bool {
-        let least = u64::try_from(request.min_bytes).unwrap_or(0);
+        let least = u64::try_from(request.min_bytes.min(request.max_bytes)).unwrap_or(0);
         self.has_error || self.bytes >= least || request.topics.is_empty()
     }
 }
@@ -108,7 +114,8 @@ async fn look(connection: &Connection, topics: &TopicMap, request: &FetchRequest
     let count: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
     let first = connection.fetches.get() % count.max(1);
     let left = u64::try_from(request.max_bytes).unwrap_or(0).min(BYTES_MAX);
-    let mut round = Round { left, looked: Looked::default() };
+    let is_committed = request.isolation_level == READ_COMMITTED;
+    let mut round = Round { left, is_committed, looked: Looked::default() };
     round.looked.topics = request.topics.iter().map(empty).collect();
     // Twice over the partitions: the first time from `first` on, the second time up to it.
     for half in [first..count, 0..first] {
@@ -123,6 +130,9 @@ async fn look(connection: &Connection, topics: &TopicMap, request: &FetchRequest
                     round.looked.topics[topic].partitions[slot] = data;
                 }
                 nth += 1;
+                if nth.is_multiple_of(TURN_PARTITIONS) {
+                    yield_now().await;
+                }
             }
         }
     }
@@ -141,6 +151,8 @@ fn empty(asked: &crate::wire::fetch::FetchTopic) -> FetchableTopicResponse {
 struct Round {
     /// Bytes of records that there is room for.
     left: u64,
+    /// Whether the consumer wants to know of aborted transactions. There are none.
+    is_committed: bool,
     looked: Looked,
 }
 
@@ -180,6 +192,7 @@ impl Round {
             high_watermark,
             last_stable_offset: high_watermark,
             log_start_offset: reader.start_offset(),
+            aborted_transactions: self.is_committed.then(Vec::new),
             ..FetchablePartitionResponse::default()
         };
         if let Some(diverging_epoch) = diverging(partition, wanted) {

@@ -100,12 +100,18 @@ fn check(bytes: &Bytes, bytes_max: i32, version: i16) -> Result<BatchHeader, Err
         BatchFault::Crc { .. } | BatchFault::Short { .. } | BatchFault::Length(_) => {
             ErrorCode::CorruptMessage
         }
-        BatchFault::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
-        BatchFault::Count { .. } | BatchFault::Trailing(_) => ErrorCode::InvalidRecord,
+        BatchFault::Magic(_) | BatchFault::Count { .. } | BatchFault::Trailing(_) => {
+            ErrorCode::InvalidRecord
+        }
     })?;
     let is_contiguous = header.count > 0 && header.last_offset_delta == header.count - 1;
     let is_numbered = header.producer_id < 0 || header.base_sequence >= 0;
-    if header.base_offset != 0 || header.is_control() || !is_contiguous || !is_numbered {
+    if header.base_offset != 0
+        || header.is_control()
+        || header.has_append_time()
+        || !is_contiguous
+        || !is_numbered
+    {
         return Err(ErrorCode::InvalidRecord);
     }
     if header.is_transactional() {

@@ -4,9 +4,12 @@
 //! has left. So there is no timer a connection, only a look at all of them now and then.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 use tokio::time::Instant;
 use underpass::unacknowledged;
@@ -41,6 +44,9 @@ pub(crate) struct Vitals {
     since: Cell<Instant>,
     /// What the peer had not acknowledged at the last look.
     queued: Cell<usize>,
+    /// The task, where it waits for something other than its socket.
+    waiting: RefCell<Option<Waker>>,
+    has_left: Cell<bool>,
 }
 
 /// The open connections of a worker.
@@ -52,6 +58,18 @@ impl Vitals {
         if self.doing.replace(doing) != doing {
             self.is_new.set(true);
         }
+    }
+
+    /// Ready when the client has left, or was made to.
+    pub(crate) async fn left(&self) {
+        poll_fn(|cx| {
+            if self.has_left.get() {
+                return Poll::Ready(());
+            }
+            *self.waiting.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Ends the connection if it has been doing the same for too long.
@@ -66,7 +84,12 @@ impl Vitals {
             Doing::Idle => idle_limit,
             Doing::Receiving => Some(REQUEST_LIMIT),
             Doing::Sending => Some(STALL_LIMIT),
-            Doing::Answering => None,
+            Doing::Answering => {
+                if has_hung_up(&self.socket) {
+                    self.let_go();
+                }
+                None
+            }
         };
         if limit.is_some_and(|limit| now - self.since.get() >= limit) {
             self.end();
@@ -80,7 +103,21 @@ impl Vitals {
         }
         // A peer that has left already is what is wanted.
         shutdown(&*self.socket, Shutdown::Both).unwrap_or_default();
+        self.let_go();
     }
+
+    /// Wakes the task if it waits for something other than its socket.
+    fn let_go(&self) {
+        self.has_left.set(true);
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Whether the peer has closed its side: poll(2), `POLLRDHUP`.
+fn has_hung_up(socket: &Accepted) -> bool {
+    let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    let mut asked = [PollFd::new(socket, PollFlags::RDHUP)];
+    poll(&mut asked, Some(&Timespec::default())).is_ok() && asked[0].revents().intersects(gone)
 }
 
 impl Connections {
@@ -92,6 +129,8 @@ impl Connections {
             is_new: Cell::new(true),
             since: Cell::new(Instant::now()),
             queued: Cell::new(0),
+            waiting: RefCell::default(),
+            has_left: Cell::new(false),
         });
         let mut all = self.0.borrow_mut();
         if all.len() == all.capacity() {
