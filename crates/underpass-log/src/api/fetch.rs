@@ -248,7 +248,7 @@ async fn plan(
     match found.await {
         Ok(found) => found,
         // The runtime is shutting down, or a bug has said so: there is nothing to send.
-        Err(_) => Ok(Plan { records: Records::None }),
+        Err(_) => Ok(Plan { records: Records::None, is_cut: false }),
     }
 }
 

@@ -100,8 +100,14 @@ fn check_all(reader: &LogReader, segments: &[Vec<Known>], case: &str) {
                 segments.iter().find(|known| known.last().is_some_and(|it| it.last >= from));
             let known = known.map(Vec::as_slice).unwrap_or_default();
             for (max, min_one) in [(0, true), (500, false), (9_000, true)] {
-                let answer = plan(reader, from, visible, max as u64, min_one);
+                let plan = reader.plan(from, visible, max as u64, min_one, Patience::Wait);
+                let plan = plan.unwrap();
+                let answer = read(&plan.records);
                 let expected = expected(known, from, visible, max, min_one);
+                let left = all.iter().filter(|it| it.last >= from && it.last < visible);
+                let bytes: usize = left.map(|known| known.bytes.len()).sum();
+                let is_cut = from < visible && answer.len() < bytes;
+                assert_eq!(plan.is_cut, is_cut, "{case}: {from} to {visible}, {max}");
                 let (got, want) = (answer.len(), expected.len());
                 let case = format!("{case}: {from} to {visible}, {max}: {got}, not {want}");
                 assert!(agrees(&answer, &expected, known), "{case}");

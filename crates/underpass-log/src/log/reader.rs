@@ -30,10 +30,13 @@ pub(crate) enum Patience {
 pub(crate) struct Plan {
     /// Whole batches, the first of which holds the offset asked for, or is the first behind it.
     pub records: Records,
+    /// Whether more is visible behind them: the limit was reached, or the segment ended.
+    #[cfg_attr(not(test), expect(dead_code, reason = "fetch asks for it next"))]
+    pub is_cut: bool,
 }
 
 impl Plan {
-    const EMPTY: Self = Self { records: Records::None };
+    const EMPTY: Self = Self { records: Records::None, is_cut: false };
 }
 
 /// Reads a log while it is appended to.
@@ -82,10 +85,17 @@ pub(super) struct Spot {
     size: u32,
 }
 
+impl Spot {
+    /// Whether later segments have something before offset `visible`.
+    fn goes_on(&self, visible: i64) -> bool {
+        self.base.saturating_add(i64::from(self.visible.0)) < visible
+    }
+}
+
 /// What memory's index says.
 enum Answer {
     Nothing,
-    Range(FileKey, i64, u32, u32),
+    Range(Spot, u32, u32),
     Look(Spot),
     /// The segment's index is not in memory.
     Load(FileKey, i64, u32),
@@ -149,10 +159,12 @@ impl LogReader {
         loop {
             match self.answer(&wanted) {
                 Answer::Nothing => return Ok(Plan::EMPTY),
-                Answer::Range(key, base, start, end) => {
-                    let file = self.file(key, base, wanted.from)?;
+                Answer::Range(spot, start, end) => {
+                    let file = self.file(spot.key, spot.base, wanted.from)?;
                     let range = u64::from(start)..u64::from(end);
-                    return Ok(Plan { records: Records::File(FileRange { file, range }) });
+                    let records = Records::File(FileRange { file, range });
+                    let is_cut = spot.visible.1 != Place::At(end) || spot.goes_on(wanted.visible);
+                    return Ok(Plan { records, is_cut });
                 }
                 Answer::Load(..) if patience == Patience::Now => return Err(ReadError::Cold),
                 Answer::Load(key, base, size) => drop(load::index(&self.shared, key, base, size)?),
@@ -186,7 +198,7 @@ impl LogReader {
             return Answer::Look(spot);
         };
         match cut(&index, start, end, wanted.max_bytes) {
-            Some(end) => Answer::Range(segment.key, segment.base, start, end),
+            Some(end) => Answer::Range(spot, start, end),
             None => Answer::Look(spot),
         }
     }
@@ -214,6 +226,7 @@ impl LogReader {
             let is_last = wanted.visible <= spot.base.saturating_add(i64::from(offset));
             return Ok(is_last.then_some(Plan::EMPTY));
         }
+        let visible_end = end;
         let end = match self.known_cut(spot.base, start, end, wanted.max_bytes) {
             Some(known) if !look.holds(start..known) => known,
             // There is no place to cut, or so little before it that it is in memory by now.
@@ -221,7 +234,8 @@ impl LogReader {
         };
         let is_empty = start == end;
         let records = if is_empty { Records::None } else { look.records(start..end) };
-        Ok(Some(Plan { records }))
+        let is_cut = end < visible_end || spot.goes_on(wanted.visible);
+        Ok(Some(Plan { records, is_cut }))
     }
 
     /// The file of a segment that has offset `from`, unless it was deleted a moment ago.
