@@ -87,6 +87,14 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     retention_check: Duration,
 
+    /// How long the first members of a consumer group are waited for, or 'off'.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration_or_off)]
+    group_delay: OrOff,
+
+    /// How long committed offsets outlive the last member of their group.
+    #[arg(long, value_name = "TIME", default_value = "7days", value_parser = duration)]
+    offsets_retention: Duration,
+
     /// The most bytes of a request.
     #[arg(long, value_name = "BYTES", default_value = "104857600")]
     max_request_bytes: usize,
@@ -161,6 +169,8 @@ fn serve(wanted: ServeArguments) -> anyhow::Result<()> {
         auto_create: wanted.auto_create == OnOff::On,
         partitions: wanted.partitions,
         retention_check: wanted.retention_check,
+        group_delay: wanted.group_delay.0.unwrap_or_default(),
+        offsets_retention: wanted.offsets_retention,
         request_bytes_max: wanted.max_request_bytes,
         idle_limit: wanted.idle_timeout.0,
         listen: wanted.listen,
@@ -180,6 +190,6 @@ fn serve(wanted: ServeArguments) -> anyhow::Result<()> {
 fn remedy(error: &BindError) -> Option<&'static str> {
     match error {
         BindError::Daemon(error) => remedy_of_binding(error),
-        BindError::Topics(_) | BindError::Threads(_) | _ => None,
+        BindError::Topics(_) | BindError::Groups(_) | BindError::Threads(_) | _ => None,
     }
 }

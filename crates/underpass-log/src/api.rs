@@ -8,8 +8,14 @@ mod configs;
 mod delete_records;
 mod epochs;
 mod fetch;
+mod group_admin;
+mod group_requests;
+#[cfg(test)]
+mod group_tests;
+mod groups;
 mod list_offsets;
 mod metadata;
+mod offsets;
 mod produce;
 mod producer_id;
 mod topics;
@@ -130,18 +136,18 @@ async fn dispatch(connection: &Connection, asked: Asked<'_>) -> Result<Answer, R
         ApiKey::DescribeConfigs => asked.with(async |r| configs::describe(connection, r)).await,
         ApiKey::AlterConfigs => asked.apart(connection, configs::replace).await,
         ApiKey::IncrementalAlterConfigs => asked.apart(connection, configs::change).await,
-        ApiKey::OffsetCommit
-        | ApiKey::OffsetFetch
-        | ApiKey::FindCoordinator
-        | ApiKey::JoinGroup
-        | ApiKey::Heartbeat
-        | ApiKey::LeaveGroup
-        | ApiKey::SyncGroup
-        | ApiKey::DescribeGroups
-        | ApiKey::ListGroups
-        | ApiKey::DeleteGroups
-        | ApiKey::OffsetDelete
-        | ApiKey::DescribeProducers => Err(Refusal::Version { key, version }),
+        ApiKey::FindCoordinator => group_requests::find_coordinator(connection, asked),
+        ApiKey::JoinGroup => group_requests::join(connection, asked).await,
+        ApiKey::SyncGroup => group_requests::sync(connection, asked).await,
+        ApiKey::Heartbeat => group_requests::heartbeat(connection, asked),
+        ApiKey::LeaveGroup => group_requests::leave(connection, asked),
+        ApiKey::DescribeGroups => group_requests::describe(connection, asked),
+        ApiKey::ListGroups => group_requests::list(connection, asked),
+        ApiKey::DeleteGroups => group_requests::delete(connection, asked).await,
+        ApiKey::OffsetCommit => group_requests::commit(connection, asked).await,
+        ApiKey::OffsetFetch => group_requests::fetch(connection, asked),
+        ApiKey::OffsetDelete => group_requests::delete_offsets(connection, asked).await,
+        ApiKey::DescribeProducers => Err(Refusal::Version { key, version }),
     }
 }
 

@@ -3,6 +3,7 @@
 //! It asks one broker, one request at a time, in the latest version that both know. Its messages
 //! are those of the server, read and written by the same definitions.
 
+mod groups;
 mod records;
 mod topics;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use underpass_daemon::host_port::HostPort;
 
+pub use groups::{CommittedOffset, GroupDescription, GroupMember, ListedGroup, Place};
 pub use records::{Fetched, Produced};
 pub use topics::{PartitionDescription, TopicDescription, TopicSetting};
 

@@ -23,4 +23,11 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-use refusal::Refusal;
+pub(crate) use coordinator::{Commit, Coordinator, Description};
+pub(crate) use entry::{Committed, TopicOffsets};
+pub(crate) use group::{DescribedMember, Rules};
+pub(crate) use journal_file::JournalError;
+pub(crate) use member::{Identity, Join, JoinAnswer, JoinedMember, Millis, Protocol};
+pub(crate) use offsets::{GroupOffsets, Kept};
+pub(crate) use refusal::Refusal;
+pub(crate) use session::Sync;

@@ -29,4 +29,4 @@ mod worker;
 
 pub use log::{StorageError, check, dump};
 pub use partition::{Level, Promise};
-pub use server::{BindError, Options, ProducerIdsError, Server, TopicsError};
+pub use server::{BindError, GroupsError, Options, ProducerIdsError, Server, TopicsError};

@@ -15,6 +15,7 @@ use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox};
 
 use crate::connection::RequestLimits;
 use crate::flusher::{Flusher, FlusherThreads};
+use crate::groups::{Coordinator, JournalError, Rules};
 use crate::metrics::{Counters, Counts};
 use crate::open_files::OpenFiles;
 use crate::partition::Promise;
@@ -26,6 +27,12 @@ use crate::worker::{Worker, now};
 
 /// Descriptors other than those of connections and segments: the workers', standard ones.
 const OTHERS: usize = 64;
+
+/// What consumer groups commit, in the data directory.
+const JOURNAL: &str = "group-offsets.log";
+
+/// The most members of a consumer group.
+const MEMBERS_MAX: usize = 1000;
 
 /// What to keep, and where to offer it.
 #[derive(Debug)]
@@ -44,6 +51,10 @@ pub struct Options {
     pub partitions: u32,
     /// How often records are looked for that need not be kept any more.
     pub retention_check: Duration,
+    /// How long the first members of a group are waited for.
+    pub group_delay: Duration,
+    /// How long committed offsets outlive the last member of their group.
+    pub offsets_retention: Duration,
     /// The most bytes of a request.
     pub request_bytes_max: usize,
     /// How long a connection may wait for its next request; `None` for ever.
@@ -82,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) advertised: Option<HostPort>,
     pub(crate) auto_create: bool,
     pub(crate) partitions: u32,
+    pub(crate) groups: Coordinator,
     pub(crate) counts: Arc<Counts>,
     pub(crate) requests: RequestLimits,
     pub(crate) idle_limit: Option<Duration>,
@@ -97,6 +109,11 @@ pub struct TopicsError(#[from] OpenError);
 #[error(transparent)]
 pub struct ProducerIdsError(#[from] IdsError);
 
+/// Why the journal of group offsets cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct GroupsError(#[from] JournalError);
+
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -107,6 +124,9 @@ pub enum BindError {
     /// The ids of producers cannot be read.
     #[error(transparent)]
     ProducerIds(#[from] ProducerIdsError),
+    /// The journal of group offsets cannot be opened.
+    #[error(transparent)]
+    Groups(#[from] GroupsError),
     /// It cannot be a server.
     #[error(transparent)]
     Daemon(#[from] daemon::BindError),
@@ -137,6 +157,10 @@ impl Server {
         let topics = topics.map_err(TopicsError)?;
         let ids = ProducerIds::open(&options.data.join("producer-ids"), now());
         let producer_ids = Arc::new(ids.map_err(ProducerIdsError)?);
+        let rules = Rules { initial_delay: millis(options.group_delay), members_max: MEMBERS_MAX };
+        let journal = options.data.join(JOURNAL);
+        let groups = Coordinator::open(&journal, rules, options.offsets_retention);
+        let groups = groups.map_err(GroupsError)?;
         let Options { listen, workers, grace, connections_max, metrics, log, .. } = options;
         let settings = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
         let daemon = Daemon::bind(settings, (limit / 2).saturating_sub(OTHERS).max(1))?;
@@ -147,6 +171,7 @@ impl Server {
             advertised: options.advertised,
             auto_create: options.auto_create,
             partitions: options.partitions,
+            groups,
             counts: Arc::default(),
             requests: RequestLimits::new(options.request_bytes_max),
             idle_limit: options.idle_limit,
@@ -219,4 +244,8 @@ impl Server {
         }
         ran
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -102,6 +102,8 @@ impl Service for Worker {
         self.is_stopping.set(true);
         self.waiting.borrow().iter().for_each(|bell| bell.ring());
         self.connections.stop_reading();
+        // Once is enough, and more does no harm.
+        self.shared.groups.close();
     }
 
     fn idle(&self) -> usize {

@@ -168,7 +168,9 @@ fn delete_one(shared: &Shared, wanted: DeleteTopicState) -> Result<Arc<Topic>, R
             return Err(Refused(ErrorCode::InvalidRequest, message.into()));
         }
     };
-    Ok(shared.topics.delete(&name)?)
+    let topic = shared.topics.delete(&name)?;
+    shared.groups.delete_topic(topic.name(), topic.id());
+    Ok(topic)
 }
 
 /// Adds partitions. Waits for the disk.

@@ -20,6 +20,7 @@ use super::member::{Identity, Join, JoinAnswer, JoinRefused, Millis, SyncAnswer}
 use super::offsets::Offsets;
 use super::roster::Roster;
 use super::session::Sync;
+use crate::uuid::Uuid;
 
 /// Groups that offsets are kept of.
 const KEPT_GROUPS_MAX: usize = 100_000;
@@ -170,8 +171,10 @@ impl Coordinator {
     }
 
     /// Deletes the offsets that all groups have for a topic, which is deleted.
-    pub(crate) async fn delete_topic(&self, topic: &str) -> Result<(), Refusal> {
-        self.submit(Entry::DeleteTopic { topic: topic.to_owned() }).await
+    ///
+    /// Nothing waits for it: if it is lost, they are of a topic with another id, and not given out.
+    pub(crate) fn delete_topic(&self, topic: &str, id: Uuid) {
+        drop(self.shared.journal.submit(Entry::DeleteTopic { topic: topic.to_owned(), id }));
     }
 
     /// Deletes a group without members, and its offsets.

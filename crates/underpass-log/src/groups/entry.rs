@@ -8,7 +8,7 @@
 //!                                                          leader epoch (4)  metadata]]
 //! 2 forget       group  topics [name  partitions [number (4)]]
 //! 3 delete group group
-//! 4 delete topic topic
+//! 4 delete topic topic  id (16)
 //! 5 generation   group  number (4)  protocol type  empty since (8; -1: it has members)
 //! ```
 
@@ -43,7 +43,7 @@ pub(crate) enum Entry {
     /// A group was deleted, with its offsets.
     DeleteGroup { group: String },
     /// A topic was deleted, with the offsets that any group has for it.
-    DeleteTopic { topic: String },
+    DeleteTopic { topic: String, id: Uuid },
     /// A generation began. A group without members has none since the time given.
     Generation { group: String, number: i32, protocol_type: String, empty_since: Option<i64> },
 }
@@ -76,9 +76,10 @@ impl Entry {
                 to.push(DELETE_GROUP);
                 put_bytes(to, group.as_bytes());
             }
-            Self::DeleteTopic { topic } => {
+            Self::DeleteTopic { topic, id } => {
                 to.push(DELETE_TOPIC);
                 put_bytes(to, topic.as_bytes());
+                to.extend(id.0);
             }
             Self::Generation { group, number, protocol_type, empty_since } => {
                 to.push(GENERATION);
@@ -102,7 +103,7 @@ impl Entry {
             }
             FORGET => Self::Forget { group: name, topics: take_all(from, take_partitions)? },
             DELETE_GROUP => Self::DeleteGroup { group: name },
-            DELETE_TOPIC => Self::DeleteTopic { topic: name },
+            DELETE_TOPIC => Self::DeleteTopic { topic: name, id: Uuid(take(from)?) },
             GENERATION => {
                 let number = i32::from_be_bytes(take(from)?);
                 let protocol_type = take_string(from)?;
@@ -229,7 +230,10 @@ mod tests {
                 b"\x02\0\0\0\x01g\0\0\0\x01\0\0\0\x01t\0\0\0\x02\0\0\0\x01\0\0\0\x02",
             ),
             (Entry::DeleteGroup { group: group() }, b"\x03\0\0\0\x01g"),
-            (Entry::DeleteTopic { topic: "t".to_owned() }, b"\x04\0\0\0\x01t"),
+            (
+                Entry::DeleteTopic { topic: "t".to_owned(), id: Uuid([9; 16]) },
+                b"\x04\0\0\0\x01t\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09",
+            ),
             (generation(2, Some(3)), b"\x05\0\0\0\x01g\0\0\0\x02\0\0\0\x01c\0\0\0\0\0\0\0\x03"),
             (
                 generation(2, None),

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_group_without_offsets_is_forgotten_at_once() {
         let mut offsets = group([10, 20], Some(Some(500)));
-        offsets.apply(Entry::DeleteTopic { topic: "t".to_owned() });
+        offsets.apply(Entry::DeleteTopic { topic: "t".to_owned(), id: Uuid([1; 16]) });
         assert_eq!(at(&offsets, 501), deleted());
     }
 }

@@ -69,7 +69,7 @@ impl Offsets {
             }
             Entry::Forget { group, topics } => {
                 for (topic, partitions) in topics {
-                    self.forget(&group, &topic, |partition| partitions.contains(&partition));
+                    self.forget(&group, &topic, |partition, _| partitions.contains(&partition));
                 }
             }
             Entry::DeleteGroup { group } => {
@@ -77,9 +77,11 @@ impl Offsets {
                     self.bytes -= removed.bytes(&group);
                 }
             }
-            Entry::DeleteTopic { topic } => {
+            Entry::DeleteTopic { topic, id } => {
                 let names: Vec<String> = self.groups.keys().cloned().collect();
-                names.iter().for_each(|group| self.forget(group, &topic, |_| true));
+                names
+                    .iter()
+                    .for_each(|group| self.forget(group, &topic, |_, kept| kept.topic_id == id));
             }
             Entry::Generation { group, number, protocol_type, empty_since } => {
                 let generation = LastGeneration { number, protocol_type, empty_since };
@@ -100,10 +102,10 @@ impl Offsets {
         });
     }
 
-    fn forget(&mut self, group: &str, topic: &str, which: impl Fn(i32) -> bool) {
+    fn forget(&mut self, group: &str, topic: &str, which: impl Fn(i32, &Kept) -> bool) {
         self.change(group, |group| {
             if let Some(kept) = group.topics.get_mut(topic) {
-                kept.retain(|partition, _| !which(*partition));
+                kept.retain(|partition, kept| !which(*partition, kept));
             }
         });
     }
@@ -242,7 +244,11 @@ mod tests {
             (offset(&offsets, "g", "t", 0), offset(&offsets, "g", "t", 1)),
             (None, Some(11))
         );
-        offsets.apply(Entry::DeleteTopic { topic: "t".to_owned() });
+        let gone = |id| Entry::DeleteTopic { topic: "t".to_owned(), id: Uuid([id; 16]) };
+        // A topic of that name that was there before does not take these with it.
+        offsets.apply(gone(9));
+        assert_eq!(offset(&offsets, "g", "t", 1), Some(11));
+        offsets.apply(gone(1));
         assert_eq!((offset(&offsets, "g", "t", 1), offset(&offsets, "g", "u", 0)), (None, Some(5)));
         offsets.apply(forget("u", &[0]));
         assert_eq!((offsets.group_count(), offsets.bytes()), (0, 0));

@@ -5,10 +5,6 @@
 pub(crate) enum Refusal {
     /// Offsets cannot be written down at the moment.
     Unavailable,
-    /// A group needs a name.
-    InvalidGroupId,
-    /// The session timeout is outside of what is allowed.
-    InvalidSessionTimeout,
     /// No such member, or it has been removed; it may join anew.
     UnknownMember,
     /// The member shall join again, with the name that the answer gives it.
@@ -31,6 +27,4 @@ pub(crate) enum Refusal {
     SubscribedToTopic,
     /// There are as many groups, or as many bytes of offsets, as are kept.
     TooMuchKept,
-    /// The text that was to be kept with an offset is too long.
-    MetadataTooLarge,
 }

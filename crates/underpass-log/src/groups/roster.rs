@@ -89,7 +89,7 @@ impl Roster {
             protocol_type: group.protocol_type().unwrap_or_default().to_owned(),
             empty_since: group.is_empty().then_some(now_ms),
         });
-        let bytes = group.size();
+        let bytes = PLACE_BYTES + name.len() * 2 + group.size();
         self.bytes = self.bytes - place.bytes + bytes;
         place.bytes = bytes;
         let never_began = group.generation() == place.first_generation;
@@ -137,3 +137,6 @@ impl Roster {
         Some(name)
     }
 }
+
+/// What a group takes without its name and its members.
+const PLACE_BYTES: usize = 512;
