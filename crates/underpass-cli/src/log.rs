@@ -1,8 +1,10 @@
 //! `underpass log`: makes a server of the flags and runs it until a signal; or looks at one, or at
 //! its files.
 
+mod broker;
 mod check;
 mod dump;
+mod topics;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::config::reader;
 use crate::exit::{remedy_of_binding, with_remedy};
 use crate::server::{ServerArguments, list, say_ready};
 use crate::values::{OrOff, duration, duration_or_off};
+use topics::TopicsArguments;
 
 /// Keep a log that Kafka's clients take for a broker.
 ///
@@ -40,6 +43,7 @@ pub(crate) struct LogArguments {
 enum LogCommand {
     Check(CheckArguments),
     Dump(DumpArguments),
+    Topics(TopicsArguments),
 }
 
 /// What the server is asked for.
@@ -82,6 +86,11 @@ pub(crate) struct ServeArguments {
     /// Partitions of a topic whose maker does not say how many.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
     partitions: u32,
+
+    /// What holds for topics for which nothing else is set, such as 'retention.ms=3600000'; may be
+    /// repeated.
+    #[arg(long = "default", value_name = "NAME=VALUE", value_parser = topics::setting)]
+    defaults: Vec<(String, String)>,
 
     /// How often records are looked for that need not be kept any more.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
@@ -149,6 +158,7 @@ pub(crate) fn run(wanted: LogArguments) -> anyhow::Result<()> {
     match wanted.command {
         Some(LogCommand::Check(wanted)) => check::run(&wanted),
         Some(LogCommand::Dump(wanted)) => dump::run(&wanted),
+        Some(LogCommand::Topics(wanted)) => topics::run(&wanted),
         None => serve(wanted.serve),
     }
 }
@@ -168,6 +178,7 @@ fn serve(wanted: ServeArguments) -> anyhow::Result<()> {
         advertised: wanted.advertise,
         auto_create: wanted.auto_create == OnOff::On,
         partitions: wanted.partitions,
+        defaults: wanted.defaults,
         retention_check: wanted.retention_check,
         group_delay: wanted.group_delay.0.unwrap_or_default(),
         offsets_retention: wanted.offsets_retention,

@@ -49,6 +49,8 @@ pub struct Options {
     pub auto_create: bool,
     /// Partitions of a topic whose maker does not say how many.
     pub partitions: u32,
+    /// Names and values of what holds for topics for which nothing else is set.
+    pub defaults: Vec<(String, String)>,
     /// How often records are looked for that need not be kept any more.
     pub retention_check: Duration,
     /// How long the first members of a group are waited for.
@@ -152,7 +154,8 @@ impl Server {
         let files = Arc::new(OpenFiles::new(share));
         let flusher = Arc::<Flusher>::default();
         let flushers = flusher.start().map_err(BindError::Threads)?;
-        let (promise, defaults) = (options.promise, TopicConfig::default());
+        let defaults = TopicConfig::of_server(&options.defaults).map_err(OpenError::from);
+        let (promise, defaults) = (options.promise, defaults.map_err(TopicsError)?);
         let topics = Topics::open(&options.data, defaults, files, promise, flusher);
         let topics = topics.map_err(TopicsError)?;
         let ids = ProducerIds::open(&options.data.join("producer-ids"), now());

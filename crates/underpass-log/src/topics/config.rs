@@ -83,6 +83,15 @@ impl TopicConfig {
         Ok(config)
     }
 
+    /// What holds for topics until something is set for them.
+    pub(crate) fn of_server(settings: &[(String, String)]) -> Result<Self, ConfigFault> {
+        let mut overrides = Overrides::new();
+        for (name, value) in settings {
+            overrides.extend(read(name, value)?);
+        }
+        Self::default().with(&overrides)
+    }
+
     /// What of it is for logs.
     pub(crate) fn log(&self) -> LogConfig {
         LogConfig {

@@ -32,6 +32,8 @@ pub(crate) enum OpenError {
         .0.display()
     )]
     Missing(PathBuf),
+    #[error("these defaults of topics are not possible")]
+    Default(#[from] ConfigFault),
     #[error("topic '{topic}' in topics.json")]
     Config { topic: String, source: ConfigFault },
 }
