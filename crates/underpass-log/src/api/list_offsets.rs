@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio::task::spawn_blocking;
+
 use super::fetch::compare_epochs;
 use crate::connection::Connection;
+use crate::log::ReadError;
 use crate::partition::Partition;
 use crate::wire::ErrorCode;
 use crate::wire::list_offsets::{
@@ -16,6 +19,9 @@ const LATEST: i64 = -1;
 
 /// Asks for the start.
 const EARLIEST: i64 = -2;
+
+/// Asks for the record with the latest time (KIP-734).
+const MAX_TIMESTAMP: i64 = -3;
 
 /// What is not known, or not there.
 const NONE: i64 = -1;
@@ -65,6 +71,8 @@ async fn find(
     let (offset, timestamp) = match wanted.timestamp {
         LATEST => (partition.high_watermark(), NONE),
         EARLIEST => (reader.start_offset(), NONE),
+        time if time >= MAX_TIMESTAMP => by_time(partition, time).await?,
+        // What later versions ask for: the log's local and tiered ends.
         _ => return Err(ErrorCode::UnsupportedVersion),
     };
     let leader_epoch = if offset < 0 { -1 } else { reader.epoch_at(offset) };
@@ -74,4 +82,24 @@ async fn find(
         leader_epoch,
         ..ListOffsetsPartitionResponse::default()
     })
+}
+
+/// Looks for a time. Batches are read for that, and one of them is decompressed.
+async fn by_time(partition: &Arc<Partition>, time: i64) -> Result<(i64, i64), ErrorCode> {
+    let (reader, visible) = (partition.reader().clone(), partition.high_watermark());
+    let found = spawn_blocking(move || match time {
+        MAX_TIMESTAMP => reader.max_time(visible),
+        _ => reader.find_time(time, visible),
+    });
+    match found.await {
+        Ok(Ok(found)) => Ok(found.unwrap_or((NONE, NONE))),
+        Ok(Err(error)) => Err(unreadable(partition, &error)),
+        // The runtime is shutting down, or a bug has said so.
+        Err(_) => Err(ErrorCode::UnknownServerError),
+    }
+}
+
+fn unreadable(partition: &Partition, error: &ReadError) -> ErrorCode {
+    tracing::error!("{partition}: no look-up by time: {error}");
+    ErrorCode::KafkaStorageError
 }
