@@ -17,6 +17,8 @@ mod epochs;
 mod error;
 #[cfg(test)]
 mod fixture;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod incoming;
 mod index;
 mod index_file;
@@ -48,6 +50,8 @@ pub(crate) use self::config::LogConfig;
 pub(crate) use self::error::ReadError;
 pub use self::error::StorageError;
 pub(crate) use self::incoming::{Incoming, Outcome};
+#[cfg(test)]
+pub(crate) use self::index::Entry as IndexEntry;
 pub(crate) use self::index::Index;
 pub(crate) use self::open::{Recovery, Start};
 pub(crate) use self::reader::{LogReader, Patience, Plan};

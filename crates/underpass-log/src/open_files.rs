@@ -147,3 +147,50 @@ impl OpenFiles {
 fn is_too_many(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::IndexEntry as Entry;
+
+    #[test]
+    fn files_are_closed_where_there_are_too_many() {
+        let files = OpenFiles::new(NonZeroUsize::new(4).unwrap());
+        let held = Arc::new(tempfile::tempfile().unwrap());
+        let keys = [(); 3].map(|()| FileKey::unique());
+        keys.iter().for_each(|key| files.keep(*key, Arc::clone(&held)));
+        assert_eq!(Arc::strong_count(&held), 4);
+        let mut answers = [Err(Errno::MFILE.into()), Ok(7)].into_iter();
+        assert_eq!(files.with_room(|| answers.next().unwrap()).unwrap(), 7);
+        assert_eq!(Arc::strong_count(&held), 1);
+        let mut answers = [Err::<(), _>(Errno::NOSPC.into())].into_iter();
+        files.with_room(|| answers.next().unwrap()).unwrap_err();
+    }
+
+    #[test]
+    fn the_file_that_was_used_longest_ago_gives_way() {
+        let files = OpenFiles::new(NonZeroUsize::new(2).unwrap());
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let [a, b, c] = [(); 3].map(|()| FileKey::unique());
+        files.keep(a, Arc::clone(&file));
+        files.keep(b, Arc::clone(&file));
+        assert!(files.opened(a).is_some());
+        files.keep(c, Arc::clone(&file));
+        assert_eq!([a, b, c].map(|key| files.opened(key).is_some()), [true, false, true]);
+        files.forget(a);
+        assert!(files.opened(a).is_none());
+    }
+
+    #[test]
+    fn the_oldest_indexes_give_way_when_all_are_too_large() {
+        let files = OpenFiles::new(NonZeroUsize::MIN);
+        let entry = Entry { first: 0, last: 0, position: 0 };
+        let large = || Arc::new(Index::sealed(vec![entry; INDEX_BYTES_MAX / 24]));
+        let [a, b, c] = [(); 3].map(|()| FileKey::unique());
+        files.keep_index(a, large());
+        assert!(files.index(a).is_some());
+        files.keep_index(b, large());
+        files.keep_index(c, Arc::new(Index::sealed(vec![entry])));
+        assert_eq!([a, b, c].map(|key| files.index(key).is_some()), [false, true, true]);
+    }
+}

@@ -21,12 +21,13 @@ impl StorageError {
         Self { action, path: path.to_owned(), source: source.into() }
     }
 
-    /// Whether the disk is full, or the user's share of it: what is there can be read, and more is
-    /// appended once there is room.
+    /// Whether it was for want of room: on the disk, of the user's share of it, or for open files.
+    /// What is there can be read, and more is appended once there is room.
     #[must_use]
     pub fn is_no_room(&self) -> bool {
+        use Errno as E;
         let errno = Errno::from_io_error(&self.source);
-        matches!(errno, Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
+        matches!(errno, Some(E::NOSPC | E::DQUOT | E::FBIG | E::MFILE | E::NFILE))
     }
 
     pub(crate) fn is_missing(&self) -> bool {

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::fixture::*;
 use super::names::Kind;
 use super::*;
@@ -121,4 +124,63 @@ fn a_log_that_was_closed_is_as_it_was() {
     assert!(matches!(outcomes[0], Outcome::Duplicate { base_offset: 13, last_offset: 13, .. }));
     assert_eq!(outcomes[1], Outcome::Appended { base_offset: 14, append_time: -1 });
     assert_eq!(plan(&reader, 14, 15, 100, true), written(batch(1, 1, 1), 14, 0));
+}
+
+/// Does to one of the files what a disk does.
+fn damage(dir: &Path, (file, what, at, byte): (usize, u8, usize, u8)) {
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|it| it.unwrap().path()).collect();
+    names.sort_unstable();
+    let Some(path) = names.get(file % names.len().max(1)) else { return };
+    let mut bytes = fs::read(path).unwrap();
+    let at = at % (bytes.len() + 1);
+    match what {
+        0 => bytes.truncate(at),
+        1 => bytes.insert(at, byte),
+        2 => bytes.extend(vec![byte; at % 97]),
+        3 => return fs::remove_file(path).unwrap(),
+        _ if at < bytes.len() => bytes[at] ^= byte,
+        _ => {}
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever was done to the files, opening ends well, and what is read was written.
+    #[test]
+    fn a_damaged_log_opens_and_has_no_batch_that_was_not_written(
+        damages in vec((0..9_usize, 0..7_u8, 0..40_000_usize, 1..=255_u8), 1..6),
+        is_closed: bool,
+        start in prop_oneof![Just(Start::Clean), Just(Start::Unclean)],
+    ) {
+        let (_parent, dir) = place_in_memory();
+        let config = small_segments(6_000);
+        let mut log = Log::create(&dir, Arc::clone(&config), files()).unwrap();
+        let sent: Vec<_> = (0..12).map(|at| batch(1 + at % 3, 40 + 700 * usize::try_from(at).unwrap(), 7)).collect();
+        append(&mut log, sent.clone());
+        if is_closed {
+            log.close().unwrap();
+        }
+        drop(log);
+        damages.into_iter().for_each(|one| damage(&dir, one));
+        let Ok((mut log, _)) = Log::open(&dir, Arc::clone(&config), files(), start) else {
+            return Ok(());
+        };
+        let reader = log.reader();
+        let end = reader.end_offset();
+        for from in (reader.start_offset()..end).take(200) {
+            let Ok(plan) = reader.plan(from, end, 0, true, Patience::Wait) else { continue };
+            let answer = read(&plan.records);
+            // Closed segments are believed that were on the disk when they were closed.
+            if start == Start::Unclean && !is_closed && !answer.is_empty() {
+                prop_assert!(sent.iter().any(|sent| sent[21..] == answer[21..]), "offset {}", from);
+            }
+        }
+        append(&mut log, [batch(2, 99, 7)]);
+        log.close().unwrap();
+        drop(log);
+        let (log, _) = Log::open(&dir, config, files(), Start::Clean).unwrap();
+        prop_assert_eq!(log.reader().end_offset(), end + 2);
+    }
 }

@@ -81,7 +81,8 @@ impl SyncJob {
             active.sync_data()?;
         }
         if names {
-            whole_file::sync_directory(&self.shared.dir())?;
+            let dir = self.shared.dir();
+            self.shared.files.with_room(|| whole_file::sync_directory(&dir))?;
         }
         for segment in sealed {
             segment.finish(&self.shared.dir());
