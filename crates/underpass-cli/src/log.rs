@@ -4,6 +4,7 @@
 mod broker;
 mod check;
 mod dump;
+mod groups;
 mod topics;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::config::reader;
 use crate::exit::{remedy_of_binding, with_remedy};
 use crate::server::{ServerArguments, list, say_ready};
 use crate::values::{OrOff, duration, duration_or_off};
+use groups::GroupsArguments;
 use topics::TopicsArguments;
 
 /// Keep a log that Kafka's clients take for a broker.
@@ -44,6 +46,7 @@ enum LogCommand {
     Check(CheckArguments),
     Dump(DumpArguments),
     Topics(TopicsArguments),
+    Groups(GroupsArguments),
 }
 
 /// What the server is asked for.
@@ -159,6 +162,7 @@ pub(crate) fn run(wanted: LogArguments) -> anyhow::Result<()> {
         Some(LogCommand::Check(wanted)) => check::run(&wanted),
         Some(LogCommand::Dump(wanted)) => dump::run(&wanted),
         Some(LogCommand::Topics(wanted)) => topics::run(&wanted),
+        Some(LogCommand::Groups(wanted)) => groups::run(&wanted),
         None => serve(wanted.serve),
     }
 }
