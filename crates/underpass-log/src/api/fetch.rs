@@ -57,12 +57,14 @@ struct Looked {
     bytes: u64,
     /// What makes an answer due however little there is.
     has_error: bool,
+    /// Waiting would not add to it: it ends at a limit, or with a segment.
+    is_cut: bool,
 }
 
 impl Looked {
     fn is_enough(&self, request: &FetchRequest) -> bool {
         let least = u64::try_from(request.min_bytes.min(request.max_bytes)).unwrap_or(0);
-        self.has_error || self.bytes >= least || request.topics.is_empty()
+        self.has_error || self.is_cut || self.bytes >= least || request.topics.is_empty()
     }
 }
 
@@ -201,8 +203,9 @@ impl Round {
         let max = u64::try_from(wanted.partition_max_bytes).unwrap_or(0).min(self.left);
         let plan =
             plan(partition, wanted.fetch_offset, high_watermark, max, self.looked.bytes == 0);
-        let records = plan.await.map_err(|error| refusal(&error))?.records;
+        let Plan { records, is_cut } = plan.await.map_err(|error| refusal(&error))?;
         let bytes = records.len();
+        self.looked.is_cut |= is_cut && bytes > 0;
         self.looked.bytes += bytes;
         self.left = self.left.saturating_sub(bytes);
         Ok(FetchablePartitionResponse { records, ..data })

@@ -51,6 +51,11 @@ impl<'a> Look<'a> {
             Place::From { position, next } => (position, next),
         };
         let end = next.map_or(self.size, |next| next.position);
+        if next.is_some() && end - position > READ_BYTES {
+            // The batch is that long itself, and known not to be the one: its header is enough.
+            let header = self.header_alone(position)?;
+            position = self.behind(position, &header)?;
+        }
         while position < end {
             let header = self.header(position)?;
             if header.last_offset() - self.base >= i64::from(offset) {
@@ -118,6 +123,14 @@ impl<'a> Look<'a> {
         BatchHeader::parse(from).map_err(|source| self.damaged(position, source))
     }
 
+    /// A header, and nothing of what is behind it.
+    fn header_alone(&self, position: u32) -> Result<BatchHeader, ReadError> {
+        let mut bytes = [0; HEADER_BYTES];
+        let read = self.read(&mut bytes, position)?;
+        let header = BatchHeader::parse(&bytes[..read]);
+        header.map_err(|source| self.damaged(position, source))
+    }
+
     /// Where the batch behind the one at `position` starts.
     fn behind(&self, position: u32, header: &BatchHeader) -> Result<u32, ReadError> {
         let (wanted, there) = (header.size(), (self.size - position) as usize);
@@ -135,21 +148,26 @@ impl<'a> Look<'a> {
     fn read_at(&mut self, position: u32) -> Result<(), ReadError> {
         let len = READ_BYTES.min(self.size.saturating_sub(position));
         let mut bytes = BytesMut::zeroed(len as usize);
-        let read = match self.patience {
-            Patience::Wait => read_all(self.file, &mut bytes, position.into()),
-            Patience::Now => read_cached(self.file, &mut bytes, position.into()),
-        };
-        let read = match read {
-            Ok(read) => read,
-            Err(Errno::AGAIN) => return Err(ReadError::Cold),
-            Err(errno) => return Err(StorageError::new("read", self.path, errno).into()),
-        };
-        if self.patience == Patience::Now && read < HEADER_BYTES.min(len as usize) {
-            return Err(ReadError::Cold);
-        }
+        let read = self.read(&mut bytes, position)?;
         bytes.truncate(read);
         (self.read, self.at) = (bytes.freeze(), position);
         Ok(())
+    }
+
+    /// Reads a header at least, and as much of `bytes` as there is.
+    fn read(&self, bytes: &mut [u8], position: u32) -> Result<usize, ReadError> {
+        let read = match self.patience {
+            Patience::Wait => read_all(self.file, bytes, position.into()),
+            Patience::Now => read_cached(self.file, bytes, position.into()),
+        };
+        match read {
+            Ok(read) if self.patience == Patience::Now && read < HEADER_BYTES.min(bytes.len()) => {
+                Err(ReadError::Cold)
+            }
+            Ok(read) => Ok(read),
+            Err(Errno::AGAIN) => Err(ReadError::Cold),
+            Err(errno) => Err(StorageError::new("read", self.path, errno).into()),
+        }
     }
 }
 

@@ -31,7 +31,6 @@ pub(crate) struct Plan {
     /// Whole batches, the first of which holds the offset asked for, or is the first behind it.
     pub records: Records,
     /// Whether more is visible behind them: the limit was reached, or the segment ended.
-    #[cfg_attr(not(test), expect(dead_code, reason = "fetch asks for it next"))]
     pub is_cut: bool,
 }
 
