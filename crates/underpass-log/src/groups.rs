@@ -24,10 +24,12 @@ mod subscription;
 mod tests;
 
 pub(crate) use coordinator::{Commit, Coordinator, Description};
+#[cfg(test)]
+pub(crate) use entry::Entry;
 pub(crate) use entry::{Committed, TopicOffsets};
 pub(crate) use group::{DescribedMember, Rules};
 pub(crate) use journal_file::JournalError;
 pub(crate) use member::{Identity, Join, JoinAnswer, JoinedMember, Millis, Protocol};
-pub(crate) use offsets::{GroupOffsets, Kept};
+pub(crate) use offsets::{GroupOffsets, Kept, Offsets};
 pub(crate) use refusal::Refusal;
 pub(crate) use session::Sync;

@@ -1,5 +1,7 @@
 //! What the metrics say.
 
+mod lag;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +12,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Unit;
 use underpass::{Ledger, Method};
+
+pub(crate) use lag::Lags;
 
 use crate::wire::ApiKey;
 

@@ -16,7 +16,7 @@ use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox};
 use crate::connection::RequestLimits;
 use crate::flusher::{Flusher, FlusherThreads};
 use crate::groups::{Coordinator, JournalError, Rules};
-use crate::metrics::{Counters, Counts};
+use crate::metrics::{Counters, Counts, Lags};
 use crate::open_files::OpenFiles;
 use crate::partition::Promise;
 use crate::producers::ids::{IdsError, ProducerIds};
@@ -234,6 +234,7 @@ impl Server {
         let services = (0..workers).map(service).collect();
         let mut metrics = Registry::with_prefix("underpass_log");
         metrics.register_collector(Box::new(Counters { counts: Arc::clone(&shared.counts) }));
+        metrics.register_collector(Box::new(Lags(Arc::clone(&shared))));
         let ran = daemon.run(Program {
             services,
             metrics,

@@ -60,7 +60,7 @@ impl Offsets {
         self.bytes
     }
 
-    pub(super) fn apply(&mut self, entry: Entry) {
+    pub(crate) fn apply(&mut self, entry: Entry) {
         match entry {
             Entry::Commit { group, time, topics } => {
                 for topic in topics {
