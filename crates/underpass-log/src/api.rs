@@ -18,6 +18,7 @@ mod metadata;
 mod offsets;
 mod produce;
 mod producer_id;
+mod producers;
 mod topics;
 mod versions;
 
@@ -147,7 +148,7 @@ async fn dispatch(connection: &Connection, asked: Asked<'_>) -> Result<Answer, R
         ApiKey::OffsetCommit => group_requests::commit(connection, asked).await,
         ApiKey::OffsetFetch => group_requests::fetch(connection, asked),
         ApiKey::OffsetDelete => group_requests::delete_offsets(connection, asked).await,
-        ApiKey::DescribeProducers => Err(Refusal::Version { key, version }),
+        ApiKey::DescribeProducers => asked.apart(connection, producers::describe).await,
     }
 }
 

@@ -16,7 +16,7 @@ pub mod dump;
 mod epochs;
 mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod incoming;
@@ -126,6 +126,11 @@ impl Log {
                 .map_err(|error| StorageError::new("write", &path, error))?;
         }
         Ok(())
+    }
+
+    /// Those who have written to it idempotently.
+    pub(crate) const fn producers(&self) -> &Producers {
+        &self.producers
     }
 
     /// The reading half.

@@ -29,6 +29,17 @@ use crate::batch::BatchHeader;
 /// the longest ago gives way, as if its state had expired.
 pub(crate) const PRODUCERS_MAX: usize = 4096;
 
+/// What a producer has written last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Latest {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+    /// The number of its last record, or -1.
+    pub(crate) sequence: i32,
+    /// When, in ms since 1970.
+    pub(crate) written_ms: i64,
+}
+
 /// The idempotent producers of one partition.
 #[derive(Debug)]
 pub(crate) struct Producers {
@@ -47,6 +58,16 @@ impl Producers {
     /// How many are known.
     pub(crate) fn len(&self) -> usize {
         self.known.len()
+    }
+
+    /// What each has written last, the latest first.
+    pub(crate) fn latest(&self) -> impl Iterator<Item = Latest> {
+        self.known.iter().map(|(&id, producer)| Latest {
+            id,
+            epoch: producer.epoch,
+            sequence: producer.batches().last().map_or(-1, |batch| batch.last_sequence),
+            written_ms: producer.written_ms,
+        })
     }
 
     /// What is to be done with a batch that a client sent.

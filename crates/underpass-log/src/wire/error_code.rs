@@ -15,6 +15,7 @@ macro_rules! error_codes {
 
         impl ErrorCode {
             /// Every one, in the order of their numbers.
+            #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$name),+];
 
             /// The code of `number`. One that is not known is an unknown server error, as for

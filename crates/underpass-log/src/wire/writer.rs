@@ -137,6 +137,7 @@ impl Writer {
     /// # Panics
     ///
     /// If it has ranges of files.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn into_bytes(self) -> Bytes {
         assert!(self.files.is_empty(), "memory alone");
         self.memory.freeze()
