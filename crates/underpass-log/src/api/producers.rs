@@ -1,4 +1,4 @@
-//! DescribeProducers: what idempotent producers wrote last, for `kafka-transactions.sh` and the like.
+//! DescribeProducers: what idempotent producers wrote last, for tools like `kafka-transactions.sh`.
 //!
 //! Source: Kafka's `UnifiedLog.activeProducers`, `ReplicaManager.activeProducerState`.
 
