@@ -19,7 +19,7 @@ use crate::wire::metadata::{
     MetadataResponseTopic,
 };
 
-/// What may be done with a topic where nobody is kept from anything: read, write, create, delete,
+/// What may be done with a topic where everything is allowed: read, write, create, delete,
 /// alter, describe, and the latter two of its settings; a bit each, by Kafka's `AclOperation`.
 const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 
