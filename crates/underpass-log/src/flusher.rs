@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -53,6 +53,7 @@ pub(crate) struct Flusher {
     queue: Mutex<VecDeque<Arc<Partition>>>,
     changed: Condvar,
     is_closing: AtomicBool,
+    flushes: AtomicU64,
 }
 
 /// The threads that flush.
@@ -84,6 +85,11 @@ impl Flusher {
         }
     }
 
+    /// How often a partition was flushed.
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Relaxed)
+    }
+
     fn push(&self, partition: Arc<Partition>) {
         self.lock().push_back(partition);
         self.changed.notify_one();
@@ -93,6 +99,7 @@ impl Flusher {
         while let Some(partition) = self.next() {
             partition.turn().begin();
             partition.flush();
+            self.flushes.fetch_add(1, Ordering::Relaxed);
             if partition.turn().end() {
                 self.push(partition);
             }
@@ -119,6 +126,11 @@ impl Flusher {
 }
 
 impl FlusherThreads {
+    /// Those who ask for flushes.
+    pub(crate) const fn flusher(&self) -> &Arc<Flusher> {
+        &self.flusher
+    }
+
     /// Flushes what is queued, and ends the threads.
     pub(crate) fn end(self) {
         {

@@ -15,6 +15,7 @@ use underpass::{Ledger, Method};
 
 pub(crate) use lag::Lags;
 
+use crate::flusher::Flusher;
 use crate::wire::ApiKey;
 
 /// More than the highest key.
@@ -24,11 +25,9 @@ const KEYS: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Counts {
     requests: [AtomicU64; KEYS],
-    appended_bytes: AtomicU64,
+    received: AtomicU64,
     by_method: [AtomicU64; Method::ALL.len()],
     cold: AtomicU64,
-    flushes: AtomicU64,
-    flushed_bytes: AtomicU64,
 }
 
 impl Default for Counts {
@@ -36,10 +35,8 @@ impl Default for Counts {
         Self {
             requests: std::array::from_fn(|_| AtomicU64::new(0)),
             by_method: std::array::from_fn(|_| AtomicU64::new(0)),
-            appended_bytes: AtomicU64::new(0),
+            received: AtomicU64::new(0),
             cold: AtomicU64::new(0),
-            flushes: AtomicU64::new(0),
-            flushed_bytes: AtomicU64::new(0),
         }
     }
 }
@@ -50,6 +47,11 @@ impl Counts {
         if let Some(count) = key.and_then(|key| self.requests.get(key)) {
             add(count, 1);
         }
+    }
+
+    /// A batch was received and found in order.
+    pub(crate) fn add_received(&self, bytes: usize) {
+        add(&self.received, bytes as u64);
     }
 
     /// Records were sent.
@@ -75,6 +77,7 @@ fn get(count: &AtomicU64) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Counters {
     pub(crate) counts: Arc<Counts>,
+    pub(crate) flusher: Arc<Flusher>,
 }
 
 impl Collector for Counters {
@@ -95,6 +98,12 @@ impl Collector for Counters {
             let label = [("method", method.to_string())];
             ConstCounter::new(get(count)).encode(family.encode_family(&label)?)?;
         }
+        let help = "Bytes of record batches that were received and found in order";
+        let family = encoder.encode_descriptor("received", help, Some(&Unit::Bytes), counter)?;
+        ConstCounter::new(get(&self.counts.received)).encode(family)?;
+        let help = "Calls of fdatasync, each for all that was appended to a partition meanwhile";
+        let family = encoder.encode_descriptor("flushes", help, None, counter)?;
+        ConstCounter::new(self.flusher.flushes()).encode(family)?;
         let help = "Times that a fetch waited for its records to be read from the disk";
         let family = encoder.encode_descriptor("cold_waits", help, None, counter)?;
         ConstCounter::new(get(&self.counts.cold)).encode(family)

@@ -233,7 +233,10 @@ impl Server {
         let retention = retention.map_err(RunError::Start)?;
         let services = (0..workers).map(service).collect();
         let mut metrics = Registry::with_prefix("underpass_log");
-        metrics.register_collector(Box::new(Counters { counts: Arc::clone(&shared.counts) }));
+        metrics.register_collector(Box::new(Counters {
+            counts: Arc::clone(&shared.counts),
+            flusher: Arc::clone(flushers.flusher()),
+        }));
         metrics.register_collector(Box::new(Lags(Arc::clone(&shared))));
         let ran = daemon.run(Program {
             services,

@@ -86,6 +86,7 @@ async fn queue(
     if topic.config().validation == Validation::Full {
         validate(bytes.clone(), header).await?;
     }
+    connection.worker.shared.counts.add_received(bytes.len());
     let answer = partition.enqueue(bytes, header, acks);
     connection.worker.write_soon(partition);
     Ok(answer)

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 use std::time::UNIX_EPOCH;
 
 use super::error::{ReadError, StorageError};
@@ -20,6 +21,9 @@ use super::segment::Segment;
 use super::state::Shared;
 use super::{Log, LogConfig};
 use crate::whole_file;
+
+/// How long a producer may be silent until it is forgotten: Kafka's `producer.id.expiration.ms`.
+const PRODUCER_AGE: Duration = Duration::from_hours(24);
 
 /// What is not part of a log by now, and whose files are there.
 #[derive(Debug)]
@@ -57,6 +61,7 @@ impl Log {
     ///
     /// If all are too old, and no new segment can be made.
     pub(crate) fn retain(&mut self, now: i64, visible: i64) -> Result<Retained, StorageError> {
+        self.producers.expire(now, PRODUCER_AGE);
         let expired = self.expired(now);
         let segments = self.shared.segments().len();
         if expired == segments && self.active_size() > 0 && self.shared.end() <= visible {
