@@ -73,7 +73,8 @@ pub(crate) struct ServeArguments {
     reads: LevelArgument,
 
     /// The number of this broker in the cluster that clients see.
-    #[arg(long, value_name = "ID", default_value = "1", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "ID", default_value = "1")]
+    #[arg(value_parser = clap::value_parser!(i32).range(0..))]
     node_id: i32,
 
     /// Where clients are told to connect: HOST:PORT [default: where each of them already has].
@@ -87,7 +88,8 @@ pub(crate) struct ServeArguments {
     auto_create: OnOff,
 
     /// Partitions of a topic whose maker does not say how many.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     partitions: u32,
 
     /// What holds for topics for which nothing else is set, such as 'retention.ms=3600000'; may be

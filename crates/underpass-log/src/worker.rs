@@ -57,7 +57,7 @@ impl Worker {
         }
     }
 
-    /// Has what is queued for a partition written once the other connections have had their turn:
+    /// Has what is queued for a partition written after the turns of the other connections:
     /// their batches go with it in one call.
     pub(crate) fn write_soon(&self, partition: &Arc<Partition>) {
         let mut partitions = self.appends.partitions.borrow_mut();

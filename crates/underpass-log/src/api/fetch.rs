@@ -1,8 +1,9 @@
 //! Fetch: what there is from an offset on, by reference; and the wait for more.
 //!
-//! Each partition gives whole batches of one segment, up to its own limit and to what is left of the
-//! request's. The first batch of the first partition that has one comes whatever its size (KIP-74).
-//! Each fetch of a connection begins with another partition, so that none starves behind the others.
+//! Each partition gives whole batches of one segment, up to its own limit and to what is left of
+//! the request's. The first batch of the first partition that has one comes whatever its size
+//! (KIP-74). Each fetch of a connection begins with another partition, so that none starves behind
+//! the others.
 
 use std::future::poll_fn;
 use std::sync::Arc;

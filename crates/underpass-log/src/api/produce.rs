@@ -1,6 +1,6 @@
 //! Produce: batches are checked by their headers and appended as they came.
 //!
-//! Each partition has an outcome of its own. What is right in a request is appended whatever is
+//! Each partition has its own outcome. What is right in a request is appended whatever is
 //! wrong with the rest.
 
 use std::time::Duration;

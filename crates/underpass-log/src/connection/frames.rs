@@ -1,7 +1,7 @@
 //! Requests cut from a connection's bytes.
 //!
 //! A frame is a length of four bytes and as many bytes. What has arrived is read into a buffer of
-//! the worker; a frame that is whole there is cut from it, and a longer one gets memory of its own,
+//! the worker; a frame that is whole there is cut from it, and a longer one gets its own memory,
 //! which grows only as its bytes arrive.
 //!
 //! Source: Kafka's protocol guide, "Common Request and Response Structure".
@@ -93,7 +93,7 @@ pub(super) enum FrameError {
     /// It left within a frame.
     #[error("the connection ended {missing} bytes before the end of a request")]
     Cut { missing: usize },
-    /// The length is none.
+    /// It cannot be that long.
     #[error("a request cannot have {length} bytes; the limit is {max} (--max-request-bytes)")]
     Length { length: i32, max: usize },
     /// The socket has failed.

@@ -157,7 +157,8 @@ proptest! {
         let (_parent, dir) = place_in_memory();
         let config = small_segments(6_000);
         let mut log = Log::create(&dir, Arc::clone(&config), files()).unwrap();
-        let sent: Vec<_> = (0..12).map(|at| batch(1 + at % 3, 40 + 700 * usize::try_from(at).unwrap(), 7)).collect();
+        let payload = |at: i32| 40 + 700 * usize::try_from(at).unwrap();
+        let sent: Vec<_> = (0..12).map(|at| batch(1 + at % 3, payload(at), 7)).collect();
         append(&mut log, sent.clone());
         if is_closed {
             log.close().unwrap();

@@ -101,7 +101,7 @@ fn every_cut_of_a_request_is_no_request() {
             whole.len()
         );
     }
-    // As a frame of its own length, the same cut is one that cannot be read.
+    // As a whole frame, the same cut is one that cannot be read.
     for len in 4..whole.len() {
         let mut frame = whole[..len].to_vec();
         let length = u32::try_from(len - 4).unwrap();

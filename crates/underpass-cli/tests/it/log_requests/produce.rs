@@ -1,7 +1,7 @@
 //! What becomes of each batch of a Produce request, and what is in the log afterwards.
 //!
-//! Numbers of errors are Kafka's: 2 corrupt, 3 unknown topic or partition, 10 too large, 21 acks, 45
-//! out of order, 48 transaction, 76 codec, 87 invalid record.
+//! Numbers of errors are Kafka's: 2 corrupt, 3 unknown topic or partition, 10 too large, 21 acks,
+//! 45 out of order, 48 transaction, 76 codec, 87 invalid record.
 
 use std::io::Read;
 
