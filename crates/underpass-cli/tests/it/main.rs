@@ -8,6 +8,7 @@ mod copy;
 mod explain;
 #[path = "../../../underpass-measure/tests/it/hidden.rs"]
 mod hidden;
+mod log_clients;
 mod log_requests;
 mod log_topics;
 mod relay;

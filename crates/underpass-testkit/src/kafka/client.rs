@@ -144,31 +144,41 @@ impl Ready {
         self.client
     }
 
-    /// Tries these features on a server, with topics whose names start with `prefix`; `shared` is
-    /// the topic that [`super::write_shared`] wrote.
+    /// Tries every feature on a server that keeps its partitions in `data`.
     ///
     /// # Errors
     ///
-    /// `Other` if its program fails or leaves a feature out.
-    pub fn run(
+    /// `Other` if the program fails or leaves a feature out; those of reading segment files.
+    pub fn try_all(
         mut self,
         server: SocketAddr,
-        prefix: &str,
-        shared: &str,
-        features: &[Feature],
+        data: &Path,
     ) -> io::Result<Vec<(Feature, Answer)>> {
-        self.command.args([&server.to_string(), prefix, shared]);
-        self.command.args(features.iter().map(|feature| feature.word()));
+        super::write_shared(server, "shared")?;
+        self.command.args([&server.to_string(), "p", "shared"]);
+        self.command.args(Feature::ALL.iter().map(|feature| feature.word()));
         let printed = output(&mut self.command)?;
         let answer = |feature: &Feature| {
             let (word, name) = (feature.word(), self.client.name());
             let mut lines = printed.lines().filter_map(|line| line.split_once(' '));
             let line = lines.find(|(of, _)| *of == word);
             let (_, text) = line.ok_or_else(|| io::Error::other(format!("{name}: no {word}")))?;
-            Ok((*feature, Answer::parse(text)))
+            let answer = is_compressed(*feature, Answer::parse(text), data)?;
+            Ok((*feature, answer))
         };
-        features.iter().map(answer).collect()
+        Feature::ALL.iter().map(answer).collect()
     }
+}
+
+/// A client may say that it compresses and not do it.
+fn is_compressed(feature: Feature, answer: Answer, data: &Path) -> io::Result<Answer> {
+    if let (Feature::Codec(codec), Answer::Yes) = (feature, &answer) {
+        let found = super::codecs(&data.join(format!("p-{codec}-0")))?;
+        if found != [codec].into() {
+            return Ok(Answer::No(format!("arrives as {found:?}")));
+        }
+    }
+    Ok(answer)
 }
 
 fn missing(error: &io::Error) -> Missing {

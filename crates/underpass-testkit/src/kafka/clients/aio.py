@@ -97,7 +97,8 @@ async def consume(stage):
 @runs
 async def times(stage):
     topic = stage.name("times")
-    await write(stage, topic, values("times", 3), timestamps=[1000, 2000, 3000])
+    # By default it asks for one acknowledgement, after which offsets may not be visible yet.
+    await write(stage, topic, values("times", 3), timestamps=[1000, 2000, 3000], acks="all")
     reader, partition = await consumer(stage), TopicPartition(topic, 0)
     found = (await reader.offsets_for_times({partition: 1500}))[partition]
     expect((found.offset, found.timestamp), (1, 2000), "offset of 1500 ms")
@@ -213,7 +214,7 @@ async def configs(stage):
 @runs
 async def delete_records(stage):
     topic = stage.name("cut")
-    await write(stage, topic, values("cut", 10))
+    await write(stage, topic, values("cut", 10), acks="all")
     partition = TopicPartition(topic, 0)
     async with admin(stage) as client:
         await client.delete_records({partition: RecordsToDelete(before_offset=4)})
