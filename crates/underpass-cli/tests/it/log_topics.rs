@@ -150,6 +150,11 @@ fn offsets_are_found_by_time() {
     for (time, offset) in wanted {
         assert_eq!(client.offset_at("t", 0, time).unwrap(), offset, "{}", time - TIME);
     }
+    // The record with the latest time, which version 7 can ask for.
+    let host = log.address.to_string().parse().unwrap();
+    let mut latest = underpass_log::client::Client::connect(&host, PATIENCE).unwrap();
+    assert_eq!(latest.offset_at("t", 0, -3).unwrap(), Some((1, TIME + 30)));
+    assert_eq!(latest.offset_at("t", 0, -4).unwrap_err().code(), Some(35), "UNSUPPORTED_VERSION");
     assert_eq!(client.delete_records("t", 0, 2).unwrap(), 2);
     assert_eq!(client.offset_at("t", 0, -2).unwrap(), 2);
     assert_eq!(client.offset_at("t", 0, 0).unwrap(), 2);
