@@ -125,6 +125,9 @@ fn fetch(options: &Options, peers: &[Peer], run: &mut Run) -> Result<()> {
         }
         for round in 0..run.rounds {
             for server in turns(&servers, round) {
+                for file in case.files(server)? {
+                    run.warm(&file, server.name)?;
+                }
                 let measured = case.measure(server, options.mib << 20, options.time())?;
                 case.sample(&mut run.report, server.name, &measured);
             }

@@ -1,5 +1,6 @@
 //! What is asked, and what is counted of it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -113,6 +114,15 @@ impl Fetch {
             ensure!(stored.is_some_and(is_same), "{} returns another batch", server.name);
         }
         Ok(())
+    }
+
+    /// The segments that are fetched from.
+    pub(super) fn files(&self, server: &Running) -> Result<Vec<PathBuf>> {
+        let partition = server.data().join(format!("{}-0", self.topic));
+        let files = std::fs::read_dir(partition)?.map(|entry| entry.map(|entry| entry.path()));
+        let mut files = files.collect::<Result<Vec<_>, _>>()?;
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+        Ok(files)
     }
 
     pub(super) fn run(&self, server: &Running, bytes: u64, time: Duration) -> Result<Outcome> {

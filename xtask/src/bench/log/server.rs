@@ -117,6 +117,14 @@ impl Running {
         }
     }
 
+    /// The directory of its partitions.
+    pub(super) fn data(&self) -> &Path {
+        match &self.kind {
+            Kind::Kafka(broker) => broker.data(),
+            Kind::Log(_) => self.dir.path(),
+        }
+    }
+
     pub(super) fn id(&self) -> u32 {
         match &self.kind {
             Kind::Kafka(broker) => broker.id(),
