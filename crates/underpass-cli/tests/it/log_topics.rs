@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use underpass_testkit::log::batch::{self, Sequence};
 use underpass_testkit::log::client::{Body, Client, Fetch};
@@ -241,7 +241,7 @@ fn what_is_older_than_a_topic_keeps_is_deleted() {
     for topic in ["old", "kept"] {
         for _ in 0..3 {
             // Five days ago, which is less than the default.
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
             let time = i64::try_from(now.as_millis()).unwrap() - 5 * 24 * 3_600_000;
             assert_eq!(client.produce(topic, 0, -1, &one("x", time)).unwrap().error, 0);
         }
@@ -258,6 +258,29 @@ fn what_is_older_than_a_topic_keeps_is_deleted() {
     assert_eq!((client.offset_at("kept", 0, -2).unwrap(), logs("kept-0")), (0, 3));
     // The next offset is the one behind them.
     assert_eq!(client.produce("old", 0, -1, &one("y", TIME)).unwrap().base_offset, 3);
+}
+
+#[test]
+fn records_from_the_future_are_refused_as_far_as_the_topic_says() {
+    const INVALID_TIMESTAMP: i16 = 32;
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::start(&dir.path().join("data"), &[]);
+    let mut client = log.client();
+    let ahead = |minutes: u64| {
+        let time = SystemTime::now() + Duration::from_secs(60 * minutes);
+        one("x", i64::try_from(time.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap())
+    };
+    let after = "message.timestamp.after.max.ms";
+    for (topic, configs, minutes, error) in [
+        ("default", &[][..], 50, 0),
+        ("default-far", &[], 70, INVALID_TIMESTAMP),
+        ("far", &[(after, "9000000")], 70, 0),
+        ("append-time", &[("message.timestamp.type", "LogAppendTime")], 70, 0),
+    ] {
+        assert_eq!(client.create_topic(topic, 1, configs).unwrap(), 0, "{topic}");
+        let produced = client.produce(topic, 0, 1, &ahead(minutes)).unwrap();
+        assert_eq!(produced.error, error, "{topic}");
+    }
 }
 
 #[test]

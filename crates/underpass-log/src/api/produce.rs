@@ -13,13 +13,14 @@ use crate::batch::{self, BatchFault, BatchHeader};
 use crate::connection::Connection;
 use crate::partition::{Acks, Answer, Appended};
 use crate::records;
-use crate::topics::config::Validation;
+use crate::topics::config::{TopicConfig, Validation};
 use crate::topics::{Topic, TopicMap};
 use crate::wire::produce::{
     PartitionProduceResponse, ProducePartition, ProduceRequest, ProduceResponse,
     TopicProduceResponse,
 };
 use crate::wire::{ErrorCode, Records};
+use crate::worker;
 
 /// The codec that clients of older versions cannot read.
 const ZSTD: i16 = 4;
@@ -83,6 +84,7 @@ async fn queue(
     }
     let Records::Memory(bytes) = data.records else { return Err(ErrorCode::InvalidRecord) };
     let header = check(&bytes, topic.config().max_message_bytes, version)?;
+    check_time(topic.config(), header.max_timestamp, worker::now())?;
     if topic.config().validation == Validation::Full {
         validate(bytes.clone(), header).await?;
     }
@@ -90,6 +92,12 @@ async fn queue(
     let answer = partition.enqueue(bytes, header, acks);
     connection.worker.write_soon(partition);
     Ok(answer)
+}
+
+/// Refuses records from the future, for whose sake a segment would be kept for too long (KIP-937).
+fn check_time(config: &TopicConfig, latest: i64, now: i64) -> Result<(), ErrorCode> {
+    let is_ahead = latest.saturating_sub(now) > config.timestamp_after_max_ms;
+    if is_ahead && !config.append_time { Err(ErrorCode::InvalidTimestamp) } else { Ok(()) }
 }
 
 /// Checks what the header says, and the checksum.
