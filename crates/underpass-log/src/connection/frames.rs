@@ -132,6 +132,8 @@ impl Frames {
         let key = self.buffer.get(PREFIX..KEY_END);
         let max = if key.is_none_or(|key| key == PRODUCE) { max } else { max.min(OTHER_BYTES_MAX) };
         match usize::try_from(length) {
+            // It has not even a header, and would be waited for as if its length were to come.
+            Ok(0) => Err(FrameError::Length { length, max }),
             Ok(frame) if frame <= max && key.is_none() => Ok(KEY_END.min(PREFIX + frame)),
             Ok(frame) if frame <= max => Ok(PREFIX + frame),
             _ => Err(FrameError::Length { length, max }),
