@@ -11,6 +11,8 @@ mod by_time;
 #[cfg(test)]
 mod by_time_tests;
 pub mod check;
+#[cfg(test)]
+mod check_tests;
 mod config;
 pub mod dump;
 mod epochs;

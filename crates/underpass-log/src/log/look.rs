@@ -52,13 +52,16 @@ impl<'a> Look<'a> {
         };
         let end = next.map_or(self.size, |next| next.position);
         if next.is_some() && end - position > READ_BYTES {
-            // The batch is that long itself, and known not to be the one: its header is enough.
+            // Most likely this batch is that long itself, and not the one: its header is enough.
             let header = self.header_alone(position)?;
+            if self.answers(&header, offset) {
+                return Ok(position);
+            }
             position = self.behind(position, &header)?;
         }
         while position < end {
             let header = self.header(position)?;
-            if header.last_offset() - self.base >= i64::from(offset) {
+            if self.answers(&header, offset) {
                 return Ok(position);
             }
             position = self.behind(position, &header)?;
@@ -121,6 +124,11 @@ impl<'a> Look<'a> {
         }
         let from = self.read.get((position - self.at) as usize..).unwrap_or_default();
         BatchHeader::parse(from).map_err(|source| self.damaged(position, source))
+    }
+
+    /// Whether a batch holds `offset`, or is behind it.
+    fn answers(&self, header: &BatchHeader, offset: u32) -> bool {
+        header.last_offset() - self.base >= i64::from(offset)
     }
 
     /// A header, and nothing of what is behind it.
