@@ -72,7 +72,8 @@ fn a_dump_has_the_words_of_kafkas() {
     let lines = format!(
         "baseOffset: 1 lastOffset: 1 count: 1 baseSequence: -1 lastSequence: -1 producerId: -1 \
          producerEpoch: -1 partitionLeaderEpoch: 0 isTransactional: false isControl: false \
-         position: 61 CreateTime: 7 size: 69 magic: 2 compresscodec: none crc: {crc} isvalid: true\n\
+         position: 61 CreateTime: 7 size: 69 magic: 2 compresscodec: none crc: {crc} isvalid: \
+         true\n\
          | offset: 1 CreateTime: 7 keySize: -1 valueSize: 1 headerKeys: [] payload: a\n"
     );
     assert_eq!(String::from_utf8(out).unwrap(), lines);
