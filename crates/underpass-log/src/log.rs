@@ -2,7 +2,6 @@
 //!
 //! [`Log`] appends and is used by one thread at a time; [`LogReader`] plans reads meanwhile. They
 //! know of no connections, and not of tokio.
-#![expect(unused_imports, reason = "its callers come next")]
 
 mod append;
 #[cfg(test)]
@@ -55,12 +54,9 @@ pub(crate) use self::incoming::{Incoming, Outcome};
 #[cfg(test)]
 pub(crate) use self::index::Entry as IndexEntry;
 pub(crate) use self::index::Index;
-pub(crate) use self::open::{Recovery, Start};
+pub(crate) use self::open::Start;
 pub(crate) use self::reader::{LogReader, Patience, Plan};
-pub(crate) use self::retention::Retained;
-use self::segment::Segment;
 use self::state::{Contents, Shared};
-pub(crate) use self::sync::SyncJob;
 use self::sync::Unsynced;
 use crate::batch::HEADER_BYTES;
 use crate::open_files::OpenFiles;

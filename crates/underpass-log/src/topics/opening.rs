@@ -116,6 +116,9 @@ impl Storehouse {
         if let Some(found) = recovery.told() {
             tracing::warn!("{topic}-{index}: {found}");
         }
+        if recovery.is_recovered {
+            tracing::debug!("{topic}-{index}: its last batches were compared with their checksums");
+        }
         Ok(self.partition(topic, *index, log))
     }
 
