@@ -218,7 +218,7 @@ fn files_of_many_segments_give_way_to_one_another() {
 fn a_batch_in_front_of_a_large_one_without_an_entry_is_not_passed_over() {
     let (_parent, dir) = place();
     let mut log = Log::create(&dir, small_segments(1 << 20), files()).unwrap();
-    let sizes = [(3, 2_845), (3, 4_716), (3, 3_251), (2, 8_241), (3, 9_774), (3, 100), (1, 9_000)];
+    let sizes = [(3, 2_845), (3, 9_716), (3, 3_251), (2, 8_241), (3, 9_774), (3, 100), (1, 9_000)];
     let known = fill(&mut log, &sizes, 4);
     check_all(&log.reader(), &[known], "written");
 }
