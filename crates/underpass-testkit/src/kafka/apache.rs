@@ -85,6 +85,22 @@ impl Apache {
     pub fn run(&self, class: &str, arguments: &[&str]) -> io::Result<String> {
         output(self.java().arg(class).args(arguments).stdin(Stdio::null()))
     }
+
+    /// What `DumpLogSegments` finds in these files. It tells of some faults on standard error.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Apache::run`].
+    pub fn dump(&self, files: &[String]) -> io::Result<String> {
+        let mut java = self.java();
+        java.args(["kafka.tools.DumpLogSegments", "--deep-iteration", "--files"]);
+        let output = java.arg(files.join(",")).stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            return Err(failed("java", &output));
+        }
+        let both = [output.stdout, output.stderr].concat();
+        Ok(String::from_utf8_lossy(&both).into_owned())
+    }
 }
 
 fn fetch(into: &Path) -> io::Result<()> {
