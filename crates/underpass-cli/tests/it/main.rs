@@ -9,6 +9,7 @@ mod explain;
 #[path = "../../../underpass-measure/tests/it/hidden.rs"]
 mod hidden;
 mod log_clients;
+mod log_faults;
 mod log_requests;
 mod log_topics;
 mod relay;
