@@ -37,6 +37,9 @@ fn damage(dir: &Path, chunk: &[u8]) {
     let mut names: Vec<_> =
         fs::read_dir(dir).expect("a log").map(|entry| entry.expect("a file").path()).collect();
     names.sort_unstable();
+    if names.is_empty() {
+        return;
+    }
     let path = &names[usize::from(chunk[0]) % names.len()];
     let mut bytes = fs::read(path).expect("a file");
     let at = usize::from(u16::from_be_bytes([chunk[2], chunk[3]])) % (bytes.len() + 1);

@@ -1,5 +1,5 @@
 //! `underpass log` when something fails: what was acknowledged is there, an offset is given once,
-//! and whoever is not concerned does not notice.
+//! and those whom it does not concern do not notice.
 
 mod broker;
 mod crash;

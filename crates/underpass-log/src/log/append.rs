@@ -20,8 +20,8 @@ use crate::wire::ErrorCode;
 const RUN_MAX: usize = 512;
 
 /// The most bytes of a call. For a longer one ext4 wants larger folios (6.16 and later), and where
-/// memory is in small pieces the kernel moves others out of the way first: 1 MiB at a time took four
-/// times the CPU. Measured: `bench/runs/2026-11-30-log`.
+/// memory is in small pieces the kernel moves others out of the way first: 1 MiB at a time took up
+/// to four times the CPU.
 const PIECE_BYTES: usize = 64 << 10;
 
 type Head = [u8; HEADER_BYTES];

@@ -44,8 +44,14 @@ impl Retained {
     ///
     /// If one cannot be unlinked; it and those behind it are found at the next start.
     pub(crate) fn unlink(self) -> Result<(), StorageError> {
+        let dir = self.shared.dir();
+        if !self.bases.is_empty() {
+            // Offsets begin again in a directory without segments: the newest must be there on the
+            // disk before the oldest goes.
+            let failed = |error| StorageError::new("fsync", &dir, error);
+            whole_file::sync_directory(&dir).map_err(failed)?;
+        }
         for base in self.bases {
-            let dir = self.shared.dir();
             Kind::ALL.into_iter().try_for_each(|kind| unlink(&kind.path(&dir, base)))?;
         }
         Ok(())
