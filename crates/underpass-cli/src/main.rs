@@ -63,5 +63,7 @@ fn show_events() {
         .with_writer(std::io::stderr)
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .with_target(false)
+        // Plain lines for logs, whatever features other crates ask of the subscriber.
+        .with_ansi(false)
         .init();
 }
