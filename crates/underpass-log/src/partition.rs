@@ -14,6 +14,7 @@ mod locks {
 }
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +27,7 @@ use crate::log::{Incoming, Log, LogReader, Outcome, StorageError};
 use crate::wire::ErrorCode;
 pub(crate) use queue::{Acks, Answer, Appended};
 use queue::{Asker, Awaiting, Queue};
-use waiters::Waiters;
+use waiters::{Bell, Waiters};
 
 /// How far a batch has come when it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -237,6 +238,16 @@ impl Partition {
         }
     }
 
+    /// Waits until consumers see what is before `offset`, or the partition cannot be used.
+    pub(crate) async fn until_visible(&self, offset: i64) {
+        let bell = Arc::<Bell>::default();
+        self.waiters.register(&bell);
+        let _registered = Registered { waiters: &self.waiters, bell: &bell };
+        while self.high_watermark() < offset && self.status() == Status::Online {
+            poll_fn(|cx| bell.poll_rung(cx)).await;
+        }
+    }
+
     fn refused(&self, error: &StorageError) {
         if error.is_no_room() {
             if !self.is_full.swap(true, Ordering::Relaxed) {
@@ -274,6 +285,18 @@ impl Partition {
     /// The writing half of its log, for what is done other than appending.
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
+    }
+}
+
+/// A bell that is rung until this is dropped.
+struct Registered<'p> {
+    waiters: &'p Waiters,
+    bell: &'p Arc<Bell>,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.waiters.forget(self.bell);
     }
 }
 

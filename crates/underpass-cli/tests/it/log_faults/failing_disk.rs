@@ -46,3 +46,15 @@ fn a_sync_that_failed_once_takes_its_partition_offline_and_acknowledges_nothing(
         broker.stop_and_check();
     }
 }
+
+#[test]
+fn records_that_are_written_and_not_durable_yet_can_be_deleted() {
+    require!(Capability::Strace);
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &[]);
+    broker.create("t", 1, &[]);
+    let mut client = broker.client();
+    let _slow = Injected::into(broker.id(), "fdatasync:delay_enter=300000").unwrap();
+    assert_eq!(client.produce("t", 0, 1, &batch_of(10)).unwrap().base_offset, 0);
+    assert_eq!(client.delete_records("t", 0, 1).unwrap(), 1);
+}
