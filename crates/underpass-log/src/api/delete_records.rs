@@ -54,8 +54,8 @@ fn answer(
     }
 }
 
-/// Deletes what is before an offset; answers with the first offset that is left. What is written and
-/// not yet visible is waited for: to a producer with `acks=1` it is there.
+/// Deletes what is before an offset; answers with the first offset that is left. What is written
+/// and not yet visible is waited for: to a producer with `acks=1` it is there.
 fn delete(partition: &Partition, offset: i64, end: Instant) -> Result<i64, ErrorCode> {
     if (partition.high_watermark()..=partition.reader().end_offset()).contains(&offset) {
         let visible = timeout_at(end, partition.until_visible(offset));
