@@ -20,6 +20,7 @@ mod partition;
 mod producers;
 mod records;
 mod server;
+mod time;
 mod topics;
 mod uuid;
 mod whole_file;

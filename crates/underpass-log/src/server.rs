@@ -20,10 +20,11 @@ use crate::metrics::{Counters, Counts, Lags};
 use crate::open_files::OpenFiles;
 use crate::partition::Promise;
 use crate::producers::ids::{IdsError, ProducerIds};
+use crate::time::now;
 use crate::topics::config::TopicConfig;
 use crate::topics::retention::Retention;
 use crate::topics::{OpenError, Topics};
-use crate::worker::{Worker, now};
+use crate::worker::Worker;
 
 /// Descriptors other than those of connections and segments: the workers', standard ones.
 const OTHERS: usize = 64;

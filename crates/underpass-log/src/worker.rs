@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
@@ -18,6 +18,7 @@ use crate::connection::vitals::Connections;
 use crate::partition::Partition;
 use crate::partition::waiters::Bell;
 use crate::server::Shared;
+use crate::time::now;
 
 /// How often connections are looked at, whether they have been idle or stuck for too long.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -146,10 +147,4 @@ async fn keep_looking(connections: Rc<Connections>, shared: Arc<Shared>) {
         look.tick().await;
         connections.look(shared.idle_limit);
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

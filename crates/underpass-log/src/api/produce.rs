@@ -13,6 +13,7 @@ use crate::batch::{self, BatchFault, BatchHeader};
 use crate::connection::Connection;
 use crate::partition::{Acks, Answer, Appended};
 use crate::records;
+use crate::time;
 use crate::topics::config::{TopicConfig, Validation};
 use crate::topics::{Topic, TopicMap};
 use crate::wire::produce::{
@@ -20,7 +21,6 @@ use crate::wire::produce::{
     TopicProduceResponse,
 };
 use crate::wire::{ErrorCode, Records};
-use crate::worker;
 
 /// The codec that clients of older versions cannot read.
 const ZSTD: i16 = 4;
@@ -84,7 +84,7 @@ async fn queue(
     }
     let Records::Memory(bytes) = data.records else { return Err(ErrorCode::InvalidRecord) };
     let header = check(&bytes, topic.config().max_message_bytes, version)?;
-    check_time(topic.config(), header.max_timestamp, worker::now())?;
+    check_time(topic.config(), header.max_timestamp, time::now())?;
     if topic.config().validation == Validation::Full {
         validate(bytes.clone(), header).await?;
     }

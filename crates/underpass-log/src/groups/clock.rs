@@ -4,9 +4,10 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::coordinator::{Shared, wall_ms};
+use super::coordinator::Shared;
 use super::expiry;
 use super::group::Group;
+use crate::time;
 
 /// As Kafka's `offsets.retention.check.interval.ms`.
 const EXPIRY_EVERY: Duration = Duration::from_secs(600);
@@ -56,7 +57,7 @@ impl Shared {
                 if state.roster.get(&name).is_some_and(goes_on) {
                     continue;
                 }
-                expiry::expired(&name, kept, self.began_ms, self.retention, wall_ms())
+                expiry::expired(&name, kept, self.began_ms, self.retention, time::now())
             };
             state.roster.remove(&name);
             if let Some(entry) = entry {

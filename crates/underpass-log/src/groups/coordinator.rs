@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -20,6 +20,7 @@ use super::member::{Identity, Join, JoinAnswer, JoinRefused, Millis, SyncAnswer}
 use super::offsets::Offsets;
 use super::roster::Roster;
 use super::session::Sync;
+use crate::time;
 use crate::uuid::Uuid;
 
 /// Groups that offsets are kept of.
@@ -88,7 +89,7 @@ impl Coordinator {
             rules,
             retention,
             began: Instant::now(),
-            began_ms: wall_ms(),
+            began_ms: time::now(),
             journal: Journal::open(journal)?,
             state: Mutex::default(),
             reset: Condvar::new(),
@@ -295,7 +296,7 @@ impl Shared {
         act: impl FnOnce(&mut Group, Millis) -> T,
     ) -> Option<T> {
         let (now, alarm) = (self.now(), state.roster.next_alarm());
-        let acted = state.roster.act(name, wall_ms(), |group| act(group, now))?;
+        let acted = state.roster.act(name, time::now(), |group| act(group, now))?;
         if let Some(entry) = acted.entry {
             // Nothing waits for it: a generation that is lost in a crash has lost its members too.
             drop(self.journal.submit(entry));
@@ -329,7 +330,7 @@ impl Shared {
                 return Err(Refusal::TooMuchKept);
             }
         }
-        Ok(Some(self.journal.submit(Entry::Commit { group, time: wall_ms(), topics })))
+        Ok(Some(self.journal.submit(Entry::Commit { group, time: time::now(), topics })))
     }
 }
 
@@ -346,8 +347,3 @@ impl Description {
 
 /// The state of a group without members.
 const EMPTY: &str = "Empty";
-
-pub(super) fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}

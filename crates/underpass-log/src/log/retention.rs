@@ -10,7 +10,6 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use std::time::UNIX_EPOCH;
 
 use super::error::{ReadError, StorageError};
 use super::index_file::{self, TIME_ENTRY_BYTES};
@@ -20,6 +19,7 @@ use super::reader::LogReader;
 use super::segment::Segment;
 use super::state::Shared;
 use super::{Log, LogConfig};
+use crate::time::millis_of;
 use crate::whole_file;
 
 /// How long a producer may be silent until it is forgotten: Kafka's `producer.id.expiration.ms`.
@@ -204,9 +204,8 @@ fn saved_time(dir: &Path, base: i64) -> Result<i64, StorageError> {
     }
     let path = Kind::Log.path(dir, base);
     let failed = |error| StorageError::new("look at", &path, error);
-    let modified = fs::metadata(&path).and_then(|metadata| metadata.modified()).map_err(failed)?;
-    let age = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+    let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
+    modified.map(millis_of).map_err(failed)
 }
 
 /// Unlinks a file that may be gone.

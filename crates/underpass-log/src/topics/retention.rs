@@ -5,10 +5,11 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::Topics;
 use crate::partition::{Partition, Status};
+use crate::time::now;
 
 /// A thread that looks at all logs now and then, until this is dropped.
 #[derive(Debug)]
@@ -88,10 +89,4 @@ fn retain(partition: &Partition, now: i64) {
         }
         Err(error) => tracing::error!("{partition}: old segments stay: {error}"),
     }
-}
-
-/// Milliseconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
