@@ -241,8 +241,7 @@ impl Partition {
     /// Waits until consumers see what is before `offset`, or the partition cannot be used.
     pub(crate) async fn until_visible(&self, offset: i64) {
         let bell = Arc::<Bell>::default();
-        self.waiters.register(&bell);
-        let _registered = Registered { waiters: &self.waiters, bell: &bell };
+        let _registered = self.waiters.register(&bell);
         while self.high_watermark() < offset && self.status() == Status::Online {
             poll_fn(|cx| bell.poll_rung(cx)).await;
         }
@@ -285,18 +284,6 @@ impl Partition {
     /// The writing half of its log, for what is done other than appending.
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
-    }
-}
-
-/// A bell that is rung until this is dropped.
-struct Registered<'p> {
-    waiters: &'p Waiters,
-    bell: &'p Arc<Bell>,
-}
-
-impl Drop for Registered<'_> {
-    fn drop(&mut self) {
-        self.waiters.forget(self.bell);
     }
 }
 

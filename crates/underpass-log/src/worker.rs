@@ -16,7 +16,7 @@ use underpass_daemon::{Accepted, Admitted, Service};
 use crate::connection;
 use crate::connection::vitals::Connections;
 use crate::partition::Partition;
-use crate::partition::waiters::Bell;
+use crate::partition::waiters::{Bell, Registered, Waiters};
 use crate::server::Shared;
 use crate::time::now;
 
@@ -31,7 +31,7 @@ pub(crate) struct Worker {
     pub(crate) connections: Rc<Connections>,
     appends: Rc<Appends>,
     /// Rung at a stop: fetches that wait answer with what they have.
-    waiting: RefCell<Vec<Arc<Bell>>>,
+    waiting: Waiters,
     is_stopping: Cell<bool>,
 }
 
@@ -53,7 +53,7 @@ impl Worker {
             lines: RefCell::new(lines),
             connections,
             appends,
-            waiting: RefCell::default(),
+            waiting: Waiters::default(),
             is_stopping: Cell::new(false),
         }
     }
@@ -73,9 +73,8 @@ impl Worker {
     }
 
     /// Has `bell` rung at a stop, until what is returned is dropped.
-    pub(crate) fn ring_at_stop<'w>(&'w self, bell: &Arc<Bell>) -> RungAtStop<'w> {
-        self.waiting.borrow_mut().push(Arc::clone(bell));
-        RungAtStop { worker: self, bell: Arc::clone(bell) }
+    pub(crate) fn ring_at_stop<'w>(&'w self, bell: &'w Arc<Bell>) -> Registered<'w> {
+        self.waiting.register(bell)
     }
 
     /// Adds a line to the log, after the time.
@@ -101,7 +100,7 @@ impl Service for Worker {
 
     fn stop(&self) {
         self.is_stopping.set(true);
-        self.waiting.borrow().iter().for_each(|bell| bell.ring());
+        self.waiting.ring();
         self.connections.stop_reading();
         // Once is enough, and more does no harm.
         self.shared.groups.close();
@@ -120,22 +119,6 @@ impl Appends {
             let partitions = self.partitions.take();
             let now = now();
             partitions.iter().for_each(|partition| partition.write_queued(now));
-        }
-    }
-}
-
-/// A bell that is rung at a stop.
-#[derive(Debug)]
-pub(crate) struct RungAtStop<'w> {
-    worker: &'w Worker,
-    bell: Arc<Bell>,
-}
-
-impl Drop for RungAtStop<'_> {
-    fn drop(&mut self) {
-        let mut waiting = self.worker.waiting.borrow_mut();
-        if let Some(at) = waiting.iter().position(|bell| Arc::ptr_eq(bell, &self.bell)) {
-            waiting.swap_remove(at);
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::connection::Connection;
 use crate::log::{Patience, Plan, ReadError};
 use crate::partition::Partition;
-use crate::partition::waiters::Bell;
+use crate::partition::waiters::{Bell, Registered};
 use crate::topics::TopicMap;
 use crate::wire::fetch::{
     EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchablePartitionResponse,
@@ -75,7 +75,7 @@ async fn wait(connection: &Connection, topics: &TopicMap, request: &FetchRequest
     let end = Instant::now() + wait;
     let bell = Arc::<Bell>::default();
     let _stop = connection.worker.ring_at_stop(&bell);
-    let _registered = Registered::new(&bell, topics, request);
+    let _registered = register(&bell, topics, request);
     loop {
         let looked = look(connection, topics, request).await;
         if looked.is_enough(request) || connection.worker.is_stopping() {
@@ -87,29 +87,19 @@ async fn wait(connection: &Connection, topics: &TopicMap, request: &FetchRequest
     }
 }
 
-/// A bell that is rung by all partitions of a request.
-struct Registered {
-    bell: Arc<Bell>,
-    partitions: Vec<Arc<Partition>>,
-}
-
-impl Registered {
-    fn new(bell: &Arc<Bell>, topics: &TopicMap, request: &FetchRequest) -> Self {
-        let mut partitions = Vec::new();
-        for topic in &request.topics {
-            let Some(known) = topics.get(topic.topic.as_str()) else { continue };
-            let wanted = topic.partitions.iter().filter_map(|one| known.partition(one.partition));
-            partitions.extend(wanted.cloned());
-        }
-        partitions.iter().for_each(|partition| partition.waiters().register(bell));
-        Self { bell: Arc::clone(bell), partitions }
+/// Has `bell` rung by all partitions of a request.
+fn register<'t>(
+    bell: &'t Arc<Bell>,
+    topics: &'t TopicMap,
+    request: &FetchRequest,
+) -> Vec<Registered<'t>> {
+    let mut registered = Vec::new();
+    for topic in &request.topics {
+        let Some(known) = topics.get(topic.topic.as_str()) else { continue };
+        let wanted = topic.partitions.iter().filter_map(|one| known.partition(one.partition));
+        registered.extend(wanted.map(|partition| partition.waiters().register(bell)));
     }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.partitions.iter().for_each(|partition| partition.waiters().forget(&self.bell));
-    }
+    registered
 }
 
 /// Looks at all partitions once.

@@ -43,26 +43,36 @@ impl Bell {
     }
 }
 
-/// The bells of those who wait for one partition.
+/// The bells of those who wait for the same.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters(Mutex<Vec<Arc<Bell>>>);
 
 impl Waiters {
-    /// Rings `bell` at every change, until it is forgotten.
-    pub(crate) fn register(&self, bell: &Arc<Bell>) {
+    /// Rings `bell` at every change, until what is returned is dropped.
+    pub(crate) fn register<'w>(&'w self, bell: &'w Arc<Bell>) -> Registered<'w> {
         lock(&self.0).push(Arc::clone(bell));
-    }
-
-    pub(crate) fn forget(&self, bell: &Arc<Bell>) {
-        let mut bells = lock(&self.0);
-        if let Some(at) = bells.iter().position(|other| Arc::ptr_eq(other, bell)) {
-            bells.swap_remove(at);
-        }
+        Registered { waiters: self, bell }
     }
 
     /// Something has changed.
     pub(crate) fn ring(&self) {
         lock(&self.0).iter().for_each(|bell| bell.ring());
+    }
+}
+
+/// A bell that is rung at every change.
+#[derive(Debug)]
+pub(crate) struct Registered<'w> {
+    waiters: &'w Waiters,
+    bell: &'w Arc<Bell>,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        let mut bells = lock(&self.waiters.0);
+        if let Some(at) = bells.iter().position(|other| Arc::ptr_eq(other, self.bell)) {
+            bells.swap_remove(at);
+        }
     }
 }
 

@@ -37,11 +37,11 @@ fn a_change_is_seen_or_heard() {
             })
         });
         let bell = Arc::<Bell>::default();
-        shared.1.register(&bell);
+        let registered = shared.1.register(&bell);
         while shared.0.load(Ordering::Acquire) < 2 {
             block_on(poll_fn(|cx| bell.poll_rung(cx)));
         }
-        shared.1.forget(&bell);
+        drop(registered);
         for append in appends {
             append.join().unwrap();
         }
