@@ -106,7 +106,7 @@ impl Flusher {
         }
     }
 
-    /// The next partition; `None` once there is none and will be none.
+    /// The next partition; `None` once there is none and no more will come.
     fn next(&self) -> Option<Arc<Partition>> {
         let mut queue = self.lock();
         loop {

@@ -32,3 +32,8 @@ impl BrokerArguments {
 pub(super) fn told(error: ClientError) -> anyhow::Error {
     with_remedy(&error, None)
 }
+
+/// An offset that the server may not have told.
+pub(super) fn or_unknown(offset: Option<i64>) -> String {
+    offset.map_or_else(|| "?".to_owned(), |offset| offset.to_string())
+}

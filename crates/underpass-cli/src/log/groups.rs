@@ -9,7 +9,7 @@ use serde_json::json;
 use underpass_log::client::{Client, CommittedOffset, GroupDescription, Place};
 use underpass_measure::printable;
 
-use super::broker::{BrokerArguments, told};
+use super::broker::{BrokerArguments, or_unknown, told};
 use crate::exit::print;
 
 /// List, describe, move and delete the consumer groups of a running server.
@@ -239,10 +239,6 @@ fn in_text(group: &GroupDescription, progress: &[Progress<'_>]) -> String {
         text.push_str(&format!("  {place:<36} {offset:>12} {end:>12} {lag:>12}\n"));
     }
     text
-}
-
-fn or_unknown(offset: Option<i64>) -> String {
-    offset.map_or_else(|| "?".to_owned(), |offset| offset.to_string())
 }
 
 fn in_json(group: &GroupDescription, progress: &[Progress<'_>]) -> String {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use underpass_log::client::{Client, PartitionDescription, TopicDescription, TopicSetting};
 use underpass_measure::printable;
 
-use super::broker::{BrokerArguments, told};
+use super::broker::{BrokerArguments, or_unknown, told};
 use crate::exit::print;
 
 /// List, describe, create, delete and alter the topics of a running server.
@@ -189,10 +189,6 @@ fn described(topic: &TopicDescription, settings: &[TopicSetting], as_json: bool)
         ));
     }
     lines
-}
-
-fn or_unknown(offset: Option<i64>) -> String {
-    offset.map_or_else(|| "?".to_owned(), |offset| offset.to_string())
 }
 
 fn in_json(topic: &TopicDescription, settings: &[TopicSetting]) -> Value {

@@ -256,7 +256,7 @@ fn remove_stray(directory: &Path) -> Result<(), DirectoryError> {
             );
             Ok(())
         }
-        // A file of that name is none of ours.
+        // A file of that name is not ours.
         Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(()),
         Err(error) => Err(io_error("read", directory)(error)),
     }

@@ -16,7 +16,7 @@ schema! {
         permission_type: i8 [..],
     }
 
-    /// The rules, or why there is none.
+    /// The rules, or why there are none.
     struct DescribeAclsResponse {
         throttle_time_ms: i32 [..],
         error_code: ErrorCode [..],
