@@ -16,7 +16,7 @@ use underpass::Stability;
 use underpass_fuzz::http1::{Request, Response, read_all, requests, responses};
 use underpass_fuzz::{ignore_closed_pipes, place};
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Endpoint, Options, Server};
+use underpass_serve::{Endpoint, Options, Server, Settings};
 
 /// How long a response may take; no request waits for anything.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -105,16 +105,15 @@ fn server() -> &'static PathBuf {
         let modified = UNIX_EPOCH + Duration::from_secs(784_111_777);
         digits.expect("a file").set_modified(modified).expect("a date");
         let socket = place("server");
-        let server = Server::bind(Options {
-            root,
+        let daemon = Settings {
             listen: Endpoint::Unix(socket.clone()),
             workers: NonZeroUsize::MIN,
             grace: None,
             connections_max: None,
             metrics: None,
-            access_log: Sink::Off,
-            stability: Stability::Guard,
-        });
+            log: Sink::Off,
+        };
+        let server = Server::bind(Options { root, daemon, stability: Stability::Guard });
         let server = server.expect("a server");
         std::thread::spawn(move || server.run().expect("it serves"));
         socket

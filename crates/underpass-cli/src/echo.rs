@@ -57,18 +57,14 @@ pub(crate) fn run(wanted: EchoArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let workers = wanted.server.workers();
-    let ServerArguments { grace, max_connections, metrics, config, no_sandbox, .. } = wanted.server;
+    let daemon = wanted.server.settings(wanted.listen, wanted.log);
+    let ServerArguments { config, no_sandbox, .. } = wanted.server;
     let options = EchoOptions {
-        listen: wanted.listen,
-        workers,
+        daemon,
         tee: wanted.tee,
         idle_timeout: wanted.idle.idle_timeout.0,
         keep_alive: wanted.idle.keep_alive.0,
         exit_idle: wanted.idle.exit_idle,
-        grace: grace.0,
-        connections_max: max_connections,
-        metrics,
-        log: wanted.log,
     };
     let echo = Echo::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
     let echo = if no_sandbox { echo } else { echo.confined(config.as_deref()) };

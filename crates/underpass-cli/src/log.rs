@@ -176,7 +176,8 @@ fn serve(wanted: ServeArguments) -> anyhow::Result<()> {
     let Some(data) = wanted.data else { anyhow::bail!("give --data DIR, or a subcommand") };
     crate::show_events();
     let workers = wanted.server.workers();
-    let ServerArguments { grace, max_connections, metrics, config, no_sandbox, .. } = wanted.server;
+    let daemon = wanted.server.settings(wanted.listen, wanted.log);
+    let ServerArguments { config, no_sandbox, .. } = wanted.server;
     let options = Options {
         data: data.clone(),
         promise: Promise { acks: wanted.acks.into(), reads: wanted.reads.into() },
@@ -190,12 +191,7 @@ fn serve(wanted: ServeArguments) -> anyhow::Result<()> {
         offsets_retention: wanted.offsets_retention,
         request_bytes_max: wanted.max_request_bytes,
         idle_limit: wanted.idle_timeout.0,
-        listen: wanted.listen,
-        workers,
-        grace: grace.0,
-        connections_max: max_connections,
-        metrics,
-        log: wanted.log,
+        daemon,
     };
     let server = Server::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
     let server = if no_sandbox { server } else { server.confined(config.as_deref()) };

@@ -136,22 +136,20 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let workers = wanted.server.workers();
-    let ServerArguments { grace, max_connections, metrics, config, no_sandbox, .. } = wanted.server;
+    let daemon = wanted.server.settings(wanted.listen, wanted.log);
+    let ServerArguments { config, no_sandbox, .. } = wanted.server;
     let targets = match wanted.targets_file {
         Some(path) => Targets::File(path),
         None => Targets::Fixed(wanted.targets),
     };
     let mut options = Options {
-        listen: wanted.listen,
+        daemon,
         targets,
-        workers,
         connect_timeout: wanted.connect_timeout,
         idle_timeout: wanted.idle.idle_timeout.0,
         keep_alive: wanted.idle.keep_alive.0,
         exit_idle: wanted.idle.exit_idle,
         look_up_every: wanted.look_up.0,
-        grace: grace.0,
-        connections_max: max_connections,
         accept_proxy: match (wanted.accept_proxy, wanted.accept_proxy_from) {
             (true, _) => AcceptProxy::FromEveryone,
             (false, networks) if networks.is_empty() => AcceptProxy::FromNoOne,
@@ -162,8 +160,6 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
             ProxyVersion::V2 => Version::V2,
         }),
         check_every: None,
-        metrics,
-        log: wanted.log,
     };
     let several = match &options.targets {
         Targets::Fixed(targets) => targets.len() > 1,

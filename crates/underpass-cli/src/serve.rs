@@ -91,19 +91,12 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let workers = wanted.server.workers();
-    let ServerArguments { grace, max_connections, metrics, config, no_sandbox, .. } = wanted.server;
+    let daemon = wanted.server.settings(wanted.listen, wanted.access_log);
+    let ServerArguments { config, no_sandbox, .. } = wanted.server;
     let directory = std::path::absolute(&wanted.directory).context("cannot name the directory")?;
-    let server = Server::bind(Options {
-        root: wanted.directory,
-        listen: wanted.listen,
-        workers,
-        grace: grace.0,
-        connections_max: max_connections,
-        metrics,
-        access_log: wanted.access_log,
-        stability: wanted.stability,
-    })
-    .map_err(|error| with_remedy(&error, remedy(&error)))?;
+    let server =
+        Server::bind(Options { root: wanted.directory, daemon, stability: wanted.stability })
+            .map_err(|error| with_remedy(&error, remedy(&error)))?;
     let server = if no_sandbox { server } else { server.confined(config.as_deref()) };
     let where_at = server.endpoints().iter().map(|endpoint| match endpoint {
         Endpoint::Tcp(address) => format!("http://{address}/"),

@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use underpass_relay::Endpoint;
+use underpass_daemon::Settings;
+use underpass_daemon::endpoint::Endpoint;
+use underpass_daemon::log::Sink;
 
 use crate::exit::say;
 use crate::values::{OrOff, address, duration_or_off, processors, workers};
@@ -23,18 +25,18 @@ pub(crate) struct ServerArguments {
     ///
     /// A second signal ends them at once.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_or_off)]
-    pub(crate) grace: OrOff,
+    grace: OrOff,
 
     /// The most connections at a time [default: what the limit on open files allows].
     ///
     /// Those past it wait to be accepted; the kernel keeps up to 4096 for each thread. There are
     /// never more than the limit on open files allows.
     #[arg(long, value_name = "N")]
-    pub(crate) max_connections: Option<NonZeroUsize>,
+    max_connections: Option<NonZeroUsize>,
 
     /// Where to serve metrics over HTTP, in the OpenMetrics format.
     #[arg(long, value_name = "ADDR", value_parser = address)]
-    pub(crate) metrics: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
 
     /// Read settings from this file: TOML, with the names of the flags as keys.
     ///
@@ -63,6 +65,18 @@ impl ServerArguments {
             say(&format!("the flags{} are in order", config.unwrap_or_default()));
         }
         self.check_config
+    }
+
+    /// What the daemon is asked for, together with where to listen and where the log goes.
+    pub(crate) fn settings(&self, listen: Endpoint, log: Sink) -> Settings {
+        Settings {
+            listen,
+            workers: self.workers(),
+            grace: self.grace.0,
+            connections_max: self.max_connections,
+            metrics: self.metrics,
+            log,
+        }
     }
 
     /// The workers asked for, or one for each processor this process may use.

@@ -10,8 +10,8 @@ use prometheus_client::registry::Registry;
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::host_port::HostPort;
 use underpass_daemon::limits::raise_open_files;
-use underpass_daemon::log::{Lines, Sink};
-use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox};
+use underpass_daemon::log::Lines;
+use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox, Settings};
 
 use crate::connection::RequestLimits;
 use crate::flusher::{Flusher, FlusherThreads};
@@ -62,18 +62,8 @@ pub struct Options {
     pub request_bytes_max: usize,
     /// How long a connection may wait for its next request; `None` for ever.
     pub idle_limit: Option<Duration>,
-    /// Where to listen; port 0 takes any free one.
-    pub listen: Endpoint,
-    /// Threads, each with its own listening socket.
-    pub workers: NonZeroUsize,
-    /// How long requests may continue after SIGTERM; `None` for ever.
-    pub grace: Option<Duration>,
-    /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
-    pub connections_max: Option<NonZeroUsize>,
-    /// Where to serve metrics.
-    pub metrics: Option<SocketAddr>,
-    /// Where a line a connection goes.
-    pub log: Sink,
+    /// What every server is asked for.
+    pub daemon: Settings,
 }
 
 /// A server that is bound to its address and serves no one yet.
@@ -165,9 +155,8 @@ impl Server {
         let journal = options.data.join(JOURNAL);
         let groups = Coordinator::open(&journal, rules, options.offsets_retention);
         let groups = groups.map_err(GroupsError)?;
-        let Options { listen, workers, grace, connections_max, metrics, log, .. } = options;
-        let settings = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
-        let daemon = Daemon::bind(settings, (limit / 2).saturating_sub(OTHERS).max(1))?;
+        let workers = options.daemon.workers.get();
+        let daemon = Daemon::bind(options.daemon, (limit / 2).saturating_sub(OTHERS).max(1))?;
         let shared = Shared {
             topics: Arc::new(topics),
             producer_ids,
@@ -183,7 +172,7 @@ impl Server {
         let shared = Arc::new(shared);
         Ok(Self {
             daemon,
-            workers: workers.get(),
+            workers,
             shared,
             flushers,
             retention_check: options.retention_check,

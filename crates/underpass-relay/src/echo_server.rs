@@ -1,13 +1,12 @@
 //! The echo server as a whole: a relay without targets, whose clients get back what they send.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use underpass_daemon::Settings;
 use underpass_daemon::endpoint::Endpoint;
-use underpass_daemon::log::Sink;
 
 use crate::server::{BindError, Relay, RunError};
 use crate::tee::Tee;
@@ -15,10 +14,8 @@ use crate::tee::Tee;
 /// What to echo, and where.
 #[derive(Debug)]
 pub struct EchoOptions {
-    /// Where to listen; port 0 takes any free one.
-    pub listen: Endpoint,
-    /// Threads, each with its own listening socket.
-    pub workers: NonZeroUsize,
+    /// What every server is asked for.
+    pub daemon: Settings,
     /// A file that is made, or emptied, to keep what comes.
     pub tee: Option<PathBuf>,
     /// How long a connection may move nothing; `None` for ever.
@@ -28,14 +25,6 @@ pub struct EchoOptions {
     pub keep_alive: Option<Duration>,
     /// How long no connection may be open until the server ends; `None` for ever.
     pub exit_idle: Option<Duration>,
-    /// How long connections may continue after SIGTERM; `None` for ever.
-    pub grace: Option<Duration>,
-    /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
-    pub connections_max: Option<NonZeroUsize>,
-    /// Where to serve metrics.
-    pub metrics: Option<SocketAddr>,
-    /// Where a line a connection goes.
-    pub log: Sink,
 }
 
 /// An echo server that is bound to its address and serves no one yet.

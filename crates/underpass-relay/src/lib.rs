@@ -33,5 +33,6 @@ pub use proxy::Version;
 pub use server::{BindError, Options, Relay, RunError};
 pub use target_list::{Targets, TargetsError};
 pub use trust::{AcceptProxy, Network, NetworkError};
+pub use underpass_daemon::Settings;
 pub use underpass_daemon::endpoint::{Endpoint, EndpointError};
 pub use underpass_daemon::log::Sink;

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,6 @@ use tokio::sync::{Notify, watch};
 use underpass::Pipe;
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
-use underpass_daemon::log::Sink;
 use underpass_daemon::{self as daemon, Daemon, FOREVER, Program, Sandbox};
 
 use crate::echo_server::EchoOptions;
@@ -42,20 +40,14 @@ const OTHERS: usize = 64;
 /// What to relay, and where to.
 #[derive(Debug)]
 pub struct Options {
-    /// Where to listen; port 0 takes any free one.
-    pub listen: Endpoint,
+    /// What every server is asked for.
+    pub daemon: daemon::Settings,
     /// Where to connect.
     pub targets: Targets,
-    /// Threads, each with its own listening socket.
-    pub workers: NonZeroUsize,
     /// How long a target may take to accept.
     pub connect_timeout: Duration,
     /// How long a connection may move nothing; `None` for ever.
     pub idle_timeout: Option<Duration>,
-    /// How long connections may continue after SIGTERM; `None` for ever.
-    pub grace: Option<Duration>,
-    /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
-    pub connections_max: Option<NonZeroUsize>,
     /// Which clients begin with a PROXY header.
     pub accept_proxy: AcceptProxy,
     /// The PROXY header each target gets.
@@ -69,10 +61,6 @@ pub struct Options {
     pub keep_alive: Option<Duration>,
     /// How long no connection may be open until the relay ends; `None` for ever.
     pub exit_idle: Option<Duration>,
-    /// Where to serve metrics.
-    pub metrics: Option<SocketAddr>,
-    /// Where a line a connection goes.
-    pub log: Sink,
 }
 
 /// A relay that is bound to its address and relays nothing yet.
@@ -131,7 +119,7 @@ impl Relay {
     /// [`BindError`].
     pub fn bind(options: Options) -> Result<Self, BindError> {
         let set = TargetSet::new(options.targets.read()?, None);
-        refuse(names::look_up(&set, std::slice::from_ref(&options.listen)))?;
+        refuse(names::look_up(&set, std::slice::from_ref(&options.daemon.listen)))?;
         let relay = Self::new(options, set, Role::Relay)?;
         // Its port, or all of its sockets, may be known only now.
         refuse(relay.targets.borrow().leading_to(relay.endpoints()))?;
@@ -140,33 +128,25 @@ impl Relay {
 
     /// A relay without targets, whose clients get back what they send.
     pub(crate) fn of_echo(options: EchoOptions, tee: Option<Arc<Tee>>) -> Result<Self, BindError> {
-        let EchoOptions { listen, workers, idle_timeout, grace, .. } = options;
-        let EchoOptions { connections_max, metrics, log, keep_alive, exit_idle, .. } = options;
         let options = Options {
-            listen,
+            daemon: options.daemon,
             targets: Targets::Fixed(Vec::new()),
-            workers,
             connect_timeout: Duration::MAX,
-            idle_timeout,
-            grace,
-            connections_max,
+            idle_timeout: options.idle_timeout,
             accept_proxy: AcceptProxy::FromNoOne,
             send_proxy: None,
             check_every: None,
             look_up_every: None,
-            keep_alive,
-            exit_idle,
-            metrics,
-            log,
+            keep_alive: options.keep_alive,
+            exit_idle: options.exit_idle,
         };
         Self::new(options, TargetSet::new(Vec::new(), None), Role::Echo(tee))
     }
 
     fn new(options: Options, targets: TargetSet, role: Role) -> Result<Self, BindError> {
-        let Options { listen, workers, grace, connections_max, metrics, log, .. } = options;
-        let (connections_allowed, pipes_max) = shares(workers.get());
-        Pipe::set_limit(workers.get() * pipes_max);
-        let daemon = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
+        let workers = options.daemon.workers.get();
+        let (connections_allowed, pipes_max) = shares(workers);
+        Pipe::set_limit(workers * pipes_max);
         let settings = Settings {
             role,
             connect_timeout: options.connect_timeout,
@@ -176,13 +156,13 @@ impl Relay {
             keep_alive: options.keep_alive,
             name_failed: Notify::new(),
         };
-        let mut daemon = Daemon::bind(daemon, connections_allowed)?;
+        let mut daemon = Daemon::bind(options.daemon, connections_allowed)?;
         if let Some(idle) = options.keep_alive {
             daemon = daemon.keeping_alive(idle)?;
         }
         Ok(Self {
             daemon,
-            workers: workers.get(),
+            workers,
             from: options.targets,
             targets: Arc::new(watch::Sender::new(Arc::new(targets))),
             settings: Arc::new(settings),

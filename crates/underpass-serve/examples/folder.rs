@@ -3,20 +3,20 @@
 use std::num::NonZeroUsize;
 
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Options, Server};
+use underpass_serve::{Options, Server, Settings};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let server = Server::bind(Options {
-        root: arguments.next().unwrap_or_else(|| ".".into()).into(),
+    let root = arguments.next().unwrap_or_else(|| ".".into()).into();
+    let daemon = Settings {
         listen: arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into()).parse()?,
         workers: NonZeroUsize::MIN,
         grace: None,
         connections_max: None,
         metrics: None,
-        access_log: Sink::Off,
-        stability: underpass::Stability::Guard,
-    })?;
+        log: Sink::Off,
+    };
+    let server = Server::bind(Options { root, daemon, stability: underpass::Stability::Guard })?;
     server.run()?;
     Ok(())
 }

@@ -39,5 +39,5 @@ mod wire;
 
 pub use leases::LeaseError;
 pub use server::{BindError, Options, Server};
-pub use underpass_daemon::RunError;
 pub use underpass_daemon::endpoint::Endpoint;
+pub use underpass_daemon::{RunError, Settings};

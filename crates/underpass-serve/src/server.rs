@@ -4,16 +4,15 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use underpass::Stability;
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
 use underpass_daemon::log::Lines;
-use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox};
+use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox, Settings};
 
-use crate::access_log::{AccessLog, Sink};
+use crate::access_log::AccessLog;
 use crate::connection::Shared;
 use crate::current_root::CurrentRoot;
 use crate::leases::{self, LeaseError};
@@ -35,19 +34,8 @@ const OTHERS_A_WORKER: usize = 10;
 pub struct Options {
     /// The directory.
     pub root: PathBuf,
-    /// Where to listen; port 0 takes any free one.
-    pub listen: Endpoint,
-    /// Threads, each with its own listening socket.
-    pub workers: NonZeroUsize,
-    /// How long requests may continue after SIGTERM; `None` for ever.
-    pub grace: Option<Duration>,
-    /// The most connections open at a time; those past it wait, or the longest idle one is
-    /// closed. `None`: what descriptors allow.
-    pub connections_max: Option<NonZeroUsize>,
-    /// Where to serve metrics.
-    pub metrics: Option<SocketAddr>,
-    /// Where a line a request goes.
-    pub access_log: Sink,
+    /// What every server is asked for.
+    pub daemon: Settings,
     /// What is done about files that change while they are sent.
     pub stability: Stability,
 }
@@ -87,18 +75,17 @@ impl Server {
     /// [`BindError`]: the directory is not one or may not be entered; leases cannot be held in it;
     /// the address is taken, or not this machine's, or its port needs a privilege.
     pub fn bind(options: Options) -> Result<Self, BindError> {
-        let Options { listen, workers, grace, connections_max, metrics, stability, .. } = options;
-        let room = Room::within(raise_open_files(), descriptors_open(), workers.get());
+        let Options { daemon, stability, .. } = options;
+        let workers = daemon.workers.get();
+        let room = Room::within(raise_open_files(), descriptors_open(), workers);
         let root = Arc::new(CurrentRoot::new(Root::open(&options.root)?, FRESH_FOR));
         let service = |files| Service::of(Tree::new(Arc::clone(&root), files, stability));
         if stability == Stability::Lease {
             leases::can_be_held(&options.root)?;
         }
-        let files = KeptFiles::of_workers(workers.get(), room.files_a_worker).into_iter();
+        let files = KeptFiles::of_workers(workers, room.files_a_worker).into_iter();
         let services = files.map(service).collect();
-        let log = options.access_log;
-        let settings = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
-        let daemon = Daemon::bind(settings, room.connections)?;
+        let daemon = Daemon::bind(daemon, room.connections)?;
         Ok(Self { daemon, services, root: options.root })
     }
 

@@ -84,19 +84,15 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     }
     crate::show_events();
     let workers = wanted.server.workers();
-    let ServerArguments { grace, max_connections, metrics, config, no_sandbox, .. } = wanted.server;
+    let daemon = wanted.server.settings(wanted.listen, wanted.log);
+    let ServerArguments { config, no_sandbox, .. } = wanted.server;
     let options = Options {
         backend: wanted.place.backend(),
         path: wanted.place.path,
         external_labels: wanted.external_label,
         samples_max: wanted.max_samples,
         skips_damaged: wanted.skip_damaged,
-        listen: wanted.listen,
-        workers,
-        grace: grace.0,
-        connections_max: max_connections,
-        metrics,
-        log: wanted.log,
+        daemon,
     };
     let server = Server::bind(options).map_err(|error| with_remedy(&error, remedy(&error)))?;
     let server = if no_sandbox { server } else { server.confined(config.as_deref()) };

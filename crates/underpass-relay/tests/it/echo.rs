@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketType};
-use underpass_relay::{BindError, Echo, EchoOptions, Endpoint, Sink};
+use underpass_relay::{BindError, Echo, EchoOptions, Endpoint, Settings, Sink};
 use underpass_testkit::payload::{difference, pattern};
 use underpass_testkit::skip::Capability::Program;
 use underpass_testkit::{require, wait};
@@ -23,16 +23,18 @@ const LEN: u64 = 16_777_217;
 
 pub(crate) fn options(tee: Option<PathBuf>) -> EchoOptions {
     EchoOptions {
-        listen: "0".parse().unwrap(),
-        workers: NonZeroUsize::MIN,
+        daemon: Settings {
+            listen: "0".parse().unwrap(),
+            workers: NonZeroUsize::MIN,
+            grace: None,
+            connections_max: None,
+            metrics: None,
+            log: Sink::Off,
+        },
         tee,
         idle_timeout: None,
         keep_alive: None,
         exit_idle: None,
-        grace: None,
-        connections_max: None,
-        metrics: None,
-        log: Sink::Off,
     }
 }
 
@@ -161,7 +163,7 @@ fn nc_and_socat_get_back_what_they_send() {
     let (file, path) = (dir.path().join("in"), dir.path().join("listen"));
     fs::write(&file, pattern(0..LEN)).unwrap();
     let mut wanted = options(None);
-    wanted.listen = unix(&path);
+    wanted.daemon.listen = unix(&path);
     let by_path = start(wanted);
     let by_port = start(options(None));
     let mut nc = Command::new("nc");

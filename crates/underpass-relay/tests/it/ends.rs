@@ -79,8 +79,8 @@ fn a_connection_on_which_nothing_moves_is_cut_and_one_that_moves_is_not() {
 fn no_more_are_open_than_may_be_and_the_rest_wait_their_turn() {
     let (target, endpoint) = listener();
     let mut wanted = options(&[endpoint]);
-    wanted.connections_max = NonZeroUsize::new(1);
-    wanted.workers = NonZeroUsize::new(2).unwrap();
+    wanted.daemon.connections_max = NonZeroUsize::new(1);
+    wanted.daemon.workers = NonZeroUsize::new(2).unwrap();
     let relay = Running::start(wanted);
     let mut waiting: Vec<TcpStream> = Vec::new();
     let mut first = relay.connect();

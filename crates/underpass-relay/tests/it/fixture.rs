@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use underpass_relay::{AcceptProxy, Endpoint, Options, Relay, Sink, Targets};
+use underpass_relay::{AcceptProxy, Endpoint, Options, Relay, Settings, Sink, Targets};
 use underpass_testkit::wait;
 
 /// Longer than anything here takes, so that what hangs fails.
@@ -20,21 +20,23 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Options for a relay on a free port, with nothing but what is asked for.
 pub(crate) fn options(targets: &[Endpoint]) -> Options {
     Options {
-        listen: "0".parse().unwrap(),
+        daemon: Settings {
+            listen: "0".parse().unwrap(),
+            workers: NonZeroUsize::MIN,
+            grace: None,
+            connections_max: None,
+            metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
+            log: Sink::Off,
+        },
         targets: Targets::Fixed(targets.to_vec()),
-        workers: NonZeroUsize::MIN,
         connect_timeout: PATIENCE,
         idle_timeout: None,
-        grace: None,
-        connections_max: None,
         accept_proxy: AcceptProxy::FromNoOne,
         send_proxy: None,
         check_every: None,
         look_up_every: None,
         keep_alive: None,
         exit_idle: None,
-        metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        log: Sink::Off,
     }
 }
 

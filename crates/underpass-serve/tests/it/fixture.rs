@@ -15,7 +15,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustix::fs::{CWD, FileType, Mode};
 use underpass::Stability;
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Options, Server};
+use underpass_serve::{Options, Server, Settings};
 use underpass_testkit::wait;
 
 /// Trees are named so, with the id of their process.
@@ -116,18 +116,17 @@ impl Fixture {
         Self::start(served, Sink::Off, None)
     }
 
-    fn start(served: PathBuf, access_log: Sink, connections_max: Option<NonZeroUsize>) -> Self {
-        let server = Server::bind(Options {
-            root: served.clone(),
+    fn start(served: PathBuf, log: Sink, connections_max: Option<NonZeroUsize>) -> Self {
+        let daemon = Settings {
             listen: "127.0.0.1:0".parse().unwrap(),
             workers: NonZeroUsize::MIN,
             grace: None,
             connections_max,
             metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
-            access_log,
-            stability: Stability::Guard,
-        })
-        .unwrap();
+            log,
+        };
+        let root = served.clone();
+        let server = Server::bind(Options { root, daemon, stability: Stability::Guard }).unwrap();
         let address = server.endpoints()[0].tcp().unwrap();
         let metrics = server.metrics_address().unwrap();
         // It serves until the process ends.

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use rustix::process::{Signal, getpid, kill_process};
 use underpass::Stability;
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Options, Server};
+use underpass_serve::{Options, Server, Settings};
 use underpass_testkit::disk::disk_dir;
 use underpass_testkit::payload::{difference, pattern};
 use underpass_testkit::skip::Capability;
@@ -35,17 +35,16 @@ fn serve_between_marks() {
     // ctime cannot be set; it has to grow old.
     let age = std::time::Duration::from_millis(1_100);
     underpass_testkit::wait::until(age, || None::<()>);
-    let server = Server::bind(Options {
-        root: dir.path().into(),
+    let daemon = Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
         workers: NonZeroUsize::MIN,
         grace: None,
         connections_max: None,
         metrics: None,
-        access_log: Sink::Off,
-        stability: Stability::Guard,
-    })
-    .unwrap();
+        log: Sink::Off,
+    };
+    let root = dir.path().into();
+    let server = Server::bind(Options { root, daemon, stability: Stability::Guard }).unwrap();
     let mut peer = TcpStream::connect(server.endpoints()[0].tcp().unwrap()).unwrap();
     let serving = std::thread::spawn(move || server.run());
     // Each call of the client's takes its time under strace, too.

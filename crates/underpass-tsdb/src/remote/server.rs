@@ -1,7 +1,6 @@
 //! The server: its options made into the daemon's settings and what workers share.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +11,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
-use underpass_daemon::log::{Lines, Sink};
-use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox};
+use underpass_daemon::log::Lines;
+use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox, Settings};
 
 use super::blocks::{BlocksError, Current};
 use super::external::{ExternalLabel, ExternalLabels};
@@ -45,18 +44,8 @@ pub struct Options {
     pub samples_max: u64,
     /// Whether what is damaged is left out of answers. If not, their queries fail.
     pub skips_damaged: bool,
-    /// Where to listen; port 0 takes any free one.
-    pub listen: Endpoint,
-    /// Threads, each with its own listening socket.
-    pub workers: NonZeroUsize,
-    /// How long requests may continue after SIGTERM; `None` for ever.
-    pub grace: Option<Duration>,
-    /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
-    pub connections_max: Option<NonZeroUsize>,
-    /// Where to serve metrics.
-    pub metrics: Option<SocketAddr>,
-    /// Where a line a request goes.
-    pub log: Sink,
+    /// What every server is asked for.
+    pub daemon: Settings,
 }
 
 /// A server that is bound to its address and serves no one yet.
@@ -91,11 +80,10 @@ impl Server {
     pub fn bind(options: Options) -> Result<Self, BindError> {
         let limit = raise_open_files();
         let current = Current::open(&options.path, options.backend)?;
-        let Options { listen, workers, grace, connections_max, metrics, log, .. } = options;
         let files: usize =
             current.now().blocks.iter().map(|block| 1 + block.segments().count()).sum();
-        let settings = daemon::Settings { listen, workers, grace, connections_max, metrics, log };
-        let daemon = Daemon::bind(settings, limit.saturating_sub(files + OTHERS).max(1))?;
+        let workers = options.daemon.workers.get();
+        let daemon = Daemon::bind(options.daemon, limit.saturating_sub(files + OTHERS).max(1))?;
         let rules = Rules {
             external_labels: ExternalLabels::new(options.external_labels),
             samples_max: options.samples_max,
@@ -107,7 +95,7 @@ impl Server {
             counts: Arc::default(),
             gate: Arc::new(Semaphore::new(READS_MAX)),
         };
-        Ok(Self { daemon, workers: workers.get(), shared: Arc::new(shared) })
+        Ok(Self { daemon, workers, shared: Arc::new(shared) })
     }
 
     /// Where it listens, ports resolved.
