@@ -23,7 +23,6 @@ use super::cpu;
 use super::report::{Better, Quantity};
 use super::{Run, files, idle, turns};
 use case::{FETCHES, PRODUCES, Produce};
-use frames::Asking;
 use server::{Peer, Promise, Running};
 
 const MEMORY: Quantity = Quantity { name: "MiB", better: Better::Less, decimals: 1 };
@@ -172,7 +171,8 @@ fn start(options: &Options, peers: &[Peer], run: &mut Run) -> Result<()> {
     let mut stopped = Vec::new();
     for server in start_all(peers, Promise::Durable)? {
         if !server.is_kafka() {
-            Asking::new(server.address())?.create("many", options.partitions, &[])?;
+            let mut asking = frames::connect(server.address())?;
+            frames::create(&mut asking, "many", options.partitions, &[])?;
         }
         stopped.push(server.stop()?);
     }

@@ -99,9 +99,7 @@ impl Client {
     /// Those of write(2).
     pub fn send(&mut self, key: i16, version: i16, body: &Body) -> io::Result<()> {
         self.correlation_id += 1;
-        let head = Body::default().i16(key).i16(version).i32(self.correlation_id).string("faults");
-        let len = i32::try_from(head.0.len() + body.0.len()).map_err(io::Error::other)?;
-        self.stream.write_all(&[&len.to_be_bytes()[..], &head.0, &body.0].concat())
+        self.stream.write_all(&body.frame(key, version, self.correlation_id))
     }
 
     /// Waits for the answer to the last request.
@@ -349,6 +347,13 @@ impl Fetch<'_> {
 }
 
 impl Body {
+    /// The whole request, its length in front.
+    #[must_use]
+    pub fn frame(&self, key: i16, version: i16, correlation_id: i32) -> Vec<u8> {
+        let head = Self::default().i16(key).i16(version).i32(correlation_id).string("testkit");
+        Self::default().bytes(&[&head.0[..], &self.0[..]].concat()).0
+    }
+
     /// Appends a byte.
     #[must_use]
     pub fn i8(mut self, value: i8) -> Self {

@@ -9,7 +9,7 @@ use super::super::cpu::{Meter, Spent};
 use super::super::report::{BUSY, Better, FLOW, PRICE, Quantity, Report};
 use super::super::stats::quantile;
 use super::client::{Client, Load, Outcome};
-use super::frames::{self, Asking, batch};
+use super::frames::{self, batch};
 use super::server::{Promise, Running};
 
 const RATE: Quantity = Quantity { name: "req/s", better: Better::More, decimals: 0 };
@@ -91,8 +91,8 @@ impl Fetch {
     pub(super) fn fill(&self, servers: &[Running], bytes: u64) -> Result<()> {
         let batch = batch(self.records, 100);
         for server in servers {
-            let mut asking = Asking::new(server.address())?;
-            if asking.create(self.topic, 1, &[]).is_err() {
+            let mut asking = frames::connect(server.address())?;
+            if !frames::create(&mut asking, self.topic, 1, &[])? {
                 continue;
             }
             let load = Load {
@@ -105,9 +105,8 @@ impl Fetch {
             };
             let filled = Client::new(load)?.run(Duration::from_secs(600))?;
             ensure!(filled.answers == self.batches(bytes), "{} took too long", server.name);
-            let request = frames::fetch(self.topic, 1);
-            let answer = asking.ask(&request.frame)?;
-            let stored = answer.get(request.head_bytes..request.head_bytes + batch.len());
+            let fetched = asking.fetch(&frames::first(self.topic, 500, 1))?;
+            let stored = fetched.records.get(..batch.len());
             // The base offset and the leader epoch are the server's.
             let is_same =
                 |stored: &[u8]| stored[8..12] == batch[8..12] && stored[16..] == batch[16..];
@@ -241,12 +240,14 @@ impl Produce {
         promise: Promise,
         time: Duration,
     ) -> Result<Measured> {
-        let mut asking = Asking::new(server.address())?;
+        let mut asking = frames::connect(server.address())?;
         let (acks, config) = match promise {
             Promise::Written => (1, &[][..]),
-            Promise::Durable => (-1, &[["flush.messages", "1"]][..]),
+            Promise::Durable => (-1, &[("flush.messages", "1")][..]),
         };
-        asking.create(self.name, 1, if server.is_kafka() { config } else { &[] })?;
+        let config = if server.is_kafka() { config } else { &[] };
+        let is_new = frames::create(&mut asking, self.name, 1, config)?;
+        ensure!(is_new, "the topic {} is there already", self.name);
         let batch = batch(self.records, self.record_bytes);
         let mut client = Client::new(Load {
             address: server.address(),
@@ -259,7 +260,7 @@ impl Produce {
         let meter = Meter::start(server.id())?;
         let outcome = client.run(time)?;
         let spent = meter.stop()?;
-        asking.delete(self.name)?;
+        frames::delete(&mut asking, self.name)?;
         Ok(Measured { outcome, spent })
     }
 

@@ -12,7 +12,7 @@ use underpass_testkit::wait;
 
 use super::super::cpu;
 use super::super::peers::Build;
-use super::frames::Asking;
+use super::frames;
 
 /// A heap that Kafka does not outgrow, its own collector, one thread for the network, and topics
 /// that leave the disk soon after they are deleted.
@@ -159,7 +159,8 @@ impl Stopped {
             Peer::Log(_) => peer.start(dir, promise)?,
         };
         let address = running.address();
-        let ask = || Asking::new(address).and_then(|mut asking| asking.metadata()).ok();
+        let ask =
+            || frames::connect(address).and_then(|mut asking| frames::metadata(&mut asking)).ok();
         wait::until(Duration::from_secs(60), ask).context("no answer")?;
         Ok((start.elapsed(), running))
     }
