@@ -110,10 +110,8 @@ impl Connection {
 
     /// Who the client is, for descriptions of groups: `/` and its address.
     pub(crate) fn client_host(&self) -> String {
-        match &*self.socket {
-            Accepted::Tcp(_, peer) => format!("/{}", peer.ip().to_canonical()),
-            Accepted::Unix(_) => "/unix".to_owned(),
-        }
+        let peer = self.socket.peer();
+        peer.map_or_else(|| "/unix".to_owned(), |peer| format!("/{}", peer.ip().to_canonical()))
     }
 
     /// A line for the log.
@@ -137,9 +135,9 @@ struct Client<'a>(&'a Accepted);
 
 impl fmt::Display for Client<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Accepted::Tcp(_, peer) => peer.fmt(f),
-            Accepted::Unix(_) => f.write_str("unix"),
+        match self.0.peer() {
+            Some(peer) => peer.fmt(f),
+            None => f.write_str("unix"),
         }
     }
 }

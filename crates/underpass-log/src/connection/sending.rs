@@ -1,7 +1,7 @@
 //! A response on its way to the socket: memory as it is, records from their files.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::task::{Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -33,7 +33,7 @@ async fn send_bytes(socket: &Accepted, mut bytes: Bytes) -> io::Result<u64> {
     let count = bytes.len() as u64;
     poll_fn(|cx| {
         while bytes.has_remaining() {
-            match socket.try_write(&bytes) {
+            match socket.try_write_vectored(&[IoSlice::new(&bytes)]) {
                 Ok(count) => bytes.advance(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(socket.poll_write_ready(cx))?;

@@ -6,7 +6,6 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -38,7 +37,7 @@ const STALLED_TICKS_MAX: u32 = 12;
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(socket: Accepted, worker: &Rc<Worker>) {
-    let client = peer(&socket);
+    let client = socket.peer();
     let (socket, written) = (Rc::new(socket), Rc::<Cell<u64>>::default());
     let turn = Rc::<Turn>::default();
     let wire =
@@ -79,13 +78,6 @@ pub(super) async fn serve(socket: Accepted, worker: &Rc<Worker>) {
     }
 }
 
-const fn peer(socket: &Accepted) -> Option<SocketAddr> {
-    match socket {
-        Accepted::Tcp(_, peer) => Some(*peer),
-        Accepted::Unix(_) => None,
-    }
-}
-
 /// For how long a client has taken nothing.
 #[derive(Debug, Default)]
 struct Stall {
@@ -111,26 +103,19 @@ struct Wire {
     turn: Rc<Turn>,
 }
 
-/// Waits until the socket is ready and tries, again if it was not.
-macro_rules! poll {
-    ($wire:expr, $cx:expr, $ready:ident, |$stream:ident| $try:expr) => {
-        loop {
-            let tried = match &*$wire.socket {
-                Accepted::Tcp($stream, _) => {
-                    ready!($stream.$ready($cx))?;
-                    $try
-                }
-                Accepted::Unix($stream) => {
-                    ready!($stream.$ready($cx))?;
-                    $try
-                }
-            };
-            match tried {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => break Poll::Ready(done),
-            }
+/// Tries once the socket is ready, again if it was not.
+fn poll_io(
+    cx: &mut Context<'_>,
+    poll_ready: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>>,
+    mut call: impl FnMut() -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(poll_ready(cx))?;
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return Poll::Ready(done),
         }
-    };
+    }
 }
 
 impl AsyncRead for Wire {
@@ -140,8 +125,8 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let room = buf.initialize_unfilled();
-        let read: Poll<io::Result<usize>> =
-            poll!(self, cx, poll_read_ready, |stream| stream.try_read(room));
+        let socket = &self.socket;
+        let read = poll_io(cx, |cx| socket.poll_read_ready(cx), || socket.try_read(room));
         let count = ready!(read)?;
         buf.advance(count);
         Poll::Ready(Ok(()))
@@ -162,9 +147,9 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written: Poll<io::Result<usize>> =
-            poll!(self, cx, poll_write_ready, |stream| stream.try_write_vectored(slices));
-        let count = ready!(written)?;
+        let socket = &self.socket;
+        let write = || socket.try_write_vectored(slices);
+        let count = ready!(poll_io(cx, |cx| socket.poll_write_ready(cx), write))?;
         self.written.set(self.written.get() + count as u64);
         Poll::Ready(Ok(count))
     }
