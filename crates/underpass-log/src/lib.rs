@@ -6,6 +6,7 @@
 
 mod api;
 pub mod batch;
+mod chain;
 pub mod client;
 mod compression;
 mod connection;

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::batch::BatchHeader;
+use crate::chain::Chain;
 use crate::flusher::{Flusher, Turn};
 use crate::log::{Incoming, Log, LogReader, Outcome, StorageError};
 use crate::wire::ErrorCode;
@@ -284,21 +285,6 @@ impl Partition {
     /// The writing half of its log, for what is done other than appending.
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
-    }
-}
-
-/// An error with its causes.
-struct Chain<'e>(&'e StorageError);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = std::error::Error::source(self.0);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

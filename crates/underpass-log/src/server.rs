@@ -13,6 +13,7 @@ use underpass_daemon::limits::raise_open_files;
 use underpass_daemon::log::Lines;
 use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox, Settings};
 
+use crate::chain::Chain;
 use crate::connection::RequestLimits;
 use crate::flusher::{Flusher, FlusherThreads};
 use crate::groups::{Coordinator, JournalError, Rules};
@@ -237,7 +238,7 @@ impl Server {
         drop(retention);
         flushers.end();
         if let Err(error) = shared.topics.close() {
-            tracing::error!("the next start looks through the logs: {error}");
+            tracing::error!("the next start looks through the logs: {}", Chain(&error));
         }
         ran
     }

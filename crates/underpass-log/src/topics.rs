@@ -31,6 +31,7 @@ pub(crate) use opening::OpenError;
 use opening::Storehouse;
 pub(crate) use topic::Topic;
 
+use crate::chain::Chain;
 use crate::flusher::Flusher;
 use crate::open_files::OpenFiles;
 use crate::partition::{Partition, Promise, Status};
@@ -343,7 +344,7 @@ fn close(partition: &Partition) -> bool {
     }
     let closed = partition.log().close();
     if let Err(error) = &closed {
-        tracing::error!("{partition} is looked through at the next start: {error}");
+        tracing::error!("{partition} is looked through at the next start: {}", Chain(error));
     }
     closed.is_ok()
 }

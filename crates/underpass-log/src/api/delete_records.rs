@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::chain::Chain;
 use crate::partition::Partition;
 use crate::server::Shared;
 use crate::wire::ErrorCode;
@@ -70,7 +71,7 @@ fn delete(partition: &Partition, offset: i64, end: Instant) -> Result<i64, Error
         return Err(ErrorCode::OffsetOutOfRange);
     }
     partition.reader().delete_records(before).map_err(|error| {
-        tracing::error!("{partition}: records before {before} stay: {error}");
+        tracing::error!("{partition}: records before {before} stay: {}", Chain(&error));
         ErrorCode::KafkaStorageError
     })
 }

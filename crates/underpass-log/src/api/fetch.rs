@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{Instant, timeout_at};
 
+use crate::chain::Chain;
 use crate::connection::Connection;
 use crate::log::{Patience, Plan, ReadError};
 use crate::partition::Partition;
@@ -250,7 +251,7 @@ fn refusal(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReadError::Cold | ReadError::Storage(_) | ReadError::Damaged { .. } => {
-            tracing::error!("cannot read: {error}");
+            tracing::error!("cannot read: {}", Chain(error));
             ErrorCode::KafkaStorageError
         }
     }

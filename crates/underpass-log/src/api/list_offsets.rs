@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 use super::fetch::compare_epochs;
+use crate::chain::Chain;
 use crate::connection::Connection;
 use crate::log::ReadError;
 use crate::partition::Partition;
@@ -100,6 +101,6 @@ async fn by_time(partition: &Arc<Partition>, time: i64) -> Result<(i64, i64), Er
 }
 
 fn unreadable(partition: &Partition, error: &ReadError) -> ErrorCode {
-    tracing::error!("{partition}: no look-up by time: {error}");
+    tracing::error!("{partition}: no look-up by time: {}", Chain(error));
     ErrorCode::KafkaStorageError
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
+use crate::chain::Chain;
 use crate::connection::Connection;
 use crate::partition::{Partition, Status};
 use crate::server::Shared;
@@ -106,7 +107,7 @@ async fn create(shared: &Arc<Shared>, name: String) -> Result<Arc<Topic>, ErrorC
                 shared.topics.get(&name).ok_or(ErrorCode::UnknownTopicOrPartition)
             }
             Err(fault) => {
-                tracing::warn!("topic '{name}' is not created: {fault}");
+                tracing::warn!("topic '{name}' is not created: {}", Chain(&fault));
                 Err(fault.code())
             }
             Ok(topic) => Ok(topic),

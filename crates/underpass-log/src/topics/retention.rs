@@ -8,6 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::Topics;
+use crate::chain::Chain;
 use crate::partition::{Partition, Status};
 use crate::time::now;
 
@@ -87,6 +88,6 @@ fn retain(partition: &Partition, now: i64) {
         Ok((segments, bytes)) => {
             tracing::info!("{partition}: deleted {segments} segments of {bytes} bytes");
         }
-        Err(error) => tracing::error!("{partition}: old segments stay: {error}"),
+        Err(error) => tracing::error!("{partition}: old segments stay: {}", Chain(&error)),
     }
 }
