@@ -1,7 +1,7 @@
 //! Requests of Kafka's protocol whose answers are looked at without being read: at fixed places.
 //!
-//! The testkit makes them, which shares no code with the servers that are measured. Its versions are
-//! without compact encodings, and Kafka 4.1 and `underpass log` both read them.
+//! The testkit makes them, which shares no code with the servers that are measured. Its versions
+//! are without compact encodings, and Kafka 4.1 and `underpass log` both read them.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
