@@ -17,10 +17,11 @@ pub const SKIPS_FILE_VARIABLE: &str = "UNDERPASS_SKIPS";
 pub struct Missing(String);
 
 impl Missing {
-    /// States what is missing: a noun and, where one is known, the remedy.
+    /// States what is missing: a noun and, where one is known, the remedy. Of several lines, such
+    /// as a program prints, the first: each skip has one in the file.
     #[must_use]
     pub fn new(why: impl Into<String>) -> Self {
-        Self(why.into())
+        Self(why.into().lines().next().unwrap_or_default().to_owned())
     }
 
     /// What is missing.
@@ -206,6 +207,11 @@ mod tests {
         assert_eq!(crate::test_name!(), "skip::tests::a_test_knows_the_name_libtest_gives_it");
         let in_a_closure = || crate::test_name!();
         assert_eq!(in_a_closure(), crate::test_name!());
+    }
+
+    #[test]
+    fn a_reason_is_one_line_whatever_a_program_printed() {
+        assert_eq!(Missing::new("cp: no such option\nUsage: cp").why(), "cp: no such option");
     }
 
     #[test]
