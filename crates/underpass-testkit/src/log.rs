@@ -2,6 +2,8 @@
 //! were told, and what of that cannot be.
 
 pub mod answer;
+#[cfg(test)]
+mod apache_tests;
 pub mod batch;
 pub mod client;
 pub mod history;

@@ -65,6 +65,16 @@ impl Server {
         self.end()
     }
 
+    /// Kills it (SIGKILL), as a crash would, and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// Those of kill(2) and wait(2).
+    pub fn kill(mut self) -> io::Result<ExitStatus> {
+        self.child.kill()?;
+        self.child.wait()
+    }
+
     fn end(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);

@@ -191,6 +191,15 @@ impl Broker {
         self.server.stop()
     }
 
+    /// Kills it, as a crash of it would, and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Server::kill`].
+    pub fn kill(self) -> io::Result<ExitStatus> {
+        self.server.kill()
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

@@ -83,6 +83,23 @@ pub fn read(mut bytes: &[u8]) -> io::Result<Vec<Record>> {
     }
 }
 
+/// The records of an answer of at most `max_bytes`. Where it has as many, its last batch may be cut
+/// off, and is asked for again; Kafka does that.
+///
+/// # Errors
+///
+/// As those of [`read`].
+pub fn read_up_to(max_bytes: usize, bytes: &[u8]) -> io::Result<Vec<Record>> {
+    if bytes.len() != max_bytes {
+        return read(bytes);
+    }
+    let mut whole = 0;
+    while let Ok(batch) = first(&bytes[whole..]) {
+        whole += batch.len();
+    }
+    read(&bytes[..whole])
+}
+
 fn first(bytes: &[u8]) -> io::Result<&[u8]> {
     let length = bytes.get(8..BEFORE_LENGTH).and_then(|field| field.try_into().ok());
     let length = length.map_or(-1, i32::from_be_bytes);
@@ -193,6 +210,19 @@ mod tests {
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn the_last_batch_may_be_cut_off_where_the_answer_is_full() {
+        let mut other = of(&[b"c"], 1, Sequence::NONE);
+        other[..8].copy_from_slice(&1_i64.to_be_bytes());
+        let (one, two) = (of(&[b"a"], 1, Sequence::NONE), [of(&[b"a"], 1, Sequence::NONE), other]);
+        let two = two.concat();
+        for len in one.len()..two.len() {
+            assert_eq!(read_up_to(len, &two[..len]).unwrap().len(), 1, "{len} bytes");
+            assert!(len == one.len() || read_up_to(len + 1, &two[..len]).is_err(), "{len} bytes");
+        }
+        assert_eq!(read_up_to(two.len(), &two).unwrap().len(), 2);
     }
 
     #[test]

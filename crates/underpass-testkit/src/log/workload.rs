@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::batch::{self, Sequence};
 use super::client::{Client, Fetch, Fetched};
@@ -23,6 +23,9 @@ const OUT_OF_RANGE: i16 = 1;
 /// Errors after which a producer sends again: no such partition now, no leader, timed out, and
 /// `KAFKA_STORAGE_ERROR`.
 const TRANSIENT: [i16; 5] = [3, 5, 6, 7, 56];
+
+/// The most bytes that a consumer asks for.
+const FETCH_BYTES: i32 = 256 << 10;
 
 /// Answers without records, each waited for 100 ms, before a log is taken to be at its end.
 const EMPTY_MAX: u32 = 30;
@@ -37,6 +40,11 @@ pub enum Producing {
     Plain,
     /// With sequences, again until it is told.
     Idempotent,
+}
+
+impl Producing {
+    /// Two that send once, and two that send again.
+    pub const MIXED: [Self; 4] = [Self::Plain, Self::Idempotent, Self::Plain, Self::Idempotent];
 }
 
 /// What is produced to, and how.
@@ -246,12 +254,13 @@ impl Shared {
             offset,
             max_wait_ms,
             min_bytes: 1,
-            max_bytes: 256 << 10,
+            max_bytes: FETCH_BYTES,
             leader_epoch: -1,
         };
         let fetched = client.fetch(&fetch)?;
         let mut entries = Vec::new();
-        for record in batch::read(&fetched.records)? {
+        let max_bytes = usize::try_from(FETCH_BYTES).unwrap_or(usize::MAX);
+        for record in batch::read_up_to(max_bytes, &fetched.records)? {
             // A batch is whole: records before the offset that was asked for may precede.
             if record.offset >= offset {
                 let value = value_of(&record.value)?;
@@ -390,7 +399,7 @@ impl<'s> Producer<'s> {
         sequence: Sequence,
     ) -> io::Result<i16> {
         let bytes: Vec<Vec<u8>> = values.iter().copied().map(bytes_of).collect();
-        let batch = batch::of(&bytes, 1_700_000_000_000, sequence);
+        let batch = batch::of(&bytes, now_ms(), sequence);
         let Topic { name, acks, .. } = &self.shared.topic;
         let told = client.produce(name, partition, *acks, &batch);
         if let Ok(produced) = &told
@@ -415,6 +424,12 @@ impl<'s> Producer<'s> {
         let partitions = u64::from(self.shared.topic.partitions.unsigned_abs());
         (i32::try_from(self.made % partitions).unwrap_or(0), values)
     }
+}
+
+/// A server forgets an idempotent producer a day after the time of its last batch.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A value as bytes, of a length that depends on it, each byte on the value.

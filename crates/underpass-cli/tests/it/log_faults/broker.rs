@@ -11,10 +11,6 @@ use underpass_testkit::log::workload::{Producing, Topic, Workload};
 
 use crate::running::{Running, program};
 
-/// Two that send once, and two that send again.
-pub(super) const PRODUCERS: [Producing; 4] =
-    [Producing::Plain, Producing::Idempotent, Producing::Plain, Producing::Idempotent];
-
 /// A running server.
 pub(super) struct Broker {
     running: Running,
@@ -74,7 +70,7 @@ impl Broker {
     pub(super) fn workload(&self, acks: i16, configs: &[(&str, &str)]) -> Workload {
         self.create("t", 3, configs);
         let topic = Topic { name: "t".to_owned(), partitions: 3, acks };
-        Workload::start(topic, self.address, &PRODUCERS, 2)
+        Workload::start(topic, self.address, &Producing::MIXED, 2)
     }
 
     /// Kills it with SIGKILL.

@@ -4,11 +4,11 @@ use std::process::{Command, Stdio};
 
 use underpass_testkit::log::batch;
 use underpass_testkit::log::client::Client;
-use underpass_testkit::log::workload::{Topic, Workload};
+use underpass_testkit::log::workload::{Producing, Topic, Workload};
 use underpass_testkit::network::Link;
 use underpass_testkit::{require, test_name};
 
-use super::broker::{Broker, PRODUCERS, fetch};
+use super::broker::{Broker, fetch};
 
 /// Where the server is, for the half of the test that runs in the other namespace.
 const ADDRESS: &str = "UNDERPASS_LOG_ADDRESS";
@@ -41,7 +41,7 @@ fn produce_and_consume(address: &str) {
     let mut client = Client::connect(address).unwrap();
     assert_eq!(client.create_topic("t", 1, &[]).unwrap(), 0);
     let topic = Topic { name: "t".to_owned(), partitions: 1, acks: 1 };
-    let workload = Workload::start(topic, address, &PRODUCERS, 1);
+    let workload = Workload::start(topic, address, &Producing::MIXED, 1);
     workload.wait_for(1_000);
     let mut at = 0;
     for _ in 0..30 {
