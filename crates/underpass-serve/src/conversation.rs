@@ -172,7 +172,7 @@ impl<'s> Conversation<'s> {
 
     /// Ends the conversation, and the connection with it unless that is idle.
     async fn end(self, end: End) -> Option<Idle> {
-        let Self { hyper, socket, progress, shared, .. } = self;
+        let Self { hyper, socket, progress, shared, busy, _under_hyper, .. } = self;
         let unread = hyper.into_parts().read_buf;
         let socket = Rc::into_inner(socket)?.into_inner().into_inner();
         let status = match end {
@@ -203,7 +203,8 @@ impl<'s> Conversation<'s> {
         if let Some(status) = status {
             refuse(&socket, status, &progress);
         }
-        let busy = Counted::new(&shared.busy);
+        // Once, also if it was busy before: a connection is one of those under hyper.
+        let busy = busy.unwrap_or_else(|| Counted::new(&shared.busy));
         close_in_stages(&socket, || drop(busy)).await;
         None
     }

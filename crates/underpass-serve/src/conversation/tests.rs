@@ -41,6 +41,15 @@ fn conversation<P: 'static>(
     connect: impl AsyncFnOnce() -> (Accepted, P),
     client: impl AsyncFnOnce(P) + 'static,
 ) -> Duration {
+    conversation_with(false, connect, client)
+}
+
+/// The same with a server that may be about to stop.
+fn conversation_with<P: 'static>(
+    is_stopping: bool,
+    connect: impl AsyncFnOnce() -> (Accepted, P),
+    client: impl AsyncFnOnce(P) + 'static,
+) -> Duration {
     let dir = tempfile::tempdir().unwrap();
     let big = std::fs::File::create(dir.path().join("big")).unwrap();
     big.set_len(BIG_BYTES as u64).unwrap();
@@ -48,6 +57,7 @@ fn conversation<P: 'static>(
     let lines = OpenLog::open(&Sink::Off).unwrap().start(|_| {}).unwrap().lines();
     let site = Site::new(service, AccessLog::new(lines), std::sync::Arc::default());
     let shared = Rc::new(Shared::new(site));
+    shared.is_stopping.set(is_stopping);
     let runtime = Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -58,13 +68,28 @@ fn conversation<P: 'static>(
         let client = spawn_local(client(peer));
         let begin = Instant::now();
         let mut idle = Idle { socket, unread: Bytes::new() };
-        while let Some(again) = converse(idle, &shared).await {
-            idle = again;
-        }
-        let took = begin.elapsed();
+        let conversing = async {
+            while let Some(again) = converse(idle, &shared).await {
+                idle = again;
+            }
+            begin.elapsed()
+        };
+        let took = tokio::select! {
+            took = conversing => took,
+            () = keep_counting(&shared) => unreachable!("it has no end"),
+        };
         client.await.unwrap();
         took
     })
+}
+
+/// Asks how many connections are idle, as a worker does that stops.
+async fn keep_counting(shared: &Shared) {
+    loop {
+        sleep(TICK / 2).await;
+        let (idle, busy) = (underpass_daemon::Service::idle(shared), shared.busy.get());
+        assert!(idle + busy <= 1, "there is one connection: {idle} idle, {busy} busy");
+    }
 }
 
 async fn read_head(peer: &mut (impl AsyncReadExt + Unpin)) -> String {
@@ -111,6 +136,20 @@ fn a_client_that_takes_nothing_of_its_response_is_reset_after_a_minute() {
 fn a_client_that_reads_slowly_gets_all_however_long_there_is_no_room_for_more() {
     let took = conversation(tcp, async |mut peer: TcpStream| {
         peer.write_all(BIG_AND_LAST).await.unwrap();
+        read_slowly(&mut peer).await;
+        assert_eq!(rest(peer).await, "");
+    });
+    assert!(took.as_secs() > 600, "{took:?}");
+}
+
+#[test]
+fn a_client_that_still_takes_the_last_response_of_a_stopping_server_is_one_busy_client() {
+    let asked = async || {
+        let (socket, mut peer) = tcp().await;
+        peer.write_all(BIG).await.unwrap();
+        (socket, peer)
+    };
+    let took = conversation_with(true, asked, async |mut peer: TcpStream| {
         read_slowly(&mut peer).await;
         assert_eq!(rest(peer).await, "");
     });
