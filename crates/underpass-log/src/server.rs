@@ -202,7 +202,8 @@ impl Server {
     /// Confines the process, once it runs, to its data directory, `config` and its log.
     #[must_use]
     pub fn confined(self, config: Option<&Path>) -> Self {
-        let sandbox = Sandbox::new().manage(&self.data);
+        // What is cold is read by giving it to /dev/null, on a thread that may wait.
+        let sandbox = Sandbox::new().manage(&self.data).write("/dev/null");
         let sandbox = config.into_iter().fold(sandbox, Sandbox::read_replaced);
         Self { daemon: self.daemon.confined(sandbox), ..self }
     }

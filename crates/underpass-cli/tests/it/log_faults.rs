@@ -2,6 +2,7 @@
 //! and those whom it does not concern do not notice.
 
 mod broker;
+mod cold;
 mod crash;
 mod failing_disk;
 mod network;
