@@ -30,7 +30,7 @@ impl<'a> Sink<'a> {
     /// shell redirects it. Costs one fstat(2).
     #[must_use]
     pub fn stream(stream: &'a impl AsFd) -> Self {
-        Self::of(stream.as_fd().into())
+        Self::of(stream.as_fd().into(), Kind::of_stream(stream.as_fd()))
     }
 
     /// A stream that tokio watches: for [`Transfer::drive`](crate::Transfer::drive).
@@ -38,11 +38,11 @@ impl<'a> Sink<'a> {
     #[must_use]
     pub fn tokio(stream: &'a impl crate::Readiness) -> Self {
         let stream: &dyn crate::Readiness = stream;
-        Self::of(stream.into())
+        Self::of(stream.into(), stream.kind())
     }
 
-    fn of(end: Descriptor<'a>) -> Self {
-        Self { end, outlet: Outlet { kind: Kind::of_stream(end.fd), at: 0, records: None } }
+    fn of(end: Descriptor<'a>, kind: Kind) -> Self {
+        Self { end, outlet: Outlet { kind, at: 0, records: None } }
     }
 
     #[cfg(feature = "tls")]

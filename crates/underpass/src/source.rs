@@ -4,8 +4,8 @@
 //! that one open file can feed any number of transfers.
 
 use std::io;
-use std::ops::{Bound, RangeBounds};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ops::{Bound, Range, RangeBounds};
+use std::os::fd::AsFd;
 
 use bytes::Bytes;
 use rustix::fs::FileType;
@@ -29,7 +29,12 @@ pub(crate) enum Piece {
     /// What is left of owned memory.
     Memory(Bytes),
     /// A range that starts at `offset` of a regular file, and what the file was.
-    File { offset: u64, progress: Progress, baseline: Baseline },
+    File {
+        offset: u64,
+        progress: Progress,
+        /// `None` of a range that is never written again.
+        baseline: Option<Baseline>,
+    },
     /// A stream of this kind; `records` of a TLS connection.
     Stream { kind: Kind, progress: Progress, records: Option<Records> },
 }
@@ -67,8 +72,25 @@ impl<'a> Source<'a> {
             return Err(invalid(why));
         }
         let progress = Progress::new(Some(end - start));
-        let baseline = Baseline::new(Stamp::from(&stat), start..end);
+        let baseline = Some(Baseline::new(Stamp::from(&stat), start..end));
         Ok(Self { end: Some(fd.into()), piece: Piece::File { offset: start, progress, baseline } })
+    }
+
+    /// The bytes `range` of a regular file that is only appended to, such as a log's: what is in
+    /// the range is never written again.
+    ///
+    /// No call is made, neither here nor by [`Stability::Guard`](crate::Stability::Guard). A file
+    /// that ends before the range does is `Truncated` when the transfer reaches its end; what is
+    /// not a regular file fails with the first call.
+    ///
+    /// # Panics
+    ///
+    /// If the range ends before it starts, or after 2^63 - 1.
+    pub fn appended(file: &'a impl AsFd, range: Range<u64>) -> Self {
+        assert!(range.start <= range.end && i64::try_from(range.end).is_ok(), "{range:?}");
+        let progress = Progress::new(Some(range.end - range.start));
+        let piece = Piece::File { offset: range.start, progress, baseline: None };
+        Self { end: Some(file.as_fd().into()), piece }
     }
 
     /// What a socket, pipe or other descriptor yields until its end.
@@ -77,7 +99,7 @@ impl<'a> Source<'a> {
     /// shell redirects it. Costs one fstat(2).
     #[must_use]
     pub fn stream(stream: &'a impl AsFd) -> Self {
-        Self::of(stream.as_fd().into())
+        Self::of(stream.as_fd().into(), Kind::of_stream(stream.as_fd()))
     }
 
     /// What a stream that tokio watches yields until its end: for
@@ -86,11 +108,12 @@ impl<'a> Source<'a> {
     #[must_use]
     pub fn tokio(stream: &'a impl crate::Readiness) -> Self {
         let stream: &dyn crate::Readiness = stream;
-        Self::of(stream.into())
+        Self::of(stream.into(), stream.kind())
     }
 
-    fn of(end: Descriptor<'a>) -> Self {
-        Self { end: Some(end), piece: Piece::stream(end.fd) }
+    fn of(end: Descriptor<'a>, kind: Kind) -> Self {
+        let piece = Piece::Stream { kind, progress: Progress::new(None), records: None };
+        Self { end: Some(end), piece }
     }
 
     #[cfg(feature = "tls")]
@@ -134,10 +157,6 @@ impl<'a> Source<'a> {
 }
 
 impl Piece {
-    fn stream(fd: BorrowedFd<'_>) -> Self {
-        Self::Stream { kind: Kind::of_stream(fd), progress: Progress::new(None), records: None }
-    }
-
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Memory(_) => Kind::Memory,
@@ -187,7 +206,11 @@ fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Erro
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
     use super::*;
+    use crate::{ErrorKind, Sink, Transfer};
 
     #[test]
     fn ranges_that_cannot_be_are_refused_with_their_numbers() {
@@ -223,6 +246,23 @@ mod tests {
         assert_eq!(len(Source::bytes("hello").take(2)), Some(2));
         assert_eq!(len(Source::stream(&file)), None);
         assert_eq!(len(Source::stream(&file).take(7)), Some(7));
+    }
+
+    #[test]
+    fn a_file_that_is_only_appended_to_is_not_looked_at_again() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 50]).unwrap();
+        let (sink, mut peer) = UnixStream::pair().unwrap();
+        let send = |source| Transfer::new(source, Sink::stream(&sink)).run();
+        let (looked_at, appended) = (Source::file(&file, 10..30), Source::appended(&file, 10..30));
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!(send(looked_at.unwrap()).unwrap_err().kind, ErrorKind::Changed);
+        assert_eq!(send(appended), Ok(20));
+        let mut came = [0; 20];
+        peer.read_exact(&mut came).unwrap();
+        assert_eq!(came, [7; 20]);
+        let error = send(Source::appended(&file, 40..60)).unwrap_err();
+        assert_eq!((error.moved, error.kind), (10, ErrorKind::Truncated { missing: 10 }));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream, unix::pipe};
 
+use crate::kind::Kind;
 use crate::ledger::Side;
 
 /// A stream that tokio watches: [`TcpStream`], [`UnixStream`], tokio's pipes, and [`AsyncFd`].
@@ -36,6 +37,12 @@ pub trait Readiness: AsFd + Send + Sync + sealed::Sealed {
     ///
     /// `WouldBlock` if `side` is not ready, and those of `call`.
     fn try_io(&self, side: Side, call: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()>;
+
+    /// What it is. One fstat(2) where the type does not say.
+    #[doc(hidden)]
+    fn kind(&self) -> Kind {
+        Kind::of_stream(self.as_fd())
+    }
 }
 
 mod sealed {
@@ -94,6 +101,10 @@ macro_rules! readiness_of_socket {
                 call: &mut dyn FnMut() -> io::Result<()>,
             ) -> io::Result<()> {
                 Self::try_io(self, interest(side), call)
+            }
+
+            fn kind(&self) -> Kind {
+                Kind::Socket
             }
         }
     };

@@ -71,8 +71,11 @@ impl TransferState {
     fn sample(&self, taken: u64, ends: Ends<'_>) {
         let looks_again = matches!(self.stability, Stability::Guard | Stability::Copy);
         let piece = self.front().and_then(|front| self.pieces.get(front.index));
-        if let (true, Some(source), Some(Piece::File { offset, progress, baseline })) =
-            (looks_again, ends.source, piece)
+        if let (
+            true,
+            Some(source),
+            Some(Piece::File { offset, progress, baseline: Some(baseline) }),
+        ) = (looks_again, ends.source, piece)
             && progress.left() > 0
         {
             baseline.note_sent(source, &(offset + taken..offset + progress.taken()));

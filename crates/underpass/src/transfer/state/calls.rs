@@ -108,6 +108,7 @@ impl TransferState {
                 Err(errno) => Err(ErrorKind::Io(errno)),
             },
             Stability::Guard | Stability::Copy => {
+                let Some(baseline) = baseline else { return Ok(()) };
                 let end = offset + progress.len().unwrap_or(0);
                 match baseline.change(source).map_err(ErrorKind::Io)? {
                     Change::Nothing | Change::Grown => Ok(()),
