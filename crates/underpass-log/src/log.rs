@@ -3,6 +3,7 @@
 //! [`Log`] appends and is used by one thread at a time; [`LogReader`] plans reads meanwhile. They
 //! know of no connections, and not of tokio.
 
+mod ahead;
 mod append;
 #[cfg(test)]
 mod append_tests;
@@ -47,6 +48,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::ahead::Ahead;
 pub(crate) use self::config::LogConfig;
 pub(crate) use self::error::ReadError;
 pub use self::error::StorageError;
@@ -73,6 +75,7 @@ pub(crate) struct Log {
     producers: Producers,
     /// The last segment's file, while what was written to it is not durable.
     file: Option<Arc<File>>,
+    ahead: Ahead,
     unsynced: Unsynced,
     /// Room for the headers of a run.
     heads: Vec<[u8; HEADER_BYTES]>,
@@ -108,6 +111,7 @@ impl Log {
             epoch,
             producers,
             file: None,
+            ahead: Ahead::default(),
             unsynced: Unsynced::default(),
             heads: Vec::new(),
             closed: None,

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::task::{Poll, ready};
 
 use bytes::{Buf, Bytes};
-use underpass::{Sink, Source, Stability, Transfer};
+use underpass::{Sink, Source, Transfer};
 use underpass_daemon::Accepted;
 
 use crate::metrics::Counts;
@@ -47,8 +47,6 @@ async fn send_bytes(socket: &Accepted, mut bytes: Bytes) -> io::Result<u64> {
     .await
 }
 
-/// Segment files only grow, and what is below their published end is never written again: nothing
-/// has to be looked at twice.
 async fn send_pieces(socket: &Accepted, pieces: &[Piece], counts: &Counts) -> io::Result<u64> {
     let sink = match socket {
         Accepted::Tcp(stream, _) => Sink::tokio(stream),
@@ -56,18 +54,16 @@ async fn send_pieces(socket: &Accepted, pieces: &[Piece], counts: &Counts) -> io
     };
     let mut sources = pieces.iter().map(source);
     let Some(first) = sources.next() else { return Ok(0) };
-    let mut transfer = Transfer::new(first?, sink).stability(Stability::None);
-    for source in sources {
-        transfer = transfer.chain(source?);
-    }
+    let mut transfer = sources.fold(Transfer::new(first, sink), Transfer::chain);
     let driven = transfer.drive().await;
     counts.add_ledger(transfer.ledger());
     Ok(driven?)
 }
 
-fn source(piece: &Piece) -> io::Result<Source<'_>> {
+/// Segment files only grow, and what is below their published end is never written again.
+fn source(piece: &Piece) -> Source<'_> {
     match piece {
-        Piece::Memory(bytes) => Ok(Source::bytes(bytes.clone())),
-        Piece::File(file) => Source::file(&*file.file, file.range.clone()),
+        Piece::Memory(bytes) => Source::bytes(bytes.clone()),
+        Piece::File(file) => Source::appended(&*file.file, file.range.clone()),
     }
 }

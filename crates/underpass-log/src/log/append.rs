@@ -10,8 +10,10 @@ use std::sync::Arc;
 use rustix::io::{Errno, pwrite, pwritev};
 
 use super::Log;
+use super::ahead::Ahead;
 use super::error::StorageError;
 use super::incoming::{Incoming, Outcome};
+use super::segment::SIZE_MAX;
 use crate::batch::{self, HEADER_BYTES};
 use crate::producers::{SequenceFault, Verdict};
 use crate::wire::ErrorCode;
@@ -19,10 +21,10 @@ use crate::wire::ErrorCode;
 /// Batches written by one call. Each takes two slices, and writev(2) allows 1024 (`IOV_MAX`).
 const RUN_MAX: usize = 512;
 
-/// The most bytes of a call. For a longer one ext4 wants larger folios (6.16 and later), and where
-/// memory is in small pieces the kernel moves others out of the way first: 1 MiB at a time took up
-/// to four times the CPU.
-const PIECE_BYTES: usize = 64 << 10;
+/// The most bytes of a call, which ends at a multiple of it: then folios of that size fit. For a
+/// longer one ext4 wants larger folios (6.16 and later), and where memory is in small pieces the
+/// kernel moves others out of the way first: 1 MiB at a time took up to four times the CPU.
+const PIECE_BYTES: usize = 128 << 10;
 
 type Head = [u8; HEADER_BYTES];
 
@@ -119,14 +121,19 @@ impl Log {
             slices.push(IoSlice::new(head));
             slices.push(IoSlice::new(&batch.bytes[HEADER_BYTES..]));
         }
-        let written = write_all(&file, &mut slices, u64::from(size));
+        let size = u64::from(size);
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        let segment_max = self.config.segment_bytes.min(SIZE_MAX);
+        self.ahead.allocate(&file, size, size + bytes as u64, segment_max);
+        let written = write_all(&file, &mut slices, size);
         self.heads = heads;
         written.map_err(|errno| self.cut_off(&file, errno))
     }
 
     /// Cuts off what a failed write left, so that the next one finds the end where it was.
-    fn cut_off(&self, file: &File, errno: Errno) -> StorageError {
+    fn cut_off(&mut self, file: &File, errno: Errno) -> StorageError {
         let path = self.active_path();
+        self.ahead = Ahead::default();
         match file.set_len(u64::from(self.active_size())) {
             Ok(()) => StorageError::new("append to", &path, errno),
             Err(error) => StorageError::new("cut off a failed write from", &path, error),
@@ -148,7 +155,7 @@ impl Log {
 
     /// The file that is appended to. It stays open until what is in it is durable, because another
     /// open of it might not be told of a failed write-back (fsync(2), EIO).
-    fn active_file(&mut self) -> Result<Arc<File>, StorageError> {
+    pub(super) fn active_file(&mut self) -> Result<Arc<File>, StorageError> {
         if let Some(file) = &self.file {
             return Ok(Arc::clone(file));
         }
@@ -203,15 +210,16 @@ fn write_all(file: &File, slices: &mut [IoSlice<'_>], mut offset: u64) -> Result
     Ok(())
 }
 
-/// Writes the first of `slices` that are not too long together, or a part of one that is.
+/// Writes what fits into a piece: whole slices, or a part of the first.
 fn write_piece(file: &File, slices: &[IoSlice<'_>], offset: u64) -> Result<usize, Errno> {
-    let mut bytes = 0;
+    let past = usize::try_from(offset % PIECE_BYTES as u64).unwrap_or(0);
+    let (room, mut bytes) = (PIECE_BYTES - past, 0);
     let fits = |slice: &&IoSlice<'_>| {
         bytes += slice.len();
-        bytes <= PIECE_BYTES
+        bytes <= room
     };
     match slices.iter().take_while(fits).count() {
-        0 => pwrite(file, &slices[0][..PIECE_BYTES], offset),
+        0 => pwrite(file, &slices[0][..room], offset),
         count => pwritev(file, &slices[..count], offset),
     }
 }

@@ -123,3 +123,29 @@ fn a_full_disk_refuses_batches_keeps_what_is_there_and_takes_more_when_there_is_
     let both = [first, written(second, 1, 0)].concat();
     assert!(plan(&log.reader(), 0, 2, 1 << 20, true) == both);
 }
+
+/// Blocks of 512 bytes that a file has.
+fn blocks(path: &Path) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(&fs::metadata(path).unwrap())
+}
+
+#[test]
+fn what_is_allocated_ahead_goes_back_when_a_segment_is_closed_and_at_the_end() {
+    let disk = underpass_testkit::require!(Disk::new(FileSystem::Ext4, 64 << 20));
+    let dir = disk.path().join("log");
+    let mut log = Log::create(&dir, small_segments(1 << 20), files()).unwrap();
+    let path = |base| Kind::Log.path(&dir, base);
+    let first = batch(1, 400 << 10, 7);
+    let bytes = first.len() as u64;
+    append(&mut log, [first.clone()]);
+    assert_eq!(fs::metadata(path(0)).unwrap().len(), bytes);
+    assert!(blocks(&path(0)) * 512 > bytes + (300 << 10), "{}", blocks(&path(0)));
+    // The third one needs another segment.
+    append(&mut log, [first.clone(), first]);
+    assert_eq!(bases(&dir), [0, 2]);
+    log.close().unwrap();
+    for (base, bytes) in [(0, 2 * bytes), (2, bytes)] {
+        assert_eq!(fs::metadata(path(base)).unwrap().len(), bytes);
+        assert!(blocks(&path(base)) * 512 <= bytes + 8192, "{base}: {}", blocks(&path(base)));
+    }
+}

@@ -82,18 +82,19 @@ impl Index {
 
     /// Where the batch is that holds `offset`, or the first one behind it.
     pub(crate) fn find(&self, offset: u32) -> Place {
-        let behind = self.entries.partition_point(|entry| entry.first <= offset);
-        let before = behind.checked_sub(1).and_then(|at| self.entries.get(at));
-        if let Some(entry) = before
-            && (offset <= entry.last)
-        {
-            return Place::At(entry.position);
-        }
+        // What consumers may see ends at one of these, so this is answered first.
         let recent = self.recent_at_or_before(offset);
         if let Some(boundary) = recent
             && boundary.offset == offset
         {
             return Place::At(boundary.position);
+        }
+        let behind = self.entries_up_to(offset, |entry| entry.first);
+        let before = behind.checked_sub(1).and_then(|at| self.entries.get(at));
+        if let Some(entry) = before
+            && (offset <= entry.last)
+        {
+            return Place::At(entry.position);
         }
         let position = before.map_or(0, |entry| entry.position);
         let position = position.max(recent.map_or(0, |boundary| boundary.position));
@@ -104,6 +105,26 @@ impl Index {
         }
     }
 
+    /// How many entries have a key of at most `most`. Keys grow evenly, as a rule, so the search
+    /// begins where the key would be then: a large index has more entries than a CPU's cache.
+    fn entries_up_to(&self, most: u32, key: impl Fn(&Entry) -> u32) -> usize {
+        let entries = &self.entries[..];
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return 0 };
+        let (low, high) = (u64::from(key(first)), u64::from(key(last)));
+        let into = u64::from(most).saturating_sub(low) * entries.len() as u64;
+        let guess = usize::try_from(into / (high - low + 1)).unwrap_or(usize::MAX);
+        let guess = guess.min(entries.len() - 1);
+        let is_in = |at: usize| key(&entries[at]) <= most;
+        let (mut from, mut to, mut step) = (guess, guess, 1);
+        while to < entries.len() && is_in(to) {
+            (from, to, step) = (to, entries.len().min(to + step), step * 2);
+        }
+        while from > 0 && !is_in(from) {
+            (to, from, step) = (from, from.saturating_sub(step), step * 2);
+        }
+        from + entries[from..to].partition_point(|entry| key(entry) <= most)
+    }
+
     fn recent_at_or_before(&self, offset: u32) -> Option<Boundary> {
         let behind = self.recent.partition_point(|boundary| boundary.offset <= offset);
         self.recent.get(behind.checked_sub(1)?).copied()
@@ -111,7 +132,7 @@ impl Index {
 
     /// The last known start of a batch in `after..=limit`, without `after`.
     pub(crate) fn cut(&self, after: u32, limit: u32) -> Option<u32> {
-        let behind = self.entries.partition_point(|entry| entry.position <= limit);
+        let behind = self.entries_up_to(limit, |entry| entry.position);
         let entry = behind.checked_sub(1).map(|at| self.entries[at].position);
         let behind = self.recent.partition_point(|boundary| boundary.position <= limit);
         let recent = behind.checked_sub(1).map(|at| self.recent[at].position);
@@ -146,5 +167,38 @@ impl Index {
     /// The entries, in their order.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However unevenly offsets grow.
+        #[test]
+        fn a_search_that_begins_with_a_guess_finds_what_one_of_halves_finds(
+            steps in prop::collection::vec(
+                prop_oneof![8 => 1..5_u32, 1 => 1_000..90_000_000_u32], 0..40
+            ),
+            keys in prop::collection::vec(any::<u32>(), 8),
+        ) {
+            let mut position = 0;
+            let entries: Vec<_> = steps
+                .iter()
+                .map(|step| {
+                    position += step;
+                    Entry { first: position, last: position, position }
+                })
+                .collect();
+            let index = Index::sealed(entries.clone());
+            let near = entries.iter().flat_map(|entry| [entry.first - 1, entry.first]);
+            for key in near.chain(keys).chain([0, u32::MAX]) {
+                let expected = entries.partition_point(|entry| entry.position <= key);
+                prop_assert_eq!(index.entries_up_to(key, |entry| entry.position), expected);
+            }
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! Looking into a segment for a batch that has no entry in the index.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::error::{ReadError, StorageError};
@@ -28,9 +29,22 @@ pub(super) struct Look<'a> {
     /// Bytes of whole batches.
     size: u32,
     patience: Patience,
-    read: Bytes,
-    /// Where in the file `read` starts.
+    room: Vec<u8>,
+    /// How much of the room was read.
+    filled: usize,
+    /// Where in the file the read starts.
     at: u32,
+}
+
+thread_local! {
+    /// Room for one read, of which an answer takes what it needs.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        ROOM.set(std::mem::take(&mut self.room));
+    }
 }
 
 impl<'a> Look<'a> {
@@ -41,7 +55,9 @@ impl<'a> Look<'a> {
         size: u32,
         patience: Patience,
     ) -> Self {
-        Self { file, path, base, size, patience, read: Bytes::new(), at: 0 }
+        let mut room = ROOM.take();
+        room.resize(READ_BYTES as usize, 0);
+        Self { file, path, base, size, patience, room, filled: 0, at: 0 }
     }
 
     /// Where the batch starts that answers `offset`; the size, if there is none.
@@ -104,7 +120,8 @@ impl<'a> Look<'a> {
     pub(super) fn records(&self, range: Range<u32>) -> Records {
         if self.holds(range.clone()) {
             let (start, end) = (range.start - self.at, range.end - self.at);
-            return Records::Memory(self.read.slice(start as usize..end as usize));
+            let bytes = &self.read()[start as usize..end as usize];
+            return Records::Memory(Bytes::copy_from_slice(bytes));
         }
         let range = u64::from(range.start)..u64::from(range.end);
         Records::File(FileRange { file: Arc::clone(self.file), range })
@@ -115,14 +132,19 @@ impl<'a> Look<'a> {
     }
 
     fn read_end(&self) -> u64 {
-        u64::from(self.at) + self.read.len() as u64
+        u64::from(self.at) + self.filled as u64
+    }
+
+    /// What was read.
+    fn read(&self) -> &[u8] {
+        &self.room[..self.filled]
     }
 
     fn header(&mut self, position: u32) -> Result<BatchHeader, ReadError> {
         if !self.holds_header(position) {
             self.read_at(position)?;
         }
-        let from = self.read.get((position - self.at) as usize..).unwrap_or_default();
+        let from = self.read().get((position - self.at) as usize..).unwrap_or_default();
         BatchHeader::parse(from).map_err(|source| self.damaged(position, source))
     }
 
@@ -134,7 +156,7 @@ impl<'a> Look<'a> {
     /// A header, and nothing of what is behind it.
     fn header_alone(&self, position: u32) -> Result<BatchHeader, ReadError> {
         let mut bytes = [0; HEADER_BYTES];
-        let read = self.read(&mut bytes, position)?;
+        let read = self.read_into(&mut bytes, position)?;
         let header = BatchHeader::parse(&bytes[..read]);
         header.map_err(|source| self.damaged(position, source))
     }
@@ -155,15 +177,15 @@ impl<'a> Look<'a> {
 
     fn read_at(&mut self, position: u32) -> Result<(), ReadError> {
         let len = READ_BYTES.min(self.size.saturating_sub(position));
-        let mut bytes = BytesMut::zeroed(len as usize);
-        let read = self.read(&mut bytes, position)?;
-        bytes.truncate(read);
-        (self.read, self.at) = (bytes.freeze(), position);
+        let mut room = std::mem::take(&mut self.room);
+        let read = self.read_into(&mut room[..len as usize], position);
+        self.room = room;
+        (self.filled, self.at) = (read?, position);
         Ok(())
     }
 
     /// Reads a header at least, and as much of `bytes` as there is.
-    fn read(&self, bytes: &mut [u8], position: u32) -> Result<usize, ReadError> {
+    fn read_into(&self, bytes: &mut [u8], position: u32) -> Result<usize, ReadError> {
         let read = match self.patience {
             Patience::Wait => read_all(self.file, bytes, position.into()),
             Patience::Now => read_cached(self.file, bytes, position.into()),

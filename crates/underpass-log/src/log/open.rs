@@ -125,6 +125,7 @@ impl Log {
     ///
     /// If something could not be made durable or written. The next start has to recover the log.
     pub(crate) fn close(&mut self) -> Result<(), StorageError> {
+        self.give_back()?;
         let end = self
             .unsynced()
             .run()

@@ -13,6 +13,7 @@ impl Log {
     pub(super) fn roll(&mut self) -> Result<(), StorageError> {
         let segment = Segment::new(self.shared.end());
         let file = self.make_file(&segment)?;
+        self.give_back()?;
         let producers = self.producers.encode();
         let next = segment.base;
         let closed = {
@@ -31,6 +32,17 @@ impl Log {
         let file = self.file.replace(file);
         if let Some((base, index, times)) = closed {
             self.unsynced.sealed.push(Sealed { base, file, index, times, next, producers });
+        }
+        Ok(())
+    }
+
+    /// Gives back what is allocated behind the end of the last segment.
+    pub(super) fn give_back(&mut self) -> Result<(), StorageError> {
+        let ahead = std::mem::take(&mut self.ahead);
+        if ahead.is_some() {
+            let size = self.active_size().into();
+            let file = self.active_file()?;
+            ahead.give_back(&file, size);
         }
         Ok(())
     }
