@@ -58,7 +58,7 @@ impl Spent {
 }
 
 /// Measures what a process and its descendants use from now on.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Meter {
     process: u32,
     used: Duration,

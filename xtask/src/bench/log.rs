@@ -10,6 +10,7 @@
 
 mod case;
 mod client;
+mod floor;
 mod frames;
 mod server;
 
@@ -34,6 +35,9 @@ pub(super) struct Options {
     /// Measure one part only.
     #[arg(long, value_enum)]
     part: Option<Part>,
+    /// Measure only cases whose name has this in it.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    case: String,
     /// How long one measurement lasts, in seconds.
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
@@ -72,6 +76,10 @@ impl Options {
 
     fn has(&self, part: Part) -> bool {
         self.part.is_none_or(|only| only == part)
+    }
+
+    fn names(&self, case: &str) -> bool {
+        case.contains(&self.case)
     }
 
     fn time(&self) -> Duration {
@@ -116,9 +124,12 @@ fn start_all(peers: &[Peer], promise: Promise) -> Result<Vec<Running>> {
 }
 
 fn fetch(options: &Options, peers: &[Peer], run: &mut Run) -> Result<()> {
-    let servers = start_all(peers, Promise::Written)?;
-    for case in FETCHES {
+    let mut servers = start_all(peers, Promise::Written)?;
+    for case in FETCHES.iter().filter(|case| options.names(case.name)) {
         case.fill(&servers, options.mib << 20)?;
+        if let (true, Some(broker)) = (run.is_named(Peer::Floor.name()), servers.last()) {
+            servers.push(floor::fetch(case, broker, options.mib << 20)?);
+        }
         for server in &servers {
             case.run(server, options.mib << 20, options.warm_time())?;
         }
@@ -132,13 +143,15 @@ fn fetch(options: &Options, peers: &[Peer], run: &mut Run) -> Result<()> {
             }
         }
         run.report.table(case.name, case.title, case.columns());
+        servers.truncate(peers.len());
     }
     memory(&servers, "fetch", "anonymous memory after all fetches", run)
 }
 
 fn produce(options: &Options, peers: &[Peer], promise: Promise, run: &mut Run) -> Result<()> {
     let servers = start_all(peers, promise)?;
-    for case in PRODUCES.iter().filter(|case| promise == Promise::Written || case.is_durable_too) {
+    let is_measured = |case: &&Produce| promise == Promise::Written || case.is_durable_too;
+    for case in PRODUCES.iter().filter(is_measured).filter(|case| options.names(case.name)) {
         for server in &servers {
             case.measure(server, promise, options.warm_time())?;
         }
@@ -146,6 +159,13 @@ fn produce(options: &Options, peers: &[Peer], promise: Promise, run: &mut Run) -
             for server in turns(&servers, round) {
                 let measured = case.measure(server, promise, options.time())?;
                 case.sample(&mut run.report, server.name, promise, &measured);
+            }
+            let floor = Peer::Floor.name();
+            if let (Promise::Written, true, Some(broker)) =
+                (promise, run.is_named(floor), servers.last())
+            {
+                let measured = floor::produce(case, broker, options.time())?;
+                case.sample(&mut run.report, floor, promise, &measured);
             }
         }
         let title = format!("{}, {}", case.title, promise.words());

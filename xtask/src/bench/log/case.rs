@@ -84,7 +84,7 @@ pub(super) const FETCHES: [Fetch; 4] = [
 impl Fetch {
     /// How many batches are in the topic: of the small ones a thousandth is enough.
     fn batches(&self, bytes: u64) -> u64 {
-        if self.is_small { 20_000 } else { bytes / batch(self.records, 100).len() as u64 }
+        if self.is_small { 20_000 } else { bytes / self.batch().1 }
     }
 
     /// Fills the topic unless an earlier case has, and compares the first batch with what was sent.
@@ -137,11 +137,20 @@ impl Fetch {
     }
 
     fn client(&self, server: &Running, bytes: u64) -> Result<Client> {
+        Client::new(self.load(server, bytes)?)
+    }
+
+    /// Records and bytes of each batch.
+    pub(super) fn batch(&self) -> (u64, u64) {
+        (self.records as u64, batch(self.records, 100).len() as u64)
+    }
+
+    pub(super) fn load(&self, server: &Running, bytes: u64) -> Result<Load> {
         let max = u64::try_from(self.max_bytes)?;
         let records = self.records as u64;
         // Far enough from the end for a full answer.
         let last = self.batches(bytes) - self.batches(max).min(self.batches(bytes) / 2) - 1;
-        Client::new(Load {
+        Ok(Load {
             address: server.address(),
             connections: self.connections,
             request: frames::fetch(self.topic, self.max_bytes),
@@ -182,7 +191,7 @@ fn times(report: &mut Report, case: &str, who: &str, Measured { outcome, spent }
 /// Batches of one size to one partition.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Produce {
-    name: &'static str,
+    pub name: &'static str,
     pub title: &'static str,
     connections: usize,
     records: usize,
@@ -248,6 +257,14 @@ impl Produce {
         let config = if server.is_kafka() { config } else { &[] };
         let is_new = frames::create(&mut asking, self.name, 1, config)?;
         ensure!(is_new, "the topic {} is there already", self.name);
+        let measured = self.run(server, acks, time)?;
+        frames::delete(&mut asking, self.name)?;
+        server.settle(self.name)?;
+        Ok(measured)
+    }
+
+    /// Writes to the topic, which is there.
+    pub(super) fn run(&self, server: &Running, acks: i16, time: Duration) -> Result<Measured> {
         let batch = batch(self.records, self.record_bytes);
         let mut client = Client::new(Load {
             address: server.address(),
@@ -259,9 +276,7 @@ impl Produce {
         })?;
         let meter = Meter::start(server.id())?;
         let outcome = client.run(time)?;
-        let spent = meter.stop()?;
-        frames::delete(&mut asking, self.name)?;
-        Ok(Measured { outcome, spent })
+        Ok(Measured { outcome, spent: meter.stop()? })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 requests")]

@@ -1,16 +1,16 @@
 //! The servers that are compared, each bound to the CPU of servers.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use underpass_testkit::kafka::{Apache, Broker};
 use underpass_testkit::server::{Server, free_address};
 use underpass_testkit::wait;
 
-use super::super::cpu;
+use super::super::cpu::{self, Meter};
 use super::super::peers::Build;
 use super::frames;
 
@@ -23,6 +23,8 @@ const PROPERTIES: &str = "num.network.threads=1\nlog.segment.delete.delay.ms=500
 #[derive(Debug, Clone)]
 pub(super) enum Peer {
     Kafka,
+    /// A C loop around sendfile(2) for one kind of fetch; see [`floor`](super::floor).
+    Floor,
     Log(Build),
 }
 
@@ -57,6 +59,8 @@ pub(super) struct Running {
 #[derive(Debug)]
 enum Kind {
     Kafka(Broker),
+    /// With the directory of the broker whose segment it sends.
+    Floor(Server, PathBuf),
     Log(Server),
 }
 
@@ -72,6 +76,7 @@ impl Peer {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Kafka => "Kafka",
+            Self::Floor => "C loop",
             Self::Log(build) => build.name,
         }
     }
@@ -85,6 +90,7 @@ impl Peer {
                 java.args(HEAP);
                 Kind::Kafka(Broker::start(&apache, dir.path(), PROPERTIES, java)?)
             }
+            Self::Floor => bail!("it is started for one kind of fetch"),
             Self::Log(build) => {
                 let address = free_address()?;
                 let mut command = log_command(build, dir.path(), address, promise)?;
@@ -106,6 +112,11 @@ fn log_command(build: &Build, data: &Path, at: SocketAddr, promise: Promise) -> 
 }
 
 impl Running {
+    pub(super) fn floor(server: Server, data: &Path, dir: tempfile::TempDir) -> Self {
+        let (peer, kind) = (Peer::Floor, Kind::Floor(server, data.to_owned()));
+        Self { name: peer.name(), peer, promise: Promise::Written, kind, dir }
+    }
+
     pub(super) fn is_kafka(&self) -> bool {
         matches!(self.kind, Kind::Kafka(_))
     }
@@ -113,7 +124,7 @@ impl Running {
     pub(super) fn address(&self) -> SocketAddr {
         match &self.kind {
             Kind::Kafka(broker) => broker.address(),
-            Kind::Log(server) => server.address(),
+            Kind::Floor(server, _) | Kind::Log(server) => server.address(),
         }
     }
 
@@ -121,6 +132,7 @@ impl Running {
     pub(super) fn data(&self) -> &Path {
         match &self.kind {
             Kind::Kafka(broker) => broker.data(),
+            Kind::Floor(_, data) => data,
             Kind::Log(_) => self.dir.path(),
         }
     }
@@ -128,15 +140,44 @@ impl Running {
     pub(super) fn id(&self) -> u32 {
         match &self.kind {
             Kind::Kafka(broker) => broker.id(),
-            Kind::Log(server) => server.id(),
+            Kind::Floor(server, _) | Kind::Log(server) => server.id(),
         }
+    }
+
+    /// Waits until a deleted topic has left the disk and the server is idle, so that the next turn
+    /// does not pay for it.
+    pub(super) fn settle(&self, topic: &str) -> Result<()> {
+        const LOOK: Duration = Duration::from_millis(100);
+        let mut meter = Meter::start(self.id())?;
+        let mut is_settled = || -> Result<bool> {
+            let spent = meter.stop()?;
+            if spent.wall < LOOK {
+                return Ok(false);
+            }
+            meter = Meter::start(self.id())?;
+            Ok(spent.cpu < LOOK / 20 && !self.has_files_of(topic)?)
+        };
+        let settled = wait::until(Duration::from_secs(30), || match is_settled() {
+            Ok(is_settled) => is_settled.then_some(Ok(())),
+            Err(error) => Some(Err(error)),
+        });
+        settled.with_context(|| format!("{} still deletes {topic}", self.name))?
+    }
+
+    fn has_files_of(&self, topic: &str) -> Result<bool> {
+        for entry in std::fs::read_dir(self.data())? {
+            if entry?.file_name().to_string_lossy().starts_with(topic) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Ends it; what it has written stays.
     pub(super) fn stop(self) -> Result<Stopped> {
         match self.kind {
             Kind::Kafka(broker) => broker.stop(),
-            Kind::Log(server) => server.stop(),
+            Kind::Floor(server, _) | Kind::Log(server) => server.stop(),
         }
         .with_context(|| format!("{} did not end", self.name))?;
         Ok(Stopped { peer: self.peer, promise: self.promise, dir: self.dir })
@@ -156,7 +197,7 @@ impl Stopped {
                 let broker = Broker::start_again(&apache, dir.path(), java)?;
                 Running { name: peer.name(), peer, promise, kind: Kind::Kafka(broker), dir }
             }
-            Peer::Log(_) => peer.start(dir, promise)?,
+            Peer::Floor | Peer::Log(_) => peer.start(dir, promise)?,
         };
         let address = running.address();
         let ask =

@@ -1,0 +1,95 @@
+/* The least a broker can do for a fetch: recv(2), a head from memory, the records by sendfile(2),
+ * or by pread(2) and one send(2) where they are few. The floor of the fetches of `bench log`.
+ *
+ *     cc -O2 -o fetch fetch.c
+ *     ./fetch PORT SEGMENT HEAD OFFSET_AT BATCH_RECORDS BATCH_BYTES RECORDS_BYTES
+ *
+ * HEAD is a file with the response's bytes before its records, as a broker sent them. Every request
+ * gets them and RECORDS_BYTES bytes of SEGMENT from the batch on that holds the offset found at
+ * OFFSET_AT in the request: all batches have BATCH_RECORDS records and BATCH_BYTES bytes. Head and
+ * records leave under TCP_CORK where they take more than one call. Sockets are blocking.
+ *
+ * Does not read requests otherwise, and trusts its client. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <endian.h>
+#include <err.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Fewer bytes are copied. */
+enum { FEW = 8192, HEAD_MAX = 1024 };
+
+static char answer_bytes[HEAD_MAX + FEW];
+static size_t head_len, offset_at, records_bytes;
+static long batch_records, batch_bytes;
+static int segment;
+
+/* Reads one request, which comes whole, and answers it. Returns 0 when the client has gone. */
+static int answer(int client) {
+    char request[1024];
+    uint64_t offset;
+    int on = 1, off = 0;
+    if (recv(client, request, sizeof request, 0) <= 0)
+        return 0;
+    memcpy(&offset, request + offset_at, sizeof offset);
+    off_t at = (off_t)(be64toh(offset) / (uint64_t)batch_records) * batch_bytes, end = at + (off_t)records_bytes;
+    if (records_bytes <= FEW) {
+        ssize_t n = pread(segment, answer_bytes + head_len, records_bytes, at);
+        return n > 0 && send(client, answer_bytes, head_len + (size_t)n, MSG_NOSIGNAL) > 0;
+    }
+    setsockopt(client, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+    int alive = send(client, answer_bytes, head_len, MSG_NOSIGNAL) > 0;
+    while (alive && at < end)
+        alive = sendfile(client, segment, &at, (size_t)(end - at)) > 0;
+    setsockopt(client, IPPROTO_TCP, TCP_CORK, &off, sizeof off);
+    return alive;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 8)
+        errx(2, "usage: fetch PORT SEGMENT HEAD OFFSET_AT BATCH_RECORDS BATCH_BYTES RECORDS_BYTES");
+    int head = open(argv[3], O_RDONLY | O_CLOEXEC);
+    ssize_t n = head < 0 ? -1 : read(head, answer_bytes, HEAD_MAX);
+    segment = open(argv[2], O_RDONLY | O_CLOEXEC);
+    if (n <= 0 || segment < 0)
+        err(1, "%s", n <= 0 ? argv[3] : argv[2]);
+    head_len = (size_t)n;
+    offset_at = strtoul(argv[4], NULL, 10);
+    batch_records = atol(argv[5]);
+    batch_bytes = atol(argv[6]);
+    records_bytes = strtoul(argv[7], NULL, 10);
+
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((unsigned short)atoi(argv[1])),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 1024) < 0)
+        err(1, "port %s", argv[1]);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, ready[64];
+    epoll_ctl(set, EPOLL_CTL_ADD, listener, &event);
+    for (;;) {
+        int count = epoll_wait(set, ready, 64, -1);
+        for (int i = 0; i < count; i++) {
+            int client = ready[i].data.fd;
+            if (client == listener) {
+                event.data.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+                if (event.data.fd < 0)
+                    err(1, "accept");
+                setsockopt(event.data.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+                epoll_ctl(set, EPOLL_CTL_ADD, event.data.fd, &event);
+            } else if (!answer(client)) {
+                close(client);
+            }
+        }
+    }
+}
