@@ -5,19 +5,18 @@
 //! not slowed; [`Disk::evict`] takes a file out of it first. Everything is undone on drop, also
 //! when a test panics, but not when it is killed: `losetup -a` then shows the image.
 //!
-//! Source: mount(8), loop(4), `Documentation/admin-guide/cgroup-v1/blkio-controller.rst`,
-//! `Documentation/admin-guide/cgroup-v2.rst` (io.max).
+//! Source: mount(8), loop(4).
 
 pub mod power;
+mod throttle;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use self::throttle::Throttle;
 use crate::payload::pattern;
 use crate::skip::{Capability, Missing, Requirement};
 
@@ -200,103 +199,6 @@ fn loop_device(mounted: &Path) -> io::Result<String> {
     Ok(std::fs::read_to_string(format!("/sys/block/{name}/dev"))?.trim().to_owned())
 }
 
-/// A read limit on one device, taken off on drop.
-#[derive(Debug)]
-enum Throttle {
-    /// Version 1 knows limits in every cgroup, the root included, and does not inherit them:
-    /// the limit is in the cgroup of this process.
-    V1 { limits: PathBuf, device: String },
-    /// Version 2 knows none in the root, so this process moves into its own cgroup.
-    V2 { own: PathBuf, home: PathBuf },
-}
-
-impl Throttle {
-    fn new(device: &str, bytes_per_s: u64) -> Result<Self, Missing> {
-        let found = Self::v1(device, bytes_per_s).transpose();
-        let found = found.or_else(|| Self::v2(device, bytes_per_s).transpose());
-        match found {
-            Some(Ok(throttle)) => Ok(throttle),
-            Some(Err(error)) => Err(Missing::new(format!("reads cannot be throttled: {error}"))),
-            None => Err(Missing::new("no cgroup hierarchy controls block I/O")),
-        }
-    }
-
-    /// Takes off what a killed process left on the device; loop devices are used again.
-    fn forget(device: &str) -> io::Result<()> {
-        Self::v1(device, 0).map(drop)
-    }
-
-    fn v1(device: &str, bytes_per_s: u64) -> io::Result<Option<Self>> {
-        let Some(root) = mount_of("cgroup", Some("blkio"))? else { return Ok(None) };
-        let limits = cgroup_of_self(&root, "blkio")?.join("blkio.throttle.read_bps_device");
-        std::fs::write(&limits, format!("{device} {bytes_per_s}"))?;
-        Ok(Some(Self::V1 { limits, device: device.to_owned() }))
-    }
-
-    fn v2(device: &str, bytes_per_s: u64) -> io::Result<Option<Self>> {
-        let Some(root) = mount_of("cgroup2", None)? else { return Ok(None) };
-        let controllers = std::fs::read_to_string(root.join("cgroup.controllers"))?;
-        if !controllers.split_whitespace().any(|controller| controller == "io") {
-            return Ok(None);
-        }
-        // Another test of the process may have moved it already.
-        static HOME: OnceLock<PathBuf> = OnceLock::new();
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let now = cgroup_of_self(&root, "")?;
-        let home = HOME.get_or_init(|| now).clone();
-        std::fs::write(root.join("cgroup.subtree_control"), "+io")?;
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let own = root.join(format!("underpass-{}-{number}", std::process::id()));
-        std::fs::create_dir(&own)?;
-        let throttle = Self::V2 { own: own.clone(), home };
-        std::fs::write(own.join("io.max"), format!("{device} rbps={bytes_per_s}"))?;
-        std::fs::write(own.join("cgroup.procs"), "0")?;
-        Ok(Some(throttle))
-    }
-}
-
-impl Drop for Throttle {
-    fn drop(&mut self) {
-        let undone = match self {
-            Self::V1 { limits, device } => std::fs::write(limits, format!("{device} 0")),
-            Self::V2 { own, home } => empty(own, home).and_then(|()| std::fs::remove_dir(own)),
-        };
-        if let Err(error) = undone {
-            complain(&format!("a read limit stays: {error}"));
-        }
-    }
-}
-
-/// Moves every process of one cgroup to another.
-fn empty(cgroup: &Path, to: &Path) -> io::Result<()> {
-    for process in std::fs::read_to_string(cgroup.join("cgroup.procs"))?.lines() {
-        std::fs::write(to.join("cgroup.procs"), process)?;
-    }
-    Ok(())
-}
-
-/// Where a file system of this type is mounted, with this option if one is named.
-fn mount_of(kind: &str, option: Option<&str>) -> io::Result<Option<PathBuf>> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
-    Ok(mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let (at, is_kind) = (fields.next()?, fields.next()? == kind);
-        let options = fields.next()?;
-        let has_option = option.is_none_or(|wanted| options.split(',').any(|o| o == wanted));
-        (is_kind && has_option).then(|| PathBuf::from(at))
-    }))
-}
-
-/// The cgroup this process is in: a line `7:blkio:/a/b`, or `0::/a/b` for version 2.
-fn cgroup_of_self(root: &Path, controller: &str) -> io::Result<PathBuf> {
-    let memberships = std::fs::read_to_string("/proc/self/cgroup")?;
-    let path = memberships.lines().find_map(|line| {
-        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-        controllers.split(',').any(|c| c == controller).then_some(path)
-    });
-    Ok(root.join(path.unwrap_or("/").trim_start_matches('/')))
-}
-
 fn run(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{program}: {error}"))?;
@@ -312,12 +214,7 @@ fn complain(message: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::FileExt;
-    use std::time::{Duration, Instant};
-
     use super::*;
-
-    const MIB: usize = 1 << 20;
 
     #[test]
     fn each_file_system_is_mounted_and_gone_afterwards() {
@@ -331,39 +228,5 @@ mod tests {
             let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
             assert!(!mounts.contains(&*mounted.to_string_lossy()) && !mounted.exists(), "{mounts}");
         }
-    }
-
-    #[test]
-    fn a_limit_that_a_killed_process_left_is_taken_off() {
-        let mut killed = crate::require!(Disk::new(FileSystem::Ext4, 16 << 20));
-        crate::require!(killed.throttle_reads(1 << 20));
-        let limit = killed.throttle.take().unwrap();
-        Throttle::forget(&killed.device).unwrap();
-        if let Throttle::V1 { limits, device } = &limit {
-            let limits = std::fs::read_to_string(limits).unwrap();
-            assert!(!limits.contains(&format!("{device} ")), "{limits}");
-        }
-    }
-
-    #[test]
-    fn a_throttled_disk_is_slow_when_cold_and_fast_again_afterwards() {
-        let mut disk = crate::require!(Disk::new(FileSystem::Ext4, 64 << 20));
-        let path = disk.path().join("a");
-        std::fs::write(&path, vec![7; 4 * MIB]).unwrap();
-        let file = File::open(&path).unwrap();
-        let read_cold = || {
-            Disk::evict(&file).unwrap();
-            let start = Instant::now();
-            file.read_exact_at(&mut vec![0; 4 * MIB], 0).unwrap();
-            start.elapsed()
-        };
-        crate::require!(disk.throttle_reads(1 << 20));
-        // At that rate the whole takes 4 s. The kernel lets a slice or two (0.1 s each) pass, and
-        // a page or another stays in the cache.
-        let throttled = read_cold();
-        assert!(throttled > Duration::from_secs(1), "{throttled:?}");
-        disk.release_reads();
-        let free = read_cold();
-        assert!(free < throttled / 2, "{free:?} after {throttled:?}");
     }
 }
