@@ -12,11 +12,10 @@ use std::sync::OnceLock;
 use std::time::{Duration, UNIX_EPOCH};
 
 use libfuzzer_sys::fuzz_target;
-use underpass::Stability;
 use underpass_fuzz::http1::{Request, Response, read_all, requests, responses};
 use underpass_fuzz::{ignore_closed_pipes, place};
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Endpoint, Options, Server, Settings};
+use underpass_serve::{Endpoint, Options, Server, Settings, SiteOptions};
 
 /// How long a response may take; no request waits for anything.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -113,7 +112,7 @@ fn server() -> &'static PathBuf {
             metrics: None,
             log: Sink::Off,
         };
-        let server = Server::bind(Options { root, daemon, stability: Stability::Guard });
+        let server = Server::bind(Options { daemon, site: SiteOptions::new(root) });
         let server = server.expect("a server");
         std::thread::spawn(move || server.run().expect("it serves"));
         socket

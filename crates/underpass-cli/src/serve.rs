@@ -1,16 +1,16 @@
 //! `underpass serve`: makes a server of the flags and runs it until a signal.
 
-use std::path::PathBuf;
+mod changes;
+mod site;
 
 use anyhow::Context;
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use underpass::Stability;
 use underpass_serve::access_log::Sink;
 use underpass_serve::{BindError, Endpoint, Options, Server};
 
 use crate::config::reader;
 use crate::exit::{remedy_of_binding, with_remedy};
+use crate::serve::site::SiteArguments;
 use crate::server::{ServerArguments, say_ready};
 
 /// Serve a directory over HTTP.
@@ -22,10 +22,6 @@ use crate::server::{ServerArguments, say_ready};
 #[derive(Debug, Args)]
 #[command(after_long_help = SERVE_HELP)]
 pub(crate) struct ServeArguments {
-    /// The directory to serve.
-    #[arg(value_name = "DIR", default_value = ".")]
-    directory: PathBuf,
-
     /// Where to listen: HOST:PORT, a port of 127.0.0.1, '*:PORT', unix:PATH or unix:@NAME.
     ///
     /// A port alone means that port of 127.0.0.1, which only this machine can reach. Port 0 takes
@@ -43,22 +39,8 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "FILE", default_value = "off")]
     access_log: Sink,
 
-    /// What to do about a file that changes while it is sent: none, guard, lease or copy.
-    ///
-    /// none: nothing, for files that are only ever replaced by renaming.
-    /// guard: look again before the last bytes leave, and cut the response short if it changed.
-    /// lease: make anyone who opens the file for writing wait until it is sent; refused at the
-    ///   start where leases cannot be held.
-    /// copy: send a copy, which costs copying.
-    #[arg(
-        long,
-        value_name = "POLICY",
-        default_value_t = Stability::default(),
-        value_parser = stability(),
-        hide_possible_values = true,
-        verbatim_doc_comment
-    )]
-    stability: Stability,
+    #[command(flatten)]
+    pub(crate) site: SiteArguments,
 }
 
 const SERVE_HELP: &str = "\
@@ -93,10 +75,10 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     let workers = wanted.server.workers();
     let daemon = wanted.server.settings(wanted.listen, wanted.access_log);
     let ServerArguments { config, no_sandbox, .. } = wanted.server;
-    let directory = std::path::absolute(&wanted.directory).context("cannot name the directory")?;
-    let server =
-        Server::bind(Options { root: wanted.directory, daemon, stability: wanted.stability })
-            .map_err(|error| with_remedy(&error, remedy(&error)))?;
+    let site = wanted.site.options();
+    let directory = std::path::absolute(&site.root).context("cannot name the directory")?;
+    let server = Server::bind(Options { daemon, site })
+        .map_err(|error| with_remedy(&error, remedy(&error)))?;
     let server = if no_sandbox { server } else { server.confined(config.as_deref()) };
     let where_at = server.endpoints().iter().map(|endpoint| match endpoint {
         Endpoint::Tcp(address) => format!("http://{address}/"),
@@ -117,29 +99,5 @@ fn remedy(error: &BindError) -> Option<&'static str> {
         ),
         BindError::Daemon(error) => remedy_of_binding(error),
         _ => None,
-    }
-}
-
-fn stability() -> impl TypedValueParser<Value = Stability> {
-    PossibleValuesParser::new(Stability::ALL.iter().map(|it| it.name()))
-        .try_map(|word| word.parse::<Stability>())
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-    use crate::args::{Arguments, Command};
-
-    #[test]
-    fn every_policy_can_be_typed() {
-        for &policy in Stability::ALL {
-            let words = ["underpass", "serve", "--stability", policy.name()];
-            let Command::Serve(wanted) = Arguments::try_parse_from(words).unwrap().command else {
-                panic!("the command is serve");
-            };
-            assert_eq!(wanted.0.stability, policy);
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Options, Server, Settings};
+use underpass_serve::{Options, Server, Settings, SiteOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         metrics: None,
         log: Sink::Off,
     };
-    let server = Server::bind(Options { root, daemon, stability: underpass::Stability::Guard })?;
+    let server = Server::bind(Options { daemon, site: SiteOptions::new(root) })?;
     server.run()?;
     Ok(())
 }

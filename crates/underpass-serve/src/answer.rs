@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-    HeaderValue, LOCATION, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, StatusCode};
 
@@ -20,6 +21,7 @@ use crate::conditional::{self, Verdict};
 use crate::error_page;
 use crate::range::{self, Selection};
 use crate::representation::Representation;
+use crate::sequence::Sequence;
 
 /// A response, up to the bytes of its content.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub enum Content {
     UntilEnd(Arc<Representation>),
     /// Bytes in memory.
     Memory(Bytes),
+    /// Bytes in memory and parts of files, one after the other.
+    Sequence(Sequence),
 }
 
 impl Content {
@@ -55,6 +59,7 @@ impl Content {
             Self::File(_, range) => Some(range.end - range.start),
             Self::UntilEnd(_) => None,
             Self::Memory(bytes) => Some(bytes.len() as u64),
+            Self::Sequence(sequence) => Some(sequence.len()),
         }
     }
 
@@ -108,15 +113,17 @@ impl Answer {
         let text = error_page::text(status);
         let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
         let mut answer = Self::text(status, media_type, Bytes::from_static(text.as_bytes()));
-        match status {
-            StatusCode::METHOD_NOT_ALLOWED => {
-                answer.headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            _ => {}
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        answer
+    }
+
+    /// A 405 with the methods that there are.
+    #[must_use]
+    pub(crate) fn method_not_allowed(allow: HeaderValue) -> Self {
+        let mut answer = Self::error(StatusCode::METHOD_NOT_ALLOWED);
+        answer.headers.insert(ALLOW, allow);
         answer
     }
 
@@ -167,7 +174,11 @@ impl Answer {
     /// RFC 9110 §15.4.5: no fields but those a cache updates by, and no content.
     fn not_modified(representation: &Representation) -> Self {
         let mut headers = HeaderMap::with_capacity(1);
-        headers.extend(representation.validators().etag.clone().map(|etag| (ETAG, etag)));
+        for (name, value) in representation.headers() {
+            if OF_NOT_MODIFIED.contains(name) {
+                headers.append(name, value.clone());
+            }
+        }
         Self { status: StatusCode::NOT_MODIFIED, headers, content: Content::Empty }
     }
 }
@@ -182,173 +193,8 @@ const DECISIVE: [HeaderName; 5] = [
     http::header::IF_UNMODIFIED_SINCE,
 ];
 
+/// The fields of the 200 that a 304 has too.
+const OF_NOT_MODIFIED: [HeaderName; 5] = [CACHE_CONTROL, CONTENT_LOCATION, ETAG, EXPIRES, VARY];
+
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::FileExt;
-    use std::path::Path;
-    use std::time::{Duration, SystemTime};
-
-    use underpass::Stability;
-    use underpass_testkit::disk::disk_dir;
-
-    use super::*;
-
-    /// A settled representation of the ten bytes `0123456789`.
-    fn digits() -> Arc<Representation> {
-        of_content(b"0123456789")
-    }
-
-    fn of_content(content: &[u8]) -> Arc<Representation> {
-        let file = tempfile::tempfile_in(disk_dir().unwrap()).unwrap();
-        file.write_all_at(content, 0).unwrap();
-        let later = SystemTime::now() + Duration::from_secs(2);
-        let name = Path::new("digits.txt");
-        Arc::new(Representation::at(later, file.into(), name, Stability::None).unwrap())
-    }
-
-    fn ask(method: &Method, fields: &[(HeaderName, &str)], of: &Arc<Representation>) -> Answer {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(name, HeaderValue::try_from(*value).unwrap());
-        }
-        Answer::of(method, &headers, of)
-    }
-
-    /// Status, `Content-Length`, `Content-Range` and which bytes.
-    fn gist(answer: &Answer) -> (u16, &str, &str, Option<Range<u64>>) {
-        let field = |name| answer.headers.get(name).map_or("", |value| value.to_str().unwrap());
-        let part = match &answer.content {
-            Content::File(_, range) => Some(range.clone()),
-            Content::Empty | Content::UntilEnd(_) | Content::Memory(_) => None,
-        };
-        (answer.status.as_u16(), field(CONTENT_LENGTH), field(CONTENT_RANGE), part)
-    }
-
-    #[test]
-    fn a_get_without_conditions_is_all_of_the_file() {
-        let file = digits();
-        let answer = ask(&Method::GET, &[], &file);
-        assert_eq!(gist(&answer), (200, "10", "", Some(0..10)));
-        assert_eq!(&answer.headers, file.headers());
-    }
-
-    #[test]
-    fn an_empty_file_is_a_200_of_nothing() {
-        for fields in [&[][..], &[(RANGE, "bytes=0-")], &[(RANGE, "bytes=5-9")]] {
-            let answer = ask(&Method::GET, fields, &of_content(b""));
-            assert_eq!(gist(&answer), (200, "0", "", None), "{fields:?}");
-        }
-    }
-
-    #[test]
-    fn a_range_is_a_206_with_all_fields_of_the_200() {
-        let file = digits();
-        let answer = ask(&Method::GET, &[(RANGE, "bytes=2-4")], &file);
-        assert_eq!(gist(&answer), (206, "3", "bytes 2-4/10", Some(2..5)));
-        for name in file.headers().keys().filter(|name| *name != CONTENT_LENGTH) {
-            assert_eq!(answer.headers.get(name), file.headers().get(name), "{name}");
-        }
-        assert_eq!(answer.headers.len(), file.headers().len() + 1);
-    }
-
-    #[test]
-    fn ranges_that_are_not_honoured_give_the_whole() {
-        let file = digits();
-        let etag = file.headers()[ETAG].to_str().unwrap();
-        for (method, fields) in [
-            (Method::HEAD, vec![(RANGE, "bytes=2-4")]),
-            (Method::HEAD, vec![(RANGE, "bytes=10-")]),
-            (Method::GET, vec![(RANGE, "bytes=2-4,6-7")]),
-            (Method::GET, vec![(RANGE, "bytes=2-4"), (RANGE, "bytes=6-7")]),
-            (Method::GET, vec![(RANGE, "bytes=2-4"), (http::header::IF_RANGE, "\"other\"")]),
-            (Method::GET, vec![(RANGE, "bytes=99-"), (http::header::IF_RANGE, "\"other\"")]),
-            (Method::GET, vec![(http::header::IF_RANGE, etag)]),
-        ] {
-            let answer = ask(&method, &fields, &file);
-            assert_eq!(gist(&answer), (200, "10", "", Some(0..10)), "{method} {fields:?}");
-        }
-        let answer =
-            ask(&Method::GET, &[(RANGE, "bytes=-1"), (http::header::IF_RANGE, etag)], &file);
-        assert_eq!(gist(&answer), (206, "1", "bytes 9-9/10", Some(9..10)));
-    }
-
-    #[test]
-    fn an_unsatisfiable_range_tells_the_length() {
-        let answer = ask(&Method::GET, &[(RANGE, "bytes=10-")], &digits());
-        assert_eq!(answer.status, 416);
-        assert_eq!(answer.headers[CONTENT_RANGE], "bytes */10");
-        assert!(!answer.headers.contains_key(ETAG) && !answer.content.is_empty());
-    }
-
-    #[test]
-    fn a_304_comes_before_the_range_and_carries_the_tag_alone() {
-        let file = digits();
-        let etag = file.headers()[ETAG].clone();
-        let fields = [(http::header::IF_NONE_MATCH, etag.to_str().unwrap()), (RANGE, "bytes=99-")];
-        for method in [Method::GET, Method::HEAD] {
-            let answer = ask(&method, &fields, &file);
-            assert_eq!(gist(&answer), (304, "", "", None));
-            assert_eq!((answer.headers.len(), &answer.headers[ETAG]), (1, &etag));
-        }
-    }
-
-    #[test]
-    fn what_has_no_validators_is_sent_whole_or_not_at_all() {
-        let name = Path::new("/proc/sys/fs/pipe-max-size");
-        let file = std::fs::File::open(name).unwrap();
-        let file = Arc::new(Representation::read(file, name, Stability::Guard).unwrap());
-        let len = std::fs::read(name).unwrap().len();
-        for fields in [
-            &[(RANGE, "bytes=0-1")][..],
-            &[(RANGE, "bytes=99-")],
-            &[(RANGE, "bytes=0-1"), (http::header::IF_RANGE, "\"\"")],
-            &[(http::header::IF_NONE_MATCH, "\"\", W/\"\"")],
-        ] {
-            let answer = ask(&Method::GET, fields, &file);
-            assert_eq!((answer.status.as_u16(), answer.content.len()), (200, Some(len as u64)));
-        }
-        let answer = ask(&Method::GET, &[(http::header::IF_NONE_MATCH, "*")], &file);
-        assert_eq!((answer.status.as_u16(), answer.headers.len()), (304, 0));
-        let answer = ask(&Method::GET, &[(http::header::IF_MATCH, "\"\"")], &file);
-        assert_eq!(answer.status, 412);
-    }
-
-    #[test]
-    fn a_412_comes_before_a_416() {
-        let fields = [(http::header::IF_MATCH, "\"other\""), (RANGE, "bytes=99-")];
-        assert_eq!(ask(&Method::GET, &fields, &digits()).status, 412);
-    }
-
-    #[test]
-    fn each_date_condition_is_looked_at() {
-        let long_ago = "Sun, 06 Nov 1994 08:49:37 GMT";
-        let far = "Fri, 31 Dec 9999 23:59:59 GMT";
-        for (name, date, status) in [
-            (http::header::IF_MODIFIED_SINCE, far, 304),
-            (http::header::IF_MODIFIED_SINCE, long_ago, 200),
-            (http::header::IF_UNMODIFIED_SINCE, long_ago, 412),
-            (http::header::IF_UNMODIFIED_SINCE, far, 200),
-        ] {
-            assert_eq!(ask(&Method::GET, &[(name, date)], &digits()).status, status);
-        }
-    }
-
-    #[test]
-    fn errors_have_a_length_a_type_and_what_their_status_asks_for() {
-        for (status, name, value) in [
-            (StatusCode::METHOD_NOT_ALLOWED, ALLOW, "GET, HEAD"),
-            (StatusCode::SERVICE_UNAVAILABLE, RETRY_AFTER, "1"),
-            (StatusCode::NOT_FOUND, CONTENT_LENGTH, "42"),
-            (StatusCode::NOT_FOUND, CONTENT_TYPE, "text/plain; charset=utf-8"),
-        ] {
-            assert_eq!(Answer::error(status).headers[name], value);
-        }
-    }
-
-    #[test]
-    fn a_head_keeps_the_fields_and_loses_the_content() {
-        let answer = Answer::error(StatusCode::NOT_FOUND).without_content();
-        assert_eq!(gist(&answer), (404, "42", "", None));
-        assert!(answer.content.is_empty());
-    }
-}
+mod tests;

@@ -1,4 +1,5 @@
-//! Response bodies: nothing, bytes in memory, or a range of a file, mapped or read.
+//! Response bodies: nothing, bytes in memory, a range of a file, mapped or read, or several of
+//! these.
 //!
 //! A range of a mapped file is a slice of its mapping, and this server never reads it: over
 //! HTTP/1.1 hyper queues body slices as they are, and the stream below only looks at their
@@ -14,6 +15,7 @@ use underpass::FileBytes;
 
 use crate::progress::Open;
 use crate::reading::Reading;
+use crate::sequence::InSequence;
 
 /// What a body is made of.
 pub(crate) enum Payload {
@@ -21,6 +23,20 @@ pub(crate) enum Payload {
     Bytes(Bytes),
     /// Pieces that are still to be read.
     Reading(Reading),
+    /// Several of these.
+    Sequence(Box<InSequence>),
+}
+
+impl Payload {
+    /// The next slice. Must run within a tokio runtime.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        match self {
+            Self::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Bytes(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Self::Reading(reading) => reading.poll_next(cx),
+            Self::Sequence(sequence) => sequence.poll_next(cx),
+        }
+    }
 }
 
 /// The content of a response.
@@ -53,11 +69,7 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.payload {
-            Payload::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Payload::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Payload::Reading(reading) => reading.poll_next(cx).map_ok(Frame::data),
-        }
+        self.payload.poll_next(cx).map_ok(Frame::data)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -70,6 +82,7 @@ impl http_body::Body for Body {
             Payload::Reading(reading) => {
                 reading.left().map_or_else(SizeHint::new, SizeHint::with_exact)
             }
+            Payload::Sequence(sequence) => SizeHint::with_exact(sequence.left()),
         }
     }
 }

@@ -12,6 +12,7 @@ mod conversation;
 mod current_root;
 mod date;
 mod error_page;
+pub mod field_rules;
 mod first_line;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -28,10 +29,13 @@ mod refusal;
 pub mod representation;
 mod responder;
 pub mod root;
+pub mod sequence;
 mod server;
 pub mod service;
 mod site;
+mod site_options;
 mod state;
+pub mod stations;
 pub mod target;
 mod tree;
 mod until_end;
@@ -39,5 +43,6 @@ mod wire;
 
 pub use leases::LeaseError;
 pub use server::{BindError, Options, Server};
+pub use site_options::SiteOptions;
 pub use underpass_daemon::endpoint::Endpoint;
 pub use underpass_daemon::{RunError, Settings};

@@ -18,6 +18,7 @@ use crate::access_log::{Line, Requested};
 use crate::content::{Content, ContentEnd};
 use crate::first_line::FirstLine;
 use crate::site::Site;
+use crate::stations::Asked;
 
 /// The state of a connection's conversation.
 #[derive(Debug)]
@@ -56,6 +57,11 @@ impl Progress {
             sending: RefCell::default(),
             first_line: RefCell::default(),
         }
+    }
+
+    /// A request of this client's.
+    pub(crate) const fn asked<'r>(&self, head: &'r Parts) -> Asked<'r> {
+        Asked { head, client: self.client }
     }
 
     /// Whether a request waits for its response, or for the rest of it.

@@ -28,8 +28,6 @@ pub(crate) enum Refusal {
     ChunkedTwice,
     #[error("a transfer coding other than chunked")]
     TransferCoding,
-    #[error("the method is neither GET nor HEAD")]
-    Method,
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error(transparent)]
@@ -44,7 +42,6 @@ impl Refusal {
         match self {
             Self::Host | Self::Authority | Self::ChunkedTwice => StatusCode::BAD_REQUEST,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Target(TargetError::Slash { .. }) | Self::Open(OpenError::Absent) => {
                 StatusCode::NOT_FOUND
             }
@@ -68,15 +65,12 @@ impl Refusal {
     }
 }
 
-/// Checks a request before its path is looked at.
-pub(crate) fn admit(request: &Parts) -> Result<(), Refusal> {
+/// Checks what a request says of itself, before anything is done about it.
+pub(crate) fn check_message(request: &Parts) -> Result<(), Refusal> {
     check_host(&request.headers, request.version)?;
     check_authority(&request.method, &request.uri)?;
     if request.headers.contains_key(TRANSFER_ENCODING) {
         check_codings(&request.headers)?;
-    }
-    if !matches!(request.method, Method::GET | Method::HEAD) {
-        return Err(Refusal::Method);
     }
     Ok(())
 }
@@ -172,7 +166,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap().into_parts().0;
-        admit(&request).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
+        check_message(&request).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
     }
 
     #[test]
@@ -201,11 +195,11 @@ mod tests {
             ("GET", "http://u@x/a", 400),
             ("GET", "http://x..y/a", 400),
             ("GET", "http://x:65536/a", 400),
-            ("CONNECT", "x:443", 405),
+            ("CONNECT", "x:443", 200),
             ("CONNECT", "x", 400),
             ("CONNECT", "/a", 400),
             ("CONNECT", "http://x:80/", 400),
-            ("OPTIONS", "*", 405),
+            ("OPTIONS", "*", 200),
         ] {
             let got = status(Version::HTTP_11, method, target, &[("host", "x")]);
             assert_eq!(got, expected, "{method} {target}");

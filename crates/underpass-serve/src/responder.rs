@@ -37,7 +37,7 @@ impl Service<Request<Incoming>> for Responder {
         if !incoming.is_end_stream() {
             return Responding::Later(Box::pin(after_content(head, incoming, progress, open)));
         }
-        match progress.site.respond_at_once(&head) {
+        match progress.site.respond_at_once(&progress.asked(&head)) {
             Some(response) => Responding::Now(Some(finish(response, head, &progress, open))),
             None => Responding::Later(Box::pin(look_up(head, progress, open))),
         }
@@ -83,7 +83,7 @@ async fn after_content(
 }
 
 async fn look_up(head: Parts, progress: Rc<Progress>, open: Open) -> Response<Body> {
-    let response = progress.site.respond(&head, progress.client).await;
+    let response = progress.site.respond(&progress.asked(&head)).await;
     finish(response, head, &progress, open)
 }
 

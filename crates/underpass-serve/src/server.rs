@@ -20,6 +20,7 @@ use crate::metrics::{Counters, Counts};
 use crate::root::{Root, RootError};
 use crate::service::Service;
 use crate::site::Site;
+use crate::site_options::SiteOptions;
 use crate::tree::{FRESH_FOR, KeptFiles, Tree};
 
 /// Files a worker keeps open at most.
@@ -32,12 +33,10 @@ const OTHERS_A_WORKER: usize = 10;
 /// What to serve, and where.
 #[derive(Debug)]
 pub struct Options {
-    /// The directory.
-    pub root: PathBuf,
     /// What every server is asked for.
     pub daemon: Settings,
-    /// What is done about files that change while they are sent.
-    pub stability: Stability,
+    /// The site.
+    pub site: SiteOptions,
 }
 
 /// A server that is bound to its address and serves no one yet.
@@ -45,7 +44,7 @@ pub struct Options {
 pub struct Server {
     daemon: Daemon,
     services: Vec<Service>,
-    root: PathBuf,
+    site: Arc<SiteOptions>,
 }
 
 /// Why there is no server.
@@ -75,18 +74,19 @@ impl Server {
     /// [`BindError`]: the directory is not one or may not be entered; leases cannot be held in it;
     /// the address is taken, or not this machine's, or its port needs a privilege.
     pub fn bind(options: Options) -> Result<Self, BindError> {
-        let Options { daemon, stability, .. } = options;
+        let Options { daemon, site } = options;
         let workers = daemon.workers.get();
         let room = Room::within(raise_open_files(), descriptors_open(), workers);
-        let root = Arc::new(CurrentRoot::new(Root::open(&options.root)?, FRESH_FOR));
-        let service = |files| Service::of(Tree::new(Arc::clone(&root), files, stability));
-        if stability == Stability::Lease {
-            leases::can_be_held(&options.root)?;
+        let root = Arc::new(CurrentRoot::new(Root::open(&site.root)?, FRESH_FOR));
+        if site.stability == Stability::Lease {
+            leases::can_be_held(&site.root)?;
         }
+        let site = Arc::new(site);
+        let service = |files| Service::of(Tree::new(Arc::clone(&root), files, Arc::clone(&site)));
         let files = KeptFiles::of_workers(workers, room.files_a_worker).into_iter();
         let services = files.map(service).collect();
         let daemon = Daemon::bind(daemon, room.connections)?;
-        Ok(Self { daemon, services, root: options.root })
+        Ok(Self { daemon, services, site })
     }
 
     /// Where it listens, ports resolved.
@@ -113,8 +113,8 @@ impl Server {
     pub fn confined(self, config: Option<&Path>) -> Self {
         // The engine asks for the limit on mappings, and gives pages that it only wants read to
         // /dev/null.
-        let sandbox = Sandbox::new().read(&self.root);
-        let sandbox = around(&self.root).into_iter().fold(sandbox, Sandbox::read);
+        let sandbox = Sandbox::new().read(&self.site.root);
+        let sandbox = around(&self.site.root).into_iter().fold(sandbox, Sandbox::read);
         let sandbox = sandbox.read("/proc/sys/vm/max_map_count").write("/dev/null");
         let sandbox = config.into_iter().fold(sandbox, Sandbox::read_replaced);
         Self { daemon: self.daemon.confined(sandbox), ..self }

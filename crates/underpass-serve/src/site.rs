@@ -1,18 +1,18 @@
 //! The site as one worker serves it: the service, the access log, and the mapped bytes.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Response, StatusCode};
 
 use crate::access_log::{AccessLog, Line};
 use crate::answer::{Answer, Content};
 use crate::body::Payload;
 use crate::metrics::Counts;
+use crate::sequence::InSequence;
 use crate::service::Service;
+use crate::stations::Asked;
 
 /// A directory as one worker serves it.
 #[derive(Debug)]
@@ -38,13 +38,13 @@ impl Site {
     }
 
     /// The response to a request that needs no look-up.
-    pub(crate) fn respond_at_once(&self, head: &Parts) -> Option<Response<Payload>> {
-        Some(self.finish(self.service.respond_at_once(head)?))
+    pub(crate) fn respond_at_once(&self, asked: &Asked<'_>) -> Option<Response<Payload>> {
+        Some(self.finish(self.service.respond_at_once(asked)?))
     }
 
     /// The response to any other.
-    pub(crate) async fn respond(&self, head: &Parts, client: Option<IpAddr>) -> Response<Payload> {
-        self.finish(self.service.respond(head, client).await)
+    pub(crate) async fn respond(&self, asked: &Asked<'_>) -> Response<Payload> {
+        self.finish(self.service.respond(asked).await)
     }
 
     /// The response to a request that is refused before its target is looked at.
@@ -60,6 +60,7 @@ impl Site {
             Content::Memory(bytes) => Payload::Bytes(bytes),
             Content::File(file, range) => file.to_be_sent(range),
             Content::UntilEnd(file) => file.to_be_sent(0..u64::MAX),
+            Content::Sequence(sequence) => Payload::Sequence(Box::new(InSequence::new(sequence))),
         });
         *response.status_mut() = status;
         *response.headers_mut() = headers;

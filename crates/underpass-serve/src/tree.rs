@@ -15,6 +15,7 @@ use crate::current_root::CurrentRoot;
 use crate::refusal::Refusal;
 use crate::representation::{Representation, RepresentationError};
 use crate::root::{Found, OpenError, Wait};
+use crate::site_options::SiteOptions;
 use crate::target::Target;
 
 /// The file that answers for a directory, if it is there.
@@ -29,7 +30,7 @@ pub(crate) const FRESH_FOR: Duration = Duration::from_millis(100);
 pub(crate) struct Tree {
     pub(crate) root: Arc<CurrentRoot>,
     pub(crate) files: KeptFiles,
-    stability: Stability,
+    pub(crate) options: Arc<SiteOptions>,
 }
 
 /// The files that a worker keeps open, with those of the others: what one lacks, another may keep.
@@ -71,9 +72,9 @@ impl Tree {
     pub(crate) const fn new(
         root: Arc<CurrentRoot>,
         files: KeptFiles,
-        stability: Stability,
+        options: Arc<SiteOptions>,
     ) -> Self {
-        Self { root, files, stability }
+        Self { root, files, options }
     }
 
     /// The file kept for a target, unless its path is due to be looked up again, or sending it
@@ -137,11 +138,16 @@ impl Tree {
         by: By,
     ) -> Result<Arc<Representation>, RepresentationError> {
         let name = Path::new(OsStr::from_bytes(name));
-        let make = |file: OwnedFd| match by {
-            By::Mapping => Representation::of(file, name, self.stability),
-            By::Reading => Representation::read(file, name, self.stability),
+        let SiteOptions { stability, fields, .. } = &*self.options;
+        let make = |file: OwnedFd| {
+            let mut made = match by {
+                By::Mapping => Representation::of(file, name, *stability)?,
+                By::Reading => Representation::read(file, name, *stability)?,
+            };
+            fields.add_to(path, made.headers_mut());
+            Ok(made)
         };
-        if self.stability == Stability::Lease {
+        if *stability == Stability::Lease {
             // Writers wait for as long as the lease is held: for one response, not for as long
             // as a cache likes.
             return make(file.into()).map(Arc::new);

@@ -13,6 +13,7 @@ use std::thread;
 use underpass::Stability;
 use underpass_serve::root::Root;
 use underpass_serve::service::Service;
+use underpass_serve::stations::Asked;
 use underpass_testkit::test_name;
 
 use crate::fixture::Fixture;
@@ -104,7 +105,8 @@ fn a_request_without_a_descriptor_left_waits_for_one() {
         while let Ok(file) = fs::File::open("/dev/null") {
             held.push(file);
         }
-        let mut answer = pin!(service.respond(&request, None));
+        let asked = Asked { head: &request, client: None };
+        let mut answer = pin!(service.respond(&asked));
         poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx).is_pending().then_some(())))
             .await
             .expect("it waits");

@@ -13,9 +13,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{CWD, FileType, Mode};
-use underpass::Stability;
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Options, Server, Settings};
+use underpass_serve::{Options, Server, Settings, SiteOptions};
 use underpass_testkit::wait;
 
 /// Trees are named so, with the id of their process.
@@ -126,7 +125,7 @@ impl Fixture {
             log,
         };
         let root = served.clone();
-        let server = Server::bind(Options { root, daemon, stability: Stability::Guard }).unwrap();
+        let server = Server::bind(Options { daemon, site: SiteOptions::new(root) }).unwrap();
         let address = server.endpoints()[0].tcp().unwrap();
         let metrics = server.metrics_address().unwrap();
         // It serves until the process ends.

@@ -5,9 +5,8 @@ use std::net::TcpStream;
 use std::num::NonZeroUsize;
 
 use rustix::process::{Signal, getpid, kill_process};
-use underpass::Stability;
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Options, Server, Settings};
+use underpass_serve::{Options, Server, Settings, SiteOptions};
 use underpass_testkit::disk::disk_dir;
 use underpass_testkit::payload::{difference, pattern};
 use underpass_testkit::skip::Capability;
@@ -44,7 +43,7 @@ fn serve_between_marks() {
         log: Sink::Off,
     };
     let root = dir.path().into();
-    let server = Server::bind(Options { root, daemon, stability: Stability::Guard }).unwrap();
+    let server = Server::bind(Options { daemon, site: SiteOptions::new(root) }).unwrap();
     let mut peer = TcpStream::connect(server.endpoints()[0].tcp().unwrap()).unwrap();
     let serving = std::thread::spawn(move || server.run());
     // Each call of the client's takes its time under strace, too.

@@ -1,0 +1,28 @@
+//! The flags of one site: what is served, and how. Each theme has its own file, and makes its own
+//! object.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use underpass_serve::SiteOptions;
+
+use super::changes::ChangesArguments;
+
+/// The flags of one site.
+#[derive(Debug, Args)]
+pub(crate) struct SiteArguments {
+    /// The directory to serve.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+
+    #[command(flatten)]
+    changes: ChangesArguments,
+}
+
+impl SiteArguments {
+    /// The site that was asked for.
+    pub(crate) fn options(self) -> SiteOptions {
+        let Self { directory, changes } = self;
+        SiteOptions { stability: changes.stability(), ..SiteOptions::new(directory) }
+    }
+}

@@ -1,0 +1,255 @@
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::Path;
+
+use http::header::{CACHE_CONTROL, HOST};
+use http::{Method, Request};
+use rustix::fs::OFlags;
+
+use super::*;
+use crate::answer::Content;
+use crate::field_rules::{FieldRule, FieldRules};
+
+fn service(tree: &tempfile::TempDir) -> Service {
+    let root = Root::open(&tree.path().join("served")).unwrap();
+    Service::new(root, NonZeroUsize::new(8).unwrap(), Stability::Guard)
+}
+
+fn tree() -> tempfile::TempDir {
+    let tree = tempfile::tempdir().unwrap();
+    let served = tree.path().join("served");
+    for directory in ["plain", "site", "odd/index.html"] {
+        fs::create_dir_all(served.join(directory)).unwrap();
+    }
+    fs::write(tree.path().join("secret"), "secret").unwrap();
+    fs::write(served.join("a.txt"), "content of a").unwrap();
+    fs::write(served.join("plain/b.txt"), "b").unwrap();
+    fs::write(served.join("site/index.html"), "<p>index</p>").unwrap();
+    symlink("../secret", served.join("out")).unwrap();
+    tree
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+fn head(method: Method, target: &str) -> Parts {
+    let request = Request::builder().method(method).uri(target).header(HOST, "x").body(()).unwrap();
+    request.into_parts().0
+}
+
+async fn ask(service: &Service, method: Method, target: &str) -> Answer {
+    service.respond(&Asked { head: &head(method, target), client: None }).await
+}
+
+/// The content as a client would read it.
+fn text(answer: &Answer) -> String {
+    let bytes = match &answer.content {
+        Content::Empty => Vec::new(),
+        Content::UntilEnd(_) | Content::Sequence(_) => panic!("one piece that has a size"),
+        Content::Memory(bytes) => bytes.to_vec(),
+        Content::File(file, range) => {
+            let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap()];
+            let start = usize::try_from(range.start).unwrap();
+            file.file().unwrap().read_at(start, &mut bytes).unwrap();
+            bytes
+        }
+    };
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn every_target_has_its_status() {
+    let tree = tree();
+    let service = service(&tree);
+    let long = format!("/{}", "x".repeat(300));
+    for (target, status) in [
+        ("/a.txt", 200),
+        ("/plain/../a.txt", 200),
+        ("/../../a.txt", 200),
+        ("http://any.example/a.txt?query", 200),
+        ("/", 200),
+        ("/plain/", 200),
+        ("/site/", 200),
+        ("/odd/", 200),
+        ("/plain", 308),
+        ("/none", 404),
+        ("/none/", 404),
+        ("/a.txt/", 404),
+        ("/../secret", 404),
+        ("/out", 404),
+        ("/..%2fsecret", 404),
+        (&long, 404),
+        ("/%00", 400),
+        ("/%zz", 400),
+        ("*", 400),
+    ] {
+        run(async {
+            let answer = ask(&service, Method::GET, target).await;
+            assert_eq!(answer.status, status, "{target:.30}");
+            let length = &answer.headers["content-length"];
+            assert_eq!(*length, answer.content.len().unwrap().to_string(), "{target:.30}");
+            let head = ask(&service, Method::HEAD, target).await;
+            assert_eq!((head.status, &head.headers), (answer.status, &answer.headers));
+            assert!(head.content.is_empty(), "{target:.30}");
+        });
+    }
+}
+
+#[test]
+fn files_indexes_and_listings_have_their_content() {
+    let tree = tree();
+    let service = service(&tree);
+    run(async {
+        assert_eq!(text(&ask(&service, Method::GET, "/a.txt").await), "content of a");
+        let index = ask(&service, Method::GET, "/site/").await;
+        assert_eq!(text(&index), "<p>index</p>");
+        assert_eq!(index.headers["content-type"], "text/html; charset=utf-8");
+        let listing = text(&ask(&service, Method::GET, "/plain/").await);
+        assert!(listing.contains("href=\"b.txt\""), "{listing}");
+        let odd = text(&ask(&service, Method::GET, "/odd/").await);
+        assert!(odd.contains("href=\"index.html/\""), "{odd}");
+    });
+}
+
+#[test]
+fn other_methods_are_refused_even_where_nothing_is() {
+    let tree = tree();
+    let service = service(&tree);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+        for target in ["/a.txt", "/none", "*"] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let answer = run(ask(&service, method, target));
+            assert_eq!(
+                (answer.status.as_u16(), &answer.headers["allow"]),
+                (405, &HeaderValue::from_static("GET, HEAD"))
+            );
+        }
+    }
+}
+
+#[test]
+fn a_directory_is_redirected_to_its_slash_and_nowhere_else() {
+    let tree = tree();
+    fs::create_dir_all(tree.path().join("served/\\evil.example/%2f")).unwrap();
+    let service = service(&tree);
+    for (target, location) in [
+        ("/plain", "/plain/"),
+        ("/plain?a=b&c=//d", "/plain/?a=b&c=//d"),
+        ("//plain", "/plain/"),
+        ("/x/..//plain", "/plain/"),
+        ("http://evil.example/plain", "/plain/"),
+        ("/%5Cevil.example", "/%5Cevil.example/"),
+        ("/%5Cevil.example/%252f?", "/%5Cevil.example/%252f/?"),
+    ] {
+        let answer = run(ask(&service, Method::GET, target));
+        assert_eq!(answer.status, 308, "{target}");
+        assert_eq!(answer.headers["location"], location, "{target}");
+    }
+}
+
+#[test]
+fn a_settled_file_is_kept_and_a_fresh_one_is_not() {
+    let tree = tree();
+    let service = service(&tree);
+    run(async {
+        let first = ask(&service, Method::GET, "/a.txt").await;
+        assert!(first.headers["etag"].as_bytes().starts_with(b"W/"), "written just now");
+        assert_eq!(service.tree.files.own().len(), 0);
+    });
+    // In the root's place a file that was last changed before this second.
+    let settled =
+        Service::new(Root::open(Path::new("/")).unwrap(), NonZeroUsize::MIN, Stability::None);
+    run(async {
+        let one = ask(&settled, Method::GET, "/etc/passwd").await;
+        let two = ask(&settled, Method::GET, "/etc/passwd").await;
+        let (Content::File(one, _), Content::File(two, _)) = (one.content, two.content) else {
+            panic!("two files");
+        };
+        assert!(Arc::ptr_eq(&one, &two));
+        assert_eq!(settled.tree.files.own().len(), 1);
+    });
+}
+
+#[test]
+fn a_replaced_file_gets_another_tag_and_its_own_bytes() {
+    let tree = tree();
+    let service = service(&tree);
+    let (old, new) = (tree.path().join("served/a.txt"), tree.path().join("new"));
+    run(async {
+        let before = ask(&service, Method::GET, "/a.txt").await;
+        fs::write(&new, "replacement!").unwrap();
+        fs::rename(&new, &old).unwrap();
+        let after = ask(&service, Method::GET, "/a.txt").await;
+        assert_eq!((text(&before), text(&after)), ("content of a".into(), "replacement!".into()));
+        assert_ne!(before.headers["etag"], after.headers["etag"]);
+    });
+}
+
+#[test]
+fn a_lease_lasts_for_one_response_and_waits_for_writers() {
+    let tree = tree();
+    let root = Root::open(&tree.path().join("served")).unwrap();
+    let service = Service::new(root, NonZeroUsize::MIN, Stability::Lease);
+    let path = tree.path().join("served/a.txt");
+    let write = || {
+        fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(&path)
+    };
+    run(async {
+        let answer = ask(&service, Method::GET, "/a.txt").await;
+        let refused = write().unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock, "the response holds it");
+        drop(answer);
+        let writer = write().unwrap();
+        let answer = ask(&service, Method::GET, "/a.txt").await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers["retry-after"]),
+            (503, &HeaderValue::from_static("1"))
+        );
+        drop(writer);
+        assert_eq!(ask(&service, Method::GET, "/a.txt").await.status, 200);
+    });
+}
+
+#[test]
+fn the_fields_of_a_path_are_in_files_indexes_and_listings() {
+    let tree = tree();
+    let rule = |beneath: &str, value| FieldRule {
+        beneath: beneath.into(),
+        name: CACHE_CONTROL,
+        value: HeaderValue::from_static(value),
+    };
+    let root = Root::open(&tree.path().join("served")).unwrap();
+    let fields = FieldRules::new(vec![rule("", "public"), rule("site/", "private")]);
+    let options = SiteOptions { fields, ..SiteOptions::new(root.path().into()) };
+    let service = Service::with(root, NonZeroUsize::MIN, options);
+    for (target, value) in [
+        ("/a.txt", "public"),
+        ("/plain/b.txt", "public"),
+        ("/site/", "private"),
+        ("/plain/", "public"),
+    ] {
+        let answer = run(ask(&service, Method::GET, target));
+        assert_eq!(answer.status, 200, "{target}");
+        assert_eq!(answer.headers[CACHE_CONTROL], value, "{target}");
+        assert_eq!(answer.headers.get_all(CACHE_CONTROL).iter().count(), 1, "{target}");
+    }
+}
+
+#[test]
+fn a_step_that_waits_answers_or_lets_the_request_pass() {
+    let tree = tree();
+    let service = service(&tree);
+    let head = head(Method::GET, "/a.txt");
+    let asked = Asked { head: &head, client: None };
+    let refusal = || Some(Answer::error(StatusCode::FORBIDDEN));
+    let status = |step| run(service.follow(step, &asked)).status.as_u16();
+    assert_eq!(status(Step::Wait(Box::new(refusal))), 403);
+    assert_eq!(status(Step::Wait(Box::new(|| None))), 200);
+    assert_eq!(status(Step::Wait(Box::new(|| panic!("as was asked for")))), 503);
+    assert_eq!(status(Step::Answer(Answer::error(StatusCode::NOT_FOUND))), 404);
+    assert_eq!(status(Step::Go), 200);
+}

@@ -1,0 +1,71 @@
+//! What stands before and after the look-up of a file: it may answer in its place, or add to its
+//! answer.
+//!
+//! Each station is a field of [`Stations`], made once and shared by all workers; a site without
+//! it has nothing there, and pays nothing. Their order is in this file and nowhere else.
+//!
+//! Source: RFC 9110 §9.3.2 (HEAD), §15.5.6 (405).
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::Method;
+use http::header::HeaderValue;
+use http::request::Parts;
+
+use crate::answer::Answer;
+
+/// A request as the stations of a site see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'r> {
+    /// Its head, whose host and framing have been checked.
+    pub head: &'r Parts,
+    /// The client's address; the client of a Unix socket has none.
+    pub client: Option<IpAddr>,
+}
+
+/// What comes after a station.
+pub enum Step {
+    /// The next one, and after the last the look-up.
+    Go,
+    /// No look-up: this is the answer.
+    Answer(Answer),
+    /// This work, on a thread that may wait. It finds the answer, or else the look-up is next: only
+    /// the last station waits.
+    Wait(Box<dyn FnOnce() -> Option<Answer> + Send>),
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Go => "Go",
+            Self::Answer(_) => "Answer",
+            Self::Wait(_) => "Wait",
+        })
+    }
+}
+
+/// The stations of a site.
+#[derive(Debug, Default)]
+pub struct Stations {}
+
+impl Stations {
+    /// What the request passes before its file is looked up. It runs once more if the look-up has
+    /// to wait.
+    pub(crate) fn before(&self, asked: &Asked<'_>) -> Step {
+        if !matches!(asked.head.method, Method::GET | Method::HEAD) {
+            return Step::Answer(Answer::method_not_allowed(self.allow()));
+        }
+        Step::Go
+    }
+
+    /// What every answer passes, that of a station too.
+    pub(crate) fn after(&self, asked: &Asked<'_>, answer: Answer) -> Answer {
+        if asked.head.method == Method::HEAD { answer.without_content() } else { answer }
+    }
+
+    /// The methods of this site.
+    fn allow(&self) -> HeaderValue {
+        HeaderValue::from_static("GET, HEAD")
+    }
+}
