@@ -44,7 +44,7 @@ mod sync;
 mod times;
 mod walk;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ pub(crate) use self::reader::{LogReader, Patience, Plan};
 use self::state::{Contents, Shared};
 use self::sync::Unsynced;
 use crate::batch::HEADER_BYTES;
-use crate::open_files::OpenFiles;
+use crate::open_files::{OpenFile, OpenFiles};
 use crate::producers::Producers;
 use crate::whole_file;
 
@@ -74,7 +74,7 @@ pub(crate) struct Log {
     epoch: i32,
     producers: Producers,
     /// The last segment's file, while what was written to it is not durable.
-    file: Option<Arc<File>>,
+    file: Option<Arc<OpenFile>>,
     ahead: Ahead,
     unsynced: Unsynced,
     /// Room for the headers of a run.

@@ -9,12 +9,14 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lru::LruCache;
 use rustix::io::Errno;
+use underpass::Residency;
 
 use crate::log::Index;
 
@@ -33,9 +35,37 @@ impl FileKey {
     }
 }
 
+/// A file that is open, and what is known of its pages.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    file: File,
+    residency: OnceLock<Arc<Residency>>,
+}
+
+impl OpenFile {
+    /// For those who send from it.
+    pub(crate) fn residency(&self) -> &Arc<Residency> {
+        self.residency.get_or_init(|| Arc::new(Residency::new(0..u64::MAX)))
+    }
+}
+
+impl From<File> for OpenFile {
+    fn from(file: File) -> Self {
+        Self { file, residency: OnceLock::new() }
+    }
+}
+
+impl Deref for OpenFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
 /// Files that are open.
 pub(crate) struct OpenFiles {
-    files: Mutex<LruCache<FileKey, Arc<File>>>,
+    files: Mutex<LruCache<FileKey, Arc<OpenFile>>>,
     indexes: Mutex<Indexes>,
 }
 
@@ -62,7 +92,7 @@ impl OpenFiles {
     }
 
     /// The file `key`, if it is open.
-    pub(crate) fn opened(&self, key: FileKey) -> Option<Arc<File>> {
+    pub(crate) fn opened(&self, key: FileKey) -> Option<Arc<OpenFile>> {
         self.lock().get(&key).map(Arc::clone)
     }
 
@@ -71,14 +101,15 @@ impl OpenFiles {
     /// # Errors
     ///
     /// Those of open(2). Where the limit on open files is the cause, others were closed first.
-    pub(crate) fn open(&self, key: FileKey, path: &Path) -> io::Result<Arc<File>> {
-        let file = Arc::new(self.with_room(|| File::options().read(true).write(true).open(path))?);
+    pub(crate) fn open(&self, key: FileKey, path: &Path) -> io::Result<Arc<OpenFile>> {
+        let file = self.with_room(|| File::options().read(true).write(true).open(path))?;
+        let file = Arc::new(OpenFile::from(file));
         self.keep(key, Arc::clone(&file));
         Ok(file)
     }
 
     /// Keeps a file that was just opened.
-    pub(crate) fn keep(&self, key: FileKey, file: Arc<File>) {
+    pub(crate) fn keep(&self, key: FileKey, file: Arc<OpenFile>) {
         let given_way = self.lock().push(key, file);
         // close(2) is not for the lock.
         drop(given_way);
@@ -139,7 +170,7 @@ impl OpenFiles {
         self.indexes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<FileKey, Arc<File>>> {
+    fn lock(&self) -> MutexGuard<'_, LruCache<FileKey, Arc<OpenFile>>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -156,7 +187,7 @@ mod tests {
     #[test]
     fn files_are_closed_where_there_are_too_many() {
         let files = OpenFiles::new(NonZeroUsize::new(4).unwrap());
-        let held = Arc::new(tempfile::tempfile().unwrap());
+        let held = Arc::new(OpenFile::from(tempfile::tempfile().unwrap()));
         let keys = [(); 3].map(|()| FileKey::unique());
         keys.iter().for_each(|key| files.keep(*key, Arc::clone(&held)));
         assert_eq!(Arc::strong_count(&held), 4);
@@ -170,7 +201,7 @@ mod tests {
     #[test]
     fn the_file_that_was_used_longest_ago_gives_way() {
         let files = OpenFiles::new(NonZeroUsize::new(2).unwrap());
-        let file = Arc::new(tempfile::tempfile().unwrap());
+        let file = Arc::new(OpenFile::from(tempfile::tempfile().unwrap()));
         let [a, b, c] = [(); 3].map(|()| FileKey::unique());
         files.keep(a, Arc::clone(&file));
         files.keep(b, Arc::clone(&file));

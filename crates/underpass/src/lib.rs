@@ -103,6 +103,7 @@ mod policy;
 mod progress;
 #[expect(unsafe_code, reason = "a promise about a file's bytes, and BufMut, an unsafe trait")]
 mod promised;
+mod residency;
 mod ring;
 mod rope;
 mod sender;
@@ -130,6 +131,7 @@ pub use limits::COPY_MAX_BYTES;
 pub use method::{Method, UnknownMethod};
 pub use pipe::{Pipe, PipeSize, Shortage};
 pub use policy::Policy;
+pub use residency::Residency;
 pub use rope::Rope;
 pub use rustix::io::Errno;
 pub use sink::Sink;

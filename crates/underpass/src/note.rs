@@ -9,12 +9,14 @@ use underpass_sys::lease;
 use underpass_sys::region::Region;
 
 use crate::file_bytes::MapError;
+use crate::residency::Residency;
 use crate::stability::{Baseline, Change, Stability, Stamp};
 
 /// Kept with a region, for code that finds it by address, and with a file that is not mapped.
 #[derive(Debug)]
 pub(crate) struct Note {
     pub(crate) stability: Stability,
+    pub(crate) residency: Residency,
     /// The file at first.
     baseline: Baseline,
     /// A dup of the file's descriptor, holding the read lease.
@@ -40,8 +42,9 @@ impl Note {
             }
             Stability::None | Stability::Guard | Stability::Copy => None,
         };
+        let residency = Residency::new(range.clone());
         let (baseline, has_changed) = (Baseline::new(stamp, range), AtomicBool::new(false));
-        let note = Self { stability, baseline, lease, has_changed };
+        let note = Self { stability, residency, baseline, lease, has_changed };
         note.note_sent(file.as_fd(), &(offset..end.min(offset + 1)));
         Ok(note)
     }

@@ -260,7 +260,12 @@ impl Piece<'_> {
         if fetched.contains(&self.address()) {
             return quantum.min(fetched.end - self.address());
         }
-        match warm::probe(self.region.file(), self.file_offset, quantum as u64) {
+        let (file, len) = (self.region.file(), quantum as u64);
+        let warmth = match Note::of(self.region) {
+            Some(note) => note.residency.probe(file, self.file_offset, len),
+            None => warm::probe(file, self.file_offset, len),
+        };
+        match warmth {
             Warmth::Hot => quantum,
             Warmth::Cold { hot } => usize::try_from(hot).unwrap_or(0),
         }

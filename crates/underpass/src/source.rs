@@ -6,6 +6,7 @@
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::fs::FileType;
@@ -13,6 +14,7 @@ use rustix::fs::FileType;
 use crate::descriptor::Descriptor;
 use crate::kind::Kind;
 use crate::progress::Progress;
+use crate::residency::Residency;
 use crate::stability::{Baseline, Stamp};
 use crate::tls::Records;
 
@@ -34,6 +36,7 @@ pub(crate) enum Piece {
         progress: Progress,
         /// `None` of a range that is never written again.
         baseline: Option<Baseline>,
+        residency: Option<Arc<Residency>>,
     },
     /// A stream of this kind; `records` of a TLS connection.
     Stream { kind: Kind, progress: Progress, records: Option<Records> },
@@ -73,7 +76,8 @@ impl<'a> Source<'a> {
         }
         let progress = Progress::new(Some(end - start));
         let baseline = Some(Baseline::new(Stamp::from(&stat), start..end));
-        Ok(Self { end: Some(fd.into()), piece: Piece::File { offset: start, progress, baseline } })
+        let piece = Piece::File { offset: start, progress, baseline, residency: None };
+        Ok(Self { end: Some(fd.into()), piece })
     }
 
     /// The bytes `range` of a regular file that is only appended to, such as a log's: what is in
@@ -89,8 +93,20 @@ impl<'a> Source<'a> {
     pub fn appended(file: &'a impl AsFd, range: Range<u64>) -> Self {
         assert!(range.start <= range.end && i64::try_from(range.end).is_ok(), "{range:?}");
         let progress = Progress::new(Some(range.end - range.start));
-        let piece = Piece::File { offset: range.start, progress, baseline: None };
+        let (offset, baseline, residency) = (range.start, None, None);
+        let piece = Piece::File { offset, progress, baseline, residency };
         Self { end: Some(file.as_fd().into()), piece }
+    }
+
+    /// What is known of the file's pages, so that a transfer that does not wait for the disk
+    /// ([`gated`](crate::Transfer::gated), [`drive`](crate::Transfer::drive)) does not ask about
+    /// all of them again. Of meaning for files alone.
+    #[must_use]
+    pub fn resident(mut self, known: &Arc<Residency>) -> Self {
+        if let Piece::File { residency, .. } = &mut self.piece {
+            *residency = Some(Arc::clone(known));
+        }
+        self
     }
 
     /// What a socket, pipe or other descriptor yields until its end.

@@ -79,6 +79,11 @@ fn has_pages(file: BorrowedFd<'_>, offset: u64, len: u64) -> Option<bool> {
     }
 }
 
+/// Whether all of a range is known to be there. Nothing is read for the answer.
+pub(crate) fn is_whole(file: BorrowedFd<'_>, offset: u64, len: u64) -> bool {
+    has_pages(file, offset, len) == Some(true) && !is_cold(file, offset + len - 1)
+}
+
 /// Asks the first byte, and the last one of each stride: readahead brings a stride in from its
 /// front, so a stride of which only the first page is there is still on its way.
 fn probe_by_stride(file: BorrowedFd<'_>, offset: u64, len: u64) -> Warmth {

@@ -9,7 +9,7 @@ use underpass::{Sink, Source, Transfer};
 use underpass_daemon::Accepted;
 
 use crate::metrics::Counts;
-use crate::wire::Piece;
+use crate::wire::{FileRange, Piece};
 
 /// Sends all of a response; gives how many bytes it has.
 ///
@@ -64,6 +64,8 @@ async fn send_pieces(socket: &Accepted, pieces: &[Piece], counts: &Counts) -> io
 fn source(piece: &Piece) -> Source<'_> {
     match piece {
         Piece::Memory(bytes) => Source::bytes(bytes.clone()),
-        Piece::File(file) => Source::appended(&*file.file, file.range.clone()),
+        Piece::File(FileRange { file, range }) => {
+            Source::appended(&***file, range.clone()).resident(file.residency())
+        }
     }
 }

@@ -15,6 +15,7 @@ use super::error::StorageError;
 use super::incoming::{Incoming, Outcome};
 use super::segment::SIZE_MAX;
 use crate::batch::{self, HEADER_BYTES};
+use crate::open_files::OpenFile;
 use crate::producers::{SequenceFault, Verdict};
 use crate::wire::ErrorCode;
 
@@ -155,7 +156,7 @@ impl Log {
 
     /// The file that is appended to. It stays open until what is in it is durable, because another
     /// open of it might not be told of a failed write-back (fsync(2), EIO).
-    pub(super) fn active_file(&mut self) -> Result<Arc<File>, StorageError> {
+    pub(super) fn active_file(&mut self) -> Result<Arc<OpenFile>, StorageError> {
         if let Some(file) = &self.file {
             return Ok(Arc::clone(file));
         }

@@ -15,7 +15,7 @@ use super::times;
 use super::walk::{Checksums, Walk};
 use super::{index_file, load};
 use crate::batch::BatchHeader;
-use crate::open_files::FileKey;
+use crate::open_files::{FileKey, OpenFile};
 use crate::records::{self, Contents, Records};
 
 /// An offset, and the time of its record in ms since 1970.
@@ -163,7 +163,7 @@ impl LogReader {
     }
 
     /// The file of a segment, unless retention has deleted it.
-    fn part_file(&self, part: &Part) -> Result<Option<Arc<File>>, ReadError> {
+    fn part_file(&self, part: &Part) -> Result<Option<Arc<OpenFile>>, ReadError> {
         match self.shared.file(part.key, part.base) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.is_missing() && part.base < self.shared.start() => Ok(None),

@@ -14,6 +14,7 @@ use super::error::{ReadError, StorageError};
 use super::index::Place;
 use super::reader::Patience;
 use crate::batch::{BatchFault, BatchHeader, HEADER_BYTES};
+use crate::open_files::OpenFile;
 use crate::wire::{FileRange, Records};
 
 /// Bytes of a read: the headers that may have to be looked at, and as much again of what is behind
@@ -22,7 +23,7 @@ const READ_BYTES: u32 = 8192;
 
 /// A segment that is looked into.
 pub(super) struct Look<'a> {
-    file: &'a Arc<File>,
+    file: &'a Arc<OpenFile>,
     path: &'a Path,
     /// The offset from which others count.
     base: i64,
@@ -49,7 +50,7 @@ impl Drop for Look<'_> {
 
 impl<'a> Look<'a> {
     pub(super) fn new(
-        file: &'a Arc<File>,
+        file: &'a Arc<OpenFile>,
         path: &'a Path,
         base: i64,
         size: u32,

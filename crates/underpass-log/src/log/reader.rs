@@ -3,7 +3,6 @@
 //! A plan names bytes and moves none: whole batches of one segment, from memory's index. Only where
 //! the index has no entry for the offset, or no end that is near enough, headers are read.
 
-use std::fs::File;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use super::load;
 use super::look::Look;
 use super::segment::Segment;
 use super::state::Shared;
-use crate::open_files::FileKey;
+use crate::open_files::{FileKey, OpenFile};
 use crate::wire::{FileRange, Records};
 
 /// Whether a reader may wait for a disk.
@@ -238,7 +237,7 @@ impl LogReader {
     }
 
     /// The file of a segment that has offset `from`, unless it was deleted a moment ago.
-    fn file(&self, key: FileKey, base: i64, from: i64) -> Result<Arc<File>, ReadError> {
+    fn file(&self, key: FileKey, base: i64, from: i64) -> Result<Arc<OpenFile>, ReadError> {
         self.shared.file(key, base).map_err(|error| {
             let (start, end) = (self.shared.start(), self.shared.end());
             if error.is_missing() && from < start {

@@ -7,6 +7,7 @@ use super::Log;
 use super::error::StorageError;
 use super::segment::Segment;
 use super::sync::Sealed;
+use crate::open_files::OpenFile;
 
 impl Log {
     /// Starts another segment at the end of the log.
@@ -59,12 +60,13 @@ impl Log {
         Ok(())
     }
 
-    fn make_file(&self, segment: &Segment) -> Result<Arc<File>, StorageError> {
+    fn make_file(&self, segment: &Segment) -> Result<Arc<OpenFile>, StorageError> {
         let dir = self.shared.dir();
         let path = segment.path(&dir);
         let make = || File::options().read(true).write(true).create_new(true).open(&path);
         let file = self.shared.files.with_room(make);
-        let file = Arc::new(file.map_err(|error| StorageError::new("make", &path, error))?);
+        let file = file.map_err(|error| StorageError::new("make", &path, error))?;
+        let file = Arc::new(OpenFile::from(file));
         self.shared.files.keep(segment.key, Arc::clone(&file));
         Ok(file)
     }

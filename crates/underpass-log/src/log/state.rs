@@ -1,6 +1,5 @@
 //! What both halves of a log share.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,7 +9,7 @@ use super::epochs::Epochs;
 use super::error::StorageError;
 use super::names::Kind;
 use super::segment::Segment;
-use crate::open_files::{FileKey, OpenFiles};
+use crate::open_files::{FileKey, OpenFile, OpenFiles};
 use crate::producers::Producers;
 
 impl Drop for Shared {
@@ -135,7 +134,7 @@ impl Shared {
     }
 
     /// The file of the segment that starts at `base`.
-    pub(crate) fn file(&self, key: FileKey, base: i64) -> Result<Arc<File>, StorageError> {
+    pub(crate) fn file(&self, key: FileKey, base: i64) -> Result<Arc<OpenFile>, StorageError> {
         if let Some(file) = self.files.opened(key) {
             return Ok(file);
         }

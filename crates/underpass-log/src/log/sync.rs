@@ -12,6 +12,7 @@ use super::index::Index;
 use super::names::Kind;
 use super::state::Shared;
 use super::{Log, index_file, times};
+use crate::open_files::OpenFile;
 use crate::whole_file;
 
 /// What is not durable yet.
@@ -28,7 +29,7 @@ pub(super) struct Unsynced {
 pub(super) struct Sealed {
     pub(super) base: i64,
     /// Its file, if it has bytes that are not durable.
-    pub(super) file: Option<Arc<File>>,
+    pub(super) file: Option<Arc<OpenFile>>,
     pub(super) index: Arc<Index>,
     pub(super) times: Vec<times::Entry>,
     /// Where the next segment starts.
@@ -42,7 +43,7 @@ pub(super) struct Sealed {
 pub(crate) struct SyncJob {
     shared: Arc<Shared>,
     unsynced: Unsynced,
-    active: Option<Arc<File>>,
+    active: Option<Arc<OpenFile>>,
     end: i64,
 }
 

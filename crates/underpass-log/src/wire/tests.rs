@@ -14,6 +14,7 @@ use super::offset_fetch::OffsetFetchRequest;
 use super::produce::ProduceRequest;
 use super::reader::Fault;
 use super::{ApiKey, ErrorCode, FileRange, Malformed, Message, Piece, Reader, Records, Writer};
+use crate::open_files::OpenFile;
 
 fn decode<M: Message>(bytes: &[u8], version: i16) -> Result<M, Malformed> {
     let frame = Bytes::copy_from_slice(bytes);
@@ -149,7 +150,7 @@ fn records_are_a_part_of_the_frame_they_came_in() {
 
 #[test]
 fn ranges_of_files_stand_between_the_bytes_around_them() {
-    let file = Arc::new(tempfile::tempfile().unwrap());
+    let file = Arc::new(OpenFile::from(tempfile::tempfile().unwrap()));
     let partition = |range| FetchablePartitionResponse {
         high_watermark: 1,
         records: Records::File(FileRange { file: file.clone(), range }),

@@ -1,16 +1,17 @@
 //! Writes a frame: bytes in memory, and ranges of files between them.
 
-use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::open_files::OpenFile;
+
 /// Bytes of a file that are not read here.
 #[derive(Debug, Clone)]
 pub(crate) struct FileRange {
     /// Stays open while it is to be sent, whatever becomes of its name.
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<OpenFile>,
     /// Which of its bytes.
     pub(crate) range: Range<u64>,
 }

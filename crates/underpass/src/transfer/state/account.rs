@@ -74,7 +74,7 @@ impl TransferState {
         if let (
             true,
             Some(source),
-            Some(Piece::File { offset, progress, baseline: Some(baseline) }),
+            Some(Piece::File { offset, progress, baseline: Some(baseline), .. }),
         ) = (looks_again, ends.source, piece)
             && progress.left() > 0
         {

@@ -68,15 +68,23 @@ impl TransferState {
     /// asked about in larger and larger parts, one that has not in steps.
     fn hot(&mut self, source: BorrowedFd<'_>, at: u64, left: u64) -> u64 {
         let wide = left.min(self.warm_window);
-        if warm::probe(source, at, wide) == Warmth::Hot {
+        if self.probe(source, at, wide) == Warmth::Hot {
             self.warm_window = (2 * self.warm_window).min(WARM_WINDOW_MAX);
             return wide;
         }
         self.warm_window = QUANTUM;
         let len = left.min(QUANTUM);
-        match warm::probe(source, at, len) {
+        match self.probe(source, at, len) {
             Warmth::Hot => len,
             Warmth::Cold { hot } => hot,
+        }
+    }
+
+    fn probe(&self, source: BorrowedFd<'_>, at: u64, len: u64) -> Warmth {
+        let front = self.front().and_then(|front| self.pieces.get(front.index));
+        match front {
+            Some(Piece::File { residency: Some(known), .. }) => known.probe(source, at, len),
+            _ => warm::probe(source, at, len),
         }
     }
 
@@ -95,7 +103,7 @@ impl TransferState {
             Act::Through => left <= max || self.method() == Method::Clone,
             Act::Read | Act::FillPipe | Act::EmptyPipe => false,
         };
-        let (true, Some(Piece::File { offset, progress, baseline })) =
+        let (true, Some(Piece::File { offset, progress, baseline, .. })) =
             (completes, self.pieces.get(front.index))
         else {
             return Ok(());
