@@ -8,17 +8,17 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
-use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use tokio::io::ReadBuf;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
-use underpass::unacknowledged;
-use underpass_daemon::Accepted;
 
 use crate::answer::{Answer, Content};
+use crate::transport::Transport;
 
 /// How long bytes are discarded, once the client has all of the response.
 const TIME_MAX: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ pub(crate) struct Sent {
 }
 
 /// Sends the answer to what is not a request.
-pub(crate) fn send_error(socket: &Accepted, status: StatusCode) -> Sent {
+pub(crate) fn send_error(transport: &Transport, status: StatusCode) -> Sent {
     let Answer { headers, content, .. } = Answer::error(status);
     let mut answer = format!("HTTP/1.1 {status}\r\n").into_bytes();
     for (name, value) in &headers {
@@ -59,13 +59,13 @@ pub(crate) fn send_error(socket: &Accepted, status: StatusCode) -> Sent {
         answer.extend_from_slice(&text);
     }
     // Nothing is under way, so there is room for a few hundred bytes, or else no one who reads.
-    let bytes = send(socket, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or(0);
+    let bytes = transport.send_now(&answer);
     Sent { bytes, content_bytes: bytes.saturating_sub(head_bytes) as u64 }
 }
 
 /// Sends the end, and discards what comes. `has_all` is called once the client has the response.
-pub(crate) async fn close_in_stages(socket: &Accepted, has_all: impl FnOnce()) {
-    if shutdown(socket, Shutdown::Write).is_err() {
+pub(crate) async fn close_in_stages(transport: &mut Transport, has_all: impl FnOnce()) {
+    if poll_fn(|cx| transport.poll_shutdown(cx)).await.is_err() {
         return;
     }
     let mut has_all = Some(has_all);
@@ -73,7 +73,7 @@ pub(crate) async fn close_in_stages(socket: &Accepted, has_all: impl FnOnce()) {
     let mut since = Instant::now();
     let (mut end, mut quiet_since) = (since + TIME_MAX, since);
     loop {
-        match timeout(LOOK_EVERY, poll_fn(|cx| poll_discard(socket, cx))).await {
+        match timeout(LOOK_EVERY, poll_fn(|cx| poll_discard(transport, cx))).await {
             Ok(Ok(1..)) => {
                 quiet_since = Instant::now();
                 yield_now().await;
@@ -82,12 +82,12 @@ pub(crate) async fn close_in_stages(socket: &Accepted, has_all: impl FnOnce()) {
             Err(_) => {}
         }
         let now = Instant::now();
-        let left = if has_all.is_some() { unacknowledged(socket).unwrap_or(0) } else { 0 };
+        let left = if has_all.is_some() { transport.unacknowledged() } else { 0 };
         if left > 0 {
             if left != queued {
                 (queued, since) = (left, now);
             } else if since.elapsed() > STALL_MAX {
-                socket.reset_when_closed();
+                transport.reset_when_closed();
                 return;
             }
             (end, quiet_since) = (now + TIME_MAX, now);
@@ -100,20 +100,21 @@ pub(crate) async fn close_in_stages(socket: &Accepted, has_all: impl FnOnce()) {
     }
 }
 
-/// Discards what the socket has, for a turn: how many bytes, 0 at the end.
-fn poll_discard(socket: &Accepted, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    let mut buffer = [0; DISCARD_BYTES];
+/// Discards what has come, for a turn: how many bytes, 0 at the end.
+fn poll_discard(transport: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut room = [MaybeUninit::uninit(); DISCARD_BYTES];
     let mut total = 0;
     for _ in 0..DISCARDS_A_TURN {
-        match socket.try_read(&mut buffer) {
-            Ok(0) => return Poll::Ready(Ok(total)),
-            Ok(bytes) => total += bytes,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && total > 0 => break,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                ready!(socket.poll_read_ready(cx))?;
-            }
-            Err(error) => return Poll::Ready(Err(error)),
+        let mut discarded = ReadBuf::uninit(&mut room);
+        let read = transport.poll_read(cx, &mut discarded);
+        if read.is_pending() && total > 0 {
+            break;
         }
+        ready!(read)?;
+        if discarded.filled().is_empty() {
+            break;
+        }
+        total += discarded.filled().len();
     }
     Poll::Ready(Ok(total))
 }

@@ -13,12 +13,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
-use underpass::unacknowledged;
 use underpass_daemon::{Accepted, Admitted, Service};
 
 use crate::conversation::converse;
 use crate::parking::{Parking, Stay};
 use crate::site::Site;
+use crate::transport::Transport;
 
 /// Connections of a worker that may idle under hyper; above that, an idle one is parked at once.
 const IDLE_UNDER_HYPER_MAX: usize = 256;
@@ -55,24 +55,24 @@ impl Shared {
     }
 
     /// Keeps an idle connection until bytes arrive. `false` if it is to be closed.
-    async fn park(&self, socket: &Accepted) -> bool {
-        match self.stay(socket).await {
+    async fn park(&self, transport: &Transport) -> bool {
+        match self.stay(transport).await {
             Stay::HasBytes => true,
             Stay::Over => false,
             // In a separate box: few come here.
-            Stay::TimedOut => Box::pin(self.park_longer(socket)).await,
+            Stay::TimedOut => Box::pin(self.park_longer(transport)).await,
         }
     }
 
     /// A client that still takes the last response is not idle.
-    async fn park_longer(&self, socket: &Accepted) -> bool {
+    async fn park_longer(&self, transport: &Transport) -> bool {
         let mut queued = usize::MAX;
         loop {
-            match unacknowledged(socket) {
-                Ok(left) if left > 0 && left != queued => queued = left,
+            match transport.unacknowledged() {
+                left if left > 0 && left != queued => queued = left,
                 _ => return false,
             }
-            match self.stay(socket).await {
+            match self.stay(transport).await {
                 Stay::HasBytes => return true,
                 Stay::Over => return false,
                 Stay::TimedOut => {}
@@ -80,9 +80,9 @@ impl Shared {
         }
     }
 
-    async fn stay(&self, socket: &Accepted) -> Stay {
+    async fn stay(&self, transport: &Transport) -> Stay {
         self.site.counts.set_parked(self.parking.len() + 1);
-        let stay = self.parking.stay(socket).await;
+        let stay = self.parking.stay(transport).await;
         self.site.counts.set_parked(self.parking.len());
         stay
     }
@@ -96,7 +96,7 @@ impl Service for Shared {
         socket: Accepted,
         admitted: Admitted,
     ) -> impl Future<Output = ()> + 'static {
-        serve(Idle { socket, unread: Bytes::new() }, self, admitted)
+        serve(Idle { transport: Transport::new(socket), unread: Bytes::new() }, self, admitted)
     }
 
     fn flush(&self) {
@@ -135,7 +135,7 @@ fn serve(
     async move {
         let (_counted, _admitted) = (Connection::new(&shared), &admitted);
         loop {
-            if idle.unread.is_empty() && !shared.park(&idle.socket).await {
+            if idle.unread.is_empty() && !shared.park(&idle.transport).await {
                 return;
             }
             match Box::pin(converse(idle, &shared)).await {
@@ -148,7 +148,7 @@ fn serve(
 
 /// A connection between two requests.
 pub(crate) struct Idle {
-    pub(crate) socket: Accepted,
+    pub(crate) transport: Transport,
     /// What hyper had read of a further request.
     pub(crate) unread: Bytes,
 }

@@ -1,4 +1,4 @@
-//! The idle connections of a worker: bare sockets, the longest idle first.
+//! The idle connections of a worker: bare transports, the longest idle first.
 //!
 //! All of them may idle for the same time, so they time out in the order in which they came, and
 //! one timer serves them all.
@@ -6,15 +6,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, recv};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
-use underpass_daemon::Accepted;
+
+use crate::transport::Transport;
 
 /// How long a connection may be idle before it is closed; nginx's default.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -65,20 +64,20 @@ impl Parking {
 
     /// Keeps a connection until bytes arrive. One with bytes that were not read yet is never given
     /// up.
-    pub(crate) async fn stay(self: &Rc<Self>, socket: &Accepted) -> Stay {
+    pub(crate) async fn stay(self: &Rc<Self>, transport: &Transport) -> Stay {
         let since = Instant::now();
         self.count.set(self.count.get() + 1);
         let place = Place { parking: self, ticket: self.count.get() };
         let mut is_parked = false;
         poll_fn(|cx| {
-            if let Poll::Ready(ready) = socket.poll_read_ready(cx) {
+            if let Poll::Ready(ready) = transport.poll_read_ready(cx) {
                 return Poll::Ready(if ready.is_ok() { Stay::HasBytes } else { Stay::Over });
             }
             if !is_parked {
                 is_parked = true;
                 place.take(cx.waker());
             } else if !place.keep(cx.waker()) {
-                return Poll::Ready(match has_bytes(socket) {
+                return Poll::Ready(match transport.has_bytes() {
                     true => Stay::HasBytes,
                     false if since.elapsed() >= KEEP_ALIVE => Stay::TimedOut,
                     false => Stay::Over,
@@ -131,10 +130,4 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.parking.parked.borrow_mut().remove(&self.ticket);
     }
-}
-
-/// Whether the kernel has bytes for us that epoll(7) has not reported yet.
-pub(crate) fn has_bytes(socket: impl AsFd) -> bool {
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    matches!(recv(socket, &mut [0; 1][..], flags), Ok((1.., _)))
 }

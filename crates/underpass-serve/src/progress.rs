@@ -9,14 +9,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
 
-use http::StatusCode;
 use http::request::Parts;
 
-use crate::access_log::{Line, Requested};
 use crate::content::{Content, ContentEnd};
 use crate::first_line::FirstLine;
+use crate::sending::{Client, Sending};
 use crate::site::Site;
 use crate::stations::Asked;
 
@@ -26,8 +24,8 @@ pub(crate) struct Progress {
     pub(crate) site: Rc<Site>,
     /// The client's address; the client of a Unix socket has none.
     pub(crate) client: Option<IpAddr>,
-    /// Whether there is a request whose response hyper has not taken whole.
-    is_open: Cell<bool>,
+    /// Requests whose responses hyper has not taken whole.
+    open: Cell<usize>,
     /// Whether hyper may hold bytes that the socket has not taken.
     is_unflushed: Cell<bool>,
     /// Whether bytes came after the last request, or its content, ended.
@@ -38,7 +36,7 @@ pub(crate) struct Progress {
     written_bytes: Cell<u64>,
     /// What a request is still to send and no one is interested in.
     content: RefCell<Option<Content>>,
-    sending: RefCell<Option<Sending>>,
+    leaving: RefCell<Option<Leaving>>,
     first_line: RefCell<FirstLine>,
 }
 
@@ -47,14 +45,14 @@ impl Progress {
         Self {
             site,
             client,
-            is_open: Cell::default(),
+            open: Cell::default(),
             is_unflushed: Cell::default(),
             is_in_head: Cell::default(),
             is_last: Cell::default(),
             read_bytes: Cell::default(),
             written_bytes: Cell::default(),
             content: RefCell::default(),
-            sending: RefCell::default(),
+            leaving: RefCell::default(),
             first_line: RefCell::default(),
         }
     }
@@ -66,7 +64,7 @@ impl Progress {
 
     /// Whether a request waits for its response, or for the rest of it.
     pub(crate) fn is_answering(&self) -> bool {
-        self.is_open.get() || self.is_unflushed.get()
+        self.open.get() > 0 || self.is_unflushed.get()
     }
 
     /// Whether a request has its response, and is to send more of its content.
@@ -142,23 +140,15 @@ impl Progress {
         Poll::Pending
     }
 
-    /// There is a response to this request.
-    pub(crate) fn answer(&self, request: Parts, status: StatusCode) {
-        *self.sending.borrow_mut() = Some(Sending {
-            site: Rc::clone(&self.site),
-            client: self.client,
-            request,
-            status,
-            since: self.site.is_logging().then(SystemTime::now),
-            head_bytes: None,
-            written_bytes: 0,
-        });
+    /// From now on what is written is this response, until all of it is flushed.
+    pub(crate) fn leave(&self, sending: Sending) {
+        *self.leaving.borrow_mut() = Some(Leaving { sending, head_left: None });
     }
 
     /// Tells of a response that its client does not get whole.
     pub(crate) fn warn(&self, reason: impl fmt::Display) {
-        match &*self.sending.borrow() {
-            Some(sending) => tracing::warn!("{sending} was cut short: {reason}"),
+        match &*self.leaving.borrow() {
+            Some(leaving) => leaving.sending.warn(reason),
             None => tracing::warn!("a response to {} was cut short: {reason}", Client(self.client)),
         }
     }
@@ -175,16 +165,32 @@ impl Progress {
     pub(crate) fn note_written(&self, head_bytes: usize, bytes: usize) {
         self.written_bytes.set(self.written_bytes.get() + bytes as u64);
         self.site.counts.count_sent(bytes);
-        if let Some(sending) = self.sending.borrow_mut().as_mut() {
-            sending.head_bytes.get_or_insert(head_bytes as u64);
-            sending.written_bytes += bytes as u64;
+        if let Some(leaving) = self.leaving.borrow_mut().as_mut() {
+            leaving.note_written(head_bytes as u64, bytes as u64);
         }
     }
 
     pub(crate) fn note_flushed(&self) {
-        if self.is_unflushed.replace(false) && !self.is_open.get() {
-            self.sending.take();
+        if self.is_unflushed.replace(false) && self.open.get() == 0 {
+            self.leaving.take();
         }
+    }
+}
+
+/// The one response that a connection of HTTP/1 sends at a time.
+#[derive(Debug)]
+struct Leaving {
+    sending: Sending,
+    /// Bytes of its head that are still to be written; `None` before the first byte was.
+    head_left: Option<u64>,
+}
+
+impl Leaving {
+    fn note_written(&mut self, head_bytes: u64, bytes: u64) {
+        let head_left = self.head_left.get_or_insert(head_bytes);
+        let of_head = bytes.min(*head_left);
+        *head_left -= of_head;
+        self.sending.note_content(bytes - of_head);
     }
 }
 
@@ -194,7 +200,7 @@ pub(crate) struct Open(Rc<Progress>);
 
 impl Open {
     pub(crate) fn new(progress: &Rc<Progress>) -> Self {
-        progress.is_open.set(true);
+        progress.open.set(progress.open.get() + 1);
         progress.is_in_head.set(false);
         progress.first_line.borrow_mut().clear();
         Self(Rc::clone(progress))
@@ -203,66 +209,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.is_open.set(false);
+        self.0.open.set(self.0.open.get() - 1);
         self.0.is_unflushed.set(true);
-    }
-}
-
-/// A response on its way. It has its line in the log when it is dropped, however it ended.
-#[derive(Debug)]
-struct Sending {
-    site: Rc<Site>,
-    client: Option<IpAddr>,
-    request: Parts,
-    status: StatusCode,
-    /// When the request came; `None` without a log.
-    since: Option<SystemTime>,
-    /// `None` before the first byte was written.
-    head_bytes: Option<u64>,
-    written_bytes: u64,
-}
-
-impl Sending {
-    /// Bytes of content that the socket has taken.
-    fn content_bytes(&self) -> u64 {
-        self.written_bytes.saturating_sub(self.head_bytes.unwrap_or(0))
-    }
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        let Some(time) = self.since else { return };
-        self.site.record(&Line {
-            client: self.client,
-            time,
-            request: Requested::Head(&self.request),
-            status: self.status,
-            content_bytes: self.content_bytes(),
-        });
-    }
-}
-
-/// `GET /file to 192.0.2.7, 4096 bytes sent,`.
-impl fmt::Display for Sending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (method, target) = (&self.request.method, self.request.uri.path().escape_debug());
-        write!(
-            f,
-            "{method} {target} to {}, {} bytes sent,",
-            Client(self.client),
-            self.content_bytes()
-        )
-    }
-}
-
-/// A client as messages name it.
-pub(crate) struct Client(pub(crate) Option<IpAddr>);
-
-impl fmt::Display for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(address) => address.fmt(f),
-            None => f.write_str("a client of the Unix socket"),
-        }
     }
 }

@@ -15,6 +15,7 @@ use crate::body::{Body, Payload};
 use crate::connection::Shared;
 use crate::content::{Content, ContentEnd};
 use crate::progress::{Open, Progress};
+use crate::sending::Sending;
 
 /// Answers the requests of one connection.
 pub(crate) struct Responder {
@@ -102,6 +103,6 @@ fn finish(
     if progress.is_last() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    progress.answer(head, status);
+    progress.leave(Sending::new(&progress.site, progress.client, head, status));
     response
 }

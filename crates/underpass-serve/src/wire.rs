@@ -1,75 +1,21 @@
-//! The wire between hyper and a connection's socket, which keeps the [`Progress`].
+//! The wire between hyper and a connection's transport, which keeps the [`Progress`].
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
-use underpass::Stream;
-use underpass_daemon::Accepted;
 
 use crate::progress::Progress;
+use crate::transport::Transport;
 
-/// A client's socket, whose file-backed slices leave by sendfile.
-#[derive(Debug)]
-pub(crate) enum Socket {
-    Tcp(Stream<TcpStream>, std::net::SocketAddr),
-    Unix(Stream<UnixStream>),
-}
-
-impl Socket {
-    pub(crate) fn new(accepted: Accepted) -> Self {
-        match accepted {
-            Accepted::Tcp(stream, peer) => Self::Tcp(Stream::new(stream), peer),
-            Accepted::Unix(stream) => Self::Unix(Stream::new(stream)),
-        }
-    }
-
-    pub(crate) fn into_inner(self) -> Accepted {
-        match self {
-            Self::Tcp(stream, peer) => Accepted::Tcp(stream.into_inner(), peer),
-            Self::Unix(stream) => Accepted::Unix(stream.into_inner()),
-        }
-    }
-
-    /// The client's address; the client of a Unix socket has none.
-    pub(crate) fn peer(&self) -> Option<IpAddr> {
-        match self {
-            Self::Tcp(_, peer) => Some(peer.ip()),
-            Self::Unix(_) => None,
-        }
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream, _) => stream.get_ref().as_fd(),
-            Self::Unix(stream) => stream.get_ref().as_fd(),
-        }
-    }
-}
-
-/// Calls a method of whichever stream it is.
-macro_rules! stream {
-    ($wire:expr, $method:ident, $($argument:expr),*) => {
-        match &mut *$wire.socket.borrow_mut() {
-            Socket::Tcp(stream, _) => Pin::new(stream).$method($($argument),*),
-            Socket::Unix(stream) => Pin::new(stream).$method($($argument),*),
-        }
-    };
-}
-
-/// A socket that keeps its conversation's [`Progress`].
+/// A transport that keeps its conversation's [`Progress`].
 #[derive(Debug)]
 pub(crate) struct Wire {
-    socket: Rc<RefCell<Socket>>,
+    transport: Rc<RefCell<Transport>>,
     /// Bytes that were read from the socket already, to be read first.
     unread: Bytes,
     progress: Rc<Progress>,
@@ -77,11 +23,11 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) const fn new(
-        socket: Rc<RefCell<Socket>>,
+        transport: Rc<RefCell<Transport>>,
         unread: Bytes,
         progress: Rc<Progress>,
     ) -> Self {
-        Self { socket, unread, progress }
+        Self { transport, unread, progress }
     }
 }
 
@@ -93,7 +39,7 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.unread.is_empty() {
-            ready!(stream!(self, poll_read, cx, buf))?;
+            ready!(self.transport.borrow_mut().poll_read(cx, buf))?;
         } else {
             let n = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread[..n]);
@@ -126,7 +72,7 @@ impl AsyncWrite for Wire {
             // better answer when it gives the connection back.
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
-        let written = ready!(stream!(self, poll_write_vectored, cx, slices))?;
+        let written = ready!(self.transport.borrow_mut().poll_write_vectored(cx, slices))?;
         self.progress.note_written(slices.first().map_or(0, |head| head.len()), written);
         Poll::Ready(Ok(written))
     }
@@ -136,7 +82,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(stream!(self, poll_flush, cx))?;
+        ready!(self.transport.borrow_mut().poll_flush(cx))?;
         self.progress.note_flushed();
         Poll::Ready(Ok(()))
     }

@@ -2,16 +2,23 @@
 
 use std::num::NonZeroUsize;
 use std::ops::AsyncFnOnce;
+use std::rc::Rc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep};
 use underpass::Stability;
+use underpass_daemon::Accepted;
 use underpass_daemon::log::{OpenLog, Sink};
 
+use super::ticks::TICK;
 use super::*;
 use crate::access_log::AccessLog;
+use crate::connection::{Idle, Shared};
 use crate::root::Root;
 use crate::service::Service;
 use crate::site::Site;
@@ -67,7 +74,7 @@ fn conversation_with<P: 'static>(
         let (socket, peer) = connect().await;
         let client = spawn_local(client(peer));
         let begin = Instant::now();
-        let mut idle = Idle { socket, unread: Bytes::new() };
+        let mut idle = Idle { transport: Transport::new(socket), unread: Bytes::new() };
         let conversing = async {
             while let Some(again) = converse(idle, &shared).await {
                 idle = again;

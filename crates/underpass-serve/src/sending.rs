@@ -1,0 +1,179 @@
+//! A response on its way: how much of it has left, and its line in the log.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::access_log::{Line, Requested};
+use crate::site::Site;
+
+/// A response on its way. It has its line in the log when it is dropped, however it ended.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    site: Rc<Site>,
+    client: Option<IpAddr>,
+    request: Parts,
+    status: StatusCode,
+    /// When the request came; `None` without a log.
+    since: Option<SystemTime>,
+    content_bytes: u64,
+}
+
+impl Sending {
+    /// A response to this request, of which nothing has left.
+    pub(crate) fn new(
+        site: &Rc<Site>,
+        client: Option<IpAddr>,
+        request: Parts,
+        status: StatusCode,
+    ) -> Self {
+        let since = site.is_logging().then(SystemTime::now);
+        Self { site: Rc::clone(site), client, request, status, since, content_bytes: 0 }
+    }
+
+    /// Bytes of its content have left.
+    pub(crate) const fn note_content(&mut self, bytes: u64) {
+        self.content_bytes += bytes;
+    }
+
+    /// Tells that its client does not get it whole.
+    pub(crate) fn warn(&self, reason: impl fmt::Display) {
+        tracing::warn!("{self} was cut short: {reason}");
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let Some(time) = self.since else { return };
+        self.site.record(&Line {
+            client: self.client,
+            time,
+            request: Requested::Head(&self.request),
+            status: self.status,
+            content_bytes: self.content_bytes,
+        });
+    }
+}
+
+/// `GET /file to 192.0.2.7, 4096 bytes sent,`.
+impl fmt::Display for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (method, target) = (&self.request.method, self.request.uri.path().escape_debug());
+        write!(
+            f,
+            "{method} {target} to {}, {} bytes sent,",
+            Client(self.client),
+            self.content_bytes
+        )
+    }
+}
+
+/// A client as messages name it.
+pub(crate) struct Client(pub(crate) Option<IpAddr>);
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("a client of the Unix socket"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::path::Path;
+
+    use http::Request;
+    use underpass::Stability;
+    use underpass_daemon::log::{Log, OpenLog, Sink};
+
+    use super::*;
+    use crate::access_log::AccessLog;
+    use crate::progress::{Open, Progress};
+    use crate::root::Root;
+    use crate::service::Service;
+
+    /// A site whose log is the file.
+    fn logged(path: &Path) -> (Rc<Site>, Log) {
+        let log = OpenLog::open(&Sink::File(path.into())).unwrap().start(|_| {}).unwrap();
+        let root = Root::open(path.parent().unwrap()).unwrap();
+        let service = Service::new(root, NonZeroUsize::MIN, Stability::None);
+        let site = Site::new(service, AccessLog::new(log.lines()), std::sync::Arc::default());
+        (Rc::new(site), log)
+    }
+
+    fn sending(site: &Rc<Site>, target: &str) -> Sending {
+        let head = Request::get(target).body(()).unwrap().into_parts().0;
+        Sending::new(site, None, head, StatusCode::OK)
+    }
+
+    /// What a log of these responses says of each: target and bytes.
+    fn lines(respond: impl FnOnce(&Rc<Site>)) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let (site, log) = logged(&path);
+        respond(&site);
+        site.flush_log();
+        assert_eq!(Rc::strong_count(&site), 1);
+        drop(site);
+        assert_eq!(log.close(), 0);
+        let text = std::fs::read_to_string(path).unwrap();
+        let words = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        words.map(|words| format!("{} {}", words[6], words[9])).collect()
+    }
+
+    #[test]
+    fn of_two_responses_on_their_way_each_has_its_own_count_and_its_own_line() {
+        let said = lines(|site| {
+            let (mut one, mut two) = (sending(site, "/one"), sending(site, "/two"));
+            one.note_content(1);
+            two.note_content(20);
+            one.note_content(2);
+            drop(two);
+            one.note_content(4);
+            assert_eq!(one.to_string(), "GET /one to a client of the Unix socket, 7 bytes sent,");
+        });
+        assert_eq!(said, ["/two 20", "/one 7"]);
+    }
+
+    #[test]
+    fn the_head_of_a_response_is_not_content_however_it_is_written() {
+        let said = lines(|site| {
+            let progress = Progress::new(Rc::clone(site), None);
+            for (target, writes) in
+                [("/at-once", &[130][..]), ("/in-parts", &[40, 70, 20]), ("/cut", &[99])]
+            {
+                progress.leave(sending(site, target));
+                for written in writes {
+                    progress.note_written(100, *written);
+                }
+            }
+        });
+        assert_eq!(said, ["/at-once 30", "/in-parts 30", "/cut 0"]);
+    }
+
+    #[test]
+    fn a_connection_is_idle_once_the_last_of_its_responses_was_flushed() {
+        let said = lines(|site| {
+            let progress = Rc::new(Progress::new(Rc::clone(site), None));
+            let (one, two) = (Open::new(&progress), Open::new(&progress));
+            progress.leave(sending(site, "/two"));
+            drop(one);
+            progress.note_flushed();
+            assert!(progress.is_answering());
+            progress.note_written(10, 15);
+            drop(two);
+            assert!(progress.is_answering());
+            progress.note_flushed();
+            assert!(progress.is_idle());
+            progress.note_written(10, 15);
+        });
+        assert_eq!(said, ["/two 5"]);
+    }
+}

@@ -1,0 +1,123 @@
+//! What carries a connection, from its acceptance to its end.
+//!
+//! Source: socket(7), `SO_LINGER`; send(2); recv(2), `MSG_PEEK`.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use underpass::Stream;
+use underpass_daemon::Accepted;
+
+/// A client's connection, over which file-backed slices leave by sendfile.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    Tcp(Stream<TcpStream>, SocketAddr),
+    Unix(Stream<UnixStream>),
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! stream {
+    ($transport:expr, $method:ident, $($argument:expr),*) => {
+        match $transport {
+            Transport::Tcp(stream, _) => Pin::new(stream).$method($($argument),*),
+            Transport::Unix(stream) => Pin::new(stream).$method($($argument),*),
+        }
+    };
+}
+
+impl Transport {
+    pub(crate) fn new(accepted: Accepted) -> Self {
+        match accepted {
+            Accepted::Tcp(stream, peer) => Self::Tcp(Stream::new(stream), peer),
+            Accepted::Unix(stream) => Self::Unix(Stream::new(stream)),
+        }
+    }
+
+    /// The same at rest: what it knew of the disk will be out of date.
+    pub(crate) fn rested(self) -> Self {
+        match self {
+            Self::Tcp(stream, peer) => Self::Tcp(Stream::new(stream.into_inner()), peer),
+            Self::Unix(stream) => Self::Unix(Stream::new(stream.into_inner())),
+        }
+    }
+
+    /// The client's address; the client of a Unix socket has none.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(_, peer) => Some(peer.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        stream!(self, poll_read, cx, buf)
+    }
+
+    pub(crate) fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        stream!(self, poll_write_vectored, cx, slices)
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        stream!(self, poll_flush, cx)
+    }
+
+    /// Tells the client that no more comes.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        stream!(self, poll_shutdown, cx)
+    }
+
+    /// Waits until there may be bytes to read, or the end.
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream, _) => stream.get_ref().poll_read_ready(cx),
+            Self::Unix(stream) => stream.get_ref().poll_read_ready(cx),
+        }
+    }
+
+    /// Whether there are bytes for us that epoll(7) has not reported yet.
+    pub(crate) fn has_bytes(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(recv(self, &mut [0; 1][..], flags), Ok((1.., _)))
+    }
+
+    /// Sends what there is room for, where nothing else is under way, and says how much that was.
+    pub(crate) fn send_now(&self, bytes: &[u8]) -> usize {
+        send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or(0)
+    }
+
+    /// Bytes that the client has not acknowledged; 0 where that cannot be told.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        underpass::unacknowledged(self).unwrap_or(0)
+    }
+
+    /// Closing it resets the connection from now on: what was sent is not to look whole.
+    pub(crate) fn reset_when_closed(&self) {
+        // Fails only for a client that is gone already, which knows.
+        set_socket_linger(self, Some(Duration::ZERO)).unwrap_or_default();
+    }
+}
+
+impl AsFd for Transport {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream, _) => stream.get_ref().as_fd(),
+            Self::Unix(stream) => stream.get_ref().as_fd(),
+        }
+    }
+}
