@@ -1,6 +1,7 @@
 //! `underpass serve`: makes a server of the flags and runs it until a signal.
 
 mod changes;
+mod lookup;
 mod site;
 
 use anyhow::Context;
@@ -16,9 +17,10 @@ use crate::server::{ServerArguments, say_ready};
 /// Serve a directory over HTTP.
 ///
 /// Files, single byte ranges of them, their index.html and listings of directories are sent in
-/// answer to GET and HEAD. Nothing outside of DIR is ever reached, not by '..' and not
-/// through a symbolic link; an absolute link is not followed at all. The server runs until SIGINT
-/// (Ctrl-C) or SIGTERM, and then finishes the responses under way.
+/// answer to GET and HEAD. Names that begin with a dot are not served. Nothing outside of DIR is
+/// ever reached, not by '..' and not through a symbolic link; an absolute link is not followed at
+/// all. The server runs until SIGINT (Ctrl-C) or SIGTERM, and then finishes the responses under
+/// way.
 #[derive(Debug, Args)]
 #[command(after_long_help = SERVE_HELP)]
 pub(crate) struct ServeArguments {

@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod host;
 mod leases;
 mod listing;
+mod lookup;
 pub mod media_type;
 mod metrics;
 mod parking;
@@ -44,6 +45,7 @@ mod until_end;
 mod wire;
 
 pub use leases::LeaseError;
+pub use lookup::Lookup;
 pub use server::{BindError, Options, Server};
 pub use site_options::SiteOptions;
 pub use underpass_daemon::endpoint::Endpoint;

@@ -17,6 +17,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
 use crate::answer::Answer;
+use crate::lookup::Lookup;
 use crate::root::{OpenError, Root};
 use crate::{date, target};
 
@@ -61,8 +62,13 @@ impl Listing {
     ///
     /// [`OpenError::Denied`] if it may be entered but not read; else as for
     /// [`Root::open_beneath`].
-    pub(crate) fn read(root: &Root, path: &[u8], directory: &OwnedFd) -> Result<Self, OpenError> {
-        Self::read_up_to(ENTRIES_MAX, root, path, directory)
+    pub(crate) fn read(
+        root: &Root,
+        path: &[u8],
+        directory: &OwnedFd,
+        lookup: &Lookup,
+    ) -> Result<Self, OpenError> {
+        Self::read_up_to(ENTRIES_MAX, root, path, directory, lookup)
     }
 
     fn read_up_to(
@@ -70,6 +76,7 @@ impl Listing {
         root: &Root,
         path: &[u8],
         directory: &OwnedFd,
+        lookup: &Lookup,
     ) -> Result<Self, OpenError> {
         // open(2): an O_PATH descriptor resolves names but lists none.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -79,6 +86,9 @@ impl Listing {
             let found = found?;
             let name = found.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if !lookup.serves_name(path, name.to_bytes()) {
                 continue;
             }
             if looked_at == entries_max {
@@ -218,10 +228,14 @@ mod tests {
     use crate::root::{Found, Wait};
 
     fn listing(root: &Root, path: &[u8], entries_max: usize) -> Listing {
+        listing_as(&Lookup { hidden: true }, root, path, entries_max)
+    }
+
+    fn listing_as(lookup: &Lookup, root: &Root, path: &[u8], entries_max: usize) -> Listing {
         let Ok(Found::Directory(directory)) = root.open_beneath(path, Wait::Allowed) else {
             panic!("a directory");
         };
-        Listing::read_up_to(entries_max, root, path, &directory).unwrap()
+        Listing::read_up_to(entries_max, root, path, &directory, lookup).unwrap()
     }
 
     fn names(listing: &Listing) -> Vec<String> {
@@ -253,6 +267,20 @@ mod tests {
         assert_eq!(names(&listing), ["arc", "zoo", ".dot", "Z", "a", "b", "inside"]);
         assert_eq!(listing.entries[6].size, Some(4), "a link shows the size of its file");
         assert!(!listing.is_cut);
+    }
+
+    #[test]
+    fn hidden_names_are_not_listed_and_do_not_count() {
+        let tree = tempfile::tempdir().unwrap();
+        for name in [".well-known", ".a", ".b", "c", "d"] {
+            fs::create_dir_all(tree.path().join(name).join(".well-known")).unwrap();
+        }
+        let root = Root::open(tree.path()).unwrap();
+        let seen = listing_as(&Lookup::default(), &root, b"", 3);
+        assert_eq!(names(&seen), [".well-known", "c", "d"]);
+        assert!(!seen.is_cut);
+        assert!(names(&listing_as(&Lookup::default(), &root, b"c/", 3)).is_empty());
+        assert_eq!(names(&listing(&root, b"c/", 3)), [".well-known"]);
     }
 
     #[test]

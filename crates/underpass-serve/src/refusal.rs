@@ -28,6 +28,8 @@ pub(crate) enum Refusal {
     ChunkedTwice,
     #[error("a transfer coding other than chunked")]
     TransferCoding,
+    #[error("names that begin with a dot are not served")]
+    Hidden,
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error(transparent)]
@@ -42,9 +44,9 @@ impl Refusal {
         match self {
             Self::Host | Self::Authority | Self::ChunkedTwice => StatusCode::BAD_REQUEST,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
-            Self::Target(TargetError::Slash { .. }) | Self::Open(OpenError::Absent) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::Hidden
+            | Self::Target(TargetError::Slash { .. })
+            | Self::Open(OpenError::Absent) => StatusCode::NOT_FOUND,
             Self::Target(_) => StatusCode::BAD_REQUEST,
             Self::Open(OpenError::Denied) => StatusCode::FORBIDDEN,
             Self::Open(OpenError::Exhausted(_) | OpenError::WouldWait) => {

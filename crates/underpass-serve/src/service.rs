@@ -158,7 +158,8 @@ impl Service {
                 let path = target.as_bytes().to_vec();
                 let list = move |tree: &Tree| {
                     let root = tree.root.get(Wait::Allowed)?;
-                    let mut answer = Listing::read(&root, &path, &directory)?.into_answer(&path);
+                    let mut answer = Listing::read(&root, &path, &directory, &tree.options.lookup)?
+                        .into_answer(&path);
                     tree.options.fields.add_to(&path, &mut answer.headers);
                     Ok(answer)
                 };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use underpass::Stability;
 
 use crate::field_rules::FieldRules;
+use crate::lookup::Lookup;
 use crate::stations::Stations;
 
 /// A directory to serve, and how.
@@ -14,6 +15,8 @@ pub struct SiteOptions {
     pub root: PathBuf,
     /// What is done about files that change while they are sent.
     pub stability: Stability,
+    /// Which names answer.
+    pub lookup: Lookup,
     /// Fields that depend on the path alone.
     pub fields: FieldRules,
     /// What requests and answers pass on their way.
@@ -24,7 +27,7 @@ impl SiteOptions {
     /// `root` as it is served where nothing else is asked for.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        let (stability, fields, stations) = Default::default();
-        Self { root, stability, fields, stations }
+        let (stability, lookup, fields, stations) = Default::default();
+        Self { root, stability, lookup, fields, stations }
     }
 }

@@ -107,6 +107,9 @@ impl Tree {
     }
 
     fn look_up_once(&self, path: &[u8], wait: Wait, by: By) -> Result<Resource, Refusal> {
+        if !self.options.lookup.serves(path) {
+            return Err(Refusal::Hidden);
+        }
         let root = self.root.get(wait)?;
         if !(path.is_empty() || path.ends_with(b"/")) {
             return match root.open_beneath(path, wait)? {

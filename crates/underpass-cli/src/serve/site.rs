@@ -7,6 +7,7 @@ use clap::Args;
 use underpass_serve::SiteOptions;
 
 use super::changes::ChangesArguments;
+use super::lookup::LookupArguments;
 
 /// The flags of one site.
 #[derive(Debug, Args)]
@@ -17,12 +18,19 @@ pub(crate) struct SiteArguments {
 
     #[command(flatten)]
     changes: ChangesArguments,
+
+    #[command(flatten)]
+    lookup: LookupArguments,
 }
 
 impl SiteArguments {
     /// The site that was asked for.
     pub(crate) fn options(self) -> SiteOptions {
-        let Self { directory, changes } = self;
-        SiteOptions { stability: changes.stability(), ..SiteOptions::new(directory) }
+        let Self { directory, changes, lookup } = self;
+        SiteOptions {
+            stability: changes.stability(),
+            lookup: lookup.lookup(),
+            ..SiteOptions::new(directory)
+        }
     }
 }

@@ -115,7 +115,16 @@ impl Fixture {
         Self::start(served, Sink::Off, None)
     }
 
+    /// A server of a site with its options.
+    pub(crate) fn of(site: SiteOptions) -> Self {
+        Self::bind(site, Sink::Off, None)
+    }
+
     fn start(served: PathBuf, log: Sink, connections_max: Option<NonZeroUsize>) -> Self {
+        Self::bind(SiteOptions::new(served), log, connections_max)
+    }
+
+    fn bind(site: SiteOptions, log: Sink, connections_max: Option<NonZeroUsize>) -> Self {
         let daemon = Settings {
             listen: "127.0.0.1:0".parse().unwrap(),
             workers: NonZeroUsize::MIN,
@@ -124,8 +133,8 @@ impl Fixture {
             metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
             log,
         };
-        let root = served.clone();
-        let server = Server::bind(Options { daemon, site: SiteOptions::new(root) }).unwrap();
+        let served = site.root.clone();
+        let server = Server::bind(Options { daemon, site }).unwrap();
         let address = server.endpoints()[0].tcp().unwrap();
         let metrics = server.metrics_address().unwrap();
         // It serves until the process ends.

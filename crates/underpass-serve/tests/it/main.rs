@@ -8,6 +8,7 @@ mod ends;
 mod few_descriptors;
 mod fixture;
 mod idle;
+mod lookup;
 mod odd_files;
 mod raw;
 mod shape;
