@@ -105,9 +105,10 @@ fn a_share_is_taken_out_of_all_if_the_server_sends_nothing_else() {
     };
     let range = format!("206 Part\r\nContent-Range: bytes 0-{}/{len}", len - 1);
     for (tag, why) in [("a", None), ("b", Some("or another version"))] {
-        // One answer after the other: the first ends when its share has arrived.
+        // If the second were answered before the first connection has its share, the first answer
+        // would have the other share as well.
         let answers = [answer(&range, "a"), answer("200 OK", "a"), answer("200 OK", tag)];
-        let server = Scripted::start(answers);
+        let server = Scripted::one_at_a_time(answers);
         let (code, said) = failure(&["--parallel", "2", &server.url("/f"), utf8(&to)]);
         match why {
             None => assert_payload(&to, 0, LEN / 2),

@@ -1,7 +1,7 @@
 //! A server that says what it is told to: one answer a connection, written by hand.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 
 /// Answers that are given one after another, whatever is asked.
@@ -13,6 +13,21 @@ pub(super) struct Scripted {
 impl Scripted {
     /// Answers one connection after the other. An empty answer only closes.
     pub(super) fn start<T: AsRef<[u8]>>(answers: impl IntoIterator<Item = T>) -> Self {
+        Self::answering(answers, |_| ())
+    }
+
+    /// The same, but answers a connection only when the client has closed the one before.
+    pub(super) fn one_at_a_time<T: AsRef<[u8]>>(answers: impl IntoIterator<Item = T>) -> Self {
+        Self::answering(answers, |peer| {
+            // A client that closes before it has read all resets the connection.
+            drop(std::io::copy(peer, &mut std::io::sink()));
+        })
+    }
+
+    fn answering<T: AsRef<[u8]>>(
+        answers: impl IntoIterator<Item = T>,
+        afterwards: impl Fn(&mut TcpStream) + Send + 'static,
+    ) -> Self {
         let answers: Vec<_> = answers.into_iter().map(|it| it.as_ref().to_owned()).collect();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -23,6 +38,7 @@ impl Scripted {
                 // A client that gives up is some tests' point.
                 drop(sender.send(request(&mut peer)));
                 drop(peer.write_all(&answer));
+                afterwards(&mut peer);
             }
         });
         Self { address, requests }
