@@ -122,7 +122,10 @@ impl Connection {
         }
         let (requests, received, sent) =
             (self.requests.get(), self.received.get(), self.sent.get());
-        let how = if is_usual { "whole" } else { "cut" };
+        let how = fmt::from_fn(|f| match is_usual {
+            true => f.write_str("whole"),
+            false => write!(f, "cut why={:?}", end.to_string()),
+        });
         self.worker.write_line(format_args!(
             "client={} requests={requests} received={received} sent={sent} end={how}",
             Client(&self.socket)

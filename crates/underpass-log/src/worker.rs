@@ -81,7 +81,7 @@ impl Worker {
     pub(crate) fn write_line(&self, line: fmt::Arguments<'_>) {
         self.lines.borrow_mut().add(|batch| {
             let now = humantime::format_rfc3339_millis(SystemTime::now());
-            writeln!(batch, "time={now} {line}").expect("writing to memory does not fail");
+            write!(batch, "time={now} {line}").expect("writing to memory does not fail");
         });
     }
 }

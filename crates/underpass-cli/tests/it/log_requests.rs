@@ -18,8 +18,13 @@ struct Broker {
 
 impl Broker {
     fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    fn start_with(data: &Path, flags: &[&str]) -> Self {
         let mut command = program();
         command.args(["log", "--listen", "127.0.0.1:0", "--workers", "1", "--data"]).arg(data);
+        command.args(flags);
         let running = Running::start(&mut command);
         let after = running.line.split_once(" at ").map(|(_, after)| after);
         let address = after.and_then(|after| after.split_once(' ')).map(|(address, _)| address);

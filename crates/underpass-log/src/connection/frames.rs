@@ -24,6 +24,9 @@ const PREFIX: usize = 4;
 /// Bytes of the length and of what is asked for.
 const KEY_END: usize = PREFIX + 2;
 
+/// What every header has: what is asked for, its version and the request's number.
+const HEADER_MIN: usize = 2 + 2 + 4;
+
 /// The only kind of request that is long: it brings records.
 const PRODUCE: [u8; 2] = [0, 0];
 
@@ -93,6 +96,9 @@ pub(super) enum FrameError {
     /// It left within a frame.
     #[error("the connection ended {missing} bytes before the end of a request")]
     Cut { missing: usize },
+    /// It has not even a header, whose bytes would be waited for.
+    #[error("a request cannot have {length} bytes; its header alone has {HEADER_MIN}")]
+    Short { length: usize },
     /// It cannot be that long.
     #[error("a request cannot have {length} bytes; the limit is {max} (--max-request-bytes)")]
     Length { length: i32, max: usize },
@@ -132,9 +138,8 @@ impl Frames {
         let key = self.buffer.get(PREFIX..KEY_END);
         let max = if key.is_none_or(|key| key == PRODUCE) { max } else { max.min(OTHER_BYTES_MAX) };
         match usize::try_from(length) {
-            // It has not even a header, and would be waited for as if its length were to come.
-            Ok(0) => Err(FrameError::Length { length, max }),
-            Ok(frame) if frame <= max && key.is_none() => Ok(KEY_END.min(PREFIX + frame)),
+            Ok(length @ ..HEADER_MIN) => Err(FrameError::Short { length }),
+            Ok(frame) if frame <= max && key.is_none() => Ok(KEY_END),
             Ok(frame) if frame <= max => Ok(PREFIX + frame),
             _ => Err(FrameError::Length { length, max }),
         }

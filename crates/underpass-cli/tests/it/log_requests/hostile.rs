@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use underpass_testkit::log::batch::{self, Sequence};
 
 use super::Broker;
@@ -59,7 +60,7 @@ fn what_is_not_a_request_ends_its_connection_and_nothing_else() {
     // No transactional id, acks 1, 1,000 ms, and 2^31 - 1 topics: kafka-protocol 0.18 aborts.
     let twelve = [0xff, 0xff, 0, 1, 0, 0, 3, 0xe8, 0x7f, 0xff, 0xff, 0xff];
     let before = anonymous_kib(&broker);
-    let frames: [&[u8]; 12] = [
+    let frames: [&[u8]; 11] = [
         &request(0, 3, &twelve),
         &request(0, 8, &twelve),
         // Fetch 4, ListOffsets 1, Metadata 1 and CreateTopics 2 of as many topics or partitions.
@@ -70,10 +71,9 @@ fn what_is_not_a_request_ends_its_connection_and_nothing_else() {
         // A key and a version that there are not.
         &request(999, 0, &[]),
         &request(0, 99, &twelve),
-        // Lengths: the largest, a negative, one that is too short for a header.
+        // Lengths: the largest, a negative.
         &[0x7f, 0xff, 0xff, 0xff, 0],
         &[0xff, 0xff, 0xff, 0xff, 0],
-        &[0, 0, 0, 2, 0, 0],
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     ];
     for frame in frames {
@@ -82,6 +82,26 @@ fn what_is_not_a_request_ends_its_connection_and_nothing_else() {
     assert_serves(&broker);
     let grown = anonymous_kib(&broker).saturating_sub(before);
     assert!(grown < 16 << 10, "{grown} KiB more");
+}
+
+#[test]
+fn what_is_shorter_than_a_header_is_refused_by_its_length_and_the_log_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("lines");
+    let broker = Broker::start_with(&dir.path().join("data"), &["--log", log.to_str().unwrap()]);
+    for length in 0..8 {
+        // No byte of it is waited for.
+        assert_eq!(told(&broker, &[0, 0, 0, length], Client::Stays), b"", "{length}");
+    }
+    broker.running.signal(Signal::TERM);
+    assert_eq!(broker.running.end_of_text(), (Some(0), String::new(), String::new()));
+    let lines = std::fs::read_to_string(log).unwrap();
+    for (length, line) in lines.lines().enumerate() {
+        let why = format!("a request cannot have {length} bytes; its header alone has 8");
+        let end = format!(" requests=0 received=0 sent=0 end=cut why=\"{why}\"");
+        assert!(line.ends_with(&end), "{line}");
+    }
+    assert_eq!(lines.lines().count(), 8, "{lines}");
 }
 
 #[test]
