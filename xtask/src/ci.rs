@@ -141,7 +141,10 @@ impl Run {
             self.tally.skipped += 1;
             return Ok(());
         }
-        cargo(&["xtask", "bench", bench, "--smoke"])
+        let mut arguments = vec!["xtask", "bench"];
+        arguments.extend(bench.split(' '));
+        arguments.push("--smoke");
+        cargo(&arguments)
     }
 
     /// Runs the tests of lock-free code under loom, which the compiler must be told of.

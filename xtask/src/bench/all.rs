@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use super::report::run_dir;
 
 /// What is recorded as `<date>-<name>`, and the arguments that measure it.
-const ALL: [(&str, &[&str]); 11] = [
+const ALL: [(&str, &[&str]); 12] = [
     ("serve", &["serve"]),
     ("copy", &["copy", "--part", "tcp"]),
     ("transfer", &["transfer", "--sinks", "tcp", "--caches", "warm", "--rounds", "15"]),
@@ -19,6 +19,7 @@ const ALL: [(&str, &[&str]); 11] = [
     ("relay", &["relay"]),
     ("tsdb", &["tsdb"]),
     ("log", &["log"]),
+    ("log-cold", &["log", "--part", "cold"]),
     ("cold", &["cold"]),
     ("idle", &["idle", "--rounds", "3"]),
     ("copy-files", &["copy", "--part", "files", "--mib", "256"]),

@@ -10,6 +10,7 @@
 
 mod case;
 mod client;
+mod cold;
 mod floor;
 mod frames;
 mod server;
@@ -50,6 +51,12 @@ pub(super) struct Options {
     /// Partitions of `underpass log` when its start is measured.
     #[arg(long, default_value_t = 1000)]
     partitions: i32,
+    /// Size of the backlog that is read from a slow disk, in MiB, for each server.
+    #[arg(long, default_value_t = 10 << 10)]
+    backlog_mib: u64,
+    /// What that disk reads, in MiB/s.
+    #[arg(long, default_value_t = 20)]
+    cold_rate: u64,
 }
 
 /// A part of the bench.
@@ -63,19 +70,29 @@ enum Part {
     Durable,
     /// From the start of the program to its first answer.
     Start,
+    /// Others' latency while one reads a backlog from a slow disk. Only when it is named: it takes
+    /// root, and room for a backlog for each server.
+    Cold,
 }
 
 impl Options {
     /// In a smoke run, just enough to see that everything still works.
     pub(super) fn fitting(self, is_smoke: bool) -> Self {
         if is_smoke {
-            return Self { seconds: 0.1, warm: 0.1, mib: 16, partitions: 20, ..self };
+            let (mib, partitions) = (16, 20);
+            let (backlog_mib, cold_rate) = (48, 4);
+            let (seconds, warm) = (0.1, 0.1);
+            return Self { seconds, warm, mib, partitions, backlog_mib, cold_rate, ..self };
         }
         self
     }
 
     fn has(&self, part: Part) -> bool {
-        self.part.is_none_or(|only| only == part)
+        self.part.map_or(part != Part::Cold, |only| only == part)
+    }
+
+    fn backlog(&self) -> u64 {
+        self.backlog_mib << 20
     }
 
     fn names(&self, case: &str) -> bool {
@@ -111,6 +128,9 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     }
     if options.has(Part::Start) {
         start(options, &peers, run)?;
+    }
+    if options.has(Part::Cold) {
+        cold::run(options, &peers, run)?;
     }
     Ok(())
 }

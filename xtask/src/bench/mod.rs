@@ -55,12 +55,22 @@ const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 /// ports connect(2) has to search for a free one, which would be charged to the relay.
 const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// The names of the benches, as the command line has them.
-pub(crate) const NAMES: [&str; 9] =
-    ["serve", "idle", "cold", "transfer", "watching", "relay", "copy", "tsdb", "log"];
+/// The benches, as the command line has them.
+pub(crate) const NAMES: [&str; 10] = [
+    "serve",
+    "idle",
+    "cold",
+    "transfer",
+    "watching",
+    "relay",
+    "copy",
+    "tsdb",
+    "log",
+    "log --part cold",
+];
 
 /// Those that limit a disk or look into the kernel.
-pub(crate) const NAMES_OF_ROOT: [&str; 2] = ["cold", "watching"];
+pub(crate) const NAMES_OF_ROOT: [&str; 3] = ["cold", "watching", "log --part cold"];
 
 /// Measures this workspace against its competitors.
 #[derive(Debug, Args)]

@@ -117,11 +117,7 @@ impl Fetch {
 
     /// The segments that are fetched from.
     pub(super) fn files(&self, server: &Running) -> Result<Vec<PathBuf>> {
-        let partition = server.data().join(format!("{}-0", self.topic));
-        let files = std::fs::read_dir(partition)?.map(|entry| entry.map(|entry| entry.path()));
-        let mut files = files.collect::<Result<Vec<_>, _>>()?;
-        files.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
-        Ok(files)
+        segments(server, self.topic)
     }
 
     pub(super) fn run(&self, server: &Running, bytes: u64, time: Duration) -> Result<Outcome> {
@@ -173,6 +169,15 @@ impl Fetch {
         }
         times(report, self.name, who, measured);
     }
+}
+
+/// The segments of partition 0 of a topic.
+pub(super) fn segments(server: &Running, topic: &str) -> Result<Vec<PathBuf>> {
+    let partition = server.data().join(format!("{topic}-0"));
+    let files = std::fs::read_dir(partition)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut files = files.collect::<Result<Vec<_>, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    Ok(files)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 requests")]
