@@ -15,9 +15,11 @@ use std::rc::Rc;
 use underpass_daemon::Accepted;
 
 use crate::api::{self, Answer};
+use crate::chain::Chain;
 use crate::worker::Worker;
 pub(crate) use frames::RequestLimits;
 use frames::{FrameError, Frames};
+use sending::Cut;
 use vitals::{Doing, Vitals};
 
 /// A connection, as those who answer its requests see it.
@@ -47,7 +49,7 @@ enum End {
     Left,
     /// A response could not be sent.
     #[error("the response could not be sent: {0}")]
-    Sending(std::io::Error),
+    Sending(Cut),
 }
 
 /// Serves a connection until it ends.
@@ -117,8 +119,11 @@ impl Connection {
     /// A line for the log.
     fn say(&self, end: &End) {
         let is_usual = matches!(end, End::Frame(FrameError::End));
-        if !is_usual {
-            tracing::debug!("{} {end}", Client(&self.socket));
+        let client = Client(&self.socket);
+        if let End::Sending(cut @ Cut::File { .. }) = end {
+            tracing::error!("a response to {client} was cut short: {}", Chain(cut));
+        } else if !is_usual {
+            tracing::debug!("{client} {end}");
         }
         let (requests, received, sent) =
             (self.requests.get(), self.received.get(), self.sent.get());

@@ -7,4 +7,5 @@ mod crash;
 mod failing_disk;
 mod network;
 mod power;
+mod slow_consumers;
 mod waiting;

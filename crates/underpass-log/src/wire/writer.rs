@@ -32,6 +32,16 @@ pub(crate) enum Piece {
     File(FileRange),
 }
 
+impl Piece {
+    /// What it is of a file, if it is of one.
+    pub(crate) const fn file(&self) -> Option<&FileRange> {
+        match self {
+            Self::Memory(_) => None,
+            Self::File(file) => Some(file),
+        }
+    }
+}
+
 /// A frame, or a part of one, while it is made.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {

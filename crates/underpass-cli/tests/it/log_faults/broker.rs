@@ -53,6 +53,11 @@ impl Broker {
         self.running.id()
     }
 
+    /// The next line that it says.
+    pub(super) fn next_line(&mut self) -> String {
+        self.running.next_line()
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         self.running.signal(signal);
     }
