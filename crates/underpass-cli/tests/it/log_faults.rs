@@ -5,6 +5,7 @@ mod broker;
 mod cold;
 mod crash;
 mod failing_disk;
+mod full_disk;
 mod network;
 mod power;
 mod slow_consumers;
