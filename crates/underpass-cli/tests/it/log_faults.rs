@@ -6,6 +6,7 @@ mod cold;
 mod crash;
 mod failing_disk;
 mod full_disk;
+mod many_segments;
 mod network;
 mod power;
 mod slow_consumers;
