@@ -105,7 +105,7 @@ fn server() -> &'static PathBuf {
         digits.expect("a file").set_modified(modified).expect("a date");
         let socket = place("server");
         let daemon = Settings {
-            listen: Endpoint::Unix(socket.clone()),
+            listen: vec![Endpoint::Unix(socket.clone())],
             workers: NonZeroUsize::MIN,
             grace: None,
             connections_max: None,

@@ -70,7 +70,7 @@ impl ServerArguments {
     /// What the daemon is asked for, together with where to listen and where the log goes.
     pub(crate) fn settings(&self, listen: Endpoint, log: Sink) -> Settings {
         Settings {
-            listen,
+            listen: vec![listen],
             workers: self.workers(),
             grace: self.grace.0,
             connections_max: self.max_connections,

@@ -31,8 +31,9 @@ pub const FOREVER: Duration = Duration::from_hours(24 * 365 * 30);
 /// What every server is asked for.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where to listen; port 0 takes any free one. A service manager's sockets take precedence.
-    pub listen: Endpoint,
+    /// Where to listen, once or several times; port 0 takes any free one. A service manager's
+    /// sockets take precedence over all of them.
+    pub listen: Vec<Endpoint>,
     /// Threads, each with its own listening sockets.
     pub workers: NonZeroUsize,
     /// How long connections may continue after SIGTERM; `None` for ever.
@@ -50,7 +51,7 @@ pub struct Settings {
 pub struct Daemon {
     workers: Vec<Vec<Listener>>,
     endpoints: Vec<Endpoint>,
-    path: Option<BoundPath>,
+    paths: Vec<BoundPath>,
     grace: Option<Duration>,
     connections_max: usize,
     metrics: Option<std::net::TcpListener>,
@@ -74,6 +75,9 @@ impl fmt::Debug for Reload {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
+    /// No endpoint was given.
+    #[error("there is nowhere to listen")]
+    Nowhere,
     /// The endpoint cannot be listened on.
     #[error("cannot listen on {endpoint}")]
     Listen {
@@ -123,8 +127,7 @@ impl Daemon {
     pub fn bind(settings: Settings, connections_allowed: usize) -> Result<Self, BindError> {
         let signals = Signals::watch().map_err(BindError::Signals)?;
         let Settings { listen, workers, grace, connections_max, metrics, log } = settings;
-        let Bound { workers, endpoints, path } = listener::bind(&listen, workers)
-            .map_err(|source| BindError::Listen { endpoint: listen, source })?;
+        let Bound { workers, endpoints, paths } = listener::bind(&listen, workers)?;
         let metrics = metrics.map(|address| {
             let endpoint = Endpoint::Tcp(address);
             metrics::listen(address).map_err(|source| BindError::Listen { endpoint, source })
@@ -132,7 +135,7 @@ impl Daemon {
         Ok(Self {
             workers,
             endpoints,
-            path,
+            paths,
             grace: grace.map(|grace| grace.min(FOREVER)),
             connections_max: at_most(connections_max, connections_allowed),
             metrics: metrics.transpose()?,
@@ -175,14 +178,16 @@ impl Daemon {
         if let Sink::File(path) = &self.log_sink {
             sandbox = sandbox.log(path);
         }
-        if let Some(path) = &self.path {
+        for path in &self.paths {
             sandbox = sandbox.remove(path.as_ref());
         }
         self.sandbox = Some(sandbox);
         self
     }
 
-    /// Where it listens, ports resolved.
+    /// Where it listens, ports resolved, in the order in which [`Admitted::listener`] counts.
+    ///
+    /// [`Admitted::listener`]: crate::Admitted::listener
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
@@ -239,7 +244,7 @@ impl Daemon {
         runtime.block_on(async {
             tokio::select! {
                 _ = all_ended.recv() => {}
-                () = stop_on(stop_signals, program.background, &stop, self.path) => {}
+                () = stop_on(stop_signals, program.background, &stop, self.paths) => {}
                 () = reload_on(reload_signals, &log, reload) => {}
                 () = metrics::serve(self.metrics, program.metrics) => {}
             }

@@ -18,6 +18,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::bound_path::{self, BoundPath};
+use crate::daemon::BindError;
 use crate::endpoint::Endpoint;
 use crate::listen::{self, BACKLOG};
 
@@ -31,24 +32,48 @@ pub(crate) enum Listener {
 /// The listening sockets of one server.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    /// For each worker, its sockets.
+    /// For each worker, its sockets, in the order of the endpoints.
     pub(crate) workers: Vec<Vec<Listener>>,
     /// Where they listen, ports resolved.
     pub(crate) endpoints: Vec<Endpoint>,
-    /// Removed at the end, if this server made it.
-    pub(crate) path: Option<BoundPath>,
+    /// Those that this server made, to be removed at the end.
+    pub(crate) paths: Vec<BoundPath>,
 }
 
-/// Takes over the sockets that a service manager passed; without them, listens at `endpoint`.
+impl Bound {
+    fn add(&mut self, other: Self) {
+        for (listeners, more) in self.workers.iter_mut().zip(other.workers) {
+            listeners.extend(more);
+        }
+        self.endpoints.extend(other.endpoints);
+        self.paths.extend(other.paths);
+    }
+}
+
+/// Takes over the sockets that a service manager passed; without them, listens at each endpoint.
 ///
 /// # Errors
 ///
-/// Those of bind(2) and listen(2); `EADDRINUSE` also for a path where a server answers.
-pub(crate) fn bind(endpoint: &Endpoint, workers: NonZeroUsize) -> io::Result<Bound> {
-    let inherited = inherited()?;
+/// [`BindError::Listen`] with what bind(2) or listen(2) answered, `EADDRINUSE` also for a path
+/// where a server answers; [`BindError::Nowhere`] without an endpoint.
+pub(crate) fn bind(wanted: &[Endpoint], workers: NonZeroUsize) -> Result<Bound, BindError> {
+    let refused = |endpoint: &Endpoint| {
+        let endpoint = endpoint.clone();
+        |source| BindError::Listen { endpoint, source }
+    };
+    let (first, others) = wanted.split_first().ok_or(BindError::Nowhere)?;
+    let inherited = inherited().map_err(refused(first))?;
     if !inherited.is_empty() {
-        return share(&inherited, workers, None);
+        return share(&inherited, workers, None).map_err(refused(first));
     }
+    let mut bound = bind_one(first, workers).map_err(refused(first))?;
+    for endpoint in others {
+        bound.add(bind_one(endpoint, workers).map_err(refused(endpoint))?);
+    }
+    Ok(bound)
+}
+
+fn bind_one(endpoint: &Endpoint, workers: NonZeroUsize) -> io::Result<Bound> {
     match endpoint {
         Endpoint::Tcp(_) | Endpoint::Name(_) => bind_first(&endpoint.addresses()?, workers),
         Endpoint::Unix(path) => {
@@ -77,7 +102,7 @@ fn bind_tcp(wanted: SocketAddr, workers: NonZeroUsize) -> io::Result<Bound> {
     Ok(Bound {
         workers: sockets.into_iter().map(|socket| vec![Listener::Tcp(socket)]).collect(),
         endpoints: vec![Endpoint::Tcp(address)],
-        path: None,
+        paths: Vec::new(),
     })
 }
 
@@ -115,7 +140,7 @@ fn share(
     Ok(Bound {
         workers: (0..workers.get()).map(|_| each()).collect::<io::Result<_>>()?,
         endpoints: sockets.iter().map(Listener::endpoint).collect::<io::Result<_>>()?,
-        path,
+        paths: path.into_iter().collect(),
     })
 }
 
@@ -188,13 +213,17 @@ impl Acceptor {
         Ok(Self { listeners, turn: 0 })
     }
 
-    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+    /// The next connection, and which listener it came through.
+    pub(crate) fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(usize, Accepted)>> {
         let count = self.listeners.len();
         for nth in self.turn..self.turn + count {
             let Some(listener) = self.listeners.get(nth % count) else { continue };
             if let Poll::Ready(accepted) = listener.poll_accept(cx) {
                 self.turn = (nth + 1) % count;
-                return Poll::Ready(accepted);
+                return Poll::Ready(accepted.map(|accepted| (nth % count, accepted)));
             }
         }
         Poll::Pending
@@ -308,5 +337,39 @@ impl Accepted {
     pub fn reset_when_closed(&self) {
         // Fails only for a peer that is gone already, which knows.
         set_socket_linger(self, Some(Duration::ZERO)).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("2 is not 0");
+
+    #[test]
+    fn each_worker_listens_at_each_endpoint_in_their_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let any = Endpoint::Tcp(([127, 0, 0, 1], 0).into());
+        let wanted = [any.clone(), Endpoint::Unix(dir.path().join("s")), any];
+        let Bound { workers, endpoints, paths } = bind(&wanted, TWO).unwrap();
+        assert!(endpoints[0].tcp().is_some() && endpoints[0] != endpoints[2]);
+        assert_eq!((&endpoints[1], paths.len()), (&wanted[1], 1));
+        assert_eq!(workers.len(), 2);
+        for listeners in workers {
+            let at: Vec<_> = listeners.iter().map(|it| it.endpoint().unwrap()).collect();
+            assert_eq!(at, endpoints);
+        }
+    }
+
+    #[test]
+    fn the_endpoint_that_is_taken_is_named_and_the_others_are_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = Endpoint::Tcp(taken.local_addr().unwrap());
+        let error = bind(&[Endpoint::Unix(path.clone()), taken.clone()], TWO).unwrap_err();
+        assert!(matches!(&error, BindError::Listen { endpoint, .. } if *endpoint == taken));
+        assert!(!path.exists());
+        assert!(matches!(bind(&[], TWO).unwrap_err(), BindError::Nowhere));
     }
 }

@@ -13,13 +13,20 @@ use crate::listener::Accepted;
 /// A connection's place among those that may be open at a time; another gets it when dropped.
 #[derive(Debug)]
 pub struct Admitted {
+    listener: usize,
     _permit: OwnedSemaphorePermit,
     _open: Open,
 }
 
 impl Admitted {
-    pub(crate) const fn new(permit: OwnedSemaphorePermit, open: Open) -> Self {
-        Self { _permit: permit, _open: open }
+    pub(crate) const fn new(permit: OwnedSemaphorePermit, open: Open, listener: usize) -> Self {
+        Self { listener, _permit: permit, _open: open }
+    }
+
+    /// Which of the [endpoints](crate::Daemon::endpoints) it came through.
+    #[must_use]
+    pub const fn listener(&self) -> usize {
+        self.listener
     }
 }
 

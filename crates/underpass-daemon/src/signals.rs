@@ -58,7 +58,7 @@ pub(crate) async fn stop_on(
     Stop { mut term, mut int }: Stop,
     mut background: Pin<Box<dyn Future<Output = ()>>>,
     stop: &watch::Sender<u32>,
-    mut path: Option<BoundPath>,
+    mut paths: Vec<BoundPath>,
 ) {
     let mut is_running = true;
     loop {
@@ -67,8 +67,8 @@ pub(crate) async fn stop_on(
             _ = int.recv() => {}
             () = background.as_mut(), if is_running => is_running = false,
         }
-        // The next server may bind it while this one drains.
-        drop(path.take());
+        // The next server may bind them while this one drains.
+        paths.clear();
         notify::stopping();
         stop.send_modify(|signals| *signals = signals.saturating_add(1));
     }

@@ -93,7 +93,7 @@ pub(crate) fn run<S: Service>(start: Start<impl FnOnce(Lines) -> S>) -> io::Resu
                     worker.service.close_idle();
                 }
                 accepted = worker.accept(&mut acceptor) => match accepted {
-                    Ok(socket) => worker.start(socket),
+                    Ok(accepted) => worker.start(accepted),
                     Err(error) => if let Some(pause) = pause_after(&error) {
                         worker.service.give_way();
                         worker.service.close_idle();
@@ -110,7 +110,7 @@ pub(crate) fn run<S: Service>(start: Start<impl FnOnce(Lines) -> S>) -> io::Resu
 
 impl<S: Service> Worker<S> {
     /// Accepts a connection, once those that were accepted before have room.
-    async fn accept(&self, acceptor: &mut Acceptor) -> io::Result<Accepted> {
+    async fn accept(&self, acceptor: &mut Acceptor) -> io::Result<(usize, Accepted)> {
         while self.waiting.get() > 0 {
             if timeout(MAKE_ROOM_EVERY, self.placed.notified()).await.is_err() {
                 self.make_room();
@@ -134,7 +134,7 @@ impl<S: Service> Worker<S> {
         let accepting = unconstrained(poll_fn(|cx| {
             for _ in 0..BACKLOG {
                 match acceptor.poll_accept(cx) {
-                    Poll::Ready(Ok(socket)) => self.start(socket),
+                    Poll::Ready(Ok(accepted)) => self.start(accepted),
                     Poll::Ready(Err(error)) if pause_after(&error).is_none() => {}
                     Poll::Ready(Err(_)) | Poll::Pending => break,
                 }
@@ -145,10 +145,13 @@ impl<S: Service> Worker<S> {
     }
 
     /// Starts to serve a connection, as soon as one more may be open.
-    fn start(&self, socket: Accepted) {
+    fn start(&self, (listener, socket): (usize, Accepted)) {
         let (service, open) = (Rc::clone(&self.service), Open::new(&self.open));
         match Arc::clone(&self.admission).try_acquire_owned() {
-            Ok(permit) => first_step(Box::pin(service.serve(socket, Admitted::new(permit, open)))),
+            Ok(permit) => {
+                let admitted = Admitted::new(permit, open, listener);
+                first_step(Box::pin(service.serve(socket, admitted)));
+            }
             Err(_) => {
                 let admission = Arc::clone(&self.admission);
                 let (_one, placed) = (Open::new(&self.waiting), Rc::clone(&self.placed));
@@ -160,7 +163,7 @@ impl<S: Service> Worker<S> {
                     let socket = waiting.socket.take();
                     drop(waiting);
                     if let Some(socket) = socket {
-                        service.serve(socket, Admitted::new(permit, open)).await;
+                        service.serve(socket, Admitted::new(permit, open, listener)).await;
                     }
                 }));
             }
@@ -280,9 +283,19 @@ mod tests {
         clients: usize,
         make: impl FnOnce(Lines) -> S + Send + 'static,
     ) -> (watch::Sender<u32>, Vec<TcpStream>, Said) {
-        let sockets = listen("127.0.0.1:0".parse().unwrap(), NonZeroUsize::MIN).unwrap();
-        let address = sockets[0].local_addr().unwrap();
-        let clients = (0..clients).map(|_| TcpStream::connect(address).unwrap()).collect();
+        start_at(&vec![0; clients], make)
+    }
+
+    /// The same with several listeners: for each client, the one that it connects to.
+    fn start_at<S: Service>(
+        clients: &[usize],
+        make: impl FnOnce(Lines) -> S + Send + 'static,
+    ) -> (watch::Sender<u32>, Vec<TcpStream>, Said) {
+        let any = || listen("127.0.0.1:0".parse().unwrap(), NonZeroUsize::MIN).unwrap().remove(0);
+        let sockets: Vec<_> =
+            (0..=clients.iter().copied().max().unwrap_or(0)).map(|_| any()).collect();
+        let connect = |nth: usize| TcpStream::connect(sockets[nth].local_addr().unwrap()).unwrap();
+        let clients = clients.iter().map(|nth| connect(*nth)).collect();
         let (stop, stopping) = watch::channel(0);
         let start = Start {
             listeners: sockets.into_iter().map(Listener::Tcp).collect(),
@@ -327,6 +340,33 @@ mod tests {
             serving.recv_timeout(PATIENCE).unwrap();
         }
         assert!(begin.elapsed() < CLIENTS * MAKE_ROOM_EVERY / 2, "{:?}", begin.elapsed());
+        stop.send_replace(2);
+        end.recv_timeout(PATIENCE).unwrap().unwrap();
+    }
+
+    /// Says of each connection which listener it came through.
+    struct Telling(Sender<usize>);
+
+    impl Service for Telling {
+        const UNIT: &'static str = "connection";
+
+        async fn serve(self: Rc<Self>, _socket: Accepted, admitted: Admitted) {
+            self.0.send(admitted.listener()).unwrap();
+            yield_now().await;
+        }
+
+        fn flush(&self) {}
+    }
+
+    #[test]
+    fn a_connection_knows_its_listener_also_if_it_waited_for_its_place() {
+        let (told, telling) = channel();
+        let through = [1, 0, 2, 1, 1, 0, 0];
+        let (stop, _clients, end) = start_at(&through, move |_| Telling(told));
+        let mut seen: Vec<_> =
+            through.iter().map(|_| telling.recv_timeout(PATIENCE).unwrap()).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 0, 0, 1, 1, 1, 2]);
         stop.send_replace(2);
         end.recv_timeout(PATIENCE).unwrap().unwrap();
     }

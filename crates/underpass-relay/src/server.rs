@@ -119,7 +119,7 @@ impl Relay {
     /// [`BindError`].
     pub fn bind(options: Options) -> Result<Self, BindError> {
         let set = TargetSet::new(options.targets.read()?, None);
-        refuse(names::look_up(&set, std::slice::from_ref(&options.daemon.listen)))?;
+        refuse(names::look_up(&set, &options.daemon.listen))?;
         let relay = Self::new(options, set, Role::Relay)?;
         // Its port, or all of its sockets, may be known only now.
         refuse(relay.targets.borrow().leading_to(relay.endpoints()))?;

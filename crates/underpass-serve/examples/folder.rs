@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let root = arguments.next().unwrap_or_else(|| ".".into()).into();
     let daemon = Settings {
-        listen: arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into()).parse()?,
+        listen: vec![arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into()).parse()?],
         workers: NonZeroUsize::MIN,
         grace: None,
         connections_max: None,

@@ -76,7 +76,9 @@ impl Server {
     pub fn bind(options: Options) -> Result<Self, BindError> {
         let Options { daemon, site } = options;
         let workers = daemon.workers.get();
-        let room = Room::within(raise_open_files(), descriptors_open(), workers);
+        // Each listens at each endpoint; one socket is counted among the others of a worker.
+        let listeners = workers * daemon.listen.len().saturating_sub(1);
+        let room = Room::within(raise_open_files(), descriptors_open() + listeners, workers);
         let root = Arc::new(CurrentRoot::new(Root::open(&site.root)?, FRESH_FOR));
         if site.stability == Stability::Lease {
             leases::can_be_held(&site.root)?;

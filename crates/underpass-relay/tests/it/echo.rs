@@ -24,7 +24,7 @@ const LEN: u64 = 16_777_217;
 pub(crate) fn options(tee: Option<PathBuf>) -> EchoOptions {
     EchoOptions {
         daemon: Settings {
-            listen: "0".parse().unwrap(),
+            listen: vec!["0".parse().unwrap()],
             workers: NonZeroUsize::MIN,
             grace: None,
             connections_max: None,
@@ -163,7 +163,7 @@ fn nc_and_socat_get_back_what_they_send() {
     let (file, path) = (dir.path().join("in"), dir.path().join("listen"));
     fs::write(&file, pattern(0..LEN)).unwrap();
     let mut wanted = options(None);
-    wanted.daemon.listen = unix(&path);
+    wanted.daemon.listen = vec![unix(&path)];
     let by_path = start(wanted);
     let by_port = start(options(None));
     let mut nc = Command::new("nc");

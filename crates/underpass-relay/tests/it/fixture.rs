@@ -21,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn options(targets: &[Endpoint]) -> Options {
     Options {
         daemon: Settings {
-            listen: "0".parse().unwrap(),
+            listen: vec!["0".parse().unwrap()],
             workers: NonZeroUsize::MIN,
             grace: None,
             connections_max: None,

@@ -76,7 +76,7 @@ fn socat_reads_through_the_relay_from_a_unix_socket_of_nc() {
     let _nc = Ending(nc.stdout(Stdio::null()).spawn().unwrap());
     wait::until(PATIENCE, || path.exists().then_some(())).unwrap();
     let mut wanted = options(&[unix(&path)]);
-    wanted.daemon.listen = unix(&listen);
+    wanted.daemon.listen = vec![unix(&listen)];
     let _relay = Running::start(wanted);
     let mut socat = Command::new("socat");
     let output =

@@ -190,7 +190,7 @@ fn unix_sockets_are_relayed_at_both_ends() {
     let (listen, path) = (dir.path().join("listen"), dir.path().join("target"));
     let target = UnixListener::bind(&path).unwrap();
     let mut wanted = options(&[unix(&path)]);
-    wanted.daemon.listen = unix(&listen);
+    wanted.daemon.listen = vec![unix(&listen)];
     let relay = Running::start(wanted);
     let client = connect_unix(&listen);
     let (mut server, _) = target.accept().unwrap();

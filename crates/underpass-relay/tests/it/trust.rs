@@ -90,7 +90,7 @@ fn a_stranger_who_waits_for_the_target_to_speak_is_not_kept_waiting() {
 fn a_socket_of_both_families_knows_the_networks_of_either() {
     let (target, endpoint) = listener();
     let mut wanted = believing(&["127.0.0.2"], endpoint);
-    wanted.daemon.listen = "[::]:0".parse().unwrap();
+    wanted.daemon.listen = vec!["[::]:0".parse().unwrap()];
     let relay = Running::start(wanted);
     let to = SocketAddr::new("127.0.0.1".parse().unwrap(), relay.address().port());
     let client = connect_from("127.0.0.2", to);
@@ -104,7 +104,7 @@ fn clients_of_a_path_are_trusted_by_a_word_and_by_no_network() {
     for (networks, header) in [(&["unix"][..], ""), (&["0.0.0.0/0", "::/0"], "PROXY UNKNOWN\r\n")] {
         let (target, endpoint) = listener();
         let mut wanted = believing(networks, endpoint);
-        wanted.daemon.listen = unix(&dir.path().join(networks.len().to_string()));
+        wanted.daemon.listen = vec![unix(&dir.path().join(networks.len().to_string()))];
         let relay = Running::start(wanted);
         let Endpoint::Unix(path) = &relay.endpoint else { panic!("{} is a path", relay.endpoint) };
         let client = connect_unix(path);

@@ -126,7 +126,7 @@ impl Fixture {
 
     fn bind(site: SiteOptions, log: Sink, connections_max: Option<NonZeroUsize>) -> Self {
         let daemon = Settings {
-            listen: "127.0.0.1:0".parse().unwrap(),
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
             workers: NonZeroUsize::MIN,
             grace: None,
             connections_max,

@@ -35,7 +35,7 @@ fn serve_between_marks() {
     let age = std::time::Duration::from_millis(1_100);
     underpass_testkit::wait::until(age, || None::<()>);
     let daemon = Settings {
-        listen: "127.0.0.1:0".parse().unwrap(),
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
         workers: NonZeroUsize::MIN,
         grace: None,
         connections_max: None,
