@@ -23,6 +23,7 @@ mod lookup;
 pub mod media_type;
 mod metrics;
 mod parking;
+pub mod pattern;
 mod progress;
 pub mod range;
 mod reading;

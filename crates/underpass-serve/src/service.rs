@@ -74,7 +74,7 @@ impl Service {
             Step::Answer(answer) => answer,
             Step::Wait(_) => return None,
         };
-        Some(self.stations().after(asked, answer))
+        Some(self.dress(asked, answer))
     }
 
     /// Answers one request; what goes wrong is an answer too. Must run within a tokio runtime.
@@ -83,6 +83,17 @@ impl Service {
     /// Dropping the future loses nothing but a look-up.
     pub async fn respond(&self, asked: &Asked<'_>) -> Answer {
         let answer = self.follow(self.admit(asked), asked).await;
+        self.dress(asked, answer)
+    }
+
+    /// Adds what does not depend on the file.
+    fn dress(&self, asked: &Asked<'_>, mut answer: Answer) -> Answer {
+        let is_other = |status: StatusCode| status.as_u16() >= 300 && status != 304;
+        if is_other(answer.status)
+            && let Ok(target) = Target::parse(asked.head.uri.path())
+        {
+            self.tree.options.fields.add_to_other(target.as_bytes(), &mut answer.headers);
+        }
         self.stations().after(asked, answer)
     }
 

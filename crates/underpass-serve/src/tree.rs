@@ -1,5 +1,6 @@
 //! The files beneath one directory: from a path to what it leads to, and what is kept of it.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -140,6 +141,12 @@ impl Tree {
         name: &[u8],
         by: By,
     ) -> Result<Arc<Representation>, RepresentationError> {
+        // Patterns are for files, an index by its name among them.
+        let file_path = if path.is_empty() || path.ends_with(b"/") {
+            Cow::Owned([path, name].concat())
+        } else {
+            Cow::Borrowed(path)
+        };
         let name = Path::new(OsStr::from_bytes(name));
         let SiteOptions { stability, fields, .. } = &*self.options;
         let make = |file: OwnedFd| {
@@ -147,7 +154,7 @@ impl Tree {
                 By::Mapping => Representation::of(file, name, *stability)?,
                 By::Reading => Representation::read(file, name, *stability)?,
             };
-            fields.add_to(path, made.headers_mut());
+            fields.add_to(&file_path, made.headers_mut());
             Ok(made)
         };
         if *stability == Stability::Lease {

@@ -7,6 +7,7 @@ use clap::Args;
 use underpass_serve::SiteOptions;
 
 use super::changes::ChangesArguments;
+use super::headers::HeadersArguments;
 use super::lookup::LookupArguments;
 
 /// The flags of one site.
@@ -21,15 +22,19 @@ pub(crate) struct SiteArguments {
 
     #[command(flatten)]
     lookup: LookupArguments,
+
+    #[command(flatten)]
+    headers: HeadersArguments,
 }
 
 impl SiteArguments {
     /// The site that was asked for.
     pub(crate) fn options(self) -> SiteOptions {
-        let Self { directory, changes, lookup } = self;
+        let Self { directory, changes, lookup, headers } = self;
         SiteOptions {
             stability: changes.stability(),
             lookup: lookup.lookup(),
+            fields: headers.fields(),
             ..SiteOptions::new(directory)
         }
     }

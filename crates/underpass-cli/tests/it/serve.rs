@@ -87,6 +87,30 @@ fn requests_are_logged_to_standard_output_or_a_file() {
 }
 
 #[test]
+fn fields_are_given_by_pattern_as_flags_or_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("index.html"), "index").unwrap();
+    let file = dir.path().join("serve.toml");
+    let (toml, flags) = (
+        "header = ['X-A: a', '*.html X-B: b: c']\ncache-control = ['no-cache', '/*.html max-age=9']",
+        ["--header=X-A: a", "--header=*.html X-B: b: c", "--cache-control=/*.html max-age=9"],
+    );
+    std::fs::write(&file, toml).unwrap();
+    for arguments in [&flags[..], &["--config", utf8(&file)]] {
+        let answer = get(&start(&[&[utf8(dir.path())], arguments].concat()), "/");
+        for line in ["x-a: a", "x-b: b: c", "cache-control: max-age=9"] {
+            assert!(answer.contains(&format!("\r\n{line}\r\n")), "{arguments:?}: {answer}");
+        }
+    }
+    std::fs::write(&file, "header = ['X-A: a', 'Date: now']").unwrap();
+    let wrong = underpass(&["serve", "--config", utf8(&file)]);
+    let place = format!("{}:1:21: invalid value 'Date: now' for 'header'", file.display());
+    let reason = "'date' is the server's own";
+    let stderr = String::from_utf8(wrong.stderr).unwrap();
+    assert!(stderr.contains(&place) && stderr.contains(reason), "{stderr}");
+}
+
+#[test]
 fn a_start_that_fails_ends_with_1_and_one_line_with_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");

@@ -8,11 +8,18 @@ use rustix::fs::OFlags;
 
 use super::*;
 use crate::answer::Content;
-use crate::field_rules::{FieldRule, FieldRules};
+use crate::field_rules::FieldRules;
 
 fn service(tree: &tempfile::TempDir) -> Service {
     let root = Root::open(&tree.path().join("served")).unwrap();
     Service::new(root, NonZeroUsize::new(8).unwrap(), Stability::Guard)
+}
+
+fn service_with_fields(tree: &tempfile::TempDir, rules: &[&str]) -> Service {
+    let root = Root::open(&tree.path().join("served")).unwrap();
+    let fields = FieldRules::new(rules.iter().map(|rule| rule.parse().unwrap()).collect());
+    let options = SiteOptions { fields, ..SiteOptions::new(root.path().into()) };
+    Service::with(root, NonZeroUsize::MIN, options)
 }
 
 fn tree() -> tempfile::TempDir {
@@ -217,15 +224,8 @@ fn a_lease_lasts_for_one_response_and_waits_for_writers() {
 #[test]
 fn the_fields_of_a_path_are_in_files_indexes_and_listings() {
     let tree = tree();
-    let rule = |beneath: &str, value| FieldRule {
-        beneath: beneath.into(),
-        name: CACHE_CONTROL,
-        value: HeaderValue::from_static(value),
-    };
-    let root = Root::open(&tree.path().join("served")).unwrap();
-    let fields = FieldRules::new(vec![rule("", "public"), rule("site/", "private")]);
-    let options = SiteOptions { fields, ..SiteOptions::new(root.path().into()) };
-    let service = Service::with(root, NonZeroUsize::MIN, options);
+    let texts = ["** Cache-Control: public", "site/*.html Cache-Control: private"];
+    let service = service_with_fields(&tree, &texts);
     for (target, value) in [
         ("/a.txt", "public"),
         ("/plain/b.txt", "public"),
@@ -236,6 +236,24 @@ fn the_fields_of_a_path_are_in_files_indexes_and_listings() {
         assert_eq!(answer.status, 200, "{target}");
         assert_eq!(answer.headers[CACHE_CONTROL], value, "{target}");
         assert_eq!(answer.headers.get_all(CACHE_CONTROL).iter().count(), 1, "{target}");
+    }
+}
+
+#[test]
+fn errors_and_redirections_have_fields_too_but_not_for_how_long_the_file_may_be_kept() {
+    let tree = tree();
+    let service = service_with_fields(&tree, &["Cache-Control: max-age=9", "pl* X-A: a"]);
+    for (method, target, status, has_field) in [
+        (Method::GET, "/plain/none", 404, false),
+        (Method::GET, "/plan", 404, true),
+        (Method::GET, "/plain", 308, true),
+        (Method::PUT, "/plain", 405, true),
+        (Method::GET, "*", 400, false),
+    ] {
+        let answer = run(ask(&service, method, target));
+        assert_eq!(answer.status, status, "{target}");
+        assert_eq!(answer.headers.contains_key("x-a"), has_field, "{target}");
+        assert!(!answer.headers.contains_key(CACHE_CONTROL), "{target}");
     }
 }
 

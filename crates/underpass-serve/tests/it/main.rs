@@ -6,6 +6,7 @@ mod conformance;
 mod curl;
 mod ends;
 mod few_descriptors;
+mod fields;
 mod fixture;
 mod idle;
 mod lookup;

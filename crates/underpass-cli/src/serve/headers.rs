@@ -1,0 +1,32 @@
+//! Fields of answers, by pattern of the path.
+
+use clap::Args;
+use underpass_serve::field_rules::{FieldRule, FieldRules};
+
+/// The flags about fields of answers.
+#[derive(Debug, Args)]
+pub(crate) struct HeadersArguments {
+    /// A header field: 'Name: value', or 'PATTERN Name: value' for some paths; may be repeated.
+    ///
+    /// In a pattern '*' and '?' stand for anything within a segment of the path, '**' for any
+    /// segments, [a-z] and {a,b} for one of them; without a '/' it is for the last segment in any
+    /// directory. An index page is matched by its own name. Of two values the later one holds, and
+    /// an empty one takes the field away. Errors get the fields too, but for those about content
+    /// and caching. Length, date, entity-tag and the like are the server's own.
+    #[arg(long, value_name = "FIELD")]
+    header: Vec<FieldRule>,
+
+    /// Cache-Control of all files, or with 'PATTERN VALUE' of some; may be repeated.
+    ///
+    /// Such as --cache-control no-cache --cache-control 'assets/** max-age=31536000, immutable'.
+    /// Patterns are those of --header, which goes before this. A listing has its own no-cache
+    /// unless a pattern is for it.
+    #[arg(long, value_name = "VALUE", value_parser = FieldRule::of_caching)]
+    cache_control: Vec<FieldRule>,
+}
+
+impl HeadersArguments {
+    pub(super) fn fields(self) -> FieldRules {
+        FieldRules::new([self.cache_control, self.header].concat())
+    }
+}
