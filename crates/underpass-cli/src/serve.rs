@@ -17,7 +17,7 @@ use crate::server::{ServerArguments, say_ready};
 
 /// Serve a directory over HTTP.
 ///
-/// Files, single byte ranges of them, their index.html and listings of directories are sent in
+/// Files, byte ranges of them, their index.html and listings of directories are sent in
 /// answer to GET and HEAD. Names that begin with a dot are not served. Nothing outside of DIR is
 /// ever reached, not by '..' and not through a symbolic link; an absolute link is not followed at
 /// all. The server runs until SIGINT (Ctrl-C) or SIGTERM, and then finishes the responses under

@@ -11,14 +11,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    RANGE, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, StatusCode};
 
 use crate::conditional::{self, Verdict};
 use crate::error_page;
+use crate::multipart;
 use crate::range::{self, Selection};
 use crate::representation::Representation;
 use crate::sequence::Sequence;
@@ -71,10 +72,15 @@ impl Content {
 }
 
 impl Answer {
-    /// Answers a `GET` or `HEAD` that selects `representation`. The content is that of a `GET`;
-    /// see [`Answer::without_content`].
+    /// Answers a `GET` or `HEAD` that selects `representation`, in up to `ranges_max` parts. The
+    /// content is that of a `GET`; see [`Answer::without_content`].
     #[must_use]
-    pub fn of(method: &Method, headers: &HeaderMap, representation: &Arc<Representation>) -> Self {
+    pub fn of(
+        method: &Method,
+        headers: &HeaderMap,
+        representation: &Arc<Representation>,
+        ranges_max: usize,
+    ) -> Self {
         if !headers.keys().any(|name| DECISIVE.contains(name)) {
             return Self::whole(representation);
         }
@@ -94,9 +100,10 @@ impl Answer {
         if !is_asked || current.etag.is_none() {
             return Self::whole(representation);
         }
-        match range::select(field.as_bytes(), len) {
+        match range::select(field.as_bytes(), len, ranges_max) {
             Selection::Whole => Self::whole(representation),
             Selection::Part(part) => Self::part(representation, part, len),
+            Selection::Parts(parts) => Self::parts(representation, &parts, len),
             Selection::Unsatisfiable => {
                 let mut answer = Self::error(StatusCode::RANGE_NOT_SATISFIABLE);
                 let none_of = range::unsatisfied_range(len);
@@ -168,6 +175,21 @@ impl Answer {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
         headers.insert(CONTENT_RANGE, range::content_range(&part, len));
         let content = Content::File(Arc::clone(representation), part);
+        Self { status: StatusCode::PARTIAL_CONTENT, headers, content }
+    }
+
+    /// RFC 9110 §15.3.7.2: the place of each part is in the part.
+    fn parts(representation: &Arc<Representation>, parts: &[Range<u64>], len: u64) -> Self {
+        let mut headers = representation.headers().clone();
+        let sequence = multipart::of(representation, parts, len);
+        // Parts that are more than the whole are of no use. Those of a coded file would be taken
+        // for coded once more, since the coding of an answer is that of all its content.
+        if sequence.len() >= len || headers.contains_key(CONTENT_ENCODING) {
+            return Self::whole(representation);
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(sequence.len()));
+        headers.insert(CONTENT_TYPE, multipart::media_type());
+        let content = Content::Sequence(sequence);
         Self { status: StatusCode::PARTIAL_CONTENT, headers, content }
     }
 

@@ -26,7 +26,7 @@ pub struct FieldRule {
     value: Option<HeaderValue>,
 }
 
-/// What is no rule for a field.
+/// Why a text is not a rule for a field.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FieldRuleError {
@@ -34,7 +34,7 @@ pub enum FieldRuleError {
     #[error("no ':' after the name of a field")]
     NoField,
     /// The name has other characters than a name may have.
-    #[error("'{0}' is no name of a field")]
+    #[error("'{0}' is not the name of a field")]
     Name(String),
     /// The value has a control character, or one that is not ASCII.
     #[error("a value is visible ASCII, spaces and tabs")]
@@ -42,7 +42,7 @@ pub enum FieldRuleError {
     /// The server alone knows what this field has to say.
     #[error("'{0}' is the server's own")]
     Own(HeaderName),
-    /// The pattern is none.
+    /// The pattern cannot be read.
     #[error(transparent)]
     Pattern(#[from] PatternError),
 }
@@ -224,13 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rule_is_refused_by_name() {
+    fn what_is_not_a_rule_is_refused_by_name() {
         for (text, reason) in [
             ("X-A", "no ':' after the name of a field"),
             ("", "no ':' after the name of a field"),
-            (": a", "'' is no name of a field"),
-            ("** X A: a", "'X A' is no name of a field"),
-            ("X-\u{e9}: a", "'X-\u{e9}' is no name of a field"),
+            (": a", "'' is not the name of a field"),
+            ("** X A: a", "'X A' is not the name of a field"),
+            ("X-\u{e9}: a", "'X-\u{e9}' is not the name of a field"),
             ("X-A: \u{e9}", "a value is visible ASCII, spaces and tabs"),
             ("X-A: a\r\nX-B: b", "a value is visible ASCII, spaces and tabs"),
             ("Content-Length: 1", "'content-length' is the server's own"),

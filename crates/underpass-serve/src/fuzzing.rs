@@ -7,13 +7,14 @@ use http::{HeaderMap, StatusCode};
 use crate::conditional::{self, Validators, Verdict};
 use crate::range::{self, Selection};
 
-/// What a Range field selects: `None` is everything, an empty range is nothing.
+/// What a Range field selects: `None` is everything, and no part is nothing.
 #[must_use]
-pub fn select(field: &[u8], len: u64) -> Option<Range<u64>> {
-    match range::select(field, len) {
+pub fn select(field: &[u8], len: u64, ranges_max: usize) -> Option<Vec<Range<u64>>> {
+    match range::select(field, len, ranges_max) {
         Selection::Whole => None,
-        Selection::Part(part) => Some(part),
-        Selection::Unsatisfiable => Some(len..len),
+        Selection::Part(part) => Some(vec![part]),
+        Selection::Parts(parts) => Some(parts),
+        Selection::Unsatisfiable => Some(vec![]),
     }
 }
 

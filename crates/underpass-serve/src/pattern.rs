@@ -20,9 +20,9 @@ enum Which {
     Path(GlobMatcher),
 }
 
-/// What is no pattern, and why.
+/// Why a text is not a pattern.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("'{pattern}' is no pattern: {reason}")]
+#[error("'{pattern}' is not a pattern: {reason}")]
 pub struct PatternError {
     pattern: String,
     reason: String,
@@ -133,10 +133,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_says_why() {
+    fn what_is_not_a_pattern_says_why() {
         for pattern in ["a[", "{a", "a}", "[z-a]"] {
             let error = pattern.parse::<Pattern>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("'{pattern}' is no pattern: ")), "{error}");
+            assert!(error.starts_with(&format!("'{pattern}' is not a pattern: ")), "{error}");
         }
     }
 }

@@ -46,6 +46,11 @@ impl Sequence {
     pub const fn len(&self) -> u64 {
         self.len
     }
+
+    #[cfg(test)]
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.iter()
+    }
 }
 
 impl FromIterator<Segment> for Sequence {

@@ -20,6 +20,7 @@ use crate::answer::Answer;
 use crate::current_root::CurrentRoot;
 use crate::listing::Listing;
 use crate::refusal::{Refusal, chain, check_message};
+use crate::representation::Representation;
 use crate::root::{OpenError, Root, Wait};
 use crate::sending::Client;
 use crate::site_options::SiteOptions;
@@ -107,7 +108,12 @@ impl Service {
     fn kept(&self, request: &Parts) -> Option<Answer> {
         let target = Target::parse(request.uri.path()).ok()?;
         let kept = self.tree.kept(&target)?;
-        Some(Answer::of(&request.method, &request.headers, &kept))
+        Some(self.answer(request, &kept))
+    }
+
+    fn answer(&self, request: &Parts, file: &Arc<Representation>) -> Answer {
+        let ranges_max = self.tree.options.ranges_max.get();
+        Answer::of(&request.method, &request.headers, file, ranges_max)
     }
 
     async fn follow(&self, step: Step, asked: &Asked<'_>) -> Answer {
@@ -153,7 +159,7 @@ impl Service {
     async fn find(&self, request: &Parts) -> Result<Answer, Refusal> {
         let target = Target::parse(request.uri.path())?;
         if let Some(kept) = self.tree.kept(&target) {
-            return Ok(Answer::of(&request.method, &request.headers, &kept));
+            return Ok(self.answer(request, &kept));
         }
         let resource = match self.tree.look_up(target.as_bytes(), Wait::Never) {
             Err(Refusal::Open(OpenError::WouldWait)) => {
@@ -163,7 +169,7 @@ impl Service {
             found => found?,
         };
         match resource {
-            Resource::File(file) => Ok(Answer::of(&request.method, &request.headers, &file)),
+            Resource::File(file) => Ok(self.answer(request, &file)),
             Resource::Unslashed => Ok(redirect_to_slash(&target, &request.uri)),
             Resource::Directory(directory) => {
                 let path = target.as_bytes().to_vec();

@@ -1,5 +1,6 @@
 //! What makes one site: its directory, and everything that is decided about what is in it.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use underpass::Stability;
@@ -7,6 +8,9 @@ use underpass::Stability;
 use crate::field_rules::FieldRules;
 use crate::lookup::Lookup;
 use crate::stations::Stations;
+
+/// More than any client was seen to ask for, and few enough to cost nothing.
+pub const RANGES_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
 /// A directory to serve, and how.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub struct SiteOptions {
     pub stability: Stability,
     /// Which names answer.
     pub lookup: Lookup,
+    /// How many ranges a request may ask for; if for more, it gets the whole file.
+    pub ranges_max: NonZeroUsize,
     /// Fields that depend on the path alone.
     pub fields: FieldRules,
     /// What requests and answers pass on their way.
@@ -28,6 +34,6 @@ impl SiteOptions {
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         let (stability, lookup, fields, stations) = Default::default();
-        Self { root, stability, lookup, fields, stations }
+        Self { root, stability, lookup, ranges_max: RANGES_MAX, fields, stations }
     }
 }

@@ -1,6 +1,9 @@
 //! Fields of answers, by pattern of the path.
 
+use std::num::NonZeroUsize;
+
 use clap::Args;
+use underpass_serve::RANGES_MAX;
 use underpass_serve::field_rules::{FieldRule, FieldRules};
 
 /// The flags about fields of answers.
@@ -23,9 +26,20 @@ pub(crate) struct HeadersArguments {
     /// unless a pattern is for it.
     #[arg(long, value_name = "VALUE", value_parser = FieldRule::of_caching)]
     cache_control: Vec<FieldRule>,
+
+    /// How many byte ranges one request may ask for: if for more, it gets the whole file.
+    ///
+    /// Several are sent as multipart/byteranges. Those that overlap, or have less than 80 bytes
+    /// between them, are one.
+    #[arg(long, value_name = "N", default_value_t = RANGES_MAX)]
+    max_ranges: NonZeroUsize,
 }
 
 impl HeadersArguments {
+    pub(super) const fn ranges_max(&self) -> NonZeroUsize {
+        self.max_ranges
+    }
+
     pub(super) fn fields(self) -> FieldRules {
         FieldRules::new([self.cache_control, self.header].concat())
     }

@@ -92,7 +92,8 @@ fn fields_are_given_by_pattern_as_flags_or_in_the_file() {
     std::fs::write(dir.path().join("index.html"), "index").unwrap();
     let file = dir.path().join("serve.toml");
     let (toml, flags) = (
-        "header = ['X-A: a', '*.html X-B: b: c']\ncache-control = ['no-cache', '/*.html max-age=9']",
+        "header = ['X-A: a', '*.html X-B: b: c']\n\
+         cache-control = ['no-cache', '/*.html max-age=9']",
         ["--header=X-A: a", "--header=*.html X-B: b: c", "--cache-control=/*.html max-age=9"],
     );
     std::fs::write(&file, toml).unwrap();

@@ -6,6 +6,7 @@ use underpass::Stability;
 use underpass_testkit::disk::disk_dir;
 
 use super::*;
+use crate::sequence::Segment;
 
 /// A settled representation of the ten bytes `0123456789`.
 fn digits() -> Arc<Representation> {
@@ -25,7 +26,7 @@ fn ask(method: &Method, fields: &[(HeaderName, &str)], of: &Arc<Representation>)
     for (name, value) in fields {
         headers.append(name, HeaderValue::try_from(*value).unwrap());
     }
-    Answer::of(method, &headers, of)
+    Answer::of(method, &headers, of, 4)
 }
 
 /// Status, `Content-Length`, `Content-Range` and which bytes.
@@ -72,7 +73,6 @@ fn ranges_that_are_not_honoured_give_the_whole() {
     for (method, fields) in [
         (Method::HEAD, vec![(RANGE, "bytes=2-4")]),
         (Method::HEAD, vec![(RANGE, "bytes=10-")]),
-        (Method::GET, vec![(RANGE, "bytes=2-4,6-7")]),
         (Method::GET, vec![(RANGE, "bytes=2-4"), (RANGE, "bytes=6-7")]),
         (Method::GET, vec![(RANGE, "bytes=2-4"), (http::header::IF_RANGE, "\"other\"")]),
         (Method::GET, vec![(RANGE, "bytes=99-"), (http::header::IF_RANGE, "\"other\"")]),
@@ -83,6 +83,56 @@ fn ranges_that_are_not_honoured_give_the_whole() {
     }
     let answer = ask(&Method::GET, &[(RANGE, "bytes=-1"), (http::header::IF_RANGE, etag)], &file);
     assert_eq!(gist(&answer), (206, "1", "bytes 9-9/10", Some(9..10)));
+}
+
+#[test]
+fn several_ranges_are_parts_each_with_its_place() {
+    let content: Vec<u8> = (0..2000_u32).map(|at| b'a' + u8::try_from(at % 26).unwrap()).collect();
+    let file = of_content(&content);
+    let fields = [(RANGE, "bytes=1000-1003, -2, 9999-, 1-2")];
+    let answer = ask(&Method::GET, &fields, &file);
+    assert_eq!(answer.status, 206);
+    let media_type = answer.headers[CONTENT_TYPE].to_str().unwrap();
+    let boundary = media_type.strip_prefix("multipart/byteranges; boundary=").unwrap();
+    assert_eq!(boundary.len(), 32);
+    assert!(!answer.headers.contains_key(CONTENT_RANGE));
+    let Content::Sequence(sequence) = answer.content else { panic!("it is put together") };
+    assert_eq!(answer.headers[CONTENT_LENGTH], sequence.len().to_string());
+    let mut sent = String::new();
+    for segment in sequence.segments() {
+        match segment {
+            Segment::Memory(bytes) => sent += std::str::from_utf8(bytes).unwrap(),
+            Segment::File(_, part) => {
+                let index = |at| usize::try_from(at).unwrap();
+                sent += std::str::from_utf8(&content[index(part.start)..index(part.end)]).unwrap();
+            }
+        }
+    }
+    let part = |place, content| {
+        format!(
+            "--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Range: bytes {place}/2000\r\n\r\n{content}\r\n"
+        )
+    };
+    let parts = [part("1000-1003", "mnop"), part("1998-1999", "wx"), part("1-2", "bc")].concat();
+    assert_eq!(sent, format!("{parts}--{boundary}--\r\n"));
+    assert_eq!(answer.headers.len(), file.headers().len());
+}
+
+#[test]
+fn parts_that_are_no_gain_or_of_a_coded_file_are_the_whole() {
+    let mut file = of_content(&[b'a'; 2000]);
+    let status = |range, file: &_| ask(&Method::GET, &[(RANGE, range)], file).status.as_u16();
+    assert_eq!(status("bytes=0-9,1000-1009", &file), 206);
+    assert_eq!(status("bytes=0-909,990-1999", &file), 200);
+    assert_eq!(status("bytes=0-0,100-100,200-200,300-300,400-400", &file), 200);
+    let fields = [(RANGE, "bytes=0-9,1000-1009")];
+    assert_eq!(ask(&Method::HEAD, &fields, &file).status, 200);
+    assert_eq!(status("bytes=0-9, 80-99", &file), 206);
+    let coding = HeaderValue::from_static("gzip");
+    Arc::get_mut(&mut file).unwrap().headers_mut().insert(CONTENT_ENCODING, coding);
+    assert_eq!(status("bytes=0-9,1000-1009", &file), 200);
+    assert_eq!(status("bytes=0-9", &file), 206);
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn field_names() {
     }
 }
 
-/// range.t; RFC 9110 §14. A form that is not understood is ignored, and so are several ranges.
+/// range.t; RFC 9110 §14. A form that is not understood is ignored.
 #[test]
 fn ranges() {
     for (range, status, content) in [
@@ -155,7 +155,9 @@ fn ranges() {
         ("bytes=10-", "416", ""),
         ("bytes=-0", "416", ""),
         ("bytes=18446744073709551616-", "416", ""),
-        ("bytes=0-0, 2-2", "200", "0123456789"),
+        // Nearer than the lines between two parts would be.
+        ("bytes=0-0, 2-2", "206", "012"),
+        ("bytes=0-1, x", "200", "0123456789"),
         ("bytes=3-2", "200", "0123456789"),
         ("bytes= ", "200", "0123456789"),
         ("bytes=a-b", "200", "0123456789"),

@@ -84,3 +84,13 @@ fn dot_segments_sent_as_they_are_stay_inside() {
         assert_eq!(curl(&[&arguments[..], &[&url(path)]].concat()), "404", "{path}");
     }
 }
+
+#[test]
+fn several_ranges_come_in_parts() {
+    require!(Capability::Program("curl"));
+    let arguments =
+        ["-r", "0-1,5000-5001", "-w", "%{http_code} %{content_type}", "-o", "/dev/null"];
+    let printed = curl(&[&arguments[..], &[&url("/large.bin")]].concat());
+    assert!(printed.starts_with("206 multipart/byteranges; boundary="), "{printed}");
+    assert_eq!(curl(&["-r", "0-1,5-6", &url("/digits.txt")]), "0123456");
+}

@@ -10,6 +10,8 @@ mod fields;
 mod fixture;
 mod idle;
 mod lookup;
+mod nginx;
 mod odd_files;
+mod parts;
 mod raw;
 mod shape;
