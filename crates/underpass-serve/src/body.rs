@@ -28,6 +28,12 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
+    /// The one slice, if it is one.
+    pub(crate) fn into_bytes(self) -> Option<Bytes> {
+        let Self::Bytes(bytes) = self else { return None };
+        Some(bytes)
+    }
+
     /// The next slice. Must run within a tokio runtime.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         match self {

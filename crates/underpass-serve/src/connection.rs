@@ -1,10 +1,11 @@
-//! One connection: parked as a bare socket while it is idle, under hyper while it is not.
+//! One connection: parked as a bare socket while it is idle, answered directly where that can be,
+//! under hyper where it cannot.
 //!
-//! hyper keeps about 12 KiB a connection. An idle keep-alive connection needs none of it: once
-//! a response is flushed and no byte of a next request has come, hyper's state is taken apart,
-//! the socket kept, and the state made again when bytes arrive. What says that this loses
-//! nothing is [`Progress`](crate::progress::Progress), which sees every read, write and flush
-//! between hyper and the socket.
+//! hyper keeps about 12 KiB a connection. An idle keep-alive connection needs none of it, and a
+//! plain request does not either: once a response is flushed and no byte of a next request has
+//! come, hyper's state is taken apart, and made again when a request comes that needs it. What
+//! says that this loses nothing is [`Progress`](crate::progress::Progress), which sees every read,
+//! write and flush between hyper and the socket.
 //!
 //! Source: RFC 9112 §9.3 (persistence).
 
@@ -12,19 +13,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use tokio::time::{Duration, Instant};
 use underpass_daemon::{Accepted, Admitted, Service};
 
 use crate::conversation::converse;
+use crate::direct::{self, Directly};
 use crate::parking::{Parking, Stay};
 use crate::site::Site;
 use crate::transport::Transport;
-
-/// Connections of a worker that may idle under hyper; above that, an idle one is parked at once.
-const IDLE_UNDER_HYPER_MAX: usize = 256;
-
-/// How long idle connections are parked at once, after one was to be given up.
-const CROWDED_FOR: Duration = Duration::from_secs(2);
 
 /// What the connections of one worker share.
 #[derive(Debug)]
@@ -37,26 +32,17 @@ pub(crate) struct Shared {
     pub(crate) busy: Cell<usize>,
     /// Whether responses are to be the last of their connections.
     pub(crate) is_stopping: Cell<bool>,
-    /// When a connection was last to be given up and none was parked.
-    crowded: Cell<Option<Instant>>,
 }
 
 impl Shared {
     pub(crate) fn new(site: Site) -> Self {
-        let (parking, under_hyper, busy, is_stopping, crowded) = Default::default();
-        Self { site: Rc::new(site), parking, under_hyper, busy, is_stopping, crowded }
-    }
-
-    /// Whether idle connections are to be parked at once: they are many, or others wait for the
-    /// place of one.
-    pub(crate) fn is_crowded(&self) -> bool {
-        let is_lately = self.crowded.get().is_some_and(|at| at.elapsed() < CROWDED_FOR);
-        is_lately || self.under_hyper.get() > IDLE_UNDER_HYPER_MAX
+        let (parking, under_hyper, busy, is_stopping) = Default::default();
+        Self { site: Rc::new(site), parking, under_hyper, busy, is_stopping }
     }
 
     /// Keeps an idle connection until bytes arrive. `false` if it is to be closed.
-    async fn park(&self, transport: &Transport) -> bool {
-        match self.stay(transport).await {
+    async fn park(&self, transport: &Transport, is_new: bool) -> bool {
+        match self.stay(transport, is_new).await {
             Stay::HasBytes => true,
             Stay::Over => false,
             // In a separate box: few come here.
@@ -72,7 +58,7 @@ impl Shared {
                 left if left > 0 && left != queued => queued = left,
                 _ => return false,
             }
-            match self.stay(transport).await {
+            match self.stay(transport, false).await {
                 Stay::HasBytes => return true,
                 Stay::Over => return false,
                 Stay::TimedOut => {}
@@ -80,9 +66,9 @@ impl Shared {
         }
     }
 
-    async fn stay(&self, transport: &Transport) -> Stay {
+    async fn stay(&self, transport: &Transport, is_new: bool) -> Stay {
         self.site.counts.set_parked(self.parking.len() + 1);
-        let stay = self.parking.stay(transport).await;
+        let stay = self.parking.stay(transport, is_new).await;
         self.site.counts.set_parked(self.parking.len());
         stay
     }
@@ -113,11 +99,7 @@ impl Service for Shared {
     }
 
     fn close_idle(&self) -> bool {
-        let is_closed = self.parking.close_oldest();
-        if !is_closed {
-            self.crowded.set(Some(Instant::now()));
-        }
-        is_closed
+        self.parking.close_oldest()
     }
 
     fn give_way(&self) {
@@ -134,9 +116,26 @@ fn serve(
 ) -> impl Future<Output = ()> + 'static {
     async move {
         let (_counted, _admitted) = (Connection::new(&shared), &admitted);
+        let mut is_new = true;
         loop {
-            if idle.unread.is_empty() && !shared.park(&idle.transport).await {
-                return;
+            if idle.unread.is_empty() {
+                if !shared.park(&idle.transport, is_new).await {
+                    return;
+                }
+                let directly = direct::answer(&mut idle, &shared).await;
+                is_new = is_new && matches!(directly, Directly::Nothing);
+                match directly {
+                    Directly::Nothing | Directly::Answered => continue,
+                    Directly::Rest(rest) => {
+                        if !Box::pin(rest.send(&mut idle, &shared)).await {
+                            return;
+                        }
+                        idle.transport = idle.transport.rested();
+                        continue;
+                    }
+                    Directly::Unread(bytes) => idle.unread = bytes,
+                    Directly::Over => return,
+                }
             }
             match Box::pin(converse(idle, &shared)).await {
                 Some(again) => idle = again,

@@ -17,6 +17,7 @@ use crate::refusal::chain;
 use crate::transport::Transport;
 
 pub(crate) use http1::converse;
+pub(crate) use ticks::{STALLED_TICKS_MAX, Stall, TICK};
 
 /// Why a conversation ends.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ fn report(error: &hyper::Error, progress: &Progress) {
 }
 
 /// Whether the client, or the way to it, is gone.
-const fn is_of_client(kind: ErrorKind) -> bool {
+pub(crate) const fn is_of_client(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::Io(

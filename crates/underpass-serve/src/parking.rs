@@ -18,6 +18,9 @@ use crate::transport::Transport;
 /// How long a connection may be idle before it is closed; nginx's default.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
+/// How long a new connection, whose request is still on its way, is not given up for another.
+const NEW_FOR: Duration = Duration::from_secs(1);
+
 /// The connections of one worker on which nothing happens.
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
@@ -42,7 +45,14 @@ pub(crate) enum Stay {
 #[derive(Debug)]
 struct Parked {
     since: Instant,
+    is_new: bool,
     waker: Waker,
+}
+
+impl Parked {
+    fn may_go(&self) -> bool {
+        !self.is_new || self.since.elapsed() >= NEW_FOR
+    }
 }
 
 impl Parking {
@@ -51,20 +61,25 @@ impl Parking {
         self.parked.borrow().len()
     }
 
-    /// Ends the stay of the connection that has been parked longest. `false` if there is none.
+    /// Ends the stay of the connection that has been parked longest, of those whose time for a
+    /// request is over. `false` if there is none.
     pub(crate) fn close_oldest(&self) -> bool {
-        let oldest = self.parked.borrow_mut().pop_first();
-        oldest.map(|(_, parked)| parked.waker.wake()).is_some()
+        let mut parked = self.parked.borrow_mut();
+        let oldest = parked.iter().find(|(_, parked)| parked.may_go()).map(|(ticket, _)| *ticket);
+        let oldest = oldest.and_then(|ticket| parked.remove(&ticket));
+        drop(parked);
+        oldest.map(|parked| parked.waker.wake()).is_some()
     }
 
     /// Ends the stay of all that are parked now.
     pub(crate) fn close_all(&self) {
-        while self.close_oldest() {}
+        let all = self.parked.take();
+        all.into_values().for_each(|parked| parked.waker.wake());
     }
 
     /// Keeps a connection until bytes arrive. One with bytes that were not read yet is never given
-    /// up.
-    pub(crate) async fn stay(self: &Rc<Self>, transport: &Transport) -> Stay {
+    /// up; a new one, of which none was, has its time.
+    pub(crate) async fn stay(self: &Rc<Self>, transport: &Transport, is_new: bool) -> Stay {
         let since = Instant::now();
         self.count.set(self.count.get() + 1);
         let place = Place { parking: self, ticket: self.count.get() };
@@ -75,7 +90,7 @@ impl Parking {
             }
             if !is_parked {
                 is_parked = true;
-                place.take(cx.waker());
+                place.take(cx.waker(), is_new);
             } else if !place.keep(cx.waker()) {
                 return Poll::Ready(match transport.has_bytes() {
                     true => Stay::HasBytes,
@@ -111,8 +126,8 @@ struct Place<'p> {
 }
 
 impl Place<'_> {
-    fn take(&self, waker: &Waker) {
-        let parked = Parked { since: Instant::now(), waker: waker.clone() };
+    fn take(&self, waker: &Waker, is_new: bool) {
+        let parked = Parked { since: Instant::now(), is_new, waker: waker.clone() };
         self.parking.parked.borrow_mut().insert(self.ticket, parked);
         if !self.parking.is_timed.replace(true) {
             spawn_local(Rc::clone(self.parking).time_out());

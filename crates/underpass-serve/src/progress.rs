@@ -32,7 +32,6 @@ pub(crate) struct Progress {
     is_in_head: Cell<bool>,
     /// Whether this server ends the connection after the response, whatever more is on its way.
     is_last: Cell<bool>,
-    read_bytes: Cell<u64>,
     written_bytes: Cell<u64>,
     /// What a request is still to send and no one is interested in.
     content: RefCell<Option<Content>>,
@@ -49,7 +48,6 @@ impl Progress {
             is_unflushed: Cell::default(),
             is_in_head: Cell::default(),
             is_last: Cell::default(),
-            read_bytes: Cell::default(),
             written_bytes: Cell::default(),
             content: RefCell::default(),
             leaving: RefCell::default(),
@@ -79,7 +77,10 @@ impl Progress {
 
     /// Whether nothing would be lost with hyper's state, save bytes it would hand back.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.is_answering() && !self.is_in_content() && !self.is_in_head.get()
+        !self.is_answering()
+            && !self.is_in_content()
+            && !self.is_in_head.get()
+            && !self.is_last.get()
     }
 
     /// Whether the client may still send, unaware that this server ends the connection.
@@ -92,9 +93,9 @@ impl Progress {
         self.is_last.set(true);
     }
 
-    /// Bytes that passed, in each direction.
-    pub(crate) fn bytes(&self) -> (u64, u64) {
-        (self.read_bytes.get(), self.written_bytes.get())
+    /// Bytes that the socket has taken.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes.get()
     }
 
     /// The first line of the head that began last, as far as it is known.
@@ -154,7 +155,6 @@ impl Progress {
     }
 
     pub(crate) fn note_read(&self, bytes: &[u8]) {
-        self.read_bytes.set(self.read_bytes.get() + bytes.len() as u64);
         if !self.is_answering() && self.content.borrow().is_none() {
             self.is_in_head.set(true);
             self.first_line.borrow_mut().add(bytes);

@@ -14,6 +14,7 @@ use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use http::header::{
 };
 use rustix::fs::Stat;
 use rustix::io::{Errno, ReadWriteFlags};
-use underpass::{FileBytes, MapError, Stability, UnmappedFile};
+use underpass::{COPY_MAX_BYTES, FileBytes, MapError, Stability, UnmappedFile};
 
 use crate::body::{Payload, to_be_sent};
 use crate::conditional::Validators;
@@ -57,6 +58,11 @@ enum Source {
 struct Mapped {
     file: FileBytes,
     to_be_sent: Bytes,
+    /// Whether changes of the file are looked for before each answer, and bytes need not be read
+    /// anew for each.
+    is_watched: bool,
+    /// The content of a small file.
+    memory: OnceLock<Bytes>,
 }
 
 /// What a file is apart from its bytes.
@@ -65,6 +71,8 @@ struct Description {
     len: Option<u64>,
     validators: Validators,
     headers: HeaderMap,
+    /// The head of a 200 with these fields, once it was sent.
+    head: OnceLock<Bytes>,
 }
 
 /// Why an open file cannot be represented.
@@ -110,7 +118,9 @@ impl Representation {
         let (len, description) = (size(&stat), Description::new(&stat, name, now));
         let source = if len > 0 {
             let file = FileBytes::map(file, ..len, stability)?;
-            Source::Mapped(Mapped { to_be_sent: to_be_sent(file.clone()), file })
+            let is_watched = matches!(stability, Stability::Guard | Stability::Lease);
+            let (to_be_sent, memory) = (to_be_sent(file.clone()), OnceLock::new());
+            Source::Mapped(Mapped { file, to_be_sent, is_watched, memory })
         } else if is_empty(&file) {
             Source::Nowhere
         } else {
@@ -195,6 +205,19 @@ impl Representation {
         }
     }
 
+    /// The content of a small file from memory, if the policy about changes vouches for it now:
+    /// less than reading it anew.
+    pub(crate) fn in_memory(&self) -> Option<Bytes> {
+        let Source::Mapped(mapped) = &self.source else { return None };
+        if !mapped.is_watched || mapped.file.len() > COPY_MAX_BYTES {
+            return None;
+        }
+        let known = mapped.memory.get().cloned();
+        let bytes = known.or_else(|| read_now(&mapped.file))?;
+        // A file that changed while it was read is not vouched for.
+        mapped.file.is_vouched_for().then(|| mapped.memory.get_or_init(|| bytes).clone())
+    }
+
     /// Entity-tag and modification date.
     #[must_use]
     pub fn validators(&self) -> &Validators {
@@ -210,6 +233,19 @@ impl Representation {
     /// The same, to be added to by what is known of its path.
     pub(crate) const fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.description.headers
+    }
+
+    /// The head of a 200 of HTTP/1.1 that sends all of it, without the date and the line that ends
+    /// it.
+    pub(crate) fn head(&self) -> &Bytes {
+        self.description.head.get_or_init(|| {
+            let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+            for (name, value) in self.headers() {
+                let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
+                head.extend(line.concat());
+            }
+            head.into()
+        })
     }
 
     /// Whether the second of the last change is over, so that the validators are as good as they
@@ -253,13 +289,21 @@ impl Description {
         }
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static(parts));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        Self { len, validators, headers }
+        Self { len, validators, headers, head: OnceLock::new() }
     }
 }
 
 /// fstat(2) of a regular file: `st_size` is never negative.
 fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+/// The bytes of a file, if all of them can be read without waiting.
+fn read_now(file: &FileBytes) -> Option<Bytes> {
+    let mut bytes = vec![0; file.len()];
+    let mut into = [IoSliceMut::new(&mut bytes)];
+    let read = rustix::io::preadv2(file.file(), &mut into, 0, ReadWriteFlags::NOWAIT);
+    (read == Ok(file.len())).then(|| bytes.into())
 }
 
 /// Whether a file of size 0 has no content for certain, as far as can be told without waiting:

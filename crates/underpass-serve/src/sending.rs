@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use http::StatusCode;
+use http::header::{HeaderValue, REFERER, USER_AGENT};
 use http::request::Parts;
+use http::{Method, Request, StatusCode};
 
 use crate::access_log::{Line, Requested};
+use crate::plain_request::PlainRequest;
 use crate::site::Site;
 
 /// A response on its way. It has its line in the log when it is dropped, however it ended.
@@ -33,6 +35,23 @@ impl Sending {
     ) -> Self {
         let since = site.is_logging().then(SystemTime::now);
         Self { site: Rc::clone(site), client, request, status, since, content_bytes: 0 }
+    }
+
+    /// A response to a plain request.
+    pub(crate) fn of_plain(
+        site: &Rc<Site>,
+        client: Option<IpAddr>,
+        request: &PlainRequest<'_>,
+    ) -> Self {
+        let method = if request.is_head { Method::HEAD } else { Method::GET };
+        let mut head = Request::builder().method(method).uri(request.target);
+        let fields = [(REFERER, request.referer), (USER_AGENT, request.user_agent)];
+        for (name, value) in fields {
+            let value = value.and_then(|value| HeaderValue::from_bytes(value).ok());
+            head = value.into_iter().fold(head, |head, value| head.header(&name, value));
+        }
+        let (head, ()) = head.body(()).unwrap_or_default().into_parts();
+        Self::new(site, client, head, StatusCode::OK)
     }
 
     /// Bytes of its content have left.

@@ -19,6 +19,7 @@ use underpass::Stability;
 use crate::answer::Answer;
 use crate::current_root::CurrentRoot;
 use crate::listing::Listing;
+use crate::plain_request::PlainRequest;
 use crate::refusal::{Refusal, chain, check_message};
 use crate::representation::Representation;
 use crate::root::{OpenError, Root, Wait};
@@ -76,6 +77,14 @@ impl Service {
             Step::Wait(_) => return None,
         };
         Some(self.dress(asked, answer))
+    }
+
+    /// The file that a plain request gets as it is: it is kept, and no station has a say.
+    pub(crate) fn plain(&self, request: &PlainRequest<'_>) -> Option<Arc<Representation>> {
+        if !self.stations().let_plain_pass() {
+            return None;
+        }
+        self.tree.kept(&Target::parse(request.path()).ok()?)
     }
 
     /// Answers one request; what goes wrong is an answer too. Must run within a tokio runtime.

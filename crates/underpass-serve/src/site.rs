@@ -10,6 +10,8 @@ use crate::access_log::{AccessLog, Line};
 use crate::answer::{Answer, Content};
 use crate::body::Payload;
 use crate::metrics::Counts;
+use crate::plain_request::PlainRequest;
+use crate::representation::Representation;
 use crate::sequence::InSequence;
 use crate::service::Service;
 use crate::stations::Asked;
@@ -40,6 +42,11 @@ impl Site {
     /// The response to a request that needs no look-up.
     pub(crate) fn respond_at_once(&self, asked: &Asked<'_>) -> Option<Response<Payload>> {
         Some(self.finish(self.service.respond_at_once(asked)?))
+    }
+
+    /// The file that a plain request gets, if nothing has to be looked up for it.
+    pub(crate) fn plain(&self, request: &PlainRequest<'_>) -> Option<Arc<Representation>> {
+        self.service.plain(request)
     }
 
     /// The response to any other.

@@ -249,6 +249,13 @@ impl FileBytes {
         self.note().is_some_and(Note::has_changed) || self.region.broken_at().is_some()
     }
 
+    /// Whether its policy vouches for the file now, as before the last bytes of it are sent. Costs
+    /// one call: fstat(2), or fcntl(2) of a lease. [`Stability::None`] vouches for everything.
+    #[must_use]
+    pub fn is_vouched_for(&self) -> bool {
+        self.note().is_none_or(|note| note.vouches(self.file()) == Ok(true))
+    }
+
     pub(crate) fn note(&self) -> Option<&Note> {
         Note::of(&self.region)
     }

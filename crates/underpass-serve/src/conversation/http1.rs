@@ -86,9 +86,7 @@ impl<'s> Conversation<'s> {
             if self.shared.is_stopping.get() && !self.transport.borrow().has_bytes() {
                 return Poll::Ready(End::Over);
             }
-            if self.shared.is_crowded() {
-                return Poll::Ready(End::Idle);
-            }
+            return Poll::Ready(End::Idle);
         }
         self.poll_tick(cx, tick)
     }

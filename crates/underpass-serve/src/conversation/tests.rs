@@ -1,5 +1,6 @@
 //! Conversations under a clock that jumps to the next time whenever everyone waits.
 
+use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::ops::AsyncFnOnce;
 use std::rc::Rc;
@@ -76,10 +77,15 @@ fn conversation_with<P: 'static>(
         let begin = Instant::now();
         let mut idle = Idle { transport: Transport::new(socket), unread: Bytes::new() };
         let conversing = async {
-            while let Some(again) = converse(idle, &shared).await {
-                idle = again;
+            loop {
+                if idle.unread.is_empty() {
+                    poll_fn(|cx| idle.transport.poll_read_ready(cx)).await.unwrap();
+                }
+                match converse(idle, &shared).await {
+                    Some(again) => idle = again,
+                    None => return begin.elapsed(),
+                }
             }
-            begin.elapsed()
         };
         let took = tokio::select! {
             took = conversing => took,

@@ -12,10 +12,10 @@ use crate::progress::Progress;
 use crate::transport::Transport;
 
 /// How often a connection is looked at.
-pub(super) const TICK: Duration = Duration::from_secs(1);
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 
 /// Ticks in which a client may take not a byte of a response.
-pub(super) const STALLED_TICKS_MAX: u32 = 60;
+pub(crate) const STALLED_TICKS_MAX: u32 = 60;
 
 /// Ticks a request head may take to arrive whole, however many bytes of it do arrive.
 const HEAD_TICKS_MAX: u32 = 30;
@@ -26,11 +26,7 @@ const CONTENT_TICKS_MAX: u32 = 30;
 /// What the last ticks have shown.
 #[derive(Debug, Default)]
 pub(super) struct Ticks {
-    /// What [`Progress::bytes`] was.
-    bytes: (u64, u64),
-    /// What the socket's queue held.
-    queued: usize,
-    stalled: u32,
+    stall: Stall,
     in_head: u32,
     in_content: u32,
 }
@@ -39,16 +35,12 @@ impl Ticks {
     /// One time runs at a time, and starts anew when another has run. While a client still takes
     /// the last response, it is not waited for with its next request.
     pub(super) fn tick(&mut self, progress: &Progress, transport: &Transport) -> Option<End> {
-        let Self { bytes, queued, stalled, in_head, in_content } = std::mem::take(self);
-        self.bytes = progress.bytes();
-        if progress.is_idle() {
-            return (self.bytes == bytes).then_some(End::Idle);
-        }
-        self.queued = transport.unacknowledged();
-        if self.queued > 0 {
-            let is_taken = (self.queued, self.bytes.1) != (queued, bytes.1);
-            self.stalled = if is_taken { 0 } else { stalled + 1 };
-            (self.stalled > STALLED_TICKS_MAX).then_some(End::Stalled)
+        let Self { mut stall, in_head, in_content } = std::mem::take(self);
+        let queued = transport.unacknowledged();
+        if queued > 0 {
+            let is_over = stall.is_over(queued, progress.written_bytes());
+            self.stall = stall;
+            is_over.then_some(End::Stalled)
         } else if progress.is_in_content() {
             self.in_content = in_content + 1;
             (self.in_content > CONTENT_TICKS_MAX).then_some(End::TooLong)
@@ -58,5 +50,23 @@ impl Ticks {
         } else {
             None
         }
+    }
+}
+
+/// A client that takes nothing of what is in the socket's queue.
+#[derive(Debug, Default)]
+pub(crate) struct Stall {
+    /// What the queue held, and how many bytes had been written or were left.
+    before: (usize, u64),
+    ticks: u32,
+}
+
+impl Stall {
+    /// At a tick: whether it has been so for too long.
+    pub(crate) fn is_over(&mut self, queued: usize, position: u64) -> bool {
+        let is_taken = queued == 0 || (queued, position) != self.before;
+        self.ticks = if is_taken { 0 } else { self.ticks + 1 };
+        self.before = (queued, position);
+        self.ticks > STALLED_TICKS_MAX
     }
 }

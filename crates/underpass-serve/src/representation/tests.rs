@@ -12,7 +12,7 @@ fn the_fields_of_a_200_are_complete() {
     file.write_all_at(b"twelve bytes", 0).unwrap();
     let later = SystemTime::now() + Duration::from_secs(2);
     let stat = rustix::fs::fstat(&file).unwrap();
-    let Description { len, validators, headers } =
+    let Description { len, validators, headers, .. } =
         Description::new(&stat, Path::new("a.txt"), later);
     for (name, value) in [
         ("content-type", "text/plain; charset=utf-8"),

@@ -10,7 +10,6 @@ use crate::fixture::Fixture;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// More than a worker lets idle under hyper, so that every further one is parked at once.
 const CROWD: usize = 400;
 
 const REQUEST: &[u8] = b"GET /digits.txt HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -25,7 +24,7 @@ fn read_digits(peer: &mut TcpStream) {
     }
 }
 
-/// A server, and more idle connections than hyper keeps.
+/// A server, and idle connections.
 fn crowd() -> (Fixture, Vec<TcpStream>) {
     let server = Fixture::alone();
     let crowd = (0..CROWD).map(|_| server.connect()).collect();

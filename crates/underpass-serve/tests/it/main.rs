@@ -4,6 +4,7 @@
 mod change;
 mod conformance;
 mod curl;
+mod direct;
 mod ends;
 mod few_descriptors;
 mod fields;

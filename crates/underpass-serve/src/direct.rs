@@ -1,0 +1,218 @@
+//! Plain requests for kept files, answered without hyper, as most requests of a busy server are.
+//!
+//! The head of such an answer is encoded once for its file. What cannot be answered here goes to
+//! hyper as it came, and there is no difference in what a client, the log or the metrics see. A
+//! response that the socket does not take whole needs its slices and no more until its client has
+//! it, however slowly that reads.
+//!
+//! Source: RFC 9112 §3, §9.3; RFC 9110 §6.6.1 (Date).
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use tokio::io::ReadBuf;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
+
+use crate::connection::{Idle, Shared};
+use crate::conversation::{STALLED_TICKS_MAX, Stall, TICK, is_of_client};
+use crate::date;
+use crate::plain_request::PlainRequest;
+use crate::sending::Sending;
+use crate::transport::Transport;
+
+/// The most that is read at once. A longer head is not plain.
+const READ_BYTES: usize = 8 << 10;
+
+/// Bytes that a response may write before other connections get their turn.
+const TURN_BYTES: usize = 4 << 20;
+
+thread_local! {
+    static READ: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
+    /// The end of a head, and the second in which it is true.
+    static DATE: RefCell<(u64, Bytes)> = const { RefCell::new((u64::MAX, Bytes::new())) };
+}
+
+/// What became of the bytes that had come.
+pub(crate) enum Directly {
+    /// There were none yet.
+    Nothing,
+    /// They were a request, and the socket has its whole response.
+    Answered,
+    /// They were a request, and this is left of its response.
+    Rest(Box<Response>),
+    /// They are for hyper.
+    Unread(Bytes),
+    /// The connection is over.
+    Over,
+}
+
+/// Reads what has come, and answers it if it is a plain request for a kept file.
+pub(crate) async fn answer(idle: &mut Idle, shared: &Shared) -> Directly {
+    poll_fn(|cx| {
+        Poll::Ready(READ.with_borrow_mut(|room| answer_now(cx, &mut room[..], idle, shared)))
+    })
+    .await
+}
+
+fn answer_now(cx: &mut Context<'_>, room: &mut [u8], idle: &mut Idle, shared: &Shared) -> Directly {
+    let mut read = ReadBuf::new(room);
+    match idle.transport.poll_read(cx, &mut read) {
+        Poll::Pending => return Directly::Nothing,
+        Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+        Poll::Ready(_) => return Directly::Over,
+    }
+    let (peer, unread) = (idle.transport.peer(), read.filled());
+    let Some(request) = PlainRequest::read(unread) else { return hand_on(unread) };
+    let Some(mut response) = Response::to(&request, shared) else { return hand_on(unread) };
+    let sending = || Sending::of_plain(&shared.site, peer, &request);
+    response.sending = shared.site.is_logging().then(sending);
+    let written = response.poll_write(cx, &mut idle.transport, shared);
+    if matches!(written, Poll::Ready(Ok(()))) && response.is_whole() {
+        return Directly::Answered;
+    }
+    // It takes longer or fails: there may be something to tell of it.
+    response.sending.get_or_insert_with(sending).note_content(response.content_bytes);
+    match written {
+        Poll::Ready(Err(error)) => response.fail(&error),
+        Poll::Ready(Ok(())) | Poll::Pending => Directly::Rest(Box::new(response)),
+    }
+}
+
+fn hand_on(unread: &[u8]) -> Directly {
+    Directly::Unread(Bytes::copy_from_slice(unread))
+}
+
+/// A response, and what the socket has not taken of it.
+pub(crate) struct Response {
+    head: Bytes,
+    date: Bytes,
+    content: Bytes,
+    /// Content that was taken before there was anything to note it in.
+    content_bytes: u64,
+    sending: Option<Sending>,
+}
+
+impl Response {
+    /// The response to a plain request, if its file is kept and mapped and the server is not
+    /// stopping.
+    fn to(request: &PlainRequest<'_>, shared: &Shared) -> Option<Self> {
+        if shared.is_stopping.get() {
+            return None;
+        }
+        let file = shared.site.plain(request)?;
+        let content = match file.len()? {
+            _ if request.is_head => Bytes::new(),
+            len => match file.in_memory() {
+                Some(bytes) => bytes,
+                None => file.to_be_sent(0..len).into_bytes()?,
+            },
+        };
+        shared.site.counts.count_request(StatusCode::OK);
+        let (head, date) = (file.head().clone(), date_line());
+        Some(Self { head, date, content, content_bytes: 0, sending: None })
+    }
+
+    fn is_whole(&self) -> bool {
+        self.head.is_empty() && self.date.is_empty() && self.content.is_empty()
+    }
+
+    /// Writes until the socket has all of it, or has no room, or others are to have their turn.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        transport: &mut Transport,
+        shared: &Shared,
+    ) -> Poll<io::Result<()>> {
+        let mut turn = 0;
+        while !self.is_whole() && turn < TURN_BYTES {
+            let slices = [&self.head, &self.date, &self.content].map(|slice| IoSlice::new(slice));
+            let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or(0);
+            let last = if self.content.is_empty() { 2 } else { 3 };
+            let written = ready!(transport.poll_write_vectored(cx, &slices[first..last]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            shared.site.counts.count_sent(written);
+            self.advance(written);
+            turn += written;
+        }
+        if self.is_whole() { transport.poll_flush(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        for part in [&mut self.head, &mut self.date] {
+            let of_part = written.min(part.len());
+            part.advance(of_part);
+            written -= of_part;
+        }
+        self.content.advance(written);
+        match &mut self.sending {
+            Some(sending) => sending.note_content(written as u64),
+            None => self.content_bytes += written as u64,
+        }
+    }
+
+    /// Writes what is left as the client takes it. Whether the connection continues.
+    pub(crate) async fn send(mut self: Box<Self>, idle: &mut Idle, shared: &Shared) -> bool {
+        let (mut tick, mut stall) = (pin!(sleep(TICK)), Stall::default());
+        while !self.is_whole() {
+            let written = poll_fn(|cx| {
+                if let Poll::Ready(written) = self.poll_write(cx, &mut idle.transport, shared) {
+                    return Poll::Ready(Some(written));
+                }
+                tick.as_mut().poll(cx).map(|()| None)
+            });
+            match written.await {
+                Some(Ok(())) => yield_now().await,
+                Some(Err(error)) => {
+                    self.fail(&error);
+                    return false;
+                }
+                None if stall
+                    .is_over(idle.transport.unacknowledged(), self.content.len() as u64) =>
+                {
+                    self.warn(format_args!("nothing was taken for {STALLED_TICKS_MAX} s"));
+                    idle.transport.reset_when_closed();
+                    return false;
+                }
+                None => tick.as_mut().reset(Instant::now() + TICK),
+            }
+        }
+        true
+    }
+
+    /// A client that goes away is its own affair; a file that did not stay what it was is the
+    /// operator's.
+    fn fail(&self, error: &io::Error) -> Directly {
+        let of_file = error.get_ref().and_then(|inner| inner.downcast_ref::<underpass::Error>());
+        match of_file.filter(|error| !is_of_client(error.kind)) {
+            Some(error) => self.warn(error),
+            None => tracing::debug!("connection ended: {error}"),
+        }
+        Directly::Over
+    }
+
+    fn warn(&self, reason: impl fmt::Display) {
+        self.sending.iter().for_each(|sending| sending.warn(&reason));
+    }
+}
+
+/// The last field of a head and its end: the same for a second.
+fn date_line() -> Bytes {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    DATE.with_borrow_mut(|(second, line)| {
+        if *second != now {
+            let date = i64::try_from(now).ok().and_then(date::imf_fixdate).unwrap_or_default();
+            (*second, *line) = (now, format!("date: {date}\r\n\r\n").into());
+        }
+        line.clone()
+    })
+}
