@@ -1,8 +1,6 @@
 //! Topics of a running `underpass log`: made, shown, changed and deleted, by the command and by
 //! requests whose bytes are made by hand.
 
-use std::net::SocketAddr;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +8,7 @@ use underpass_testkit::log::batch::{self, Sequence};
 use underpass_testkit::log::client::{Body, Client, Fetch};
 use underpass_testkit::wait;
 
-use crate::running::{Running, program};
+use crate::log_server::Log;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -21,35 +19,9 @@ const UNKNOWN_TOPIC: i16 = 3;
 /// A time in ms, in the past of every test.
 const TIME: i64 = 1_700_000_000_000;
 
-struct Log {
-    // Ends with this.
-    _running: Running,
-    address: SocketAddr,
-}
-
-impl Log {
-    fn start(data: &Path, flags: &[&str]) -> Self {
-        let mut command = program();
-        command.arg("log").arg("--data").arg(data).args(["--workers", "1"]).args(flags);
-        if !flags.contains(&"--listen") {
-            command.args(["--listen", "127.0.0.1:0"]);
-        }
-        let running = Running::start(&mut command);
-        let after = running.line.split_once(" at ").expect(&running.line).1;
-        let address = after.split([' ', '\n']).next().unwrap().parse().unwrap();
-        Self { _running: running, address }
-    }
-
-    fn client(&self) -> Client {
-        Client::connect(self.address).unwrap()
-    }
-
-    /// What `underpass log topics` says: exit code, standard output, standard error.
-    fn topics(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let mut command = program();
-        command.args(["log", "topics", arguments[0], "--bootstrap", &self.address.to_string()]);
-        Running::quiet(command.args(&arguments[1..])).end_of_text()
-    }
+/// What `underpass log topics` says.
+fn topics(log: &Log, arguments: &[&str]) -> (Option<i32>, String, String) {
+    log.says(&[&["topics"], arguments].concat())
 }
 
 fn one(value: &str, time: i64) -> Vec<u8> {
@@ -67,13 +39,13 @@ fn the_command_makes_shows_changes_and_deletes_topics() {
     let log = Log::start(&dir.path().join("data"), &["--default", "segment.ms=5000"]);
     let done = (Some(0), String::new(), String::new());
     let create = ["create", "orders", "--partitions", "2", "--config", "retention.ms=9000000"];
-    assert_eq!(log.topics(&create), done);
+    assert_eq!(topics(&log, &create), done);
     assert_eq!(log.client().produce("orders", 1, -1, &one("x", TIME)).unwrap().error, 0);
     let list = "\
 TOPIC                                            PARTITIONS              OFFSETS
 orders                                                    2                    1
 ";
-    assert_eq!(log.topics(&["list"]).1, list);
+    assert_eq!(topics(&log, &["list"]).1, list);
     let alter = [
         "alter",
         "orders",
@@ -84,7 +56,7 @@ orders                                                    2                    1
         "--unset",
         "retention.ms",
     ];
-    assert_eq!(log.topics(&alter), done);
+    assert_eq!(topics(&log, &alter), done);
     let described = "\
 orders
   max.message.bytes=77
@@ -93,8 +65,8 @@ orders
           1       1       0                    0                    1
           2       1       0                    0                    0
 ";
-    assert_eq!(log.topics(&["describe", "orders"]).1, described);
-    let json = log.topics(&["describe", "orders", "--json"]).1;
+    assert_eq!(topics(&log, &["describe", "orders"]).1, described);
+    let json = topics(&log, &["describe", "orders", "--json"]).1;
     for part in [
         r#""retention.ms":"604800000""#,
         r#""segment.ms":"5000""#,
@@ -104,15 +76,15 @@ orders
     ] {
         assert!(json.contains(part), "{part} in {json}");
     }
-    assert_eq!(log.topics(&["delete", "orders"]), done);
-    assert_eq!(log.topics(&["list", "--json"]), done);
+    assert_eq!(topics(&log, &["delete", "orders"]), done);
+    assert_eq!(topics(&log, &["list", "--json"]), done);
 }
 
 #[test]
 fn what_the_command_cannot_do_is_said_in_a_line() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::start(&dir.path().join("data"), &[]);
-    assert_eq!(log.topics(&["create", "t", "--partitions", "2"]).0, Some(0));
+    assert_eq!(topics(&log, &["create", "t", "--partitions", "2"]).0, Some(0));
     for (arguments, said) in [
         (&["create", "t"][..], "topic 't' exists (TOPIC_ALREADY_EXISTS)"),
         (&["create", "a/b"], "character 2 of this one is '/' (INVALID_TOPIC_EXCEPTION)"),
@@ -129,7 +101,7 @@ fn what_the_command_cannot_do_is_said_in_a_line() {
         (&["describe", "u"], "topic 'u': UNKNOWN_TOPIC_OR_PARTITION"),
         (&["delete", "u"], "there is no topic 'u' (UNKNOWN_TOPIC_OR_PARTITION)"),
     ] {
-        let (code, stdout, stderr) = log.topics(arguments);
+        let (code, stdout, stderr) = topics(&log, arguments);
         assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
         assert!(stderr.starts_with("underpass log: ") && stderr.contains(said), "{stderr}");
     }
