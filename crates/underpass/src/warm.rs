@@ -14,7 +14,7 @@
 //! Source: readv(2), `RWF_NOWAIT` (4.14 and later); cachestat(2) (6.5 and later).
 
 use std::io::IoSliceMut;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -111,19 +111,38 @@ fn is_cold(file: BorrowedFd<'_>, at: u64) -> bool {
 /// Brings `len` bytes at `offset` into the page cache, waiting for the disk.
 ///
 /// For a thread that may wait. sendfile(2) into /dev/null waits for each page and copies none.
-/// A range that ends past the end of the file is fetched up to there.
+/// Where /dev/null cannot be opened, for a sandbox, a root without it or want of descriptors, a
+/// byte of each page is read. A range that ends past the end of the file is fetched up to there.
 ///
 /// # Errors
 ///
-/// Those of opening /dev/null and of sendfile(2): `EIO` where the disk cannot be read.
+/// Those of sendfile(2) and pread(2): `EIO` where the disk cannot be read.
 pub(crate) fn prefetch(file: BorrowedFd<'_>, offset: u64, len: u64) -> Result<(), Errno> {
-    let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let (mut at, end) = (offset, offset.saturating_add(len));
+    let end = offset.saturating_add(len);
+    match rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(null) => send_to(&null, file, offset, end),
+        Err(_) => touch_pages(file, offset, end),
+    }
+}
+
+fn send_to(null: &OwnedFd, file: BorrowedFd<'_>, mut at: u64, end: u64) -> Result<(), Errno> {
     while at < end {
         let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(FETCH_CALL_BYTES);
-        match rustix::fs::sendfile(&null, file, Some(&mut at), want) {
+        match rustix::fs::sendfile(null, file, Some(&mut at), want) {
             Ok(0) => break,
             Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn touch_pages(file: BorrowedFd<'_>, mut at: u64, end: u64) -> Result<(), Errno> {
+    while at < end {
+        match rustix::io::pread(file, &mut [0_u8; 1], at) {
+            Ok(0) => break,
+            Ok(_) => at = (at / PAGE + 1) * PAGE,
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
@@ -135,8 +154,10 @@ mod tests {
     use std::io::Write;
     use std::ops::Not;
     use std::os::fd::AsFd;
+    use std::thread;
     use std::time::Duration;
 
+    use landlock::{AccessFs, Ruleset, RulesetAttr, RulesetStatus};
     use underpass_testkit::skip::Missing;
     use underpass_testkit::{require, wait};
 
@@ -187,6 +208,38 @@ mod tests {
             (probe_truly(&file, 1 << 20) == Warmth::Hot).then_some(())
         });
         assert!(hot.is_some());
+    }
+
+    /// Has this thread open no file for writing from now on.
+    fn open_nothing() -> Result<(), Missing> {
+        let ruleset = Ruleset::default().handle_access(AccessFs::WriteFile).unwrap();
+        let restricted = ruleset.create().unwrap().restrict_self().unwrap();
+        if restricted.ruleset == RulesetStatus::NotEnforced {
+            return Err(Missing::new("Landlock is not there"));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn fetching_needs_no_device_that_a_sandbox_may_forbid() {
+        let confined = || {
+            let file = on_disk(1 << 20);
+            open_nothing()?;
+            std::fs::File::options().write(true).open("/dev/null").unwrap_err();
+            evict(&file);
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
+            // From and to the middle of a page, and to the end of the file.
+            for (from, to) in [(5_000, 300_001), (300_001, u64::MAX)] {
+                let there = wait::until(Duration::from_secs(10), || {
+                    prefetch(file.as_fd(), from, to - from).unwrap();
+                    let end = to.min(1 << 20);
+                    (probe(file.as_fd(), from, end - from) == Warmth::Hot).then_some(())
+                });
+                assert!(there.is_some(), "{from} to {to}");
+            }
+            Ok(())
+        };
+        require!(thread::spawn(confined).join().unwrap());
     }
 
     /// As when a fetch has ended in the middle of a stride and readahead has stopped.
