@@ -20,12 +20,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use underpass_testkit::kafka::Apache;
+use underpass_testkit::log::batch::{self, Sequence};
+use underpass_testkit::log::client::Client;
 
 use super::cpu;
 use super::report::{Better, Quantity};
 use super::{Run, files, idle, turns};
 use case::{FETCHES, PRODUCES, Produce};
-use server::{Peer, Promise, Running};
+use server::{Peer, Promise, Running, Stopped};
 
 const MEMORY: Quantity = Quantity { name: "MiB", better: Better::Less, decimals: 1 };
 const START: Quantity = Quantity { name: "ms", better: Better::Less, decimals: 1 };
@@ -205,26 +207,43 @@ fn memory(servers: &[Running], case: &str, title: &str, run: &mut Run) -> Result
     Ok(())
 }
 
-/// Kafka has no topic of anybody's; `underpass log` has one of this many partitions.
+/// Kafka has no topic of anybody's; `underpass log` has one of this many partitions, with a record
+/// in each.
 fn start(options: &Options, peers: &[Peer], run: &mut Run) -> Result<()> {
-    const CASE: &str = "start";
-    let mut stopped = Vec::new();
-    for server in start_all(peers, Promise::Durable)? {
-        if !server.is_kafka() {
-            let mut asking = frames::connect(server.address())?;
-            frames::create(&mut asking, "many", options.partitions, &[])?;
-        }
-        stopped.push(server.stop()?);
-    }
-    for _ in 0..run.rounds.min(3) {
-        for place in 0..stopped.len() {
-            let (time, server) = stopped.remove(place).start_and_ask()?;
-            run.report.sample(CASE, server.name, START, time.as_secs_f64() * 1e3);
-            stopped.insert(place, server.stop()?);
+    let servers = start_all(peers, Promise::Durable)?;
+    for server in servers.iter().filter(|server| !server.is_kafka()) {
+        let mut client = Client::connect(server.address())?;
+        client.create_topic("many", options.partitions, &[])?;
+        let batch = batch::of(&[b"record"], 0, Sequence::NONE);
+        for partition in 0..options.partitions {
+            client.produce("many", partition, -1, &batch)?;
         }
     }
+    let stopped = servers.into_iter().map(Running::stop).collect::<Result<_>>()?;
     let count = options.partitions;
     let title = format!("start to first answer, {count} partitions");
-    run.report.table(CASE, &title, &[START]);
+    let stopped = starts(stopped, "start", &title, Running::stop, run)?;
+    // The first start is one after an orderly end, and is not counted.
+    let killed = stopped.into_iter().map(|one| one.start_and_ask()?.1.kill());
+    let killed = killed.collect::<Result<_>>()?;
+    starts(killed, "start killed", &format!("{title}, after SIGKILL"), Running::kill, run)?;
     Ok(())
+}
+
+fn starts(
+    mut ended: Vec<Stopped>,
+    case: &str,
+    title: &str,
+    end: fn(Running) -> Result<Stopped>,
+    run: &mut Run,
+) -> Result<Vec<Stopped>> {
+    for _ in 0..run.rounds.min(3) {
+        for place in 0..ended.len() {
+            let (time, server) = ended.remove(place).start_and_ask()?;
+            run.report.sample(case, server.name, START, time.as_secs_f64() * 1e3);
+            ended.insert(place, end(server)?);
+        }
+    }
+    run.report.table(case, title, &[START]);
+    Ok(ended)
 }

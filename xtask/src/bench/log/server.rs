@@ -182,6 +182,15 @@ impl Running {
         .with_context(|| format!("{} did not end", self.name))?;
         Ok(Stopped { peer: self.peer, promise: self.promise, dir: self.dir })
     }
+
+    /// Kills it, as a crash would; what it has written stays.
+    pub(super) fn kill(self) -> Result<Stopped> {
+        match self.kind {
+            Kind::Kafka(broker) => broker.kill(),
+            Kind::Floor(server, _) | Kind::Log(server) => server.kill(),
+        }?;
+        Ok(Stopped { peer: self.peer, promise: self.promise, dir: self.dir })
+    }
 }
 
 impl Stopped {
