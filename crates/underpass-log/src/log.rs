@@ -63,7 +63,6 @@ use self::sync::Unsynced;
 use crate::batch::HEADER_BYTES;
 use crate::open_files::{OpenFile, OpenFiles};
 use crate::producers::Producers;
-use crate::whole_file;
 
 /// The writing half of a log.
 #[derive(Debug)]
@@ -72,6 +71,8 @@ pub(crate) struct Log {
     config: Arc<LogConfig>,
     /// The epoch of this leader, which batches carry.
     epoch: i32,
+    /// Whether the file of epochs says when it began.
+    epoch_is_saved: bool,
     producers: Producers,
     /// The last segment's file, while what was written to it is not durable.
     file: Option<Arc<OpenFile>>,
@@ -98,8 +99,14 @@ impl Log {
         fs::create_dir(dir).map_err(|error| StorageError::new("make", dir, error))?;
         let mut log = Self::with(dir, config, files, Contents::empty(0));
         log.make_active_file()?;
-        log.begin_epoch(0)?;
+        log.begin_epoch(0);
+        log.save_epoch()?;
         Ok(log)
+    }
+
+    /// A log of which nothing can be known, and whose files are not touched.
+    pub(crate) fn unopened(dir: &Path, config: Arc<LogConfig>, files: Arc<OpenFiles>) -> Self {
+        Self::with(dir, config, files, Contents::empty(0))
     }
 
     fn with(dir: &Path, config: Arc<LogConfig>, files: Arc<OpenFiles>, contents: Contents) -> Self {
@@ -109,6 +116,7 @@ impl Log {
             shared: Arc::new(shared),
             config,
             epoch,
+            epoch_is_saved: true,
             producers,
             file: None,
             ahead: Ahead::default(),
@@ -118,16 +126,11 @@ impl Log {
         }
     }
 
-    /// Has what is appended from now on carry `epoch`.
-    fn begin_epoch(&mut self, epoch: i32) -> Result<(), StorageError> {
+    /// Has what is appended from now on carry `epoch`. That it began is written down before its
+    /// first batch.
+    fn begin_epoch(&mut self, epoch: i32) {
         self.epoch = epoch;
-        let mut epochs = self.shared.epochs_mut();
-        if epochs.begin(epoch, self.shared.end()) {
-            let path = self.shared.dir().join(epochs::FILE);
-            whole_file::replace(&path, epochs.encode().as_bytes())
-                .map_err(|error| StorageError::new("write", &path, error))?;
-        }
-        Ok(())
+        self.epoch_is_saved = !self.shared.epochs_mut().begin(epoch, self.shared.end());
     }
 
     /// Those who have written to it idempotently.

@@ -213,15 +213,38 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_indexes_give_way_when_all_are_too_large() {
+    fn a_file_that_was_opened_stays_open_until_it_is_forgotten() {
+        let files = OpenFiles::new(NonZeroUsize::new(2).unwrap());
+        let (key, at) = (FileKey::unique(), tempfile::NamedTempFile::new().unwrap());
+        let opened = files.open(key, at.path()).unwrap();
+        assert!(Arc::ptr_eq(&opened, &files.opened(key).unwrap()));
+        files.forget(key);
+        assert_eq!(Arc::strong_count(&opened), 1);
+    }
+
+    #[test]
+    fn the_indexes_that_were_used_longest_ago_give_way_when_all_are_too_large() {
         let files = OpenFiles::new(NonZeroUsize::MIN);
         let entry = Entry { first: 0, last: 0, position: 0 };
-        let large = || Arc::new(Index::sealed(vec![entry; INDEX_BYTES_MAX / 24]));
-        let [a, b, c] = [(); 3].map(|()| FileKey::unique());
+        let of = |bytes: usize| Arc::new(Index::sealed(vec![entry; bytes / size_of::<Entry>()]));
+        // There is room for two of them.
+        let large = || of(INDEX_BYTES_MAX / 5 * 2);
+        let keys @ [a, b, c, d] = [(); 4].map(|()| FileKey::unique());
+        let are_there = |keys: &[FileKey]| -> Vec<bool> {
+            keys.iter().map(|key| files.index(*key).is_some()).collect()
+        };
         files.keep_index(a, large());
-        assert!(files.index(a).is_some());
         files.keep_index(b, large());
-        files.keep_index(c, Arc::new(Index::sealed(vec![entry])));
-        assert_eq!([a, b, c].map(|key| files.index(key).is_some()), [false, true, true]);
+        assert!(files.index(a).is_some());
+        files.keep_index(c, large());
+        assert_eq!(are_there(&[b, a, c]), [false, true, true]);
+        // One that is made again, or whose file is gone, takes no more room.
+        files.keep_index(c, large());
+        assert_eq!(are_there(&[a, c]), [true, true]);
+        files.forget(a);
+        files.keep_index(d, large());
+        assert_eq!(are_there(&[c, d]), [true, true]);
+        files.keep_index(b, of(INDEX_BYTES_MAX + size_of::<Entry>()));
+        assert_eq!(are_there(&keys), [false, true, false, false]);
     }
 }

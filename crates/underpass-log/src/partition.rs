@@ -25,6 +25,7 @@ use crate::batch::BatchHeader;
 use crate::chain::Chain;
 use crate::flusher::{Flusher, Turn};
 use crate::log::{Incoming, Log, LogReader, Outcome, StorageError};
+use crate::time::now;
 use crate::wire::ErrorCode;
 pub(crate) use queue::{Acks, Answer, Appended};
 use queue::{Asker, Awaiting, Queue};
@@ -181,6 +182,10 @@ impl Partition {
     pub(crate) fn write_queued(self: &Arc<Self>, now: i64) {
         // Held to the end: answers that wait for the disk are kept in the order of offsets.
         let mut log = lock(&self.log);
+        if log.new_epoch().is_some() && self.status() == Status::Online {
+            // A flusher's thread waits for the disk, and calls this again.
+            return self.flusher.ask(self);
+        }
         let mut queue = std::mem::take(&mut *lock(&self.queue));
         if queue.is_empty() {
             return;
@@ -213,7 +218,8 @@ impl Partition {
     }
 
     /// Makes durable what is written. A flusher's thread calls it, and nothing else.
-    pub(crate) fn flush(&self) {
+    pub(crate) fn flush(self: &Arc<Self>) {
+        self.save_epoch();
         // What has failed once is not asked again: it would seem to have succeeded.
         if self.status() != Status::Online {
             return;
@@ -230,6 +236,19 @@ impl Partition {
             // What fdatasync(2) has failed for once may be lost whatever it answers next time.
             Err(error) => self.fail(&format_args!("fdatasync failed: {error}")),
         }
+    }
+
+    /// Writes down the epoch of the first batches after a recovery, and then the batches.
+    fn save_epoch(self: &Arc<Self>) {
+        let Some(epoch) = lock(&self.log).new_epoch() else { return };
+        if self.status() == Status::Online {
+            if let Err(error) = epoch.save() {
+                std::mem::take(&mut *lock(&self.queue)).refuse(ErrorCode::KafkaStorageError);
+                return self.refused(&error);
+            }
+            lock(&self.log).note_epoch_saved();
+        }
+        self.write_queued(now());
     }
 
     /// Lets consumers see what is before `end`.
@@ -269,6 +288,11 @@ impl Partition {
             );
         }
         self.dismiss(ErrorCode::KafkaStorageError);
+    }
+
+    /// Has no one use it: its log could not be opened.
+    pub(crate) fn take_offline(&self) {
+        self.status.store(FAILED, Ordering::Release);
     }
 
     /// Has everyone leave who uses it: its topic is deleted.

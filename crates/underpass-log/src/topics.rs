@@ -18,7 +18,7 @@ pub(crate) mod setting;
 mod topic;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 
@@ -253,13 +253,10 @@ impl Topics {
     /// Closes all logs, and says that the end was an orderly one if it was.
     pub(crate) fn close(&self) -> Result<(), OpenError> {
         let _catalog = self.lock();
-        let mut is_whole = true;
-        for topic in self.list() {
-            for partition in topic.partitions() {
-                is_whole &= close(partition);
-            }
-        }
-        if is_whole {
+        let topics = self.list();
+        let partitions: Vec<_> = topics.iter().flat_map(|topic| topic.partitions()).collect();
+        let closed = opening::in_parallel(&partitions, |partition| close(partition));
+        if closed.into_iter().all(|is_closed| is_closed) {
             self.directory.mark_clean()?;
         }
         Ok(())
@@ -300,6 +297,16 @@ impl Topics {
     fn lock(&self) -> MutexGuard<'_, Catalog> {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The directories of the partitions that a data directory is to have; none if it does not say.
+pub(crate) fn partition_directories(data: &Path) -> Vec<PathBuf> {
+    let catalog = Catalog::load(data).unwrap_or_default();
+    let of_topic = |(name, entry): (&String, &Entry)| {
+        let place = |index| places::partition(data, name, index);
+        (0..entry.partitions.cast_signed()).map(place).collect::<Vec<_>>()
+    };
+    catalog.topics.iter().flat_map(of_topic).collect()
 }
 
 /// What is wrong with a topic's name, if something is.

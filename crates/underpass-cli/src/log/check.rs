@@ -35,7 +35,7 @@ pub(crate) fn run(wanted: &CheckArguments) -> anyhow::Result<()> {
     let path = printable(&wanted.path.to_string_lossy());
     let remedy = "give a data directory, or that of a partition";
     anyhow::ensure!(!logs.is_empty(), "there is no log in {path}: {remedy}");
-    let checked = logs.iter().map(|dir| check::check(dir)).collect::<Result<Vec<_>, _>>()?;
+    let checked: Vec<Checked> = logs.iter().map(|dir| check::check(dir)).collect();
     print(&match wanted.json {
         true => as_json(&checked),
         false => as_text(&checked),

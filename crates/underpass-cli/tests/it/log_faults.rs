@@ -10,4 +10,5 @@ mod many_segments;
 mod network;
 mod power;
 mod slow_consumers;
+mod start;
 mod waiting;

@@ -42,6 +42,7 @@ impl Log {
         batches: &mut [Incoming],
         now: i64,
     ) -> Result<(), StorageError> {
+        self.save_epoch()?;
         let mut rest = batches;
         while !rest.is_empty() {
             let taken = self.assign(rest, now);

@@ -3,8 +3,10 @@
 //! Nothing is written. A log that is appended to meanwhile may look cut short at its end.
 
 use std::collections::VecDeque;
+use std::error::Error as _;
 use std::fmt;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::epochs::Epochs;
@@ -12,7 +14,7 @@ use super::error::StorageError;
 use super::names::Kind;
 use super::open::{self, Found, START_FILE};
 use super::segment::SIZE_MAX;
-use super::walk::{Checksums, Walk, WalkFault};
+use super::walk::{Checksums, Walk};
 use super::{epochs, index, index_file, times};
 use crate::batch::BatchHeader;
 use crate::producers::Producers;
@@ -70,7 +72,8 @@ impl Checked {
     }
 }
 
-/// The directories of logs at `path`: itself, if it is one, or else those in it.
+/// The directories of logs at `path`: itself, if it is one, or else those in it, and those that it
+/// is to have.
 ///
 /// # Errors
 ///
@@ -87,7 +90,10 @@ pub fn partitions(path: &Path) -> Result<Vec<PathBuf>, StorageError> {
             found.push(entry.path());
         }
     }
+    // Those that are missing too.
+    found.extend(crate::topics::partition_directories(path));
     found.sort_unstable();
+    found.dedup();
     Ok(found)
 }
 
@@ -97,19 +103,25 @@ fn is_partition(name: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
-/// Checks the log of the partition in `dir`.
-///
-/// # Errors
-///
-/// If the directory cannot be listed, or a file not be read.
-pub fn check(dir: &Path) -> Result<Checked, StorageError> {
-    let found = open::find(dir)?;
+/// Checks the log of the partition in `dir`. That something cannot be read is a finding.
+#[must_use]
+pub fn check(dir: &Path) -> Checked {
+    let found = match open::find(dir) {
+        Ok(found) => found,
+        Err(error) => {
+            let mut checking = Checking::new(dir, &Found::default());
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            checking.find(dir, 0, format_args!("cannot be listed: {cause}"));
+            return checking.checked;
+        }
+    };
     let mut checking = Checking::new(dir, &found);
+    checking.small_files();
     for (base, size) in &found.segments {
-        checking.segment(*base, *size)?;
+        checking.segment(*base, *size);
     }
     checking.snapshots(&found);
-    Ok(checking.checked)
+    checking.checked
 }
 
 /// A check under way.
@@ -136,9 +148,7 @@ impl Checking {
             end: first,
             ..Checked::default()
         };
-        let mut checking = Self { checked, epochs: None };
-        checking.small_files();
-        checking
+        Self { checked, epochs: None }
     }
 
     fn find(&mut self, path: &Path, position: u64, what: impl fmt::Display) {
@@ -161,15 +171,15 @@ impl Checking {
             Err(error) => self.find(&path, 0, format_args!("cannot be read: {error}")),
         }
         let path = self.checked.dir.join(START_FILE);
-        if let Ok(text) = fs::read_to_string(&path) {
-            match text.trim().parse::<i64>() {
-                Ok(start) => self.checked.start = self.checked.start.max(start),
-                Err(_) => self.find(&path, 0, "an offset is to be here"),
-            }
+        match fs::read_to_string(&path).map(|text| text.trim().parse::<i64>()) {
+            Ok(Ok(start)) => self.checked.start = self.checked.start.max(start),
+            Ok(Err(_)) => self.find(&path, 0, "an offset is to be here"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.find(&path, 0, format_args!("cannot be read: {error}")),
         }
     }
 
-    fn segment(&mut self, base: i64, size: u64) -> Result<(), StorageError> {
+    fn segment(&mut self, base: i64, size: u64) {
         let path = Kind::Log.path(&self.checked.dir, base);
         if base > self.checked.end {
             self.note_gap(self.checked.end, base);
@@ -180,7 +190,10 @@ impl Checking {
         if size > SIZE_MAX {
             self.find(&path, SIZE_MAX, format_args!("{size} bytes are more than a segment has"));
         }
-        let file = File::open(&path).map_err(|error| StorageError::new("open", &path, error))?;
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) => return self.find(&path, 0, format_args!("cannot be opened: {error}")),
+        };
         let mut indexes = self.indexes(base);
         let mut walk = Walk::new(&file, size.min(SIZE_MAX), 0, base);
         let mut next = base;
@@ -195,7 +208,6 @@ impl Checking {
                     self.compare(&mut indexes, base, position, &header);
                 }
                 Ok(None) => break,
-                Err(WalkFault::Read(errno)) => return Err(StorageError::new("read", &path, errno)),
                 Err(fault) => {
                     self.find(&path, walk.position(), fault);
                     break;
@@ -204,7 +216,6 @@ impl Checking {
         }
         self.checked.end = self.checked.end.max(next);
         self.left(&indexes, base);
-        Ok(())
     }
 
     fn note_gap(&mut self, from: i64, to: i64) {

@@ -114,8 +114,10 @@ impl Log {
         let mut log = Self::with(dir, config, files, contents);
         if log.shared.active_path().metadata().is_err() {
             log.make_active_file()?;
+            let synced = whole_file::sync_directory(dir);
+            synced.map_err(|error| StorageError::new("sync", dir, error))?;
         }
-        log.begin_epoch(recovery.epoch)?;
+        log.begin_epoch(recovery.epoch);
         Ok((log, recovery))
     }
 
@@ -126,6 +128,8 @@ impl Log {
     /// If something could not be made durable or written. The next start has to recover the log.
     pub(crate) fn close(&mut self) -> Result<(), StorageError> {
         self.give_back()?;
+        // A clean start continues with the epoch that is written down, and there must be no other.
+        self.save_epoch()?;
         let end = self
             .unsynced()
             .run()

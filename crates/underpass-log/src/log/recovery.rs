@@ -37,10 +37,17 @@ pub(super) fn recover(
     for (base, size) in &found.segments[..from] {
         scan.segments.extend(sealed(*base, *size));
     }
-    for (base, size) in &found.segments[from..] {
+    let unsynced = &found.segments[from..];
+    for (base, size) in unsynced {
         scan.segment(*base, *size)?;
     }
-    scan.finish(found, saved)
+    let recovered = scan.finish(found, saved)?;
+    // Of those that were looked at, the name of the first is durable, and those of others need not
+    // be. What was removed may come back until the epoch is written down, before an append.
+    if recovered.1.cut.is_some() || unsynced.len() > 1 {
+        whole_file::sync_directory(dir).map_err(|error| StorageError::new("sync", dir, error))?;
+    }
+    Ok(recovered)
 }
 
 /// A recovery under way.
@@ -111,7 +118,9 @@ impl<'a> Scan<'a> {
             Err(why) => self.cut(&file, &path, walk.position(), size, why)?,
             Ok(()) => {}
         }
-        file.sync_all().map_err(|error| StorageError::new("sync", &path, error))?;
+        if size > 0 {
+            file.sync_all().map_err(|error| StorageError::new("sync", &path, error))?;
+        }
         self.end = walk.offset();
         segment.note_end(self.end);
         self.segments.push(segment);
@@ -201,8 +210,6 @@ impl<'a> Scan<'a> {
         self.recovery.epoch = self.epochs.latest().map_or(0, |epoch| epoch.saturating_add(1));
         self.epochs.truncate(self.end);
         let contents = self.contents(saved)?;
-        whole_file::sync_directory(self.dir)
-            .map_err(|error| StorageError::new("sync", self.dir, error))?;
         Ok((contents, self.recovery))
     }
 

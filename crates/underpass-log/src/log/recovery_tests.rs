@@ -97,6 +97,36 @@ fn a_garbled_byte_in_the_last_three_batches_ends_the_log_before_its_batch() {
     }
 }
 
+/// What the file of epochs says.
+fn saved_epochs(dir: &Path) -> String {
+    fs::read_to_string(dir.join(epochs::FILE)).unwrap()
+}
+
+#[test]
+fn an_epoch_is_written_down_before_its_first_batch_and_by_an_orderly_end() {
+    let (_parent, dir) = place();
+    let config = small_segments(1 << 20);
+    append(&mut Log::create(&dir, Arc::clone(&config), files()).unwrap(), [batch(2, 10, 7)]);
+    let open = || Log::open(&dir, Arc::clone(&config), files(), Start::Unclean).unwrap().0;
+    for _ in 0..2 {
+        // It begins again, as long as nothing is written in it.
+        let mut log = open();
+        assert_eq!((log.reader().epoch(), saved_epochs(&dir).as_str()), (1, "0\n1\n0 0\n"));
+        // Nor is anything written while it cannot be written down.
+        let in_the_way = dir.join(format!("{}.new", epochs::FILE));
+        fs::create_dir(&in_the_way).unwrap();
+        let size = || Kind::Log.path(&dir, 0).metadata().unwrap().len();
+        let (mut refused, before) = ([incoming(batch(1, 1, 7))], size());
+        log.append(&mut refused, 1).unwrap_err();
+        assert_eq!((size(), refused[0].outcome()), (before, None));
+        fs::remove_dir(in_the_way).unwrap();
+    }
+    append(&mut open(), [batch(1, 1, 7)]);
+    assert_eq!(saved_epochs(&dir), "0\n2\n0 0\n1 2\n");
+    open().close().unwrap();
+    assert_eq!(saved_epochs(&dir), "0\n3\n0 0\n1 2\n2 3\n");
+}
+
 #[test]
 fn a_log_that_was_closed_is_as_it_was() {
     let (_parent, dir) = place();

@@ -106,7 +106,7 @@ fn deleted_records_stay_deleted() {
     let reader = log.reader();
     assert_eq!((reader.start_offset(), reader.end_offset()), (7, 7));
     append(&mut log, [batch(1, 0, 7)]);
-    assert_eq!(plan(&reader, 7, 8, 100, true), written(batch(1, 0, 7), 7, 2));
+    assert_eq!(plan(&reader, 7, 8, 100, true), written(batch(1, 0, 7), 7, 1));
     drop(parent);
 }
 

@@ -8,10 +8,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::error::StorageError;
 use super::index::Index;
 use super::names::Kind;
 use super::state::Shared;
-use super::{Log, index_file, times};
+use super::{Log, epochs, index_file, times};
 use crate::open_files::OpenFile;
 use crate::whole_file;
 
@@ -47,7 +48,50 @@ pub(crate) struct SyncJob {
     end: i64,
 }
 
+/// An epoch whose beginning is to be written down.
+#[derive(Debug)]
+pub(crate) struct NewEpoch(Arc<Shared>);
+
+impl NewEpoch {
+    /// Waits for the disk. No lock of the log is held meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If the file of epochs cannot be replaced.
+    pub(crate) fn save(&self) -> Result<(), StorageError> {
+        let Self(shared) = self;
+        let text = shared.epochs().encode();
+        // This syncs the directory too: what recovery has removed from it does not come back.
+        let dir = shared.dir();
+        let path = dir.join(epochs::FILE);
+        let saved = shared.files.with_room(|| whole_file::replace(&path, text.as_bytes()));
+        saved.map_err(|error| StorageError::new("write", &path, error))
+    }
+}
+
 impl Log {
+    /// The epoch that is to be written down before the next append, if it is not.
+    ///
+    /// Nothing else is: so a start after a crash waits for no disk where nothing was lost, and an
+    /// epoch of which no one has seen a batch may begin again.
+    pub(crate) fn new_epoch(&self) -> Option<NewEpoch> {
+        (!self.epoch_is_saved).then(|| NewEpoch(Arc::clone(&self.shared)))
+    }
+
+    /// Notes that the epoch is written down.
+    pub(crate) const fn note_epoch_saved(&mut self) {
+        self.epoch_is_saved = true;
+    }
+
+    /// Writes down the epoch, unless it is.
+    pub(super) fn save_epoch(&mut self) -> Result<(), StorageError> {
+        if let Some(epoch) = self.new_epoch() {
+            epoch.save()?;
+            self.note_epoch_saved();
+        }
+        Ok(())
+    }
+
     /// What has to be made durable of all that was appended so far.
     ///
     /// The job has to run: what it is about is not part of another.

@@ -26,7 +26,9 @@ impl Collector for Lags {
         let topics = shared.topics.snapshot();
         let end = |topic: &str, partition: i32, id: Uuid| {
             let topic = topics.get(topic).filter(|topic| topic.id() == id)?;
-            topic.partition(partition).map(|partition| partition.high_watermark())
+            // Where one ends that is offline is not known.
+            let partition = topic.partition(partition).filter(|one| one.refusal().is_none())?;
+            Some(partition.high_watermark())
         };
         let lags = shared.groups.offsets(|offsets| lags(offsets, end));
         let help = "Records that a consumer group has yet to read of a topic, by what it committed";

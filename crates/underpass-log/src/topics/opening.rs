@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +12,7 @@ use super::catalog::Catalog;
 use super::config::{ConfigFault, TopicConfig};
 use super::directory::{DirectoryError, Ended, io_error};
 use super::{Topic, TopicFault, TopicMap, places};
+use crate::chain::Chain;
 use crate::flusher::Flusher;
 use crate::log::{Log, LogConfig, Start, StorageError};
 use crate::open_files::OpenFiles;
@@ -27,16 +27,23 @@ pub(crate) enum OpenError {
     Directory(#[from] DirectoryError),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error(
-        "{} is missing, and topics.json has the partition: restore it, or delete the topic there",
-        .0.display()
-    )]
-    Missing(PathBuf),
     #[error("these defaults of topics are not possible")]
     Default(#[from] ConfigFault),
     #[error("topic '{topic}' in topics.json")]
     Config { topic: String, source: ConfigFault },
 }
+
+/// Why a partition cannot be opened.
+#[derive(Debug, thiserror::Error)]
+enum Unopened {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("{} is missing, and topics.json has the partition", .0.display())]
+    Missing(PathBuf),
+}
+
+/// Partitions opened at a time: most of it is waiting for the disk.
+const AT_ONCE: usize = 16;
 
 /// What partitions are made of.
 #[derive(Debug)]
@@ -88,7 +95,7 @@ impl Storehouse {
             }
             topics.push((topic, entry, config));
         }
-        let mut opened = in_parallel(&wanted, |wanted| self.open(wanted))?.into_iter();
+        let mut opened = in_parallel(&wanted, |wanted| self.open(wanted)).into_iter();
         let published = topics.into_iter().map(|(name, entry, config)| {
             let partitions = opened.by_ref().take(entry.partitions as usize).collect();
             let topic = Topic::new(
@@ -103,13 +110,34 @@ impl Storehouse {
         Ok(published.collect())
     }
 
-    fn open(&self, wanted: &Wanted) -> Result<Arc<Partition>, OpenError> {
+    /// Opens a partition. One that cannot be opened is offline, and does not keep the others from
+    /// being served.
+    fn open(&self, wanted: &Wanted) -> Arc<Partition> {
         let Wanted { topic, index, config } = wanted;
         let directory = places::partition(&self.data, topic, *index);
+        match self.open_log(wanted, &directory) {
+            Ok(log) => self.partition(topic, *index, log),
+            Err(error) => {
+                tracing::error!(
+                    "{topic}-{index} is offline, and its files are left as they are: {}; mend \
+                     that, or restore the directory from a copy, and start again; or delete the \
+                     topic",
+                    Chain(&error)
+                );
+                let log = Log::unopened(&directory, Arc::clone(config), Arc::clone(&self.files));
+                let partition = self.partition(topic, *index, log);
+                partition.take_offline();
+                partition
+            }
+        }
+    }
+
+    fn open_log(&self, wanted: &Wanted, directory: &Path) -> Result<Log, Unopened> {
+        let Wanted { topic, index, config } = wanted;
         let (config, files) = (Arc::clone(config), Arc::clone(&self.files));
-        let (log, recovery) = match Log::open(&directory, config, files, self.start) {
+        let (log, recovery) = match Log::open(directory, config, files, self.start) {
             Err(error) if error.is_missing() && !directory.exists() => {
-                return Err(OpenError::Missing(directory));
+                return Err(Unopened::Missing(directory.into()));
             }
             opened => opened?,
         };
@@ -119,7 +147,7 @@ impl Storehouse {
         if recovery.is_recovered {
             tracing::debug!("{topic}-{index}: its last batches were compared with their checksums");
         }
-        Ok(self.partition(topic, *index, log))
+        Ok(log)
     }
 
     fn partition(&self, topic: &Arc<str>, index: i32, log: Log) -> Arc<Partition> {
@@ -185,13 +213,9 @@ impl Storehouse {
     }
 }
 
-/// Does something for each of many, on every CPU, and keeps their order.
-fn in_parallel<T: Sync, R: Send>(
-    all: &[T],
-    work: impl Fn(&T) -> Result<R, OpenError> + Sync,
-) -> Result<Vec<R>, OpenError> {
-    let done: Vec<Mutex<Option<Result<R, OpenError>>>> =
-        all.iter().map(|_| Mutex::default()).collect();
+/// Does something for each of many, and keeps their order.
+pub(super) fn in_parallel<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let done: Vec<Mutex<Option<R>>> = all.iter().map(|_| Mutex::default()).collect();
     let next = AtomicUsize::new(0);
     let worker = || {
         while let Some(index) =
@@ -200,9 +224,8 @@ fn in_parallel<T: Sync, R: Send>(
             *done[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(work(&all[index]));
         }
     };
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(all.len());
     thread::scope(|scope| {
-        for _ in 1..threads {
+        for _ in 1..AT_ONCE.min(all.len()) {
             scope.spawn(worker);
         }
         worker();
@@ -258,6 +281,10 @@ fn remove_stray(directory: &Path) -> Result<(), DirectoryError> {
         }
         // A file of that name is not ours.
         Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(()),
-        Err(error) => Err(io_error("read", directory)(error)),
+        Err(error) => {
+            let error = io_error("read", directory)(error);
+            tracing::warn!("{}, and topics.json does not have it: it is left alone", Chain(&error));
+            Ok(())
+        }
     }
 }

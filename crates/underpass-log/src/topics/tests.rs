@@ -174,12 +174,43 @@ fn a_creation_that_was_cut_short_is_taken_back_unless_there_are_records() {
 }
 
 #[test]
-fn a_missing_directory_is_named_at_the_start() {
+fn a_partition_that_cannot_be_opened_is_offline_and_nothing_is_made_or_taken_of_it() {
     let dir = tempfile::tempdir().unwrap();
-    open(dir.path()).unwrap().create("t", 2, Overrides::new()).unwrap();
+    let topics = open(dir.path()).unwrap();
+    topics.create("t", 4, Overrides::new()).unwrap();
+    topics.close().unwrap();
+    drop(topics);
+    fs::rename(dir.path().join("t-1"), dir.path().join("elsewhere")).unwrap();
+    let not_a_number = dir.path().join("t-2/log-start-offset");
+    fs::write(&not_a_number, [0xff]).unwrap();
+    for _ in 0..2 {
+        let topics = open(dir.path()).unwrap();
+        let topic = topics.get("t").unwrap();
+        let refusals: Vec<_> = topic.partitions().iter().map(|one| one.refusal()).collect();
+        let offline = Some(ErrorCode::KafkaStorageError);
+        assert_eq!(refusals, [None, offline, offline, None]);
+        topics.retain(i64::MAX);
+        topics.close().unwrap();
+        assert!(!dir.path().join("t-1").exists() && not_a_number.exists());
+        assert!(!names(dir.path()).contains("clean-shutdown"), "they were not closed");
+    }
+    fs::rename(dir.path().join("elsewhere"), dir.path().join("t-1")).unwrap();
+    fs::remove_file(not_a_number).unwrap();
+    let topics = open(dir.path()).unwrap();
+    let topic = topics.get("t").unwrap();
+    assert!(topic.partitions().iter().all(|partition| partition.refusal().is_none()));
+}
+
+#[test]
+fn a_topic_with_a_partition_that_cannot_be_opened_can_be_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).unwrap().create("t", 3, Overrides::new()).unwrap();
     fs::remove_dir_all(dir.path().join("t-1")).unwrap();
-    let said = open(dir.path()).unwrap_err().to_string();
-    assert!(said.contains("t-1 is missing, and topics.json has the partition"), "{said}");
+    fs::write(dir.path().join("t-2/log-start-offset"), [0xff]).unwrap();
+    let topics = open(dir.path()).unwrap();
+    topics.delete("t").unwrap();
+    assert!(names(dir.path()).iter().all(|name| !name.starts_with("t-")));
+    topics.create("t", 3, Overrides::new()).unwrap();
 }
 
 #[test]

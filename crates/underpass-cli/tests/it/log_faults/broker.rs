@@ -14,6 +14,8 @@ use crate::running::{Running, program};
 /// A running server.
 pub(super) struct Broker {
     running: Running,
+    /// What it said before it listened.
+    pub(super) said: String,
     pub(super) address: SocketAddr,
     data: PathBuf,
     flags: Vec<String>,
@@ -38,15 +40,17 @@ impl Broker {
             }
         }
         let mut running = Running::start(&mut command);
+        let mut said = String::new();
         let address = loop {
             if let Some(address) = address_in(&running.line) {
                 break address;
             }
             assert!(!running.line.is_empty(), "it ends instead of listening");
+            said += &running.line;
             running.line = running.next_line();
         };
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self { running, address, data: data.to_owned(), flags }
+        Self { running, said, address, data: data.to_owned(), flags }
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -100,9 +104,12 @@ impl Broker {
         self.running.signal(Signal::TERM);
         let (code, _, stderr) = self.running.end();
         assert_eq!(code, Some(0), "{stderr}");
-        let check = program().args(["log", "check"]).arg(&self.data).output().unwrap();
-        let said = String::from_utf8_lossy(&check.stdout);
-        assert!(check.status.success(), "{said}{}", String::from_utf8_lossy(&check.stderr));
+        check(&self.data);
+    }
+
+    /// Has `underpass log check` find nothing while nothing is appended.
+    pub(super) fn check(&self) {
+        check(&self.data);
     }
 
     /// Processor time that it has used, in milliseconds.
@@ -113,6 +120,13 @@ impl Broker {
         // proc_pid_stat(5): utime and stime are fields 14 and 15 of all, in ticks of 10 ms.
         [11, 12].iter().map(|at| fields[*at].parse::<u64>().unwrap() * 10).sum()
     }
+}
+
+/// `underpass log check` must find nothing.
+fn check(data: &Path) {
+    let check = program().args(["log", "check"]).arg(data).output().unwrap();
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(check.status.success(), "{said}{}", String::from_utf8_lossy(&check.stderr));
 }
 
 /// The first address with a port in a line.

@@ -2,11 +2,12 @@
 
 use underpass_testkit::disk::power::stop;
 use underpass_testkit::disk::{Disk, FileSystem};
+use underpass_testkit::log::batch;
 use underpass_testkit::log::workload::{Producing, Topic, Workload};
 use underpass_testkit::require;
 use underpass_testkit::skip::Missing;
 
-use super::broker::{Broker, fetch};
+use super::broker::{Broker, batch_of, fetch};
 
 const DISK_BYTES: u64 = 128 << 20;
 
@@ -63,6 +64,27 @@ fn what_was_only_written_may_be_lost_but_no_reader_saw_it() {
         told.retain(|entry| kept.contains(entry));
     }
     history.assert_sound();
+    broker.stop_and_check();
+}
+
+#[test]
+fn what_a_start_after_a_crash_shows_survives_a_power_cut() {
+    let written = ["--acks", "written", "--reads", "written"];
+    let disk = require!(Disk::new(FileSystem::Ext4, DISK_BYTES));
+    let broker = Broker::start(&disk.path().join("data"), &written);
+    broker.create("t", 1, &[]);
+    for _ in 0..10 {
+        assert_eq!(broker.client().produce("t", 0, 1, &batch_of(1_000)).unwrap().error, 0);
+    }
+    broker.kill();
+    let broker = Broker::start(&disk.path().join("data"), &[]);
+    let shown = broker.client().fetch(&fetch(0, 1 << 20)).unwrap().records;
+    assert_eq!(batch::read(&shown).unwrap().len(), 10);
+    stop(broker.id()).unwrap();
+    let left = require!(disk.after_power_cut());
+    broker.kill();
+    let broker = Broker::start(&left.path().join("data"), &[]);
+    assert!(broker.client().fetch(&fetch(0, 1 << 20)).unwrap().records == shown);
     broker.stop_and_check();
 }
 
