@@ -17,7 +17,7 @@ use crate::refusal::chain;
 use crate::transport::Transport;
 
 pub(crate) use http1::converse;
-pub(crate) use ticks::{STALLED_TICKS_MAX, Stall, TICK};
+pub(crate) use ticks::{STALLED_FOR, Stall};
 
 /// Why a conversation ends.
 #[derive(Debug)]

@@ -11,9 +11,10 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
@@ -22,7 +23,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use crate::connection::{Idle, Shared};
-use crate::conversation::{STALLED_TICKS_MAX, Stall, TICK, is_of_client};
+use crate::conversation::{STALLED_FOR, Stall, is_of_client};
 use crate::date;
 use crate::plain_request::PlainRequest;
 use crate::sending::Sending;
@@ -33,6 +34,9 @@ const READ_BYTES: usize = 8 << 10;
 
 /// Bytes that a response may write before other connections get their turn.
 const TURN_BYTES: usize = 4 << 20;
+
+/// How often a client that takes its time is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 thread_local! {
     static READ: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
@@ -162,13 +166,13 @@ impl Response {
 
     /// Writes what is left as the client takes it. Whether the connection continues.
     pub(crate) async fn send(mut self: Box<Self>, idle: &mut Idle, shared: &Shared) -> bool {
-        let (mut tick, mut stall) = (pin!(sleep(TICK)), Stall::default());
+        let (mut look, mut stall) = (pin!(sleep(first_look(&idle.transport))), Stall::default());
         while !self.is_whole() {
             let written = poll_fn(|cx| {
                 if let Poll::Ready(written) = self.poll_write(cx, &mut idle.transport, shared) {
                     return Poll::Ready(Some(written));
                 }
-                tick.as_mut().poll(cx).map(|()| None)
+                look.as_mut().poll(cx).map(|()| None)
             });
             match written.await {
                 Some(Ok(())) => yield_now().await,
@@ -179,11 +183,11 @@ impl Response {
                 None if stall
                     .is_over(idle.transport.unacknowledged(), self.content.len() as u64) =>
                 {
-                    self.warn(format_args!("nothing was taken for {STALLED_TICKS_MAX} s"));
+                    self.warn(format_args!("nothing was taken for {} s", STALLED_FOR.as_secs()));
                     idle.transport.reset_when_closed();
                     return false;
                 }
-                None => tick.as_mut().reset(Instant::now() + TICK),
+                None => look.as_mut().reset(Instant::now() + LOOK_EVERY),
             }
         }
         true
@@ -203,6 +207,12 @@ impl Response {
     fn warn(&self, reason: impl fmt::Display) {
         self.sending.iter().for_each(|sending| sending.warn(&reason));
     }
+}
+
+/// Thousands that ask at once are not looked at together: each has its own time.
+fn first_look(transport: &Transport) -> Duration {
+    let part = transport.as_fd().as_raw_fd().unsigned_abs() % 1000;
+    LOOK_EVERY * part / 1000
 }
 
 /// The last field of a head and its end: the same for a second.

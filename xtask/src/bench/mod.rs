@@ -23,6 +23,7 @@ mod relay;
 mod relay_idle;
 mod report;
 mod serve;
+mod slow;
 mod stats;
 mod transfer;
 mod tsdb;
@@ -56,9 +57,10 @@ const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// The benches, as the command line has them.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 11] = [
     "serve",
     "idle",
+    "slow",
     "cold",
     "transfer",
     "watching",
@@ -101,6 +103,8 @@ enum Bench {
     Serve(serve::Options),
     /// Memory that idle connections cost a server.
     Idle(idle::Options),
+    /// Memory that slow clients cost a server, and how long a quick one waits meanwhile.
+    Slow(slow::Options),
     /// Latency of cached files while another client reads one from a slow disk.
     Cold(cold::Options),
     /// Every method of the engine, from a file to every kind of sink.
@@ -215,6 +219,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
     match bench {
         Bench::Serve(options) => serve::run(&options.fitting(is_smoke), &mut run),
         Bench::Idle(options) => idle::run(&options.fitting(is_smoke), &mut run),
+        Bench::Slow(options) => slow::run(&options.fitting(is_smoke), &mut run),
         Bench::Cold(options) => cold::run(&options.fitting(is_smoke), &mut run),
         Bench::Transfer(options) => transfer::run(&options.fitting(is_smoke), &mut run),
         Bench::Watching(options) => watching::run(&options.fitting(is_smoke), &mut run),

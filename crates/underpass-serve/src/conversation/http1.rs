@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::ticks::{STALLED_TICKS_MAX, TICK, Ticks};
+use super::ticks::{STALLED_FOR, TICK, Ticks};
 use super::{End, refuse, report};
 use crate::closing::close_in_stages;
 use crate::connection::{Counted, Idle, Shared};
@@ -93,7 +93,9 @@ impl<'s> Conversation<'s> {
 
     fn poll_tick(&mut self, cx: &mut Context<'_>, mut tick: Pin<&mut Sleep>) -> Poll<End> {
         while tick.as_mut().poll(cx).is_ready() {
-            tick.as_mut().reset(Instant::now() + TICK);
+            // Not from now: connections that were late together would be so for ever.
+            let next = tick.deadline() + TICK;
+            tick.as_mut().reset(next.max(Instant::now()));
             if let Some(end) = self.ticks.tick(&self.progress, &self.transport.borrow()) {
                 return Poll::Ready(end);
             }
@@ -117,7 +119,7 @@ impl<'s> Conversation<'s> {
             }
             End::Over | End::TooLong => None,
             End::Stalled => {
-                progress.warn(format_args!("nothing was taken for {STALLED_TICKS_MAX} s"));
+                progress.warn(format_args!("nothing was taken for {} s", STALLED_FOR.as_secs()));
                 transport.reset_when_closed();
                 return None;
             }

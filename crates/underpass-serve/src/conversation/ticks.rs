@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::End;
 use crate::progress::Progress;
 use crate::transport::Transport;
@@ -14,8 +16,8 @@ use crate::transport::Transport;
 /// How often a connection is looked at.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
 
-/// Ticks in which a client may take not a byte of a response.
-pub(crate) const STALLED_TICKS_MAX: u32 = 60;
+/// How long a client may take not a byte of a response.
+pub(crate) const STALLED_FOR: Duration = Duration::from_secs(60);
 
 /// Ticks a request head may take to arrive whole, however many bytes of it do arrive.
 const HEAD_TICKS_MAX: u32 = 30;
@@ -58,15 +60,16 @@ impl Ticks {
 pub(crate) struct Stall {
     /// What the queue held, and how many bytes had been written or were left.
     before: (usize, u64),
-    ticks: u32,
+    since: Option<Instant>,
 }
 
 impl Stall {
-    /// At a tick: whether it has been so for too long.
+    /// At a look: whether it has been so for too long.
     pub(crate) fn is_over(&mut self, queued: usize, position: u64) -> bool {
         let is_taken = queued == 0 || (queued, position) != self.before;
-        self.ticks = if is_taken { 0 } else { self.ticks + 1 };
         self.before = (queued, position);
-        self.ticks > STALLED_TICKS_MAX
+        let since = self.since.take().filter(|_| !is_taken).unwrap_or_else(Instant::now);
+        self.since = Some(since);
+        since.elapsed() > STALLED_FOR
     }
 }
