@@ -51,5 +51,6 @@ pub use {
     blocking::BlockingTlsStream,
     handover::Unavailable,
     handshake::{Handshake, Negotiated},
+    probe::is_available,
     rustls,
 };

@@ -136,6 +136,12 @@ impl Kernel {
         Ok(0)
     }
 
+    /// Whether a record is next, which a read without room for its type would not say of all.
+    pub(super) fn has_unread(&self, socket: BorrowedFd<'_>) -> bool {
+        let seen = tls::receive(socket, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        !self.is_ended() && seen.is_ok_and(|seen| Given::of(seen).is_ok())
+    }
+
     pub(super) fn close_notify(&self, socket: BorrowedFd<'_>) -> Result<(), Halt> {
         tls::send_record(socket, ALERT, &[WARNING, CLOSE_NOTIFY])?;
         Ok(())

@@ -27,6 +27,16 @@ type Answer = Result<(), Unavailable>;
 
 static ANSWERS: Mutex<Vec<((Version, Cipher), Answer)>> = Mutex::new(Vec::new());
 
+/// Whether the kernel can make and read the records of connections as most are today: TLS 1.3 with
+/// AES-256-GCM, which rustls puts first. Asked once a process.
+///
+/// # Errors
+///
+/// Why it cannot.
+pub fn is_available() -> Result<(), Unavailable> {
+    once(Version::Tls13, Cipher::Aes256Gcm)
+}
+
 /// The kernel's answer to this version and cipher.
 pub(super) fn once(version: Version, cipher: Cipher) -> Answer {
     let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -127,6 +127,14 @@ impl Records {
         }
     }
 
+    /// Whether there is something to be read, content or not. Takes nothing out of the socket.
+    pub(super) fn has_unread(&self, socket: BorrowedFd<'_>) -> bool {
+        match self {
+            Self::Kernel(kernel) => kernel.has_unread(socket),
+            Self::UserSpace(rustls) => rustls.has_unread(socket),
+        }
+    }
+
     /// Sends content, as much as there is room for.
     pub(super) fn send(
         &self,

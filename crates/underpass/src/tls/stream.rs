@@ -195,6 +195,32 @@ impl TlsStream {
         Sink::over(socket.into(), &self.records())
     }
 
+    /// Whether content or anything else of the peer's has come that was not read. Takes nothing out
+    /// of the socket.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        self.records().has_unread(self.socket().as_fd())
+    }
+
+    /// Sends what there is room for, where no write is under way, and says how much that was. In
+    /// user space some of it may wait for the stream to be flushed or shut down.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is no room; those of sendmsg(2).
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.records().send(self.socket().as_fd(), &[IoSlice::new(bytes)])?)
+    }
+
+    /// Tells the peer that no more content comes (close_notify), if there is room for that now and
+    /// no write has failed: for connections that are dropped while nothing is on its way.
+    pub fn try_close_notify(&self) {
+        if !self.is_broken {
+            // A peer that is gone needs not be told.
+            drop(self.records().close_notify(self.socket().as_fd()));
+        }
+    }
+
     fn records(&self) -> Records {
         match &self.transport {
             Transport::Kernel(_, kernel) => Records::Kernel(kernel.clone()),

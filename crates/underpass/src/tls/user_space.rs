@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 8446 §6.1; recv(2) and send(2), `MSG_DONTWAIT`.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -65,6 +65,15 @@ impl UserSpace {
             }
         }
         Ok(seen)
+    }
+
+    /// Whether content has been decrypted, or bytes of the peer's are in the socket.
+    pub(super) fn has_unread(&self, socket: BorrowedFd<'_>) -> bool {
+        let mut state = self.state();
+        let is_decrypted = state.connection.reader().fill_buf().is_ok_and(|it| !it.is_empty());
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let in_socket = || rustix::net::recv(socket, &mut [0; 1][..], flags);
+        is_decrypted || !state.peeked.is_empty() || matches!(in_socket(), Ok((1.., _)))
     }
 
     /// Takes what there is room for; [`Self::flush`] sends what the socket did not take at once.
