@@ -4,6 +4,7 @@ mod changes;
 mod headers;
 mod lookup;
 mod site;
+mod tls;
 
 use anyhow::Context;
 use clap::Args;
@@ -13,6 +14,7 @@ use underpass_serve::{BindError, Endpoint, Options, Server};
 use crate::config::reader;
 use crate::exit::{remedy_of_binding, with_remedy};
 use crate::serve::site::SiteArguments;
+use crate::serve::tls::{TlsArguments, say_who_encrypts};
 use crate::server::{ServerArguments, say_ready};
 
 /// Serve a directory over HTTP.
@@ -44,6 +46,9 @@ pub(crate) struct ServeArguments {
 
     #[command(flatten)]
     pub(crate) site: SiteArguments,
+
+    #[command(flatten)]
+    tls: TlsArguments,
 }
 
 const SERVE_HELP: &str = "\
@@ -54,6 +59,8 @@ Examples:
       Serve /srv/files to everyone, with a log.
   underpass serve --listen 0 --workers 1
       Take any free port, which is printed, and one thread.
+  underpass serve /srv/files --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
+      Serve it over HTTPS; SIGHUP reads the certificate again.
   curl -C - -O http://127.0.0.1:8080/big.iso
       Resume a download from it.
 
@@ -72,6 +79,7 @@ What leaves without a copy:
 ///
 /// Those of [`Server::bind`], with what to do about them, and of [`Server::run`].
 pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
+    let tls = wanted.tls.options()?;
     if wanted.server.is_only_checked() {
         return Ok(());
     }
@@ -82,14 +90,21 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     let directory = std::path::absolute(&site.root).context("cannot name the directory")?;
     let server = Server::bind(Options { daemon, site })
         .map_err(|error| with_remedy(&error, remedy(&error)))?;
+    let (scheme, in_kernel) =
+        tls.as_ref().map_or(("http", None), |it| ("https", Some(it.in_kernel)));
+    let server = match tls {
+        Some(tls) => server.secured(tls).map_err(|error| with_remedy(&error, remedy(&error)))?,
+        None => server,
+    };
     let server = if no_sandbox { server } else { server.confined(config.as_deref()) };
     let where_at = server.endpoints().iter().map(|endpoint| match endpoint {
-        Endpoint::Tcp(address) => format!("http://{address}/"),
+        Endpoint::Tcp(address) => format!("{scheme}://{address}/"),
         Endpoint::Name(_) | Endpoint::Unix(_) => endpoint.to_string(),
     });
     let where_at = where_at.collect::<Vec<_>>().join(", ");
     let doing = format!("serving {} at {where_at}", directory.display());
     say_ready(&doing, workers, server.metrics_address());
+    in_kernel.into_iter().for_each(say_who_encrypts);
     Ok(server.on_reload(reader("serve", config)).run()?)
 }
 
@@ -100,6 +115,11 @@ fn remedy(error: &BindError) -> Option<&'static str> {
             "a lease takes the file's owner or CAP_LEASE, and a file system that has leases; \
              --stability guard needs neither",
         ),
+        BindError::Certificate(_) => Some(
+            "--tls-cert takes a file of PEM certificates, the server's own first, and --tls-key \
+             that of its key",
+        ),
+        BindError::TlsOver(_) => Some("TLS is spoken at TCP addresses: --listen HOST:PORT"),
         BindError::Daemon(error) => remedy_of_binding(error),
         _ => None,
     }

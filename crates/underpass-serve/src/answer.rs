@@ -117,7 +117,12 @@ impl Answer {
     /// An error with its text.
     #[must_use]
     pub fn error(status: StatusCode) -> Self {
-        let text = error_page::text(status);
+        Self::error_with(status, None)
+    }
+
+    /// The same with another text.
+    pub(crate) fn error_with(status: StatusCode, text: Option<&'static str>) -> Self {
+        let text = text.unwrap_or_else(|| error_page::text(status));
         let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
         let mut answer = Self::text(status, media_type, Bytes::from_static(text.as_bytes()));
         if status == StatusCode::SERVICE_UNAVAILABLE {

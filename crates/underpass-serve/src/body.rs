@@ -62,7 +62,8 @@ impl Body {
 #[expect(unsafe_code, reason = "hyper takes slices, and a slice of a mapping takes a promise")]
 pub(crate) fn to_be_sent(file: FileBytes) -> Bytes {
     // SAFETY: `FileBytes::into_bytes`, "no one reads the bytes": the only consumer is hyper's
-    // HTTP/1 queue over `underpass::Stream`, and both pass it on by address and length. The
+    // HTTP/1 queue over `underpass::Stream` or `TlsStream`, and all pass it on by address and
+    // length: where rustls encrypts, the file is read anew, and not the mapping. The
     // path-shape test would see a byte of it in user memory.
     unsafe { file.into_bytes() }
 }

@@ -44,8 +44,14 @@ pub(crate) struct Sent {
 }
 
 /// Sends the answer to what is not a request.
-pub(crate) fn send_error(transport: &Transport, status: StatusCode) -> Sent {
-    let Answer { headers, content, .. } = Answer::error(status);
+///
+/// `text` stands in the place of what is said of the status.
+pub(crate) fn send_error(
+    transport: &Transport,
+    status: StatusCode,
+    text: Option<&'static str>,
+) -> Sent {
+    let Answer { headers, content, .. } = Answer::error_with(status, text);
     let mut answer = format!("HTTP/1.1 {status}\r\n").into_bytes();
     for (name, value) in &headers {
         answer.extend_from_slice(

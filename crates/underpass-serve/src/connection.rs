@@ -17,15 +17,20 @@ use underpass_daemon::{Accepted, Admitted, Service};
 
 use crate::conversation::converse;
 use crate::direct::{self, Directly};
+use crate::handshake::{Handshakes, secure};
 use crate::parking::{Parking, Stay};
 use crate::site::Site;
+use crate::tls::Tls;
 use crate::transport::Transport;
 
 /// What the connections of one worker share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) site: Rc<Site>,
+    /// What connections begin with, if they are secured.
+    tls: Option<Tls>,
     parking: Rc<Parking>,
+    pub(crate) handshakes: Handshakes,
     /// Connections that hyper holds.
     pub(crate) under_hyper: Cell<usize>,
     /// Of these, the ones whose client waits for a response, or the rest of it.
@@ -35,9 +40,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(site: Site) -> Self {
-        let (parking, under_hyper, busy, is_stopping) = Default::default();
-        Self { site: Rc::new(site), parking, under_hyper, busy, is_stopping }
+    pub(crate) fn new(site: Site, tls: Option<Tls>) -> Self {
+        let (parking, handshakes, under_hyper, busy, is_stopping) = Default::default();
+        Self { site: Rc::new(site), tls, parking, handshakes, under_hyper, busy, is_stopping }
     }
 
     /// Keeps an idle connection until bytes arrive. `false` if it is to be closed.
@@ -92,10 +97,11 @@ impl Service for Shared {
     fn stop(&self) {
         self.is_stopping.set(true);
         self.parking.close_all();
+        self.handshakes.give_up_all();
     }
 
     fn idle(&self) -> usize {
-        self.parking.len() + self.under_hyper.get() - self.busy.get()
+        self.parking.len() + self.handshakes.len() + self.under_hyper.get() - self.busy.get()
     }
 
     fn close_idle(&self) -> bool {
@@ -117,10 +123,16 @@ fn serve(
     async move {
         let (_counted, _admitted) = (Connection::new(&shared), &admitted);
         let mut is_new = true;
+        if let Some(tls) = shared.tls.clone() {
+            match Box::pin(secure(idle, tls, &shared)).await {
+                Some(secured) => idle = secured,
+                None => return,
+            }
+        }
         loop {
             if idle.unread.is_empty() {
                 if !shared.park(&idle.transport, is_new).await {
-                    return;
+                    return idle.transport.end_now();
                 }
                 let directly = direct::answer(&mut idle, &shared).await;
                 is_new = is_new && matches!(directly, Directly::Nothing);
@@ -134,7 +146,7 @@ fn serve(
                         continue;
                     }
                     Directly::Unread(bytes) => idle.unread = bytes,
-                    Directly::Over => return,
+                    Directly::Over => return idle.transport.end_now(),
                 }
             }
             match Box::pin(converse(idle, &shared)).await {

@@ -37,8 +37,14 @@ enum End {
 }
 
 /// Answers a head that never became a request.
-fn refuse(transport: &Transport, status: StatusCode, progress: &Progress) {
-    let (sent, site) = (send_error(transport, status), &progress.site);
+/// `text` says more than the status does.
+pub(crate) fn refuse(
+    transport: &Transport,
+    status: StatusCode,
+    text: Option<&'static str>,
+    progress: &Progress,
+) {
+    let (sent, site) = (send_error(transport, status, text), &progress.site);
     site.counts.count_request(status);
     site.counts.count_sent(sent.bytes);
     site.record(&Line {

@@ -167,7 +167,7 @@ impl Response {
     /// Writes what is left as the client takes it. Whether the connection continues.
     pub(crate) async fn send(mut self: Box<Self>, idle: &mut Idle, shared: &Shared) -> bool {
         let (mut look, mut stall) = (pin!(sleep(first_look(&idle.transport))), Stall::default());
-        while !self.is_whole() {
+        loop {
             let written = poll_fn(|cx| {
                 if let Poll::Ready(written) = self.poll_write(cx, &mut idle.transport, shared) {
                     return Poll::Ready(Some(written));
@@ -175,6 +175,8 @@ impl Response {
                 look.as_mut().poll(cx).map(|()| None)
             });
             match written.await {
+                // The rest was flushed too, which under TLS may take longer.
+                Some(Ok(())) if self.is_whole() => return true,
                 Some(Ok(())) => yield_now().await,
                 Some(Err(error)) => {
                     self.fail(&error);
@@ -190,7 +192,6 @@ impl Response {
                 None => look.as_mut().reset(Instant::now() + LOOK_EVERY),
             }
         }
-        true
     }
 
     /// A client that goes away is its own affair; a file that did not stay what it was is the

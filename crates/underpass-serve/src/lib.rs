@@ -1,9 +1,10 @@
-//! Static file service over HTTP/1.1.
+//! Static file service over HTTP/1.1, with and without TLS.
 #![deny(unsafe_code)]
 
 pub mod access_log;
 pub mod answer;
 mod body;
+mod certificates;
 mod closing;
 pub mod conditional;
 mod connection;
@@ -17,6 +18,7 @@ pub mod field_rules;
 mod first_line;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod handshake;
 mod host;
 mod leases;
 mod listing;
@@ -43,14 +45,17 @@ mod site_options;
 mod state;
 pub mod stations;
 pub mod target;
+mod tls;
 mod transport;
 mod tree;
 mod until_end;
 mod wire;
 
+pub use certificates::{CertificateError, Pair, Wrong};
 pub use leases::LeaseError;
 pub use lookup::Lookup;
 pub use server::{BindError, Options, Server};
 pub use site_options::{RANGES_MAX, SiteOptions};
+pub use tls::TlsOptions;
 pub use underpass_daemon::endpoint::Endpoint;
 pub use underpass_daemon::{RunError, Settings};

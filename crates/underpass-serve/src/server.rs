@@ -13,6 +13,7 @@ use underpass_daemon::log::Lines;
 use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox, Settings};
 
 use crate::access_log::AccessLog;
+use crate::certificates::CertificateError;
 use crate::connection::Shared;
 use crate::current_root::CurrentRoot;
 use crate::leases::{self, LeaseError};
@@ -21,6 +22,7 @@ use crate::root::{Root, RootError};
 use crate::service::Service;
 use crate::site::Site;
 use crate::site_options::SiteOptions;
+use crate::tls::{Tls, TlsOptions};
 use crate::tree::{FRESH_FOR, KeptFiles, Tree};
 
 /// Files a worker keeps open at most.
@@ -45,6 +47,7 @@ pub struct Server {
     daemon: Daemon,
     services: Vec<Service>,
     site: Arc<SiteOptions>,
+    tls: Option<Tls>,
 }
 
 /// Why there is no server.
@@ -57,6 +60,12 @@ pub enum BindError {
     /// Leases were asked for, and one cannot be held.
     #[error(transparent)]
     Lease(#[from] LeaseError),
+    /// The certificates cannot be shown.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A Unix socket, over which there is no TLS.
+    #[error("there is no TLS over {0}")]
+    TlsOver(Endpoint),
     /// It cannot be a server.
     #[error(transparent)]
     Daemon(#[from] daemon::BindError),
@@ -88,7 +97,21 @@ impl Server {
         let files = KeptFiles::of_workers(workers, room.files_a_worker).into_iter();
         let services = files.map(service).collect();
         let daemon = Daemon::bind(daemon, room.connections)?;
-        Ok(Self { daemon, services, site })
+        Ok(Self { daemon, services, site, tls: None })
+    }
+
+    /// Has all connections begin with a handshake of TLS. The certificates are read, and again at
+    /// each SIGHUP: if they cannot be used then, those in use stay.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::Certificate`]; [`BindError::TlsOver`] where it listens at a Unix socket.
+    pub fn secured(self, options: TlsOptions) -> Result<Self, BindError> {
+        let unix = self.endpoints().iter().find(|endpoint| matches!(endpoint, Endpoint::Unix(_)));
+        if let Some(unix) = unix {
+            return Err(BindError::TlsOver(unix.clone()));
+        }
+        Ok(Self { tls: Some(Tls::new(options)?), ..self })
     }
 
     /// Where it listens, ports resolved.
@@ -118,7 +141,8 @@ impl Server {
         let sandbox = Sandbox::new().read(&self.site.root);
         let sandbox = around(&self.site.root).into_iter().fold(sandbox, Sandbox::read);
         let sandbox = sandbox.read("/proc/sys/vm/max_map_count").write("/dev/null");
-        let sandbox = config.into_iter().fold(sandbox, Sandbox::read_replaced);
+        let again = self.tls.iter().flat_map(Tls::paths).chain(config);
+        let sandbox = again.fold(sandbox, Sandbox::read_replaced);
         Self { daemon: self.daemon.confined(sandbox), ..self }
     }
 
@@ -134,14 +158,15 @@ impl Server {
             let counts = Arc::<Counts>::default();
             counters.push(Arc::clone(&counts));
             let site = move |lines: Lines| Site::new(service, AccessLog::new(lines), counts);
-            services.push(move |lines| Shared::new(site(lines)));
+            let tls = self.tls.clone();
+            services.push(move |lines| Shared::new(site(lines), tls));
         }
         let mut metrics = Registry::with_prefix("underpass_serve");
         metrics.register_collector(Box::new(Counters(counters)));
         self.daemon.run(Program {
             services,
             metrics,
-            reload: Box::new(|| {}),
+            reload: Box::new(move || self.tls.iter().for_each(Tls::reload)),
             background: Box::pin(std::future::pending()),
         })
     }

@@ -14,12 +14,14 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use underpass::Stream;
+use underpass::tls::TlsStream;
 use underpass_daemon::Accepted;
 
 /// A client's connection, over which file-backed slices leave by sendfile.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Tcp(Stream<TcpStream>, SocketAddr),
+    Tls(Box<TlsStream>, SocketAddr),
     Unix(Stream<UnixStream>),
 }
 
@@ -28,6 +30,7 @@ macro_rules! stream {
     ($transport:expr, $method:ident, $($argument:expr),*) => {
         match $transport {
             Transport::Tcp(stream, _) => Pin::new(stream).$method($($argument),*),
+            Transport::Tls(stream, _) => Pin::new(&mut **stream).$method($($argument),*),
             Transport::Unix(stream) => Pin::new(stream).$method($($argument),*),
         }
     };
@@ -36,15 +39,33 @@ macro_rules! stream {
 impl Transport {
     pub(crate) fn new(accepted: Accepted) -> Self {
         match accepted {
-            Accepted::Tcp(stream, peer) => Self::Tcp(Stream::new(stream), peer),
+            Accepted::Tcp(stream, peer) => Self::of_tcp(stream, peer),
             Accepted::Unix(stream) => Self::Unix(Stream::new(stream)),
         }
+    }
+
+    pub(crate) fn of_tcp(socket: TcpStream, peer: SocketAddr) -> Self {
+        Self::Tcp(Stream::new(socket), peer)
+    }
+
+    /// The bare socket of a TCP connection, with its client's address.
+    pub(crate) fn into_tcp(self) -> io::Result<(TcpStream, SocketAddr)> {
+        match self {
+            Self::Tcp(stream, peer) => Ok((stream.into_inner(), peer)),
+            Self::Tls(..) | Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Whether it is encrypted.
+    pub(crate) const fn is_secure(&self) -> bool {
+        matches!(self, Self::Tls(..))
     }
 
     /// The same at rest: what it knew of the disk will be out of date.
     pub(crate) fn rested(self) -> Self {
         match self {
             Self::Tcp(stream, peer) => Self::Tcp(Stream::new(stream.into_inner()), peer),
+            Self::Tls(..) => self,
             Self::Unix(stream) => Self::Unix(Stream::new(stream.into_inner())),
         }
     }
@@ -52,7 +73,7 @@ impl Transport {
     /// The client's address; the client of a Unix socket has none.
     pub(crate) fn peer(&self) -> Option<IpAddr> {
         match self {
-            Self::Tcp(_, peer) => Some(peer.ip()),
+            Self::Tcp(_, peer) | Self::Tls(_, peer) => Some(peer.ip()),
             Self::Unix(_) => None,
         }
     }
@@ -77,27 +98,47 @@ impl Transport {
         stream!(self, poll_flush, cx)
     }
 
-    /// Tells the client that no more comes.
+    /// Tells the client that no more comes, unless a write has failed.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         stream!(self, poll_shutdown, cx)
     }
 
-    /// Waits until there may be bytes to read, or the end.
+    /// Tells it so where nothing is on its way, without waiting, if closing alone would not.
+    pub(crate) fn end_now(&self) {
+        if let Self::Tls(stream, _) = self {
+            stream.try_close_notify();
+        }
+    }
+
+    /// Waits until there may be bytes to read, or the end. Content that was decrypted and not read
+    /// counts: the socket stays ready until a read has found neither.
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream, _) => stream.get_ref().poll_read_ready(cx),
+            Self::Tls(stream, _) => stream.socket().poll_read_ready(cx),
             Self::Unix(stream) => stream.get_ref().poll_read_ready(cx),
         }
     }
 
     /// Whether there are bytes for us that epoll(7) has not reported yet.
     pub(crate) fn has_bytes(&self) -> bool {
+        match self {
+            Self::Tls(stream, _) => stream.has_unread(),
+            Self::Tcp(..) | Self::Unix(_) => self.peek(&mut [0]) > 0,
+        }
+    }
+
+    /// Looks at bytes that have come over a bare socket, and says how many there are.
+    pub(crate) fn peek(&self, into: &mut [u8]) -> usize {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(recv(self, &mut [0; 1][..], flags), Ok((1.., _)))
+        recv(self, into, flags).map_or(0, |(n, _)| n)
     }
 
     /// Sends what there is room for, where nothing else is under way, and says how much that was.
     pub(crate) fn send_now(&self, bytes: &[u8]) -> usize {
+        if let Self::Tls(stream, _) = self {
+            return stream.try_write(bytes).unwrap_or(0);
+        }
         send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or(0)
     }
 
@@ -117,6 +158,7 @@ impl AsFd for Transport {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(stream, _) => stream.get_ref().as_fd(),
+            Self::Tls(stream, _) => stream.socket().as_fd(),
             Self::Unix(stream) => stream.get_ref().as_fd(),
         }
     }

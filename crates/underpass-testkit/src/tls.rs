@@ -31,11 +31,45 @@ impl Identity {
     ///
     /// Those of making keys.
     pub fn new() -> io::Result<Self> {
-        let names = vec![NAME.to_owned(), "127.0.0.1".to_owned()];
+        Self::named(&[NAME, "127.0.0.1"])
+    }
+
+    /// One for these names.
+    ///
+    /// # Errors
+    ///
+    /// Those of making keys.
+    pub fn named(names: &[&str]) -> io::Result<Self> {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
+        Self::of(made)
+    }
+
+    /// One whose time is over.
+    ///
+    /// # Errors
+    ///
+    /// Those of making keys.
+    pub fn expired() -> io::Result<Self> {
+        let mut parameters =
+            rcgen::CertificateParams::new(vec![NAME.to_owned()]).map_err(io::Error::other)?;
+        parameters.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        parameters.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        let signing_key = rcgen::KeyPair::generate().map_err(io::Error::other)?;
+        let cert = parameters.self_signed(&signing_key).map_err(io::Error::other)?;
+        Self::of(rcgen::CertifiedKey { cert, signing_key })
+    }
+
+    fn of(made: rcgen::CertifiedKey<rcgen::KeyPair>) -> io::Result<Self> {
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der());
         let key = key.map_err(io::Error::other)?;
         Ok(Self { certificate: made.cert.der().clone(), key })
+    }
+
+    /// The certificate as peers get it.
+    #[must_use]
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.certificate.clone()
     }
 
     /// The certificate as SSL_CERT_FILE wants it.

@@ -114,7 +114,12 @@ impl<'s> Conversation<'s> {
                 let unread = if unread.is_empty() { Bytes::new() } else { unread };
                 return Some(Idle { transport: transport.rested(), unread });
             }
-            End::Over if !progress.is_last() && unread.is_empty() && !transport.has_bytes() => {
+            End::Over
+                if !progress.is_last()
+                    && unread.is_empty()
+                    && !transport.is_secure()
+                    && !transport.has_bytes() =>
+            {
                 return None;
             }
             End::Over | End::TooLong => None,
@@ -136,7 +141,7 @@ impl<'s> Conversation<'s> {
             }
         };
         if let Some(status) = status {
-            refuse(&transport, status, &progress);
+            refuse(&transport, status, None, &progress);
         }
         // Once, also if it was busy before: a connection is one of those under hyper.
         let busy = busy.unwrap_or_else(|| Counted::new(&shared.busy));

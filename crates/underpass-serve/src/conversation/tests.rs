@@ -64,7 +64,7 @@ fn conversation_with<P: 'static>(
     let service = Service::new(Root::open(dir.path()).unwrap(), NonZeroUsize::MIN, Stability::None);
     let lines = OpenLog::open(&Sink::Off).unwrap().start(|_| {}).unwrap().lines();
     let site = Site::new(service, AccessLog::new(lines), std::sync::Arc::default());
-    let shared = Rc::new(Shared::new(site));
+    let shared = Rc::new(Shared::new(site, None));
     shared.is_stopping.set(is_stopping);
     let runtime = Builder::new_current_thread()
         .enable_all()

@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{CWD, FileType, Mode};
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Options, Server, Settings, SiteOptions};
+use underpass_serve::{Options, Server, Settings, SiteOptions, TlsOptions};
 use underpass_testkit::wait;
 
 /// Trees are named so, with the id of their process.
@@ -124,17 +124,24 @@ impl Fixture {
         Self::bind(SiteOptions::new(served), log, connections_max)
     }
 
-    fn bind(site: SiteOptions, log: Sink, connections_max: Option<NonZeroUsize>) -> Self {
-        let daemon = Settings {
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
-            workers: NonZeroUsize::MIN,
-            grace: None,
-            connections_max,
-            metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
-            log,
-        };
+    /// A server over TLS.
+    pub(crate) fn secured(
+        site: SiteOptions,
+        log: Sink,
+        connections_max: Option<usize>,
+        tls: TlsOptions,
+    ) -> Self {
         let served = site.root.clone();
-        let server = Server::bind(Options { daemon, site }).unwrap();
+        let connections_max = connections_max.and_then(NonZeroUsize::new);
+        Self::run(served, server(site, log, connections_max).secured(tls).unwrap())
+    }
+
+    fn bind(site: SiteOptions, log: Sink, connections_max: Option<NonZeroUsize>) -> Self {
+        let served = site.root.clone();
+        Self::run(served, server(site, log, connections_max))
+    }
+
+    fn run(served: PathBuf, server: Server) -> Self {
         let address = server.endpoints()[0].tcp().unwrap();
         let metrics = server.metrics_address().unwrap();
         // It serves until the process ends.
@@ -190,6 +197,19 @@ impl Fixture {
             self.answers(&format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         field(&answer, "etag").to_owned()
     }
+}
+
+/// A server that is bound.
+fn server(site: SiteOptions, log: Sink, connections_max: Option<NonZeroUsize>) -> Server {
+    let daemon = Settings {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        workers: NonZeroUsize::MIN,
+        grace: None,
+        connections_max,
+        metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
+        log,
+    };
+    Server::bind(Options { daemon, site }).unwrap()
 }
 
 /// The value of a field of the first answer.

@@ -16,3 +16,4 @@ mod odd_files;
 mod parts;
 mod raw;
 mod shape;
+mod tls;

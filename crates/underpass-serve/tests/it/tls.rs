@@ -1,0 +1,215 @@
+//! The server over TLS, with rustls as its client.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use underpass_serve::access_log::Sink;
+use underpass_serve::{Pair, SiteOptions, TlsOptions};
+use underpass_testkit::tls::{Identity, NAME};
+use underpass_testkit::wait;
+
+use crate::fixture::{Fixture, LARGE_BYTES, fixture, large};
+
+type Client = StreamOwned<ClientConnection, TcpStream>;
+
+/// A server with its certificate.
+struct Secured {
+    fixture: Fixture,
+    identity: Identity,
+}
+
+impl Secured {
+    fn new(in_kernel: bool) -> Self {
+        Self::of(in_kernel, Sink::Off, None)
+    }
+
+    fn of(in_kernel: bool, log: Sink, connections_max: Option<usize>) -> Self {
+        let (identity, dir) = (Identity::new().unwrap(), tempfile::tempdir().unwrap());
+        let pair = Pair { certificates: dir.path().join("crt"), key: dir.path().join("key") };
+        fs::write(&pair.certificates, identity.pem()).unwrap();
+        fs::write(&pair.key, identity.key_pem()).unwrap();
+        let tls = TlsOptions { pairs: vec![pair], only_13: false, in_kernel };
+        let site = SiteOptions::new(fixture().served.clone());
+        Self { fixture: Fixture::secured(site, log, connections_max, tls), identity }
+    }
+
+    fn client(&self) -> Arc<ClientConfig> {
+        self.identity.client((&TLS13, "")).unwrap()
+    }
+
+    fn connect(&self, config: Arc<ClientConfig>) -> Client {
+        let client = ClientConnection::new(config, NAME.try_into().unwrap()).unwrap();
+        StreamOwned::new(client, self.fixture.connect())
+    }
+}
+
+/// By the kernel where it can, and by rustls.
+const WAYS: [bool; 2] = [true, false];
+
+fn get(client: &mut Client, path: &str, fields: &str) {
+    write!(client, "GET {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n").unwrap();
+}
+
+fn head(client: &mut Client) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+fn content(client: &mut Client, len: usize) -> Vec<u8> {
+    let mut content = vec![0; len];
+    client.read_exact(&mut content).unwrap();
+    content
+}
+
+/// How the connection ends: `Ok` where the server has said that it does.
+fn end(client: &mut Client) -> io::Result<Vec<u8>> {
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).map(|_| rest)
+}
+
+#[test]
+fn every_byte_arrives_over_both_versions_and_the_end_is_said() {
+    for in_kernel in WAYS {
+        let server = Secured::new(in_kernel);
+        for version in [&TLS13, &TLS12] {
+            let config = server.identity.client((version, "")).unwrap();
+            let mut client = server.connect(config);
+            get(&mut client, "/digits.txt", "");
+            assert!(head(&mut client).starts_with("HTTP/1.1 200 OK\r\n"));
+            assert_eq!(content(&mut client, 10), b"0123456789");
+            assert_eq!(client.conn.protocol_version(), Some(version.version));
+            // Once it is kept, it is answered directly.
+            for _ in 0..3 {
+                get(&mut client, "/large.bin", "");
+                assert!(head(&mut client).contains("\r\ncontent-length: 9000001\r\n"));
+                assert!(content(&mut client, LARGE_BYTES) == large());
+            }
+            get(&mut client, "/digits.txt", "Range: bytes=2-4\r\n");
+            assert!(head(&mut client).starts_with("HTTP/1.1 206 "));
+            assert_eq!(content(&mut client, 3), b"234");
+            get(&mut client, "/none", "Connection: close\r\n");
+            let last = String::from_utf8(end(&mut client).unwrap()).unwrap();
+            assert!(last.starts_with("HTTP/1.1 404 "), "{last}");
+        }
+    }
+}
+
+#[test]
+fn a_request_that_was_decrypted_with_the_one_before_it_is_not_left_lying() {
+    for in_kernel in WAYS {
+        let server = Secured::new(in_kernel);
+        let mut client = server.connect(server.client());
+        // As long as what is read at once, and another behind it in the same record.
+        let begin = "GET /digits.txt HTTP/1.1\r\nHost: x\r\nX-Long: ";
+        let long = format!("{begin}{}\r\n\r\n", "x".repeat(8192 - 4 - begin.len()));
+        for _ in 0..3 {
+            write!(client, "{long}GET /digits.txt HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            for _ in 0..2 {
+                head(&mut client);
+                assert_eq!(content(&mut client, 10), b"0123456789");
+            }
+        }
+        // And a hundred at a time.
+        let many = "GET /digits.txt HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+        client.write_all(many.as_bytes()).unwrap();
+        for _ in 0..100 {
+            head(&mut client);
+            assert_eq!(content(&mut client, 10), b"0123456789");
+        }
+    }
+}
+
+#[test]
+fn a_malformed_request_is_answered_before_the_end_is_said() {
+    for in_kernel in WAYS {
+        let server = Secured::new(in_kernel);
+        let mut client = server.connect(server.client());
+        client.write_all(b"GET\r\n\r\n").unwrap();
+        let answer = String::from_utf8(end(&mut client).unwrap()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+        assert!(answer.ends_with("field.\n"), "{answer}");
+    }
+}
+
+#[test]
+fn an_idle_client_that_gives_up_its_place_is_told() {
+    for in_kernel in WAYS {
+        let server = Secured::of(in_kernel, Sink::Off, Some(1));
+        let mut idle = server.connect(server.client());
+        get(&mut idle, "/digits.txt", "");
+        head(&mut idle);
+        content(&mut idle, 10);
+        let mut next = server.connect(server.client());
+        get(&mut next, "/digits.txt", "");
+        head(&mut next);
+        assert_eq!(end(&mut idle).unwrap(), b"");
+    }
+}
+
+#[test]
+fn a_download_whose_file_changes_midway_is_never_ended_as_if_it_were_whole() {
+    for (in_kernel, is_cut) in WAYS.map(|way| [(way, true), (way, false)]).concat() {
+        let server = Secured::new(in_kernel);
+        let path = fixture().served.join(format!("tls-{in_kernel}-{is_cut}.bin"));
+        fs::write(&path, vec![b'a'; 4 * LARGE_BYTES]).unwrap();
+        let mut client = server.connect(server.client());
+        let name = path.file_name().unwrap().to_str().unwrap();
+        get(&mut client, &format!("/{name}"), "Connection: close\r\n");
+        content(&mut client, 1_000);
+        wait::until_file_times_move();
+        let mut file = fs::File::options().write(true).open(&path).unwrap();
+        if is_cut {
+            file.set_len(5_000).unwrap();
+        } else {
+            file.write_all(&vec![b'b'; 4 * LARGE_BYTES]).unwrap();
+        }
+        let mut rest = Vec::new();
+        let error = client.read_to_end(&mut rest).expect_err("no close_notify");
+        let kind = error.kind();
+        assert!(matches!(kind, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{error}");
+        assert!(rest.len() < 4 * LARGE_BYTES - 1_000, "{} bytes came", rest.len());
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_client_that_speaks_in_the_clear_is_told_to_use_https() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let server = Secured::of(true, Sink::File(log.clone()), None);
+    let answer = server.fixture.answers("GET /digits.txt?x HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(answer.ends_with("This port speaks HTTPS, and the request came in the clear.\n"));
+    let logged = || fs::read_to_string(&log).ok().filter(|lines| lines.ends_with('\n'));
+    let line = wait::until(std::time::Duration::from_secs(10), logged).unwrap();
+    assert!(line.contains("\"GET /digits.txt?x HTTP/1.1\" 400 "), "{line}");
+}
+
+#[test]
+fn what_is_not_tls_or_ends_early_leaves_the_server_serving() {
+    let server = Secured::new(true);
+    drop(server.fixture.connect());
+    for bytes in [&[22, 3, 1][..], &[22, 3, 1, 0, 4, 1, 0, 0, 0], &[0; 600], &[22; 600], &[255; 9]]
+    {
+        let mut peer = server.fixture.connect();
+        peer.write_all(bytes).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut said = Vec::new();
+        // An alert, or nothing.
+        if peer.read_to_end(&mut said).is_ok() {
+            assert!(said.len() < 10, "{said:?}");
+        }
+    }
+    let mut client = server.connect(server.client());
+    get(&mut client, "/digits.txt", "Connection: close\r\n");
+    assert!(end(&mut client).unwrap().ends_with(b"0123456789"));
+}
