@@ -11,7 +11,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lru::LruCache;
@@ -66,7 +66,31 @@ impl Deref for OpenFile {
 /// Files that are open.
 pub(crate) struct OpenFiles {
     files: Mutex<LruCache<FileKey, Arc<OpenFile>>>,
+    /// How many are held open, for a flush.
+    held: AtomicUsize,
+    held_max: usize,
     indexes: Mutex<Indexes>,
+}
+
+/// The file of a closed segment, which is open until it is durable.
+#[derive(Debug)]
+pub(crate) struct Held {
+    file: Arc<OpenFile>,
+    files: Arc<OpenFiles>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.files.held.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Deref for Held {
+    type Target = OpenFile;
+
+    fn deref(&self) -> &OpenFile {
+        &self.file
+    }
 }
 
 /// Indexes of closed segments.
@@ -88,7 +112,28 @@ impl OpenFiles {
         // Not `LruCache::new`, which allocates for as many as there may ever be.
         let mut files = LruCache::unbounded();
         files.resize(most);
-        Self { files: Mutex::new(files), indexes: Mutex::new(indexes) }
+        Self {
+            files: Mutex::new(files),
+            held: AtomicUsize::new(0),
+            held_max: usize::MAX,
+            indexes: Mutex::new(indexes),
+        }
+    }
+
+    /// Is crowded where `most` are held.
+    pub(crate) fn crowded_at(self, most: usize) -> Self {
+        Self { held_max: most, ..self }
+    }
+
+    /// Holds a file open, whatever else is opened.
+    pub(crate) fn hold(self: &Arc<Self>, file: Arc<OpenFile>) -> Held {
+        self.held.fetch_add(1, Ordering::AcqRel);
+        Held { file, files: Arc::clone(self) }
+    }
+
+    /// Whether what is held may leave too few descriptors for others.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.held.load(Ordering::Acquire) >= self.held_max
     }
 
     /// The file `key`, if it is open.
@@ -196,6 +241,18 @@ mod tests {
         assert_eq!(Arc::strong_count(&held), 1);
         let mut answers = [Err::<(), _>(Errno::NOSPC.into())].into_iter();
         files.with_room(|| answers.next().unwrap()).unwrap_err();
+    }
+
+    #[test]
+    fn as_many_as_are_held_crowd_the_others_until_one_is_let_go() {
+        let files = Arc::new(OpenFiles::new(NonZeroUsize::MIN).crowded_at(2));
+        let hold = || files.hold(Arc::new(OpenFile::from(tempfile::tempfile().unwrap())));
+        let first = hold();
+        assert!(!files.is_crowded());
+        let _second = hold();
+        assert!(files.is_crowded());
+        drop(first);
+        assert!(!files.is_crowded());
     }
 
     #[test]

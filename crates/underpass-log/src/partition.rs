@@ -65,6 +65,8 @@ pub(crate) struct Partition {
     status: AtomicU8,
     /// Whether the last append found no room.
     is_full: AtomicBool,
+    /// Whether the queue waits for a flush.
+    is_behind: AtomicBool,
     turn: Turn,
     promise: Promise,
     flusher: Arc<Flusher>,
@@ -119,6 +121,7 @@ impl Partition {
             waiters: Waiters::default(),
             status: AtomicU8::new(ONLINE),
             is_full: AtomicBool::new(false),
+            is_behind: AtomicBool::new(false),
             turn: Turn::default(),
             promise,
             flusher,
@@ -194,6 +197,9 @@ impl Partition {
             return queue.refuse(refusal);
         }
         let written = log.append(queue.batches_mut(), now);
+        if written.is_ok() {
+            self.put_back(queue.split_off_undecided());
+        }
         let end = self.reader.end_offset();
         if self.promise.reads == Level::Written {
             self.show(end);
@@ -217,9 +223,25 @@ impl Partition {
         }
     }
 
-    /// Makes durable what is written. A flusher's thread calls it, and nothing else.
+    /// Queues again what was not written, until those before are durable.
+    fn put_back(&self, rest: Queue) {
+        if !rest.is_empty() {
+            lock(&self.queue).put_before(rest);
+            self.is_behind.store(true, Ordering::Release);
+        }
+    }
+
+    /// Makes durable what is written, then writes what waits for that. A flusher's thread calls it,
+    /// and nothing else.
     pub(crate) fn flush(self: &Arc<Self>) {
         self.save_epoch();
+        self.sync();
+        if self.is_behind.swap(false, Ordering::AcqRel) {
+            self.write_queued(now());
+        }
+    }
+
+    fn sync(&self) {
         // What has failed once is not asked again: it would seem to have succeeded.
         if self.status() != Status::Online {
             return;

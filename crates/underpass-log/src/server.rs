@@ -143,7 +143,7 @@ impl Server {
         let limit = raise_open_files();
         // One half of the descriptors is for segments, the other for connections.
         let share = NonZeroUsize::new(limit / 2).unwrap_or(NonZeroUsize::MIN);
-        let files = Arc::new(OpenFiles::new(share));
+        let files = Arc::new(OpenFiles::new(share).crowded_at(limit / 4));
         let flusher = Arc::<Flusher>::default();
         let flushers = flusher.start().map_err(BindError::Threads)?;
         let defaults = TopicConfig::of_server(&options.defaults).map_err(OpenError::from);

@@ -30,7 +30,9 @@ const PIECE_BYTES: usize = 128 << 10;
 type Head = [u8; HEADER_BYTES];
 
 impl Log {
-    /// Appends `batches` at `now`, in ms since 1970, and notes for each what came of it.
+    /// Appends `batches` at `now`, in ms since 1970, and notes for each what came of it. The last
+    /// ones have no outcome where another segment has to wait until those before are durable, for
+    /// their files are open until then; they are to be appended after that.
     ///
     /// # Errors
     ///
@@ -47,6 +49,9 @@ impl Log {
         while !rest.is_empty() {
             let taken = self.assign(rest, now);
             if taken == 0 {
+                if self.has_rolled() && self.shared.files.is_crowded() {
+                    return Ok(());
+                }
                 self.roll()?;
                 continue;
             }

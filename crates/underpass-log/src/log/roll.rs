@@ -30,7 +30,7 @@ impl Log {
             closed
         };
         self.unsynced.names = true;
-        let file = self.file.replace(file);
+        let file = self.file.replace(file).map(|file| self.shared.files.hold(file));
         if let Some((base, index, times)) = closed {
             self.unsynced.sealed.push(Sealed { base, file, index, times, next, producers });
         }

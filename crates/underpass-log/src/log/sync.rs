@@ -13,7 +13,7 @@ use super::index::Index;
 use super::names::Kind;
 use super::state::Shared;
 use super::{Log, epochs, index_file, times};
-use crate::open_files::OpenFile;
+use crate::open_files::{Held, OpenFile};
 use crate::whole_file;
 
 /// What is not durable yet.
@@ -30,7 +30,7 @@ pub(super) struct Unsynced {
 pub(super) struct Sealed {
     pub(super) base: i64,
     /// Its file, if it has bytes that are not durable.
-    pub(super) file: Option<Arc<OpenFile>>,
+    pub(super) file: Option<Held>,
     pub(super) index: Arc<Index>,
     pub(super) times: Vec<times::Entry>,
     /// Where the next segment starts.

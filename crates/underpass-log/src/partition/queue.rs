@@ -70,6 +70,19 @@ impl Queue {
         &mut self.batches
     }
 
+    /// Takes off those of which nothing has come.
+    pub(super) fn split_off_undecided(&mut self) -> Self {
+        let at = self.batches.partition_point(|batch| batch.outcome().is_some());
+        Self { batches: self.batches.split_off(at), askers: self.askers.split_off(at) }
+    }
+
+    /// Puts others in front.
+    pub(super) fn put_before(&mut self, mut first: Self) {
+        first.batches.append(&mut self.batches);
+        first.askers.append(&mut self.askers);
+        *self = first;
+    }
+
     pub(super) fn refuse(self, refusal: ErrorCode) {
         self.askers.into_iter().for_each(|asker| asker.tell(Err(refusal)));
     }
@@ -129,5 +142,44 @@ impl Awaiting {
 
     pub(super) fn refuse(&mut self, refusal: ErrorCode) {
         self.0.drain(..).for_each(|late| late.asker.tell(Err(refusal)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::log::{Log, fixture};
+    use crate::open_files::OpenFiles;
+
+    fn push(queue: &mut Queue, time: i64) {
+        let (answer, _) = oneshot::channel();
+        let batch = fixture::incoming(fixture::batch(1, 10, time));
+        queue.push(batch, Asker { acks: Acks::Leader, answer });
+    }
+
+    #[test]
+    fn what_has_to_wait_for_a_flush_stays_before_what_comes_meanwhile() {
+        let (_parent, dir) = fixture::place();
+        let files = Arc::new(OpenFiles::new(NonZeroUsize::MIN).crowded_at(2));
+        // Each batch has its own segment.
+        let mut log = Log::create(&dir, fixture::small_segments(1), files).unwrap();
+        let mut queue = Queue::default();
+        (0..6).for_each(|time| push(&mut queue, time));
+        let (mut written, mut later) = (Vec::new(), 6..8);
+        while !queue.is_empty() {
+            log.append(queue.batches_mut(), 1).unwrap();
+            let rest = queue.split_off_undecided();
+            let times = queue.batches.iter().map(|batch| batch.header().max_timestamp);
+            written.push(times.collect::<Vec<_>>());
+            queue = Queue::default();
+            later.next().into_iter().for_each(|time| push(&mut queue, time));
+            queue.put_before(rest);
+            log.unsynced().run().unwrap();
+        }
+        // The first that is closed after a flush has nothing to be flushed, and is not held.
+        assert_eq!(written, [vec![0, 1, 2], vec![3, 4, 5], vec![6, 7]]);
     }
 }

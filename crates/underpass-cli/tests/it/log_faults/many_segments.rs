@@ -2,8 +2,9 @@
 
 use std::process::{Command, Stdio};
 
+use underpass_testkit::injected::Injected;
 use underpass_testkit::log::batch::{self, Sequence};
-use underpass_testkit::log::client::Fetch;
+use underpass_testkit::log::client::{Fetch, produce};
 use underpass_testkit::require;
 use underpass_testkit::skip::Capability;
 
@@ -16,8 +17,8 @@ const SEGMENTS: i64 = 750;
 
 const OPEN_FILES: &str = "--nofile=256:256";
 
-fn start(dir: &std::path::Path) -> Broker {
-    Broker::start_as(dir, &[], |program| {
+fn start(dir: &std::path::Path, flags: &[&str]) -> Broker {
+    Broker::start_as(dir, flags, |program| {
         let mut limited = Command::new("prlimit");
         limited.arg(OPEN_FILES).arg(program.get_program()).stdout(Stdio::piped());
         limited
@@ -48,7 +49,7 @@ fn thousands_of_segments_are_written_and_read_with_256_open_files() {
     require!(Capability::Program("prlimit"));
     // In memory: every segment comes with three calls of fdatasync(2) or fsync(2).
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
-    let broker = start(dir.path());
+    let broker = start(dir.path(), &[]);
     broker.create("t", PARTITIONS, &[("segment.bytes", "14")]);
     let mut client = broker.client();
     for offset in 0..SEGMENTS {
@@ -60,7 +61,41 @@ fn thousands_of_segments_are_written_and_read_with_256_open_files() {
     }
     read_all(&broker);
     let (dir, _) = broker.kill();
-    let broker = start(&dir);
+    let broker = start(&dir, &[]);
     read_all(&broker);
+    broker.stop_and_check();
+}
+
+#[test]
+fn segments_that_come_faster_than_the_disk_takes_them_wait_for_it() {
+    /// Together as many segments as there may be open files.
+    const PRODUCERS: usize = 16;
+    const EACH: usize = 20;
+    require!(Capability::Program("prlimit"));
+    require!(Capability::Strace);
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let broker = start(dir.path(), &["--acks", "written", "--reads", "written"]);
+    broker.create("t", 1, &[("segment.bytes", "14")]);
+    let mut producers: Vec<_> = (0..PRODUCERS).map(|_| broker.client()).collect();
+    let _slow = Injected::into(broker.id(), "fdatasync:delay_enter=10000").unwrap();
+    let mut told = vec![None; PRODUCERS * EACH];
+    for turn in 0..EACH {
+        for (nth, producer) in producers.iter_mut().enumerate() {
+            let batch = batch::of(&[format!("{turn} of {nth}").into_bytes()], 0, Sequence::NONE);
+            producer.send(0, 7, &produce("t", 0, 1, &batch)).unwrap();
+        }
+        for (nth, producer) in producers.iter_mut().enumerate() {
+            let produced = producer.produced().unwrap();
+            assert_eq!(produced.error, 0, "{turn} of {nth}");
+            let offset = usize::try_from(produced.base_offset).unwrap();
+            let before = told[offset].replace(format!("{turn} of {nth}").into_bytes());
+            assert!(before.is_none(), "{offset} was given twice");
+        }
+    }
+    for (offset, value) in (0..).zip(told) {
+        let fetched = producers[0].fetch(&fetch(offset, 1)).unwrap();
+        let records = batch::read(&fetched.records).unwrap();
+        assert_eq!((records[0].offset, Some(&records[0].value)), (offset, value.as_ref()));
+    }
     broker.stop_and_check();
 }
