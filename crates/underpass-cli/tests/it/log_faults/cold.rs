@@ -61,7 +61,7 @@ fn while_one_waits_for_cold_records_others_produce_and_fetch() {
     for round in 0..ROUNDS {
         let produced = producer.produce("hot", 0, 1, &batch_of(10)).unwrap();
         assert_eq!((produced.error, produced.base_offset), (0, round));
-        let hot = Fetch { topic: "hot", max_wait_ms: 1_000, ..fetch(round, 1 << 20) };
+        let hot = Fetch { topic: "hot", max_wait_ms: 10_000, ..fetch(round, 1 << 20) };
         let fetched = consumer.fetch(&hot).unwrap();
         assert_eq!(batch::read(&fetched.records).unwrap()[0].offset, round);
     }
