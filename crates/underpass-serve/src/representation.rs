@@ -29,6 +29,7 @@ use underpass::{COPY_MAX_BYTES, FileBytes, MapError, Stability, UnmappedFile};
 use crate::body::{Payload, to_be_sent};
 use crate::conditional::Validators;
 use crate::reading::Reading;
+use crate::siblings::Siblings;
 use crate::state::State;
 use crate::until_end::{Front, UntilEnd};
 use crate::{date, media_type};
@@ -38,6 +39,7 @@ use crate::{date, media_type};
 pub struct Representation {
     description: Description,
     source: Source,
+    siblings: Siblings,
 }
 
 /// Where the bytes of a whole file are taken from.
@@ -126,7 +128,7 @@ impl Representation {
         } else {
             return Err(RepresentationError::Sizeless);
         };
-        Ok(Self { description, source })
+        Ok(Self::made(description, source))
     }
 
     /// Describes an open regular file that cannot be mapped, or whose size may not be that of its
@@ -146,17 +148,26 @@ impl Representation {
         if len > 0 && ends_at(&file, len).map_err(RepresentationError::Read)? {
             let source = Source::Unmapped(UnmappedFile::new(file, ..len, stability)?);
             let description = Description::new(&stat, name, SystemTime::now());
-            return Ok(Self { description, source });
+            return Ok(Self::made(description, source));
         }
         let (len, source) = match Front::read(file).map_err(RepresentationError::Read)? {
             Front::Whole(bytes) if bytes.is_empty() && len == 0 => {
                 let description = Description::new(&stat, name, SystemTime::now());
-                return Ok(Self { description, source: Source::Nowhere });
+                return Ok(Self::made(description, Source::Nowhere));
             }
             Front::Whole(bytes) => (Some(bytes.len() as u64), Source::Memory(bytes)),
             Front::Part(pieces) => (None, Source::UntilEnd(pieces)),
         };
-        Ok(Self { description: Description::without_validators(len, name), source })
+        Ok(Self::made(Description::without_validators(len, name), source))
+    }
+
+    fn made(description: Description, source: Source) -> Self {
+        Self { description, source, siblings: Siblings::default() }
+    }
+
+    /// The files that hold it in a content coding.
+    pub(crate) const fn siblings(&self) -> &Siblings {
+        &self.siblings
     }
 
     /// The complete length in bytes; `None` if only reading to the end tells.

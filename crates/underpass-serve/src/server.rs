@@ -94,7 +94,10 @@ impl Server {
         }
         let site = Arc::new(site);
         let service = |files| Service::of(Tree::new(Arc::clone(&root), files, Arc::clone(&site)));
-        let files = KeptFiles::of_workers(workers, room.files_a_worker).into_iter();
+        // Each with its siblings.
+        let files_a_worker = room.files_a_worker.get() / (1 + site.codings.len());
+        let files_a_worker = NonZeroUsize::new(files_a_worker).unwrap_or(NonZeroUsize::MIN);
+        let files = KeptFiles::of_workers(workers, files_a_worker).into_iter();
         let services = files.map(service).collect();
         let daemon = Daemon::bind(daemon, room.connections)?;
         Ok(Self { daemon, services, site, tls: None })

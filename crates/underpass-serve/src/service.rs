@@ -9,7 +9,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use http::header::HeaderValue;
+use http::header::{HeaderValue, VARY};
 use http::request::Parts;
 use http::{StatusCode, Uri};
 use rustix::io::Errno;
@@ -18,6 +18,7 @@ use underpass::Stability;
 
 use crate::answer::Answer;
 use crate::current_root::CurrentRoot;
+use crate::encoding;
 use crate::listing::Listing;
 use crate::plain_request::PlainRequest;
 use crate::refusal::{Refusal, chain, check_message};
@@ -84,7 +85,9 @@ impl Service {
         if !self.stations().let_plain_pass() {
             return None;
         }
-        self.tree.kept(&Target::parse(request.path()).ok()?)
+        let kept = self.tree.kept(&Target::parse(request.path()).ok()?)?;
+        // One with siblings is chosen by a field that is not looked at here.
+        (self.tree.options.codings.is_empty() || kept.siblings().get().is_none()).then_some(kept)
     }
 
     /// Answers one request; what goes wrong is an answer too. Must run within a tokio runtime.
@@ -121,8 +124,15 @@ impl Service {
     }
 
     fn answer(&self, request: &Parts, file: &Arc<Representation>) -> Answer {
-        let ranges_max = self.tree.options.ranges_max.get();
-        Answer::of(&request.method, &request.headers, file, ranges_max)
+        let SiteOptions { codings, ranges_max, .. } = &*self.tree.options;
+        let of = |file| Answer::of(&request.method, &request.headers, file, ranges_max.get());
+        let siblings = if codings.is_empty() { None } else { file.siblings().get() };
+        let Some(siblings) = siblings else { return of(file) };
+        let chosen = encoding::choose(&request.headers, siblings.iter().map(|it| it.coding));
+        let mut answer = of(chosen.map_or(file, |at| &siblings[at].file));
+        // RFC 9110 §12.5.5: also where the file as it is was chosen, and in a 304, 412 and 416.
+        answer.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+        answer
     }
 
     async fn follow(&self, step: Step, asked: &Asked<'_>) -> Answer {

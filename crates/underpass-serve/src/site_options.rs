@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use underpass::Stability;
 
+use crate::encoding::Codings;
 use crate::field_rules::FieldRules;
 use crate::lookup::Lookup;
 use crate::stations::Stations;
@@ -21,6 +22,8 @@ pub struct SiteOptions {
     pub stability: Stability,
     /// Which names answer.
     pub lookup: Lookup,
+    /// In which content codings files may lie next to them, as in `a.js.gz`.
+    pub codings: Codings,
     /// How many ranges a request may ask for; if for more, it gets the whole file.
     pub ranges_max: NonZeroUsize,
     /// Fields that depend on the path alone.
@@ -33,7 +36,7 @@ impl SiteOptions {
     /// `root` as it is served where nothing else is asked for.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        let (stability, lookup, fields, stations) = Default::default();
-        Self { root, stability, lookup, ranges_max: RANGES_MAX, fields, stations }
+        let (stability, lookup, codings, fields, stations) = Default::default();
+        Self { root, stability, lookup, codings, ranges_max: RANGES_MAX, fields, stations }
     }
 }

@@ -10,13 +10,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CONTENT_ENCODING;
 use underpass::{Errno, FileCache, MapError, Stability};
 
 use crate::current_root::CurrentRoot;
 use crate::refusal::Refusal;
 use crate::representation::{Representation, RepresentationError};
 use crate::root::{Found, OpenError, Wait};
+use crate::siblings::{Sibling, can_stand_for};
 use crate::site_options::SiteOptions;
+use crate::state::State;
 use crate::target::Target;
 
 /// The file that answers for a directory, if it is there.
@@ -82,7 +85,8 @@ impl Tree {
     /// has found that it was changed in place.
     pub(crate) fn kept(&self, target: &Target<'_>) -> Option<Arc<Representation>> {
         let kept = self.files.own().fresh(target.as_bytes())?;
-        (!kept.has_changed()).then_some(kept)
+        let has_changed = kept.has_changed() || kept.siblings().have_changed();
+        (!has_changed).then_some(kept)
     }
 
     /// What a path leads to. Kept files give way where descriptors or mappings are short, and what
@@ -114,14 +118,14 @@ impl Tree {
         let root = self.root.get(wait)?;
         if !(path.is_empty() || path.ends_with(b"/")) {
             return match root.open_beneath(path, wait)? {
-                Found::File(file, _) => Ok(Resource::File(self.keep(path, file, path, by)?)),
+                Found::File(file, _) => Ok(Resource::File(self.keep(path, file, path, by, wait)?)),
                 Found::Directory(_) => Ok(Resource::Unslashed),
             };
         }
         let index = [path, INDEX].concat();
         match root.open_beneath(&index, wait) {
             Ok(Found::File(file, _)) => {
-                return Ok(Resource::File(self.keep(path, file, INDEX, by)?));
+                return Ok(Resource::File(self.keep(path, file, INDEX, by, wait)?));
             }
             Ok(Found::Directory(_)) | Err(OpenError::Absent) => {}
             Err(error) => return Err(error.into()),
@@ -140,7 +144,8 @@ impl Tree {
         file: File,
         name: &[u8],
         by: By,
-    ) -> Result<Arc<Representation>, RepresentationError> {
+        wait: Wait,
+    ) -> Result<Arc<Representation>, Refusal> {
         // Patterns are for files, an index by its name among them.
         let file_path = if path.is_empty() || path.ends_with(b"/") {
             Cow::Owned([path, name].concat())
@@ -157,16 +162,75 @@ impl Tree {
             fields.add_to(&file_path, made.headers_mut());
             Ok(made)
         };
+        let state = self.state_for_siblings(&file)?;
+        let look_for_siblings = |of: &Representation| {
+            let Some(state) = state else { return Ok(()) };
+            of.siblings().set(self.siblings(of, &state, &file_path, wait, &make)?);
+            Ok::<_, Refusal>(())
+        };
         if *stability == Stability::Lease {
             // Writers wait for as long as the lease is held: for one response, not for as long
             // as a cache likes.
-            return make(file.into()).map(Arc::new);
+            let made = make(file.into())?;
+            look_for_siblings(&made)?;
+            return Ok(Arc::new(made));
         }
-        let representation = self.files.own().refresh(path, file.into(), make)?;
-        if !representation.is_settled() {
+        let representation = self.files.own().refresh(path, file.into(), &make)?;
+        look_for_siblings(&representation)?;
+        if !(representation.is_settled() && representation.siblings().are_settled()) {
             self.files.own().forget(path);
         }
         Ok(representation)
+    }
+
+    /// The state that siblings of an open file are held against, if there may be any.
+    fn state_for_siblings(&self, file: &File) -> Result<Option<State>, RepresentationError> {
+        if self.options.codings.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(State::of(&rustix::fs::fstat(file)?)))
+    }
+
+    /// The files that hold `of`, which is at `path`, in a content coding. One that cannot be used
+    /// is not there.
+    fn siblings(
+        &self,
+        of: &Representation,
+        state: &State,
+        path: &[u8],
+        wait: Wait,
+        make: &impl Fn(OwnedFd) -> Result<Representation, RepresentationError>,
+    ) -> Result<Vec<Sibling>, Refusal> {
+        let root = self.root.get(wait)?;
+        let before = of.siblings().get().unwrap_or_default();
+        let mut found = Vec::new();
+        for coding in self.options.codings.iter() {
+            let (file, stat) = match root.open_beneath(&[path, coding.ending()].concat(), wait) {
+                Ok(Found::File(file, stat)) => (file, stat),
+                Err(error @ (OpenError::WouldWait | OpenError::Exhausted(_))) => {
+                    return Err(error.into());
+                }
+                Ok(Found::Directory(_)) | Err(_) => continue,
+            };
+            let its = State::of(&stat);
+            let is_same =
+                |it: &&Sibling| (it.coding, it.state) == (coding, its) && !it.file.has_changed();
+            if !can_stand_for(state, &its) {
+                continue;
+            } else if let Some(same) = before.iter().find(is_same) {
+                found.push(same.clone());
+                continue;
+            }
+            match make(file.into()).map_err(Refusal::from) {
+                Ok(mut made) => {
+                    made.headers_mut().append(CONTENT_ENCODING, coding.value());
+                    found.push(Sibling { coding, state: its, file: Arc::new(made) });
+                }
+                Err(error) if is_for_want_of_room(&error) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(found)
     }
 }
 

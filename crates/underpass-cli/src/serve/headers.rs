@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use underpass_serve::RANGES_MAX;
+use underpass_serve::encoding::Codings;
 use underpass_serve::field_rules::{FieldRule, FieldRules};
 
 /// The flags about fields of answers.
@@ -27,6 +28,14 @@ pub(crate) struct HeadersArguments {
     #[arg(long, value_name = "VALUE", value_parser = FieldRule::of_caching)]
     cache_control: Vec<FieldRule>,
 
+    /// Send a.js.zst, a.js.br or a.js.gz for a.js to clients that take it: zstd,br,gzip, or off.
+    ///
+    /// The order is that of preference where a client has none. A file that is older than the one it
+    /// stands for, or not smaller, is not used. Answers about such a file say
+    /// 'Vary: Accept-Encoding'.
+    #[arg(long, value_name = "CODINGS", default_value = "off")]
+    precompressed: Codings,
+
     /// How many byte ranges one request may ask for: if for more, it gets the whole file.
     ///
     /// Several are sent as multipart/byteranges. Those that overlap, or have less than 80 bytes
@@ -36,6 +45,10 @@ pub(crate) struct HeadersArguments {
 }
 
 impl HeadersArguments {
+    pub(super) fn codings(&self) -> Codings {
+        self.precompressed.clone()
+    }
+
     pub(super) const fn ranges_max(&self) -> NonZeroUsize {
         self.max_ranges
     }

@@ -34,6 +34,7 @@ impl SiteArguments {
         SiteOptions {
             stability: changes.stability(),
             lookup: lookup.lookup(),
+            codings: headers.codings(),
             ranges_max: headers.ranges_max(),
             fields: headers.fields(),
             ..SiteOptions::new(directory)
