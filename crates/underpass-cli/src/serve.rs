@@ -1,6 +1,7 @@
 //! `underpass serve`: makes a server of the flags and runs it until a signal.
 
 mod changes;
+mod cors;
 mod headers;
 mod lookup;
 mod site;

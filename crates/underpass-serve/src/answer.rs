@@ -139,6 +139,13 @@ impl Answer {
         answer
     }
 
+    /// RFC 9110 §9.3.7: the methods that there are; §15.3.5: a 204 has no length.
+    #[must_use]
+    pub(crate) fn options(allow: HeaderValue) -> Self {
+        let headers = HeaderMap::from_iter([(ALLOW, allow)]);
+        Self { status: StatusCode::NO_CONTENT, headers, content: Content::Empty }
+    }
+
     /// A redirection to `location`, a reference in visible ASCII.
     #[must_use]
     pub(crate) fn redirect(location: HeaderValue) -> Self {

@@ -10,6 +10,7 @@ pub mod conditional;
 mod connection;
 mod content;
 mod conversation;
+pub mod cors;
 mod current_root;
 mod date;
 mod direct;

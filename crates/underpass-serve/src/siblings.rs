@@ -3,8 +3,8 @@
 //! They stay with the representation of the file that they stand for, and are looked for whenever
 //! its path is looked up, so that a response never chooses between a new file and an old sibling.
 //!
-//! Source: RFC 9110 §8.4 (Content-Encoding), §8.8.3.3 (a coding is another representation, with a
-//! tag of its own).
+//! Source: RFC 9110 §8.4 (Content-Encoding), §8.8.3.3 (a coding is another representation, with
+//! another tag).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,8 +50,8 @@ impl Siblings {
     }
 }
 
-/// Whether a file in this state can stand for `source`: it is no older, and not larger either, of
-/// which nobody would have anything.
+/// Whether a file in this state can stand for `source`: it is not older, and smaller, or
+/// there would be nothing in it for a client.
 pub(crate) fn can_stand_for(source: &State, sibling: &State) -> bool {
     sibling.mtime >= source.mtime && (1..source.size).contains(&sibling.size)
 }

@@ -22,7 +22,7 @@ pub struct SiteOptions {
     pub stability: Stability,
     /// Which names answer.
     pub lookup: Lookup,
-    /// In which content codings files may lie next to them, as in `a.js.gz`.
+    /// In which content codings there may be files next to them, as in `a.js.gz`.
     pub codings: Codings,
     /// How many ranges a request may ask for; if for more, it gets the whole file.
     pub ranges_max: NonZeroUsize,

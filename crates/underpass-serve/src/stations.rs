@@ -4,7 +4,7 @@
 //! Each station is a field of [`Stations`], made once and shared by all workers; a site without
 //! it has nothing there, and pays nothing. Their order is in this file and nowhere else.
 //!
-//! Source: RFC 9110 §9.3.2 (HEAD), §15.5.6 (405).
+//! Source: RFC 9110 §9.3.2 (HEAD), §9.3.7 (OPTIONS), §15.5.6 (405).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,6 +14,7 @@ use http::header::HeaderValue;
 use http::request::Parts;
 
 use crate::answer::Answer;
+use crate::cors::Cors;
 
 /// A request as the stations of a site see it.
 #[derive(Debug, Clone, Copy)]
@@ -47,12 +48,22 @@ impl fmt::Debug for Step {
 
 /// The stations of a site.
 #[derive(Debug, Default)]
-pub struct Stations {}
+pub struct Stations {
+    /// What pages of other origins may do.
+    pub cors: Option<Cors>,
+}
 
 impl Stations {
     /// What the request passes before its file is looked up. It runs once more if the look-up has
     /// to wait.
     pub(crate) fn before(&self, asked: &Asked<'_>) -> Step {
+        if asked.head.method == Method::OPTIONS {
+            let mut answer = Answer::options(self.allow());
+            if let Some(cors) = self.cors.as_ref().filter(|_| Cors::is_preflight(asked.head)) {
+                cors.allow(asked.head, &mut answer.headers);
+            }
+            return Step::Answer(answer);
+        }
         if !matches!(asked.head.method, Method::GET | Method::HEAD) {
             return Step::Answer(Answer::method_not_allowed(self.allow()));
         }
@@ -61,17 +72,21 @@ impl Stations {
 
     /// What every answer passes, that of a station too.
     pub(crate) fn after(&self, asked: &Asked<'_>, answer: Answer) -> Answer {
+        let mut answer = answer;
+        if let Some(cors) = &self.cors {
+            cors.add_to(asked.head, &mut answer.headers);
+        }
         if asked.head.method == Method::HEAD { answer.without_content() } else { answer }
     }
 
     /// Whether a plain request passes all of them, and its answer too, without anyone having a say.
     pub(crate) const fn let_plain_pass(&self) -> bool {
-        let Self {} = self;
-        true
+        let Self { cors } = self;
+        cors.is_none()
     }
 
     /// The methods of this site.
     fn allow(&self) -> HeaderValue {
-        HeaderValue::from_static("GET, HEAD")
+        HeaderValue::from_static("GET, HEAD, OPTIONS")
     }
 }

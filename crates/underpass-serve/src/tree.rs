@@ -175,7 +175,7 @@ impl Tree {
             look_for_siblings(&made)?;
             return Ok(Arc::new(made));
         }
-        let representation = self.files.own().refresh(path, file.into(), &make)?;
+        let representation = self.files.own().refresh(path, file.into(), make)?;
         look_for_siblings(&representation)?;
         if !(representation.is_settled() && representation.siblings().are_settled()) {
             self.files.own().forget(path);

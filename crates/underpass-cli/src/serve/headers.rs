@@ -30,8 +30,8 @@ pub(crate) struct HeadersArguments {
 
     /// Send a.js.zst, a.js.br or a.js.gz for a.js to clients that take it: zstd,br,gzip, or off.
     ///
-    /// The order is that of preference where a client has none. A file that is older than the one it
-    /// stands for, or not smaller, is not used. Answers about such a file say
+    /// The order is that of preference where a client has none. A file that is older than the one
+    /// it stands for, or not smaller, is not used. Answers about such a file say
     /// 'Vary: Accept-Encoding'.
     #[arg(long, value_name = "CODINGS", default_value = "off")]
     precompressed: Codings,

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use underpass_serve::SiteOptions;
+use underpass_serve::stations::Stations;
 
 use super::changes::ChangesArguments;
+use super::cors::CorsArguments;
 use super::headers::HeadersArguments;
 use super::lookup::LookupArguments;
 
@@ -25,17 +27,21 @@ pub(crate) struct SiteArguments {
 
     #[command(flatten)]
     headers: HeadersArguments,
+
+    #[command(flatten)]
+    cors: CorsArguments,
 }
 
 impl SiteArguments {
     /// The site that was asked for.
     pub(crate) fn options(self) -> SiteOptions {
-        let Self { directory, changes, lookup, headers } = self;
+        let Self { directory, changes, lookup, headers, cors } = self;
         SiteOptions {
             stability: changes.stability(),
             lookup: lookup.lookup(),
             codings: headers.codings(),
             ranges_max: headers.ranges_max(),
+            stations: Stations { cors: cors.cors() },
             fields: headers.fields(),
             ..SiteOptions::new(directory)
         }

@@ -77,7 +77,7 @@ fn the_coding_is_chosen_and_the_rest_is_as_of_the_file() {
         assert_eq!(answer.field("content-type"), plain.field("content-type"));
         tags.push(tag(&answer));
     }
-    // RFC 9110 §8.8.3.3: each coding is a representation of its own.
+    // RFC 9110 §8.8.3.3: each coding is another representation.
     assert!(tags[1] == tags[3] && tags[0] != tags[1] && tags[0] != tags[2] && tags[1] != tags[2]);
     // As a file by its own name it is not coded.
     let own = get(server.address, "/a.txt.gz", &["Accept-Encoding: gzip"]);

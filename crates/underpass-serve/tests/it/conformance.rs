@@ -111,7 +111,8 @@ fn request_targets() {
 fn methods() {
     for (line, status) in [
         ("TRACE / HTTP/1.1", "405"),
-        ("OPTIONS * HTTP/1.1", "405"),
+        ("OPTIONS * HTTP/1.1", "204"),
+        ("OPTIONS /digits.txt HTTP/1.1", "204"),
         ("CONNECT localhost:8080 HTTP/1.1", "405"),
         ("CONNECT / HTTP/1.1", "400"),
         ("CONNECT localhost HTTP/1.1", "400"),

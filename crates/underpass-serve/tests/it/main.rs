@@ -4,6 +4,7 @@
 mod change;
 mod coded;
 mod conformance;
+mod cors;
 mod curl;
 mod direct;
 mod ends;

@@ -181,7 +181,9 @@ fn the_content_of_a_refused_request_is_not_taken_for_the_next() {
     let answers = fixture().answers(&(post + smuggled + &last("GET", "/digits.txt", "")));
     let statuses: Vec<_> = answers.split("HTTP/1.1 ").skip(1).map(|a| &a[..3]).collect();
     assert_eq!(statuses, ["405", "200"]);
-    assert!(answers.contains("\r\nallow: GET, HEAD, OPTIONS\r\n") && answers.ends_with("0123456789"));
+    assert!(
+        answers.contains("\r\nallow: GET, HEAD, OPTIONS\r\n") && answers.ends_with("0123456789")
+    );
 }
 
 #[test]
