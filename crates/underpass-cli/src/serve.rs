@@ -22,8 +22,8 @@ use crate::server::{ServerArguments, say_ready};
 ///
 /// Files, byte ranges of them, their index.html and listings of directories are sent in
 /// answer to GET and HEAD. Names that begin with a dot are not served. Nothing outside of DIR is
-/// ever reached, not by '..' and not through a symbolic link; an absolute link is not followed at
-/// all. The server runs until SIGINT (Ctrl-C) or SIGTERM, and then finishes the responses under
+/// ever reached, not by '..' and not through a symbolic link, unless --symlinks asks for that. The
+/// server runs until SIGINT (Ctrl-C) or SIGTERM, and then finishes the responses under
 /// way.
 #[derive(Debug, Args)]
 #[command(after_long_help = SERVE_HELP)]

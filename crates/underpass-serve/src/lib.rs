@@ -23,6 +23,7 @@ pub mod fuzzing;
 mod handshake;
 mod host;
 mod leases;
+mod links;
 mod listing;
 mod lookup;
 pub mod media_type;
@@ -56,6 +57,7 @@ mod wire;
 
 pub use certificates::{CertificateError, Pair, Wrong};
 pub use leases::LeaseError;
+pub use links::{Symlinks, SymlinksError};
 pub use lookup::Lookup;
 pub use server::{BindError, Options, Server};
 pub use site_options::{RANGES_MAX, SiteOptions};

@@ -228,7 +228,8 @@ mod tests {
     use crate::root::{Found, Wait};
 
     fn listing(root: &Root, path: &[u8], entries_max: usize) -> Listing {
-        listing_as(&Lookup { hidden: true }, root, path, entries_max)
+        let all = Lookup { hidden: true, ..Lookup::default() };
+        listing_as(&all, root, path, entries_max)
     }
 
     fn listing_as(lookup: &Lookup, root: &Root, path: &[u8], entries_max: usize) -> Listing {

@@ -4,6 +4,8 @@
 //!
 //! Source: RFC 8615 §3 (`/.well-known/`); RFC 3986 §2.3, §6.2.2.2 (decoding).
 
+use crate::links::Symlinks;
+
 /// The directory of RFC 8615, which is served although its name begins with a dot.
 const WELL_KNOWN: &[u8] = b".well-known";
 
@@ -12,6 +14,8 @@ const WELL_KNOWN: &[u8] = b".well-known";
 pub struct Lookup {
     /// Whether names that begin with a dot are served too, and not only `/.well-known`.
     pub hidden: bool,
+    /// Which symbolic links are followed.
+    pub symlinks: Symlinks,
 }
 
 impl Lookup {
@@ -58,7 +62,8 @@ mod tests {
         ] {
             let parsed = Target::parse(target).unwrap();
             assert_eq!(Lookup::default().serves(parsed.as_bytes()), is_served, "{target}");
-            assert!(Lookup { hidden: true }.serves(parsed.as_bytes()), "{target}");
+            let all = Lookup { hidden: true, ..Lookup::default() };
+            assert!(all.serves(parsed.as_bytes()), "{target}");
         }
     }
 }

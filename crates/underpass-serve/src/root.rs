@@ -1,10 +1,11 @@
 //! The served directory: opening what is beneath it, and nothing else.
 //!
 //! The kernel confines the resolution, symbolic links included, so there is no window between
-//! a check and its use. A name is first looked at through a descriptor that opens nothing
-//! (`O_PATH`): opening a FIFO would release its writer and opening a device may act on it. If
-//! the name changes its type between the look and the opening, `O_NONBLOCK` keeps the call from
-//! waiting and the second fstat(2) refuses it.
+//! a check and its use; for links that leave the root and come back see `links.rs`. A name is
+//! first looked at through a descriptor that opens nothing (`O_PATH`): opening a FIFO would
+//! release its writer and opening a device may act on it. If the name changes its type between
+//! the look and the opening, `O_NONBLOCK` keeps the call from waiting and the second fstat(2)
+//! refuses it.
 //!
 //! Source: openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_MAGICLINKS` (5.6), `RESOLVE_CACHED`
 //! (5.12); open(2), `O_PATH`, `O_NONBLOCK`; RFC 9110 §15.5.4, §15.5.5, §15.6.4 (what to answer).
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::links::{self, Symlinks};
+
 /// openat2(2): with `RESOLVE_BENEATH` a rename elsewhere can make the kernel give up on a `..`
 /// in a link with EAGAIN, and the caller may try again. A tree that is renamed without pause
 /// must not hold the thread.
@@ -26,6 +29,7 @@ const ATTEMPTS_MAX: usize = 8;
 pub struct Root {
     directory: OwnedFd,
     path: PathBuf,
+    symlinks: Symlinks,
     /// Whether the kernel knows `RESOLVE_CACHED`; where it does not, every look-up may wait.
     can_refuse_to_wait: bool,
 }
@@ -74,7 +78,7 @@ pub enum RootError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// There is no such name, it leads out of the root, or it is neither file nor directory.
+    /// There is no such name, it leads where no link may, or it is neither file nor directory.
     #[error("no such file or directory beneath the root")]
     Absent,
     /// The server's user may not read it.
@@ -104,15 +108,23 @@ impl Root {
         let open = |source| RootError::Open { path: path.to_path_buf(), source };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(open)?;
-        beneath(&directory, b"", OFlags::PATH, ResolveFlags::empty()).map_err(|source| {
+        let beneath = ResolveFlags::BENEATH;
+        open_at(&directory, b"", OFlags::PATH, beneath).map_err(|source| {
             if source == Errno::ACCESS {
                 return open(source);
             }
             RootError::Confine { path: path.to_path_buf(), source }
         })?;
-        let cached = beneath(&directory, b"", OFlags::PATH, ResolveFlags::CACHED);
+        let cached = open_at(&directory, b"", OFlags::PATH, beneath | ResolveFlags::CACHED);
         let can_refuse_to_wait = !matches!(cached, Err(Errno::INVAL));
-        Ok(Self { directory, path: path.to_path_buf(), can_refuse_to_wait })
+        let symlinks = Symlinks::default();
+        Ok(Self { directory, path: path.to_path_buf(), symlinks, can_refuse_to_wait })
+    }
+
+    /// The same with these links followed, instead of those that lead to a place beneath it.
+    #[must_use]
+    pub fn following(self, symlinks: Symlinks) -> Self {
+        Self { symlinks, ..self }
     }
 
     /// The directory to which `path` leads now, if it is another. Nothing, also where it leads to
@@ -141,7 +153,7 @@ impl Root {
     /// Whether what is in it may be listed.
     pub(crate) fn is_readable(&self) -> bool {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        beneath(&self.directory, b"", flags, ResolveFlags::empty()).is_ok()
+        open_at(&self.directory, b"", flags, ResolveFlags::BENEATH).is_ok()
     }
 
     /// The path that was opened, as it was given.
@@ -185,36 +197,52 @@ impl Root {
     }
 
     fn resolve(&self, path: &[u8], flags: OFlags, wait: Wait) -> Result<OwnedFd, OpenError> {
-        let open = |resolve| beneath(&self.directory, path, flags, resolve);
-        match wait {
-            Wait::Never if !self.can_refuse_to_wait => Err(OpenError::WouldWait),
-            Wait::Never => match open(ResolveFlags::CACHED) {
-                Err(Errno::AGAIN) => Err(OpenError::WouldWait),
-                answer => Ok(answer?),
-            },
-            Wait::Allowed => {
-                let mut answer = open(ResolveFlags::empty());
-                for _ in 1..ATTEMPTS_MAX {
-                    if !matches!(answer, Err(Errno::AGAIN | Errno::INTR)) {
-                        break;
-                    }
-                    answer = open(ResolveFlags::empty());
-                }
-                Ok(answer?)
+        let resolve = self.symlinks.resolve();
+        let is_inside = self.symlinks == Symlinks::Inside;
+        if wait == Wait::Never {
+            if !self.can_refuse_to_wait {
+                return Err(OpenError::WouldWait);
             }
+            return match open_at(&self.directory, path, flags, resolve | ResolveFlags::CACHED) {
+                Err(Errno::AGAIN) => Err(OpenError::WouldWait),
+                // It may come back, which takes a walk to tell.
+                Err(Errno::XDEV) if is_inside => Err(OpenError::WouldWait),
+                answer => Ok(answer?),
+            };
         }
+        let mut answer = self.open_patiently(path, flags);
+        for _ in 1..ATTEMPTS_MAX {
+            if !(is_inside && matches!(answer, Err(Errno::XDEV))) {
+                break;
+            }
+            let inside = links::inside(&self.directory, &self.path, path)?;
+            answer = self.open_patiently(&inside, flags);
+        }
+        Ok(answer?)
+    }
+
+    fn open_patiently(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let open = || open_at(&self.directory, path, flags, self.symlinks.resolve());
+        let mut answer = open();
+        for _ in 1..ATTEMPTS_MAX {
+            if !matches!(answer, Err(Errno::AGAIN | Errno::INTR)) {
+                break;
+            }
+            answer = open();
+        }
+        answer
     }
 }
 
-/// Opens `path` below `directory`, the empty path being the directory itself.
-fn beneath(
+/// Opens `path` from `directory`, the empty path being the directory itself.
+fn open_at(
     directory: &OwnedFd,
     path: &[u8],
     flags: OFlags,
     resolve: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
     let path: &[u8] = if path.is_empty() { b"." } else { path };
-    let resolve = resolve | ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
     rustix::fs::openat2(directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 

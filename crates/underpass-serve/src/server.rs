@@ -17,6 +17,7 @@ use crate::certificates::CertificateError;
 use crate::connection::Shared;
 use crate::current_root::CurrentRoot;
 use crate::leases::{self, LeaseError};
+use crate::links::Symlinks;
 use crate::metrics::{Counters, Counts};
 use crate::root::{Root, RootError};
 use crate::service::Service;
@@ -88,7 +89,8 @@ impl Server {
         // Each listens at each endpoint; one socket is counted among the others of a worker.
         let listeners = workers * daemon.listen.len().saturating_sub(1);
         let room = Room::within(raise_open_files(), descriptors_open() + listeners, workers);
-        let root = Arc::new(CurrentRoot::new(Root::open(&site.root)?, FRESH_FOR));
+        let root = Root::open(&site.root)?.following(site.lookup.symlinks);
+        let root = Arc::new(CurrentRoot::new(root, FRESH_FOR));
         if site.stability == Stability::Lease {
             leases::can_be_held(&site.root)?;
         }
@@ -136,12 +138,16 @@ impl Server {
     }
 
     /// Confines the process, once it runs, to writing the log, and to reading `config`, the
-    /// directory, and what is next to that, since it may be replaced.
+    /// directory, and what is next to that, since it may be replaced; everything, if links are
+    /// followed wherever they lead.
     #[must_use]
     pub fn confined(self, config: Option<&Path>) -> Self {
         // The engine asks for the limit on mappings, and gives pages that it only wants read to
         // /dev/null.
         let sandbox = Sandbox::new().read(&self.site.root);
+        // A link that is followed wherever it leads may lead anywhere.
+        let everywhere = (self.site.lookup.symlinks == Symlinks::All).then_some("/");
+        let sandbox = everywhere.into_iter().fold(sandbox, Sandbox::read);
         let sandbox = around(&self.site.root).into_iter().fold(sandbox, Sandbox::read);
         let sandbox = sandbox.read("/proc/sys/vm/max_map_count").write("/dev/null");
         let again = self.tls.iter().flat_map(Tls::paths).chain(config);

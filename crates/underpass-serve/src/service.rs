@@ -52,6 +52,7 @@ impl Service {
 
     fn with(root: Root, open_files_max: NonZeroUsize, options: SiteOptions) -> Self {
         let files = KeptFiles::of_workers(1, open_files_max).remove(0);
+        let root = root.following(options.lookup.symlinks);
         let root = Arc::new(CurrentRoot::new(root, FRESH_FOR));
         Self::of(Tree::new(root, files, Arc::new(options)))
     }

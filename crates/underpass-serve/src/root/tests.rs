@@ -56,12 +56,11 @@ fn no_link_leads_out_of_the_root() {
     let served = tree.path().join("served");
     symlink("../secret", served.join("relative")).unwrap();
     symlink(tree.path().join("secret"), served.join("absolute")).unwrap();
-    symlink(served.join("a.txt"), served.join("back")).unwrap();
     symlink("..", served.join("up")).unwrap();
     symlink("/proc/self/root", served.join("magic")).unwrap();
     symlink("loop", served.join("loop")).unwrap();
     symlink("../a.txt", served.join("sub/inside")).unwrap();
-    for path in ["../secret", "relative", "absolute", "back", "up/secret", "up", "magic", "loop"] {
+    for path in ["../secret", "relative", "absolute", "up/secret", "up", "magic", "loop"] {
         assert_eq!(outcome(&root, path), Err(OpenError::Absent), "{path}");
     }
     assert_eq!(outcome(&root, "sub/inside"), Ok("file"));
