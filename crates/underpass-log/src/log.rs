@@ -61,7 +61,7 @@ pub(crate) use self::reader::{LogReader, Patience, Plan};
 use self::state::{Contents, Shared};
 use self::sync::Unsynced;
 use crate::batch::HEADER_BYTES;
-use crate::open_files::{OpenFile, OpenFiles};
+use crate::open_files::{Held, OpenFiles};
 use crate::producers::Producers;
 
 /// The writing half of a log.
@@ -75,7 +75,7 @@ pub(crate) struct Log {
     epoch_is_saved: bool,
     producers: Producers,
     /// The last segment's file, while what was written to it is not durable.
-    file: Option<Arc<OpenFile>>,
+    file: Option<Held>,
     ahead: Ahead,
     unsynced: Unsynced,
     /// Room for the headers of a run.
@@ -101,6 +101,8 @@ impl Log {
         log.make_active_file()?;
         log.begin_epoch(0);
         log.save_epoch()?;
+        // The directory was synced with that, and there is nothing in the file.
+        (log.file, log.unsynced) = (None, Unsynced::default());
         Ok(log)
     }
 

@@ -72,7 +72,7 @@ pub(crate) struct OpenFiles {
     indexes: Mutex<Indexes>,
 }
 
-/// The file of a closed segment, which is open until it is durable.
+/// A file that was written to, which is open until it is durable.
 #[derive(Debug)]
 pub(crate) struct Held {
     file: Arc<OpenFile>,
@@ -82,6 +82,13 @@ pub(crate) struct Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.files.held.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Held {
+    /// The file, for as long as someone has it.
+    pub(crate) fn open_file(&self) -> Arc<OpenFile> {
+        Arc::clone(&self.file)
     }
 }
 

@@ -204,7 +204,7 @@ impl Partition {
         if self.promise.reads == Level::Written {
             self.show(end);
         }
-        let needs_flush = self.promise != WRITTEN || log.has_rolled();
+        let needs_flush = self.promise != WRITTEN || log.has_rolled() || log.is_crowded();
         let waits = self.promise.acks == Level::Durable;
         let late = queue.answer(waits.then(|| self.durable()));
         lock(&self.awaiting).extend(late);

@@ -49,7 +49,7 @@ impl Log {
         while !rest.is_empty() {
             let taken = self.assign(rest, now);
             if taken == 0 {
-                if self.has_rolled() && self.shared.files.is_crowded() {
+                if self.has_rolled() && self.is_crowded() {
                     return Ok(());
                 }
                 self.roll()?;
@@ -164,7 +164,7 @@ impl Log {
     /// open of it might not be told of a failed write-back (fsync(2), EIO).
     pub(super) fn active_file(&mut self) -> Result<Arc<OpenFile>, StorageError> {
         if let Some(file) = &self.file {
-            return Ok(Arc::clone(file));
+            return Ok(file.open_file());
         }
         let (key, base) = {
             let segments = self.shared.segments();
@@ -172,7 +172,7 @@ impl Log {
             (active.key, active.base)
         };
         let file = self.shared.file(key, base)?;
-        self.file = Some(Arc::clone(&file));
+        self.file = Some(self.shared.files.hold(Arc::clone(&file)));
         Ok(file)
     }
 }

@@ -30,7 +30,7 @@ impl Log {
             closed
         };
         self.unsynced.names = true;
-        let file = self.file.replace(file).map(|file| self.shared.files.hold(file));
+        let file = self.file.replace(self.shared.files.hold(file));
         if let Some((base, index, times)) = closed {
             self.unsynced.sealed.push(Sealed { base, file, index, times, next, producers });
         }
@@ -55,7 +55,7 @@ impl Log {
             let active = segments.last().expect("a log has a segment");
             self.make_file(active)?
         };
-        self.file = Some(file);
+        self.file = Some(self.shared.files.hold(file));
         self.unsynced.names = true;
         Ok(())
     }

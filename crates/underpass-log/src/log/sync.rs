@@ -13,7 +13,7 @@ use super::index::Index;
 use super::names::Kind;
 use super::state::Shared;
 use super::{Log, epochs, index_file, times};
-use crate::open_files::{Held, OpenFile};
+use crate::open_files::Held;
 use crate::whole_file;
 
 /// What is not durable yet.
@@ -44,7 +44,7 @@ pub(super) struct Sealed {
 pub(crate) struct SyncJob {
     shared: Arc<Shared>,
     unsynced: Unsynced,
-    active: Option<Arc<OpenFile>>,
+    active: Option<Held>,
     end: i64,
 }
 
@@ -102,6 +102,11 @@ impl Log {
             active: self.file.take(),
             end: self.shared.end(),
         }
+    }
+
+    /// Whether too many files are open, of this log or of others, that are not durable.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.shared.files.is_crowded()
     }
 
     /// Whether a segment was closed since [`Self::unsynced`] was asked.

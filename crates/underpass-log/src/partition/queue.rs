@@ -179,7 +179,6 @@ mod tests {
             queue.put_before(rest);
             log.unsynced().run().unwrap();
         }
-        // The first that is closed after a flush has nothing to be flushed, and is not held.
-        assert_eq!(written, [vec![0, 1, 2], vec![3, 4, 5], vec![6, 7]]);
+        assert_eq!(written, [[0, 1], [2, 3], [4, 5], [6, 7]]);
     }
 }

@@ -99,3 +99,23 @@ fn segments_that_come_faster_than_the_disk_takes_them_wait_for_it() {
     }
     broker.stop_and_check();
 }
+
+#[test]
+fn more_partitions_than_open_files_are_made_and_written() {
+    const MANY: i32 = 300;
+    require!(Capability::Program("prlimit"));
+    for flags in [&["--acks", "written", "--reads", "written"][..], &[]] {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let broker = start(dir.path(), flags);
+        broker.create("t", MANY, &[]);
+        let mut client = broker.client();
+        for offset in 0..2 {
+            for partition in 0..MANY {
+                let batch = batch::of(&[value(partition, offset)], 0, Sequence::NONE);
+                let produced = client.produce("t", partition, 1, &batch).unwrap();
+                assert_eq!((produced.error, produced.base_offset), (0, offset), "{partition}");
+            }
+        }
+        broker.stop_and_check();
+    }
+}
