@@ -1,4 +1,5 @@
-//! `cargo xtask guest`: tests of engine, probe and HTTPS on Debian's kernel, in a virtual machine.
+//! `cargo xtask guest`: tests of engine, probe and HTTPS of both ends on Debian's kernel, in a
+//! virtual machine.
 //!
 //! For what the machine at hand may lack: kernel TLS, a second kernel version, root's mounts and
 //! cgroups without touching the host. The kernel package is unpacked, never installed, and boots
@@ -31,12 +32,13 @@ struct Package {
     tests: &'static [&'static str],
 }
 
-const PACKAGES: [Package; 5] = [
+const PACKAGES: [Package; 6] = [
     Package { name: "underpass-sys", tests: &[] },
     Package { name: "underpass", tests: &[] },
     Package { name: "underpass-testkit", tests: &[] },
     // Of the others the guest lacks the peers.
     Package { name: "underpass-copy", tests: &["https"] },
+    Package { name: "underpass-serve", tests: &["tls::"] },
     // What depends on the kernel's version. The other tests measure, which is slow and says
     // nothing where every instruction is translated.
     Package {

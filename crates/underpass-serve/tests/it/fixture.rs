@@ -58,6 +58,8 @@ pub(crate) fn fixture() -> &'static Fixture {
 
 fn tree() -> PathBuf {
     let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    // Where the tests run and were not built, it is not there.
+    fs::create_dir_all(all).unwrap();
     sweep(all);
     let tree = all.join(format!("{PREFIX}{}", std::process::id()));
     let served = tree.join("served");

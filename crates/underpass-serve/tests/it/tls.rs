@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -76,10 +77,17 @@ fn end(client: &mut Client) -> io::Result<Vec<u8>> {
     client.read_to_end(&mut rest).map(|_| rest)
 }
 
+/// Connections whose records the kernel has begun to make, in all.
+fn sessions_of_the_kernel() -> u64 {
+    let counters = fs::read_to_string("/proc/net/tls_stat").unwrap_or_default();
+    let mut lines = counters.lines().filter_map(|line| line.strip_prefix("TlsTxSw"));
+    lines.next().map_or(0, |count| count.trim().parse().unwrap())
+}
+
 #[test]
 fn every_byte_arrives_over_both_versions_and_the_end_is_said() {
     for in_kernel in WAYS {
-        let server = Secured::new(in_kernel);
+        let (server, before) = (Secured::new(in_kernel), sessions_of_the_kernel());
         for version in [&TLS13, &TLS12] {
             let config = server.identity.client((version, "")).unwrap();
             let mut client = server.connect(config);
@@ -99,6 +107,9 @@ fn every_byte_arrives_over_both_versions_and_the_end_is_said() {
             get(&mut client, "/none", "Connection: close\r\n");
             let last = String::from_utf8(end(&mut client).unwrap()).unwrap();
             assert!(last.starts_with("HTTP/1.1 404 "), "{last}");
+        }
+        if in_kernel && underpass::tls::is_available().is_ok() {
+            assert!(sessions_of_the_kernel() >= before + 2, "one of each version");
         }
     }
 }
@@ -190,7 +201,7 @@ fn a_client_that_speaks_in_the_clear_is_told_to_use_https() {
     assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
     assert!(answer.ends_with("This port speaks HTTPS, and the request came in the clear.\n"));
     let logged = || fs::read_to_string(&log).ok().filter(|lines| lines.ends_with('\n'));
-    let line = wait::until(std::time::Duration::from_secs(10), logged).unwrap();
+    let line = wait::until(Duration::from_secs(10), logged).unwrap();
     assert!(line.contains("\"GET /digits.txt?x HTTP/1.1\" 400 "), "{line}");
 }
 
