@@ -4,6 +4,7 @@ mod changes;
 mod cors;
 mod headers;
 mod lookup;
+mod pages;
 mod site;
 mod tls;
 
@@ -20,7 +21,7 @@ use crate::server::{ServerArguments, say_ready};
 
 /// Serve a directory over HTTP.
 ///
-/// Files, byte ranges of them, their index.html and listings of directories are sent in
+/// Files, byte ranges of them, index pages and listings of directories are sent in
 /// answer to GET and HEAD. Names that begin with a dot are not served. Nothing outside of DIR is
 /// ever reached, not by '..' and not through a symbolic link, unless --symlinks asks for that. The
 /// server runs until SIGINT (Ctrl-C) or SIGTERM, and then finishes the responses under

@@ -148,8 +148,8 @@ impl Answer {
 
     /// A redirection to `location`, a reference in visible ASCII.
     #[must_use]
-    pub(crate) fn redirect(location: HeaderValue) -> Self {
-        let mut answer = Self::error(StatusCode::PERMANENT_REDIRECT);
+    pub(crate) fn redirect(status: StatusCode, location: HeaderValue) -> Self {
+        let mut answer = Self::error(status);
         answer.headers.insert(LOCATION, location);
         answer
     }
@@ -171,7 +171,8 @@ impl Answer {
         self
     }
 
-    fn whole(representation: &Arc<Representation>) -> Self {
+    /// All of a file, whatever was asked for.
+    pub(crate) fn whole(representation: &Arc<Representation>) -> Self {
         let content = match representation.len() {
             Some(0) => Content::Empty,
             Some(len) => Content::File(Arc::clone(representation), 0..len),

@@ -11,6 +11,10 @@ use http::StatusCode;
 #[must_use]
 pub(crate) fn text(status: StatusCode) -> &'static str {
     match status.as_u16() {
+        301 => "301 Moved Permanently\n",
+        302 => "302 Found\n",
+        303 => "303 See Other\n",
+        307 => "307 Temporary Redirect\n",
         308 => "308 Permanent Redirect\n",
         400 => "400 Bad Request\nThe request is malformed, or has not one valid Host field.\n",
         403 => "403 Forbidden\nThe server may not read this file.\n",
@@ -34,7 +38,9 @@ mod tests {
 
     #[test]
     fn every_text_starts_with_its_status() {
-        for code in [308, 400, 403, 404, 405, 408, 412, 414, 416, 431, 500, 501, 503, 505] {
+        let redirects = [301, 302, 303, 307, 308];
+        let errors = [400, 403, 404, 405, 408, 412, 414, 416, 431, 500, 501, 503, 505];
+        for code in redirects.into_iter().chain(errors) {
             let status = StatusCode::from_u16(code).unwrap();
             let first = text(status).lines().next().unwrap();
             assert_eq!(first, format!("{code} {}", status.canonical_reason().unwrap()));

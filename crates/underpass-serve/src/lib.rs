@@ -1,6 +1,7 @@
 //! Static file service over HTTP/1.1, with and without TLS.
 #![deny(unsafe_code)]
 
+mod accepts;
 pub mod access_log;
 pub mod answer;
 mod body;
@@ -16,6 +17,7 @@ mod date;
 mod direct;
 pub mod encoding;
 mod error_page;
+mod error_pages;
 pub mod field_rules;
 mod first_line;
 #[cfg(fuzzing)]
@@ -35,6 +37,7 @@ mod plain_request;
 mod progress;
 pub mod range;
 mod reading;
+mod redirects;
 mod refusal;
 pub mod representation;
 mod responder;
@@ -56,9 +59,11 @@ mod until_end;
 mod wire;
 
 pub use certificates::{CertificateError, Pair, Wrong};
+pub use error_pages::{ErrorPage, ErrorPageError, ErrorPages};
 pub use leases::LeaseError;
 pub use links::{Symlinks, SymlinksError};
-pub use lookup::Lookup;
+pub use lookup::{FilePath, FilePathError, Lookup};
+pub use redirects::{Redirect, RedirectError, Redirects};
 pub use server::{BindError, Options, Server};
 pub use site_options::{RANGES_MAX, SiteOptions};
 pub use tls::TlsOptions;

@@ -4,18 +4,40 @@
 //!
 //! Source: RFC 8615 §3 (`/.well-known/`); RFC 3986 §2.3, §6.2.2.2 (decoding).
 
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
 use crate::links::Symlinks;
 
 /// The directory of RFC 8615, which is served although its name begins with a dot.
 const WELL_KNOWN: &[u8] = b".well-known";
 
 /// How a target becomes a file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lookup {
     /// Whether names that begin with a dot are served too, and not only `/.well-known`.
     pub hidden: bool,
     /// Which symbolic links are followed.
     pub symlinks: Symlinks,
+    /// The files that answer for a directory: the first that is there.
+    pub index: Vec<FilePath>,
+    /// Whether `about.html` answers for `/about` too.
+    pub clean_urls: bool,
+    /// The file that answers a client which asks for a page where nothing is.
+    pub fallback: Option<FilePath>,
+}
+
+impl Default for Lookup {
+    fn default() -> Self {
+        Self {
+            hidden: false,
+            symlinks: Symlinks::default(),
+            index: vec![FilePath(b"index.html".to_vec())],
+            clean_urls: false,
+            fallback: None,
+        }
+    }
 }
 
 impl Lookup {
@@ -30,6 +52,64 @@ impl Lookup {
     pub(crate) fn serves_name(&self, directory: &[u8], name: &[u8]) -> bool {
         let is_well_known = directory.is_empty() && name == WELL_KNOWN;
         self.hidden || !name.starts_with(b".") || is_well_known
+    }
+}
+
+impl Lookup {
+    /// What is tried for a path, in this order. A directory is asked for by a slash at the end, and
+    /// is the last of its candidates itself.
+    pub(crate) fn candidates<'p>(
+        &'p self,
+        path: &'p [u8],
+    ) -> impl Iterator<Item = Cow<'p, [u8]>> + use<'p> {
+        let is_directory = path.is_empty() || path.ends_with(b"/");
+        let indexes = self.index.iter().filter(move |_| is_directory);
+        let indexes = indexes.map(move |index| [path, &index.0].concat().into());
+        let html = (self.clean_urls && !is_directory).then(|| [path, b".html"].concat());
+        // Of `/.well-known` a hidden one would be made.
+        let html = html.filter(|html| self.serves(html)).map(Cow::Owned);
+        indexes.chain([path.into()]).chain(html)
+    }
+}
+
+/// The path of a file beneath the root, as the file system has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePath(Vec<u8>);
+
+/// What does not name a file beneath the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("give the path of a file in the served directory, without '.' and '..'")]
+pub struct FilePathError;
+
+impl FilePath {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether it is the name of a file, and of no directory on the way.
+    #[must_use]
+    pub fn is_name(&self) -> bool {
+        !self.0.contains(&b'/')
+    }
+}
+
+/// One slash may come first, as in a target.
+impl FromStr for FilePath {
+    type Err = FilePathError;
+
+    fn from_str(text: &str) -> Result<Self, FilePathError> {
+        let path = text.strip_prefix('/').unwrap_or(text);
+        let is_right = |segment: &str| !matches!(segment, "" | "." | "..");
+        if path.contains('\0') || !path.split('/').all(is_right) {
+            return Err(FilePathError);
+        }
+        Ok(Self(path.into()))
+    }
+}
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}", String::from_utf8_lossy(&self.0))
     }
 }
 
@@ -64,6 +144,52 @@ mod tests {
             assert_eq!(Lookup::default().serves(parsed.as_bytes()), is_served, "{target}");
             let all = Lookup { hidden: true, ..Lookup::default() };
             assert!(all.serves(parsed.as_bytes()), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_is_tried_for_a_path() {
+        let parse = |text: &str| text.parse::<FilePath>().unwrap();
+        let index = vec![parse("index.html"), parse("index.htm")];
+        let plain = Lookup { index, ..Lookup::default() };
+        let clean = Lookup { clean_urls: true, ..plain.clone() };
+        let none = Lookup { index: Vec::new(), ..Lookup::default() };
+        for (lookup, path, candidates) in [
+            (&plain, "", &["index.html", "index.htm", ""][..]),
+            (&plain, "a/", &["a/index.html", "a/index.htm", "a/"]),
+            (&plain, "a", &["a"]),
+            (&clean, "a", &["a", "a.html"]),
+            (&clean, "a.html", &["a.html", "a.html.html"]),
+            (&clean, "a/", &["a/index.html", "a/index.htm", "a/"]),
+            (&clean, "", &["index.html", "index.htm", ""]),
+            (&clean, ".well-known", &[".well-known"]),
+            (&clean, ".well-known/a", &[".well-known/a", ".well-known/a.html"]),
+            (&none, "a/", &["a/"]),
+        ] {
+            let tried: Vec<_> = lookup.candidates(path.as_bytes()).collect();
+            let candidates: Vec<_> = candidates.iter().map(|path| path.as_bytes()).collect();
+            assert_eq!(tried, candidates, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_named_by_a_path_that_stays_beneath_the_root() {
+        for (text, path) in [
+            ("index.html", Some("/index.html")),
+            ("/404.html", Some("/404.html")),
+            (".errors/404.html", Some("/.errors/404.html")),
+            ("", None),
+            ("/", None),
+            ("//a", None),
+            ("a/", None),
+            ("a//b", None),
+            ("./a", None),
+            ("../a", None),
+            ("a/../b", None),
+            ("a\0b", None),
+        ] {
+            let parsed = text.parse().ok().map(|path: FilePath| path.to_string());
+            assert_eq!(parsed.as_deref(), path, "{text}");
         }
     }
 }

@@ -61,6 +61,11 @@ impl Refusal {
         }
     }
 
+    /// Whether there is no such file: not one that is hidden, or may not be read.
+    pub(crate) const fn is_absent(&self) -> bool {
+        matches!(self, Self::Target(TargetError::Slash { .. }) | Self::Open(OpenError::Absent))
+    }
+
     /// Whether something is wrong here, and not with the request.
     pub(crate) fn is_of_this_end(&self) -> bool {
         self.status().is_server_error() && !matches!(self, Self::TransferCoding)

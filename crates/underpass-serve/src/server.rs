@@ -19,7 +19,7 @@ use crate::current_root::CurrentRoot;
 use crate::leases::{self, LeaseError};
 use crate::links::Symlinks;
 use crate::metrics::{Counters, Counts};
-use crate::root::{Root, RootError};
+use crate::root::{Found, Root, RootError, Wait};
 use crate::service::Service;
 use crate::site::Site;
 use crate::site_options::SiteOptions;
@@ -90,6 +90,7 @@ impl Server {
         let listeners = workers * daemon.listen.len().saturating_sub(1);
         let room = Room::within(raise_open_files(), descriptors_open() + listeners, workers);
         let root = Root::open(&site.root)?.following(site.lookup.symlinks);
+        warn_of_absent(&root, &site);
         let root = Arc::new(CurrentRoot::new(root, FRESH_FOR));
         if site.stability == Stability::Lease {
             leases::can_be_held(&site.root)?;
@@ -178,6 +179,17 @@ impl Server {
             reload: Box::new(move || self.tls.iter().for_each(Tls::reload)),
             background: Box::pin(std::future::pending()),
         })
+    }
+}
+
+/// Tells of pages that are not there, which may come later.
+fn warn_of_absent(root: &Root, site: &SiteOptions) {
+    for path in site.lookup.fallback.iter().chain(site.error_pages.paths()) {
+        let found = root.open_beneath(path.as_bytes(), Wait::Allowed);
+        if !matches!(found, Ok(Found::File(..))) {
+            let root = root.path().display();
+            tracing::warn!("there is no file {path} in {root}, which is to stand in for others");
+        }
     }
 }
 

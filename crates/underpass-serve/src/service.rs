@@ -16,10 +16,13 @@ use rustix::io::Errno;
 use tokio::time::{Duration, Instant, sleep};
 use underpass::Stability;
 
+use crate::accepts::accepts_html;
 use crate::answer::Answer;
 use crate::current_root::CurrentRoot;
 use crate::encoding;
+use crate::error_pages;
 use crate::listing::Listing;
+use crate::lookup::FilePath;
 use crate::plain_request::PlainRequest;
 use crate::refusal::{Refusal, chain, check_message};
 use crate::representation::Representation;
@@ -32,6 +35,9 @@ use crate::tree::{FRESH_FOR, KeptFiles, Resource, Tree, is_for_want_of_room};
 
 /// How long a request waits for a descriptor before it is a 503.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What Vary says where a page may stand in.
+const ACCEPT: HeaderValue = HeaderValue::from_static("Accept");
 
 /// How often such a request tries again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -78,15 +84,19 @@ impl Service {
             Step::Answer(answer) => answer,
             Step::Wait(_) => return None,
         };
+        if self.tree.options.error_pages.of(answer.status).is_some() {
+            return None;
+        }
         Some(self.dress(asked, answer))
     }
 
     /// The file that a plain request gets as it is: it is kept, and no station has a say.
     pub(crate) fn plain(&self, request: &PlainRequest<'_>) -> Option<Arc<Representation>> {
-        if !self.stations().let_plain_pass() {
+        let target = Target::parse(request.path()).ok()?;
+        if !self.stations().let_plain_pass(&target) {
             return None;
         }
-        let kept = self.tree.kept(&Target::parse(request.path()).ok()?)?;
+        let kept = self.tree.kept(&target)?;
         // One with siblings is chosen by a field that is not looked at here.
         (self.tree.options.codings.is_empty() || kept.siblings().get().is_none()).then_some(kept)
     }
@@ -97,6 +107,7 @@ impl Service {
     /// Dropping the future loses nothing but a look-up.
     pub async fn respond(&self, asked: &Asked<'_>) -> Answer {
         let answer = self.follow(self.admit(asked), asked).await;
+        let answer = self.with_page(answer).await;
         self.dress(asked, answer)
     }
 
@@ -157,7 +168,11 @@ impl Service {
                 let (path, client) = (head.uri.path(), Client(client));
                 tracing::warn!("{path} to {client}: {status}: {}", chain(&refusal));
             }
-            Answer::error(status)
+            let mut answer = Answer::error(status);
+            if status == StatusCode::NOT_FOUND && self.tree.options.lookup.fallback.is_some() {
+                answer.headers.append(VARY, ACCEPT);
+            }
+            answer
         })
     }
 
@@ -177,6 +192,60 @@ impl Service {
     }
 
     async fn find(&self, request: &Parts) -> Result<Answer, Refusal> {
+        let found = self.find_target(request).await;
+        match (found, &self.tree.options.lookup.fallback) {
+            (Err(refusal), Some(fallback)) if refusal.is_absent() => {
+                self.fall_back(request, fallback, refusal).await
+            }
+            (found, _) => found,
+        }
+    }
+
+    /// RFC 9110 §12.5.5: who is answered with the page, and who with a 404, is up to Accept.
+    async fn fall_back(
+        &self,
+        request: &Parts,
+        fallback: &FilePath,
+        refusal: Refusal,
+    ) -> Result<Answer, Refusal> {
+        if !accepts_html(&request.headers) {
+            return Err(refusal);
+        }
+        match self.stand_in(fallback).await {
+            Err(other) if other.is_absent() => Err(refusal),
+            Err(other) => Err(other),
+            Ok(page) => {
+                let mut answer = self.answer(request, &page);
+                answer.headers.append(VARY, ACCEPT);
+                Ok(answer)
+            }
+        }
+    }
+
+    /// An error with the site's page for it. One step: a page that is not there is the text.
+    async fn with_page(&self, answer: Answer) -> Answer {
+        let Some(path) = self.tree.options.error_pages.of(answer.status) else { return answer };
+        match self.stand_in(path).await {
+            Ok(page) => error_pages::with_page(answer, &page),
+            Err(refusal) => {
+                tracing::debug!("{path} for a {}: {}", answer.status, chain(&refusal));
+                answer
+            }
+        }
+    }
+
+    /// A file of the site's own that stands in for another.
+    async fn stand_in(&self, path: &FilePath) -> Result<Arc<Representation>, Refusal> {
+        match self.tree.stand_in(path, Wait::Never) {
+            Err(Refusal::Open(OpenError::WouldWait)) => {
+                let path = path.clone();
+                self.wait(move |tree| tree.stand_in(&path, Wait::Allowed)).await
+            }
+            found => found,
+        }
+    }
+
+    async fn find_target(&self, request: &Parts) -> Result<Answer, Refusal> {
         let target = Target::parse(request.uri.path())?;
         if let Some(kept) = self.tree.kept(&target) {
             return Ok(self.answer(request, &kept));
@@ -226,8 +295,10 @@ fn redirect_to_slash(target: &Target<'_>, uri: &Uri) -> Answer {
         location.push('?');
         location.push_str(query);
     }
-    HeaderValue::try_from(location)
-        .map_or_else(|_| Answer::error(StatusCode::BAD_REQUEST), Answer::redirect)
+    HeaderValue::try_from(location).map_or_else(
+        |_| Answer::error(StatusCode::BAD_REQUEST),
+        |location| Answer::redirect(StatusCode::PERMANENT_REDIRECT, location),
+    )
 }
 
 #[cfg(test)]

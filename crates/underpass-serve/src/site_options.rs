@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use underpass::Stability;
 
 use crate::encoding::Codings;
+use crate::error_pages::ErrorPages;
 use crate::field_rules::FieldRules;
 use crate::lookup::Lookup;
 use crate::stations::Stations;
@@ -26,6 +27,8 @@ pub struct SiteOptions {
     pub codings: Codings,
     /// How many ranges a request may ask for; if for more, it gets the whole file.
     pub ranges_max: NonZeroUsize,
+    /// The site's own pages for errors.
+    pub error_pages: ErrorPages,
     /// Fields that depend on the path alone.
     pub fields: FieldRules,
     /// What requests and answers pass on their way.
@@ -36,7 +39,8 @@ impl SiteOptions {
     /// `root` as it is served where nothing else is asked for.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        let (stability, lookup, codings, fields, stations) = Default::default();
-        Self { root, stability, lookup, codings, ranges_max: RANGES_MAX, fields, stations }
+        let (stability, lookup, codings, error_pages, fields, stations) = Default::default();
+        let ranges_max = RANGES_MAX;
+        Self { root, stability, lookup, codings, ranges_max, error_pages, fields, stations }
     }
 }

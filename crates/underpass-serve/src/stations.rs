@@ -15,6 +15,8 @@ use http::request::Parts;
 
 use crate::answer::Answer;
 use crate::cors::Cors;
+use crate::redirects::Redirects;
+use crate::target::Target;
 
 /// A request as the stations of a site see it.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +53,8 @@ impl fmt::Debug for Step {
 pub struct Stations {
     /// What pages of other origins may do.
     pub cors: Option<Cors>,
+    /// Paths that are somewhere else.
+    pub redirects: Redirects,
 }
 
 impl Stations {
@@ -67,6 +71,9 @@ impl Stations {
         if !matches!(asked.head.method, Method::GET | Method::HEAD) {
             return Step::Answer(Answer::method_not_allowed(self.allow()));
         }
+        if let Some(answer) = self.redirects.answer(asked.head) {
+            return Step::Answer(answer);
+        }
         Step::Go
     }
 
@@ -79,10 +86,11 @@ impl Stations {
         if asked.head.method == Method::HEAD { answer.without_content() } else { answer }
     }
 
-    /// Whether a plain request passes all of them, and its answer too, without anyone having a say.
-    pub(crate) const fn let_plain_pass(&self) -> bool {
-        let Self { cors } = self;
-        cors.is_none()
+    /// Whether a plain request for this passes all of them, and its answer too, without anyone
+    /// having a say.
+    pub(crate) fn let_plain_pass(&self, target: &Target<'_>) -> bool {
+        let Self { cors, redirects } = self;
+        cors.is_none() && !redirects.have(target)
     }
 
     /// The methods of this site.

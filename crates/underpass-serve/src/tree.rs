@@ -1,6 +1,5 @@
 //! The files beneath one directory: from a path to what it leads to, and what is kept of it.
 
-use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -14,6 +13,7 @@ use http::header::CONTENT_ENCODING;
 use underpass::{Errno, FileCache, MapError, Stability};
 
 use crate::current_root::CurrentRoot;
+use crate::lookup::FilePath;
 use crate::refusal::Refusal;
 use crate::representation::{Representation, RepresentationError};
 use crate::root::{Found, OpenError, Wait};
@@ -21,9 +21,6 @@ use crate::siblings::{Sibling, can_stand_for};
 use crate::site_options::SiteOptions;
 use crate::state::State;
 use crate::target::Target;
-
-/// The file that answers for a directory, if it is there.
-const INDEX: &[u8] = b"index.html";
 
 /// How long a path may lead to a file that has been replaced; a file in demand is then looked
 /// up ten times a second, which costs nothing that shows.
@@ -84,17 +81,46 @@ impl Tree {
     /// The file kept for a target, unless its path is due to be looked up again, or sending it
     /// has found that it was changed in place.
     pub(crate) fn kept(&self, target: &Target<'_>) -> Option<Arc<Representation>> {
-        let kept = self.files.own().fresh(target.as_bytes())?;
+        self.kept_under(target.as_bytes())
+    }
+
+    fn kept_under(&self, key: &[u8]) -> Option<Arc<Representation>> {
+        let kept = self.files.own().fresh(key)?;
         let has_changed = kept.has_changed() || kept.siblings().have_changed();
         (!has_changed).then_some(kept)
     }
 
-    /// What a path leads to. Kept files give way where descriptors or mappings are short, and what
-    /// cannot be mapped even so is read.
+    /// The file of the site's own that stands in where nothing is. It need not be served itself.
+    pub(crate) fn stand_in(
+        &self,
+        path: &FilePath,
+        wait: Wait,
+    ) -> Result<Arc<Representation>, Refusal> {
+        let (key, path) = ([STAND_IN, path.as_bytes()].concat(), path.as_bytes());
+        if let Some(kept) = self.kept_under(&key) {
+            return Ok(kept);
+        }
+        self.with_room(wait, |by| match self.root.get(wait)?.open_beneath(path, wait)? {
+            Found::File(file, _) => self.keep(&key, file, path, by, wait),
+            Found::Directory(_) => Err(OpenError::Absent.into()),
+        })
+    }
+
+    /// What a path leads to.
     pub(crate) fn look_up(&self, path: &[u8], wait: Wait) -> Result<Resource, Refusal> {
+        self.with_room(wait, |by| self.look_up_once(path, wait, by))
+    }
+
+    /// Looks something up. Kept files give way where descriptors or mappings are short, and what
+    /// cannot be mapped even so is read.
+    fn with_room<T>(
+        &self,
+        wait: Wait,
+        look_up: impl Fn(By) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         let mut by = By::Mapping;
         loop {
-            let refusal = match self.look_up_once(path, wait, by) {
+            let refusal = match look_up(by) {
                 Err(refusal) => refusal,
                 found => return found,
             };
@@ -116,28 +142,25 @@ impl Tree {
             return Err(Refusal::Hidden);
         }
         let root = self.root.get(wait)?;
-        if !(path.is_empty() || path.ends_with(b"/")) {
-            return match root.open_beneath(path, wait)? {
-                Found::File(file, _) => Ok(Resource::File(self.keep(path, file, path, by, wait)?)),
-                Found::Directory(_) => Ok(Resource::Unslashed),
-            };
-        }
-        let index = [path, INDEX].concat();
-        match root.open_beneath(&index, wait) {
-            Ok(Found::File(file, _)) => {
-                return Ok(Resource::File(self.keep(path, file, INDEX, by, wait)?));
+        let mut directory = None;
+        for candidate in self.options.lookup.candidates(path) {
+            match root.open_beneath(&candidate, wait) {
+                Ok(Found::File(file, _)) => {
+                    return Ok(Resource::File(self.keep(path, file, &candidate, by, wait)?));
+                }
+                Ok(Found::Directory(found)) if *candidate == *path => directory = Some(found),
+                Ok(Found::Directory(_)) | Err(OpenError::Absent) => {}
+                Err(error) => return Err(error.into()),
             }
-            Ok(Found::Directory(_)) | Err(OpenError::Absent) => {}
-            Err(error) => return Err(error.into()),
         }
-        match root.open_beneath(path, wait)? {
-            Found::Directory(directory) => Ok(Resource::Directory(directory)),
-            Found::File(..) => Err(OpenError::Absent.into()),
-        }
+        let directory = directory.ok_or(OpenError::Absent)?;
+        let is_slashed = path.is_empty() || path.ends_with(b"/");
+        Ok(if is_slashed { Resource::Directory(directory) } else { Resource::Unslashed })
     }
 
     /// The representation of a file just opened: the one kept for the path if the file is the
-    /// same, else a new one, which is kept once its validators are as good as they get.
+    /// same, else a new one, which is kept once its validators are as good as they get. Its own
+    /// path, `name`, tells its media type, its fields and its siblings.
     fn keep(
         &self,
         path: &[u8],
@@ -146,26 +169,20 @@ impl Tree {
         by: By,
         wait: Wait,
     ) -> Result<Arc<Representation>, Refusal> {
-        // Patterns are for files, an index by its name among them.
-        let file_path = if path.is_empty() || path.ends_with(b"/") {
-            Cow::Owned([path, name].concat())
-        } else {
-            Cow::Borrowed(path)
-        };
-        let name = Path::new(OsStr::from_bytes(name));
         let SiteOptions { stability, fields, .. } = &*self.options;
         let make = |file: OwnedFd| {
+            let path = Path::new(OsStr::from_bytes(name));
             let mut made = match by {
-                By::Mapping => Representation::of(file, name, *stability)?,
-                By::Reading => Representation::read(file, name, *stability)?,
+                By::Mapping => Representation::of(file, path, *stability)?,
+                By::Reading => Representation::read(file, path, *stability)?,
             };
-            fields.add_to(&file_path, made.headers_mut());
+            fields.add_to(name, made.headers_mut());
             Ok(made)
         };
         let state = self.state_for_siblings(&file)?;
         let look_for_siblings = |of: &Representation| {
             let Some(state) = state else { return Ok(()) };
-            of.siblings().set(self.siblings(of, &state, &file_path, wait, &make)?);
+            of.siblings().set(self.siblings(of, &state, name, wait, &make)?);
             Ok::<_, Refusal>(())
         };
         if *stability == Stability::Lease {
@@ -233,6 +250,10 @@ impl Tree {
         Ok(found)
     }
 }
+
+/// No path of a target begins so. What is kept of a page that stands in is not found by its target,
+/// which may be hidden.
+const STAND_IN: &[u8] = b"\0";
 
 /// How to get at the bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

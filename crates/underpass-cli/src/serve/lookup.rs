@@ -1,8 +1,8 @@
 //! Which names of a site answer.
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use underpass_serve::{Lookup, Symlinks};
+use clap::builder::{PossibleValuesParser, StringValueParser, TypedValueParser};
+use underpass_serve::{FilePath, Lookup, Symlinks};
 
 /// The flags about what a target leads to.
 #[derive(Debug, Args)]
@@ -28,18 +28,48 @@ pub(crate) struct LookupArguments {
         verbatim_doc_comment
     )]
     symlinks: Symlinks,
+
+    /// The files that answer for a directory, the first that is there: names, with commas.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        default_value = "index.html",
+        value_delimiter = ',',
+        value_parser = name()
+    )]
+    index: Vec<FilePath>,
+
+    /// Answer /about with about.html where there is no file 'about'.
+    ///
+    /// It comes before a directory of that name, which is still reached with a slash at the end.
+    #[arg(long)]
+    clean_urls: bool,
+
+    /// A file beneath DIR that answers, with 200, where nothing is: for applications of one page.
+    ///
+    /// Only a client whose Accept has text/html gets it, as a browser that goes to a page: a script
+    /// or an image that is missing is a 404.
+    #[arg(long, value_name = "FILE")]
+    fallback: Option<FilePath>,
 }
 
 impl LookupArguments {
-    pub(super) const fn lookup(self) -> Lookup {
-        let Self { hidden, symlinks } = self;
-        Lookup { hidden, symlinks }
+    pub(super) fn lookup(self) -> Lookup {
+        let Self { hidden, symlinks, index, clean_urls, fallback } = self;
+        Lookup { hidden, symlinks, index, clean_urls, fallback }
     }
 }
 
 fn symlinks() -> impl TypedValueParser<Value = Symlinks> {
     PossibleValuesParser::new(Symlinks::ALL.iter().map(|it| it.name()))
         .try_map(|word| word.parse::<Symlinks>())
+}
+
+/// The name of a file.
+fn name() -> impl TypedValueParser<Value = FilePath> {
+    let wanted = "give names of files, such as index.html,index.htm";
+    StringValueParser::new()
+        .try_map(move |text| text.parse().ok().filter(FilePath::is_name).ok_or(wanted))
 }
 
 #[cfg(test)]
@@ -64,6 +94,24 @@ mod tests {
         for &symlinks in Symlinks::ALL {
             let typed = lookup(&["--symlinks", symlinks.name()]);
             assert_eq!(typed, Lookup { symlinks, ..Lookup::default() });
+        }
+        let path = |text: &str| text.parse().unwrap();
+        for (words, wanted) in [
+            (&["--clean-urls"][..], Lookup { clean_urls: true, ..Lookup::default() }),
+            (
+                &["--index", "index.html,index.htm"],
+                Lookup { index: vec![path("index.html"), path("index.htm")], ..Lookup::default() },
+            ),
+            (
+                &["--fallback", "/app/index.html"],
+                Lookup { fallback: Some(path("app/index.html")), ..Lookup::default() },
+            ),
+        ] {
+            assert_eq!(lookup(words), wanted);
+        }
+        for words in [&["--index", "a/b"][..], &["--index", ""], &["--fallback", "../a"]] {
+            let words = [&["underpass", "serve"], words].concat();
+            assert!(Arguments::try_parse_from(&words).is_err(), "{words:?}");
         }
     }
 }

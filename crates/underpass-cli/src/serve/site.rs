@@ -11,6 +11,7 @@ use super::changes::ChangesArguments;
 use super::cors::CorsArguments;
 use super::headers::HeadersArguments;
 use super::lookup::LookupArguments;
+use super::pages::PagesArguments;
 
 /// The flags of one site.
 #[derive(Debug, Args)]
@@ -30,19 +31,24 @@ pub(crate) struct SiteArguments {
 
     #[command(flatten)]
     cors: CorsArguments,
+
+    #[command(flatten)]
+    pages: PagesArguments,
 }
 
 impl SiteArguments {
     /// The site that was asked for.
     pub(crate) fn options(self) -> SiteOptions {
-        let Self { directory, changes, lookup, headers, cors } = self;
+        let Self { directory, changes, lookup, headers, cors, pages } = self;
+        let (error_pages, redirects) = pages.pages();
         SiteOptions {
             stability: changes.stability(),
             lookup: lookup.lookup(),
             codings: headers.codings(),
             ranges_max: headers.ranges_max(),
-            stations: Stations { cors: cors.cors() },
             fields: headers.fields(),
+            error_pages,
+            stations: Stations { cors: cors.cors(), redirects },
             ..SiteOptions::new(directory)
         }
     }

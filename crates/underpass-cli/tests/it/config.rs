@@ -83,6 +83,18 @@ fn what_is_wrong_in_a_file_is_said_with_its_place() {
             "stability = \"maybe\"",
             "1:13: invalid value 'maybe' for 'stability': give one of none, guard, lease, copy",
         ),
+        (
+            "serve",
+            "redirect = [\"/a /b\", \"/a b\"]",
+            "1:22: invalid value '/a b' for 'redirect': TO is a path such as /new, or a URL such \
+             as https://example.org/new",
+        ),
+        (
+            "serve",
+            "index = [\"index.html\", \"a/b\"]",
+            "1:24: invalid value 'a/b' for 'index': give names of files, such as \
+             index.html,index.htm",
+        ),
         ("serve", "workers = [1, 2]", "1:1: 'workers' takes one value, and not a list"),
         ("serve", "grace = 5s", "1:9: string values must be quoted, expected literal string"),
         ("relay", "accept-proxy = 1", "1:16: 'accept-proxy' is either true or false"),

@@ -128,3 +128,25 @@ fn files_behind_links_are_read_and_written_again() {
     assert!(warning.contains("targets, line 1: "), "{warning}");
     wait::until(PATIENCE, || log.1.exists().then_some(())).expect("the log is made again");
 }
+
+/// What is next to the served directory may be read, since it may be replaced; the rest may not.
+#[test]
+fn a_confined_server_follows_links_wherever_they_lead_if_asked_to() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let served = dir.path().join("site/served");
+    fs::create_dir_all(&served).unwrap();
+    fs::write(elsewhere.path().join("file"), "elsewhere").unwrap();
+    symlink(elsewhere.path(), served.join("link")).unwrap();
+    for (policy, status) in [("inside", "404"), ("all", "200")] {
+        let arguments = ["serve", utf8(&served), "--listen", "0", "--symlinks", policy];
+        let server = Running::start(program().args(arguments));
+        let mut client = TcpStream::connect(server.address()).unwrap();
+        client
+            .write_all(b"GET /link/file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer[9..12], *status, "{policy}");
+        assert_eq!(answer.ends_with("elsewhere"), policy == "all");
+    }
+}

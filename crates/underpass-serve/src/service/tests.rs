@@ -5,10 +5,12 @@ use std::path::Path;
 use http::header::{CACHE_CONTROL, HOST};
 use http::{Method, Request};
 use rustix::fs::OFlags;
+use underpass_testkit::wait;
 
 use super::*;
 use crate::answer::Content;
 use crate::field_rules::FieldRules;
+use crate::redirects::Redirects;
 
 fn service(tree: &tempfile::TempDir) -> Service {
     let root = Root::open(&tree.path().join("served")).unwrap();
@@ -270,4 +272,23 @@ fn a_step_that_waits_answers_or_lets_the_request_pass() {
     assert_eq!(status(Step::Wait(Box::new(|| panic!("as was asked for")))), 503);
     assert_eq!(status(Step::Answer(Answer::error(StatusCode::NOT_FOUND))), 404);
     assert_eq!(status(Step::Go), 200);
+}
+
+/// Even what is kept for a path that is redirected, which no request comes to, is not sent.
+#[test]
+fn a_plain_request_that_is_redirected_passes_no_station_unseen() {
+    let tree = tree();
+    let root = Root::open(&tree.path().join("served")).unwrap();
+    let mut options = SiteOptions::new(root.path().into());
+    options.stations.redirects = Redirects::new(vec!["/plain/* /:splat".parse().unwrap()]);
+    let service = Service::with(root, NonZeroUsize::new(8).unwrap(), options);
+    let plain = |path: &str| {
+        // As another request without the redirect would have it looked up.
+        service.tree.look_up(&path.as_bytes()[1..], Wait::Allowed).ok().unwrap();
+        let head = format!("GET {path}?query HTTP/1.1\r\nHost: x\r\n\r\n");
+        service.plain(&PlainRequest::read(head.as_bytes()).unwrap())
+    };
+    // Of the second of its last change nothing is kept.
+    wait::until(Duration::from_secs(10), || plain("/a.txt")).expect("a second passes");
+    assert!(plain("/plain/b.txt").is_none());
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use underpass_serve::SiteOptions;
+use underpass_serve::{ErrorPages, SiteOptions};
 use underpass_testkit::skip::Capability;
 use underpass_testkit::{require, wait};
 
@@ -290,4 +290,41 @@ fn clients_decode_what_they_asked_for_and_nginx_chooses_the_same() {
         }
         assert!(ours.is_varied() && theirs.is_varied(), "{accepted:?}: {}", theirs.head);
     }
+}
+
+#[test]
+fn what_answers_for_another_path_has_its_own_siblings() {
+    let dir = tempfile::tempdir().unwrap();
+    for page in ["about.html", "index.html", "app.html", "404.html"] {
+        fs::write(dir.path().join(page), page.repeat(100)).unwrap();
+        fs::write(dir.path().join(format!("{page}.gz")), format!("{page} in gzip")).unwrap();
+    }
+    let mut site = SiteOptions::new(dir.path().into());
+    site.codings = "gzip".parse().unwrap();
+    site.lookup.clean_urls = true;
+    site.lookup.fallback = Some("app.html".parse().unwrap());
+    site.error_pages = ErrorPages::new(vec!["404 /404.html".parse().unwrap()]);
+    let server = Fixture::of(site);
+    let (html, gzip) = ("Accept: text/html", "Accept-Encoding: gzip");
+    for (path, page, vary) in [
+        ("/about", "about.html", &["accept-encoding"][..]),
+        ("/", "index.html", &["accept-encoding"]),
+        ("/none", "app.html", &["accept-encoding", "accept"]),
+    ] {
+        for (fields, coding) in [(&[html, gzip][..], Some("gzip")), (&[html], None)] {
+            let answer = get(server.address, path, fields);
+            assert_eq!(answer.status, "200", "{path}");
+            assert_eq!(answer.field("content-encoding"), coding, "{path}");
+            assert_eq!(answer.field("content-type"), Some("text/html; charset=utf-8"));
+            let lines = answer.head.lines().filter_map(|line| line.strip_prefix("vary: "));
+            assert_eq!(lines.collect::<Vec<_>>(), vary, "{path}");
+            let of_file = page.repeat(100);
+            let content = coding.map_or(of_file, |_| format!("{page} in gzip"));
+            assert_eq!(String::from_utf8(answer.content).unwrap(), content, "{path}");
+        }
+    }
+    // An error page is sent as it is.
+    let none = get(server.address, "/none", &[gzip]);
+    assert_eq!((none.status.as_str(), none.content.len()), ("404", "404.html".len() * 100));
+    assert!(none.field("content-encoding").is_none() && none.field("vary") == Some("accept"));
 }

@@ -3,21 +3,26 @@
 use std::time::Duration;
 
 use http::HeaderValue;
-use underpass_serve::SiteOptions;
 use underpass_serve::cors::Cors;
+use underpass_serve::field_rules::FieldRules;
 use underpass_serve::stations::Stations;
+use underpass_serve::{ErrorPages, Redirects, SiteOptions};
 
 use crate::fixture::{Fixture, fixture};
 
 fn server(origins: &[&str]) -> Fixture {
+    let stations = stations(origins);
+    Fixture::of(SiteOptions { stations, ..SiteOptions::new(fixture().served.clone()) })
+}
+
+fn stations(origins: &[&str]) -> Stations {
     let cors = Cors {
         origins: origins.iter().map(|origin| origin.parse().unwrap()).collect(),
         allow_headers: HeaderValue::from_static("*"),
         expose_headers: HeaderValue::from_static("ETag"),
         max_age: Duration::from_secs(600),
     };
-    let stations = Stations { cors: Some(cors) };
-    Fixture::of(SiteOptions { stations, ..SiteOptions::new(fixture().served.clone()) })
+    Stations { cors: Some(cors), ..Stations::default() }
 }
 
 fn ask(server: &Fixture, line: &str, fields: &[&str]) -> String {
@@ -113,4 +118,41 @@ fn options_tell_the_methods_also_without_other_origins() {
         assert_eq!(values(&answer, "allow"), ["GET, HEAD, OPTIONS"]);
         assert!(!answer.contains("access-control") && values(&answer, "vary").is_empty());
     }
+}
+
+#[test]
+fn redirects_and_pages_that_stand_in_say_who_may_read_them_too() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["app.html", "405.html", "old"] {
+        std::fs::write(dir.path().join(name), name).unwrap();
+    }
+    let mut site = SiteOptions::new(dir.path().to_owned());
+    site.stations = stations(&["https://a.example"]);
+    site.stations.redirects = Redirects::new(vec!["/old /app.html".parse().unwrap()]);
+    site.lookup.fallback = Some("app.html".parse().unwrap());
+    site.error_pages = ErrorPages::new(vec!["405 /405.html".parse().unwrap()]);
+    site.fields = FieldRules::new(vec![
+        "X-Frame-Options: DENY".parse().unwrap(),
+        "*.html Cache-Control: max-age=60".parse().unwrap(),
+    ]);
+    let server = Fixture::of(site);
+    for (line, status, end, vary) in [
+        ("GET /old", "301", "301 Moved Permanently\n", &["Origin"][..]),
+        ("POST /405.html", "405", "405.html", &["Origin"]),
+        ("GET /none", "200", "app.html", &["Accept", "Origin"]),
+    ] {
+        for origin in ["https://a.example", "https://b.example"] {
+            let fields = [&*format!("Origin: {origin}"), "Accept: text/html"];
+            let answer = ask(&server, line, &fields);
+            assert!(answer[9..].starts_with(status) && answer.ends_with(end), "{answer}");
+            let allowed = (origin == "https://a.example").then_some(origin);
+            assert_eq!(values(&answer, ORIGIN).first().copied(), allowed, "{line}");
+            assert_eq!(values(&answer, "vary"), vary, "{line}");
+            assert_eq!(values(&answer, "x-frame-options"), ["DENY"], "{line}");
+            // An error is not kept as long as the page would be.
+            assert_eq!(values(&answer, "cache-control").len(), usize::from(status == "200"));
+        }
+    }
+    let preflight = ["Origin: https://a.example", "Access-Control-Request-Method: GET"];
+    assert!(ask(&server, "OPTIONS /old", &preflight).starts_with("HTTP/1.1 204 "));
 }

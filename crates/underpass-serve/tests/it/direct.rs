@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use underpass_serve::{ErrorPages, Redirects, SiteOptions};
 use underpass_testkit::wait;
 
 use crate::fixture::{Fixture, LARGE_BYTES, large};
@@ -115,4 +116,44 @@ fn a_small_file_that_is_written_in_place_is_not_answered_from_memory() {
         answer.ends_with(b"after!").then_some(())
     });
     assert!(after.is_some());
+}
+
+/// A fallback is for some clients only, and a redirect for all: neither is kept under the path.
+#[test]
+fn what_answers_for_another_path_is_the_same_under_hyper_and_without() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["about.html", "index.htm", "app.html", "404.html", "old"] {
+        std::fs::write(dir.path().join(name), name).unwrap();
+    }
+    let mut site = SiteOptions::new(dir.path().to_owned());
+    site.lookup.index = vec!["index.htm".parse().unwrap()];
+    site.lookup.clean_urls = true;
+    site.lookup.fallback = Some("app.html".parse().unwrap());
+    site.error_pages = ErrorPages::new(vec!["404 /404.html".parse().unwrap()]);
+    site.stations.redirects = Redirects::new(vec!["/old /about".parse().unwrap()]);
+    let server = Fixture::of(site);
+    // Of the second of its last change nothing is kept.
+    let is_settled = || server.etag("/app.html").starts_with('"').then_some(());
+    wait::until(PATIENCE, is_settled).expect("a second passes");
+    let mut peer = server.connect();
+    let cases = [
+        ("/about", "", "200", "about.html"),
+        ("/about?query", "", "200", "about.html"),
+        ("/", "", "200", "index.htm"),
+        ("/old", "", "301", "301 Moved Permanently\n"),
+        ("/none", "Accept: text/html\r\n", "200", "app.html"),
+        ("/none", "", "404", "404.html"),
+        ("/none", "Accept: text/html\r\n", "200", "app.html"),
+        ("/app.html", "", "200", "app.html"),
+        ("/none", "", "404", "404.html"),
+    ];
+    for (path, accept, status, content) in cases.into_iter().chain(cases) {
+        let answers = ["", "", UNDER_HYPER, ""].map(|fields| {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{accept}{fields}\r\n");
+            ask(&mut peer, &request, content.len())
+        });
+        assert!(answers[0].0.contains(&format!("HTTP/1.1 {status} ")), "{path}: {answers:?}");
+        assert_eq!(String::from_utf8_lossy(&answers[0].1), content, "{path} {accept}");
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{path}: {answers:?}");
+    }
 }

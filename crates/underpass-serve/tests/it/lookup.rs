@@ -7,11 +7,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use underpass_serve::{SiteOptions, Symlinks};
-use underpass_testkit::require;
+use underpass_serve::{ErrorPages, FilePath, Redirects, SiteOptions, Symlinks};
 use underpass_testkit::skip::Capability;
+use underpass_testkit::{require, wait};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, field};
 use crate::nginx::nginx;
 
 /// A server of `served` with other options than the default.
@@ -115,4 +115,208 @@ fn links_are_followed_as_nginx_follows_them() {
             }
         }
     }
+}
+
+/// Files whose content is their path.
+fn files(dir: &Path, files: &[&str]) {
+    for file in files {
+        fs::create_dir_all(dir.join(file).parent().unwrap()).unwrap();
+        fs::write(dir.join(file), file).unwrap();
+    }
+}
+
+fn path(text: &str) -> FilePath {
+    text.parse().unwrap()
+}
+
+/// nginx's `try_files` has the same order; what it lists or redirects is this server's own.
+#[test]
+fn index_files_and_clean_urls_as_with_nginx() {
+    require!(Capability::Program("nginx"));
+    let dir = tempfile::tempdir().unwrap();
+    files(
+        dir.path(),
+        &[
+            "about.html",
+            "both.html",
+            "both/index.htm",
+            "two/index.html",
+            "two/index.htm",
+            "dir/f",
+            "a.b",
+            "a.b.html",
+            "caf\u{e9}.html",
+            "deep/page.html",
+        ],
+    );
+    let ours = server(dir.path(), |site| {
+        site.lookup.index = vec![path("index.html"), path("index.htm")];
+        site.lookup.clean_urls = true;
+    });
+    let order = "index index.html index.htm; try_files $uri $uri.html $uri/ =404;";
+    let nginx = nginx(dir.path(), order);
+    for (target, content) in [
+        ("/about", Some("about.html")),
+        ("/about.html", Some("about.html")),
+        ("/about/", None),
+        ("/both", Some("both.html")),
+        ("/both/", Some("both/index.htm")),
+        ("/two/", Some("two/index.html")),
+        ("/a.b", Some("a.b")),
+        ("/a.b.html", Some("a.b.html")),
+        ("/caf%C3%A9", Some("caf\u{e9}.html")),
+        ("/deep/./page?q", Some("deep/page.html")),
+        ("/deep/none", None),
+    ] {
+        let got = get(&ours, target, "");
+        assert_eq!(got.0, ask(nginx.address(), target, "").0, "{target}");
+        match content {
+            Some(content) => assert_eq!(got, (200, content.into()), "{target}"),
+            None => assert_eq!(got.0, 404, "{target}"),
+        }
+    }
+    // nginx says 301, or 403 where it lists nothing.
+    assert_eq!(get(&ours, "/dir", "").0, 308);
+    assert!(get(&ours, "/dir/", "").1.contains("href=\"f\""));
+    let head = ours.answers("HEAD /about HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(field(&head, "content-type"), "text/html; charset=utf-8");
+}
+
+#[test]
+fn a_page_stands_in_where_nothing_is_for_who_asks_for_one() {
+    let dir = tempfile::tempdir().unwrap();
+    files(dir.path(), &["app/index.html", "app.js", ".env", "dir/f"]);
+    let ours = server(dir.path(), |site| site.lookup.fallback = Some(path("/app/index.html")));
+    let html = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+    for (target, accept, answer) in [
+        ("/route/of/it", html, (200, "app/index.html")),
+        ("/route/", html, (200, "app/index.html")),
+        ("/a%2Fb", html, (200, "app/index.html")),
+        ("/app.js", html, (200, "app.js")),
+        ("/dir", html, (308, "308 ")),
+        ("/none.js", "Accept: */*\r\n", (404, "404 ")),
+        ("/none.js", "", (404, "404 ")),
+        ("/route", "Accept: text/html;q=0\r\n", (404, "404 ")),
+        ("/.env", html, (404, "404 ")),
+        ("/%00", html, (400, "400 ")),
+    ] {
+        for _ in 0..2 {
+            let (status, content) = get(&ours, target, accept);
+            assert_eq!(status, answer.0, "{target} {accept}");
+            assert!(content.starts_with(answer.1), "{target} {accept}: {content}");
+        }
+    }
+    let request = |method: &str, target: &str, fields: &str| request(&ours, method, target, fields);
+    let (page, none) = (request("GET", "/route", html), request("GET", "/route", ""));
+    assert_eq!((field(&page, "vary"), field(&none, "vary")), ("Accept", "Accept"));
+    assert!(!request("GET", "/app.js", html).contains("vary: "));
+    let etag = field(&page, "etag");
+    let again = request("GET", "/other", &format!("{html}If-None-Match: {etag}\r\n"));
+    assert!(again.starts_with("HTTP/1.1 304 "), "{again}");
+    assert_eq!(field(&again, "vary"), "Accept");
+    assert!(request("HEAD", "/route", html).ends_with("\r\n\r\n"));
+    fs::remove_file(dir.path().join("app/index.html")).unwrap();
+    let gone = || (get(&ours, "/route", html).0 == 404).then_some(());
+    wait::until(Duration::from_secs(20), gone).expect("a fallback that is not there is a 404");
+}
+
+fn request(server: &Fixture, method: &str, target: &str, fields: &str) -> String {
+    server.answers(&format!(
+        "{method} {target} HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n"
+    ))
+}
+
+#[test]
+fn errors_have_the_pages_of_the_site() {
+    let dir = tempfile::tempdir().unwrap();
+    files(dir.path(), &[".errors/404.html", "416.html", "405.txt", "412.html", "f"]);
+    fs::create_dir(dir.path().join("directory")).unwrap();
+    let pages = [
+        "404 /.errors/404.html",
+        "405 405.txt",
+        "412 /412.html",
+        "416 /416.html",
+        "400 /directory",
+    ];
+    let pages = ErrorPages::new(pages.iter().map(|page| page.parse().unwrap()).collect());
+    let ours = server(dir.path(), |site| site.error_pages = pages);
+    for _ in 0..2 {
+        let answer = request(&ours, "GET", "/none", "If-None-Match: *\r\nRange: bytes=0-1\r\n");
+        assert!(answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("\r\n.errors/404.html"));
+        assert_eq!(field(&answer, "content-type"), "text/html; charset=utf-8");
+        assert_eq!(field(&answer, "content-length"), "16");
+        for name in ["etag: ", "last-modified: ", "accept-ranges: "] {
+            assert!(!answer.contains(name), "{answer}");
+        }
+        let own = request(&ours, "GET", "/.errors/404.html", "");
+        assert!(own.starts_with("HTTP/1.1 404 "), "the page itself is hidden: {own}");
+        let answer = request(&ours, "HEAD", "/none", "");
+        assert!(answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+        assert_eq!(field(&answer, "content-length"), "16");
+        let answer = request(&ours, "POST", "/f", "");
+        assert!(answer.starts_with("HTTP/1.1 405 ") && answer.ends_with("405.txt"), "{answer}");
+        assert!(field(&answer, "allow").contains("GET"));
+        let answer = request(&ours, "GET", "/f", "If-Match: \"x\"\r\n");
+        assert!(answer.starts_with("HTTP/1.1 412 ") && answer.ends_with("412.html"), "{answer}");
+        // With a directory in its place, the text.
+        let answer = request(&ours, "GET", "/%zz", "");
+        assert!(answer.ends_with(
+            "\r\n\r\n400 Bad Request\nThe request is malformed, or has not one valid Host field.\n"
+        ));
+        let is_settled = || request(&ours, "HEAD", "/f", "").contains("etag: \"").then_some(());
+        wait::until(Duration::from_secs(20), is_settled).expect("a second passes");
+    }
+    // A part is refused of a file whose state is known.
+    let answer = request(&ours, "GET", "/f", "Range: bytes=9-\r\n");
+    assert!(answer.starts_with("HTTP/1.1 416 ") && answer.ends_with("416.html"), "{answer}");
+    assert_eq!(field(&answer, "content-range"), "bytes */1");
+}
+
+#[test]
+fn error_pages_keep_the_status_as_with_nginx() {
+    require!(Capability::Program("nginx"));
+    let dir = tempfile::tempdir().unwrap();
+    files(dir.path(), &["404.html", "f"]);
+    let pages = ErrorPages::new(vec!["404 /404.html".parse().unwrap()]);
+    let ours = server(dir.path(), |site| site.error_pages = pages);
+    let nginx = nginx(dir.path(), "error_page 404 /404.html;");
+    for (target, fields) in [
+        ("/none", ""),
+        ("/none", "If-None-Match: *\r\n"),
+        ("/none/", "Range: bytes=0-0\r\n"),
+        ("/f", ""),
+        ("/404.html", ""),
+    ] {
+        assert_eq!(
+            get(&ours, target, fields),
+            ask(nginx.address(), target, fields),
+            "{target} {fields}"
+        );
+    }
+}
+
+#[test]
+fn redirects_come_before_files_and_methods_before_redirects() {
+    let dir = tempfile::tempdir().unwrap();
+    files(dir.path(), &["old/f", "f"]);
+    let rules = ["/old/* /new/:splat 302", "/.git/* https://example.org/"];
+    let rules = Redirects::new(rules.iter().map(|rule| rule.parse().unwrap()).collect());
+    let ours = server(dir.path(), |site| site.stations.redirects = rules);
+    for (target, status, location) in [
+        ("/old/f?a=b", "302", Some("/new/f?a=b")),
+        ("//old//f", "302", Some("/new/f")),
+        ("/old/..//%2e%2e//f", "200", None),
+        ("/old/%0d%0aX:y", "302", Some("/new/%0D%0AX%3Ay")),
+        ("/.git/config", "301", Some("https://example.org/")),
+        ("/f", "200", None),
+        ("/old/%zz", "400", None),
+    ] {
+        let answer = request(&ours, "GET", target, "");
+        assert_eq!(&answer[9..12], status, "{target}");
+        let found = answer.contains("\r\nlocation: ").then(|| field(&answer, "location"));
+        assert_eq!(found, location, "{target}");
+    }
+    let head = request(&ours, "HEAD", "/old/f", "");
+    assert!(head.starts_with("HTTP/1.1 302 Found\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(request(&ours, "POST", "/old/f", "").starts_with("HTTP/1.1 405 "));
 }
