@@ -6,8 +6,8 @@
  *
  * HEAD is a file with the response's bytes before its records, as a broker sent them. Every request
  * gets them and RECORDS_BYTES bytes of SEGMENT from the batch on that holds the offset found at
- * OFFSET_AT in the request: all batches have BATCH_RECORDS records and BATCH_BYTES bytes. Head and
- * records leave under TCP_CORK where they take more than one call. Sockets are blocking.
+ * OFFSET_AT in the request, or from an earlier one if the segment ends before: all batches have
+ * BATCH_RECORDS records and BATCH_BYTES bytes. Head and records leave under TCP_CORK where they take more than one call. Sockets are blocking.
  *
  * Does not read requests otherwise, and trusts its client. */
 #define _GNU_SOURCE
@@ -22,6 +22,7 @@
 #include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Fewer bytes are copied. */
@@ -30,6 +31,7 @@ enum { FEW = 8192, HEAD_MAX = 1024 };
 static char answer_bytes[HEAD_MAX + FEW];
 static size_t head_len, offset_at, records_bytes;
 static long batch_records, batch_bytes;
+static off_t last;
 static int segment;
 
 /* Reads one request, which comes whole, and answers it. Returns 0 when the client has gone. */
@@ -40,7 +42,10 @@ static int answer(int client) {
     if (recv(client, request, sizeof request, 0) <= 0)
         return 0;
     memcpy(&offset, request + offset_at, sizeof offset);
-    off_t at = (off_t)(be64toh(offset) / (uint64_t)batch_records) * batch_bytes, end = at + (off_t)records_bytes;
+    off_t at = (off_t)(be64toh(offset) / (uint64_t)batch_records) * batch_bytes;
+    if (at > last)
+        at = last;
+    off_t end = at + (off_t)records_bytes;
     if (records_bytes <= FEW) {
         ssize_t n = pread(segment, answer_bytes + head_len, records_bytes, at);
         return n > 0 && send(client, answer_bytes, head_len + (size_t)n, MSG_NOSIGNAL) > 0;
@@ -66,6 +71,10 @@ int main(int argc, char **argv) {
     batch_records = atol(argv[5]);
     batch_bytes = atol(argv[6]);
     records_bytes = strtoul(argv[7], NULL, 10);
+    struct stat status;
+    if (fstat(segment, &status) < 0 || status.st_size < (off_t)records_bytes)
+        errx(1, "%s is too short", argv[2]);
+    last = (status.st_size - (off_t)records_bytes) / batch_bytes * batch_bytes;
 
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     int set = epoll_create1(EPOLL_CLOEXEC);
