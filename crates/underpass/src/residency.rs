@@ -111,12 +111,15 @@ mod tests {
 
     use super::*;
 
-    /// Three parts and a half, on a disk.
-    fn on_disk() -> std::fs::File {
+    /// Three parts and a half, on a disk, of which it can be told what is in the page cache.
+    fn on_disk() -> Result<std::fs::File, Missing> {
         let mut file = tempfile::tempfile_in(underpass_testkit::disk::disk_dir().unwrap()).unwrap();
         file.write_all(&vec![7; usize::try_from(7 * PART_BYTES / 2).unwrap()]).unwrap();
         file.sync_all().unwrap();
-        file
+        match cachestat::cached_pages(file.as_fd(), 0, 1) {
+            Ok(_) => Ok(file),
+            Err(_) => Err(Missing::new("cachestat(2) does not tell of files here")),
+        }
     }
 
     fn evict(file: &std::fs::File) {
@@ -140,9 +143,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_believed_for_a_while_and_then_looked_at_again() {
-        let file = on_disk();
-        let known = cachestat::cached_pages(file.as_fd(), 0, 1);
-        require!(known.map_err(|errno| Missing::new(format!("no cachestat(2): {errno}"))));
+        let file = require!(on_disk());
         let extent = 0..7 * PART_BYTES / 2;
         let (residency, first) = soon(|| {
             warm::prefetch(file.as_fd(), 0, 4 * PART_BYTES).unwrap();
@@ -165,7 +166,7 @@ mod tests {
     /// What of a part was asked says nothing of its rest.
     #[test]
     fn a_part_of_which_pages_are_missing_is_not_believed() {
-        let file = on_disk();
+        let file = require!(on_disk());
         let answers = soon(|| {
             evict(&file);
             rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
@@ -182,7 +183,7 @@ mod tests {
     /// The whole file was asked for, so the next one is not asked.
     #[test]
     fn a_small_file_is_a_part_of_its_own_and_so_is_the_end_of_a_large_one() {
-        let file = on_disk();
+        let file = require!(on_disk());
         for (offset, len) in [(0, 100 << 10), (3 * PART_BYTES, PART_BYTES / 2)] {
             let trusted = soon(|| {
                 warm::prefetch(file.as_fd(), offset, len).unwrap();
