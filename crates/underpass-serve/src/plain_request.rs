@@ -39,7 +39,6 @@ pub(crate) struct PlainRequest<'b> {
     pub(crate) is_head: bool,
     /// Path and query, as they were sent.
     pub(crate) target: &'b str,
-    pub(crate) accept_encoding: bool,
     pub(crate) referer: Option<&'b [u8]>,
     pub(crate) user_agent: Option<&'b [u8]>,
 }
@@ -60,13 +59,7 @@ impl<'b> PlainRequest<'b> {
         if !target.bytes().all(is_plain) {
             return None;
         }
-        let mut plain = Self {
-            is_head: method == "HEAD",
-            target,
-            accept_encoding: false,
-            referer: None,
-            user_agent: None,
-        };
+        let mut plain = Self { is_head: method == "HEAD", target, referer: None, user_agent: None };
         let mut host = None;
         for field in &*request.headers {
             plain.note(field, &mut host)?;
@@ -90,7 +83,6 @@ impl<'b> PlainRequest<'b> {
             10 if is("connection") => {
                 return field.value.eq_ignore_ascii_case(b"keep-alive").then_some(());
             }
-            15 if is("accept-encoding") => self.accept_encoding = true,
             _ if DECISIVE.iter().any(|name| is(name)) => return None,
             _ => {}
         }
@@ -117,13 +109,12 @@ mod tests {
                      Connection: Keep-Alive\r\nReferer: http://y/\r\nX-Any: thing\r\n\r\n";
         let request = PlainRequest::read(head).unwrap();
         assert_eq!((request.is_head, request.target), (false, "/a/b.txt?c=d"));
-        assert_eq!((request.path(), request.accept_encoding), ("/a/b.txt", false));
+        assert_eq!(request.path(), "/a/b.txt");
         assert_eq!(request.user_agent, Some(&b"curl/8"[..]));
         assert_eq!(request.referer, Some(&b"http://y/"[..]));
         let head = b"HEAD / HTTP/1.1\r\nhost: x\r\naccept-encoding: br\r\n\r\n";
         let request = PlainRequest::read(head).unwrap();
         assert_eq!((request.is_head, request.path()), (true, "/"));
-        assert!(request.accept_encoding);
     }
 
     #[test]
