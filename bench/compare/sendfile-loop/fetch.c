@@ -11,19 +11,13 @@
  *
  * Does not read requests otherwise, and trusts its client. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
+#include "loop.h"
+
 #include <endian.h>
-#include <err.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/sendfile.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 /* Fewer bytes are copied. */
 enum { FEW = 8192, HEAD_MAX = 1024 };
@@ -76,29 +70,5 @@ int main(int argc, char **argv) {
         errx(1, "%s is too short", argv[2]);
     last = (status.st_size - (off_t)records_bytes) / batch_bytes * batch_bytes;
 
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    int set = epoll_create1(EPOLL_CLOEXEC);
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons((unsigned short)atoi(argv[1])),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 1024) < 0)
-        err(1, "port %s", argv[1]);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, ready[64];
-    epoll_ctl(set, EPOLL_CTL_ADD, listener, &event);
-    for (;;) {
-        int count = epoll_wait(set, ready, 64, -1);
-        for (int i = 0; i < count; i++) {
-            int client = ready[i].data.fd;
-            if (client == listener) {
-                event.data.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-                if (event.data.fd < 0)
-                    err(1, "accept");
-                setsockopt(event.data.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-                epoll_ctl(set, EPOLL_CTL_ADD, event.data.fd, &event);
-            } else if (!answer(client)) {
-                close(client);
-            }
-        }
-    }
+    loop(argv[1], answer);
 }

@@ -7,15 +7,9 @@
  * bytes and as many bytes, which are written without a look at them, in pieces of 128 KiB that end at
  * multiples of it, to blocks that are allocated 16 MiB ahead. Sockets are blocking. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <err.h>
+#include "loop.h"
+
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 enum { ANSWER_MAX = 1024, FRAME_MAX = 2 << 20, PIECE = 128 << 10, AHEAD = 16 << 20 };
 
@@ -74,29 +68,5 @@ int main(int argc, char **argv) {
         err(1, "%s", n <= 0 ? argv[3] : argv[2]);
     answer_len = (size_t)n;
 
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    int set = epoll_create1(EPOLL_CLOEXEC);
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons((unsigned short)atoi(argv[1])),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 1024) < 0)
-        err(1, "port %s", argv[1]);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, ready[64];
-    epoll_ctl(set, EPOLL_CTL_ADD, listener, &event);
-    for (;;) {
-        int count = epoll_wait(set, ready, 64, -1);
-        for (int i = 0; i < count; i++) {
-            int client = ready[i].data.fd;
-            if (client == listener) {
-                event.data.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-                if (event.data.fd < 0)
-                    err(1, "accept");
-                setsockopt(event.data.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-                epoll_ctl(set, EPOLL_CTL_ADD, event.data.fd, &event);
-            } else if (!answer(client)) {
-                close(client);
-            }
-        }
-    }
+    loop(argv[1], answer);
 }

@@ -9,20 +9,14 @@
  *
  * Knows GET of regular files only, answers nothing else, and trusts its client. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <err.h>
+#include "loop.h"
+
 #include <fcntl.h>
 #include <limits.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/sendfile.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 static struct {
     char path[PATH_MAX];
@@ -30,7 +24,10 @@ static struct {
     off_t size;
 } kept = {.file = -1};
 
-static void open_kept(const char *root, const char *path) {
+static const char *root;
+static int corks;
+
+static void open_kept(const char *path) {
     char name[2 * PATH_MAX];
     struct stat status;
     if (kept.file >= 0 && strcmp(kept.path, path) == 0)
@@ -46,7 +43,7 @@ static void open_kept(const char *root, const char *path) {
 }
 
 /* Reads one request, which comes whole, and answers it. Returns 0 when the client has gone. */
-static int answer(int client, const char *root, int corks) {
+static int answer(int client) {
     char request[4096], path[PATH_MAX], head[128];
     int on = 1, off = 0;
     ssize_t n = recv(client, request, sizeof request - 1, 0);
@@ -55,7 +52,7 @@ static int answer(int client, const char *root, int corks) {
     request[n] = 0;
     if (sscanf(request, "GET %4095s ", path) != 1)
         return 0;
-    open_kept(root, path);
+    open_kept(path);
     int len = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %lld\r\n\r\n",
                        (long long)kept.size);
     if (corks)
@@ -72,29 +69,7 @@ static int answer(int client, const char *root, int corks) {
 int main(int argc, char **argv) {
     if (argc != 4)
         errx(2, "usage: server PORT ROOT CORK");
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    int set = epoll_create1(EPOLL_CLOEXEC);
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons((unsigned short)atoi(argv[1])),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 1024) < 0)
-        err(1, "port %s", argv[1]);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, ready[64];
-    epoll_ctl(set, EPOLL_CTL_ADD, listener, &event);
-    for (;;) {
-        int count = epoll_wait(set, ready, 64, -1);
-        for (int i = 0; i < count; i++) {
-            int client = ready[i].data.fd;
-            if (client == listener) {
-                event.data.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-                if (event.data.fd < 0)
-                    err(1, "accept");
-                setsockopt(event.data.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-                epoll_ctl(set, EPOLL_CTL_ADD, event.data.fd, &event);
-            } else if (!answer(client, argv[2], argv[3][0] == '1')) {
-                close(client);
-            }
-        }
-    }
+    root = argv[2];
+    corks = argv[3][0] == '1';
+    loop(argv[1], answer);
 }
