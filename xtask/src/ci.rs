@@ -1,9 +1,10 @@
 //! `cargo xtask ci`: everything that must hold, in one command.
 //!
 //! Each step is printed as the command that repeats it. A failing step does not keep the others
-//! from running; what failed is named at the end, before the last line, which is the sum of all
-//! tests. A bare Debian machine with Rust and root is enough: what else is needed is installed
-//! first. On two CPUs the whole takes less than half an hour, of which most is compiling.
+//! from running. What failed is named at the end, with what failed tests said, before the last
+//! line, which is the sum of all tests. A bare Debian machine with Rust and root is enough: what
+//! else is needed is installed first. On two CPUs the whole takes less than half an hour, of which
+//! most is compiling.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::outcome::{Expectation, Tally};
+use crate::outcome::{Expectation, FailedTests, Tally};
 use crate::{bench, fuzz, guest, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
@@ -60,6 +61,7 @@ const NOT_ROOT: &str = "not root";
 struct Run {
     tally: Tally,
     failures: Vec<String>,
+    failed_tests: FailedTests,
     skips_file: std::path::PathBuf,
 }
 
@@ -76,7 +78,7 @@ pub(crate) fn run() -> Result<()> {
         }
         Ok(()) | Err(_) => {}
     }
-    let mut run = Run { tally: Tally::default(), failures: Vec::new(), skips_file };
+    let mut run = Run::new(skips_file);
     run.step("packages", |_| install());
     for (name, arguments) in [
         ("format", &["fmt", "--all", "--check"][..]),
@@ -116,6 +118,11 @@ pub(crate) fn run() -> Result<()> {
 }
 
 impl Run {
+    fn new(skips_file: std::path::PathBuf) -> Self {
+        let failed_tests = FailedTests::default();
+        Self { tally: Tally::default(), failures: Vec::new(), failed_tests, skips_file }
+    }
+
     fn step(&mut self, name: &str, step: impl FnOnce(&mut Self) -> Result<()>) {
         println!("\n== {name}");
         let start = Instant::now();
@@ -166,6 +173,7 @@ impl Run {
             let line = line?;
             println!("{line}");
             self.tally.add(&line);
+            self.failed_tests.add(&line);
         }
         ensure!(child.wait()?.success(), "a test failed");
         ensure!(self.tally.passed > before.passed, "no test ran");
@@ -191,6 +199,9 @@ impl Run {
     }
 
     fn end(self) -> Result<()> {
+        if !self.failed_tests.lines().is_empty() {
+            println!("\n== what failed tests said\n{}", self.failed_tests.lines().join("\n"));
+        }
         println!();
         let failed = self.failures.join(", ");
         if !self.failures.is_empty() {
@@ -284,7 +295,7 @@ mod tests {
     use super::*;
 
     fn fresh() -> Run {
-        Run { tally: Tally::default(), failures: Vec::new(), skips_file: "no/such/file".into() }
+        Run::new("no/such/file".into())
     }
 
     #[test]

@@ -49,6 +49,29 @@ impl Tally {
     }
 }
 
+/// What failed tests said: from `failures:` to the result of their binary.
+#[derive(Debug, Default)]
+pub(crate) struct FailedTests {
+    lines: Vec<String>,
+    is_within: bool,
+}
+
+impl FailedTests {
+    /// Keeps a line of `cargo test`'s output if it tells of a failed test.
+    pub(crate) fn add(&mut self, line: &str) {
+        self.is_within |= line == "failures:";
+        if self.is_within {
+            self.lines.push(line.to_owned());
+        }
+        self.is_within &= !line.starts_with("test result: ");
+    }
+
+    /// Its lines, of which there are none if nothing failed.
+    pub(crate) fn lines(&self) -> &[String] {
+        &self.lines
+    }
+}
+
 /// The tests that one kind of machine skips.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Expectation {
@@ -142,6 +165,17 @@ mod tests {
             tally.add(line);
         }
         assert_eq!(tally.to_string(), "13 passed, 2 failed, 0 skipped");
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_kept_and_nothing_else() {
+        let mut failed = FailedTests::default();
+        let output = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nno\n\nfailures:\n    a\n\n\
+                      test result: FAILED. 0 passed; 1 failed\n\nrunning 1 test\ntest b ... ok";
+        output.lines().for_each(|line| failed.add(line));
+        let kept = failed.lines().join("|");
+        let expected = "failures:||---- a stdout ----|no||failures:|    a||test result: FAILED. 0 passed; 1 failed";
+        assert_eq!(kept, expected);
     }
 
     #[test]
