@@ -27,6 +27,7 @@ mod index_file;
 mod load;
 mod look;
 mod names;
+mod next_read;
 mod open;
 #[cfg(test)]
 mod plan_tests;

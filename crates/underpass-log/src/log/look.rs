@@ -21,6 +21,9 @@ use crate::wire::{FileRange, Records};
 /// them. A small answer is then in memory already.
 const READ_BYTES: u32 = 8192;
 
+/// Bytes of the first read for an answer that is to have one batch at most: most have that much.
+const READ_BYTES_MIN: u32 = 512;
+
 /// A segment that is looked into.
 pub(super) struct Look<'a> {
     file: &'a Arc<OpenFile>,
@@ -86,17 +89,21 @@ impl<'a> Look<'a> {
         Ok(position)
     }
 
-    /// The end of the batches from `start` on that are in `max_bytes`, as far as the read goes.
+    /// The end of the batches from `start` on that are in `max_bytes`, as far as the read goes, and
+    /// the last offset before it.
     pub(super) fn walk(
         &mut self,
         start: u32,
         end: u32,
         max_bytes: u64,
         min_one: bool,
-    ) -> Result<u32, ReadError> {
+    ) -> Result<(u32, Option<i64>), ReadError> {
         let max_bytes = u32::try_from(max_bytes).unwrap_or(u32::MAX);
         let limit = end.min(start.saturating_add(max_bytes));
-        let mut position = start;
+        if !self.holds_header(start) {
+            self.read_at(start, max_bytes.clamp(READ_BYTES_MIN, READ_BYTES))?;
+        }
+        let (mut position, mut last) = (start, None);
         while position < end {
             let is_first = position == start;
             if !is_first && !self.holds_header(position) {
@@ -107,9 +114,12 @@ impl<'a> Look<'a> {
             if behind > limit && !(is_first && min_one) {
                 break;
             }
-            position = behind;
+            if is_first && !self.holds(start..behind) && behind - start <= READ_BYTES {
+                self.read_at(start, behind - start)?;
+            }
+            (position, last) = (behind, Some(header.last_offset()));
         }
-        Ok(position)
+        Ok((position, last))
     }
 
     /// Whether the read has all these bytes of the file.
@@ -143,7 +153,7 @@ impl<'a> Look<'a> {
 
     fn header(&mut self, position: u32) -> Result<BatchHeader, ReadError> {
         if !self.holds_header(position) {
-            self.read_at(position)?;
+            self.read_at(position, READ_BYTES)?;
         }
         let from = self.read().get((position - self.at) as usize..).unwrap_or_default();
         BatchHeader::parse(from).map_err(|source| self.damaged(position, source))
@@ -176,8 +186,8 @@ impl<'a> Look<'a> {
         ReadError::Damaged { path: self.path.to_owned(), position: position.into(), source }
     }
 
-    fn read_at(&mut self, position: u32) -> Result<(), ReadError> {
-        let len = READ_BYTES.min(self.size.saturating_sub(position));
+    fn read_at(&mut self, position: u32, len: u32) -> Result<(), ReadError> {
+        let len = len.min(self.size.saturating_sub(position));
         let mut room = std::mem::take(&mut self.room);
         let read = self.read_into(&mut room[..len as usize], position);
         self.room = room;

@@ -75,6 +75,25 @@ fn every_offset_is_answered_by_the_batch_that_holds_it() {
     }
 }
 
+#[test]
+fn one_small_batch_is_in_memory_and_the_place_of_the_next_is_noted() {
+    let (_parent, dir) = place();
+    let mut log = Log::create(&dir, small_segments(1 << 20), files()).unwrap();
+    let known = fill(&mut log, &[(1, 39), (2, 39), (1, 3000), (1, 39)], 4);
+    let reader = log.reader();
+    let key = reader.shared.segments()[0].key;
+    let mut behind = 0;
+    for batch in &known[..3] {
+        let plan = reader.plan(batch.base, reader.end_offset(), 1, true, Patience::Wait).unwrap();
+        assert!(
+            matches!(&plan.records, crate::wire::Records::Memory(bytes) if bytes == &batch.bytes)
+        );
+        behind += u32::try_from(batch.bytes.len()).unwrap();
+        let next = u32::try_from(batch.last + 1).unwrap();
+        assert_eq!(next_read::NextRead::position(key, next), Some(behind));
+    }
+}
+
 /// A log of several segments, as the test knows it.
 fn in_segments(known: &[Known], segment_bytes: usize) -> Vec<Vec<Known>> {
     let mut segments: Vec<Vec<Known>> = vec![Vec::new()];

@@ -10,6 +10,7 @@ use super::error::ReadError;
 use super::index::{Index, Place};
 use super::load;
 use super::look::Look;
+use super::next_read::NextRead;
 use super::segment::Segment;
 use super::state::Shared;
 use crate::open_files::{FileKey, OpenFile};
@@ -84,6 +85,14 @@ pub(super) struct Spot {
 }
 
 impl Spot {
+    /// Notes where the batch behind offset `last` starts.
+    fn note_next(&self, last: Option<i64>, position: u32) {
+        let offset = last.and_then(|last| u32::try_from(last - self.base + 1).ok());
+        if let Some(offset) = offset {
+            NextRead { key: self.key, offset, position }.note();
+        }
+    }
+
     /// Whether later segments have something before offset `visible`.
     fn goes_on(&self, visible: i64) -> bool {
         self.base.saturating_add(i64::from(self.visible.0)) < visible
@@ -228,7 +237,11 @@ impl LogReader {
         let end = match self.known_cut(spot.base, start, end, wanted.max_bytes) {
             Some(known) if !look.holds(start..known) => known,
             // There is no place to cut, or so little before it that it is in memory by now.
-            _ => look.walk(start, end, wanted.max_bytes, wanted.min_one)?,
+            _ => {
+                let (end, last) = look.walk(start, end, wanted.max_bytes, wanted.min_one)?;
+                spot.note_next(last, end);
+                end
+            }
         };
         let is_empty = start == end;
         let records = if is_empty { Records::None } else { look.records(start..end) };
@@ -273,7 +286,13 @@ fn spot(segment: &Segment, index: &Index, next: Option<i64>, wanted: &Wanted) ->
             (visible, index.find(visible))
         }
     };
-    Spot { key, base, offset, start: index.find(offset), visible, size }
+    let noted = |start| match start {
+        Place::From { .. } => NextRead::position(key, offset).map(Place::At),
+        Place::At(_) => None,
+    };
+    let start = index.find(offset);
+    let start = noted(start).unwrap_or(start);
+    Spot { key, base, offset, start, visible, size }
 }
 
 /// Where a read of at most `max_bytes` from `start` on may end, if the index has such a place.
