@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::ops::Range;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +12,9 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::error::{ReadError, StorageError};
 use super::index::Place;
+use super::names::Kind;
 use super::reader::Patience;
+use super::state::Shared;
 use crate::batch::{BatchFault, BatchHeader, HEADER_BYTES};
 use crate::open_files::OpenFile;
 use crate::wire::{FileRange, Records};
@@ -27,7 +29,7 @@ const READ_BYTES_MIN: u32 = 512;
 /// A segment that is looked into.
 pub(super) struct Look<'a> {
     file: &'a Arc<OpenFile>,
-    path: &'a Path,
+    shared: &'a Shared,
     /// The offset from which others count.
     base: i64,
     /// Bytes of whole batches.
@@ -54,14 +56,14 @@ impl Drop for Look<'_> {
 impl<'a> Look<'a> {
     pub(super) fn new(
         file: &'a Arc<OpenFile>,
-        path: &'a Path,
+        shared: &'a Shared,
         base: i64,
         size: u32,
         patience: Patience,
     ) -> Self {
         let mut room = ROOM.take();
         room.resize(READ_BYTES as usize, 0);
-        Self { file, path, base, size, patience, room, filled: 0, at: 0 }
+        Self { file, shared, base, size, patience, room, filled: 0, at: 0 }
     }
 
     /// Where the batch starts that answers `offset`; the size, if there is none.
@@ -181,9 +183,13 @@ impl<'a> Look<'a> {
         Ok(position + u32::try_from(wanted).unwrap_or(u32::MAX))
     }
 
+    fn path(&self) -> PathBuf {
+        Kind::Log.path(&self.shared.dir(), self.base)
+    }
+
     fn damaged(&self, position: u32, source: BatchFault) -> ReadError {
         let source = source.into();
-        ReadError::Damaged { path: self.path.to_owned(), position: position.into(), source }
+        ReadError::Damaged { path: self.path(), position: position.into(), source }
     }
 
     fn read_at(&mut self, position: u32, len: u32) -> Result<(), ReadError> {
@@ -207,7 +213,7 @@ impl<'a> Look<'a> {
             }
             Ok(read) => Ok(read),
             Err(Errno::AGAIN) => Err(ReadError::Cold),
-            Err(errno) => Err(StorageError::new("read", self.path, errno).into()),
+            Err(errno) => Err(StorageError::new("read", &self.path(), errno).into()),
         }
     }
 }

@@ -224,8 +224,7 @@ impl LogReader {
         patience: Patience,
     ) -> Result<Option<Plan>, ReadError> {
         let file = self.file(spot.key, spot.base, wanted.from)?;
-        let path = super::names::Kind::Log.path(&self.shared.dir(), spot.base);
-        let mut look = Look::new(&file, &path, spot.base, spot.size, patience);
+        let mut look = Look::new(&file, &self.shared, spot.base, spot.size, patience);
         let (offset, place) = spot.visible;
         let end = look.find(offset, place)?;
         let start = look.find(spot.offset, spot.start)?;
