@@ -9,11 +9,25 @@ use std::fs;
 use std::path::PathBuf;
 
 /// Types that the list lacks, or has by an obsolete name: RFC 9239 §6 (also of CommonJS modules, to
-/// which browsers would otherwise apply `nosniff`), RFC 8216 §4 and §10, RFC 6713.
-const OTHERS: [(&str, &str); 3] = [
+/// which browsers would otherwise apply `nosniff`), RFC 8216 §4 and §10, RFC 6713, RFC 9512, RFC
+/// 6350 §10.1, RFC 8949 §9.5. What programmers write is text.
+const OTHERS: [(&str, &str); 16] = [
+    ("cbor", "application/cbor"),
     ("cjs", "text/javascript"),
+    ("diff", "text/plain"),
+    ("go", "text/plain"),
+    ("lock", "text/plain"),
     ("m3u8", "application/vnd.apple.mpegurl"),
+    ("md5", "text/plain"),
+    ("nix", "text/plain"),
+    ("patch", "text/plain"),
+    ("proto", "text/plain"),
+    ("sha256", "text/plain"),
+    ("sha512", "text/plain"),
     ("tgz", "application/gzip"),
+    ("vcf", "text/vcard"),
+    ("yaml", "application/yaml"),
+    ("yml", "application/yaml"),
 ];
 
 fn main() {

@@ -4,6 +4,7 @@ mod changes;
 mod cors;
 mod headers;
 mod lookup;
+mod metadata;
 mod pages;
 mod site;
 mod tls;

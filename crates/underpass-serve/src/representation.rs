@@ -28,11 +28,12 @@ use underpass::{COPY_MAX_BYTES, FileBytes, MapError, Stability, UnmappedFile};
 
 use crate::body::{Payload, to_be_sent};
 use crate::conditional::Validators;
+use crate::date;
+use crate::metadata_rules::MetadataRules;
 use crate::reading::Reading;
 use crate::siblings::Siblings;
 use crate::state::State;
 use crate::until_end::{Front, UntilEnd};
-use crate::{date, media_type};
 
 /// An open regular file with the fields that describe it.
 #[derive(Debug)]
@@ -96,7 +97,7 @@ pub enum RepresentationError {
 }
 
 impl Representation {
-    /// Describes and maps an open regular file; `name` only tells its media type.
+    /// Describes and maps an open regular file; `name` only tells its media type, by `rules`.
     ///
     /// # Errors
     ///
@@ -105,8 +106,9 @@ impl Representation {
         file: impl Into<OwnedFd>,
         name: &Path,
         stability: Stability,
+        rules: &MetadataRules,
     ) -> Result<Self, RepresentationError> {
-        Self::at(SystemTime::now(), file.into(), name, stability)
+        Self::at(SystemTime::now(), file.into(), name, stability, rules)
     }
 
     /// The same, as of `now`.
@@ -115,9 +117,10 @@ impl Representation {
         file: OwnedFd,
         name: &Path,
         stability: Stability,
+        rules: &MetadataRules,
     ) -> Result<Self, RepresentationError> {
         let stat = rustix::fs::fstat(&file)?;
-        let (len, description) = (size(&stat), Description::new(&stat, name, now));
+        let (len, description) = (size(&stat), Description::new(&stat, name, now, rules));
         let source = if len > 0 {
             let file = FileBytes::map(file, ..len, stability)?;
             let is_watched = matches!(stability, Stability::Guard | Stability::Lease);
@@ -141,24 +144,25 @@ impl Representation {
         file: impl Into<OwnedFd>,
         name: &Path,
         stability: Stability,
+        rules: &MetadataRules,
     ) -> Result<Self, RepresentationError> {
         let file = file.into();
         let stat = rustix::fs::fstat(&file)?;
         let len = size(&stat);
         if len > 0 && ends_at(&file, len).map_err(RepresentationError::Read)? {
             let source = Source::Unmapped(UnmappedFile::new(file, ..len, stability)?);
-            let description = Description::new(&stat, name, SystemTime::now());
+            let description = Description::new(&stat, name, SystemTime::now(), rules);
             return Ok(Self::made(description, source));
         }
         let (len, source) = match Front::read(file).map_err(RepresentationError::Read)? {
             Front::Whole(bytes) if bytes.is_empty() && len == 0 => {
-                let description = Description::new(&stat, name, SystemTime::now());
+                let description = Description::new(&stat, name, SystemTime::now(), rules);
                 return Ok(Self::made(description, Source::Nowhere));
             }
             Front::Whole(bytes) => (Some(bytes.len() as u64), Source::Memory(bytes)),
             Front::Part(pieces) => (None, Source::UntilEnd(pieces)),
         };
-        Ok(Self::made(Description::without_validators(len, name), source))
+        Ok(Self::made(Description::without_validators(len, name, rules), source))
     }
 
     fn made(description: Description, source: Source) -> Self {
@@ -270,28 +274,29 @@ impl Representation {
 
 impl Description {
     /// Describes a regular file by what fstat(2) said of it at or before `now`.
-    fn new(stat: &Stat, name: &Path, now: SystemTime) -> Self {
+    fn new(stat: &Stat, name: &Path, now: SystemTime, rules: &MetadataRules) -> Self {
         let state = State::of(stat);
-        let validators = state.validators(now);
+        let validators = state.validators(now, rules.entity_tags);
         let is_dated = validators.last_modified.is_some();
         let modified = is_dated.then(|| date::imf_fixdate(state.mtime.0)).flatten();
-        Self::with(validators, modified, Some(size(stat)), name)
+        Self::with(validators, modified, Some(size(stat)), rules.media_types.of(name))
     }
 
     /// Describes content of which two answers may differ without a sign: no parts of it are sent.
-    fn without_validators(len: Option<u64>, name: &Path) -> Self {
-        Self::with(Validators { etag: None, last_modified: None }, None, len, name)
+    fn without_validators(len: Option<u64>, name: &Path, rules: &MetadataRules) -> Self {
+        let validators = Validators { etag: None, last_modified: None };
+        Self::with(validators, None, len, rules.media_types.of(name))
     }
 
     fn with(
         validators: Validators,
         modified: Option<String>,
         len: Option<u64>,
-        name: &Path,
+        media_type: HeaderValue,
     ) -> Self {
         let parts = if validators.etag.is_some() { "bytes" } else { "none" };
         let mut headers = HeaderMap::with_capacity(6);
-        headers.insert(CONTENT_TYPE, media_type::of(name));
+        headers.insert(CONTENT_TYPE, media_type);
         headers.extend(len.map(|len| (CONTENT_LENGTH, HeaderValue::from(len))));
         headers.extend(validators.etag.clone().map(|etag| (ETAG, etag)));
         if let Some(date) = modified {

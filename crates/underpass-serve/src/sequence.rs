@@ -107,6 +107,7 @@ mod tests {
     use underpass::Stability;
 
     use super::*;
+    use crate::metadata_rules::MetadataRules;
 
     fn sent(sequence: Sequence) -> (Vec<u64>, Vec<Bytes>) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -123,7 +124,9 @@ mod tests {
     fn parts_of_files_are_sent_by_address_between_bytes_in_memory() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123456789").unwrap();
-        let mapped = Representation::of(file, Path::new("a"), Stability::None).unwrap();
+        let mapped =
+            Representation::of(file, Path::new("a"), Stability::None, &MetadataRules::default())
+                .unwrap();
         let Payload::Bytes(whole) = mapped.to_be_sent(0..10) else { panic!("it is mapped") };
         let mapped = Arc::new(mapped);
         let part = |range| Segment::File(Arc::clone(&mapped), range);
@@ -141,7 +144,13 @@ mod tests {
     fn a_part_of_a_file_that_is_read_comes_before_what_follows_it() {
         const NOTES: &str = "/sys/kernel/notes";
         let file = File::open(NOTES).unwrap();
-        let read = Representation::read(file, Path::new(NOTES), Stability::None).unwrap();
+        let read = Representation::read(
+            file,
+            Path::new(NOTES),
+            Stability::None,
+            &MetadataRules::default(),
+        )
+        .unwrap();
         assert!(read.file().is_none());
         let end = Segment::Memory(Bytes::from_static(b"end"));
         let (left, slices) = sent([Segment::File(Arc::new(read), 1..9), end].into_iter().collect());

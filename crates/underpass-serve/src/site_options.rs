@@ -9,6 +9,7 @@ use crate::encoding::Codings;
 use crate::error_pages::ErrorPages;
 use crate::field_rules::FieldRules;
 use crate::lookup::Lookup;
+use crate::metadata_rules::MetadataRules;
 use crate::stations::Stations;
 
 /// More than any client was seen to ask for, and few enough to cost nothing.
@@ -25,6 +26,8 @@ pub struct SiteOptions {
     pub lookup: Lookup,
     /// In which content codings there may be files next to them, as in `a.js.gz`.
     pub codings: Codings,
+    /// How files are described.
+    pub metadata: MetadataRules,
     /// How many ranges a request may ask for; if for more, it gets the whole file.
     pub ranges_max: NonZeroUsize,
     /// The site's own pages for errors.
@@ -39,8 +42,16 @@ impl SiteOptions {
     /// `root` as it is served where nothing else is asked for.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        let (stability, lookup, codings, error_pages, fields, stations) = Default::default();
-        let ranges_max = RANGES_MAX;
-        Self { root, stability, lookup, codings, ranges_max, error_pages, fields, stations }
+        Self {
+            root,
+            stability: Stability::default(),
+            lookup: Lookup::default(),
+            codings: Codings::default(),
+            metadata: MetadataRules::default(),
+            ranges_max: RANGES_MAX,
+            error_pages: ErrorPages::default(),
+            fields: FieldRules::default(),
+            stations: Stations::default(),
+        }
     }
 }

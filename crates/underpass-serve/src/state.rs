@@ -30,6 +30,17 @@ pub(crate) struct State {
     ctime: (i64, u64),
 }
 
+/// What an entity-tag is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EntityTags {
+    /// All of a file's state: no two files on a machine have the same.
+    #[default]
+    Full,
+    /// Its modification date and its size, in the form that nginx gives it: the same on every
+    /// machine that has the file.
+    MtimeSize,
+}
+
 impl State {
     pub(crate) fn of(stat: &Stat) -> Self {
         Self {
@@ -41,7 +52,7 @@ impl State {
         }
     }
 
-    pub(crate) fn validators(&self, now: SystemTime) -> Validators {
+    pub(crate) fn validators(&self, now: SystemTime, tags: EntityTags) -> Validators {
         // A clock before 1970 settles nothing.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(CLOCK_LAG);
         let now_secs = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -52,17 +63,22 @@ impl State {
             .ok()
             .filter(|_| is_dated)
             .map(|secs| UNIX_EPOCH + Duration::from_secs(secs));
-        Validators { etag: Some(self.etag(ctime_secs >= now_secs)), last_modified }
+        Validators { etag: Some(self.etag(tags, ctime_secs >= now_secs)), last_modified }
     }
 
     /// Hashed, because device and inode numbers should not be public and the five numbers
     /// would take three times the space.
-    fn etag(&self, is_weak: bool) -> HeaderValue {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
+    fn etag(&self, tags: EntityTags, is_weak: bool) -> HeaderValue {
         let weak = if is_weak { "W/" } else { "" };
-        HeaderValue::try_from(format!("{weak}\"{:016x}\"", hasher.finish()))
-            .expect("hexadecimal digits and quotes are visible ASCII")
+        let tag = match tags {
+            EntityTags::Full => {
+                let mut hasher = DefaultHasher::new();
+                self.hash(&mut hasher);
+                format!("{weak}\"{:016x}\"", hasher.finish())
+            }
+            EntityTags::MtimeSize => format!("{weak}\"{:x}-{:x}\"", self.mtime.0, self.size),
+        };
+        HeaderValue::try_from(tag).expect("hexadecimal digits and quotes are visible ASCII")
     }
 }
 
@@ -72,6 +88,8 @@ mod tests {
 
     /// 1994-11-06T08:49:37Z.
     const WRITTEN: i64 = 784_111_777;
+
+    const FULL: EntityTags = EntityTags::Full;
 
     fn state(mtime: i64, ctime: i64) -> State {
         State { device: 1, inode: 2, size: 3, mtime: (mtime, 4), ctime: (ctime, 5) }
@@ -96,7 +114,7 @@ mod tests {
             (at(WRITTEN + 60, 0), true),
             (at(WRITTEN - 60, 0), false),
         ] {
-            let validators = written.validators(now);
+            let validators = written.validators(now, FULL);
             assert_eq!(is_weak(&validators), !settled, "{now:?}");
             assert_eq!(validators.last_modified, settled.then(|| at(WRITTEN, 0)), "{now:?}");
         }
@@ -106,13 +124,13 @@ mod tests {
     fn a_modification_date_set_by_hand_does_not_weaken_the_tag() {
         let now = at(WRITTEN + 60, 0);
         for mtime in [WRITTEN + 3600, -1, i64::MIN, i64::MAX] {
-            let validators = state(mtime, WRITTEN).validators(now);
+            let validators = state(mtime, WRITTEN).validators(now, FULL);
             assert!(!is_weak(&validators), "{mtime}");
             assert_eq!(validators.last_modified, None, "{mtime}");
         }
-        assert_eq!(state(0, WRITTEN).validators(now).last_modified, Some(UNIX_EPOCH));
+        assert_eq!(state(0, WRITTEN).validators(now, FULL).last_modified, Some(UNIX_EPOCH));
         // Content may have been written in this second and its date set back.
-        let just_now = state(0, WRITTEN + 60).validators(now);
+        let just_now = state(0, WRITTEN + 60).validators(now, FULL);
         assert!(is_weak(&just_now) && just_now.last_modified.is_none());
     }
 
@@ -127,8 +145,22 @@ mod tests {
             State { ctime: (WRITTEN, 9), ..base },
         ];
         for other in others {
-            assert_ne!(other.etag(false), base.etag(false), "{other:?}");
+            assert_ne!(other.etag(FULL, false), base.etag(FULL, false), "{other:?}");
         }
-        assert_eq!(base.etag(false).len(), 18);
+        assert_eq!(base.etag(FULL, false).len(), 18);
+    }
+
+    #[test]
+    fn of_date_and_size_alone_the_tag_is_nginxs() {
+        let tag = |state: State, is_weak| state.etag(EntityTags::MtimeSize, is_weak);
+        let base = state(WRITTEN, WRITTEN);
+        // nginx of a file of 3 bytes that was touched at that date.
+        assert_eq!(tag(base, false), "\"2ebc98a1-3\"");
+        assert_eq!(tag(base, true), "W/\"2ebc98a1-3\"");
+        assert_eq!(
+            tag(State { device: 9, inode: 9, ctime: (9, 9), ..base }, false),
+            tag(base, false)
+        );
+        assert_ne!(tag(State { size: 4, ..base }, false), tag(base, false));
     }
 }

@@ -169,12 +169,12 @@ impl Tree {
         by: By,
         wait: Wait,
     ) -> Result<Arc<Representation>, Refusal> {
-        let SiteOptions { stability, fields, .. } = &*self.options;
+        let SiteOptions { stability, fields, metadata, .. } = &*self.options;
         let make = |file: OwnedFd| {
             let path = Path::new(OsStr::from_bytes(name));
             let mut made = match by {
-                By::Mapping => Representation::of(file, path, *stability)?,
-                By::Reading => Representation::read(file, path, *stability)?,
+                By::Mapping => Representation::of(file, path, *stability, metadata)?,
+                By::Reading => Representation::read(file, path, *stability, metadata)?,
             };
             fields.add_to(name, made.headers_mut());
             Ok(made)

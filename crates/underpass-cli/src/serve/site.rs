@@ -11,6 +11,7 @@ use super::changes::ChangesArguments;
 use super::cors::CorsArguments;
 use super::headers::HeadersArguments;
 use super::lookup::LookupArguments;
+use super::metadata::MetadataArguments;
 use super::pages::PagesArguments;
 
 /// The flags of one site.
@@ -30,6 +31,9 @@ pub(crate) struct SiteArguments {
     headers: HeadersArguments,
 
     #[command(flatten)]
+    metadata: MetadataArguments,
+
+    #[command(flatten)]
     cors: CorsArguments,
 
     #[command(flatten)]
@@ -39,12 +43,13 @@ pub(crate) struct SiteArguments {
 impl SiteArguments {
     /// The site that was asked for.
     pub(crate) fn options(self) -> SiteOptions {
-        let Self { directory, changes, lookup, headers, cors, pages } = self;
+        let Self { directory, changes, lookup, headers, metadata, cors, pages } = self;
         let (error_pages, redirects) = pages.pages();
         SiteOptions {
             stability: changes.stability(),
             lookup: lookup.lookup(),
             codings: headers.codings(),
+            metadata: metadata.rules(),
             ranges_max: headers.ranges_max(),
             fields: headers.fields(),
             error_pages,

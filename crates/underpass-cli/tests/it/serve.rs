@@ -22,8 +22,13 @@ fn start(arguments: &[&str]) -> Running {
 
 /// The whole answer to a request that closes the connection.
 fn get(server: &Running, path: &str) -> String {
+    get_with(server, path, "")
+}
+
+/// The same with these lines in its head.
+fn get_with(server: &Running, path: &str, lines: &str) -> String {
     let mut peer = TcpStream::connect(server.address()).unwrap();
-    write!(peer, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(peer, "GET {path} HTTP/1.1\r\nHost: x\r\n{lines}Connection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     peer.read_to_string(&mut answer).unwrap();
     answer
@@ -109,6 +114,64 @@ fn fields_are_given_by_pattern_as_flags_or_in_the_file() {
     let reason = "'date' is the server's own";
     let stderr = String::from_utf8(wrong.stderr).unwrap();
     assert!(stderr.contains(&place) && stderr.contains(reason), "{stderr}");
+}
+
+#[test]
+fn what_describes_a_file_is_chosen_by_flags_or_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = "a".repeat(2000);
+    for (name, content) in [("a.md", &*content), ("a.md.gz", "coded"), ("a.md.br", "coded too")] {
+        std::fs::write(dir.path().join(name), content).unwrap();
+    }
+    let modified = std::time::UNIX_EPOCH + Duration::from_secs(0xabc);
+    let file = std::fs::File::options().append(true).open(dir.path().join("a.md")).unwrap();
+    file.set_modified(modified).unwrap();
+    let settings = dir.path().join("serve.toml");
+    for (flag, toml, lines, expected) in [
+        ("--etag=mtime-size", "etag = 'mtime-size'", "", "\"abc-7d0\"\r\n"),
+        (
+            "--mime=md text/x-md",
+            "mime = ['md text/x-md']",
+            "",
+            "content-type: text/x-md; charset=utf-8",
+        ),
+        ("--charset=off", "charset = 'off'", "", "content-type: text/markdown\r\n"),
+        (
+            "--precompressed=gzip",
+            "precompressed = 'gzip'",
+            "Accept-Encoding: br, gzip\r\n",
+            "content-encoding: gzip\r\n",
+        ),
+        (
+            "--max-ranges=1",
+            "max-ranges = 1",
+            "Range: bytes=0-0,900-\r\n",
+            "content-length: 2000\r\n",
+        ),
+        (
+            "--cors-allow-origins=*",
+            "cors-allow-origins = '*'",
+            "Origin: https://a.example\r\n",
+            "access-control-allow-origin: *\r\n",
+        ),
+    ] {
+        std::fs::write(&settings, toml).unwrap();
+        let usual = get_with(&start(&[utf8(dir.path())]), "/a.md", lines);
+        assert!(!usual.contains(expected), "{expected}: {usual}");
+        for arguments in [&[flag][..], &["--config", utf8(&settings)]] {
+            let server = start(&[&[utf8(dir.path())], arguments].concat());
+            let answer = get_with(&server, "/a.md", lines);
+            assert!(answer.contains(expected), "{arguments:?}: {answer}");
+        }
+    }
+    for (flag, reason) in [
+        ("--mime=md", "an extension and its media type, such as 'md text/plain'"),
+        ("--charset=utf 8", "'utf 8' is not a charset such as utf-8, or off"),
+        ("--etag=none", "full, mtime-size"),
+    ] {
+        let stderr = String::from_utf8(underpass(&["serve", flag]).stderr).unwrap();
+        assert!(stderr.contains(reason), "{stderr}");
+    }
 }
 
 #[test]

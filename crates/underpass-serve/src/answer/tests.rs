@@ -6,6 +6,7 @@ use underpass::Stability;
 use underpass_testkit::disk::disk_dir;
 
 use super::*;
+use crate::metadata_rules::MetadataRules;
 use crate::sequence::Segment;
 
 /// A settled representation of the ten bytes `0123456789`.
@@ -18,7 +19,10 @@ fn of_content(content: &[u8]) -> Arc<Representation> {
     file.write_all_at(content, 0).unwrap();
     let later = SystemTime::now() + Duration::from_secs(2);
     let name = Path::new("digits.txt");
-    Arc::new(Representation::at(later, file.into(), name, Stability::None).unwrap())
+    Arc::new(
+        Representation::at(later, file.into(), name, Stability::None, &MetadataRules::default())
+            .unwrap(),
+    )
 }
 
 fn ask(method: &Method, fields: &[(HeaderName, &str)], of: &Arc<Representation>) -> Answer {
@@ -178,7 +182,9 @@ fn a_304_has_the_fields_by_which_a_cache_updates_and_no_others() {
 fn what_has_no_validators_is_sent_whole_or_not_at_all() {
     let name = Path::new("/proc/sys/fs/pipe-max-size");
     let file = std::fs::File::open(name).unwrap();
-    let file = Arc::new(Representation::read(file, name, Stability::Guard).unwrap());
+    let file = Arc::new(
+        Representation::read(file, name, Stability::Guard, &MetadataRules::default()).unwrap(),
+    );
     let len = std::fs::read(name).unwrap().len();
     for fields in [
         &[(RANGE, "bytes=0-1")][..],

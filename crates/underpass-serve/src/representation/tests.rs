@@ -13,7 +13,7 @@ fn the_fields_of_a_200_are_complete() {
     let later = SystemTime::now() + Duration::from_secs(2);
     let stat = rustix::fs::fstat(&file).unwrap();
     let Description { len, validators, headers, .. } =
-        Description::new(&stat, Path::new("a.txt"), later);
+        Description::new(&stat, Path::new("a.txt"), later, &MetadataRules::default());
     for (name, value) in [
         ("content-type", "text/plain; charset=utf-8"),
         ("content-length", "12"),
@@ -29,7 +29,7 @@ fn the_fields_of_a_200_are_complete() {
 }
 
 fn represented(file: File) -> Representation {
-    Representation::of(file, Path::new("a"), Stability::None).unwrap()
+    Representation::of(file, Path::new("a"), Stability::None, &MetadataRules::default()).unwrap()
 }
 
 #[test]
@@ -60,8 +60,14 @@ fn in_memory(file: &Representation, range: Range<u64>) -> String {
 /// What opening `path` once more gives, and what describing it without waiting says.
 fn read(path: &str) -> (RepresentationError, Representation) {
     let file = || File::open(path).unwrap();
-    let refused = Representation::of(file(), Path::new(path), Stability::Guard).unwrap_err();
-    (refused, Representation::read(file(), Path::new(path), Stability::Guard).unwrap())
+    let refused =
+        Representation::of(file(), Path::new(path), Stability::Guard, &MetadataRules::default())
+            .unwrap_err();
+    (
+        refused,
+        Representation::read(file(), Path::new(path), Stability::Guard, &MetadataRules::default())
+            .unwrap(),
+    )
 }
 
 #[test]
@@ -102,7 +108,9 @@ fn a_lease_is_refused_while_somebody_writes() {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().write_all_at(b"abc", 0).unwrap();
     let reader = File::open(file.path()).unwrap();
-    let error = Representation::of(reader, Path::new("a"), Stability::Lease).unwrap_err();
+    let error =
+        Representation::of(reader, Path::new("a"), Stability::Lease, &MetadataRules::default())
+            .unwrap_err();
     let RepresentationError::Map(MapError::Call { errno: source, .. }) = error else {
         panic!("{error}");
     };

@@ -13,6 +13,7 @@ mod fields;
 mod fixture;
 mod idle;
 mod lookup;
+mod metadata;
 mod nginx;
 mod odd_files;
 mod parts;
