@@ -11,8 +11,9 @@ use anyhow::{Result, bail};
 use super::report::run_dir;
 
 /// What is recorded as `<date>-<name>`, and the arguments that measure it.
-const ALL: [(&str, &[&str]); 12] = [
+const ALL: [(&str, &[&str]); 15] = [
     ("serve", &["serve"]),
+    ("latency", &["latency"]),
     ("copy", &["copy", "--part", "tcp"]),
     ("transfer", &["transfer", "--sinks", "tcp", "--caches", "warm", "--rounds", "15"]),
     ("transfer-head", &["transfer", "--sinks", "tcp", "--caches", "warm", "--head"]),
@@ -21,7 +22,9 @@ const ALL: [(&str, &[&str]); 12] = [
     ("log", &["log"]),
     ("log-cold", &["log", "--part", "cold"]),
     ("cold", &["cold"]),
+    ("cold-tls", &["cold", "--tls"]),
     ("idle", &["idle", "--rounds", "3"]),
+    ("idle-tls", &["idle", "--tls", "--rounds", "3"]),
     ("copy-files", &["copy", "--part", "files", "--mib", "256"]),
     ("transfer-sinks", &["transfer", "--sizes", "4,64,1024,65536"]),
 ];

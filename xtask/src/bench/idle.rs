@@ -18,6 +18,7 @@ use underpass_testkit::wait;
 use super::load::{Asking, Room};
 use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
+use super::secured::{Certificate, Secured};
 use super::{Run, cpu, files, load, turns};
 
 const KEPT: Quantity = Quantity { name: "KiB/connection", better: Better::Less, decimals: 2 };
@@ -38,12 +39,15 @@ pub(super) struct Options {
     /// Open connections.
     #[arg(long, default_value_t = 10_000)]
     connections: u32,
+    /// Over TLS.
+    #[arg(long)]
+    tls: bool,
 }
 
 impl Options {
     /// In a smoke run, just enough to see that everything still works.
     pub(super) fn fitting(self, is_smoke: bool) -> Self {
-        if is_smoke { Self { connections: 50 } } else { self }
+        if is_smoke { Self { connections: 50, ..self } } else { self }
     }
 }
 
@@ -56,18 +60,28 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     std::fs::create_dir(&root)?;
     let (file, _) = files::patterned(&root, "a", BODY_BYTES)?;
     cpu::pin_here(cpu::ASKING)?;
+    let certificate = options.tls.then(|| Certificate::new(dir.path())).transpose()?;
     let peers = run.field([Peer::Nginx], Peer::Underpass, Peer::name)?;
     for round in 0..run.rounds {
         for peer in turns(&peers, round) {
-            let server = peer.start(&root, dir.path())?;
-            load::verify(server.address(), "/a", &file)?;
-            let open = || {
-                let mut asking = Asking::new(server.address(), "/a", BODY_BYTES)?;
-                asking.ask_and_wait(&mut Room::new()).map(|()| asking)
-            };
-            measure(&mut run.report, peer.name(), &server, connections, open, |asking| {
-                asking.ask_and_wait(&mut Room::new())
-            })?;
+            let server = peer.start_over(certificate.as_ref(), &root, dir.path())?;
+            let (report, who, address) = (&mut run.report, peer.name(), server.address());
+            if let Some(trusted) = &certificate {
+                let open = || {
+                    let mut asking = Secured::new(address, "/a", BODY_BYTES, trusted)?;
+                    asking.ask_and_wait().map(|()| asking)
+                };
+                measure(report, who, &server, connections, open, Secured::ask_and_wait)?;
+            } else {
+                load::verify(address, "/a", &file)?;
+                let open = || {
+                    let mut asking = Asking::new(address, "/a", BODY_BYTES)?;
+                    asking.ask_and_wait(&mut Room::new()).map(|()| asking)
+                };
+                measure(report, who, &server, connections, open, |asking| {
+                    asking.ask_and_wait(&mut Room::new())
+                })?;
+            }
             server.stop()?;
         }
     }

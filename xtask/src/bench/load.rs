@@ -121,10 +121,9 @@ impl Asking {
             *left -= n as u64;
         } else {
             self.head.extend_from_slice(room.get(..n).unwrap_or_default());
-            let Some(head) = parse_head(&self.head) else { return Event::Partial };
+            let Some(head) = Head::parse(&self.head) else { return Event::Partial };
             let came = (self.head.len() - head.len_bytes) as u64;
-            let expected = Head { status: 200, content_length: Some(self.body_bytes), ..head };
-            if head != expected || came > self.body_bytes {
+            if !head.is_of(self.body_bytes) || came > self.body_bytes {
                 return Event::Failure;
             }
             self.left = Some(self.body_bytes - came);
@@ -204,6 +203,52 @@ impl<'a> Client<'a> {
         Ok(outcome)
     }
 
+    /// Asks by a fixed schedule, `per_second` times in each second, and returns how late each
+    /// answer was in µs, counted from when it was due to be asked for.
+    ///
+    /// What is due while every connection waits is asked when one is free. What has no answer when
+    /// the time ends counts with the time it has been due, which is less than it would have taken.
+    pub(crate) fn run_at(&mut self, per_second: f64, duration: Duration) -> Result<Vec<f64>> {
+        let start = Instant::now();
+        let due = |nth: u32| start + Duration::from_secs_f64(f64::from(nth) / per_second);
+        let mut idle: Vec<usize> = (0..self.connections.len()).collect();
+        let mut asked_for: Vec<Option<Instant>> = vec![None; self.connections.len()];
+        let (mut next, mut latencies) = (0, Vec::new());
+        let mut events = Vec::with_capacity(256);
+        while start.elapsed() < duration {
+            while due(next) <= Instant::now()
+                && let Some(i) = idle.pop()
+            {
+                self.connections[i].ask()?;
+                asked_for[i] = Some(due(next));
+                next += 1;
+            }
+            events.clear();
+            let room = rustix::buffer::spare_capacity(&mut events);
+            // It has a CPU to itself: to sleep would add what a timer is late.
+            epoll::wait(&self.epoll, room, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+            for event in &events {
+                let i = usize::try_from(event.data.u64()).context("an index came back changed")?;
+                match self.connections[i].receive(&mut self.room) {
+                    Event::Partial => {}
+                    Event::Failure => bail!("a failed or short response"),
+                    Event::Response => {
+                        let due =
+                            asked_for[i].take().context("an answer that was not asked for")?;
+                        latencies.push(due.elapsed().as_secs_f64() * 1e6);
+                        idle.push(i);
+                    }
+                }
+            }
+        }
+        let end = start + duration;
+        let not_asked = (next..).map(due).take_while(|due| *due < end);
+        for due in asked_for.into_iter().flatten().chain(not_asked) {
+            latencies.push(end.saturating_duration_since(due).as_secs_f64() * 1e6);
+        }
+        Ok(latencies)
+    }
+
     fn connect(&self, i: usize) -> Result<Asking> {
         let Load { address, path, body_bytes, .. } = self.load;
         let asking = Asking::new(address, path, body_bytes)?;
@@ -216,7 +261,7 @@ impl<'a> Client<'a> {
 
 /// What a response's head says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Head {
+pub(super) struct Head {
     /// Its length, the empty line included.
     len_bytes: usize,
     /// The status code.
@@ -225,19 +270,35 @@ struct Head {
     content_length: Option<u64>,
 }
 
-/// Reads a head from the start of `received`; `None` while its end has not arrived.
-fn parse_head(received: &[u8]) -> Option<Head> {
-    let end = received.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = received.get(..end)?;
-    let mut lines = head.split(|&byte| byte == b'\n');
-    let status = lines.next().and_then(|line| line.get(9..12)).and_then(number).unwrap_or(0);
-    let content_length = lines.find_map(|line| {
-        let colon = line.iter().position(|&byte| byte == b':')?;
-        let (name, value) = line.split_at(colon);
-        if name.eq_ignore_ascii_case(b"content-length") { number(value.get(1..)?) } else { None }
-    });
-    let status = u16::try_from(status).unwrap_or(0);
-    Some(Head { len_bytes: end + 4, status, content_length })
+impl Head {
+    /// Reads a head from the start of `received`; `None` while its end has not arrived.
+    pub(super) fn parse(received: &[u8]) -> Option<Self> {
+        let end = received.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let head = received.get(..end)?;
+        let mut lines = head.split(|&byte| byte == b'\n');
+        let status = lines.next().and_then(|line| line.get(9..12)).and_then(number).unwrap_or(0);
+        let content_length = lines.find_map(|line| {
+            let colon = line.iter().position(|&byte| byte == b':')?;
+            let (name, value) = line.split_at(colon);
+            if name.eq_ignore_ascii_case(b"content-length") {
+                number(value.get(1..)?)
+            } else {
+                None
+            }
+        });
+        let status = u16::try_from(status).unwrap_or(0);
+        Some(Self { len_bytes: end + 4, status, content_length })
+    }
+
+    /// Whether it is that of a 200 with a body of this length.
+    pub(super) fn is_of(&self, body_bytes: u64) -> bool {
+        (self.status, self.content_length) == (200, Some(body_bytes))
+    }
+
+    /// Whether all of the body has come, and nothing behind it.
+    pub(super) fn is_followed_by(&self, received: &[u8], body_bytes: u64) -> bool {
+        (received.len() - self.len_bytes) as u64 == body_bytes
+    }
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -306,6 +367,22 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_is_kept_and_what_never_came_counts() {
+        let load =
+            |answers| Load { address: scripted(answers), path: "/", connections: 1, body_bytes: 3 };
+        let times = |answers| {
+            Client::new(load(answers)).unwrap().run_at(1000.0, Duration::from_millis(200)).unwrap()
+        };
+        let all = times(&[GOOD; 1000]);
+        assert!((150..=201).contains(&all.len()), "{}", all.len());
+        // One answer that does not end: the others were due all the time.
+        let none = times(&[CUT_SHORT; 1000]);
+        assert!((150..=201).contains(&none.len()), "{}", none.len());
+        let most = none.iter().copied().fold(0.0, f64::max);
+        assert!(most > 100_000.0, "{most}");
+    }
+
+    #[test]
     fn wrong_status_wrong_length_and_closed_connections_are_failures() {
         for answers in [&[WRONG_STATUS; 1000][..], &[WRONG_LENGTH; 1000], &[]] {
             let outcome = outcome(answers);
@@ -318,8 +395,8 @@ mod tests {
     fn a_head_ends_at_the_empty_line_and_names_are_case_insensitive() {
         let response = b"HTTP/1.1 206 Partial Content\r\ncontent-LENGTH:  12\r\nA: b\r\n\r\nbody";
         let head = Head { len_bytes: 59, status: 206, content_length: Some(12) };
-        assert_eq!(parse_head(response), Some(head));
-        assert_eq!(parse_head(&response[..58]), None);
+        assert_eq!(Head::parse(response), Some(head));
+        assert_eq!(Head::parse(&response[..58]), None);
     }
 
     #[test]

@@ -16,12 +16,14 @@ mod cpu;
 mod drain;
 mod files;
 mod idle;
+mod latency;
 mod load;
 mod log;
 mod peers;
 mod relay;
 mod relay_idle;
 mod report;
+mod secured;
 mod serve;
 mod slow;
 mod stats;
@@ -57,11 +59,14 @@ const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// The benches, as the command line has them.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 14] = [
     "serve",
+    "latency",
     "idle",
+    "idle --tls",
     "slow",
     "cold",
+    "cold --tls",
     "transfer",
     "watching",
     "relay",
@@ -72,7 +77,7 @@ pub(crate) const NAMES: [&str; 11] = [
 ];
 
 /// Those that limit a disk or look into the kernel.
-pub(crate) const NAMES_OF_ROOT: [&str; 3] = ["cold", "watching", "log --part cold"];
+pub(crate) const NAMES_OF_ROOT: [&str; 4] = ["cold", "cold --tls", "watching", "log --part cold"];
 
 /// Measures this workspace against its competitors.
 #[derive(Debug, Args)]
@@ -101,6 +106,8 @@ pub(crate) struct Options {
 enum Bench {
     /// Static file servers: a 1 GiB download, and small files over keep-alive connections.
     Serve(serve::Options),
+    /// How long clients wait for small files at half the rate that saturates nginx.
+    Latency(latency::Options),
     /// Memory that idle connections cost a server.
     Idle(idle::Options),
     /// Memory that slow clients cost a server, and how long a quick one waits meanwhile.
@@ -187,6 +194,9 @@ pub(crate) fn run(options: Options) -> Result<()> {
     if !is_isolated && matches!(bench, Bench::Log(_) | Bench::All) {
         log::prepare()?;
     }
+    if !is_isolated && let Bench::Serve(options) = &bench {
+        options.prepare()?;
+    }
     if !is_smoke && !is_isolated {
         return isolate();
     }
@@ -218,6 +228,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
     ));
     match bench {
         Bench::Serve(options) => serve::run(&options.fitting(is_smoke), &mut run),
+        Bench::Latency(options) => latency::run(&options.fitting(is_smoke), &mut run),
         Bench::Idle(options) => idle::run(&options.fitting(is_smoke), &mut run),
         Bench::Slow(options) => slow::run(&options.fitting(is_smoke), &mut run),
         Bench::Cold(options) => cold::run(&options.fitting(is_smoke), &mut run),

@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use underpass_testkit::server::{Server, free_address};
 
 use super::cpu;
+use super::secured::Certificate;
 use crate::process::output;
 use crate::workspace;
 
@@ -66,7 +67,71 @@ pub(crate) enum Peer {
     CorkedLoop,
     /// The same without `TCP_CORK`.
     BareLoop,
+    /// h2o, of Debian.
+    H2o,
+    /// Caddy, of Debian.
+    Caddy,
+    Crate(Crate),
     Underpass(Build),
+}
+
+/// A server from the crate registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crate {
+    StaticWebServer,
+    Miniserve,
+    Dufs,
+}
+
+impl Crate {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::StaticWebServer => "static-web-server",
+            Self::Miniserve => "miniserve",
+            Self::Dufs => "dufs",
+        }
+    }
+
+    /// Starts it by one thread, which is all that it may run on.
+    fn command(self, root: &Path, at: SocketAddr) -> Result<Command> {
+        let mut command = cpu::pinned(crates_dir()?.join("bin").join(self.name()))?;
+        let port = at.port().to_string();
+        match self {
+            Self::StaticWebServer => {
+                command.args(["--host", "127.0.0.1", "--port", &port, "--threads-multiplier", "1"]);
+                command
+                    .args(["--log-level", "error", "--compression", "false", "--root"])
+                    .arg(root);
+            }
+            Self::Miniserve => {
+                command.args(["--interfaces", "127.0.0.1", "--port", &port]).arg(root);
+            }
+            Self::Dufs => {
+                command
+                    .args(["--bind", "127.0.0.1", "--port", &port, "--log-format", ""])
+                    .arg(root);
+            }
+        }
+        command.stderr(Stdio::null());
+        Ok(command)
+    }
+
+    /// Builds those that are missing, which takes minutes once.
+    pub(crate) fn install_all() -> Result<()> {
+        for peer in [Self::StaticWebServer, Self::Miniserve, Self::Dufs] {
+            if crates_dir()?.join("bin").join(peer.name()).exists() {
+                continue;
+            }
+            let mut install = workspace::cargo();
+            install.args(["install", "--locked", peer.name(), "--root"]).arg(crates_dir()?);
+            crate::ci::succeed(&mut install)?;
+        }
+        Ok(())
+    }
+}
+
+fn crates_dir() -> Result<PathBuf> {
+    Ok(workspace::target_dir()?.join("peers"))
 }
 
 impl Peer {
@@ -78,12 +143,25 @@ impl Peer {
             Self::NginxThreads => "nginx aio threads",
             Self::CorkedLoop => "C loop corked",
             Self::BareLoop => "C loop bare",
+            Self::H2o => "h2o",
+            Self::Caddy => "Caddy",
+            Self::Crate(peer) => peer.name(),
             Self::Underpass(build) => build.name,
         }
     }
 
     /// Starts it on `root`; `scratch` is a directory for its own files.
     pub(crate) fn start(&self, root: &Path, scratch: &Path) -> Result<Server> {
+        self.start_over(None, root, scratch)
+    }
+
+    /// The same over TLS, if there is a certificate.
+    pub(crate) fn start_over(
+        &self,
+        tls: Option<&Certificate>,
+        root: &Path,
+        scratch: &Path,
+    ) -> Result<Server> {
         let address = free_address()?;
         let c_loop = |cork: &str| -> Result<Command> {
             let mut command = cpu::pinned(compile("sendfile-loop/server.c", scratch)?)?;
@@ -91,15 +169,46 @@ impl Peer {
             Ok(command)
         };
         let mut command = match self {
-            Self::Nginx => nginx(root, scratch, address, ["on", TUNED_CACHE, "off"])?,
-            Self::NginxAsShipped => nginx(root, scratch, address, ["off", "off", "off"])?,
-            Self::NginxThreads => nginx(root, scratch, address, ["on", TUNED_CACHE, "threads"])?,
+            Self::Nginx => nginx(root, scratch, address, ["on", TUNED_CACHE, "off"], tls)?,
+            Self::NginxAsShipped => nginx(root, scratch, address, ["off", "off", "off"], tls)?,
+            Self::NginxThreads => {
+                nginx(root, scratch, address, ["on", TUNED_CACHE, "threads"], tls)?
+            }
+            Self::CorkedLoop | Self::BareLoop | Self::H2o | Self::Caddy | Self::Crate(_)
+                if tls.is_some() =>
+            {
+                bail!("{} is not compared over TLS", self.name())
+            }
+            Self::H2o => {
+                let words = [
+                    ("@ROOT@", root.to_string_lossy().into_owned()),
+                    ("@PORT@", address.port().to_string()),
+                ];
+                let mut command = cpu::pinned("h2o")?;
+                command.arg("-c").arg(fill_in("h2o/h2o.conf", &words, scratch)?);
+                command
+            }
+            Self::Caddy => {
+                let words = [
+                    ("@ROOT@", root.to_string_lossy().into_owned()),
+                    ("@PORT@", address.port().to_string()),
+                ];
+                let mut command = cpu::pinned("caddy")?;
+                command.args(["run", "--adapter", "caddyfile", "--config"]);
+                command.arg(fill_in("caddy/Caddyfile", &words, scratch)?);
+                command.env("GOMAXPROCS", "1").env("HOME", scratch);
+                command
+            }
+            Self::Crate(peer) => peer.command(root, address)?,
             Self::CorkedLoop => c_loop("1")?,
             Self::BareLoop => c_loop("0")?,
             Self::Underpass(build) => {
                 let mut command = build.command("serve")?;
                 command.arg(root).args(["--listen", &address.to_string()]);
                 command.args(["--workers", "1", "--access-log", "off"]);
+                if let Some(Certificate { certificate, key, .. }) = tls {
+                    command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
+                }
                 command
             }
         };
@@ -117,7 +226,16 @@ fn nginx(
     dir: &Path,
     at: SocketAddr,
     [nopush, cache, aio]: [&str; 3],
+    tls: Option<&Certificate>,
 ) -> Result<Command> {
+    let secured = tls.map(|Certificate { certificate, key, .. }| {
+        let lines = [
+            format!("ssl_certificate {}", certificate.display()),
+            format!("ssl_certificate_key {}", key.display()),
+            "ssl_protocols TLSv1.2 TLSv1.3".to_owned(),
+        ];
+        format!(" ssl; {}", lines.join("; "))
+    });
     let dir = dir.join(format!("nginx-{}", at.port()));
     fs::create_dir(&dir)?;
     let words = [
@@ -127,6 +245,7 @@ fn nginx(
         ("@NOPUSH@", nopush),
         ("@CACHE@", cache),
         ("@AIO@", aio),
+        ("@TLS@", &secured.unwrap_or_default()),
     ]
     .map(|(word, value)| (word, value.to_owned()));
     let file = fill_in("nginx/nginx.conf", &words, &dir)?;

@@ -9,7 +9,7 @@ use underpass_testkit::server::Server;
 
 use super::cpu::Meter;
 use super::load::{Asking, Client, Load, Room, verify};
-use super::peers::Peer;
+use super::peers::{Crate, Peer};
 use super::report::{BUSY, Better, FLOW, PRICE, Quantity, Report};
 use super::{Run, cpu, files, turns};
 
@@ -25,6 +25,10 @@ pub(super) struct Options {
     /// The cases.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "large,4k,100k")]
     cases: Vec<Case>,
+    /// Also h2o, Caddy (which must be installed), static-web-server, miniserve and dufs (which are
+    /// built at first, for some minutes).
+    #[arg(long)]
+    others: bool,
 }
 
 /// How much is asked for.
@@ -45,6 +49,11 @@ pub(super) struct Size {
 }
 
 impl Options {
+    /// Builds what takes part and is not there yet.
+    pub(super) fn prepare(&self) -> Result<()> {
+        if self.others { Crate::install_all() } else { Ok(()) }
+    }
+
     pub(super) fn fitting(mut self, is_smoke: bool) -> Self {
         self.load = self.load.fitting(is_smoke);
         self
@@ -174,7 +183,15 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     std::fs::create_dir(&root)?;
     let peers = [Peer::Nginx, Peer::NginxAsShipped, Peer::CorkedLoop, Peer::BareLoop];
     let mut servers = Vec::new();
-    for peer in run.field(peers, Peer::Underpass, Peer::name)? {
+    let others = [
+        Peer::H2o,
+        Peer::Caddy,
+        Peer::Crate(Crate::StaticWebServer),
+        Peer::Crate(Crate::Miniserve),
+        Peer::Crate(Crate::Dufs),
+    ];
+    let others = others.into_iter().filter(|_| options.others);
+    for peer in run.field(peers.into_iter().chain(others), Peer::Underpass, Peer::name)? {
         let server = peer.start(&root, dir.path())?;
         servers.push((peer, server));
     }
