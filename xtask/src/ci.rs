@@ -18,7 +18,7 @@ use crate::outcome::{Expectation, FailedTests, Tally};
 use crate::{bench, fuzz, guest, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 33] = [
+const NEEDED: [(&str, &str); 34] = [
     ("bash", "bash"),
     ("c++", "g++"),
     ("cc", "gcc"),
@@ -28,6 +28,7 @@ const NEEDED: [(&str, &str); 33] = [
     ("ethtool", "ethtool"),
     ("git", "git"),
     ("haproxy", "haproxy"),
+    ("htpasswd", "apache2-utils"),
     ("ip", "iproute2"),
     ("javac", "default-jdk-headless"),
     ("kcat", "kcat"),

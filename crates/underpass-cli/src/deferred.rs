@@ -7,13 +7,13 @@
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Id};
 
-/// The arguments of a command, their definition put off.
+/// The arguments of a command, their definition put off. Some commands have very many.
 #[derive(Debug)]
-pub(crate) struct Deferred<T>(pub(crate) T);
+pub(crate) struct Deferred<T>(pub(crate) Box<T>);
 
 impl<T: FromArgMatches> FromArgMatches for Deferred<T> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        T::from_arg_matches(matches).map(Self)
+        T::from_arg_matches(matches).map(Box::new).map(Self)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {

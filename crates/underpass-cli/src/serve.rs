@@ -1,5 +1,6 @@
 //! `underpass serve`: makes a server of the flags and runs it until a signal.
 
+mod access;
 mod changes;
 mod cors;
 mod headers;
@@ -9,6 +10,8 @@ mod pages;
 mod site;
 mod tls;
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use clap::Args;
 use underpass_serve::access_log::Sink;
@@ -16,6 +19,7 @@ use underpass_serve::{BindError, Endpoint, Options, Server};
 
 use crate::config::reader;
 use crate::exit::{remedy_of_binding, with_remedy};
+use crate::serve::access::warn_of_readable_passwords;
 use crate::serve::site::SiteArguments;
 use crate::serve::tls::{TlsArguments, say_who_encrypts};
 use crate::server::{ServerArguments, say_ready};
@@ -64,6 +68,8 @@ Examples:
       Take any free port, which is printed, and one thread.
   underpass serve /srv/files --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
       Serve it over HTTPS; SIGHUP reads the certificate again.
+  underpass serve /srv/files --auth-file users --auth-path 'private/**'
+      Ask for a password beneath /private; 'htpasswd -cBC 10 users NAME' makes the file.
   curl -C - -O http://127.0.0.1:8080/big.iso
       Resume a download from it.
 
@@ -82,14 +88,16 @@ What leaves without a copy:
 ///
 /// Those of [`Server::bind`], with what to do about them, and of [`Server::run`].
 pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
-    let tls = wanted.tls.options()?;
+    let (tls, access) = (wanted.tls.options()?, wanted.site.access()?);
     if wanted.server.is_only_checked() {
         return Ok(());
     }
     let workers = wanted.server.workers();
     let daemon = wanted.server.settings(wanted.listen, wanted.access_log);
     let ServerArguments { config, no_sandbox, .. } = wanted.server;
-    let site = wanted.site.options();
+    let mut site = wanted.site.options();
+    let is_for_some = access.is_some();
+    site.stations.access = access.map(Arc::new);
     let directory = std::path::absolute(&site.root).context("cannot name the directory")?;
     let server = Server::bind(Options { daemon, site })
         .map_err(|error| with_remedy(&error, remedy(&error)))?;
@@ -108,6 +116,9 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     let doing = format!("serving {} at {where_at}", directory.display());
     say_ready(&doing, workers, server.metrics_address());
     in_kernel.into_iter().for_each(say_who_encrypts);
+    if is_for_some && in_kernel.is_none() {
+        warn_of_readable_passwords(server.endpoints());
+    }
     Ok(server.on_reload(reader("serve", config)).run()?)
 }
 

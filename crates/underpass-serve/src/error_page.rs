@@ -17,6 +17,7 @@ pub(crate) fn text(status: StatusCode) -> &'static str {
         307 => "307 Temporary Redirect\n",
         308 => "308 Permanent Redirect\n",
         400 => "400 Bad Request\nThe request is malformed, or has not one valid Host field.\n",
+        401 => "401 Unauthorized\nA name and its password are needed here.\n",
         403 => "403 Forbidden\nThe server may not read this file.\n",
         404 => "404 Not Found\nThere is no such file here.\n",
         405 => "405 Method Not Allowed\nFiles are read with GET or HEAD.\n",
@@ -39,7 +40,7 @@ mod tests {
     #[test]
     fn every_text_starts_with_its_status() {
         let redirects = [301, 302, 303, 307, 308];
-        let errors = [400, 403, 404, 405, 408, 412, 414, 416, 431, 500, 501, 503, 505];
+        let errors = [400, 401, 403, 404, 405, 408, 412, 414, 416, 431, 500, 501, 503, 505];
         for code in redirects.into_iter().chain(errors) {
             let status = StatusCode::from_u16(code).unwrap();
             let first = text(status).lines().next().unwrap();

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod accepts;
+pub mod access;
 pub mod access_log;
 pub mod answer;
 mod body;

@@ -12,6 +12,7 @@ use underpass_daemon::limits::raise_open_files;
 use underpass_daemon::log::Lines;
 use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox, Settings};
 
+use crate::access::Access;
 use crate::access_log::AccessLog;
 use crate::certificates::CertificateError;
 use crate::connection::Shared;
@@ -151,7 +152,8 @@ impl Server {
         let sandbox = everywhere.into_iter().fold(sandbox, Sandbox::read);
         let sandbox = around(&self.site.root).into_iter().fold(sandbox, Sandbox::read);
         let sandbox = sandbox.read("/proc/sys/vm/max_map_count").write("/dev/null");
-        let again = self.tls.iter().flat_map(Tls::paths).chain(config);
+        let names = self.site.stations.access.as_deref().and_then(Access::path);
+        let again = self.tls.iter().flat_map(Tls::paths).chain(names).chain(config);
         let sandbox = again.fold(sandbox, Sandbox::read_replaced);
         Self { daemon: self.daemon.confined(sandbox), ..self }
     }
@@ -176,7 +178,10 @@ impl Server {
         self.daemon.run(Program {
             services,
             metrics,
-            reload: Box::new(move || self.tls.iter().for_each(Tls::reload)),
+            reload: Box::new(move || {
+                self.tls.iter().for_each(Tls::reload);
+                self.site.stations.access.iter().for_each(|access| access.reload());
+            }),
             background: Box::pin(std::future::pending()),
         })
     }

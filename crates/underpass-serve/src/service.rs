@@ -93,7 +93,7 @@ impl Service {
     /// The file that a plain request gets as it is: it is kept, and no station has a say.
     pub(crate) fn plain(&self, request: &PlainRequest<'_>) -> Option<Arc<Representation>> {
         let target = Target::parse(request.path()).ok()?;
-        if !self.stations().let_plain_pass(&target) {
+        if !self.stations().let_plain_pass(&target, &self.tree.options.lookup) {
             return None;
         }
         let kept = self.tree.kept(&target)?;
@@ -119,12 +119,12 @@ impl Service {
         {
             self.tree.options.fields.add_to_other(target.as_bytes(), &mut answer.headers);
         }
-        self.stations().after(asked, answer)
+        self.stations().after(asked, &self.tree.options.lookup, answer)
     }
 
     fn admit(&self, asked: &Asked<'_>) -> Step {
         match check_message(asked.head) {
-            Ok(()) => self.stations().before(asked),
+            Ok(()) => self.stations().before(asked, &self.tree.options.lookup),
             Err(refusal) => Step::Answer(Answer::error(refusal.status())),
         }
     }
@@ -151,11 +151,9 @@ impl Service {
         match step {
             Step::Go => self.look_up(asked).await,
             Step::Answer(answer) => answer,
-            Step::Wait(work) => match tokio::task::spawn_blocking(work).await {
-                Ok(Some(answer)) => answer,
-                Ok(None) => self.look_up(asked).await,
-                // It is cancelled if the runtime stops meanwhile; a panic must not let anyone in.
-                Err(_) => Answer::error(StatusCode::SERVICE_UNAVAILABLE),
+            Step::Wait(work) => match work.await {
+                Some(answer) => answer,
+                None => self.look_up(asked).await,
             },
         }
     }

@@ -8,13 +8,17 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use http::Method;
 use http::header::HeaderValue;
 use http::request::Parts;
 
+use crate::access::{Access, make_private};
 use crate::answer::Answer;
 use crate::cors::Cors;
+use crate::lookup::Lookup;
 use crate::redirects::Redirects;
 use crate::target::Target;
 
@@ -33,9 +37,9 @@ pub enum Step {
     Go,
     /// No look-up: this is the answer.
     Answer(Answer),
-    /// This work, on a thread that may wait. It finds the answer, or else the look-up is next: only
-    /// the last station waits.
-    Wait(Box<dyn FnOnce() -> Option<Answer> + Send>),
+    /// This work, which takes a while. It finds the answer, or else the look-up is next: only the
+    /// last station waits.
+    Wait(Pin<Box<dyn Future<Output = Option<Answer>>>>),
 }
 
 impl fmt::Debug for Step {
@@ -55,12 +59,14 @@ pub struct Stations {
     pub cors: Option<Cors>,
     /// Paths that are somewhere else.
     pub redirects: Redirects,
+    /// Who may read what.
+    pub access: Option<Arc<Access>>,
 }
 
 impl Stations {
     /// What the request passes before its file is looked up. It runs once more if the look-up has
     /// to wait.
-    pub(crate) fn before(&self, asked: &Asked<'_>) -> Step {
+    pub(crate) fn before(&self, asked: &Asked<'_>, lookup: &Lookup) -> Step {
         if asked.head.method == Method::OPTIONS {
             let mut answer = Answer::options(self.allow());
             if let Some(cors) = self.cors.as_ref().filter(|_| Cors::is_preflight(asked.head)) {
@@ -74,12 +80,18 @@ impl Stations {
         if let Some(answer) = self.redirects.answer(asked.head) {
             return Step::Answer(answer);
         }
-        Step::Go
+        match self.access_to(asked, lookup) {
+            Some(access) => access.admit(&asked.head.headers),
+            None => Step::Go,
+        }
     }
 
     /// What every answer passes, that of a station too.
-    pub(crate) fn after(&self, asked: &Asked<'_>, answer: Answer) -> Answer {
+    pub(crate) fn after(&self, asked: &Asked<'_>, lookup: &Lookup, answer: Answer) -> Answer {
         let mut answer = answer;
+        if self.access_to(asked, lookup).is_some() {
+            make_private(&mut answer.headers);
+        }
         if let Some(cors) = &self.cors {
             cors.add_to(asked.head, &mut answer.headers);
         }
@@ -88,9 +100,15 @@ impl Stations {
 
     /// Whether a plain request for this passes all of them, and its answer too, without anyone
     /// having a say.
-    pub(crate) fn let_plain_pass(&self, target: &Target<'_>) -> bool {
-        let Self { cors, redirects } = self;
-        cors.is_none() && !redirects.have(target)
+    pub(crate) fn let_plain_pass(&self, target: &Target<'_>, lookup: &Lookup) -> bool {
+        let Self { cors, redirects, access } = self;
+        let is_protected = |it: &Arc<Access>| it.protects(target.as_bytes(), lookup);
+        cors.is_none() && !redirects.have(target) && !access.as_ref().is_some_and(is_protected)
+    }
+
+    /// Who may read what is asked for, if not everyone may.
+    fn access_to(&self, asked: &Asked<'_>, lookup: &Lookup) -> Option<&Arc<Access>> {
+        self.access.as_ref().filter(|it| it.protects_uri(asked.head.uri.path(), lookup))
     }
 
     /// The methods of this site.

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use underpass_serve::SiteOptions;
+use underpass_serve::access::Access;
 use underpass_serve::stations::Stations;
 
+use super::access::AccessArguments;
 use super::changes::ChangesArguments;
 use super::cors::CorsArguments;
 use super::headers::HeadersArguments;
@@ -38,12 +40,20 @@ pub(crate) struct SiteArguments {
 
     #[command(flatten)]
     pages: PagesArguments,
+
+    #[command(flatten)]
+    access: AccessArguments,
 }
 
 impl SiteArguments {
-    /// The site that was asked for.
+    /// Who may read it, if not everyone may.
+    pub(super) fn access(&self) -> anyhow::Result<Option<Access>> {
+        self.access.access()
+    }
+
+    /// The site that was asked for; who may read it is read from a file.
     pub(crate) fn options(self) -> SiteOptions {
-        let Self { directory, changes, lookup, headers, metadata, cors, pages } = self;
+        let Self { directory, changes, lookup, headers, metadata, cors, pages, .. } = self;
         let (error_pages, redirects) = pages.pages();
         SiteOptions {
             stability: changes.stability(),
@@ -53,7 +63,7 @@ impl SiteArguments {
             ranges_max: headers.ranges_max(),
             fields: headers.fields(),
             error_pages,
-            stations: Stations { cors: cors.cors(), redirects },
+            stations: Stations { cors: cors.cors(), redirects, ..Stations::default() },
             ..SiteOptions::new(directory)
         }
     }

@@ -19,6 +19,7 @@ mod relay;
 mod running;
 mod sandbox;
 mod serve;
+mod serve_access;
 mod serve_tls;
 mod service_manager;
 mod signals;

@@ -107,6 +107,11 @@ impl Fixture {
         Self::start(fixture().served.clone(), Sink::File(log.into()), None)
     }
 
+    /// A server of a site with a log.
+    pub(crate) fn logging_site(site: SiteOptions, log: &Path) -> Self {
+        Self::bind(site, Sink::File(log.into()), None)
+    }
+
     /// One that has room for a few connections.
     pub(crate) fn small(connections_max: usize) -> Self {
         Self::start(fixture().served.clone(), Sink::Off, NonZeroUsize::new(connections_max))

@@ -1,6 +1,7 @@
 //! The server over real sockets: raw requests, and curl.
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 
+mod access;
 mod change;
 mod coded;
 mod conformance;
