@@ -18,10 +18,11 @@ use crate::outcome::{Expectation, FailedTests, Tally};
 use crate::{bench, fuzz, guest, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 34] = [
+const NEEDED: [(&str, &str); 35] = [
     ("bash", "bash"),
     ("c++", "g++"),
     ("cc", "gcc"),
+    ("chromium", "chromium"),
     ("cpio", "cpio"),
     ("curl", "curl"),
     ("busybox", "busybox-static"),

@@ -4,6 +4,7 @@ mod access;
 mod changes;
 mod cors;
 mod headers;
+mod listing;
 mod lookup;
 mod metadata;
 mod pages;

@@ -1,9 +1,9 @@
-//! Dates in the three spellings a static server needs, all in UTC.
+//! Dates in the four spellings a static server needs, all in UTC.
 //!
 //! File times are any 64-bit number, while an HTTP-date has four digits for the year and starts
 //! in 1970: what is outside has no spelling here.
 //!
-//! Source: RFC 9110 §5.6.7 (IMF-fixdate); Apache HTTP Server, mod_log_config (`%t`).
+//! Source: RFC 9110 §5.6.7 (IMF-fixdate); Apache HTTP Server, mod_log_config (`%t`); RFC 3339.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -31,10 +31,17 @@ pub(crate) fn log_date(secs: i64) -> Option<String> {
 /// Seconds since 1970 to the minute, sorted as text: `1994-11-06 08:49`.
 #[must_use]
 pub(crate) fn sortable(secs: i64) -> Option<String> {
+    let date = rfc3339(secs)?;
+    Some(date.get(..16)?.replace('T', " "))
+}
+
+/// Seconds since 1970 as programs write them: `1994-11-06T08:49:37Z`.
+#[must_use]
+pub(crate) fn rfc3339(secs: i64) -> Option<String> {
     let date = imf_fixdate(secs)?;
     let [day, month, year, time] = fields(&date)?;
     let month = MONTHS.iter().position(|name| *name == month)? + 1;
-    Some(format!("{year}-{month:02}-{day} {}", time.get(..5)?))
+    Some(format!("{year}-{month:02}-{day}T{time}Z"))
 }
 
 /// Day, month, year and time of an IMF-fixdate.
@@ -48,11 +55,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_moment_has_three_spellings() {
+    fn one_moment_has_four_spellings() {
         let secs = 784_111_777;
         assert_eq!(imf_fixdate(secs).unwrap(), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(log_date(secs).unwrap(), "06/Nov/1994:08:49:37 +0000");
         assert_eq!(sortable(secs).unwrap(), "1994-11-06 08:49");
+        assert_eq!(rfc3339(secs).unwrap(), "1994-11-06T08:49:37Z");
     }
 
     #[test]

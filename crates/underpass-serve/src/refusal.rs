@@ -30,6 +30,12 @@ pub(crate) enum Refusal {
     TransferCoding,
     #[error("names that begin with a dot are not served")]
     Hidden,
+    #[error("directories are not listed")]
+    Unlisted,
+    #[error("the listing has fewer pages")]
+    NoPage,
+    #[error("too many directories are being read")]
+    Busy,
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error(transparent)]
@@ -45,11 +51,13 @@ impl Refusal {
             Self::Host | Self::Authority | Self::ChunkedTwice => StatusCode::BAD_REQUEST,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Hidden
+            | Self::Unlisted
+            | Self::NoPage
             | Self::Target(TargetError::Slash { .. })
             | Self::Open(OpenError::Absent) => StatusCode::NOT_FOUND,
             Self::Target(_) => StatusCode::BAD_REQUEST,
             Self::Open(OpenError::Denied) => StatusCode::FORBIDDEN,
-            Self::Open(OpenError::Exhausted(_) | OpenError::WouldWait) => {
+            Self::Busy | Self::Open(OpenError::Exhausted(_) | OpenError::WouldWait) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Represent(RepresentationError::Map(error)) if will_pass(error) => {
@@ -63,7 +71,12 @@ impl Refusal {
 
     /// Whether there is no such file: not one that is hidden, or may not be read.
     pub(crate) const fn is_absent(&self) -> bool {
-        matches!(self, Self::Target(TargetError::Slash { .. }) | Self::Open(OpenError::Absent))
+        matches!(
+            self,
+            Self::Unlisted
+                | Self::Target(TargetError::Slash { .. })
+                | Self::Open(OpenError::Absent)
+        )
     }
 
     /// Whether something is wrong here, and not with the request.

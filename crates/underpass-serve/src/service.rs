@@ -6,6 +6,8 @@
 //!
 //! Source: RFC 9110 §9.3.1, §9.3.2, §15.4.9 (308).
 
+mod directory;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -21,7 +23,6 @@ use crate::answer::Answer;
 use crate::current_root::CurrentRoot;
 use crate::encoding;
 use crate::error_pages;
-use crate::listing::Listing;
 use crate::lookup::FilePath;
 use crate::plain_request::PlainRequest;
 use crate::refusal::{Refusal, chain, check_message};
@@ -259,15 +260,8 @@ impl Service {
             Resource::File(file) => Ok(self.answer(request, &file)),
             Resource::Unslashed => Ok(redirect_to_slash(&target, &request.uri)),
             Resource::Directory(directory) => {
-                let path = target.as_bytes().to_vec();
-                let list = move |tree: &Tree| {
-                    let root = tree.root.get(Wait::Allowed)?;
-                    let mut answer = Listing::read(&root, &path, &directory, &tree.options.lookup)?
-                        .into_answer(&path);
-                    tree.options.fields.add_to(&path, &mut answer.headers);
-                    Ok(answer)
-                };
-                Ok(self.wait(list).await?)
+                let query = request.uri.query().unwrap_or_default();
+                self.list(target.as_bytes(), directory, query).await
             }
         }
     }

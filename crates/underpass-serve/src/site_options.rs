@@ -8,6 +8,7 @@ use underpass::Stability;
 use crate::encoding::Codings;
 use crate::error_pages::ErrorPages;
 use crate::field_rules::FieldRules;
+use crate::listing::Listings;
 use crate::lookup::Lookup;
 use crate::metadata_rules::MetadataRules;
 use crate::stations::Stations;
@@ -30,6 +31,8 @@ pub struct SiteOptions {
     pub metadata: MetadataRules,
     /// How many ranges a request may ask for; if for more, it gets the whole file.
     pub ranges_max: NonZeroUsize,
+    /// Listings of directories without an index; without them there is nothing at such a path.
+    pub listings: Option<Listings>,
     /// The site's own pages for errors.
     pub error_pages: ErrorPages,
     /// Fields that depend on the path alone.
@@ -49,6 +52,7 @@ impl SiteOptions {
             codings: Codings::default(),
             metadata: MetadataRules::default(),
             ranges_max: RANGES_MAX,
+            listings: Some(Listings::default()),
             error_pages: ErrorPages::default(),
             fields: FieldRules::default(),
             stations: Stations::default(),

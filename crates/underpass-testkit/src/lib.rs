@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod browser;
 pub mod compiled;
 pub mod disk;
 pub mod fuse;

@@ -12,6 +12,7 @@ use super::access::AccessArguments;
 use super::changes::ChangesArguments;
 use super::cors::CorsArguments;
 use super::headers::HeadersArguments;
+use super::listing::ListingArguments;
 use super::lookup::LookupArguments;
 use super::metadata::MetadataArguments;
 use super::pages::PagesArguments;
@@ -43,6 +44,9 @@ pub(crate) struct SiteArguments {
 
     #[command(flatten)]
     access: AccessArguments,
+
+    #[command(flatten)]
+    listing: ListingArguments,
 }
 
 impl SiteArguments {
@@ -53,7 +57,7 @@ impl SiteArguments {
 
     /// The site that was asked for; who may read it is read from a file.
     pub(crate) fn options(self) -> SiteOptions {
-        let Self { directory, changes, lookup, headers, metadata, cors, pages, .. } = self;
+        let Self { directory, changes, lookup, headers, metadata, cors, pages, listing, .. } = self;
         let (error_pages, redirects) = pages.pages();
         SiteOptions {
             stability: changes.stability(),
@@ -63,6 +67,7 @@ impl SiteArguments {
             ranges_max: headers.ranges_max(),
             fields: headers.fields(),
             error_pages,
+            listings: listing.listings(),
             stations: Stations { cors: cors.cors(), redirects, ..Stations::default() },
             ..SiteOptions::new(directory)
         }

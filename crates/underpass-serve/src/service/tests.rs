@@ -291,3 +291,62 @@ fn a_plain_request_that_is_redirected_passes_no_station_unseen() {
     wait::until(Duration::from_secs(10), || plain("/a.txt")).expect("a second passes");
     assert!(plain("/plain/b.txt").is_none());
 }
+
+fn service_with(tree: &tempfile::TempDir, options: impl FnOnce(&mut SiteOptions)) -> Service {
+    let root = Root::open(&tree.path().join("served")).unwrap();
+    let mut made = SiteOptions::new(root.path().into());
+    options(&mut made);
+    Service::with(root, NonZeroUsize::MIN, made)
+}
+
+#[test]
+fn a_query_is_for_the_listing_and_a_page_that_there_is_not_is_a_404() {
+    let tree = tree();
+    let service = service(&tree);
+    for (target, status, media_type) in [
+        ("/plain/?json", 200, "application/json"),
+        ("/plain/?sort=size&q=b", 200, "text/html; charset=utf-8"),
+        ("/plain/?page=2", 404, "text/plain; charset=utf-8"),
+        ("/plain/?page=x&json", 404, "text/plain; charset=utf-8"),
+        ("/plain/b.txt?json&page=7", 200, "text/plain; charset=utf-8"),
+    ] {
+        let answer = run(ask(&service, Method::GET, target));
+        assert_eq!(answer.status, status, "{target}");
+        assert_eq!(answer.headers["content-type"], media_type, "{target}");
+    }
+}
+
+#[test]
+fn directories_that_are_not_listed_are_not_there() {
+    let tree = tree();
+    let off = service_with(&tree, |options| options.listings = None);
+    for (target, status) in [("/plain/", 404), ("/", 404), ("/site/", 200), ("/plain/b.txt", 200)] {
+        assert_eq!(run(ask(&off, Method::GET, target)).status, status, "{target}");
+    }
+    let with_page = service_with(&tree, |options| {
+        options.listings = None;
+        options.lookup.fallback = Some("site/index.html".parse().unwrap());
+    });
+    let mut head = head(Method::GET, "/plain/");
+    head.headers.insert("accept", HeaderValue::from_static("text/html"));
+    let answer = run(with_page.respond(&Asked { head: &head, client: None }));
+    assert_eq!(text(&answer), "<p>index</p>");
+}
+
+#[test]
+fn a_listing_waits_for_those_that_are_being_made_and_not_for_ever() {
+    let tree = tree();
+    let service = service(&tree);
+    let readers = Arc::clone(&service.tree.options.listings.as_ref().unwrap().readers);
+    let all = readers.available_permits();
+    let mut clock = tokio::runtime::Builder::new_current_thread();
+    clock.enable_time().start_paused(true).build().unwrap().block_on(async {
+        let held = readers.acquire_many(u32::try_from(all).unwrap()).await.unwrap();
+        let answer = ask(&service, Method::GET, "/plain/").await;
+        assert_eq!((answer.status.as_u16(), &answer.headers["retry-after"]), (503, &1.into()));
+        assert_eq!(ask(&service, Method::GET, "/a.txt").await.status, 200);
+        drop(held);
+        assert_eq!(ask(&service, Method::GET, "/plain/").await.status, 200);
+    });
+    assert_eq!(readers.available_permits(), all);
+}
