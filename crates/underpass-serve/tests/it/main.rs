@@ -3,6 +3,7 @@
 
 mod access;
 mod browser;
+mod cases;
 mod change;
 mod coded;
 mod conformance;
@@ -22,3 +23,4 @@ mod parts;
 mod raw;
 mod shape;
 mod tls;
+mod ways;
