@@ -5,11 +5,11 @@
 //! them and before the end: what reads the body in order either gets its end, and then every byte
 //! before it was in the file, or an error.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
 use bytes::Bytes;
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::error::{Error, ErrorKind};
 use crate::file_bytes::{Broken, FileBytes};
@@ -22,6 +22,9 @@ use crate::warm::{self, Warmth};
 
 /// The longest copied piece: malloc(3) gives longer ones back to the system each time.
 const COPIED_BYTES_MAX: usize = 64 * 1024;
+
+/// How much is fetched at a time where a copy was refused; as a stream fetches.
+const COLD_FETCH_BYTES: usize = 256 * 1024;
 
 /// A piece of a file as an iterator of [`Bytes`]: by reference, of up to 2 MiB each, or copied, of
 /// up to 64 KiB each.
@@ -63,6 +66,8 @@ pub struct Frames {
     mapped: Option<Bytes>,
     /// Where in `file` the next piece starts.
     at: u64,
+    /// Up to where it was said what to fetch: copies wait there, lest they be refused for ever.
+    fetched: u64,
     is_over: bool,
 }
 
@@ -121,7 +126,7 @@ impl UnmappedFile {
     /// Reading may wait: for the disk, or for the server of the file system.
     #[must_use]
     pub const fn into_copied_frames(self) -> Frames {
-        Frames { file: Held::Unmapped(self), mapped: None, at: 0, is_over: false }
+        Frames { file: Held::Unmapped(self), mapped: None, at: 0, fetched: 0, is_over: false }
     }
 }
 
@@ -132,7 +137,7 @@ impl FileBytes {
     /// Reading waits for the disk; see [`Frames::cold`].
     #[must_use]
     pub fn into_copied_frames(self) -> Frames {
-        Frames { file: Held::Mapped(self), mapped: None, at: 0, is_over: false }
+        Frames { file: Held::Mapped(self), mapped: None, at: 0, fetched: 0, is_over: false }
     }
 
     /// The piece as an iterator of references, if the kernel guarantees that the file cannot
@@ -152,7 +157,7 @@ impl Frames {
     pub(crate) fn of_mapped(file: FileBytes, bytes: Bytes) -> Self {
         let copies = file.note().is_some_and(|note| note.stability == Stability::Copy);
         let file = Held::Mapped(file);
-        Self { file, mapped: (!copies).then_some(bytes), at: 0, is_over: false }
+        Self { file, mapped: (!copies).then_some(bytes), at: 0, fetched: 0, is_over: false }
     }
 
     /// Bytes that were not handed out yet.
@@ -191,6 +196,73 @@ impl Frames {
         }
     }
 
+    /// Copies the next bytes into `into`, as many as there is room for and as can be read without
+    /// waiting for the disk, and then looks at the file: for tasks that must not wait, and buffers
+    /// that are used again. No byte of the mapping is touched.
+    ///
+    /// Asked again after [`Copied::Cold`], it waits for what was to be fetched. Reading an
+    /// [`UnmappedFile`] may always wait.
+    ///
+    /// # Errors
+    ///
+    /// As those of the items; it is the last answer.
+    pub fn copy_hot(&mut self, into: &mut [u8]) -> Result<Copied, Error> {
+        let copied = self.copy(into);
+        self.is_over |= copied.is_err();
+        copied
+    }
+
+    fn copy(&mut self, into: &mut [u8]) -> Result<Copied, Error> {
+        let most = usize::try_from(self.remaining()).map_or(into.len(), |it| it.min(into.len()));
+        let fetched = usize::try_from(self.fetched.saturating_sub(self.at)).unwrap_or(0);
+        let is_mapped = matches!(self.file, Held::Mapped(_));
+        let (len, flags) = match fetched {
+            _ if most == 0 => return Ok(Copied::Bytes(0)),
+            0 if is_mapped => (most, ReadWriteFlags::NOWAIT),
+            0 => (most, ReadWriteFlags::empty()),
+            fetched => (most.min(fetched), ReadWriteFlags::empty()),
+        };
+        let n = match self.read_at_once(&mut into[..len], flags) {
+            Ok(0) => return Err(self.truncated(self.offset().min(self.file.end()))),
+            Ok(n) => n,
+            Err(Errno::AGAIN) => return self.missing().map(Copied::Cold),
+            Err(errno) => return Err(self.error(ErrorKind::Io(errno))),
+        };
+        self.check()?;
+        self.note_sent(n);
+        self.at += n as u64;
+        Ok(Copied::Bytes(n))
+    }
+
+    fn read_at_once(&self, into: &mut [u8], flags: ReadWriteFlags) -> Result<usize, Errno> {
+        let mut into = [IoSliceMut::new(into)];
+        let mut read = |flags| {
+            rustix::io::retry_on_intr(|| {
+                rustix::io::preadv2(self.file.file(), &mut into, self.offset(), flags)
+            })
+        };
+        match read(flags) {
+            // Memory file systems have no NOWAIT and no disk; 5.9 and 5.10 may answer 0 before
+            // the end of the file (readv(2), BUGS).
+            Err(Errno::OPNOTSUPP) | Ok(0) if flags == ReadWriteFlags::NOWAIT => {
+                read(ReadWriteFlags::empty())
+            }
+            answer => answer,
+        }
+    }
+
+    /// What has to be fetched for the next copy.
+    fn missing(&mut self) -> Result<Cold, Error> {
+        let len = self.remaining().min(COLD_FETCH_BYTES as u64);
+        self.fetched = self.at + len;
+        let range = usize::try_from(self.at).ok().zip(usize::try_from(self.fetched).ok());
+        let piece = match &self.file {
+            Held::Mapped(file) => range.and_then(|(start, end)| file.slice(start..end)),
+            Held::Unmapped(_) => None,
+        };
+        piece.map(Cold).ok_or_else(|| self.error(ErrorKind::Io(Errno::AGAIN)))
+    }
+
     fn offset(&self) -> u64 {
         self.file.file_offset() + self.at
     }
@@ -215,12 +287,17 @@ impl Frames {
             None => Some(self.read(len)?),
         };
         self.check()?;
+        self.note_sent(len);
+        self.at += len as u64;
+        Ok(piece)
+    }
+
+    /// Remembers a few of the next `len` bytes.
+    fn note_sent(&self, len: usize) {
         if let Some(note) = self.file.note() {
             let end = self.offset() + len as u64;
             note.note_sent(self.file.file(), &(self.offset()..end));
         }
-        self.at += len as u64;
-        Ok(piece)
     }
 
     fn read(&self, len: usize) -> Result<Bytes, Error> {
@@ -277,6 +354,15 @@ impl Iterator for Frames {
 }
 
 impl std::iter::FusedIterator for Frames {}
+
+/// What came of [`Frames::copy_hot`].
+#[derive(Debug)]
+pub enum Copied {
+    /// This many bytes; none at the end, or where there is no room.
+    Bytes(usize),
+    /// None: this has to be fetched first.
+    Cold(Cold),
+}
 
 /// A range of a file that is on its disk and not in memory.
 #[derive(Debug)]

@@ -124,7 +124,7 @@ pub use error::{Error, ErrorKind};
 pub use file_bytes::{Broken, FileBytes, MapError};
 pub use file_bytes_mut::{FileBytesMut, StoreError};
 pub use file_cache::FileCache;
-pub use frames::{Cold, Frames};
+pub use frames::{Cold, Copied, Frames};
 pub use kind::Kind;
 pub use ledger::{Fallback, Ledger, Side, Tally};
 pub use limits::COPY_MAX_BYTES;

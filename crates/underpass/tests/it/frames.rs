@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
-use underpass::{ErrorKind, FileBytes, Frames, Stability};
+use underpass::{Copied, ErrorKind, FileBytes, Frames, Stability};
+use underpass_testkit::disk::Disk;
 use underpass_testkit::payload::{difference, pattern, patterned_file};
 use underpass_testkit::wait;
 
@@ -66,6 +68,62 @@ fn the_pieces_are_the_file_and_no_longer_than_they_may_be() {
         assert!(!frames.is_over(), "the end was not asked for");
         assert!(frames.next().is_none() && frames.is_over());
         assert_eq!(difference(&got, 0, LEN), None, "{pieces:?}");
+    }
+}
+
+/// What [`Frames::copy_hot`] gives into a buffer of that length, and how it ends.
+fn copied(mut frames: Frames, room: usize) -> (Vec<u8>, Option<ErrorKind>) {
+    let (mut got, mut buffer) = (Vec::new(), vec![0; room]);
+    loop {
+        match frames.copy_hot(&mut buffer) {
+            Ok(Copied::Bytes(0)) => return (got, None),
+            Ok(Copied::Bytes(len)) => got.extend_from_slice(&buffer[..len]),
+            Ok(Copied::Cold(cold)) => cold.prefetch().unwrap(),
+            Err(error) => {
+                assert!(frames.is_over());
+                return (got, Some(error.kind));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_buffer_that_is_used_again_gets_the_file_from_memory_and_from_the_disk() {
+    let file = patterned_file(LEN).unwrap();
+    let of = || frames(&file, Stability::Guard, Pieces::Copied);
+    for room in [1_000, 65_536, 1 << 20] {
+        let (got, end) = copied(of(), room);
+        assert_eq!((difference(&got, 0, LEN), end), (None, None), "{room}");
+    }
+    let waited = wait::until(Duration::from_secs(10), || {
+        Disk::evict(&file).unwrap();
+        matches!(of().copy_hot(&mut [0; 100]).unwrap(), Copied::Cold(_)).then_some(())
+    });
+    assert!(waited.is_some(), "a disk is not that quick every time");
+    Disk::evict(&file).unwrap();
+    assert_eq!(difference(&copied(of(), 65_536).0, 0, LEN), None);
+    // What was to be fetched and was not is waited for.
+    Disk::evict(&file).unwrap();
+    let (mut frames, mut buffer) = (of(), [0; 100]);
+    let first = frames.copy_hot(&mut buffer).unwrap();
+    if let Copied::Cold(_) = first {
+        let Copied::Bytes(len) = frames.copy_hot(&mut buffer).unwrap() else { panic!("again") };
+        assert_eq!(difference(&buffer[..len], 0, 100), None);
+    }
+}
+
+#[test]
+fn a_buffer_gets_an_error_of_a_file_that_is_not_what_it_was() {
+    let file = patterned_file(LEN).unwrap();
+    wait::until_file_times_move();
+    for (meanwhile, expected) in [
+        (&(|| file.write_all_at(b"torn", LEN - 4).unwrap()) as &dyn Fn(), ErrorKind::Changed),
+        (&|| file.set_len(9).unwrap(), ErrorKind::Truncated { missing: LEN - 9 }),
+    ] {
+        let mut frames = frames(&file, Stability::Guard, Pieces::Copied);
+        assert!(matches!(frames.copy_hot(&mut [0; 9]), Ok(Copied::Bytes(9))));
+        meanwhile();
+        assert_eq!(copied(frames, 100).1, Some(expected));
     }
 }
 
