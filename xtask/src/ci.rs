@@ -18,7 +18,7 @@ use crate::outcome::{Expectation, FailedTests, Tally};
 use crate::{bench, fuzz, guest, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 35] = [
+const NEEDED: [(&str, &str); 37] = [
     ("bash", "bash"),
     ("c++", "g++"),
     ("cc", "gcc"),
@@ -28,6 +28,7 @@ const NEEDED: [(&str, &str); 35] = [
     ("busybox", "busybox-static"),
     ("ethtool", "ethtool"),
     ("git", "git"),
+    ("h2load", "nghttp2-client"),
     ("haproxy", "haproxy"),
     ("htpasswd", "apache2-utils"),
     ("ip", "iproute2"),
@@ -41,6 +42,7 @@ const NEEDED: [(&str, &str); 35] = [
     ("mount", "mount"),
     ("mvn", "maven"),
     ("nc", "netcat-openbsd"),
+    ("nghttp", "nghttp2-client"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("npm", "npm"),

@@ -4,6 +4,7 @@ mod access;
 mod changes;
 mod cors;
 mod headers;
+mod http2;
 mod listing;
 mod lookup;
 mod metadata;
@@ -21,6 +22,7 @@ use underpass_serve::{BindError, Endpoint, Options, Server};
 use crate::config::reader;
 use crate::exit::{remedy_of_binding, with_remedy};
 use crate::serve::access::warn_of_readable_passwords;
+use crate::serve::http2::Http2Arguments;
 use crate::serve::site::SiteArguments;
 use crate::serve::tls::{TlsArguments, say_who_encrypts};
 use crate::server::{ServerArguments, say_ready};
@@ -57,6 +59,9 @@ pub(crate) struct ServeArguments {
 
     #[command(flatten)]
     tls: TlsArguments,
+
+    #[command(flatten)]
+    http2: Http2Arguments,
 }
 
 const SERVE_HELP: &str = "\
@@ -102,6 +107,7 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     let directory = std::path::absolute(&site.root).context("cannot name the directory")?;
     let server = Server::bind(Options { daemon, site })
         .map_err(|error| with_remedy(&error, remedy(&error)))?;
+    let server = server.with_http2(wanted.http2.options());
     let (scheme, in_kernel) =
         tls.as_ref().map_or(("http", None), |it| ("https", Some(it.in_kernel)));
     let server = match tls {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use underpass::FileBytes;
+use underpass::{FileBytes, Frames};
 
 use crate::progress::Open;
 use crate::reading::Reading;
@@ -25,6 +25,14 @@ pub(crate) enum Payload {
     Reading(Reading),
     /// Several of these.
     Sequence(Box<InSequence>),
+}
+
+/// What may be looked at on its way out, as h2 does: no byte of a mapping is among it.
+pub(crate) enum Readable {
+    /// A file, of which pieces are copied.
+    Frames(Frames),
+    /// What is in memory, or read anyway.
+    Payload(Payload),
 }
 
 impl Payload {
@@ -63,8 +71,9 @@ impl Body {
 pub(crate) fn to_be_sent(file: FileBytes) -> Bytes {
     // SAFETY: `FileBytes::into_bytes`, "no one reads the bytes": the only consumer is hyper's
     // HTTP/1 queue over `underpass::Stream` or `TlsStream`, and all pass it on by address and
-    // length: where rustls encrypts, the file is read anew, and not the mapping. The
-    // path-shape test would see a byte of it in user memory.
+    // length: where rustls encrypts, the file is read anew, and not the mapping. HTTP/2 is given
+    // what `Representation::to_be_read` makes. The path-shape test would see a byte of it in user
+    // memory.
     unsafe { file.into_bytes() }
 }
 

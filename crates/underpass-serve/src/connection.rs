@@ -15,7 +15,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use underpass_daemon::{Accepted, Admitted, Service};
 
-use crate::conversation::converse;
+use crate::conversation::{Http2Options, converse, http2};
 use crate::direct::{self, Directly};
 use crate::handshake::{Handshakes, secure};
 use crate::parking::{Parking, Stay};
@@ -29,9 +29,13 @@ pub(crate) struct Shared {
     pub(crate) site: Rc<Site>,
     /// What connections begin with, if they are secured.
     tls: Option<Tls>,
+    /// How HTTP/2 is spoken, if it is.
+    http2: Option<Http2Options>,
     parking: Rc<Parking>,
+    /// Idle connections of HTTP/2, which keep their state.
+    pub(crate) sessions: Rc<Parking>,
     pub(crate) handshakes: Handshakes,
-    /// Connections that hyper holds.
+    /// Connections that hyper holds, or h2.
     pub(crate) under_hyper: Cell<usize>,
     /// Of these, the ones whose client waits for a response, or the rest of it.
     pub(crate) busy: Cell<usize>,
@@ -40,9 +44,25 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(site: Site, tls: Option<Tls>) -> Self {
-        let (parking, handshakes, under_hyper, busy, is_stopping) = Default::default();
-        Self { site: Rc::new(site), tls, parking, handshakes, under_hyper, busy, is_stopping }
+    pub(crate) fn new(site: Site, tls: Option<Tls>, http2: Option<Http2Options>) -> Self {
+        Self {
+            site: Rc::new(site),
+            tls,
+            http2,
+            parking: Rc::default(),
+            sessions: Rc::default(),
+            handshakes: Handshakes::default(),
+            under_hyper: Cell::default(),
+            busy: Cell::default(),
+            is_stopping: Cell::default(),
+        }
+    }
+
+    /// How HTTP/2 is spoken with a new connection, if its client has begun to.
+    async fn is_http2(&self, idle: &mut Idle) -> Option<&Http2Options> {
+        let options = self.http2.as_ref().filter(|_| http2::is_begun(&idle.unread))?;
+        let is_whole = self.handshakes.within_bounds(http2::is_whole(idle)).await;
+        is_whole?.ok()?.then_some(options)
     }
 
     /// Keeps an idle connection until bytes arrive. `false` if it is to be closed.
@@ -97,6 +117,7 @@ impl Service for Shared {
     fn stop(&self) {
         self.is_stopping.set(true);
         self.parking.close_all();
+        self.sessions.close_all();
         self.handshakes.give_up_all();
     }
 
@@ -105,7 +126,10 @@ impl Service for Shared {
     }
 
     fn close_idle(&self) -> bool {
-        self.parking.close_oldest()
+        let Self { parking, sessions, .. } = self;
+        let is_older = sessions.oldest().is_some_and(|since| parking.oldest() > Some(since));
+        let [first, second] = if is_older { [sessions, parking] } else { [parking, sessions] };
+        first.close_oldest() || second.close_oldest()
     }
 
     fn give_way(&self) {
@@ -129,12 +153,16 @@ fn serve(
                 None => return,
             }
         }
+        if let Some(options) = shared.http2.as_ref().filter(|_| idle.transport.is_of_http2()) {
+            return Box::pin(http2::converse(idle, &shared, options)).await;
+        }
         loop {
             if idle.unread.is_empty() {
                 if !shared.park(&idle.transport, is_new).await {
                     return idle.transport.end_now();
                 }
                 let directly = direct::answer(&mut idle, &shared).await;
+                let is_first = is_new;
                 is_new = is_new && matches!(directly, Directly::Nothing);
                 match directly {
                     Directly::Nothing | Directly::Answered => continue,
@@ -145,7 +173,14 @@ fn serve(
                         idle.transport = idle.transport.rested();
                         continue;
                     }
-                    Directly::Unread(bytes) => idle.unread = bytes,
+                    Directly::Unread(bytes) => {
+                        idle.unread = bytes;
+                        if is_first
+                            && let Some(options) = Box::pin(shared.is_http2(&mut idle)).await
+                        {
+                            return Box::pin(http2::converse(idle, &shared, options)).await;
+                        }
+                    }
                     Directly::Over => return idle.transport.end_now(),
                 }
             }

@@ -1,6 +1,7 @@
 //! A connection in hyper's hands, from the first byte of a request until it is idle or over.
 
 mod http1;
+pub(crate) mod http2;
 mod ticks;
 
 use std::error::Error;
@@ -17,6 +18,7 @@ use crate::refusal::chain;
 use crate::transport::Transport;
 
 pub(crate) use http1::converse;
+pub use http2::Http2Options;
 pub(crate) use ticks::{STALLED_FOR, Stall};
 
 /// Why a conversation ends.

@@ -60,7 +60,7 @@ impl Handshakes {
     }
 
     /// `shaking` to its end; nothing, if it takes too long or is given up for others.
-    async fn within_bounds<T>(&self, shaking: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn within_bounds<T>(&self, shaking: impl Future<Output = T>) -> Option<T> {
         let place = Place { handshakes: self, ticket: self.count.get() };
         self.count.set(place.ticket + 1);
         self.begun.borrow_mut().insert(place.ticket, Waker::noop().clone());

@@ -1,4 +1,4 @@
-//! Static file service over HTTP/1.1, with and without TLS.
+//! Static file service over HTTP/1.1 and HTTP/2, with and without TLS.
 #![deny(unsafe_code)]
 
 mod accepts;
@@ -62,6 +62,7 @@ mod until_end;
 mod wire;
 
 pub use certificates::{CertificateError, Pair, Wrong};
+pub use conversation::Http2Options;
 pub use error_pages::{ErrorPage, ErrorPageError, ErrorPages};
 pub use leases::LeaseError;
 pub use links::{Symlinks, SymlinksError};

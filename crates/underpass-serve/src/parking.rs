@@ -81,26 +81,33 @@ impl Parking {
     /// up; a new one, of which none was, has its time.
     pub(crate) async fn stay(self: &Rc<Self>, transport: &Transport, is_new: bool) -> Stay {
         let since = Instant::now();
-        self.count.set(self.count.get() + 1);
-        let place = Place { parking: self, ticket: self.count.get() };
-        let mut is_parked = false;
+        let mut place = None;
         poll_fn(|cx| {
             if let Poll::Ready(ready) = transport.poll_read_ready(cx) {
                 return Poll::Ready(if ready.is_ok() { Stay::HasBytes } else { Stay::Over });
             }
-            if !is_parked {
-                is_parked = true;
-                place.take(cx.waker(), is_new);
-            } else if !place.keep(cx.waker()) {
-                return Poll::Ready(match transport.has_bytes() {
-                    true => Stay::HasBytes,
-                    false if since.elapsed() >= KEEP_ALIVE => Stay::TimedOut,
-                    false => Stay::Over,
-                });
+            if place.get_or_insert_with(|| self.enter(cx.waker(), is_new)).keep(cx.waker()) {
+                return Poll::Pending;
             }
-            Poll::Pending
+            Poll::Ready(match transport.has_bytes() {
+                true => Stay::HasBytes,
+                false if since.elapsed() >= KEEP_ALIVE => Stay::TimedOut,
+                false => Stay::Over,
+            })
         })
         .await
+    }
+
+    /// Takes a place, of which the waker will tell if it is lost.
+    pub(crate) fn enter(self: &Rc<Self>, waker: &Waker, is_new: bool) -> Place<'_> {
+        self.count.set(self.count.get() + 1);
+        let place = Place { parking: self, ticket: self.count.get() };
+        let parked = Parked { since: Instant::now(), is_new, waker: waker.clone() };
+        self.parked.borrow_mut().insert(place.ticket, parked);
+        if !self.is_timed.replace(true) {
+            spawn_local(Rc::clone(self).time_out());
+        }
+        place
     }
 
     /// Closes what has timed out, until nothing is parked.
@@ -114,28 +121,21 @@ impl Parking {
         self.is_timed.set(false);
     }
 
-    fn oldest(&self) -> Option<Instant> {
+    /// Since when the one has been here that has been here longest.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
         self.parked.borrow().first_key_value().map(|(_, parked)| parked.since)
     }
 }
 
 /// A connection's place among those that are parked, which it leaves when dropped.
-struct Place<'p> {
+pub(crate) struct Place<'p> {
     parking: &'p Rc<Parking>,
     ticket: u64,
 }
 
 impl Place<'_> {
-    fn take(&self, waker: &Waker, is_new: bool) {
-        let parked = Parked { since: Instant::now(), is_new, waker: waker.clone() };
-        self.parking.parked.borrow_mut().insert(self.ticket, parked);
-        if !self.parking.is_timed.replace(true) {
-            spawn_local(Rc::clone(self.parking).time_out());
-        }
-    }
-
     /// Whether the connection still has its place.
-    fn keep(&self, waker: &Waker) -> bool {
+    pub(crate) fn keep(&self, waker: &Waker) -> bool {
         let mut all = self.parking.parked.borrow_mut();
         all.get_mut(&self.ticket).map(|parked| parked.waker.clone_from(waker)).is_some()
     }

@@ -26,7 +26,7 @@ use rustix::fs::Stat;
 use rustix::io::{Errno, ReadWriteFlags};
 use underpass::{COPY_MAX_BYTES, FileBytes, MapError, Stability, UnmappedFile};
 
-use crate::body::{Payload, to_be_sent};
+use crate::body::{Payload, Readable, to_be_sent};
 use crate::conditional::Validators;
 use crate::date;
 use crate::metadata_rules::MetadataRules;
@@ -217,6 +217,22 @@ impl Representation {
                 Payload::Reading(Reading::new(pieces, Some(len)))
             }
             Source::UntilEnd(pieces) => Payload::Reading(Reading::new(pieces.clone(), None)),
+        }
+    }
+
+    /// The same where it is looked at on its way.
+    pub(crate) fn to_be_read(&self, range: Range<u64>) -> Readable {
+        let Source::Mapped(mapped) = &self.source else {
+            return Readable::Payload(self.to_be_sent(range));
+        };
+        let index = |at| usize::try_from(at).unwrap_or(usize::MAX).min(mapped.file.len());
+        let range = index(range.start)..index(range.end);
+        match self.in_memory() {
+            Some(bytes) => Readable::Payload(Payload::Bytes(bytes.slice(range))),
+            None => {
+                let part = mapped.file.slice(range).expect("it is within the file");
+                Readable::Frames(part.into_copied_frames())
+            }
         }
     }
 

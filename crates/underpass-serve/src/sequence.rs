@@ -47,6 +47,10 @@ impl Sequence {
         self.len
     }
 
+    pub(crate) fn into_segments(self) -> VecDeque<Segment> {
+        self.segments
+    }
+
     #[cfg(test)]
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.segments.iter()

@@ -16,6 +16,7 @@ use crate::access::Access;
 use crate::access_log::AccessLog;
 use crate::certificates::CertificateError;
 use crate::connection::Shared;
+use crate::conversation::Http2Options;
 use crate::current_root::CurrentRoot;
 use crate::leases::{self, LeaseError};
 use crate::links::Symlinks;
@@ -50,6 +51,7 @@ pub struct Server {
     services: Vec<Service>,
     site: Arc<SiteOptions>,
     tls: Option<Tls>,
+    http2: Option<Http2Options>,
 }
 
 /// Why there is no server.
@@ -104,7 +106,7 @@ impl Server {
         let files = KeptFiles::of_workers(workers, files_a_worker).into_iter();
         let services = files.map(service).collect();
         let daemon = Daemon::bind(daemon, room.connections)?;
-        Ok(Self { daemon, services, site, tls: None })
+        Ok(Self { daemon, services, site, tls: None, http2: Some(Http2Options::default()) })
     }
 
     /// Has all connections begin with a handshake of TLS. The certificates are read, and again at
@@ -119,6 +121,12 @@ impl Server {
             return Err(BindError::TlsOver(unix.clone()));
         }
         Ok(Self { tls: Some(Tls::new(options)?), ..self })
+    }
+
+    /// How HTTP/2 is spoken, or that it is not. Otherwise it is, as by default.
+    #[must_use]
+    pub fn with_http2(self, http2: Option<Http2Options>) -> Self {
+        Self { http2, ..self }
     }
 
     /// Where it listens, ports resolved.
@@ -166,12 +174,14 @@ impl Server {
     /// [`RunError`].
     pub fn run(self) -> Result<(), RunError> {
         let (mut services, mut counters) = (Vec::new(), Vec::new());
+        let tls = self.tls.clone();
+        let tls = if self.http2.is_some() { tls.map(Tls::offering_http2) } else { tls };
         for service in self.services {
             let counts = Arc::<Counts>::default();
             counters.push(Arc::clone(&counts));
             let site = move |lines: Lines| Site::new(service, AccessLog::new(lines), counts);
-            let tls = self.tls.clone();
-            services.push(move |lines| Shared::new(site(lines), tls));
+            let (tls, http2) = (tls.clone(), self.http2.clone());
+            services.push(move |lines| Shared::new(site(lines), tls, http2));
         }
         let mut metrics = Registry::with_prefix("underpass_serve");
         metrics.register_collector(Box::new(Counters(counters)));

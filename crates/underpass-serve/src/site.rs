@@ -39,9 +39,29 @@ impl Site {
         self.service.give_way();
     }
 
-    /// The response to a request that needs no look-up.
+    /// The answer to a request that needs no look-up.
+    pub(crate) fn answer_at_once(&self, asked: &Asked<'_>) -> Option<Answer> {
+        self.service.respond_at_once(asked).map(|answer| self.counted(answer))
+    }
+
+    /// The answer to any other.
+    pub(crate) async fn answer(&self, asked: &Asked<'_>) -> Answer {
+        self.counted(self.service.respond(asked).await)
+    }
+
+    /// The answer to a request that is refused before its target is looked at.
+    pub(crate) fn refusal(&self, status: StatusCode) -> Answer {
+        self.counted(Answer::error(status))
+    }
+
+    fn counted(&self, answer: Answer) -> Answer {
+        self.counts.count_request(answer.status);
+        answer
+    }
+
+    /// The response to a request that needs no look-up, for HTTP/1.
     pub(crate) fn respond_at_once(&self, asked: &Asked<'_>) -> Option<Response<Payload>> {
-        Some(self.finish(self.service.respond_at_once(asked)?))
+        self.answer_at_once(asked).map(finish)
     }
 
     /// The file that a plain request gets, if nothing has to be looked up for it.
@@ -51,27 +71,12 @@ impl Site {
 
     /// The response to any other.
     pub(crate) async fn respond(&self, asked: &Asked<'_>) -> Response<Payload> {
-        self.finish(self.service.respond(asked).await)
+        finish(self.answer(asked).await)
     }
 
     /// The response to a request that is refused before its target is looked at.
     pub(crate) fn refuse(&self, status: StatusCode) -> Response<Payload> {
-        self.finish(Answer::error(status))
-    }
-
-    fn finish(&self, answer: Answer) -> Response<Payload> {
-        self.counts.count_request(answer.status);
-        let Answer { status, headers, content } = answer;
-        let mut response = Response::new(match content {
-            Content::Empty => Payload::Bytes(Bytes::new()),
-            Content::Memory(bytes) => Payload::Bytes(bytes),
-            Content::File(file, range) => file.to_be_sent(range),
-            Content::UntilEnd(file) => file.to_be_sent(0..u64::MAX),
-            Content::Sequence(sequence) => Payload::Sequence(Box::new(InSequence::new(sequence))),
-        });
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
+        finish(self.refusal(status))
     }
 
     /// Whether there is a log.
@@ -83,4 +88,19 @@ impl Site {
     pub(crate) fn record(&self, line: &Line<'_>) {
         self.log.borrow_mut().record(line);
     }
+}
+
+/// An answer whose content leaves unread.
+fn finish(answer: Answer) -> Response<Payload> {
+    let Answer { status, headers, content } = answer;
+    let mut response = Response::new(match content {
+        Content::Empty => Payload::Bytes(Bytes::new()),
+        Content::Memory(bytes) => Payload::Bytes(bytes),
+        Content::File(file, range) => file.to_be_sent(range),
+        Content::UntilEnd(file) => file.to_be_sent(0..u64::MAX),
+        Content::Sequence(sequence) => Payload::Sequence(Box::new(InSequence::new(sequence))),
+    });
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }

@@ -53,6 +53,12 @@ impl Tls {
         Ok(Self { certificates, config: Arc::new(config) })
     }
 
+    /// Has clients choose HTTP/2, if they can speak it.
+    pub(crate) fn offering_http2(mut self) -> Self {
+        Arc::make_mut(&mut self.config).alpn_protocols.insert(0, b"h2".to_vec());
+        self
+    }
+
     /// Reads the certificates again, for the connections to come.
     pub(crate) fn reload(&self) {
         if let Err(error) = self.certificates.read_again() {

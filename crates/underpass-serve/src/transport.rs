@@ -61,6 +61,11 @@ impl Transport {
         matches!(self, Self::Tls(..))
     }
 
+    /// Whether the handshake has agreed on HTTP/2.
+    pub(crate) fn is_of_http2(&self) -> bool {
+        matches!(self, Self::Tls(stream, _) if stream.negotiated().alpn.as_deref() == Some(b"h2"))
+    }
+
     /// The same at rest: what it knew of the disk will be out of date.
     pub(crate) fn rested(self) -> Self {
         match self {

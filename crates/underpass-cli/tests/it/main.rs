@@ -20,6 +20,7 @@ mod running;
 mod sandbox;
 mod serve;
 mod serve_access;
+mod serve_http2;
 mod serve_tls;
 mod service_manager;
 mod signals;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 use underpass::Stability;
@@ -25,10 +25,10 @@ use crate::service::Service;
 use crate::site::Site;
 
 /// More than the queues of two sockets hold.
-const BIG_BYTES: usize = 6 << 20;
+pub(super) const BIG_BYTES: usize = 6 << 20;
 
 /// Two ends of a TCP connection: the server's, and that of a client with a small window.
-async fn tcp() -> (Accepted, TcpStream) {
+pub(super) async fn tcp() -> (Accepted, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let socket = TcpSocket::new_v4().unwrap();
     // A window that every read opens.
@@ -39,7 +39,7 @@ async fn tcp() -> (Accepted, TcpStream) {
 }
 
 /// Of a Unix socket, whose queue shrinks as it is read, and not when a kernel has time for it.
-async fn unix() -> (Accepted, UnixStream) {
+pub(super) async fn unix() -> (Accepted, UnixStream) {
     let (stream, peer) = UnixStream::pair().unwrap();
     (Accepted::Unix(stream), peer)
 }
@@ -58,20 +58,9 @@ fn conversation_with<P: 'static>(
     connect: impl AsyncFnOnce() -> (Accepted, P),
     client: impl AsyncFnOnce(P) + 'static,
 ) -> Duration {
-    let dir = tempfile::tempdir().unwrap();
-    let big = std::fs::File::create(dir.path().join("big")).unwrap();
-    big.set_len(BIG_BYTES as u64).unwrap();
-    let service = Service::new(Root::open(dir.path()).unwrap(), NonZeroUsize::MIN, Stability::None);
-    let lines = OpenLog::open(&Sink::Off).unwrap().start(|_| {}).unwrap().lines();
-    let site = Site::new(service, AccessLog::new(lines), std::sync::Arc::default());
-    let shared = Rc::new(Shared::new(site, None));
+    let (_dir, shared) = server();
     shared.is_stopping.set(is_stopping);
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build_local(LocalOptions::default())
-        .unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let (socket, peer) = connect().await;
         let client = spawn_local(client(peer));
         let begin = Instant::now();
@@ -96,8 +85,24 @@ fn conversation_with<P: 'static>(
     })
 }
 
+/// What connections share of a server of the file `/big`, and where that is.
+pub(super) fn server() -> (tempfile::TempDir, Rc<Shared>) {
+    let dir = tempfile::tempdir().unwrap();
+    let big = std::fs::File::create(dir.path().join("big")).unwrap();
+    big.set_len(BIG_BYTES as u64).unwrap();
+    let service = Service::new(Root::open(dir.path()).unwrap(), NonZeroUsize::MIN, Stability::None);
+    let lines = OpenLog::open(&Sink::Off).unwrap().start(|_| {}).unwrap().lines();
+    let site = Site::new(service, AccessLog::new(lines), std::sync::Arc::default());
+    (dir, Rc::new(Shared::new(site, None, None)))
+}
+
+pub(super) fn runtime() -> LocalRuntime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build_local(LocalOptions::default()).unwrap()
+}
+
 /// Asks how many connections are idle, as a worker does that stops.
-async fn keep_counting(shared: &Shared) {
+pub(super) async fn keep_counting(shared: &Shared) {
     loop {
         sleep(TICK / 2).await;
         let (idle, busy) = (underpass_daemon::Service::idle(shared), shared.busy.get());

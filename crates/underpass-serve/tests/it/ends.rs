@@ -134,10 +134,6 @@ fn what_is_not_a_request_is_answered_with_a_text_and_the_reason() {
             "GET / HTTP/2.0\r\nHost: x\r\n\r\n",
             "505 HTTP Version Not Supported\nHTTP/1.1 and HTTP/1.0 are spoken here.\n",
         ),
-        (
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            "505 HTTP Version Not Supported\nHTTP/1.1 and HTTP/1.0 are spoken here.\n",
-        ),
     ] {
         let answer = fixture().answers(request);
         let (head, content) = answer.split_once("\r\n\r\n").unwrap();

@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{CWD, FileType, Mode};
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Options, Server, Settings, SiteOptions, TlsOptions};
+use underpass_serve::{Http2Options, Options, Server, Settings, SiteOptions, TlsOptions};
 use underpass_testkit::wait;
 
 /// Trees are named so, with the id of their process.
@@ -141,6 +141,13 @@ impl Fixture {
         let served = site.root.clone();
         let connections_max = connections_max.and_then(NonZeroUsize::new);
         Self::run(served, server(site, log, connections_max).secured(tls).unwrap())
+    }
+
+    /// One over TLS, of which clients may choose HTTP/2 or not.
+    pub(crate) fn choosing(site: SiteOptions, tls: TlsOptions, has_http2: bool) -> Self {
+        let served = site.root.clone();
+        let http2 = has_http2.then(Http2Options::default);
+        Self::run(served, server(site, Sink::Off, None).with_http2(http2).secured(tls).unwrap())
     }
 
     fn bind(site: SiteOptions, log: Sink, connections_max: Option<NonZeroUsize>) -> Self {

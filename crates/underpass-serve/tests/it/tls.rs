@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use underpass::tls::TlsStream;
 use underpass_serve::access_log::Sink;
 use underpass_serve::{Pair, SiteOptions, TlsOptions};
 use underpass_testkit::tls::{Identity, NAME};
 use underpass_testkit::wait;
 
 use crate::fixture::{Fixture, LARGE_BYTES, fixture, large};
+use crate::http2;
 
 type Client = StreamOwned<ClientConnection, TcpStream>;
 
@@ -110,6 +112,31 @@ fn every_byte_arrives_over_both_versions_and_the_end_is_said() {
         }
         if in_kernel && underpass::tls::is_available().is_ok() {
             assert!(sessions_of_the_kernel() >= before + 2, "one of each version");
+        }
+    }
+}
+
+#[test]
+fn every_byte_arrives_over_http_2_too() {
+    for in_kernel in WAYS {
+        let (server, before) = (Secured::new(in_kernel), sessions_of_the_kernel());
+        let mut config = Arc::unwrap_or_clone(server.client());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        http2::run(async {
+            let socket = tokio::net::TcpStream::connect(server.fixture.address).await.unwrap();
+            let name = NAME.try_into().unwrap();
+            let stream = TlsStream::connect(Arc::new(config), name, socket).await.unwrap();
+            assert_eq!(stream.negotiated().alpn.as_deref(), Some(&b"h2"[..]));
+            let (client, connection) = h2::client::handshake(stream).await.unwrap();
+            tokio::spawn(async { drop(connection.await) });
+            let both = tokio::join!(
+                http2::whole(&client, "/large.bin"),
+                http2::whole(&client, "/digits.txt")
+            );
+            assert!(both.0.unwrap() == large() && both.1.unwrap() == b"0123456789");
+        });
+        if in_kernel && underpass::tls::is_available().is_ok() {
+            assert!(sessions_of_the_kernel() > before, "the kernel makes the records");
         }
     }
 }

@@ -1,0 +1,44 @@
+//! Content in h2's hands: shown to the wire when it is written, and counted when it was.
+
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes};
+
+use super::session::Response;
+
+/// A piece of the content of a response.
+#[derive(Debug)]
+pub(super) struct Piece {
+    bytes: Bytes,
+    response: Rc<Response>,
+}
+
+impl Piece {
+    pub(super) fn new(bytes: Bytes, response: &Rc<Response>) -> Self {
+        response.session().hold(bytes.len());
+        Self { bytes, response: Rc::clone(response) }
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.response.session().release(self.bytes.len());
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.response.session().show(&self.bytes);
+        &self.bytes
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.bytes.advance(bytes);
+        self.response.session().release(bytes);
+        self.response.sending.borrow_mut().note_content(bytes as u64);
+    }
+}

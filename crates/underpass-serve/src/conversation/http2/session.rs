@@ -1,0 +1,150 @@
+//! What the streams of one connection share.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::options::Http2Options;
+use crate::sending::Sending;
+use crate::site::Site;
+
+/// Buffers of a connection that hold content which was read and has not left.
+const BUFFERS_MAX: usize = 4;
+
+/// Fetches from a disk that a connection has under way at a time: it is not to fill the pool.
+const FETCHES_MAX: usize = 8;
+
+/// How many times as many streams as there may be a client may reset in a second.
+const RESETS_MAX: usize = 4;
+
+/// The state of a connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) site: Rc<Site>,
+    /// The client's address; the client of a Unix socket has none.
+    pub(super) client: Option<IpAddr>,
+    pub(super) buffers: Arc<Semaphore>,
+    pub(super) fetches: Arc<Semaphore>,
+    streams_max: usize,
+    /// Requests whose responses h2 has not written whole.
+    open: Cell<usize>,
+    has_answered: Cell<bool>,
+    /// Streams that the client has reset since the last tick.
+    resets: Cell<usize>,
+    is_flooded: Cell<bool>,
+    /// Bytes of content that h2 holds.
+    held: Cell<usize>,
+    /// The content that h2 looked at last.
+    shown: RefCell<Bytes>,
+}
+
+impl Session {
+    pub(super) fn new(site: Rc<Site>, client: Option<IpAddr>, options: &Http2Options) -> Self {
+        Self {
+            site,
+            client,
+            buffers: Arc::new(Semaphore::new(BUFFERS_MAX)),
+            fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
+            streams_max: usize::try_from(options.streams_max.get()).unwrap_or(usize::MAX),
+            open: Cell::default(),
+            has_answered: Cell::default(),
+            resets: Cell::default(),
+            is_flooded: Cell::default(),
+            held: Cell::default(),
+            shown: RefCell::default(),
+        }
+    }
+
+    /// Whether a request waits for its response, or for the rest of it.
+    pub(super) fn is_answering(&self) -> bool {
+        self.open.get() > 0
+    }
+
+    /// Whether there was a request.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered.get()
+    }
+
+    /// Whether streams that the client has reset still take more places than streams may.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.get() >= self.streams_max.saturating_mul(2)
+    }
+
+    /// Counts a stream that the client has reset. To ask for a file and not to want it costs a
+    /// client less than a server.
+    pub(super) fn note_reset(&self) {
+        self.resets.set(self.resets.get() + 1);
+        let most = self.streams_max.saturating_mul(RESETS_MAX);
+        self.is_flooded.set(self.is_flooded.get() || self.resets.get() > most);
+    }
+
+    /// A second is over.
+    pub(super) fn forget_resets(&self) {
+        self.resets.set(0);
+    }
+
+    /// Whether the client resets more streams than any would that wants their responses.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.is_flooded.get()
+    }
+
+    /// Bytes of content that h2 holds.
+    pub(super) fn held(&self) -> usize {
+        self.held.get()
+    }
+
+    /// h2 has got, or has given on, bytes of content.
+    pub(super) fn hold(&self, bytes: usize) {
+        self.held.set(self.held.get() + bytes);
+    }
+
+    /// The reverse.
+    pub(super) fn release(&self, bytes: usize) {
+        self.held.set(self.held.get() - bytes);
+    }
+
+    /// h2 looks at this content, which may be in what it writes next.
+    pub(super) fn show(&self, bytes: &Bytes) {
+        self.shown.replace(bytes.clone());
+    }
+
+    /// What it looked at last.
+    pub(super) fn take_shown(&self) -> Bytes {
+        self.shown.take()
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct Open(pub(super) Rc<Session>);
+
+impl Open {
+    pub(super) fn new(session: &Rc<Session>) -> Self {
+        session.open.set(session.open.get() + 1);
+        session.has_answered.set(true);
+        Self(Rc::clone(session))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
+/// A response of which h2 holds something, or will.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) open: Open,
+    pub(super) sending: RefCell<Sending>,
+}
+
+impl Response {
+    pub(super) fn session(&self) -> &Session {
+        &self.open.0
+    }
+}

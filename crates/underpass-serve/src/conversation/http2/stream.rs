@@ -1,0 +1,234 @@
+//! One request and its response.
+//!
+//! Source: RFC 9113 §5.4.2 (stream errors), §6.9 (flow control), §8.1 (what a client may stop
+//! sending).
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{DATE, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response as Head};
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+use super::buffer::BUFFER_BYTES;
+use super::outgoing::Outgoing;
+use super::piece::Piece;
+use super::request::normalise;
+use super::session::{Open, Response, Session};
+use crate::answer::Answer;
+use crate::conversation::STALLED_FOR;
+use crate::date;
+use crate::sending::Sending;
+use crate::stations::Asked;
+
+/// Answers a request: at once if nothing has to be waited for, or else by a task.
+pub(super) fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Piece>,
+    session: &Rc<Session>,
+) {
+    if session.is_full() {
+        session.note_reset();
+        return respond.send_reset(Reason::ENHANCE_YOUR_CALM);
+    }
+    let open = Open::new(session);
+    // No answer depends on the content: h2 lets the client send its window, and then stops it.
+    let (mut head, _content) = request.into_parts();
+    let refused = normalise(&mut head).err().map(|status| session.site.refusal(status));
+    let at_once = refused
+        .or_else(|| session.site.answer_at_once(&Asked { head: &head, client: session.client }));
+    match at_once {
+        None => drop(spawn_local(look_up(head, respond, open))),
+        Some(answer) => {
+            if let Some(mut rest) = begin(answer, head, respond, open)
+                && !rest.is_sent_at_once()
+            {
+                spawn_local(rest.send());
+            }
+        }
+    }
+}
+
+async fn look_up(head: Parts, mut respond: SendResponse<Piece>, open: Open) {
+    let answer = {
+        let asked = Asked { head: &head, client: open.0.client };
+        let mut answering = pin!(open.0.site.answer(&asked));
+        let unless_reset = poll_fn(|cx| match respond.poll_reset(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => answering.as_mut().poll(cx).map(Some),
+        });
+        unless_reset.await
+    };
+    let Some(answer) = answer else { return open.0.note_reset() };
+    if let Some(rest) = begin(answer, head, respond, open) {
+        rest.send().await;
+    }
+}
+
+/// Sends the head of an answer, and gives what has content to follow.
+fn begin(
+    answer: Answer,
+    request: Parts,
+    mut respond: SendResponse<Piece>,
+    open: Open,
+) -> Option<Rest> {
+    let answer = if request.method == Method::HEAD { answer.without_content() } else { answer };
+    let Answer { status, headers, content } = answer;
+    let sending = Sending::new(&open.0.site, open.0.client, request, status);
+    let response = Rc::new(Response { open, sending: RefCell::new(sending) });
+    let outgoing = Outgoing::new(content);
+    let is_all = outgoing.left() == Some(0);
+    let mut head = Head::new(());
+    *head.status_mut() = status;
+    *head.headers_mut() = headers;
+    if let Some(date) = date_now() {
+        head.headers_mut().insert(DATE, date);
+    }
+    match respond.send_response(head, is_all) {
+        Ok(stream) => (!is_all).then_some(Rest { stream, outgoing, response }),
+        // The client has reset it, or has left.
+        Err(error) => {
+            tracing::debug!("a response was not sent: {error}");
+            response.session().note_reset();
+            None
+        }
+    }
+}
+
+thread_local! {
+    /// The date of a second.
+    static DATE_NOW: RefCell<(u64, Option<HeaderValue>)> = const { RefCell::new((0, None)) };
+}
+
+fn date_now() -> Option<HeaderValue> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    DATE_NOW.with_borrow_mut(|(second, value)| {
+        if *second != now {
+            let date = i64::try_from(now).ok().and_then(date::imf_fixdate);
+            (*second, *value) = (now, date.and_then(|date| HeaderValue::try_from(date).ok()));
+        }
+        value.clone()
+    })
+}
+
+/// A response whose head is sent, and its content not.
+struct Rest {
+    stream: SendStream<Piece>,
+    outgoing: Outgoing,
+    response: Rc<Response>,
+}
+
+/// Why a client does not get all of a response.
+enum Cut {
+    /// It has reset the stream, or left.
+    Gone,
+    /// It takes nothing of it.
+    Stalled,
+    /// The content is not available.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Cut {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Rest {
+    /// Sends content that is in memory, if the client has room for all of it.
+    fn is_sent_at_once(&mut self) -> bool {
+        let Some(bytes) = self.outgoing.in_memory().cloned() else { return false };
+        self.stream.reserve_capacity(bytes.len());
+        // What came of it is known if there is more to do.
+        self.stream.capacity() >= bytes.len() && self.send_piece(bytes, true).is_ok()
+    }
+
+    async fn send(mut self) {
+        match self.send_pieces().await {
+            Ok(()) => {}
+            Err(Cut::Gone) => self.response.session().note_reset(),
+            Err(Cut::Stalled) => {
+                let time = STALLED_FOR.as_secs();
+                self.warn(&format_args!("nothing was taken for {time} s"));
+                self.stream.send_reset(Reason::CANCEL);
+            }
+            Err(Cut::Failed(error)) => {
+                self.warn(&error);
+                self.stream.send_reset(Reason::INTERNAL_ERROR);
+            }
+        }
+    }
+
+    fn warn(&self, reason: &dyn std::fmt::Display) {
+        self.response.sending.borrow().warn(reason);
+    }
+
+    async fn send_pieces(&mut self) -> Result<(), Cut> {
+        while poll_fn(|cx| self.poll_content(cx)).await? {
+            let room = self.room().await?;
+            let session = self.response.session();
+            let buffers = Arc::clone(&session.buffers);
+            let Ok(place) = buffers.acquire_owned().await else { return Err(Cut::Gone) };
+            match self.outgoing.take(room, place, &session.fetches)? {
+                // Others may use the window of the connection meanwhile.
+                None => self.stream.reserve_capacity(0),
+                Some(bytes) => {
+                    let is_last = self.outgoing.left() == Some(0);
+                    self.send_piece(bytes, is_last)?;
+                    if is_last {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.send_piece(bytes::Bytes::new(), true)
+    }
+
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Cut>> {
+        if self.stream.poll_reset(cx).is_ready() {
+            return Poll::Ready(Err(Cut::Gone));
+        }
+        self.outgoing.poll_ready(cx).map_err(Cut::Failed)
+    }
+
+    /// Waits until the client has room, and says how much of it to use.
+    async fn room(&mut self) -> Result<usize, Cut> {
+        let left = self.outgoing.left().map_or(BUFFER_BYTES, |left| {
+            usize::try_from(left).map_or(BUFFER_BYTES, |left| left.min(BUFFER_BYTES))
+        });
+        self.stream.reserve_capacity(left);
+        match timeout(STALLED_FOR, poll_fn(|cx| self.poll_room(cx))).await {
+            Ok(room) => room.map(|room| room.min(left)),
+            Err(_) => Err(Cut::Stalled),
+        }
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Cut>> {
+        loop {
+            match self.stream.capacity() {
+                0 => {}
+                room => return Poll::Ready(Ok(room)),
+            }
+            match self.stream.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(None | Some(Err(_))) => return Poll::Ready(Err(Cut::Gone)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn send_piece(&mut self, bytes: bytes::Bytes, is_last: bool) -> Result<(), Cut> {
+        let piece = Piece::new(bytes, &self.response);
+        self.stream.send_data(piece, is_last).map_err(|_| Cut::Gone)
+    }
+}
