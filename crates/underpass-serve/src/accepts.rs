@@ -1,8 +1,10 @@
 //! Whether a client asks for a page.
 //!
-//! Source: RFC 9110 §12.4.2 (quality values), §12.5.1 (Accept).
+//! Source: RFC 9110 §12.5.1 (Accept).
 
 use http::header::{ACCEPT, HeaderMap};
+
+use crate::weight::weight;
 
 /// Whether `text/html` is in Accept by its name, as where a browser goes to a page. A script, an
 /// image or a program says `*/*`, or nothing.
@@ -12,15 +14,8 @@ pub(crate) fn accepts_html(headers: &HeaderMap) -> bool {
     ranges.any(|range| {
         let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
         parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"text/html"))
-            && !parts.any(is_refusal)
+            && !parts.any(|parameter| weight(parameter) == Some(0))
     })
-}
-
-/// A weight of 0: not acceptable.
-fn is_refusal(parameter: &[u8]) -> bool {
-    let Some((b'q' | b'Q', value)) = parameter.split_first() else { return false };
-    let Some(value) = value.strip_prefix(b"=") else { return false };
-    value.starts_with(b"0") && value.iter().all(|byte| matches!(byte, b'0' | b'.'))
 }
 
 #[cfg(test)]

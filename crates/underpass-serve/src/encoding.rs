@@ -3,12 +3,14 @@
 //! Pure. A client that names no coding gets none, although RFC 9110 §12.5.3 would let it have any.
 //! Where nothing is acceptable that there is, the field is disregarded (§12.1).
 //!
-//! Source: RFC 9110 §8.4.1 (codings), §12.4.2 (weights), §12.5.3 (Accept-Encoding); RFC 7932 §13
+//! Source: RFC 9110 §8.4.1 (codings), §12.5.3 (Accept-Encoding); RFC 7932 §13
 //! (br); RFC 8878 §7.2 (zstd).
 
 use std::str::FromStr;
 
 use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+
+use crate::weight::weight;
 
 /// A content coding that files may be stored in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,25 +151,6 @@ impl Accepted {
         };
         mentioned.or(self.others).unwrap_or(0)
     }
-}
-
-/// RFC 9110 §12.4.2: `q=` and up to three decimals, from 0 to 1.
-fn weight(parameter: &[u8]) -> Option<u16> {
-    let [b'q' | b'Q', b'=', value @ ..] = parameter.trim_ascii() else { return None };
-    let (whole, decimals) = match value {
-        [whole @ (b'0' | b'1')] => (whole, &[][..]),
-        [whole @ (b'0' | b'1'), b'.', decimals @ ..] if decimals.len() <= 3 => (whole, decimals),
-        _ => return None,
-    };
-    let mut thousandths = u16::from(whole - b'0');
-    for at in 0..3 {
-        let digit = *decimals.get(at).unwrap_or(&b'0');
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        thousandths = thousandths * 10 + u16::from(digit - b'0');
-    }
-    (thousandths <= 1000).then_some(thousandths)
 }
 
 #[cfg(test)]

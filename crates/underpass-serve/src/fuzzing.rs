@@ -5,6 +5,7 @@ use std::ops::Range;
 use http::{HeaderMap, StatusCode};
 
 use crate::conditional::{self, Validators, Verdict};
+use crate::encoding::{self, Coding};
 use crate::range::{self, Selection};
 
 /// What a Range field selects: `None` is everything, and no part is nothing.
@@ -27,4 +28,11 @@ pub fn evaluate(headers: &HeaderMap, current: &Validators) -> (StatusCode, bool)
         Verdict::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
     };
     (status, conditional::range_applies(headers, current))
+}
+
+/// The name of the coding that a client gets of these.
+#[must_use]
+pub fn coding(headers: &HeaderMap, available: &[Coding]) -> Option<&'static str> {
+    let chosen = encoding::choose(headers, available.iter().copied());
+    chosen.map(|at| available[at].name())
 }

@@ -59,6 +59,7 @@ mod tls;
 mod transport;
 mod tree;
 mod until_end;
+mod weight;
 mod wire;
 
 pub use certificates::{CertificateError, Pair, Wrong};
