@@ -18,8 +18,10 @@ use crate::outcome::{Expectation, FailedTests, Tally};
 use crate::{bench, fuzz, guest, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 37] = [
+const NEEDED: [(&str, &str); 40] = [
+    ("7z", "p7zip-full"),
     ("bash", "bash"),
+    ("bsdtar", "libarchive-tools"),
     ("c++", "g++"),
     ("cc", "gcc"),
     ("chromium", "chromium"),
@@ -56,6 +58,7 @@ const NEEDED: [(&str, &str); 37] = [
     ("taskset", "util-linux"),
     ("tc", "iproute2"),
     ("unshare", "util-linux"),
+    ("unzip", "unzip"),
 ];
 
 /// Why a test skips that only root can run.

@@ -78,6 +78,8 @@ Examples:
       Ask for a password beneath /private; 'htpasswd -cBC 10 users NAME' makes the file.
   curl -C - -O http://127.0.0.1:8080/big.iso
       Resume a download from it.
+  underpass serve /srv/files --archive tar
+      Send directories as one file too: curl 'http://127.0.0.1:8080/photos/?archive=tar' | tar -x
 
 What leaves without a copy:
   The bytes of a file go from the page cache to the socket by sendfile(2); they never enter the

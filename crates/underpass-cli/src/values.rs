@@ -43,6 +43,24 @@ pub(crate) fn duration_or_off(text: &str) -> Result<OrOff, String> {
     }
 }
 
+/// `4096`, `64KiB`, `1MiB`, `2GiB`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text.get(digits.len()..) {
+        Some("" | "B") => Some(1_u64),
+        Some("K" | "KiB") => Some(1 << 10),
+        Some("M" | "MiB") => Some(1 << 20),
+        Some("G" | "GiB") => Some(1 << 30),
+        Some(_) | None => None,
+    };
+    let number = digits.parse::<u64>().ok();
+    let bytes = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    let is_file_size = |bytes: &u64| *bytes > 0 && i64::try_from(*bytes).is_ok();
+    bytes.filter(is_file_size).ok_or_else(|| {
+        "give a number of bytes, at least 1, such as 4096, 64KiB, 1MiB or 2GiB".to_owned()
+    })
+}
+
 /// Processors that this process may use.
 pub(crate) fn processors() -> NonZeroUsize {
     available_parallelism().unwrap_or(NonZeroUsize::MIN)
@@ -51,6 +69,16 @@ pub(crate) fn processors() -> NonZeroUsize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_unit() {
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("3M"), Ok(3_145_728));
+        for text in ["", "0", "-1", "1.5MiB", "MiB", "1TB", "9999999999GiB", "12 KiB"] {
+            assert!(size(text).unwrap_err().contains("64KiB, 1MiB or 2GiB"), "{text}");
+        }
+    }
 
     #[test]
     fn an_address_may_be_a_port_alone() {

@@ -17,7 +17,7 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 
-use crate::conditional::{self, Verdict};
+use crate::conditional::{self, Validators, Verdict};
 use crate::error_page;
 use crate::multipart;
 use crate::range::{self, Selection};
@@ -84,34 +84,57 @@ impl Answer {
         if !headers.keys().any(|name| DECISIVE.contains(name)) {
             return Self::whole(representation);
         }
-        let current = representation.validators();
+        let (current, len) = (representation.validators(), representation.len());
+        match (Self::select(method, headers, current, len, ranges_max), len) {
+            (Err(verdict), _) => Self::refused(verdict, representation.headers()),
+            (Ok(Selection::Part(part)), Some(len)) => Self::part(representation, part, len),
+            (Ok(Selection::Parts(parts)), Some(len)) => Self::parts(representation, &parts, len),
+            (Ok(Selection::Unsatisfiable), Some(len)) => Self::unsatisfiable(len),
+            (Ok(_), _) => Self::whole(representation),
+        }
+    }
+
+    /// What the conditions and the range of a request select of content, of which they may want
+    /// none.
+    pub(crate) fn select(
+        method: &Method,
+        headers: &HeaderMap,
+        current: &Validators,
+        len: Option<u64>,
+        ranges_max: usize,
+    ) -> Result<Selection, Verdict> {
         match conditional::evaluate(headers, current) {
-            Verdict::NotModified => return Self::not_modified(representation),
-            Verdict::PreconditionFailed => return Self::error(StatusCode::PRECONDITION_FAILED),
             Verdict::Proceed => {}
+            verdict @ (Verdict::NotModified | Verdict::PreconditionFailed) => return Err(verdict),
         }
         // RFC 9110 §14.2: Range means nothing to a HEAD. Two Range lines are not a single range.
         let is_asked = method == Method::GET && conditional::range_applies(headers, current);
-        let (Some(field), Some(len)) = (conditional::sole(headers, &RANGE), representation.len())
-        else {
-            return Self::whole(representation);
+        let (Some(field), Some(len)) = (conditional::sole(headers, &RANGE), len) else {
+            return Ok(Selection::Whole);
         };
         // Parts of what has no validators could be put together with those of another state.
         if !is_asked || current.etag.is_none() {
-            return Self::whole(representation);
+            return Ok(Selection::Whole);
         }
-        match range::select(field.as_bytes(), len, ranges_max) {
-            Selection::Whole => Self::whole(representation),
-            Selection::Part(part) => Self::part(representation, part, len),
-            Selection::Parts(parts) => Self::parts(representation, &parts, len),
-            Selection::Unsatisfiable => {
-                let mut answer = Self::error(StatusCode::RANGE_NOT_SATISFIABLE);
-                let none_of = range::unsatisfied_range(len);
-                answer.headers.insert(CONTENT_RANGE, none_of);
-                answer.headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-                answer
+        Ok(range::select(field.as_bytes(), len, ranges_max))
+    }
+
+    /// The answer where the conditions want none of the content whose 200 has these fields.
+    pub(crate) fn refused(verdict: Verdict, headers: &HeaderMap) -> Self {
+        match verdict {
+            Verdict::NotModified => Self::not_modified(headers),
+            Verdict::PreconditionFailed | Verdict::Proceed => {
+                Self::error(StatusCode::PRECONDITION_FAILED)
             }
         }
+    }
+
+    /// A 416 for content of this length.
+    pub(crate) fn unsatisfiable(len: u64) -> Self {
+        let mut answer = Self::error(StatusCode::RANGE_NOT_SATISFIABLE);
+        answer.headers.insert(CONTENT_RANGE, range::unsatisfied_range(len));
+        answer.headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        answer
     }
 
     /// An error with its text.
@@ -207,9 +230,9 @@ impl Answer {
     }
 
     /// RFC 9110 §15.4.5: no fields but those a cache updates by, and no content.
-    fn not_modified(representation: &Representation) -> Self {
+    fn not_modified(of_whole: &HeaderMap) -> Self {
         let mut headers = HeaderMap::with_capacity(1);
-        for (name, value) in representation.headers() {
+        for (name, value) in of_whole {
             if OF_NOT_MODIFIED.contains(name) {
                 headers.append(name, value.clone());
             }

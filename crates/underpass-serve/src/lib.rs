@@ -5,6 +5,7 @@ mod accepts;
 pub mod access;
 pub mod access_log;
 pub mod answer;
+mod archive;
 mod body;
 mod certificates;
 mod closing;
@@ -62,6 +63,7 @@ mod until_end;
 mod weight;
 mod wire;
 
+pub use archive::{Archives, Format, Formats, FormatsError};
 pub use certificates::{CertificateError, Pair, Wrong};
 pub use conversation::Http2Options;
 pub use error_pages::{ErrorPage, ErrorPageError, ErrorPages};

@@ -58,6 +58,8 @@ pub(crate) struct Listing<'a> {
     directories: usize,
     files: usize,
     is_cut: bool,
+    /// Forms of archives that may be asked for.
+    archives: &'a [&'static str],
 }
 
 impl<'a> Listing<'a> {
@@ -93,7 +95,13 @@ impl<'a> Listing<'a> {
         let end = names.len().min(start.saturating_add(ROWS_MAX));
         let page = order::sort_within(&mut names, start..end, query);
         let rows = page.iter().filter_map(|name| place.with_look(name)).collect();
-        Ok(Self { path: place.path, query, media_types, rows, directories, files, is_cut })
+        let (path, archives) = (place.path, &[][..]);
+        Ok(Self { path, query, media_types, rows, directories, files, is_cut, archives })
+    }
+
+    /// The same with references to archives of the directory.
+    pub(crate) fn with_archives(self, archives: &'a [&'static str]) -> Self {
+        Self { archives, ..self }
     }
 
     /// As a 200.

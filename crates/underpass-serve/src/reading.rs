@@ -1,5 +1,7 @@
-//! A body that is read while it is sent, on threads that may wait: of a file that is not mapped.
+//! What is made while it is sent, on threads that may wait: a body that is read, of a file that is
+//! not mapped, or the segments of one that is put together.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,20 +9,54 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// What is read, piece by piece.
-type Pieces = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
+/// What is made, one after the other.
+type Items<T> = Box<dyn Iterator<Item = io::Result<T>> + Send>;
 
-/// A body of pieces, of which one is read at a time.
-pub(crate) struct Reading {
-    state: State,
-    /// Bytes that are to come, if that is known.
-    left: Option<u64>,
+/// Items of which one is made at a time.
+pub(crate) struct Making<T> {
+    state: State<T>,
 }
 
-enum State {
-    Between(Pieces),
-    Reading(JoinHandle<(Pieces, Option<io::Result<Bytes>>)>),
+enum State<T> {
+    Between(Items<T>),
+    Making(JoinHandle<(Items<T>, Option<io::Result<T>>)>),
     Over,
+}
+
+impl<T: Send + 'static> Making<T> {
+    pub(crate) fn new(items: impl Iterator<Item = io::Result<T>> + Send + 'static) -> Self {
+        Self { state: State::Between(Box::new(items)) }
+    }
+
+    /// The next item. Must run within a tokio runtime.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<T>>> {
+        if let State::Between(_) = self.state
+            && let State::Between(mut items) = std::mem::replace(&mut self.state, State::Over)
+        {
+            self.state = State::Making(spawn_blocking(move || {
+                let item = items.next();
+                (items, item)
+            }));
+        }
+        let State::Making(making) = &mut self.state else { return Poll::Ready(None) };
+        // It is cancelled if the runtime stops meanwhile.
+        let (items, item) = ready!(Pin::new(making).poll(cx)).map_err(io::Error::other)?;
+        self.state = if matches!(item, Some(Ok(_))) { State::Between(items) } else { State::Over };
+        Poll::Ready(item)
+    }
+}
+
+impl<T> fmt::Debug for Making<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Making").finish_non_exhaustive()
+    }
+}
+
+/// A body of pieces.
+pub(crate) struct Reading {
+    pieces: Making<Bytes>,
+    /// Bytes that are to come, if that is known.
+    left: Option<u64>,
 }
 
 impl Reading {
@@ -29,7 +65,7 @@ impl Reading {
         pieces: impl Iterator<Item = io::Result<Bytes>> + Send + 'static,
         left: Option<u64>,
     ) -> Self {
-        Self { state: State::Between(Box::new(pieces)), left }
+        Self { pieces: Making::new(pieces), left }
     }
 
     /// Bytes that are to come, if that is known.
@@ -39,19 +75,7 @@ impl Reading {
 
     /// The next piece. Must run within a tokio runtime.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        if let State::Between(_) = self.state
-            && let State::Between(mut pieces) = std::mem::replace(&mut self.state, State::Over)
-        {
-            self.state = State::Reading(spawn_blocking(move || {
-                let piece = pieces.next();
-                (pieces, piece)
-            }));
-        }
-        let State::Reading(reading) = &mut self.state else { return Poll::Ready(None) };
-        // It is cancelled if the runtime stops meanwhile.
-        let (pieces, piece) = ready!(Pin::new(reading).poll(cx)).map_err(io::Error::other)?;
-        self.state =
-            if matches!(piece, Some(Ok(_))) { State::Between(pieces) } else { State::Over };
+        let piece = ready!(self.pieces.poll_next(cx));
         if let (Some(Ok(piece)), Some(left)) = (&piece, &mut self.left) {
             *left = left.saturating_sub(piece.len() as u64);
         }

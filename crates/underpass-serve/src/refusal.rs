@@ -34,7 +34,11 @@ pub(crate) enum Refusal {
     Unlisted,
     #[error("the listing has fewer pages")]
     NoPage,
-    #[error("too many directories are being read")]
+    #[error("there is no archive of that form")]
+    NoArchive,
+    #[error("an archive would be larger than it may be")]
+    TooLarge,
+    #[error("too many directories are being read, or archives sent")]
     Busy,
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -53,10 +57,11 @@ impl Refusal {
             Self::Hidden
             | Self::Unlisted
             | Self::NoPage
+            | Self::NoArchive
             | Self::Target(TargetError::Slash { .. })
             | Self::Open(OpenError::Absent) => StatusCode::NOT_FOUND,
             Self::Target(_) => StatusCode::BAD_REQUEST,
-            Self::Open(OpenError::Denied) => StatusCode::FORBIDDEN,
+            Self::TooLarge | Self::Open(OpenError::Denied) => StatusCode::FORBIDDEN,
             Self::Busy | Self::Open(OpenError::Exhausted(_) | OpenError::WouldWait) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

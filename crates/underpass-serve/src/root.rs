@@ -268,4 +268,4 @@ impl From<Errno> for OpenError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,8 @@
 //! Content that is put together: bytes in memory and parts of files, one after the other.
 //!
 //! A part of a mapped file leaves by its address, as the whole of one does; a segment of nothing
-//! is passed over.
+//! is passed over. Where there are too many segments to have them all at once, they are made while
+//! those before them are sent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use crate::body::Payload;
+use crate::reading::Making;
 use crate::representation::Representation;
 
 /// A piece of a [`Sequence`].
@@ -35,8 +37,31 @@ impl Segment {
 /// Segments that follow each other.
 #[derive(Debug, Default)]
 pub struct Sequence {
-    segments: VecDeque<Segment>,
+    segments: Queue,
     len: u64,
+}
+
+/// Segments that are still to be sent: those that are here, and then those that are made later.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    here: VecDeque<Segment>,
+    later: Option<Making<Segment>>,
+}
+
+impl Queue {
+    /// Whether there is none for certain.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.here.is_empty() && self.later.is_none()
+    }
+
+    /// The next one. Must run within a tokio runtime.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Segment>>> {
+        match (self.here.pop_front(), &mut self.later) {
+            (Some(segment), _) => Poll::Ready(Some(Ok(segment))),
+            (None, Some(later)) => later.poll_next(cx),
+            (None, None) => Poll::Ready(None),
+        }
+    }
 }
 
 impl Sequence {
@@ -47,21 +72,31 @@ impl Sequence {
         self.len
     }
 
-    pub(crate) fn into_segments(self) -> VecDeque<Segment> {
+    pub(crate) fn into_segments(self) -> Queue {
         self.segments
+    }
+
+    /// Segments that are made when it is their turn, on threads that may wait. They have `len`
+    /// bytes.
+    pub(crate) fn made_of(
+        segments: impl Iterator<Item = io::Result<Segment>> + Send + 'static,
+        len: u64,
+    ) -> Self {
+        let later = Some(Making::new(segments));
+        Self { segments: Queue { here: VecDeque::new(), later }, len }
     }
 
     #[cfg(test)]
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.segments.iter()
+        self.segments.here.iter()
     }
 }
 
 impl FromIterator<Segment> for Sequence {
     fn from_iter<I: IntoIterator<Item = Segment>>(segments: I) -> Self {
-        let segments: VecDeque<_> = segments.into_iter().collect();
-        let len = segments.iter().map(Segment::len).sum();
-        Self { segments, len }
+        let here: VecDeque<_> = segments.into_iter().collect();
+        let len = here.iter().map(Segment::len).sum();
+        Self { segments: Queue { here, later: None }, len }
     }
 }
 
@@ -69,7 +104,7 @@ impl FromIterator<Segment> for Sequence {
 pub(crate) struct InSequence {
     /// What is left of the segment that is being sent.
     current: Payload,
-    rest: VecDeque<Segment>,
+    rest: Queue,
     left: u64,
 }
 
@@ -92,7 +127,7 @@ impl InSequence {
                 self.left = self.left.saturating_sub(slice.len() as u64);
                 return Poll::Ready(Some(Ok(slice)));
             }
-            self.current = match self.rest.pop_front() {
+            self.current = match ready!(self.rest.poll_next(cx)?) {
                 None => return Poll::Ready(None),
                 Some(Segment::Memory(bytes)) => Payload::Bytes(bytes),
                 Some(Segment::File(file, range)) => file.to_be_sent(range),
@@ -161,6 +196,22 @@ mod tests {
         let notes = std::fs::read(NOTES).unwrap();
         assert_eq!(slices.concat(), [&notes[1..9], b"end"].concat());
         assert_eq!((left.first(), left.last()), (Some(&11), Some(&0)));
+    }
+
+    #[test]
+    fn segments_that_are_made_later_come_one_by_one_until_one_cannot_be_made() {
+        let made =
+            ["ab", "", "c"].map(|text| Ok(Segment::Memory(Bytes::from_static(text.as_bytes()))));
+        let (left, slices) = sent(Sequence::made_of(made.into_iter(), 3));
+        assert_eq!((left, slices), (vec![3, 1, 0], vec!["ab".into(), Bytes::from("c")]));
+        let broken = || Err(io::Error::other("it was changed"));
+        let made = [Ok(Segment::Memory("ab".into())), broken(), Ok(Segment::Memory("c".into()))];
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut sending = InSequence::new(Sequence::made_of(made.into_iter(), 3));
+        let mut next = || runtime.block_on(poll_fn(|cx| sending.poll_next(cx)));
+        assert_eq!(next().unwrap().unwrap(), "ab");
+        assert_eq!(next().unwrap().unwrap_err().to_string(), "it was changed");
+        assert!(next().is_none());
     }
 
     #[test]

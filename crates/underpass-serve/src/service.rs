@@ -260,8 +260,7 @@ impl Service {
             Resource::File(file) => Ok(self.answer(request, &file)),
             Resource::Unslashed => Ok(redirect_to_slash(&target, &request.uri)),
             Resource::Directory(directory) => {
-                let query = request.uri.query().unwrap_or_default();
-                self.list(target.as_bytes(), directory, query).await
+                self.directory(target.as_bytes(), directory, request).await
             }
         }
     }

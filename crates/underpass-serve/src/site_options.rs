@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use underpass::Stability;
 
+use crate::archive::Archives;
 use crate::encoding::Codings;
 use crate::error_pages::ErrorPages;
 use crate::field_rules::FieldRules;
@@ -33,6 +34,8 @@ pub struct SiteOptions {
     pub ranges_max: NonZeroUsize,
     /// Listings of directories without an index; without them there is nothing at such a path.
     pub listings: Option<Listings>,
+    /// Archives of directories without an index.
+    pub archives: Option<Archives>,
     /// The site's own pages for errors.
     pub error_pages: ErrorPages,
     /// Fields that depend on the path alone.
@@ -53,6 +56,7 @@ impl SiteOptions {
             metadata: MetadataRules::default(),
             ranges_max: RANGES_MAX,
             listings: Some(Listings::default()),
+            archives: None,
             error_pages: ErrorPages::default(),
             fields: FieldRules::default(),
             stations: Stations::default(),

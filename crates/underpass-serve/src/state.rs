@@ -52,10 +52,13 @@ impl State {
         }
     }
 
+    /// Whether a further change would show: the second of the last one is over.
+    pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
+        self.ctime.0 < settled_before(now)
+    }
+
     pub(crate) fn validators(&self, now: SystemTime, tags: EntityTags) -> Validators {
-        // A clock before 1970 settles nothing.
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(CLOCK_LAG);
-        let now_secs = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now_secs = settled_before(now);
         // utimensat(2) sets mtime to anything but ctime only to now, hence ctime for the tag.
         let (mtime_secs, ctime_secs) = (self.mtime.0, self.ctime.0);
         let is_dated = mtime_secs < now_secs && ctime_secs < now_secs;
@@ -63,7 +66,7 @@ impl State {
             .ok()
             .filter(|_| is_dated)
             .map(|secs| UNIX_EPOCH + Duration::from_secs(secs));
-        Validators { etag: Some(self.etag(tags, ctime_secs >= now_secs)), last_modified }
+        Validators { etag: Some(self.etag(tags, !self.is_settled(now))), last_modified }
     }
 
     /// Hashed, because device and inode numbers should not be public and the five numbers
@@ -80,6 +83,13 @@ impl State {
         };
         HeaderValue::try_from(tag).expect("hexadecimal digits and quotes are visible ASCII")
     }
+}
+
+/// The second that timestamps may still have.
+fn settled_before(now: SystemTime) -> i64 {
+    // A clock before 1970 settles nothing.
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(CLOCK_LAG);
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use underpass_measure::compare::report::{Link, Pair};
 use underpass_measure::probe::Tier;
 
 use crate::explain::tier;
+use crate::values::size;
 
 /// Runs of a row beyond this show nothing new.
 const REPEATS_MAX: u32 = 1000;
@@ -170,37 +171,9 @@ fn repeats(text: &str) -> Result<u32, String> {
     count.ok_or_else(|| format!("give a number from 1 to {REPEATS_MAX}"))
 }
 
-/// `4096`, `64KiB`, `1MiB`, `2GiB`.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match text.get(digits.len()..) {
-        Some("" | "B") => Some(1_u64),
-        Some("K" | "KiB") => Some(1 << 10),
-        Some("M" | "MiB") => Some(1 << 20),
-        Some("G" | "GiB") => Some(1 << 30),
-        Some(_) | None => None,
-    };
-    let number = digits.parse::<u64>().ok();
-    let bytes = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
-    let is_file_size = |bytes: &u64| *bytes > 0 && i64::try_from(*bytes).is_ok();
-    bytes.filter(is_file_size).ok_or_else(|| {
-        "give a number of bytes, at least 1, such as 4096, 64KiB, 1MiB or 2GiB".to_owned()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_bytes_or_have_a_unit() {
-        assert_eq!(size("4096"), Ok(4096));
-        assert_eq!(size("64KiB"), Ok(65_536));
-        assert_eq!(size("3M"), Ok(3_145_728));
-        for text in ["", "0", "-1", "1.5MiB", "MiB", "1TB", "9999999999GiB", "12 KiB"] {
-            assert!(size(text).unwrap_err().contains("64KiB, 1MiB or 2GiB"), "{text}");
-        }
-    }
 
     #[test]
     fn repeats_are_counted_from_1_to_1000() {

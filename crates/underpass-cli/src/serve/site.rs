@@ -68,6 +68,7 @@ impl SiteArguments {
             fields: headers.fields(),
             error_pages,
             listings: listing.listings(),
+            archives: listing.archives(),
             stations: Stations { cors: cors.cors(), redirects, ..Stations::default() },
             ..SiteOptions::new(directory)
         }

@@ -232,6 +232,9 @@ impl Listing<'_> {
                     span { kbd { "Space" } " preview" }
                 }
                 p #links {
+                    @for form in self.archives {
+                        a href={ "?archive=" (form) } download { "Download as " (form) }
+                    }
                     a href=(json.href()) { "JSON" }
                 }
             }

@@ -64,6 +64,7 @@ fn made_of(rows: Vec<Name>, path: &str) -> String {
         directories: 0,
         files,
         is_cut: false,
+        archives: &[],
     };
     listing.page().into_string()
 }

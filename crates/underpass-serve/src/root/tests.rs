@@ -116,7 +116,7 @@ fn an_unreadable_file_is_denied() {
 }
 
 /// capabilities(7): they belong to the thread, here to that of one test.
-fn read_as_any_user_would() {
+pub(crate) fn read_as_any_user_would() {
     let mut own = rustix::thread::capabilities(None).unwrap();
     own.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
     rustix::thread::set_capabilities(None, own).unwrap();

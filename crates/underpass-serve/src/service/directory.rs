@@ -1,45 +1,93 @@
-//! The answer for a directory that has no index: its listing.
+//! The answer for a directory that has no index: its listing, or an archive of it.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use http::StatusCode;
+use http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::{PATIENCE, Service};
 use crate::answer::Answer;
 use crate::listing::Listing;
-use crate::listing::query::Query;
+use crate::listing::query::{Query, pairs};
 use crate::listing::read::Place;
 use crate::refusal::Refusal;
 use crate::root::Wait;
+use crate::site_options::SiteOptions;
+
+const TOO_LARGE: &str = "403 Forbidden\nThis would be more than an archive may be here.\n";
 
 impl Service {
-    /// What a directory holds, at `path`, as its query asks for it.
-    pub(super) async fn list(
+    /// What a directory holds, at `path`, as the request's query asks for it.
+    pub(super) async fn directory(
         &self,
         path: &[u8],
         directory: OwnedFd,
-        query: &str,
+        request: &Parts,
     ) -> Result<Answer, Refusal> {
+        let query = request.uri.query().unwrap_or_default();
+        match pairs(query).find(|(key, _)| key == "archive") {
+            None => self.list(path, directory, query).await,
+            Some((_, form)) => match self.archive(path, directory, &form, request).await {
+                Err(Refusal::TooLarge) => {
+                    Ok(Answer::error_with(StatusCode::FORBIDDEN, Some(TOO_LARGE)))
+                }
+                answer => answer,
+            },
+        }
+    }
+
+    async fn list(&self, path: &[u8], directory: OwnedFd, query: &str) -> Result<Answer, Refusal> {
         let listings = self.tree.options.listings.as_ref().ok_or(Refusal::Unlisted)?;
-        let place = leave(&listings.readers).await?;
+        let turn = turn(&listings.readers).await?;
         let (path, query) = (path.to_vec(), Query::parse(query));
         self.wait(move |tree| {
-            let _place = place;
-            let (root, lookup) = (&*tree.root.get(Wait::Allowed)?, &tree.options.lookup);
+            let _turn = turn;
+            let SiteOptions { lookup, metadata, archives, fields, .. } = &*tree.options;
+            let root = &*tree.root.get(Wait::Allowed)?;
             let place = Place { root, path: &path, directory: &directory, lookup };
-            let media_types = &tree.options.metadata.media_types;
-            let mut answer = Listing::read(&place, &query, media_types)?.into_answer();
-            tree.options.fields.add_to(&path, &mut answer.headers);
+            let listing = Listing::read(&place, &query, &metadata.media_types)?;
+            let archives = archives.as_ref().map_or(&[][..], |archives| archives.words());
+            let mut answer = listing.with_archives(archives).into_answer();
+            fields.add_to(&path, &mut answer.headers);
             Ok(answer)
         })
         .await
     }
+
+    async fn archive(
+        &self,
+        path: &[u8],
+        directory: OwnedFd,
+        form: &str,
+        request: &Parts,
+    ) -> Result<Answer, Refusal> {
+        let archives = self.tree.options.archives.as_ref().ok_or(Refusal::NoArchive)?;
+        let format = archives.format(form).ok_or(Refusal::NoArchive)?;
+        let turn = turn(&archives.walkers).await?;
+        let path = path.to_vec();
+        let archive = self.wait(move |tree| {
+            let _turn = turn;
+            let SiteOptions { lookup, archives, fields, stability, stations, .. } = &*tree.options;
+            // One who may have the directory may have all that needs the password.
+            let access = stations.access.as_ref().filter(|access| !access.protects(&path, lookup));
+            let is_left_out =
+                |path: &[u8]| access.is_some_and(|access| access.protects(path, lookup));
+            let root = tree.root.get(Wait::Allowed)?;
+            let place = Place { root: &root, path: &path, directory: &directory, lookup };
+            let archives = archives.as_ref().ok_or(Refusal::NoArchive)?;
+            let mut archive = archives.walk(format, &root, &place, *stability, &is_left_out)?;
+            fields.add_to(&path, &mut archive.headers);
+            Ok(archive)
+        });
+        Ok(archive.await?.into_answer(request))
+    }
 }
 
-/// Waits a while for one of the places of those who do this at a time.
-async fn leave(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
-    let place = timeout(PATIENCE, Arc::clone(places).acquire_owned()).await;
-    place.ok().and_then(Result::ok).ok_or(Refusal::Busy)
+/// Waits a while for the turn of one who does this at a time.
+async fn turn(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
+    let turn = timeout(PATIENCE, Arc::clone(places).acquire_owned()).await;
+    turn.ok().and_then(Result::ok).ok_or(Refusal::Busy)
 }

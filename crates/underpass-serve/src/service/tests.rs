@@ -8,7 +8,9 @@ use rustix::fs::OFlags;
 use underpass_testkit::wait;
 
 use super::*;
+use crate::access::{Access, AccessOptions};
 use crate::answer::Content;
+use crate::archive::Archives;
 use crate::field_rules::FieldRules;
 use crate::redirects::Redirects;
 
@@ -349,4 +351,28 @@ fn a_listing_waits_for_those_that_are_being_made_and_not_for_ever() {
         assert_eq!(ask(&service, Method::GET, "/plain/").await.status, 200);
     });
     assert_eq!(readers.available_permits(), all);
+}
+
+/// What needs a password is not had through an archive of what needs none.
+#[test]
+fn an_archive_has_what_its_reader_may_have() {
+    let tree = tree();
+    fs::create_dir_all(tree.path().join("served/top/secret")).unwrap();
+    for name in ["top/open", "top/secret/key"] {
+        fs::write(tree.path().join("served").join(name), "").unwrap();
+    }
+    let service = service_with(&tree, |options| {
+        let user = "u:$2y$05$0.jqSv0sdwEFhDslrWutCe/qnWBM7Lq2ps5XDP/WR2D7C36g8KmUi";
+        let (users, paths) = (vec![user.into()], vec!["top/secret/**".parse().unwrap()]);
+        let access = AccessOptions { users, file: None, realm: "x".into(), paths };
+        options.stations.access = Some(Arc::new(Access::new(access).unwrap()));
+        options.archives = Some(Archives::new("tar".parse().unwrap(), None));
+    });
+    let answer = run(ask(&service, Method::GET, "/top/?archive=tar"));
+    // Two members with a head each, and the end.
+    assert_eq!((answer.status.as_u16(), answer.content.len()), (200, Some(2 * 512 + 1_024)));
+    assert_eq!(run(ask(&service, Method::GET, "/top/secret/?archive=tar")).status, 401);
+    let asked = head(Method::GET, "/top/secret/?archive=tar");
+    let found = run(service.look_up(&Asked { head: &asked, client: None }));
+    assert_eq!(found.content.len(), Some(2 * 512 + 1_024), "for one who was let in");
 }

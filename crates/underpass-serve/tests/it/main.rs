@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 
 mod access;
+mod archive;
 mod browser;
 mod cases;
 mod change;

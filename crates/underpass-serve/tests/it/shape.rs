@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 
 use rustix::process::{Signal, getpid, kill_process};
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Options, Server, Settings, SiteOptions};
+use underpass_serve::{Archives, Options, Server, Settings, SiteOptions};
 use underpass_testkit::disk::disk_dir;
 use underpass_testkit::payload::{difference, pattern};
 use underpass_testkit::skip::Capability;
@@ -23,7 +23,7 @@ const SMALL_BYTES: u64 = 4_096;
 /// Requests of one connection, so that the second of each finds the file open.
 const PATHS: [&str; 4] = [SMALL, SMALL, LARGE, LARGE];
 
-fn serve_between_marks() {
+fn serve_between_marks(converse: impl FnOnce(&mut TcpStream, &mut BufReader<TcpStream>)) {
     let dir = tempfile::tempdir_in(disk_dir().unwrap()).unwrap();
     for (name, len) in [(SMALL, SMALL_BYTES), (LARGE, LARGE_BYTES)] {
         std::fs::write(dir.path().join(name), pattern(0..len)).unwrap();
@@ -42,24 +42,40 @@ fn serve_between_marks() {
         metrics: None,
         log: Sink::Off,
     };
-    let root = dir.path().into();
-    let server = Server::bind(Options { daemon, site: SiteOptions::new(root) }).unwrap();
+    let archives = Some(Archives::new("tar".parse().unwrap(), None));
+    let site = SiteOptions { archives, ..SiteOptions::new(dir.path().into()) };
+    let server = Server::bind(Options { daemon, site }).unwrap();
     let mut peer = TcpStream::connect(server.endpoints()[0].tcp().unwrap()).unwrap();
     let serving = std::thread::spawn(move || server.run());
     // Each call of the client's takes its time under strace, too.
     let mut answers = BufReader::new(peer.try_clone().unwrap());
     strace::mark();
+    converse(&mut peer, &mut answers);
+    strace::mark();
+    kill_process(getpid(), Signal::TERM).unwrap();
+    serving.join().unwrap().unwrap();
+}
+
+fn fetch_files(peer: &mut TcpStream, answers: &mut BufReader<TcpStream>) {
     for path in PATHS {
         write!(peer, "GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let len = if path == SMALL { SMALL_BYTES } else { LARGE_BYTES };
-        read_head(&mut answers);
+        read_head(answers);
         let mut body = vec![0; usize::try_from(len).unwrap()];
         answers.read_exact(&mut body).unwrap();
         assert_eq!(difference(&body, 0, len), None, "{path}");
     }
-    strace::mark();
-    kill_process(getpid(), Signal::TERM).unwrap();
-    serving.join().unwrap().unwrap();
+}
+
+/// Three heads of 512 bytes, of which the first is the directory's; the end is two more.
+fn fetch_archive(peer: &mut TcpStream, answers: &mut BufReader<TcpStream>) {
+    peer.write_all(b"GET /?archive=tar HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    read_head(answers);
+    let len = 3 * 512 + LARGE_BYTES.next_multiple_of(512) + SMALL_BYTES + 1_024;
+    let mut body = vec![0; usize::try_from(len).unwrap()];
+    answers.read_exact(&mut body).unwrap();
+    let large = &body[1_024..][..usize::try_from(LARGE_BYTES).unwrap()];
+    assert_eq!(difference(large, 0, LARGE_BYTES), None);
 }
 
 fn read_head(answers: &mut impl BufRead) {
@@ -73,7 +89,7 @@ fn read_head(answers: &mut impl BufRead) {
 #[test]
 fn a_large_file_leaves_by_sendfile_and_a_small_one_in_one_call_with_its_head() {
     if strace::is_inside() {
-        return serve_between_marks();
+        return serve_between_marks(fetch_files);
     }
     require!(Capability::Strace);
     let looks = |calls: &[Call]| strace::count(calls, "openat2");
@@ -101,4 +117,22 @@ fn a_large_file_leaves_by_sendfile_and_a_small_one_in_one_call_with_its_head() {
     let small_bytes = i64::try_from(SMALL_BYTES).unwrap();
     assert_eq!(reads, [Some(small_bytes); 2], "one read a response");
     assert_eq!(looks(&small), 2, "looked at and opened once, for both");
+}
+
+#[test]
+fn a_large_file_in_a_tar_leaves_by_sendfile_and_no_byte_of_it_is_read() {
+    if strace::is_inside() {
+        return serve_between_marks(fetch_archive);
+    }
+    require!(Capability::Strace);
+    let trace = Strace::of_test(test_name!()).unwrap().run().unwrap();
+    trace.assert_success();
+    let large = |call: &&Call| call.arguments.contains(LARGE);
+    let calls: Vec<Call> = trace.marked().iter().filter(large).cloned().collect();
+    assert_eq!(strace::bytes(&calls, "sendfile"), LARGE_BYTES);
+    for name in ["read", "pread64", "readv"] {
+        assert_eq!(strace::bytes(&calls, name), 0, "{name}");
+    }
+    let probes = calls.iter().filter(|call| call.name == "preadv2");
+    assert!(probes.clone().all(|call| call.returned <= Some(32)), "{probes:?}");
 }

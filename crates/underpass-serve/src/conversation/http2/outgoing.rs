@@ -1,7 +1,6 @@
 //! Content on its way into frames. h2 looks at what it writes, so no byte of a mapping is among
 //! it: files are copied, each piece checked after it was read, and only once there is room for it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use underpass::{Cold, Copied};
 use super::buffer::{BUFFER_BYTES, Buffer};
 use crate::answer::Content;
 use crate::body::{Payload, Readable};
-use crate::sequence::Segment;
+use crate::sequence::{Queue, Segment};
 
 /// Content of which pieces are taken.
 pub(super) struct Outgoing {
@@ -23,7 +22,7 @@ pub(super) struct Outgoing {
     current: Readable,
     /// Bytes of it that are here already.
     ahead: Bytes,
-    rest: VecDeque<Segment>,
+    rest: Queue,
     /// Bytes that are to come, if that is known.
     left: Option<u64>,
     /// A range that is being brought in from the disk.
@@ -35,10 +34,10 @@ impl Outgoing {
         let left = content.len();
         let nothing = Readable::Payload(Payload::Bytes(Bytes::new()));
         let (current, rest) = match content {
-            Content::Empty => (nothing, VecDeque::new()),
-            Content::Memory(bytes) => (Readable::Payload(Payload::Bytes(bytes)), VecDeque::new()),
-            Content::File(file, range) => (file.to_be_read(range), VecDeque::new()),
-            Content::UntilEnd(file) => (file.to_be_read(0..u64::MAX), VecDeque::new()),
+            Content::Empty => (nothing, Queue::default()),
+            Content::Memory(bytes) => (Readable::Payload(Payload::Bytes(bytes)), Queue::default()),
+            Content::File(file, range) => (file.to_be_read(range), Queue::default()),
+            Content::UntilEnd(file) => (file.to_be_read(0..u64::MAX), Queue::default()),
             Content::Sequence(sequence) => (nothing, sequence.into_segments()),
         };
         Self { current, ahead: Bytes::new(), rest, left, fetch: None }
@@ -80,7 +79,7 @@ impl Outgoing {
             if !is_over {
                 break;
             }
-            self.current = match self.rest.pop_front() {
+            self.current = match ready!(self.rest.poll_next(cx)?) {
                 None => return Poll::Ready(Ok(false)),
                 Some(Segment::Memory(bytes)) => Readable::Payload(Payload::Bytes(bytes)),
                 Some(Segment::File(file, range)) => file.to_be_read(range),
