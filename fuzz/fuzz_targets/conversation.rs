@@ -109,6 +109,7 @@ fn server() -> &'static PathBuf {
             workers: NonZeroUsize::MIN,
             grace: None,
             connections_max: None,
+            connections_per_address: None,
             metrics: None,
             log: Sink::Off,
         };

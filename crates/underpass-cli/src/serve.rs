@@ -5,24 +5,28 @@ mod changes;
 mod cors;
 mod headers;
 mod http2;
+mod limits;
 mod listing;
 mod lookup;
 mod metadata;
 mod pages;
-mod site;
+pub(crate) mod site;
 mod tls;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
-use clap::Args;
-use underpass_serve::access_log::Sink;
-use underpass_serve::{BindError, Endpoint, Options, Server};
+use anyhow::{Context, anyhow, bail};
+use clap::{Args, Parser, ValueEnum};
+use underpass_serve::access_log::{Format, Sink};
+use underpass_serve::{BindError, Endpoint, HostPattern, Publisher, Server, SiteOptions, Sites};
 
-use crate::config::reader;
+use crate::args::{Arguments, Command};
+use crate::config::{expand, first_line, hosts, reloader};
 use crate::exit::{remedy_of_binding, with_remedy};
 use crate::serve::access::warn_of_readable_passwords;
 use crate::serve::http2::Http2Arguments;
+use crate::serve::limits::LimitsArguments;
 use crate::serve::site::SiteArguments;
 use crate::serve::tls::{TlsArguments, say_who_encrypts};
 use crate::server::{ServerArguments, say_ready};
@@ -47,21 +51,41 @@ pub(crate) struct ServeArguments {
     #[command(flatten)]
     server: ServerArguments,
 
+    /// The same as --check-config.
+    #[arg(long = "check")]
+    only_check: bool,
+
     /// Where a line for each request goes: a file, '-' for standard output, or 'off'.
     ///
-    /// Lines are in the combined format. They are dropped, and counted, rather than hold up a
-    /// response when the file cannot take them.
+    /// Lines are dropped, and counted, rather than hold up a response when the file cannot take
+    /// them.
     #[arg(long, value_name = "FILE", default_value = "off")]
     access_log: Sink,
 
+    /// How a line of it looks: combined, as Apache and nginx have it, or json.
+    ///
+    /// A line of JSON also says how the bytes left (copy, sendfile, ktls, rustls), how long the
+    /// disk was waited for, and why a response was cut short.
+    #[arg(long, value_name = "FORMAT", default_value = "combined", hide_possible_values = true)]
+    log_format: LogFormat,
+
     #[command(flatten)]
     pub(crate) site: SiteArguments,
+
+    #[command(flatten)]
+    limits: LimitsArguments,
 
     #[command(flatten)]
     tls: TlsArguments,
 
     #[command(flatten)]
     http2: Http2Arguments,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Combined,
+    Json,
 }
 
 const SERVE_HELP: &str = "\
@@ -96,19 +120,21 @@ What leaves without a copy:
 ///
 /// Those of [`Server::bind`], with what to do about them, and of [`Server::run`].
 pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
-    let (tls, access) = (wanted.tls.options()?, wanted.site.access()?);
-    if wanted.server.is_only_checked() {
+    let tls = wanted.tls.options()?;
+    let (sites, shown) = sites(wanted.site, wanted.server.config.as_deref())?;
+    if wanted.server.is_only_checked_if(wanted.only_check) {
         return Ok(());
     }
     let workers = wanted.server.workers();
     let daemon = wanted.server.settings(wanted.listen, wanted.access_log);
     let ServerArguments { config, no_sandbox, .. } = wanted.server;
-    let mut site = wanted.site.options();
-    let is_for_some = access.is_some();
-    site.stations.access = access.map(Arc::new);
-    let directory = std::path::absolute(&site.root).context("cannot name the directory")?;
-    let server = Server::bind(Options { daemon, site })
-        .map_err(|error| with_remedy(&error, remedy(&error)))?;
+    let is_for_some = sites.0.iter().any(|(_, site)| site.stations.access.is_some());
+    let server =
+        Server::bind_sites(daemon, sites).map_err(|error| with_remedy(&error, remedy(&error)))?;
+    let server = server.limited(wanted.limits.limits()).logging_in(match wanted.log_format {
+        LogFormat::Combined => Format::Combined,
+        LogFormat::Json => Format::Json,
+    });
     let server = server.with_http2(wanted.http2.options());
     let (scheme, in_kernel) =
         tls.as_ref().map_or(("http", None), |it| ("https", Some(it.in_kernel)));
@@ -122,13 +148,58 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
         Endpoint::Name(_) | Endpoint::Unix(_) => endpoint.to_string(),
     });
     let where_at = where_at.collect::<Vec<_>>().join(", ");
-    let doing = format!("serving {} at {where_at}", directory.display());
+    let doing = format!("serving {shown} at {where_at}");
+    // Before anyone is told to change the file.
+    let reload = reload(server.publisher(), config);
+    let server = server.on_reload(reload);
     say_ready(&doing, workers, server.metrics_address());
     in_kernel.into_iter().for_each(say_who_encrypts);
     if is_for_some && in_kernel.is_none() {
         warn_of_readable_passwords(server.endpoints());
     }
-    Ok(server.on_reload(reader("serve", config)).run()?)
+    Ok(server.run()?)
+}
+
+/// What SIGHUP makes of the file of settings.
+fn reload(publisher: Publisher, config: Option<PathBuf>) -> impl Fn() + Send + Sync {
+    let path = config.clone();
+    reloader("serve", config, move || {
+        let published = publisher.publish(sites_again(path.as_deref())?);
+        published.map_err(|error| with_remedy(&error, remedy(&error)))
+    })
+}
+
+/// The sites that were asked for, and what to say of their directories.
+fn sites(top: SiteArguments, config: Option<&Path>) -> anyhow::Result<(Sites, String)> {
+    let hosts = config.map(|path| hosts(path, top.directory.is_some())).transpose()?;
+    let hosts = hosts.unwrap_or_default();
+    let top = (hosts.is_empty() || top.directory.is_some()).then_some((HostPattern::Others, top));
+    let all = top.into_iter().chain(hosts).map(|(hosts, site)| Ok((hosts, one(site)?)));
+    let all: Vec<_> = all.collect::<anyhow::Result<_>>()?;
+    let shown = match &all[..] {
+        [(HostPattern::Others, site)] => {
+            let directory = std::path::absolute(&site.root).context("cannot name the directory")?;
+            directory.display().to_string()
+        }
+        all => all.iter().map(|(hosts, _)| hosts.to_string()).collect::<Vec<_>>().join(", "),
+    };
+    Ok((Sites(all), shown))
+}
+
+fn one(arguments: SiteArguments) -> anyhow::Result<SiteOptions> {
+    let access = arguments.access()?.map(Arc::new);
+    let mut site = arguments.options();
+    site.stations.access = access;
+    Ok(site)
+}
+
+/// The same as the file says it now.
+fn sites_again(config: Option<&Path>) -> anyhow::Result<Sites> {
+    let arguments = expand(std::env::args_os().collect())?;
+    let parsed = Arguments::try_parse_from(arguments);
+    let parsed = parsed.map_err(|error| anyhow!(first_line(&error)))?;
+    let Command::Serve(wanted) = parsed.command else { bail!("the command is another") };
+    Ok(sites(wanted.0.site, config)?.0)
 }
 
 fn remedy(error: &BindError) -> Option<&'static str> {
@@ -143,7 +214,11 @@ fn remedy(error: &BindError) -> Option<&'static str> {
              that of its key",
         ),
         BindError::TlsOver(_) => Some("TLS is spoken at TCP addresses: --listen HOST:PORT"),
+        BindError::Sandbox(_) => Some(
+            "it has what was served at the start, and what is next to that: restart the server, or \
+             run it with --no-sandbox",
+        ),
         BindError::Daemon(error) => remedy_of_binding(error),
-        _ => None,
+        BindError::HostTwice(_) | _ => None,
     }
 }

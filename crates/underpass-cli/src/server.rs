@@ -34,14 +34,24 @@ pub(crate) struct ServerArguments {
     #[arg(long, value_name = "N")]
     max_connections: Option<NonZeroUsize>,
 
-    /// Where to serve metrics over HTTP, in the OpenMetrics format.
+    /// The most connections from one address at a time, or from one /64 of IPv6.
+    ///
+    /// Those past it are reset. All clients behind one proxy have its address.
+    #[arg(long, value_name = "N")]
+    max_connections_per_address: Option<NonZeroUsize>,
+
+    /// Where to serve metrics over HTTP: /metrics in the OpenMetrics format, and /healthz.
+    ///
+    /// /healthz is 200, and 503 from SIGTERM to the end, so that a load balancer looks elsewhere.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     metrics: Option<SocketAddr>,
 
     /// Read settings from this file: TOML, with the names of the flags as keys.
     ///
     /// Arguments without a flag have their names in lower case: directory, listen, targets. What
-    /// is typed overrides the file. SIGHUP reads it again and says what a restart would change.
+    /// is typed overrides the file. SIGHUP reads it again and says what a restart would change. In
+    /// that of 'serve', a table such as `[host."www.example.org"]` is a site with its own
+    /// directory and flags; SIGHUP applies what is said of sites.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -60,11 +70,17 @@ pub(crate) struct ServerArguments {
 impl ServerArguments {
     /// Whether no more is wanted than a check of the settings, which has succeeded.
     pub(crate) fn is_only_checked(&self) -> bool {
-        if self.check_config {
+        self.is_only_checked_if(false)
+    }
+
+    /// The same, where it may have been asked for in another way too.
+    pub(crate) fn is_only_checked_if(&self, is_asked_for: bool) -> bool {
+        let is_only_checked = self.check_config || is_asked_for;
+        if is_only_checked {
             let config = self.config.as_ref().map(|path| format!(" and {}", path.display()));
             say(&format!("the flags{} are in order", config.unwrap_or_default()));
         }
-        self.check_config
+        is_only_checked
     }
 
     /// What the daemon is asked for, together with where to listen and where the log goes.
@@ -74,6 +90,7 @@ impl ServerArguments {
             workers: self.workers(),
             grace: self.grace.0,
             connections_max: self.max_connections,
+            connections_per_address: self.max_connections_per_address,
             metrics: self.metrics,
             log,
         }

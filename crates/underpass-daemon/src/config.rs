@@ -5,6 +5,7 @@
 //!
 //! Source: TOML 1.0; strsim, `jaro_winkler` (which clap uses for flags).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -78,12 +79,41 @@ pub enum ConfigError {
     },
 }
 
-/// Reads the settings of a program that knows these keys, in the order of the file.
+/// The keys that a program knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys<'k> {
+    /// At the top of the file.
+    pub top: &'k [&'k str],
+    /// What tables are called that have names, as in `[host."www.example.org"]`, and their keys.
+    pub table: Option<(&'k str, &'k [&'k str])>,
+}
+
+/// What a file says, in its order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// At its top.
+    pub top: Vec<Setting>,
+    /// In tables.
+    pub tables: Vec<Table>,
+}
+
+/// A table that has a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Where that is.
+    pub place: Place,
+    /// What is in it.
+    pub settings: Vec<Setting>,
+}
+
+/// Reads the settings of a program that knows these keys.
 ///
 /// # Errors
 ///
 /// [`ConfigError`].
-pub fn read(path: &Path, keys: &[&str]) -> Result<Vec<Setting>, ConfigError> {
+pub fn read(path: &Path, keys: Keys<'_>) -> Result<Settings, ConfigError> {
     let text = fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.into(), source })?;
     parse(&text, keys).map_err(|(place, problem)| {
@@ -94,14 +124,57 @@ pub fn read(path: &Path, keys: &[&str]) -> Result<Vec<Setting>, ConfigError> {
 
 type Problem = (Place, String);
 
-fn parse(text: &str, keys: &[&str]) -> Result<Vec<Setting>, Problem> {
+type Entry<'t> = (Spanned<Cow<'t, str>>, Spanned<DeValue<'t>>);
+
+fn parse(text: &str, keys: Keys<'_>) -> Result<Settings, Problem> {
     let table = DeTable::parse(text).map_err(|error| {
         let place = place(text, &error.span().unwrap_or_default());
         (place, error.message().replace('\n', ", "))
     })?;
-    let mut entries: Vec<_> = table.into_inner().into_iter().collect();
+    let mut read = Settings::default();
+    for (key, value) in in_order(table.into_inner()) {
+        match (keys.table, value.get_ref()) {
+            (Some((kind, keys)), DeValue::Table(_)) if *key.get_ref() == kind => {
+                read.tables = tables(text, kind, keys, value)?;
+            }
+            _ => read.top.push(setting(text, keys.top, &key, &value)?),
+        }
+    }
+    Ok(read)
+}
+
+fn in_order(table: DeTable<'_>) -> Vec<Entry<'_>> {
+    let mut entries: Vec<_> = table.into_iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
-    entries.into_iter().map(|(key, value)| setting(text, keys, &key, &value)).collect()
+    entries
+}
+
+/// The tables of a kind, each of which has a name.
+fn tables(
+    text: &str,
+    kind: &str,
+    keys: &[&str],
+    all: Spanned<DeValue<'_>>,
+) -> Result<Vec<Table>, Problem> {
+    let DeValue::Table(all) = all.into_inner() else { return Ok(Vec::new()) };
+    let table = |(key, value): Entry<'_>| {
+        let (name, place) = (key.get_ref().to_string(), place(text, &key.span()));
+        let DeValue::Table(table) = value.into_inner() else {
+            return Err((place, format!("'{kind}' has tables: write [{kind}.\"NAME\"]")));
+        };
+        let setting = |(key, value): Entry<'_>| {
+            let is_table = matches!(value.get_ref(), DeValue::Table(_));
+            if is_table && !keys.contains(&&**key.get_ref()) {
+                // [host.www.example.org] is a table in a table in a table.
+                let wanted = format!("put a name with a dot in quotes: [{kind}.\"NAME\"]");
+                return Err((place, wanted));
+            }
+            setting(text, keys, &key, &value)
+        };
+        let settings = in_order(table).into_iter().map(setting).collect::<Result<_, _>>()?;
+        Ok(Table { name, place, settings })
+    };
+    in_order(all).into_iter().map(table).collect()
 }
 
 fn setting(
@@ -157,16 +230,20 @@ fn place(text: &str, span: &Range<usize>) -> Place {
 mod tests {
     use super::*;
 
-    const KEYS: [&str; 4] = ["listen", "workers", "access-log", "targets"];
+    const KEYS: Keys<'_> =
+        Keys { top: &["listen", "workers", "access-log", "targets"], table: None };
+
+    const HOSTS: Keys<'_> =
+        Keys { top: &["listen"], table: Some(("host", &["directory", "header"])) };
 
     fn problem(text: &str) -> String {
-        let (place, problem) = parse(text, &KEYS).unwrap_err();
+        let (place, problem) = parse(text, KEYS).unwrap_err();
         format!("{place}: {problem}")
     }
 
     #[test]
     fn settings_are_read_in_order_with_their_places() {
-        let settings = parse("workers = 2\n  targets = [\n\"é\", \"b\"]\n", &KEYS).unwrap();
+        let settings = parse("workers = 2\n  targets = [\n\"é\", \"b\"]\n", KEYS).unwrap().top;
         let shown: Vec<String> = settings
             .iter()
             .flat_map(|setting| setting.values.iter().map(move |value| (setting, value)))
@@ -198,6 +275,46 @@ mod tests {
             ),
             ("workers = 1\nworkers = 2", "2:1: duplicate key"),
             ("listen = \"a", "1:12: invalid basic string, expected `\"`"),
+        ] {
+            assert_eq!(problem(text), line);
+        }
+    }
+
+    #[test]
+    fn tables_with_names_are_read_in_order_with_their_places() {
+        let text = "listen = 1\n[host.\"b.org\"]\ndirectory = \"/b\"\nheader = [\"x\"]\n\
+                    [host.\"*.a.org\"]\ndirectory = \"/a\"\n[host._]\n";
+        let Settings { top, tables } = parse(text, HOSTS).unwrap();
+        assert_eq!(top.len(), 1);
+        let shown: Vec<String> = tables
+            .iter()
+            .map(|table| {
+                let keys: Vec<_> = table.settings.iter().map(|it| it.key.as_str()).collect();
+                format!("{} {} {}", table.place, table.name, keys.join(","))
+            })
+            .collect();
+        assert_eq!(shown, ["2:7 b.org directory,header", "5:7 *.a.org directory", "7:7 _ "]);
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_table_is_said_with_line_and_column() {
+        let problem = |text: &str| {
+            let (place, problem) = parse(text, HOSTS).unwrap_err();
+            format!("{place}: {problem}")
+        };
+        for (text, line) in [
+            (
+                "[host.\"a\"]\nlisten = 1",
+                "2:1: there is no key 'listen'; the keys are directory, header",
+            ),
+            ("[host.\"a\"]\nheadre = 1", "2:1: there is no key 'headre'; did you mean 'header'?"),
+            (
+                "[host.www.example.org]\ndirectory = 1",
+                "1:7: put a name with a dot in quotes: [host.\"NAME\"]",
+            ),
+            ("[host]\na = 1", "2:1: 'host' has tables: write [host.\"NAME\"]"),
+            ("[host.\"a\"]\n[host.\"a\"]", "2:7: duplicate key"),
+            ("host = 1", "1:1: there is no key 'host'; the keys are listen"),
         ] {
             assert_eq!(problem(text), line);
         }

@@ -20,6 +20,7 @@ use crate::listener::{self, Bound, Listener};
 use crate::log::{Lines, Log, OpenLog, Sink};
 use crate::metrics;
 use crate::notify;
+use crate::per_address::{PerAddress, Refused};
 use crate::sandbox::Sandbox;
 use crate::service::{Program, Service};
 use crate::signals::{Signals, reload_on, stop_on};
@@ -40,6 +41,8 @@ pub struct Settings {
     pub grace: Option<Duration>,
     /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
     pub connections_max: Option<NonZeroUsize>,
+    /// The most of them from one address, or one /64 of IPv6; those past it are reset.
+    pub connections_per_address: Option<NonZeroUsize>,
     /// Where to serve metrics.
     pub metrics: Option<SocketAddr>,
     /// Where the log goes.
@@ -54,6 +57,7 @@ pub struct Daemon {
     paths: Vec<BoundPath>,
     grace: Option<Duration>,
     connections_max: usize,
+    per_address: Option<Arc<PerAddress>>,
     metrics: Option<std::net::TcpListener>,
     log: OpenLog,
     signals: Signals,
@@ -126,9 +130,11 @@ impl Daemon {
     /// [`BindError`].
     pub fn bind(settings: Settings, connections_allowed: usize) -> Result<Self, BindError> {
         let signals = Signals::watch().map_err(BindError::Signals)?;
-        let Settings { listen, workers, grace, connections_max, metrics, log } = settings;
-        let Bound { workers, endpoints, paths } = listener::bind(&listen, workers)?;
-        let metrics = metrics.map(|address| {
+        let Bound { workers, endpoints, paths } =
+            listener::bind(&settings.listen, settings.workers)?;
+        let Settings { grace, connections_max, log, .. } = settings;
+        let per_address = settings.connections_per_address.map(PerAddress::new).map(Arc::new);
+        let metrics = settings.metrics.map(|address| {
             let endpoint = Endpoint::Tcp(address);
             metrics::listen(address).map_err(|source| BindError::Listen { endpoint, source })
         });
@@ -138,6 +144,7 @@ impl Daemon {
             paths,
             grace: grace.map(|grace| grace.min(FOREVER)),
             connections_max: at_most(connections_max, connections_allowed),
+            per_address,
             metrics: metrics.transpose()?,
             log: OpenLog::open(&log)
                 .map_err(|source| BindError::Log { log: log.clone(), source })?,
@@ -228,6 +235,7 @@ impl Daemon {
                 make,
                 lines: log.lines(),
                 admission: Arc::clone(&admission),
+                per_address: self.per_address.clone(),
                 crowded: Arc::clone(&crowded),
                 grace: self.grace,
                 stop: stopping.clone(),
@@ -235,6 +243,9 @@ impl Daemon {
             workers.push(spawn(start, alive.clone()).map_err(RunError::Start)?);
         }
         drop(alive);
+        let mut metrics = program.metrics;
+        let refused = self.per_address.map(|all| Box::new(Refused(all)) as _);
+        refused.into_iter().for_each(|refused| metrics.register_collector(refused));
         let (of_program, of_caller) = (program.reload, self.reload);
         let reload = Arc::new(move || {
             of_program();
@@ -246,7 +257,7 @@ impl Daemon {
                 _ = all_ended.recv() => {}
                 () = stop_on(stop_signals, program.background, &stop, self.paths) => {}
                 () = reload_on(reload_signals, &log, reload) => {}
-                () = metrics::serve(self.metrics, program.metrics) => {}
+                () = metrics::serve(self.metrics, metrics, stop.subscribe()) => {}
             }
         });
         // A reload that still waits holds no one up.

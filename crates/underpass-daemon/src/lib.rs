@@ -16,6 +16,7 @@ mod listener;
 pub mod log;
 pub mod metrics;
 mod notify;
+mod per_address;
 mod sandbox;
 mod service;
 mod signals;

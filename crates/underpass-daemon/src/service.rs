@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::listener::Accepted;
+use crate::per_address::Place;
 
 /// A connection's place among those that may be open at a time; another gets it when dropped.
 #[derive(Debug)]
@@ -16,11 +17,17 @@ pub struct Admitted {
     listener: usize,
     _permit: OwnedSemaphorePermit,
     _open: Open,
+    _of_client: Option<Place>,
 }
 
 impl Admitted {
-    pub(crate) const fn new(permit: OwnedSemaphorePermit, open: Open, listener: usize) -> Self {
-        Self { listener, _permit: permit, _open: open }
+    pub(crate) const fn new(
+        permit: OwnedSemaphorePermit,
+        open: Open,
+        listener: usize,
+        of_client: Option<Place>,
+    ) -> Self {
+        Self { listener, _permit: permit, _open: open, _of_client: of_client }
     }
 
     /// Which of the [endpoints](crate::Daemon::endpoints) it came through.

@@ -27,6 +27,7 @@ use crate::limits::pause_after;
 use crate::listen::BACKLOG;
 use crate::listener::{Accepted, Acceptor, Listener};
 use crate::log::Lines;
+use crate::per_address::PerAddress;
 use crate::service::{Admitted, Open, Service};
 
 /// How often the log is written out.
@@ -48,6 +49,7 @@ pub(crate) struct Start<M> {
     pub(crate) make: M,
     pub(crate) lines: Lines,
     pub(crate) admission: Arc<Semaphore>,
+    pub(crate) per_address: Option<Arc<PerAddress>>,
     /// Asks all workers to give up an idle connection.
     pub(crate) crowded: Arc<Notify>,
     pub(crate) grace: Option<Duration>,
@@ -58,6 +60,7 @@ pub(crate) struct Start<M> {
 struct Worker<S> {
     service: Rc<S>,
     admission: Arc<Semaphore>,
+    per_address: Option<Arc<PerAddress>>,
     crowded: Arc<Notify>,
     open: Rc<Cell<usize>>,
     /// Of these, the ones that wait for their place.
@@ -73,14 +76,14 @@ struct Worker<S> {
 ///
 /// If the runtime cannot be made or the sockets cannot be watched.
 pub(crate) fn run<S: Service>(start: Start<impl FnOnce(Lines) -> S>) -> io::Result<usize> {
-    let Start { listeners, make, lines, admission, crowded, grace, mut stop } = start;
+    let Start { listeners, make, lines, admission, per_address, crowded, grace, mut stop } = start;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let mut acceptor = Acceptor::new(listeners)?;
         let is_logging = lines.is_on();
         let (open, waiting, placed) = Default::default();
         let service = Rc::new(make(lines));
-        let worker = Worker { service, admission, crowded, open, waiting, placed };
+        let worker = Worker { service, admission, per_address, crowded, open, waiting, placed };
         let mut flush = interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -144,12 +147,20 @@ impl<S: Service> Worker<S> {
         accepting.await;
     }
 
-    /// Starts to serve a connection, as soon as one more may be open.
+    /// Starts to serve a connection, as soon as one more may be open. One too many of its client's
+    /// is reset.
     fn start(&self, (listener, socket): (usize, Accepted)) {
+        let of_client = match (&self.per_address, socket.peer()) {
+            (Some(all), Some(peer)) => match all.take(peer.ip()) {
+                Some(place) => Some(place),
+                None => return socket.reset_when_closed(),
+            },
+            _ => None,
+        };
         let (service, open) = (Rc::clone(&self.service), Open::new(&self.open));
         match Arc::clone(&self.admission).try_acquire_owned() {
             Ok(permit) => {
-                let admitted = Admitted::new(permit, open, listener);
+                let admitted = Admitted::new(permit, open, listener, of_client);
                 first_step(Box::pin(service.serve(socket, admitted)));
             }
             Err(_) => {
@@ -163,7 +174,8 @@ impl<S: Service> Worker<S> {
                     let socket = waiting.socket.take();
                     drop(waiting);
                     if let Some(socket) = socket {
-                        service.serve(socket, Admitted::new(permit, open, listener)).await;
+                        let admitted = Admitted::new(permit, open, listener, of_client);
+                        service.serve(socket, admitted).await;
                     }
                 }));
             }
@@ -302,6 +314,7 @@ mod tests {
             make,
             lines: OpenLog::open(&Sink::Off).unwrap().start(|_| {}).unwrap().lines(),
             admission: Arc::new(Semaphore::new(2)),
+            per_address: None,
             crowded: Arc::default(),
             grace: None,
             stop: stopping,

@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         workers: NonZeroUsize::MIN,
         grace: None,
         connections_max: None,
+        connections_per_address: None,
         metrics: None,
         log: Sink::Off,
     };

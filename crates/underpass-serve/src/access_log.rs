@@ -1,27 +1,41 @@
-//! The access log: one line an answer, in the combined format.
+//! The access log: one line an answer, in the combined format or in JSON.
 //!
-//! Whatever a client sends is escaped: no control byte, quote or byte that is not ASCII reaches
-//! the log as it is, so a line cannot be forged and a terminal not be driven.
-//!
-//! Source: Apache HTTP Server, mod_log_config ("combined", "Security Considerations").
+//! Whatever a client sends is escaped: no control character or quote reaches the log as it is, so
+//! a line cannot be forged and a terminal not be driven.
 
+mod combined;
+mod json;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{REFERER, USER_AGENT};
+use http::header::HeaderName;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, Version};
+use http::{StatusCode, Uri, Version};
 use underpass_daemon::log::Lines;
 pub use underpass_daemon::log::Sink;
 
+use crate::account::Account;
 use crate::date;
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Apache's combined format.
+    #[default]
+    Combined,
+    /// One JSON object a line, with how the bytes left.
+    Json,
+}
 
 /// A worker's end of the log.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     lines: Lines,
+    format: Format,
     /// The second that was formatted last, and its text: the same for thousands of lines.
     second: (u64, String),
 }
@@ -38,6 +52,32 @@ pub(crate) struct Line<'a> {
     pub(crate) status: StatusCode,
     /// Bytes of content that were sent, without the head.
     pub(crate) content_bytes: u64,
+    /// How all of it left.
+    pub(crate) account: Account,
+    /// Why the client did not get all of it.
+    pub(crate) cut: Option<Cut>,
+    /// From the request to the last byte.
+    pub(crate) took: Duration,
+}
+
+/// Why a response was cut short by this end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The file changed, or could not be read.
+    File,
+    /// The client took too little of it.
+    Client,
+}
+
+impl Cut {
+    pub(crate) const ALL: [Self; 2] = [Self::File, Self::Client];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Client => "client",
+        }
+    }
 }
 
 /// What was asked for.
@@ -49,9 +89,20 @@ pub(crate) enum Requested<'a> {
     Line(&'a [u8]),
 }
 
+impl<'a> Requested<'a> {
+    fn field(&self, name: &HeaderName) -> Option<&'a [u8]> {
+        let Self::Head(head) = *self else { return None };
+        head.headers.get(name).map(|value| value.as_bytes())
+    }
+}
+
 impl AccessLog {
     pub(crate) const fn new(lines: Lines) -> Self {
-        Self { lines, second: (u64::MAX, String::new()) }
+        Self { lines, format: Format::Combined, second: (u64::MAX, String::new()) }
+    }
+
+    pub(crate) fn in_format(self, format: Format) -> Self {
+        Self { format, ..self }
     }
 
     /// Whether lines go anywhere; if not, [`AccessLog::record`] does nothing.
@@ -61,13 +112,20 @@ impl AccessLog {
 
     /// Appends a line. Never waits.
     pub(crate) fn record(&mut self, line: &Line<'_>) {
-        let Self { lines, second } = self;
+        let Self { lines, format, second } = self;
+        let spell = match format {
+            Format::Combined => date::log_date,
+            Format::Json => date::rfc3339,
+        };
         let secs = line.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         if second.0 != secs {
-            let date = i64::try_from(secs).ok().and_then(date::log_date);
+            let date = i64::try_from(secs).ok().and_then(spell);
             *second = (secs, date.unwrap_or_else(|| "-".into()));
         }
-        lines.add(|batch| format(batch, &second.1, line));
+        lines.add(|batch| match format {
+            Format::Combined => combined::format(batch, &second.1, line),
+            Format::Json => json::format(batch, &second.1, line),
+        });
     }
 
     /// Hands on what there is. Never waits: lines are dropped if the sink is too slow.
@@ -76,50 +134,19 @@ impl AccessLog {
     }
 }
 
-fn format(lines: &mut Vec<u8>, second: &str, line: &Line<'_>) {
-    match line.client {
-        Some(client) => append(lines, format_args!("{client}")),
-        None => lines.push(b'-'),
+const fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
     }
-    append(lines, format_args!(" - - [{second}] \""));
-    match line.request {
-        Requested::Head(head) => request_line(lines, head),
-        Requested::Line(text) => escape(lines, text),
-    }
-    append(lines, format_args!("\" {} {} \"", line.status.as_str(), line.content_bytes));
-    let field_of = |name| match line.request {
-        Requested::Head(head) => head.headers.get(name),
-        Requested::Line(_) => None,
-    };
-    field(lines, field_of(REFERER));
-    lines.extend_from_slice(b"\" \"");
-    field(lines, field_of(USER_AGENT));
-    lines.push(b'"');
-}
-
-fn request_line(lines: &mut Vec<u8>, request: &Parts) {
-    escape(lines, request.method.as_str().as_bytes());
-    lines.push(b' ');
-    target(lines, request);
-    lines.extend_from_slice(match request.version {
-        Version::HTTP_10 => b" HTTP/1.0",
-        Version::HTTP_2 => b" HTTP/2.0",
-        _ => b" HTTP/1.1",
-    });
 }
 
 /// The target as it was sent, apart from a fragment.
-fn target(lines: &mut Vec<u8>, request: &Parts) {
-    match request.uri.path_and_query() {
-        Some(path) if request.uri.authority().is_none() => escape(lines, path.as_str().as_bytes()),
-        _ => escape(lines, request.uri.to_string().as_bytes()),
-    }
-}
-
-fn field(lines: &mut Vec<u8>, value: Option<&HeaderValue>) {
-    match value {
-        Some(value) if !value.is_empty() => escape(lines, value.as_bytes()),
-        _ => lines.push(b'-'),
+fn target(uri: &Uri) -> Cow<'_, str> {
+    match uri.path_and_query() {
+        Some(path) if uri.authority().is_none() => path.as_str().into(),
+        _ => uri.to_string().into(),
     }
 }
 
@@ -127,22 +154,12 @@ fn append(lines: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     lines.write_fmt(text).expect("writing to memory does not fail");
 }
 
-/// Control bytes, quotes, backslashes and what is not ASCII become `\xHH`.
-fn escape(lines: &mut Vec<u8>, text: &[u8]) {
-    for &byte in text {
-        if matches!(byte, b'"' | b'\\') || !(b' '..=b'~').contains(&byte) {
-            append(lines, format_args!("\\x{byte:02X}"));
-        } else {
-            lines.push(byte);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use http::Request;
+    use underpass::Errno;
     use underpass_daemon::log::OpenLog;
 
     use super::*;
@@ -162,15 +179,28 @@ mod tests {
             request: Requested::Head(request),
             status: StatusCode::OK,
             content_bytes: 4096,
+            account: Account {
+                bytes: [160, 4096, 0, 0],
+                cold_waits: 2,
+                cold_time: Duration::from_micros(1_234_567),
+                fallbacks: 1,
+                errno: Some(Errno::INVAL),
+            },
+            cut: None,
+            took: Duration::from_micros(42),
         }
     }
 
     fn logged(lines: &[Line<'_>]) -> String {
+        logged_in(Format::Combined, lines)
+    }
+
+    fn logged_in(format: Format, lines: &[Line<'_>]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("access.log");
         let log = OpenLog::open(&Sink::File(path.clone())).unwrap();
         let log = log.start(|error| panic!("{error}")).unwrap();
-        let mut access_log = AccessLog::new(log.lines());
+        let mut access_log = AccessLog::new(log.lines()).in_format(format);
         lines.iter().for_each(|line| access_log.record(line));
         drop(access_log);
         assert_eq!(log.close(), 0);
@@ -207,5 +237,45 @@ mod tests {
         let text = logged(&[line(&request), later]);
         let seconds: Vec<_> = text.lines().map(|line| &line[33..35]).collect();
         assert_eq!(seconds, ["37", "38"]);
+    }
+
+    #[test]
+    fn a_line_of_json_has_all_keys_and_how_the_bytes_left() {
+        let curl = request("/a?b", &[("host", b"x:80"), ("user-agent", b"curl/8")]);
+        let clear = Line {
+            client: None,
+            request: Requested::Line(b"\x16\x03\xff"),
+            status: StatusCode::BAD_REQUEST,
+            account: Account::of_memory(7, None),
+            cut: Some(Cut::File),
+            ..line(&curl)
+        };
+        assert_eq!(
+            logged_in(Format::Json, &[line(&curl), clear]),
+            "{\"time\":\"1994-11-06T08:49:37.000Z\",\"client\":\"192.0.2.7\",\"method\":\"GET\",\
+             \"target\":\"/a?b\",\"protocol\":\"HTTP/1.1\",\"host\":\"x:80\",\"referer\":null,\
+             \"user_agent\":\"curl/8\",\"status\":200,\"bytes\":4096,\"sent\":{\"copy\":160,\
+             \"sendfile\":4096,\"ktls\":0,\"rustls\":0},\"cold_waits\":2,\"cold_ms\":1234.567,\
+             \"fallbacks\":1,\"errno\":\"EINVAL\",\"cut\":null,\"ms\":0.042}\n\
+             {\"time\":\"1994-11-06T08:49:37.000Z\",\"client\":null,\"method\":null,\
+             \"target\":\"\\u0016\\u0003\u{fffd}\",\"protocol\":null,\"host\":null,\
+             \"referer\":null,\"user_agent\":null,\"status\":400,\"bytes\":4096,\
+             \"sent\":{\"copy\":7,\"sendfile\":0,\"ktls\":0,\
+             \"rustls\":0},\"cold_waits\":0,\"cold_ms\":0.000,\
+             \"fallbacks\":0,\"errno\":null,\"cut\":\"file\",\"ms\":0.042}\n",
+        );
+    }
+
+    #[test]
+    fn nothing_a_client_sends_ends_an_object_or_a_string() {
+        let hostile =
+            request("/\"\\", &[("user-agent", b"a\"b\\c\td\xff"), ("referer", b"\xc2\x9b")]);
+        let text = logged_in(Format::Json, &[line(&hostile)]);
+        assert!(text.contains(r#""target":"/\"\\","#), "{text}");
+        assert!(
+            text.contains("\"referer\":\"\\u009b\",\"user_agent\":\"a\\\"b\\\\c\\u0009d\u{fffd}\""),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 1);
     }
 }

@@ -17,6 +17,7 @@ use tokio::io::ReadBuf;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
+use crate::account::Account;
 use crate::answer::{Answer, Content};
 use crate::transport::Transport;
 
@@ -25,9 +26,6 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How long to wait for more of them.
 const QUIET_MAX: Duration = Duration::from_secs(5);
-
-/// How long the client may take nothing of what the socket holds.
-const STALL_MAX: Duration = Duration::from_secs(60);
 
 /// How often the socket is asked for what it holds.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -41,6 +39,7 @@ const DISCARDS_A_TURN: u32 = 16;
 pub(crate) struct Sent {
     pub(crate) bytes: usize,
     pub(crate) content_bytes: u64,
+    pub(crate) account: Account,
 }
 
 /// Sends the answer to what is not a request.
@@ -65,12 +64,17 @@ pub(crate) fn send_error(
         answer.extend_from_slice(&text);
     }
     // Nothing is under way, so there is room for a few hundred bytes, or else no one who reads.
-    let bytes = transport.send_now(&answer);
-    Sent { bytes, content_bytes: bytes.saturating_sub(head_bytes) as u64 }
+    let (bytes, account) = transport.send_now(&answer);
+    Sent { bytes, content_bytes: bytes.saturating_sub(head_bytes) as u64, account }
 }
 
-/// Sends the end, and discards what comes. `has_all` is called once the client has the response.
-pub(crate) async fn close_in_stages(transport: &mut Transport, has_all: impl FnOnce()) {
+/// Sends the end, and discards what comes. `has_all` is called once the client has the response, of
+/// which it may take nothing for `send_time`.
+pub(crate) async fn close_in_stages(
+    transport: &mut Transport,
+    send_time: Duration,
+    has_all: impl FnOnce(),
+) {
     if poll_fn(|cx| transport.poll_shutdown(cx)).await.is_err() {
         return;
     }
@@ -92,7 +96,7 @@ pub(crate) async fn close_in_stages(transport: &mut Transport, has_all: impl FnO
         if left > 0 {
             if left != queued {
                 (queued, since) = (left, now);
-            } else if since.elapsed() > STALL_MAX {
+            } else if since.elapsed() > send_time {
                 transport.reset_when_closed();
                 return;
             }

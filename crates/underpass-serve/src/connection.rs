@@ -18,6 +18,7 @@ use underpass_daemon::{Accepted, Admitted, Service};
 use crate::conversation::{Http2Options, converse, http2};
 use crate::direct::{self, Directly};
 use crate::handshake::{Handshakes, secure};
+use crate::limits::Limits;
 use crate::parking::{Parking, Stay};
 use crate::site::Site;
 use crate::tls::Tls;
@@ -27,6 +28,7 @@ use crate::transport::Transport;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) site: Rc<Site>,
+    pub(crate) limits: Limits,
     /// What connections begin with, if they are secured.
     tls: Option<Tls>,
     /// How HTTP/2 is spoken, if it is.
@@ -44,13 +46,20 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(site: Site, tls: Option<Tls>, http2: Option<Http2Options>) -> Self {
+    pub(crate) fn new(
+        site: Site,
+        tls: Option<Tls>,
+        http2: Option<Http2Options>,
+        limits: Limits,
+    ) -> Self {
+        let parking = || Rc::new(Parking::new(limits.idle_time));
         Self {
             site: Rc::new(site),
+            limits,
             tls,
             http2,
-            parking: Rc::default(),
-            sessions: Rc::default(),
+            parking: parking(),
+            sessions: parking(),
             handshakes: Handshakes::default(),
             under_hyper: Cell::default(),
             busy: Cell::default(),

@@ -5,7 +5,7 @@ pub(crate) mod http2;
 mod ticks;
 
 use std::error::Error;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use rustix::io::Errno;
@@ -15,11 +15,11 @@ use crate::access_log::{Line, Requested};
 use crate::closing::send_error;
 use crate::progress::Progress;
 use crate::refusal::chain;
+use crate::taking::TooSlow;
 use crate::transport::Transport;
 
 pub(crate) use http1::converse;
 pub use http2::Http2Options;
-pub(crate) use ticks::{STALLED_FOR, Stall};
 
 /// Why a conversation ends.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ enum End {
     HeadTimeout,
     /// hyper ended it.
     Failed(hyper::Error),
-    /// The client takes nothing of its response.
-    Stalled,
+    /// The client takes too little of its response.
+    Stalled(TooSlow),
 }
 
 /// Answers a head that never became a request.
@@ -48,13 +48,16 @@ pub(crate) fn refuse(
 ) {
     let (sent, site) = (send_error(transport, status, text), &progress.site);
     site.counts.count_request(status);
-    site.counts.count_sent(sent.bytes);
+    site.counts.count_sent(sent.bytes, &sent.account);
     site.record(&Line {
         client: progress.client,
         time: SystemTime::now(),
         request: Requested::Line(progress.first_line().as_bytes()),
         status,
         content_bytes: sent.content_bytes,
+        account: sent.account,
+        cut: None,
+        took: Duration::ZERO,
     });
 }
 

@@ -22,11 +22,14 @@ use tokio::io::ReadBuf;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
+use crate::access_log::Cut;
+use crate::account::Account;
 use crate::connection::{Idle, Shared};
-use crate::conversation::{STALLED_FOR, Stall, is_of_client};
+use crate::conversation::is_of_client;
 use crate::date;
 use crate::plain_request::PlainRequest;
 use crate::sending::Sending;
+use crate::taking::Taking;
 use crate::transport::Transport;
 
 /// The most that is read at once. A longer head is not plain.
@@ -35,7 +38,7 @@ const READ_BYTES: usize = 8 << 10;
 /// Bytes that a response may write before other connections get their turn.
 const TURN_BYTES: usize = 4 << 20;
 
-/// How often a client that takes its time is looked at.
+/// How often a client that takes its time is looked at, or more often if it has little.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 thread_local! {
@@ -74,6 +77,9 @@ fn answer_now(cx: &mut Context<'_>, room: &mut [u8], idle: &mut Idle, shared: &S
         Poll::Ready(_) => return Directly::Over,
     }
     let (peer, unread) = (idle.transport.peer(), read.filled());
+    if unread.len() > shared.limits.header_bytes_max {
+        return hand_on(unread);
+    }
     let Some(request) = PlainRequest::read(unread) else { return hand_on(unread) };
     let Some(mut response) = Response::to(&request, shared) else { return hand_on(unread) };
     let sending = || Sending::of_plain(&shared.site, peer, &request);
@@ -125,7 +131,11 @@ impl Response {
     }
 
     fn is_whole(&self) -> bool {
-        self.head.is_empty() && self.date.is_empty() && self.content.is_empty()
+        self.left() == 0
+    }
+
+    fn left(&self) -> u64 {
+        (self.head.len() + self.date.len() + self.content.len()) as u64
     }
 
     /// Writes until the socket has all of it, or has no room, or others are to have their turn.
@@ -140,18 +150,19 @@ impl Response {
             let slices = [&self.head, &self.date, &self.content].map(|slice| IoSlice::new(slice));
             let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or(0);
             let last = if self.content.is_empty() { 2 } else { 3 };
-            let written = ready!(transport.poll_write_vectored(cx, &slices[first..last]))?;
-            if written == 0 {
+            let written = ready!(transport.poll_write_vectored(cx, &slices[first..last]));
+            let (n, account) = (*written.as_ref().unwrap_or(&0), transport.take_account());
+            shared.site.counts.count_sent(n, &account);
+            self.advance(n, &account);
+            if written? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            shared.site.counts.count_sent(written);
-            self.advance(written);
-            turn += written;
+            turn += n;
         }
         if self.is_whole() { transport.poll_flush(cx) } else { Poll::Ready(Ok(())) }
     }
 
-    fn advance(&mut self, mut written: usize) {
+    fn advance(&mut self, mut written: usize, account: &Account) {
         for part in [&mut self.head, &mut self.date] {
             let of_part = written.min(part.len());
             part.advance(of_part);
@@ -159,14 +170,16 @@ impl Response {
         }
         self.content.advance(written);
         match &mut self.sending {
-            Some(sending) => sending.note_content(written as u64),
+            Some(sending) => sending.note(written as u64, account),
             None => self.content_bytes += written as u64,
         }
     }
 
     /// Writes what is left as the client takes it. Whether the connection continues.
     pub(crate) async fn send(mut self: Box<Self>, idle: &mut Idle, shared: &Shared) -> bool {
-        let (mut look, mut stall) = (pin!(sleep(first_look(&idle.transport))), Stall::default());
+        let every = LOOK_EVERY.min(shared.limits.send_time / 2);
+        let first = sleep(first_look(&idle.transport, every));
+        let (mut look, mut taking, whole) = (pin!(first), Taking::default(), self.left());
         loop {
             let written = poll_fn(|cx| {
                 if let Poll::Ready(written) = self.poll_write(cx, &mut idle.transport, shared) {
@@ -182,38 +195,39 @@ impl Response {
                     self.fail(&error);
                     return false;
                 }
-                None if stall
-                    .is_over(idle.transport.unacknowledged(), self.content.len() as u64) =>
-                {
-                    self.warn(format_args!("nothing was taken for {} s", STALLED_FOR.as_secs()));
-                    idle.transport.reset_when_closed();
-                    return false;
+                None => {
+                    let (queued, written) = (idle.transport.unacknowledged(), whole - self.left());
+                    if let Some(how) = taking.look(queued, written, &shared.limits) {
+                        self.cut(Cut::Client, how);
+                        idle.transport.reset_when_closed();
+                        return false;
+                    }
+                    look.as_mut().reset(Instant::now() + every);
                 }
-                None => look.as_mut().reset(Instant::now() + LOOK_EVERY),
             }
         }
     }
 
     /// A client that goes away is its own affair; a file that did not stay what it was is the
     /// operator's.
-    fn fail(&self, error: &io::Error) -> Directly {
+    fn fail(&mut self, error: &io::Error) -> Directly {
         let of_file = error.get_ref().and_then(|inner| inner.downcast_ref::<underpass::Error>());
         match of_file.filter(|error| !is_of_client(error.kind)) {
-            Some(error) => self.warn(error),
+            Some(error) => self.cut(Cut::File, error),
             None => tracing::debug!("connection ended: {error}"),
         }
         Directly::Over
     }
 
-    fn warn(&self, reason: impl fmt::Display) {
-        self.sending.iter().for_each(|sending| sending.warn(&reason));
+    fn cut(&mut self, by: Cut, reason: impl fmt::Display) {
+        self.sending.iter_mut().for_each(|sending| sending.cut(by, &reason));
     }
 }
 
 /// Thousands that ask at once are not looked at together: each has its own time.
-fn first_look(transport: &Transport) -> Duration {
+fn first_look(transport: &Transport, every: Duration) -> Duration {
     let part = transport.as_fd().as_raw_fd().unsigned_abs() % 1000;
-    LOOK_EVERY * part / 1000
+    every * part / 1000
 }
 
 /// The last field of a head and its end: the same for a second.

@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -22,6 +23,7 @@ use underpass::tls::TlsStream;
 use crate::closing::close_in_stages;
 use crate::connection::{Idle, Shared};
 use crate::conversation::refuse;
+use crate::metrics::Shaken;
 use crate::progress::Progress;
 use crate::tls::Tls;
 use crate::transport::Transport;
@@ -100,7 +102,7 @@ impl Drop for Place<'_> {
 
 /// What a client began with.
 enum Begun {
-    Secured(Transport),
+    Secured(Box<TlsStream>, SocketAddr),
     /// HTTP in the clear.
     InTheClear(Transport),
 }
@@ -108,17 +110,23 @@ enum Begun {
 /// Shakes hands with the client of a new connection. Nothing, if the connection is over.
 pub(crate) async fn secure(idle: Idle, tls: Tls, shared: &Rc<Shared>) -> Option<Idle> {
     let Idle { transport, unread } = idle;
-    match shared.handshakes.within_bounds(shake(transport, tls)).await? {
-        Ok(Begun::Secured(transport)) => Some(Idle { transport, unread }),
-        Ok(Begun::InTheClear(transport)) => {
+    let shaken = |how| shared.site.counts.count_handshake(how);
+    match shared.handshakes.within_bounds(shake(transport, tls)).await {
+        Some(Ok(Begun::Secured(stream, peer))) => {
+            shaken(if stream.is_in_kernel() { Shaken::ByKernel } else { Shaken::ByRustls });
+            return Some(Idle { transport: Transport::Tls(stream, peer), unread });
+        }
+        Some(Ok(Begun::InTheClear(transport))) => {
+            shaken(Shaken::InTheClear);
             refuse_clear(transport, shared).await;
-            None
         }
-        Err(error) => {
+        Some(Err(error)) => {
+            shaken(Shaken::Failed);
             tracing::debug!("no handshake: {error}");
-            None
         }
+        None => shaken(Shaken::GivenUp),
     }
+    None
 }
 
 async fn shake(transport: Transport, tls: Tls) -> io::Result<Begun> {
@@ -129,7 +137,7 @@ async fn shake(transport: Transport, tls: Tls) -> io::Result<Begun> {
         return Ok(Begun::InTheClear(Transport::of_tcp(socket, peer)));
     }
     let stream = TlsStream::accept(tls.config, socket).await?;
-    Ok(Begun::Secured(Transport::Tls(Box::new(stream), peer)))
+    Ok(Begun::Secured(Box::new(stream), peer))
 }
 
 /// Answers a client that speaks HTTP without TLS.
@@ -139,7 +147,7 @@ async fn refuse_clear(mut transport: Transport, shared: &Shared) {
     let progress = Progress::new(Rc::clone(&shared.site), transport.peer());
     progress.note_head(&request[..n]);
     refuse(&transport, StatusCode::BAD_REQUEST, Some(CLEAR), &progress);
-    close_in_stages(&mut transport, || {}).await;
+    close_in_stages(&mut transport, shared.limits.send_time, || {}).await;
 }
 
 const CLEAR: &str = "400 Bad Request\nThis port speaks HTTPS, and the request came in the clear.\n";

@@ -1,7 +1,7 @@
 //! The host and port that a request names, in `Host` or in an absolute-form target.
 //!
-//! Files do not depend on them, but what stands in front of a server decides by them, and a value
-//! that two programs read differently is how requests are smuggled. Refused where the grammar
+//! Sites are chosen by them, here or by what stands in front of a server, and a value that two
+//! programs read differently is how requests are smuggled. Refused where the grammar
 //! allows more: an empty host, empty labels, and ports past 65535.
 //!
 //! Source: RFC 9110 §4.2.1 (empty host), §4.2.4 (userinfo), §7.2; RFC 9112 §3.2; RFC 3986 §3.2.2,
@@ -23,7 +23,7 @@ pub(crate) fn is_host_with_port(value: &[u8]) -> bool {
 }
 
 /// Host and port. The colons of an address in brackets are its own.
-fn split(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+pub(crate) fn split(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let from = if value.first() == Some(&b'[') {
         value.iter().position(|&byte| byte == b']')?
     } else {

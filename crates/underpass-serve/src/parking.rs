@@ -15,15 +15,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::transport::Transport;
 
-/// How long a connection may be idle before it is closed; nginx's default.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
 /// How long a new connection, whose request is still on its way, is not given up for another.
 const NEW_FOR: Duration = Duration::from_secs(1);
 
 /// The connections of one worker on which nothing happens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Parking {
+    /// How long a connection may be idle before it is closed.
+    idle_time: Duration,
     parked: RefCell<BTreeMap<u64, Parked>>,
     /// Parked so far.
     count: Cell<u64>,
@@ -56,6 +55,11 @@ impl Parked {
 }
 
 impl Parking {
+    pub(crate) fn new(idle_time: Duration) -> Self {
+        let (parked, count, is_timed) = Default::default();
+        Self { idle_time, parked, count, is_timed }
+    }
+
     /// Connections that are parked now.
     pub(crate) fn len(&self) -> usize {
         self.parked.borrow().len()
@@ -91,7 +95,7 @@ impl Parking {
             }
             Poll::Ready(match transport.has_bytes() {
                 true => Stay::HasBytes,
-                false if since.elapsed() >= KEEP_ALIVE => Stay::TimedOut,
+                false if since.elapsed() >= self.idle_time => Stay::TimedOut,
                 false => Stay::Over,
             })
         })
@@ -113,8 +117,8 @@ impl Parking {
     /// Closes what has timed out, until nothing is parked.
     async fn time_out(self: Rc<Self>) {
         while let Some(since) = self.oldest() {
-            sleep_until(since + KEEP_ALIVE).await;
-            while self.oldest().is_some_and(|since| since.elapsed() >= KEEP_ALIVE) {
+            sleep_until(since + self.idle_time).await;
+            while self.oldest().is_some_and(|since| since.elapsed() >= self.idle_time) {
                 self.close_oldest();
             }
         }

@@ -39,6 +39,8 @@ pub(crate) struct PlainRequest<'b> {
     pub(crate) is_head: bool,
     /// Path and query, as they were sent.
     pub(crate) target: &'b str,
+    /// The value of `Host`.
+    pub(crate) host: &'b [u8],
     pub(crate) referer: Option<&'b [u8]>,
     pub(crate) user_agent: Option<&'b [u8]>,
 }
@@ -59,12 +61,14 @@ impl<'b> PlainRequest<'b> {
         if !target.bytes().all(is_plain) {
             return None;
         }
-        let mut plain = Self { is_head: method == "HEAD", target, referer: None, user_agent: None };
+        let (is_head, host) = (method == "HEAD", &[][..]);
+        let mut plain = Self { is_head, target, host, referer: None, user_agent: None };
         let mut host = None;
         for field in &*request.headers {
             plain.note(field, &mut host)?;
         }
-        is_host(host?).then_some(plain)
+        plain.host = host?;
+        is_host(plain.host).then_some(plain)
     }
 
     /// The path, without the query.
@@ -109,7 +113,7 @@ mod tests {
                      Connection: Keep-Alive\r\nReferer: http://y/\r\nX-Any: thing\r\n\r\n";
         let request = PlainRequest::read(head).unwrap();
         assert_eq!((request.is_head, request.target), (false, "/a/b.txt?c=d"));
-        assert_eq!(request.path(), "/a/b.txt");
+        assert_eq!((request.path(), request.host), ("/a/b.txt", &b"x:80"[..]));
         assert_eq!(request.user_agent, Some(&b"curl/8"[..]));
         assert_eq!(request.referer, Some(&b"http://y/"[..]));
         let head = b"HEAD / HTTP/1.1\r\nhost: x\r\naccept-encoding: br\r\n\r\n";

@@ -12,6 +12,8 @@ use std::task::{Context, Poll, ready};
 
 use http::request::Parts;
 
+use crate::access_log::Cut;
+use crate::account::Account;
 use crate::content::{Content, ContentEnd};
 use crate::first_line::FirstLine;
 use crate::sending::{Client, Sending};
@@ -24,6 +26,8 @@ pub(crate) struct Progress {
     pub(crate) site: Rc<Site>,
     /// The client's address; the client of a Unix socket has none.
     pub(crate) client: Option<IpAddr>,
+    /// The name that it asked for in the handshake.
+    server_name: Option<Box<str>>,
     /// Requests whose responses hyper has not taken whole.
     open: Cell<usize>,
     /// Whether hyper may hold bytes that the socket has not taken.
@@ -44,6 +48,7 @@ impl Progress {
         Self {
             site,
             client,
+            server_name: None,
             open: Cell::default(),
             is_unflushed: Cell::default(),
             is_in_head: Cell::default(),
@@ -55,9 +60,14 @@ impl Progress {
         }
     }
 
+    /// The same where the handshake named a server.
+    pub(crate) fn under_name(self, server_name: Option<&str>) -> Self {
+        Self { server_name: server_name.map(Into::into), ..self }
+    }
+
     /// A request of this client's.
-    pub(crate) const fn asked<'r>(&self, head: &'r Parts) -> Asked<'r> {
-        Asked { head, client: self.client }
+    pub(crate) fn asked<'r>(&'r self, head: &'r Parts) -> Asked<'r> {
+        Asked { head, client: self.client, server_name: self.server_name.as_deref() }
     }
 
     /// Whether a request waits for its response, or for the rest of it.
@@ -146,11 +156,23 @@ impl Progress {
         *self.leaving.borrow_mut() = Some(Leaving { sending, head_left: None });
     }
 
-    /// Tells of a response that its client does not get whole.
+    /// Tells of a response that its client does not get whole, because of what is sent.
     pub(crate) fn warn(&self, reason: impl fmt::Display) {
-        match &*self.leaving.borrow() {
-            Some(leaving) => leaving.sending.warn(reason),
-            None => tracing::warn!("a response to {} was cut short: {reason}", Client(self.client)),
+        self.cut(Cut::File, reason);
+    }
+
+    /// The same because of how the client takes it.
+    pub(crate) fn warn_of_client(&self, reason: impl fmt::Display) {
+        self.cut(Cut::Client, reason);
+    }
+
+    fn cut(&self, by: Cut, reason: impl fmt::Display) {
+        match &mut *self.leaving.borrow_mut() {
+            Some(leaving) => leaving.sending.cut(by, reason),
+            None => {
+                self.site.counts.count_cut(by);
+                tracing::warn!("a response to {} was cut short: {reason}", Client(self.client));
+            }
         }
     }
 
@@ -162,11 +184,11 @@ impl Progress {
     }
 
     /// `head_bytes` is how many of the bytes that hyper wants to write are a head, if any are.
-    pub(crate) fn note_written(&self, head_bytes: usize, bytes: usize) {
+    pub(crate) fn note_written(&self, head_bytes: usize, bytes: usize, account: &Account) {
         self.written_bytes.set(self.written_bytes.get() + bytes as u64);
-        self.site.counts.count_sent(bytes);
+        self.site.counts.count_sent(bytes, account);
         if let Some(leaving) = self.leaving.borrow_mut().as_mut() {
-            leaving.note_written(head_bytes as u64, bytes as u64);
+            leaving.note_written(head_bytes as u64, bytes as u64, account);
         }
     }
 
@@ -186,11 +208,11 @@ struct Leaving {
 }
 
 impl Leaving {
-    fn note_written(&mut self, head_bytes: u64, bytes: u64) {
+    fn note_written(&mut self, head_bytes: u64, bytes: u64, account: &Account) {
         let head_left = self.head_left.get_or_insert(head_bytes);
         let of_head = bytes.min(*head_left);
         *head_left -= of_head;
-        self.sending.note_content(bytes - of_head);
+        self.sending.note(bytes - of_head, account);
     }
 }
 

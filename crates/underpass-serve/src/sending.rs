@@ -3,13 +3,14 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use http::header::{HeaderValue, REFERER, USER_AGENT};
+use http::header::{HOST, HeaderValue, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
 
-use crate::access_log::{Line, Requested};
+use crate::access_log::{Cut, Line, Requested};
+use crate::account::Account;
 use crate::plain_request::PlainRequest;
 use crate::site::Site;
 
@@ -21,8 +22,10 @@ pub(crate) struct Sending {
     request: Parts,
     status: StatusCode,
     /// When the request came; `None` without a log.
-    since: Option<SystemTime>,
+    since: Option<(SystemTime, Instant)>,
     content_bytes: u64,
+    account: Account,
+    cut: Option<Cut>,
 }
 
 impl Sending {
@@ -33,8 +36,9 @@ impl Sending {
         request: Parts,
         status: StatusCode,
     ) -> Self {
-        let since = site.is_logging().then(SystemTime::now);
-        Self { site: Rc::clone(site), client, request, status, since, content_bytes: 0 }
+        let since = site.is_logging().then(|| (SystemTime::now(), Instant::now()));
+        let (content_bytes, account, cut) = Default::default();
+        Self { site: Rc::clone(site), client, request, status, since, content_bytes, account, cut }
     }
 
     /// A response to a plain request.
@@ -45,7 +49,11 @@ impl Sending {
     ) -> Self {
         let method = if request.is_head { Method::HEAD } else { Method::GET };
         let mut head = Request::builder().method(method).uri(request.target);
-        let fields = [(REFERER, request.referer), (USER_AGENT, request.user_agent)];
+        let fields = [
+            (HOST, Some(request.host)),
+            (REFERER, request.referer),
+            (USER_AGENT, request.user_agent),
+        ];
         for (name, value) in fields {
             let value = value.and_then(|value| HeaderValue::from_bytes(value).ok());
             head = value.into_iter().fold(head, |head, value| head.header(&name, value));
@@ -59,21 +67,32 @@ impl Sending {
         self.content_bytes += bytes;
     }
 
+    /// The same, with how they and the head left.
+    pub(crate) fn note(&mut self, content_bytes: u64, account: &Account) {
+        self.content_bytes += content_bytes;
+        self.account += account;
+    }
+
     /// Tells that its client does not get it whole.
-    pub(crate) fn warn(&self, reason: impl fmt::Display) {
+    pub(crate) fn cut(&mut self, by: Cut, reason: impl fmt::Display) {
+        self.cut = Some(by);
+        self.site.counts.count_cut(by);
         tracing::warn!("{self} was cut short: {reason}");
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        let Some(time) = self.since else { return };
+        let Some((time, since)) = self.since else { return };
         self.site.record(&Line {
             client: self.client,
             time,
             request: Requested::Head(&self.request),
             status: self.status,
             content_bytes: self.content_bytes,
+            account: self.account,
+            cut: self.cut,
+            took: since.elapsed(),
         });
     }
 }
@@ -170,7 +189,7 @@ mod tests {
             {
                 progress.leave(sending(site, target));
                 for written in writes {
-                    progress.note_written(100, *written);
+                    progress.note_written(100, *written, &Account::default());
                 }
             }
         });
@@ -186,12 +205,12 @@ mod tests {
             drop(one);
             progress.note_flushed();
             assert!(progress.is_answering());
-            progress.note_written(10, 15);
+            progress.note_written(10, 15, &Account::default());
             drop(two);
             assert!(progress.is_answering());
             progress.note_flushed();
             assert!(progress.is_idle());
-            progress.note_written(10, 15);
+            progress.note_written(10, 15, &Account::default());
         });
         assert_eq!(said, ["/two 5"]);
     }

@@ -6,27 +6,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use underpass::Stability;
+use tokio::sync::watch;
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
 use underpass_daemon::log::Lines;
 use underpass_daemon::{self as daemon, Daemon, Program, RunError, Sandbox, Settings};
 
 use crate::access::Access;
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, Format};
 use crate::certificates::CertificateError;
 use crate::connection::Shared;
 use crate::conversation::Http2Options;
-use crate::current_root::CurrentRoot;
-use crate::leases::{self, LeaseError};
+use crate::hosts::HostPattern;
+use crate::leases::LeaseError;
+use crate::limits::Limits;
 use crate::links::Symlinks;
 use crate::metrics::{Counters, Counts};
-use crate::root::{Found, Root, RootError, Wait};
-use crate::service::Service;
+use crate::root::RootError;
 use crate::site::Site;
 use crate::site_options::SiteOptions;
+use crate::sites::{Checked, Publisher, Sites, WorkerSites};
 use crate::tls::{Tls, TlsOptions};
-use crate::tree::{FRESH_FOR, KeptFiles, Tree};
+use crate::tree::KeptFiles;
 
 /// Files a worker keeps open at most.
 const FILES_MAX: usize = 1024;
@@ -48,10 +49,12 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Server {
     daemon: Daemon,
-    services: Vec<Service>,
-    site: Arc<SiteOptions>,
+    publisher: Publisher,
+    files: Vec<KeptFiles>,
     tls: Option<Tls>,
     http2: Option<Http2Options>,
+    log_format: Format,
+    limits: Limits,
 }
 
 /// Why there is no server.
@@ -67,6 +70,12 @@ pub enum BindError {
     /// The certificates cannot be shown.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// Two sites are for the same hosts.
+    #[error("there are two sites for {0}")]
+    HostTwice(HostPattern),
+    /// A site that is not of the start, in the sandbox of the start.
+    #[error("the sandbox does not let {} be read", .0.display())]
+    Sandbox(PathBuf),
     /// A Unix socket, over which there is no TLS.
     #[error("there is no TLS over {0}")]
     TlsOver(Endpoint),
@@ -87,26 +96,31 @@ impl Server {
     /// [`BindError`]: the directory is not one or may not be entered; leases cannot be held in it;
     /// the address is taken, or not this machine's, or its port needs a privilege.
     pub fn bind(options: Options) -> Result<Self, BindError> {
-        let Options { daemon, site } = options;
+        Self::bind_sites(options.daemon, options.site.into())
+    }
+
+    /// The same for several sites.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Server::bind`], and [`BindError::HostTwice`].
+    pub fn bind_sites(daemon: Settings, sites: Sites) -> Result<Self, BindError> {
         let workers = daemon.workers.get();
         // Each listens at each endpoint; one socket is counted among the others of a worker.
         let listeners = workers * daemon.listen.len().saturating_sub(1);
         let room = Room::within(raise_open_files(), descriptors_open() + listeners, workers);
-        let root = Root::open(&site.root)?.following(site.lookup.symlinks);
-        warn_of_absent(&root, &site);
-        let root = Arc::new(CurrentRoot::new(root, FRESH_FOR));
-        if site.stability == Stability::Lease {
-            leases::can_be_held(&site.root)?;
-        }
-        let site = Arc::new(site);
-        let service = |files| Service::of(Tree::new(Arc::clone(&root), files, Arc::clone(&site)));
+        let sites = Checked::new(sites)?;
         // Each with its siblings.
-        let files_a_worker = room.files_a_worker.get() / (1 + site.codings.len());
+        let siblings = sites.options().map(|site| site.codings.len()).max().unwrap_or(0);
+        let files_a_worker = room.files_a_worker.get() / (1 + siblings);
         let files_a_worker = NonZeroUsize::new(files_a_worker).unwrap_or(NonZeroUsize::MIN);
-        let files = KeptFiles::of_workers(workers, files_a_worker).into_iter();
-        let services = files.map(service).collect();
+        let files = KeptFiles::of_workers(workers, files_a_worker);
         let daemon = Daemon::bind(daemon, room.connections)?;
-        Ok(Self { daemon, services, site, tls: None, http2: Some(Http2Options::default()) })
+        let published = watch::Sender::new(Arc::new(sites));
+        let publisher = Publisher { published, files: files.first().cloned(), readable: None };
+        let (tls, log_format, limits) = Default::default();
+        let http2 = Some(Http2Options::default());
+        Ok(Self { daemon, publisher, files, tls, http2, log_format, limits })
     }
 
     /// Has all connections begin with a handshake of TLS. The certificates are read, and again at
@@ -129,6 +143,18 @@ impl Server {
         Self { http2, ..self }
     }
 
+    /// Has lines of the log look so.
+    #[must_use]
+    pub fn logging_in(self, log_format: Format) -> Self {
+        Self { log_format, ..self }
+    }
+
+    /// Holds connections to these limits.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
     /// Where it listens, ports resolved.
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
@@ -141,6 +167,12 @@ impl Server {
         self.daemon.metrics_address()
     }
 
+    /// What replaces the sites while it runs.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
     /// Calls this at each SIGHUP too, on a thread that may wait.
     #[must_use]
     pub fn on_reload(self, reload: impl Fn() + Send + Sync + 'static) -> Self {
@@ -151,16 +183,15 @@ impl Server {
     /// directory, and what is next to that, since it may be replaced; everything, if links are
     /// followed wherever they lead.
     #[must_use]
-    pub fn confined(self, config: Option<&Path>) -> Self {
+    pub fn confined(mut self, config: Option<&Path>) -> Self {
         // The engine asks for the limit on mappings, and gives pages that it only wants read to
         // /dev/null.
-        let sandbox = Sandbox::new().read(&self.site.root);
-        // A link that is followed wherever it leads may lead anywhere.
-        let everywhere = (self.site.lookup.symlinks == Symlinks::All).then_some("/");
-        let sandbox = everywhere.into_iter().fold(sandbox, Sandbox::read);
-        let sandbox = around(&self.site.root).into_iter().fold(sandbox, Sandbox::read);
+        let sites = Arc::clone(&self.publisher.published.borrow());
+        let readable: Vec<_> = sites.options().flat_map(readable).collect();
+        let sandbox = readable.iter().fold(Sandbox::new(), Sandbox::read);
+        self.publisher.readable = Some(readable);
         let sandbox = sandbox.read("/proc/sys/vm/max_map_count").write("/dev/null");
-        let names = self.site.stations.access.as_deref().and_then(Access::path);
+        let names = sites.access().filter_map(Access::path);
         let again = self.tls.iter().flat_map(Tls::paths).chain(names).chain(config);
         let sandbox = again.fold(sandbox, Sandbox::read_replaced);
         Self { daemon: self.daemon.confined(sandbox), ..self }
@@ -173,39 +204,42 @@ impl Server {
     ///
     /// [`RunError`].
     pub fn run(self) -> Result<(), RunError> {
-        let (mut services, mut counters) = (Vec::new(), Vec::new());
+        let (mut services, mut of_workers) = (Vec::new(), Vec::new());
         let tls = self.tls.clone();
         let tls = if self.http2.is_some() { tls.map(Tls::offering_http2) } else { tls };
-        for service in self.services {
+        for files in self.files {
             let counts = Arc::<Counts>::default();
-            counters.push(Arc::clone(&counts));
-            let site = move |lines: Lines| Site::new(service, AccessLog::new(lines), counts);
+            of_workers.push(Arc::clone(&counts));
+            let log = move |lines: Lines| AccessLog::new(lines).in_format(self.log_format);
+            let published = self.publisher.published.subscribe();
+            let sites = move || WorkerSites::new(published, files);
+            let site = move |lines: Lines| Site::new(sites(), log(lines), counts);
             let (tls, http2) = (tls.clone(), self.http2.clone());
-            services.push(move |lines| Shared::new(site(lines), tls, http2));
+            services.push(move |lines| Shared::new(site(lines), tls, http2, self.limits));
         }
         let mut metrics = Registry::with_prefix("underpass_serve");
-        metrics.register_collector(Box::new(Counters(counters)));
+        let is_secured = self.tls.is_some();
+        metrics.register_collector(Box::new(Counters { of_workers, is_secured }));
+        let sites = self.publisher.published;
         self.daemon.run(Program {
             services,
             metrics,
             reload: Box::new(move || {
                 self.tls.iter().for_each(Tls::reload);
-                self.site.stations.access.iter().for_each(|access| access.reload());
+                let sites = Arc::clone(&sites.borrow());
+                sites.access().for_each(Access::reload);
             }),
             background: Box::pin(std::future::pending()),
         })
     }
 }
 
-/// Tells of pages that are not there, which may come later.
-fn warn_of_absent(root: &Root, site: &SiteOptions) {
-    for path in site.lookup.fallback.iter().chain(site.error_pages.paths()) {
-        let found = root.open_beneath(path.as_bytes(), Wait::Allowed);
-        if !matches!(found, Ok(Found::File(..))) {
-            let root = root.path().display();
-            tracing::warn!("there is no file {path} in {root}, which is to stand in for others");
-        }
-    }
+/// The directory of a site, and those where another may take its place. Everything, if links are
+/// followed wherever they lead.
+fn readable(site: &SiteOptions) -> Vec<PathBuf> {
+    let everywhere = (site.lookup.symlinks == Symlinks::All).then(|| "/".into());
+    let root = site.root.canonicalize().unwrap_or_else(|_| site.root.clone());
+    around(&site.root).into_iter().chain(everywhere).chain([root]).collect()
 }
 
 /// Where another directory may take the place of `root`: the directory that it is in, and that of

@@ -44,7 +44,7 @@ const ACCEPT: HeaderValue = HeaderValue::from_static("Accept");
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Answers requests for what is beneath one directory. Each worker has one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Service {
     tree: Arc<Tree>,
 }
@@ -160,7 +160,7 @@ impl Service {
     }
 
     async fn look_up(&self, asked: &Asked<'_>) -> Answer {
-        let &Asked { head, client } = asked;
+        let &Asked { head, client, .. } = asked;
         self.find_with_patience(head).await.unwrap_or_else(|refusal| {
             let status = refusal.status();
             if refusal.is_of_this_end() {

@@ -1,32 +1,34 @@
-//! The site as one worker serves it: the service, the access log, and the mapped bytes.
+//! The sites as one worker serves them: their services, the access log, and the mapped bytes.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use crate::access_log::{AccessLog, Line};
 use crate::answer::{Answer, Content};
 use crate::body::Payload;
+use crate::hosts::is_same;
 use crate::metrics::Counts;
 use crate::plain_request::PlainRequest;
+use crate::refusal::check_message;
 use crate::representation::Representation;
 use crate::sequence::InSequence;
-use crate::service::Service;
+use crate::sites::WorkerSites;
 use crate::stations::Asked;
 
-/// A directory as one worker serves it.
+/// The sites as one worker serves them, and what they share.
 #[derive(Debug)]
 pub(crate) struct Site {
-    service: Service,
+    sites: RefCell<WorkerSites>,
     log: RefCell<AccessLog>,
     pub(crate) counts: Arc<Counts>,
 }
 
 impl Site {
-    pub(crate) fn new(service: Service, log: AccessLog, counts: Arc<Counts>) -> Self {
-        Self { service, log: RefCell::new(log), counts }
+    pub(crate) fn new(sites: impl Into<WorkerSites>, log: AccessLog, counts: Arc<Counts>) -> Self {
+        Self { sites: RefCell::new(sites.into()), log: RefCell::new(log), counts }
     }
 
     /// Hands on what the access log holds back.
@@ -36,17 +38,26 @@ impl Site {
 
     /// Closes files that are only kept in case that they are asked for again.
     pub(crate) fn give_way(&self) {
-        self.service.give_way();
+        self.sites.borrow().give_way();
     }
 
     /// The answer to a request that needs no look-up.
     pub(crate) fn answer_at_once(&self, asked: &Asked<'_>) -> Option<Answer> {
-        self.service.respond_at_once(asked).map(|answer| self.counted(answer))
+        let answer = match self.sites.borrow_mut().of(|| asked.host()) {
+            Some(service) => service.respond_at_once(asked)?,
+            None => of_no_site(asked),
+        };
+        Some(self.counted(answer))
     }
 
     /// The answer to any other.
     pub(crate) async fn answer(&self, asked: &Asked<'_>) -> Answer {
-        self.counted(self.service.respond(asked).await)
+        // It ends under the sites under which it began.
+        let service = self.sites.borrow_mut().of(|| asked.host()).cloned();
+        self.counted(match service {
+            Some(service) => service.respond(asked).await,
+            None => of_no_site(asked),
+        })
     }
 
     /// The answer to a request that is refused before its target is looked at.
@@ -66,7 +77,7 @@ impl Site {
 
     /// The file that a plain request gets, if nothing has to be looked up for it.
     pub(crate) fn plain(&self, request: &PlainRequest<'_>) -> Option<Arc<Representation>> {
-        self.service.plain(request)
+        self.sites.borrow_mut().of(|| Some(request.host))?.plain(request)
     }
 
     /// The response to any other.
@@ -103,4 +114,20 @@ fn finish(answer: Answer) -> Response<Payload> {
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+/// The answer where no site is for the host.
+fn of_no_site(asked: &Asked<'_>) -> Answer {
+    let is_misdirected = || {
+        let (name, host) = (asked.server_name?, asked.host()?);
+        Some(!is_same(name.as_bytes(), host))
+    };
+    let status = match check_message(asked.head) {
+        Err(refusal) => refusal.status(),
+        // RFC 9110 §15.5.20: the client may try it over another connection.
+        Ok(()) if is_misdirected() == Some(true) => StatusCode::MISDIRECTED_REQUEST,
+        Ok(()) => StatusCode::NOT_FOUND,
+    };
+    let answer = Answer::error(status);
+    if asked.head.method == Method::HEAD { answer.without_content() } else { answer }
 }

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::Method;
-use http::header::HeaderValue;
+use http::header::{HOST, HeaderValue};
 use http::request::Parts;
 
 use crate::access::{Access, make_private};
@@ -29,6 +29,19 @@ pub struct Asked<'r> {
     pub head: &'r Parts,
     /// The client's address; the client of a Unix socket has none.
     pub client: Option<IpAddr>,
+    /// The name that it asked for in the handshake (SNI), if the connection is secured.
+    pub server_name: Option<&'r str>,
+}
+
+impl Asked<'_> {
+    /// The host that it names, perhaps with a port.
+    pub(crate) fn host(&self) -> Option<&[u8]> {
+        // RFC 9112 §3.2.2: that of an absolute-form goes before the field.
+        match self.head.uri.authority() {
+            Some(authority) => Some(authority.as_str().as_bytes()),
+            None => self.head.headers.get(HOST).map(HeaderValue::as_bytes),
+        }
+    }
 }
 
 /// What comes after a station.

@@ -17,6 +17,8 @@ use underpass::Stream;
 use underpass::tls::TlsStream;
 use underpass_daemon::Accepted;
 
+use crate::account::{Account, Encrypted};
+
 /// A client's connection, over which file-backed slices leave by sendfile.
 #[derive(Debug)]
 pub(crate) enum Transport {
@@ -66,6 +68,12 @@ impl Transport {
         matches!(self, Self::Tls(stream, _) if stream.negotiated().alpn.as_deref() == Some(b"h2"))
     }
 
+    /// The name that the client asked for in the handshake (SNI).
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        let Self::Tls(stream, _) = self else { return None };
+        stream.negotiated().server_name.as_deref()
+    }
+
     /// The same at rest: what it knew of the disk will be out of date.
     pub(crate) fn rested(self) -> Self {
         match self {
@@ -97,6 +105,23 @@ impl Transport {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         stream!(self, poll_write_vectored, cx, slices)
+    }
+
+    /// What the writes did since this was asked last.
+    pub(crate) fn take_account(&mut self) -> Account {
+        let encrypted = self.encrypted();
+        let sent = match self {
+            Self::Tcp(stream, _) => stream.take_sent(),
+            Self::Tls(stream, _) => stream.take_sent(),
+            Self::Unix(stream) => stream.take_sent(),
+        };
+        Account::of(&sent, encrypted)
+    }
+
+    /// Who encrypts, if it is encrypted.
+    pub(crate) fn encrypted(&self) -> Option<Encrypted> {
+        let Self::Tls(stream, _) = self else { return None };
+        Some(if stream.is_in_kernel() { Encrypted::ByKernel } else { Encrypted::ByRustls })
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -140,11 +165,14 @@ impl Transport {
     }
 
     /// Sends what there is room for, where nothing else is under way, and says how much that was.
-    pub(crate) fn send_now(&self, bytes: &[u8]) -> usize {
-        if let Self::Tls(stream, _) = self {
-            return stream.try_write(bytes).unwrap_or(0);
-        }
-        send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or(0)
+    pub(crate) fn send_now(&self, bytes: &[u8]) -> (usize, Account) {
+        let sent = match self {
+            Self::Tls(stream, _) => stream.try_write(bytes).unwrap_or(0),
+            Self::Tcp(..) | Self::Unix(_) => {
+                send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or(0)
+            }
+        };
+        (sent, Account::of_memory(sent, self.encrypted()))
     }
 
     /// Bytes that the client has not acknowledged; 0 where that cannot be told.

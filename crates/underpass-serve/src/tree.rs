@@ -1,5 +1,6 @@
 //! The files beneath one directory: from a path to what it leads to, and what is kept of it.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -39,18 +40,30 @@ pub(crate) struct Tree {
 pub(crate) struct KeptFiles {
     of_workers: Arc<[FileCache<Representation>]>,
     own: usize,
+    /// What the keys of one site begin with; nothing for the first.
+    site: Arc<[u8]>,
 }
 
 impl KeptFiles {
     /// For each of `workers`, room for `files_max` files.
     pub(crate) fn of_workers(workers: usize, files_max: NonZeroUsize) -> Vec<Self> {
         let of_workers = (0..workers).map(|_| FileCache::new(files_max, FRESH_FOR)).collect();
-        let all = Self { of_workers, own: 0 };
+        let all = Self { of_workers, own: 0, site: Arc::default() };
         (0..workers).map(|own| Self { own, ..all.clone() }).collect()
+    }
+
+    /// The same for one of several sites, which share the room.
+    pub(crate) fn of_site(&self, number: u32) -> Self {
+        let site = if number == 0 { Arc::default() } else { site_key(number).into() };
+        Self { site, ..self.clone() }
     }
 
     pub(crate) fn own(&self) -> &FileCache<Representation> {
         &self.of_workers[self.own]
+    }
+
+    fn key<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        if self.site.is_empty() { path.into() } else { [&*self.site, path].concat().into() }
     }
 
     /// Closes files of all workers, the half that was used least recently, and says whether there
@@ -85,7 +98,7 @@ impl Tree {
     }
 
     fn kept_under(&self, key: &[u8]) -> Option<Arc<Representation>> {
-        let kept = self.files.own().fresh(key)?;
+        let kept = self.files.own().fresh(&self.files.key(key))?;
         let has_changed = kept.has_changed() || kept.siblings().have_changed();
         (!has_changed).then_some(kept)
     }
@@ -192,10 +205,11 @@ impl Tree {
             look_for_siblings(&made)?;
             return Ok(Arc::new(made));
         }
-        let representation = self.files.own().refresh(path, file.into(), make)?;
+        let key = self.files.key(path);
+        let representation = self.files.own().refresh(&key, file.into(), make)?;
         look_for_siblings(&representation)?;
         if !(representation.is_settled() && representation.siblings().are_settled()) {
-            self.files.own().forget(path);
+            self.files.own().forget(&key);
         }
         Ok(representation)
     }
@@ -254,6 +268,11 @@ impl Tree {
 /// No path of a target begins so. What is kept of a page that stands in is not found by its target,
 /// which may be hidden.
 const STAND_IN: &[u8] = b"\0";
+
+/// What keys of a site begin with, and no others: no path begins with a NUL.
+fn site_key(number: u32) -> Vec<u8> {
+    [STAND_IN, STAND_IN, &number.to_be_bytes()].concat()
+}
 
 /// How to get at the bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -72,9 +72,12 @@ impl AsyncWrite for Wire {
             // better answer when it gives the connection back.
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
-        let written = ready!(self.transport.borrow_mut().poll_write_vectored(cx, slices))?;
-        self.progress.note_written(slices.first().map_or(0, |head| head.len()), written);
-        Poll::Ready(Ok(written))
+        let mut transport = self.transport.borrow_mut();
+        let written = ready!(transport.poll_write_vectored(cx, slices));
+        let (head_bytes, n) =
+            (slices.first().map_or(0, |head| head.len()), *written.as_ref().unwrap_or(&0));
+        self.progress.note_written(head_bytes, n, &transport.take_account());
+        Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {

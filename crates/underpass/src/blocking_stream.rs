@@ -11,6 +11,7 @@ use crate::ledger::Side;
 use crate::outgoing::{Attempt, Gate};
 use crate::policy::Policy;
 use crate::sender::Sender;
+use crate::sent::Sent;
 
 /// A connected socket for threads that may wait: `std`'s counterpart of
 /// [`Stream`](crate::Stream).
@@ -45,6 +46,11 @@ impl<S: AsFd> BlockingStream<S> {
         self.0.into_inner()
     }
 
+    /// What the writes did since this was asked last.
+    pub fn take_sent(&mut self) -> Sent {
+        std::mem::take(&mut self.0.writes.sent)
+    }
+
     fn wait_for(&self, side: Side) -> io::Result<()> {
         Ok(blocking::wait(self.get_ref().as_fd(), side)?)
     }
@@ -75,7 +81,7 @@ impl<S: AsFd> Write for BlockingStream<S> {
         loop {
             let (socket, writes) = self.0.split();
             match writes.attempt(socket.as_fd(), slices, &Gate::Open) {
-                Ok(Attempt::Wrote(n)) => return Ok(n),
+                Ok(Attempt::Wrote(wrote)) => return Ok(wrote.bytes),
                 // Not answered through an open gate, but right if it were.
                 Ok(Attempt::Cold(cold)) => cold.fetch()?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

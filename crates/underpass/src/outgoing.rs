@@ -48,10 +48,27 @@ pub(crate) enum Gate {
 /// What came of an attempt.
 #[derive(Debug)]
 pub(crate) enum Attempt {
-    /// The socket took this many bytes of the slices, counted from their start.
-    Wrote(usize),
+    /// The socket took bytes of the slices.
+    Wrote(Wrote),
     /// Nothing was written: these bytes must be fetched from the disk first.
     Cold(ColdBytes),
+}
+
+/// What the socket took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wrote {
+    /// Bytes of the slices, counted from their start.
+    pub(crate) bytes: usize,
+    /// Of these, the ones that it was given by reference.
+    pub(crate) referenced: usize,
+    /// What the kernel answered where it took no reference.
+    pub(crate) refused: Option<Errno>,
+}
+
+impl Wrote {
+    const fn copied(bytes: usize) -> Self {
+        Self { bytes, referenced: 0, refused: None }
+    }
 }
 
 /// Bytes of a region that are not in the page cache.
@@ -91,10 +108,10 @@ pub(crate) fn attempt(
     let slices = &slices[..slices.len().min(SLICES_MAX)];
     let (head, piece) = split(slices);
     let Some(piece) = piece else {
-        return Ok(Attempt::Wrote(send(socket, head, SendFlags::empty())?));
+        return Ok(Attempt::Wrote(Wrote::copied(send(socket, head, SendFlags::empty())?)));
     };
     if piece.method(policy)? == Method::Copy {
-        piece.copy(socket, head, gate)
+        piece.copy(socket, head, gate, None)
     } else {
         piece.refer(socket, head, policy, gate)
     }
@@ -151,12 +168,14 @@ impl Piece<'_> {
         }
     }
 
-    /// Reads the piece into the stage and sends it behind `head` in one call.
+    /// Reads the piece into the stage and sends it behind `head` in one call; `refused` is why it
+    /// is not referred to.
     fn copy(
         &self,
         socket: BorrowedFd<'_>,
         head: &[IoSlice<'_>],
         gate: &Gate,
+        refused: Option<Errno>,
     ) -> io::Result<Attempt> {
         let sent = self.with_memory(head, gate, |memory| {
             let staged = memory.last().map_or(0, |staged| staged.len());
@@ -164,7 +183,7 @@ impl Piece<'_> {
             send(socket, memory, if is_last { SendFlags::empty() } else { SendFlags::MORE })
         })?;
         match sent {
-            Ok(sent) => Ok(Attempt::Wrote(sent?)),
+            Ok(sent) => Ok(Attempt::Wrote(Wrote { refused, ..Wrote::copied(sent?) })),
             Err(cold) => Ok(Attempt::Cold(cold)),
         }
     }
@@ -236,17 +255,19 @@ impl Piece<'_> {
             let want = head.iter().map(|slice| slice.len()).sum();
             sent = send(socket, head, SendFlags::MORE)?;
             if sent < want {
-                return Ok(Attempt::Wrote(sent));
+                return Ok(Attempt::Wrote(Wrote::copied(sent)));
             }
         }
         match self.sendfile(socket, quantum) {
-            Ok(Ok(n)) => Ok(Attempt::Wrote(sent + n)),
+            Ok(Ok(n)) => {
+                Ok(Attempt::Wrote(Wrote { bytes: sent + n, referenced: n, refused: None }))
+            }
             // What was sent of the head must be reported; the failure will be met again.
-            Ok(Err(_)) | Err(_) if sent > 0 => Ok(Attempt::Wrote(sent)),
+            Ok(Err(_)) | Err(_) if sent > 0 => Ok(Attempt::Wrote(Wrote::copied(sent))),
             Ok(Err(Errno::AGAIN)) => Err(Errno::AGAIN.into()),
             Ok(Err(errno)) if is_refusal(Method::Sendfile, errno, true) => match policy {
                 Policy::Only(method) => Err(self.unsupported(method, Some(errno)).into()),
-                Policy::Auto | Policy::Prefer(_) => self.copy(socket, &[], gate),
+                Policy::Auto | Policy::Prefer(_) => self.copy(socket, &[], gate, Some(errno)),
             },
             Ok(Err(errno)) => Err(self.failed(Method::Sendfile, errno).into()),
             Err(error) => Err(error.into()),

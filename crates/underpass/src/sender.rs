@@ -11,6 +11,7 @@ use crate::limits::{COPY_MAX_BYTES, CORK_MIN_BYTES};
 use crate::method::Method;
 use crate::outgoing::{self, Attempt, Gate};
 use crate::policy::Policy;
+use crate::sent::Sent;
 
 /// A socket that is written to. Uncorked when it is dropped or given back.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Writes {
     /// reference too, however little of it is left.
     rest_at: usize,
     cork: Cork,
+    /// What they did since someone asked last.
+    pub(crate) sent: Sent,
 }
 
 impl<S: AsFd> Sender<S> {
@@ -87,9 +90,10 @@ impl Writes {
         let policy = self.policy_of(slices);
         let answer = outgoing::attempt(socket, slices, policy, gate);
         match &answer {
-            Ok(Attempt::Wrote(n)) => {
-                self.note(policy, slices, *n);
-                if *n == slices.iter().map(|slice| slice.len()).sum() {
+            Ok(Attempt::Wrote(wrote)) => {
+                self.sent.note(wrote);
+                self.note(policy, slices, wrote.bytes);
+                if wrote.bytes == slices.iter().map(|slice| slice.len()).sum() {
                     self.cork.pull(socket);
                 }
             }

@@ -20,9 +20,9 @@ use super::pages::PagesArguments;
 /// The flags of one site.
 #[derive(Debug, Args)]
 pub(crate) struct SiteArguments {
-    /// The directory to serve.
-    #[arg(value_name = "DIR", default_value = ".")]
-    pub(crate) directory: PathBuf,
+    /// The directory to serve [default: the current one].
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
 
     #[command(flatten)]
     changes: ChangesArguments,
@@ -70,7 +70,7 @@ impl SiteArguments {
             listings: listing.listings(),
             archives: listing.archives(),
             stations: Stations { cors: cors.cors(), redirects, ..Stations::default() },
-            ..SiteOptions::new(directory)
+            ..SiteOptions::new(directory.unwrap_or_else(|| ".".into()))
         }
     }
 }

@@ -92,6 +92,23 @@ fn requests_are_logged_to_standard_output_or_a_file() {
 }
 
 #[test]
+fn a_line_of_json_says_how_the_bytes_left() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a"), vec![b'a'; 100_000]).unwrap();
+    let server = start(&[utf8(dir.path()), "--access-log", "-", "--log-format", "json"]);
+    let sent = get(&server, "/a?b").len();
+    server.signal(Signal::TERM);
+    let (code, stdout, stderr) = server.end_of_text();
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let line: serde_json::Value = serde_json::from_str(stdout.trim_end()).unwrap();
+    assert_eq!((&line["target"], &line["client"]), (&"/a?b".into(), &"127.0.0.1".into()));
+    assert_eq!((&line["status"], &line["bytes"]), (&200.into(), &100_000.into()));
+    let left: Vec<_> = line["sent"].as_object().unwrap().values().cloned().collect();
+    let left: u64 = left.iter().map(|bytes| bytes.as_u64().unwrap()).sum();
+    assert_eq!((left, &line["sent"]["sendfile"]), (sent as u64, &100_000.into()));
+}
+
+#[test]
 fn fields_are_given_by_pattern_as_flags_or_in_the_file() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("index.html"), "index").unwrap();
@@ -273,6 +290,30 @@ fn metrics_are_scraped_by_curl() {
     }
     assert!(text.ends_with("# EOF\n"), "{text}");
     drop(idle);
+}
+
+#[test]
+fn a_server_is_well_until_it_drains() {
+    let dir = tempfile::tempdir().unwrap();
+    let big = std::fs::File::create(dir.path().join("big")).unwrap();
+    big.set_len(64 << 20).unwrap();
+    let mut server = start(&[utf8(dir.path()), "--metrics", "127.0.0.1:0"]);
+    let line = server.next_line();
+    let metrics = line.split_once("http://").unwrap().1.split_once('/').unwrap().0.to_owned();
+    let health = || {
+        let mut peer = TcpStream::connect(&metrics).unwrap();
+        peer.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(health().starts_with("HTTP/1.1 200 OK\r\n"));
+    let client = sent(&server, b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n", true);
+    server.signal(Signal::TERM);
+    let is_draining = || health().starts_with("HTTP/1.1 503 ").then_some(());
+    wait::until(PATIENCE, is_draining).expect("the load balancer is told");
+    drop(client);
+    assert_eq!(server.end().0, Some(0));
 }
 
 #[test]

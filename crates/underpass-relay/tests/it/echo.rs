@@ -28,6 +28,7 @@ pub(crate) fn options(tee: Option<PathBuf>) -> EchoOptions {
             workers: NonZeroUsize::MIN,
             grace: None,
             connections_max: None,
+            connections_per_address: None,
             metrics: None,
             log: Sink::Off,
         },

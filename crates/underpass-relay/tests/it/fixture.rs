@@ -25,6 +25,7 @@ pub(crate) fn options(targets: &[Endpoint]) -> Options {
             workers: NonZeroUsize::MIN,
             grace: None,
             connections_max: None,
+            connections_per_address: None,
             metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
             log: Sink::Off,
         },

@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::ticks::{STALLED_FOR, TICK, Ticks};
+use super::ticks::{TICK, Ticks};
 use super::{End, refuse, report};
 use crate::closing::close_in_stages;
 use crate::connection::{Counted, Idle, Shared};
@@ -23,9 +23,6 @@ use crate::refusal::of_malformed;
 use crate::responder::Responder;
 use crate::transport::Transport;
 use crate::wire::Wire;
-
-/// A request head larger than this is answered 431; RFC 9112 §3 asks for 8000 at least.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Lets hyper converse until the connection ends, or is idle and may be parked.
 pub(crate) async fn converse(idle: Idle, shared: &Rc<Shared>) -> Option<Idle> {
@@ -49,13 +46,14 @@ struct Conversation<'s> {
 impl<'s> Conversation<'s> {
     fn new(idle: Idle, shared: &'s Rc<Shared>) -> Self {
         let Idle { transport, unread } = idle;
-        let progress = Rc::new(Progress::new(Rc::clone(&shared.site), transport.peer()));
+        let progress = Progress::new(Rc::clone(&shared.site), transport.peer());
+        let progress = Rc::new(progress.under_name(transport.server_name()));
         let transport = Rc::new(RefCell::new(transport));
         let wire = Wire::new(Rc::clone(&transport), unread, Rc::clone(&progress));
         let hyper = http1::Builder::new()
             .writev(true)
             .half_close(true)
-            .max_header_size(HEAD_BYTES_MAX)
+            .max_header_size(shared.limits.header_bytes_max)
             .serve_connection(
                 TokioIo::new(wire),
                 Responder { progress: Rc::clone(&progress), shared: Rc::clone(shared) },
@@ -96,7 +94,8 @@ impl<'s> Conversation<'s> {
             // Not from now: connections that were late together would be so for ever.
             let next = tick.deadline() + TICK;
             tick.as_mut().reset(next.max(Instant::now()));
-            if let Some(end) = self.ticks.tick(&self.progress, &self.transport.borrow()) {
+            let (transport, limits) = (self.transport.borrow(), &self.shared.limits);
+            if let Some(end) = self.ticks.tick(&self.progress, &transport, limits) {
                 return Poll::Ready(end);
             }
         }
@@ -123,15 +122,15 @@ impl<'s> Conversation<'s> {
                 return None;
             }
             End::Over | End::TooLong => None,
-            End::Stalled => {
-                progress.warn(format_args!("nothing was taken for {} s", STALLED_FOR.as_secs()));
+            End::Stalled(how) => {
+                progress.warn_of_client(how);
                 transport.reset_when_closed();
                 return None;
             }
             End::HeadTimeout => Some(StatusCode::REQUEST_TIMEOUT),
             End::Failed(error) => {
                 progress.note_head(&unread);
-                let head = &unread[..unread.len().min(HEAD_BYTES_MAX)];
+                let head = &unread[..unread.len().min(shared.limits.header_bytes_max)];
                 let status = of_malformed(&error, &progress.first_line(), head);
                 if status.is_none() {
                     report(&error, &progress);
@@ -145,7 +144,7 @@ impl<'s> Conversation<'s> {
         }
         // Once, also if it was busy before: a connection is one of those under hyper.
         let busy = busy.unwrap_or_else(|| Counted::new(&shared.busy));
-        close_in_stages(&mut transport, || drop(busy)).await;
+        close_in_stages(&mut transport, shared.limits.send_time, || drop(busy)).await;
         None
     }
 }

@@ -30,17 +30,16 @@ use tokio::time::{Instant, Sleep, sleep};
 use self::piece::Piece;
 use self::session::Session;
 use self::wire::{Outlet, Wire};
-use super::ticks::{STALLED_FOR, Stall, TICK};
+use super::ticks::TICK;
+use crate::access_log::Cut;
 use crate::closing::close_in_stages;
 use crate::connection::{Counted, Idle, Shared};
 use crate::parking::Place;
 use crate::sending::Client;
+use crate::taking::{Taking, TooSlow};
 
 pub use options::Http2Options;
 pub(crate) use preface::{is_begun, is_whole};
-
-/// More than is accepted of a head, so that what is too large can be told so.
-const HEAD_BYTES_READ: u32 = 64 * 1024;
 
 /// Ticks a client may take to close after the last of its responses, once it was told to.
 const LEAVING_TICKS_MAX: u32 = 2;
@@ -62,8 +61,8 @@ enum End {
     GivenUp,
     /// The way to the client has failed.
     Failed(io::Error),
-    /// The client takes nothing of its responses.
-    Stalled,
+    /// The client takes too little of its responses.
+    Stalled(TooSlow),
 }
 
 /// A connection in h2's hands.
@@ -78,7 +77,7 @@ struct Conversation<'s> {
     place: Option<Place<'s>>,
     /// Why the client was told that the connection ends, and for how many ticks it has known.
     leaving: Option<(Leaving, u32)>,
-    stall: Stall,
+    taking: Taking,
 }
 
 enum Speech {
@@ -99,12 +98,15 @@ enum Leaving {
 impl<'s> Conversation<'s> {
     fn new(idle: Idle, shared: &'s Rc<Shared>, options: &Http2Options) -> Self {
         let Idle { transport, unread } = idle;
-        let session = Rc::new(Session::new(Rc::clone(&shared.site), transport.peer(), options));
+        let session = Rc::new(Session::new(shared, &transport, options));
         let outlet = Rc::new(Outlet::new(transport, &shared.site));
         let wire = Wire::new(Rc::clone(&outlet), unread, Rc::clone(&session));
         let handshake = Builder::new()
             .max_concurrent_streams(options.streams_max.get())
-            .max_header_list_size(HEAD_BYTES_READ)
+            // More than is accepted, so that what is too large can be told so.
+            .max_header_list_size(
+                u32::try_from(2 * shared.limits.header_bytes_max).unwrap_or(u32::MAX),
+            )
             .handshake(wire);
         Self {
             speech: Speech::Beginning(handshake),
@@ -115,7 +117,7 @@ impl<'s> Conversation<'s> {
             busy: None,
             place: None,
             leaving: None,
-            stall: Stall::default(),
+            taking: Taking::default(),
         }
     }
 
@@ -218,8 +220,9 @@ impl<'s> Conversation<'s> {
     fn tick(&mut self) -> Option<End> {
         self.session.forget_resets();
         let queued = self.outlet.queued() + self.session.held();
-        if self.stall.is_over(queued, self.outlet.written_bytes()) {
-            return Some(End::Stalled);
+        let written = self.outlet.written_bytes();
+        if let Some(how) = self.taking.look(queued, written, &self.shared.limits) {
+            return Some(End::Stalled(how));
         }
         let is_idle = self.is_idle();
         let (leaving, ticks) = self.leaving.as_mut()?;
@@ -238,12 +241,10 @@ impl<'s> Conversation<'s> {
         match end {
             End::GivenUp => return transport.end_now(),
             End::Failed(error) => return tracing::debug!("connection ended: {error}"),
-            End::Stalled => {
+            End::Stalled(how) => {
+                shared.site.counts.count_cut(Cut::Client);
                 let client = Client(session.client);
-                let time = STALLED_FOR.as_secs();
-                tracing::warn!(
-                    "responses to {client} were cut short: nothing was taken for {time} s"
-                );
+                tracing::warn!("responses to {client} were cut short: {how}");
                 return transport.reset_when_closed();
             }
             End::Over(Err(error)) if error.is_io() => {
@@ -253,7 +254,7 @@ impl<'s> Conversation<'s> {
             End::Over(Ok(())) => {}
         }
         let busy = busy.unwrap_or_else(|| Counted::new(&shared.busy));
-        close_in_stages(&mut transport, || drop(busy)).await;
+        close_in_stages(&mut transport, shared.limits.send_time, || drop(busy)).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Conversations under a clock that jumps to the next time whenever everyone waits.
 
 use std::future::poll_fn;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::ops::AsyncFnOnce;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use super::ticks::TICK;
 use super::*;
 use crate::access_log::AccessLog;
 use crate::connection::{Idle, Shared};
+use crate::limits::Limits;
 use crate::root::Root;
 use crate::service::Service;
 use crate::site::Site;
@@ -58,7 +59,17 @@ fn conversation_with<P: 'static>(
     connect: impl AsyncFnOnce() -> (Accepted, P),
     client: impl AsyncFnOnce(P) + 'static,
 ) -> Duration {
-    let (_dir, shared) = server();
+    conversation_under(Limits::default(), is_stopping, connect, client)
+}
+
+/// The same under other limits.
+fn conversation_under<P: 'static>(
+    limits: Limits,
+    is_stopping: bool,
+    connect: impl AsyncFnOnce() -> (Accepted, P),
+    client: impl AsyncFnOnce(P) + 'static,
+) -> Duration {
+    let (_dir, shared) = server(limits);
     shared.is_stopping.set(is_stopping);
     runtime().block_on(async {
         let (socket, peer) = connect().await;
@@ -86,14 +97,14 @@ fn conversation_with<P: 'static>(
 }
 
 /// What connections share of a server of the file `/big`, and where that is.
-pub(super) fn server() -> (tempfile::TempDir, Rc<Shared>) {
+pub(super) fn server(limits: Limits) -> (tempfile::TempDir, Rc<Shared>) {
     let dir = tempfile::tempdir().unwrap();
     let big = std::fs::File::create(dir.path().join("big")).unwrap();
     big.set_len(BIG_BYTES as u64).unwrap();
     let service = Service::new(Root::open(dir.path()).unwrap(), NonZeroUsize::MIN, Stability::None);
     let lines = OpenLog::open(&Sink::Off).unwrap().start(|_| {}).unwrap().lines();
     let site = Site::new(service, AccessLog::new(lines), std::sync::Arc::default());
-    (dir, Rc::new(Shared::new(site, None, None)))
+    (dir, Rc::new(Shared::new(site, None, None, limits)))
 }
 
 pub(super) fn runtime() -> LocalRuntime {
@@ -140,14 +151,14 @@ const BIG: &[u8] = b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n";
 const BIG_AND_LAST: &[u8] = b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 #[test]
-fn a_client_that_takes_nothing_of_its_response_is_reset_after_a_minute() {
+fn a_client_that_takes_nothing_of_its_response_is_reset_after_two_minutes() {
     let took = conversation(tcp, async |mut peer: TcpStream| {
         peer.write_all(BIG).await.unwrap();
-        sleep(Duration::from_secs(100)).await;
+        sleep(Duration::from_secs(200)).await;
         let error = peer.read_to_end(&mut Vec::new()).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     });
-    assert!((60..64).contains(&took.as_secs()), "{took:?}");
+    assert!((120..124).contains(&took.as_secs()), "{took:?}");
 }
 
 #[test]
@@ -158,6 +169,38 @@ fn a_client_that_reads_slowly_gets_all_however_long_there_is_no_room_for_more() 
         assert_eq!(rest(peer).await, "");
     });
     assert!(took.as_secs() > 600, "{took:?}");
+}
+
+#[test]
+fn a_client_that_takes_less_than_the_rate_is_reset() {
+    let limits = Limits { rate_min: NonZeroU64::new(1_000_000), ..Limits::default() };
+    let took = conversation_under(limits, false, tcp, async |mut peer: TcpStream| {
+        peer.write_all(BIG).await.unwrap();
+        for _ in 0..12 {
+            sleep(Duration::from_secs(5)).await;
+            // The end of it is a reset.
+            let (Ok(_) | Err(_)) = peer.read(&mut [0; 1024]).await;
+        }
+        let error = peer.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    });
+    assert!((30..=34).contains(&took.as_secs()), "{took:?}");
+}
+
+#[test]
+fn a_client_that_takes_more_than_the_rate_gets_all() {
+    let limits = Limits { rate_min: NonZeroU64::new(10_000), ..Limits::default() };
+    let took = conversation_under(limits, false, unix, async |mut peer: UnixStream| {
+        peer.write_all(BIG_AND_LAST).await.unwrap();
+        assert!(read_head(&mut peer).await.starts_with("HTTP/1.1 200 OK\r\n"));
+        let mut left = BIG_BYTES;
+        while left > 0 {
+            sleep(Duration::from_secs(5)).await;
+            left -= peer.read(&mut vec![0; left.min(64 * 1024)]).await.unwrap();
+        }
+        assert_eq!(rest(peer).await, "");
+    });
+    assert!(took.as_secs() > 400, "{took:?}");
 }
 
 #[test]

@@ -13,8 +13,10 @@ use std::sync::OnceLock;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{CWD, FileType, Mode};
-use underpass_serve::access_log::Sink;
-use underpass_serve::{Http2Options, Options, Server, Settings, SiteOptions, TlsOptions};
+use underpass_serve::access_log::{Format, Sink};
+use underpass_serve::{
+    Http2Options, Options, Publisher, Server, Settings, SiteOptions, Sites, TlsOptions,
+};
 use underpass_testkit::wait;
 
 /// Trees are named so, with the id of their process.
@@ -112,6 +114,12 @@ impl Fixture {
         Self::bind(site, Sink::File(log.into()), None)
     }
 
+    /// One of this directory, whose log is in JSON.
+    pub(crate) fn in_json(served: PathBuf, log: &Path) -> Self {
+        let site = SiteOptions::new(served.clone());
+        Self::run(served, server(site, Sink::File(log.into()), None).logging_in(Format::Json))
+    }
+
     /// One that has room for a few connections.
     pub(crate) fn small(connections_max: usize) -> Self {
         Self::start(fixture().served.clone(), Sink::Off, NonZeroUsize::new(connections_max))
@@ -125,6 +133,24 @@ impl Fixture {
     /// A server of a site with its options.
     pub(crate) fn of(site: SiteOptions) -> Self {
         Self::bind(site, Sink::Off, None)
+    }
+
+    /// A server of several sites.
+    pub(crate) fn of_sites(sites: Sites) -> Self {
+        Self::published(sites).0
+    }
+
+    /// The same with what replaces them.
+    pub(crate) fn published(sites: Sites) -> (Self, Publisher) {
+        let server = Server::bind_sites(daemon(Sink::Off, None), sites).unwrap();
+        let publisher = server.publisher();
+        (Self::run(PathBuf::new(), server), publisher)
+    }
+
+    /// The same over TLS.
+    pub(crate) fn secured_sites(sites: Sites, tls: TlsOptions) -> Self {
+        let server = Server::bind_sites(daemon(Sink::Off, None), sites).unwrap();
+        Self::run(PathBuf::new(), server.secured(tls).unwrap())
     }
 
     fn start(served: PathBuf, log: Sink, connections_max: Option<NonZeroUsize>) -> Self {
@@ -215,15 +241,19 @@ impl Fixture {
 
 /// A server that is bound.
 fn server(site: SiteOptions, log: Sink, connections_max: Option<NonZeroUsize>) -> Server {
-    let daemon = Settings {
+    Server::bind(Options { daemon: daemon(log, connections_max), site }).unwrap()
+}
+
+fn daemon(log: Sink, connections_max: Option<NonZeroUsize>) -> Settings {
+    Settings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         workers: NonZeroUsize::MIN,
         grace: None,
         connections_max,
+        connections_per_address: None,
         metrics: Some((Ipv4Addr::LOCALHOST, 0).into()),
         log,
-    };
-    Server::bind(Options { daemon, site }).unwrap()
+    }
 }
 
 /// The value of a field of the first answer.

@@ -39,6 +39,7 @@ fn serve_between_marks(converse: impl FnOnce(&mut TcpStream, &mut BufReader<TcpS
         workers: NonZeroUsize::MIN,
         grace: None,
         connections_max: None,
+        connections_per_address: None,
         metrics: None,
         log: Sink::Off,
     };

@@ -15,7 +15,9 @@ use underpass_testkit::tls::{Identity, NAME};
 use underpass_testkit::wait;
 
 use crate::fixture::{Fixture, LARGE_BYTES, fixture, large};
+use crate::hosts::sites;
 use crate::http2;
+use crate::truth::by_method;
 
 type Client = StreamOwned<ClientConnection, TcpStream>;
 
@@ -31,13 +33,17 @@ impl Secured {
     }
 
     fn of(in_kernel: bool, log: Sink, connections_max: Option<usize>) -> Self {
+        let site = SiteOptions::new(fixture().served.clone());
+        Self::serving(in_kernel, |tls| Fixture::secured(site, log, connections_max, tls))
+    }
+
+    fn serving(in_kernel: bool, serve: impl FnOnce(TlsOptions) -> Fixture) -> Self {
         let (identity, dir) = (Identity::new().unwrap(), tempfile::tempdir().unwrap());
         let pair = Pair { certificates: dir.path().join("crt"), key: dir.path().join("key") };
         fs::write(&pair.certificates, identity.pem()).unwrap();
         fs::write(&pair.key, identity.key_pem()).unwrap();
         let tls = TlsOptions { pairs: vec![pair], only_13: false, in_kernel };
-        let site = SiteOptions::new(fixture().served.clone());
-        Self { fixture: Fixture::secured(site, log, connections_max, tls), identity }
+        Self { fixture: serve(tls), identity }
     }
 
     fn client(&self) -> Arc<ClientConfig> {
@@ -84,6 +90,46 @@ fn sessions_of_the_kernel() -> u64 {
     let counters = fs::read_to_string("/proc/net/tls_stat").unwrap_or_default();
     let mut lines = counters.lines().filter_map(|line| line.strip_prefix("TlsTxSw"));
     lines.next().map_or(0, |count| count.trim().parse().unwrap())
+}
+
+#[test]
+fn a_request_for_another_host_than_the_connection_is_for_may_be_misdirected() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = sites(dir.path(), &[("a.org", "one")]);
+    let server = Secured::serving(false, |tls| Fixture::secured_sites(all, tls));
+    let mut client = server.connect(server.client());
+    for (host, status) in [("a.org", "200"), ("b.org", "421"), (NAME, "404"), ("a.org:1", "200")] {
+        write!(client, "GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+        let head = head(&mut client);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {head}");
+        content(&mut client, crate::fixture::field(&head, "content-length").parse().unwrap());
+    }
+}
+
+#[test]
+fn who_encrypts_has_all_bytes_and_handshakes_are_counted_by_how_they_end() {
+    for in_kernel in WAYS {
+        let (server, before) = (Secured::new(in_kernel), sessions_of_the_kernel());
+        let mut client = server.connect(server.client());
+        let mut got = 0;
+        for _ in 0..2 {
+            get(&mut client, "/large.bin", "");
+            got += head(&mut client).len() + content(&mut client, LARGE_BYTES).len();
+        }
+        get(&mut client, "/none", "Connection: close\r\n");
+        got += end(&mut client).unwrap().len();
+        let is_in_kernel = sessions_of_the_kernel() > before;
+        assert!(!is_in_kernel || in_kernel);
+        let clear = server.fixture.exchange("GET / HTTP/1.1\r\n\r\n").len();
+        let (kernel, rustls) = if is_in_kernel { (got, 0) } else { (0, got) };
+        let methods = by_method(&server.fixture, got + clear);
+        assert_eq!(methods, [clear, 0, kernel, rustls].map(|bytes| bytes as u64));
+        // Not a record that begins a handshake.
+        server.fixture.exchange("\x16\x03\x01\0\0");
+        let ended = ["ktls", "rustls", "clear", "failed"]
+            .map(|how| server.fixture.metric(&format!("handshakes_total{{result=\"{how}\"}}")));
+        assert_eq!(ended, [u64::from(is_in_kernel), u64::from(!is_in_kernel), 1, 1]);
+    }
 }
 
 #[test]

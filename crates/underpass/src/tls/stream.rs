@@ -21,7 +21,7 @@ use super::kernel::Kernel;
 use super::records::Records;
 use super::user_space::UserSpace;
 use crate::ledger::Side;
-use crate::{CopyStream, Readiness, Sink, Source, Stream};
+use crate::{CopyStream, Readiness, Sent, Sink, Source, Stream};
 
 /// A TLS connection whose records the kernel makes and reads where it can, and rustls elsewhere.
 ///
@@ -177,6 +177,14 @@ impl TlsStream {
     #[must_use]
     pub const fn negotiated(&self) -> &Negotiated {
         &self.negotiated
+    }
+
+    /// What the writes did since this was asked last.
+    pub fn take_sent(&mut self) -> Sent {
+        match &mut self.transport {
+            Transport::Kernel(stream, _) => stream.take_sent(),
+            Transport::UserSpace(stream) => stream.take_sent(),
+        }
     }
 
     /// What the connection yields until its peer's close_notify, as a source of transfers.

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::outgoing;
+use crate::sent::Sent;
 use crate::tokio::cold_fetch::ColdFetch;
 
 /// Any `AsyncWrite`, such as a rustls connection, that gets the contents of file-backed slices as
@@ -54,12 +55,14 @@ use crate::tokio::cold_fetch::ColdFetch;
 pub struct CopyStream<T> {
     transport: T,
     fetch: ColdFetch,
+    /// What was copied since someone asked last.
+    copied: u64,
 }
 
 impl<T> CopyStream<T> {
     /// Wraps a transport.
     pub fn new(transport: T) -> Self {
-        Self { transport, fetch: ColdFetch::default() }
+        Self { transport, fetch: ColdFetch::default(), copied: 0 }
     }
 
     /// The transport.
@@ -70,6 +73,12 @@ impl<T> CopyStream<T> {
     /// The transport, to be changed.
     pub const fn get_mut(&mut self) -> &mut T {
         &mut self.transport
+    }
+
+    /// What the writes did since this was asked last.
+    pub fn take_sent(&mut self) -> Sent {
+        let copied = std::mem::take(&mut self.copied);
+        self.fetch.add_waits(Sent { copied, ..Sent::default() })
     }
 
     /// The transport alone.
@@ -109,7 +118,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for CopyStream<T> {
                 Pin::new(&mut self.transport).poll_write_vectored(cx, memory)
             };
             match outgoing::with_memory(slices, &gate, write)? {
-                Ok(written) => return written,
+                Ok(written) => {
+                    if let Poll::Ready(Ok(n)) = &written {
+                        self.copied += *n as u64;
+                    }
+                    return written;
+                }
                 Err(cold) => self.fetch.start(cold),
             }
         }

@@ -17,6 +17,7 @@ use crate::limits::TURN_BYTES;
 use crate::outgoing::Attempt;
 use crate::policy::Policy;
 use crate::sender::Sender;
+use crate::sent::Sent;
 use crate::tokio::cold_fetch::ColdFetch;
 
 /// A tokio socket that [`Stream`] can write to: [`TcpStream`] or [`UnixStream`].
@@ -101,6 +102,12 @@ impl<S: Socket> Stream<S> {
         self.sender.into_inner()
     }
 
+    /// What the writes did since this was asked last.
+    pub fn take_sent(&mut self) -> Sent {
+        let sent = std::mem::take(&mut self.sender.writes.sent);
+        self.fetch.add_waits(sent)
+    }
+
     fn poll_slices(
         &mut self,
         cx: &mut Context<'_>,
@@ -120,9 +127,9 @@ impl<S: Socket> Stream<S> {
             let gate = self.fetch.gate();
             let (socket, writes) = self.sender.split();
             match socket.try_write(|| writes.attempt(socket.as_fd(), slices, &gate)) {
-                Ok(Attempt::Wrote(n)) => {
-                    self.turn_bytes += n as u64;
-                    return Poll::Ready(Ok(n));
+                Ok(Attempt::Wrote(wrote)) => {
+                    self.turn_bytes += wrote.bytes as u64;
+                    return Poll::Ready(Ok(wrote.bytes));
                 }
                 Ok(Attempt::Cold(cold)) => self.fetch.start(cold),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

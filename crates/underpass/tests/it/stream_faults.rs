@@ -10,8 +10,8 @@ use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use underpass::{
-    BlockingStream, Errno, Error, ErrorKind, FileBytes, Method, Policy, Sink, Source, Stability,
-    Stream, Transfer,
+    BlockingStream, COPY_MAX_BYTES, Errno, Error, ErrorKind, FileBytes, Method, Policy, Sent, Sink,
+    Source, Stability, Stream, Transfer,
 };
 use underpass_testkit::disk::{Disk, FileSystem, disk_dir};
 use underpass_testkit::payload::{difference, pattern, patterned_file};
@@ -186,6 +186,16 @@ fn every_policy_sends_the_same_bytes() {
                     IoSlice::advance_slices(&mut slices, n);
                 }
             }
+            let sent = stream.take_sent();
+            assert_eq!(sent.bytes(), want.len() as u64, "{way:?} {policy:?}");
+            let by_reference: fn(usize) -> bool = match policy {
+                Policy::Only(Method::Sendfile) => |_| true,
+                Policy::Only(_) => |_| false,
+                Policy::Auto | Policy::Prefer(_) => |len| len > COPY_MAX_BYTES,
+            };
+            let referenced = ranges.iter().map(|(_, len)| *len).filter(|len| by_reference(*len));
+            assert_eq!(sent.referenced, referenced.sum::<usize>() as u64, "{way:?} {policy:?}");
+            assert_eq!(stream.take_sent(), Sent::default(), "it was taken");
             drop(stream);
             assert!(got.join().unwrap().unwrap() == want, "{way:?} {policy:?}");
         }
@@ -221,6 +231,9 @@ fn a_refused_sendfile_is_a_copy_unless_it_was_demanded() {
         assert!(matches!(error.kind, ErrorKind::Unsupported { errno: e, .. } if e == errno));
         let mut stream = stream.with_policy(Policy::Auto);
         stream.write_all(&bytes).unwrap();
+        let sent = stream.take_sent();
+        assert_eq!((sent.referenced, sent.copied, sent.errno), (0, 100_000, errno));
+        assert!(sent.fallbacks > 0);
         drop(stream);
         assert_eq!(difference(&got.join().unwrap().unwrap(), 0, 100_000), None);
         return;
@@ -320,7 +333,7 @@ fn a_cold_file_does_not_hold_the_thread() {
     let (writer, reader) = Way::Tcp.connect().unwrap();
     let got = collect(reader);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let ticks = runtime.block_on(async {
+    let (ticks, sent) = runtime.block_on(async {
         let socket = std::net::TcpStream::from(writer);
         socket.set_nonblocking(true).unwrap();
         let mut stream = Stream::new(TcpStream::from_std(socket).unwrap());
@@ -335,9 +348,13 @@ fn a_cold_file_does_not_hold_the_thread() {
             end = stream.write_all(&bytes) => end.unwrap(),
             () = other => {}
         }
-        ticks
+        (ticks, stream.take_sent())
     });
     assert_eq!(difference(&got.join().unwrap().unwrap(), 0, 1 << 20), None);
+    assert_eq!(sent.bytes(), 1 << 20);
+    // The kernel may read ahead of one fetch what the next one is for.
+    assert!((1..=5).contains(&sent.cold_waits), "{sent:?}");
+    assert!(sent.cold_time > Duration::from_millis(200), "{sent:?}");
     // About 700 were seen; a thread that waits for each of the four fetches sees four.
     assert!(ticks > 20, "{ticks} ticks while the disk was read");
 }

@@ -21,7 +21,7 @@ const LEN: u64 = 6_291_457;
 /// The value of a series of the metrics at this address.
 fn metric(address: &str, series: &str) -> u64 {
     let mut scraper = TcpStream::connect(address).unwrap();
-    scraper.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    scraper.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
     let mut answer = String::new();
     scraper.read_to_string(&mut answer).unwrap();
     let line = answer.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));

@@ -39,6 +39,7 @@ impl Buf for Piece {
     fn advance(&mut self, bytes: usize) {
         self.bytes.advance(bytes);
         self.response.session().release(bytes);
-        self.response.sending.borrow_mut().note_content(bytes as u64);
+        let account = self.response.session().account(bytes);
+        self.response.sending.borrow_mut().note(bytes as u64, &account);
     }
 }

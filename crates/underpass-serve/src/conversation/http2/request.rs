@@ -7,9 +7,6 @@ use http::request::Parts;
 use http::uri::Scheme;
 use http::{Method, StatusCode, Uri};
 
-/// A larger head is refused, as in HTTP/1.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
-
 /// What a field costs next to its name and value (RFC 9113 §6.5.2).
 const FIELD_BYTES: usize = 32;
 
@@ -17,8 +14,8 @@ const FIELD_BYTES: usize = 32;
 ///
 /// # Errors
 ///
-/// The status that refuses the request: it names two hosts, or is too large.
-pub(super) fn normalise(head: &mut Parts) -> Result<(), StatusCode> {
+/// The status that refuses the request: it names two hosts, or is larger than `bytes_max`.
+pub(super) fn normalise(head: &mut Parts, bytes_max: usize) -> Result<(), StatusCode> {
     let is_named_once = is_named_once(head);
     if let Some(authority) = head.uri.authority()
         && !head.headers.contains_key(HOST)
@@ -35,12 +32,12 @@ pub(super) fn normalise(head: &mut Parts) -> Result<(), StatusCode> {
         return Err(StatusCode::BAD_REQUEST);
     }
     let target_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if target_bytes > HEAD_BYTES_MAX {
+    if target_bytes > bytes_max {
         return Err(StatusCode::URI_TOO_LONG);
     }
     let fields = head.headers.iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES);
-    if target_bytes + fields.sum::<usize>() > HEAD_BYTES_MAX {
+    if target_bytes + fields.sum::<usize>() > bytes_max {
         return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
     Ok(())
@@ -62,13 +59,15 @@ mod tests {
 
     use super::*;
 
+    const HEAD_BYTES_MAX: usize = 32 * 1024;
+
     fn normalised(method: &str, uri: &str, fields: &[(&str, &str)]) -> (Result<(), u16>, Parts) {
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
         let mut head = request.body(()).unwrap().into_parts().0;
-        (normalise(&mut head).map_err(|status| status.as_u16()), head)
+        (normalise(&mut head, HEAD_BYTES_MAX).map_err(|status| status.as_u16()), head)
     }
 
     #[test]

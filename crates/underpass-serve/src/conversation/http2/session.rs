@@ -6,11 +6,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use tokio::sync::Semaphore;
 
 use super::options::Http2Options;
+use crate::account::{Account, Encrypted};
+use crate::connection::Shared;
+use crate::limits::Limits;
 use crate::sending::Sending;
 use crate::site::Site;
+use crate::stations::Asked;
+use crate::transport::Transport;
 
 /// Buffers of a connection that hold content which was read and has not left.
 const BUFFERS_MAX: usize = 4;
@@ -27,6 +33,10 @@ pub(super) struct Session {
     pub(super) site: Rc<Site>,
     /// The client's address; the client of a Unix socket has none.
     pub(super) client: Option<IpAddr>,
+    /// The name that it asked for in the handshake.
+    server_name: Option<Box<str>>,
+    encrypted: Option<Encrypted>,
+    pub(super) limits: Limits,
     pub(super) buffers: Arc<Semaphore>,
     pub(super) fetches: Arc<Semaphore>,
     streams_max: usize,
@@ -43,10 +53,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(site: Rc<Site>, client: Option<IpAddr>, options: &Http2Options) -> Self {
+    pub(super) fn new(shared: &Shared, transport: &Transport, options: &Http2Options) -> Self {
         Self {
-            site,
-            client,
+            site: Rc::clone(&shared.site),
+            client: transport.peer(),
+            server_name: transport.server_name().map(Into::into),
+            encrypted: transport.encrypted(),
+            limits: shared.limits,
             buffers: Arc::new(Semaphore::new(BUFFERS_MAX)),
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             streams_max: usize::try_from(options.streams_max.get()).unwrap_or(usize::MAX),
@@ -57,6 +70,16 @@ impl Session {
             held: Cell::default(),
             shown: RefCell::default(),
         }
+    }
+
+    /// A request of this client's.
+    pub(super) fn asked<'r>(&'r self, head: &'r Parts) -> Asked<'r> {
+        Asked { head, client: self.client, server_name: self.server_name.as_deref() }
+    }
+
+    /// How bytes of content leave.
+    pub(super) fn account(&self, bytes: usize) -> Account {
+        Account::of_memory(bytes, self.encrypted)
     }
 
     /// Whether a request waits for its response, or for the rest of it.

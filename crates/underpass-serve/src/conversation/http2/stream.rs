@@ -25,11 +25,11 @@ use super::outgoing::Outgoing;
 use super::piece::Piece;
 use super::request::normalise;
 use super::session::{Open, Response, Session};
+use crate::access_log::Cut as CutBy;
 use crate::answer::Answer;
-use crate::conversation::STALLED_FOR;
 use crate::date;
 use crate::sending::Sending;
-use crate::stations::Asked;
+use crate::taking::TooSlow;
 
 /// Answers a request: at once if nothing has to be waited for, or else by a task.
 pub(super) fn answer(
@@ -44,9 +44,10 @@ pub(super) fn answer(
     let open = Open::new(session);
     // No answer depends on the content: h2 lets the client send its window, and then stops it.
     let (mut head, _content) = request.into_parts();
-    let refused = normalise(&mut head).err().map(|status| session.site.refusal(status));
-    let at_once = refused
-        .or_else(|| session.site.answer_at_once(&Asked { head: &head, client: session.client }));
+    let refused = normalise(&mut head, session.limits.header_bytes_max)
+        .err()
+        .map(|status| session.site.refusal(status));
+    let at_once = refused.or_else(|| session.site.answer_at_once(&session.asked(&head)));
     match at_once {
         None => drop(spawn_local(look_up(head, respond, open))),
         Some(answer) => {
@@ -61,7 +62,7 @@ pub(super) fn answer(
 
 async fn look_up(head: Parts, mut respond: SendResponse<Piece>, open: Open) {
     let answer = {
-        let asked = Asked { head: &head, client: open.0.client };
+        let asked = open.0.asked(&head);
         let mut answering = pin!(open.0.site.answer(&asked));
         let unless_reset = poll_fn(|cx| match respond.poll_reset(cx) {
             Poll::Ready(_) => Poll::Ready(None),
@@ -158,19 +159,19 @@ impl Rest {
             Ok(()) => {}
             Err(Cut::Gone) => self.response.session().note_reset(),
             Err(Cut::Stalled) => {
-                let time = STALLED_FOR.as_secs();
-                self.warn(&format_args!("nothing was taken for {time} s"));
+                let time = self.response.session().limits.send_time;
+                self.cut(CutBy::Client, &TooSlow::Nothing(time));
                 self.stream.send_reset(Reason::CANCEL);
             }
             Err(Cut::Failed(error)) => {
-                self.warn(&error);
+                self.cut(CutBy::File, &error);
                 self.stream.send_reset(Reason::INTERNAL_ERROR);
             }
         }
     }
 
-    fn warn(&self, reason: &dyn std::fmt::Display) {
-        self.response.sending.borrow().warn(reason);
+    fn cut(&self, by: CutBy, reason: &dyn std::fmt::Display) {
+        self.response.sending.borrow_mut().cut(by, reason);
     }
 
     async fn send_pieces(&mut self) -> Result<(), Cut> {
@@ -207,7 +208,8 @@ impl Rest {
             usize::try_from(left).map_or(BUFFER_BYTES, |left| left.min(BUFFER_BYTES))
         });
         self.stream.reserve_capacity(left);
-        match timeout(STALLED_FOR, poll_fn(|cx| self.poll_room(cx))).await {
+        let time = self.response.session().limits.send_time;
+        match timeout(time, poll_fn(|cx| self.poll_room(cx))).await {
             Ok(room) => room.map(|room| room.min(left)),
             Err(_) => Err(Cut::Stalled),
         }

@@ -88,11 +88,11 @@ impl Outlet {
             let written = ready!(
                 gathered.with_slices(|slices| { transport.poll_write_vectored(cx, slices) })
             )?;
+            self.site.counts.count_sent(written, &transport.take_account());
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             gathered.advance(written);
-            self.site.counts.count_sent(written);
             self.written_bytes.set(self.written_bytes.get() + written as u64);
         }
         transport.poll_flush(cx)
