@@ -160,6 +160,20 @@ fn a_download_that_broke_off_is_resumed_wherever_that_was() {
     }
 }
 
+/// There files are copied, as h2 looks at what it writes.
+#[test]
+fn an_archive_is_the_same_over_http_2() {
+    require!(Program("curl"));
+    for form in ["tar", "zip"] {
+        let url = format!("http://{}/top/?archive={form}", site().address);
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--fail", "--noproxy", "*", "--http2-prior-knowledge"]).arg(&url);
+        let output = curl.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout == download(form), "{form}");
+    }
+}
+
 #[test]
 fn archives_are_made_of_what_is_listed_in_forms_that_are_switched_on() {
     let status = |server: &Fixture, path: &str| {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use underpass_serve::{Archives, SiteOptions};
 use underpass_testkit::browser::Browser;
 use underpass_testkit::require;
 
@@ -48,7 +49,8 @@ fn site() -> &'static Fixture {
         ] {
             fs::write(tree.join(name), content).unwrap();
         }
-        Fixture::serve(tree)
+        let archives = Some(Archives::new("tar,zip".parse().unwrap(), None));
+        Fixture::of(SiteOptions { archives, ..SiteOptions::new(tree) })
     })
 }
 

@@ -43,6 +43,9 @@ const parts = {
     await page.getByRole('link', { name: 'docs' }).click();
     await page.getByRole('link', { name: 'deep' }).click();
     assert.deepEqual(await names(page), ['note.md']);
+    const download = page.waitForEvent('download');
+    await page.getByRole('link', { name: 'Download as zip' }).click();
+    assert.equal((await download).suggestedFilename(), 'deep.zip');
     await page.getByRole('heading').getByRole('link', { name: 'docs' }).click();
     await page.waitForURL('**/docs/');
     await page.getByRole('link', { name: '../' }).click();
