@@ -57,7 +57,7 @@ pub(crate) fn run(wanted: EchoArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let workers = wanted.server.workers();
-    let daemon = wanted.server.settings(wanted.listen, wanted.log);
+    let daemon = wanted.server.settings(vec![wanted.listen], wanted.log);
     let ServerArguments { config, no_sandbox, .. } = wanted.server;
     let options = EchoOptions {
         daemon,

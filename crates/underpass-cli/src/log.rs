@@ -176,7 +176,7 @@ fn serve(wanted: ServeArguments) -> anyhow::Result<()> {
     let Some(data) = wanted.data else { anyhow::bail!("give --data DIR, or a subcommand") };
     crate::show_events();
     let workers = wanted.server.workers();
-    let daemon = wanted.server.settings(wanted.listen, wanted.log);
+    let daemon = wanted.server.settings(vec![wanted.listen], wanted.log);
     let ServerArguments { config, no_sandbox, .. } = wanted.server;
     let options = Options {
         data: data.clone(),

@@ -136,7 +136,7 @@ pub(crate) fn run(wanted: RelayArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let workers = wanted.server.workers();
-    let daemon = wanted.server.settings(wanted.listen, wanted.log);
+    let daemon = wanted.server.settings(vec![wanted.listen], wanted.log);
     let ServerArguments { config, no_sandbox, .. } = wanted.server;
     let targets = match wanted.targets_file {
         Some(path) => Targets::File(path),

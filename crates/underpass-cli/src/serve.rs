@@ -43,10 +43,12 @@ use crate::server::{ServerArguments, say_ready};
 pub(crate) struct ServeArguments {
     /// Where to listen: HOST:PORT, a port of 127.0.0.1, '*:PORT', unix:PATH or unix:@NAME.
     ///
+    /// May be repeated; what a service manager passes takes the place of all of them.
+    ///
     /// A port alone means that port of 127.0.0.1, which only this machine can reach. Port 0 takes
     /// any free port. To serve the network, listen on 0.0.0.0 or on `[::]`.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    listen: Endpoint,
+    listen: Vec<Endpoint>,
 
     #[command(flatten)]
     server: ServerArguments,

@@ -84,9 +84,9 @@ impl ServerArguments {
     }
 
     /// What the daemon is asked for, together with where to listen and where the log goes.
-    pub(crate) fn settings(&self, listen: Endpoint, log: Sink) -> Settings {
+    pub(crate) fn settings(&self, listen: Vec<Endpoint>, log: Sink) -> Settings {
         Settings {
-            listen: vec![listen],
+            listen,
             workers: self.workers(),
             grace: self.grace.0,
             connections_max: self.max_connections,

@@ -84,7 +84,7 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     }
     crate::show_events();
     let workers = wanted.server.workers();
-    let daemon = wanted.server.settings(wanted.listen, wanted.log);
+    let daemon = wanted.server.settings(vec![wanted.listen], wanted.log);
     let ServerArguments { config, no_sandbox, .. } = wanted.server;
     let options = Options {
         backend: wanted.place.backend(),

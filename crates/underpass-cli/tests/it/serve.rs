@@ -54,6 +54,31 @@ fn it_says_what_it_serves_where_and_by_how_many() {
 }
 
 #[test]
+fn it_listens_at_several_addresses() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("here.txt"), "here").unwrap();
+    let socket = dir.path().join("socket");
+    let unix = format!("unix:{}", socket.display());
+    let server = start(&[utf8(dir.path()), "--listen", &unix, "--listen", "127.0.0.1:0"]);
+    let (_, endpoints) = server.line.split_once(" at ").unwrap();
+    let endpoints: Vec<_> = endpoints.split_once(" (").unwrap().0.split(", ").collect();
+    assert_eq!((endpoints.len(), endpoints[0]), (3, &*unix), "{}", server.line);
+    for http in &endpoints[1..] {
+        let address = http.strip_prefix("http://").unwrap().trim_end_matches('/');
+        let mut peer = TcpStream::connect(address).unwrap();
+        peer.write_all(b"GET /here.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("\r\n\r\nhere"), "{http}: {answer}");
+    }
+    let mut peer = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    peer.write_all(b"GET /here.txt HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n\r\nhere"), "{answer}");
+}
+
+#[test]
 fn it_serves_the_current_directory_by_default() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("here.txt"), "here").unwrap();
