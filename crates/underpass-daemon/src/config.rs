@@ -122,6 +122,16 @@ pub fn read(path: &Path, keys: Keys<'_>) -> Result<Settings, ConfigError> {
     })
 }
 
+/// What a file with this text says, or where it is wrong and why.
+///
+/// # Errors
+///
+/// Where, and what.
+#[cfg(fuzzing)]
+pub fn read_text(text: &str, keys: Keys<'_>) -> Result<Settings, (Place, String)> {
+    parse(text, keys)
+}
+
 type Problem = (Place, String);
 
 type Entry<'t> = (Spanned<Cow<'t, str>>, Spanned<DeValue<'t>>);
@@ -211,11 +221,13 @@ fn scalar(text: &str, key: &str, value: &Spanned<DeValue<'_>>) -> Result<Value, 
 }
 
 fn unknown(name: &str, keys: &[&str]) -> String {
+    // A key in quotes may have line ends.
+    let shown = name.escape_debug();
     let nearness = |key: &&str| strsim::jaro_winkler(name, key);
     let nearest = keys.iter().copied().max_by(|a, b| nearness(a).total_cmp(&nearness(b)));
     match nearest.filter(|key| nearness(key) > NEAR) {
-        Some(key) => format!("there is no key '{name}'; did you mean '{key}'?"),
-        None => format!("there is no key '{name}'; the keys are {}", keys.join(", ")),
+        Some(key) => format!("there is no key '{shown}'; did you mean '{key}'?"),
+        None => format!("there is no key '{shown}'; the keys are {}", keys.join(", ")),
     }
 }
 
@@ -272,6 +284,10 @@ mod tests {
                 "[listen]\na = 1",
                 "1:1: 'listen' cannot be of type table; give text in quotes, a whole number, \
                  true or false, or a list of these",
+            ),
+            (
+                "\"a\\nb\" = 1",
+                "1:1: there is no key 'a\\nb'; the keys are listen, workers, access-log, targets",
             ),
             ("workers = 1\nworkers = 2", "2:1: duplicate key"),
             ("listen = \"a", "1:12: invalid basic string, expected `\"`"),

@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::conditional::{self, Validators, Verdict};
 use crate::encoding::{self, Coding};
+use crate::pattern::Pattern;
 use crate::range::{self, Selection};
 
 /// What a Range field selects: `None` is everything, and no part is nothing.
@@ -35,4 +36,10 @@ pub fn evaluate(headers: &HeaderMap, current: &Validators) -> (StatusCode, bool)
 pub fn coding(headers: &HeaderMap, available: &[Coding]) -> Option<&'static str> {
     let chosen = encoding::choose(headers, available.iter().copied());
     chosen.map(|at| available[at].name())
+}
+
+/// Whether a decoded path is one of a pattern.
+#[must_use]
+pub fn matches(pattern: &Pattern, path: &[u8]) -> bool {
+    pattern.matches(path)
 }
