@@ -20,7 +20,7 @@ const MEMORY_MIB: u32 = 2048;
 
 /// Targets that talk to whole programs: what an input reaches depends on the machine's timing, so
 /// that two runs differ. Unless they are named, they only run the inputs that are kept.
-const WHOLE_PROGRAMS: [&str; 3] = ["conversation", "download", "exchange"];
+const WHOLE_PROGRAMS: [&str; 4] = ["conversation", "download", "exchange", "http2"];
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {

@@ -11,8 +11,9 @@ use anyhow::{Result, bail};
 use super::report::run_dir;
 
 /// What is recorded as `<date>-<name>`, and the arguments that measure it.
-const ALL: [(&str, &[&str]); 15] = [
+const ALL: [(&str, &[&str]); 16] = [
     ("serve", &["serve"]),
+    ("http2", &["http2"]),
     ("latency", &["latency"]),
     ("copy", &["copy", "--part", "tcp"]),
     ("transfer", &["transfer", "--sinks", "tcp", "--caches", "warm", "--rounds", "15"]),

@@ -15,6 +15,7 @@ mod copy;
 mod cpu;
 mod drain;
 mod files;
+mod http2;
 mod idle;
 mod latency;
 mod load;
@@ -59,8 +60,9 @@ const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// The benches, as the command line has them.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 15] = [
     "serve",
+    "http2",
     "latency",
     "idle",
     "idle --tls",
@@ -108,6 +110,8 @@ enum Bench {
     Serve(serve::Options),
     /// How long clients wait for small files at half the rate that saturates nginx.
     Latency(latency::Options),
+    /// Files of 1 MiB over HTTP/2, several at a time over each connection.
+    Http2(http2::Options),
     /// Memory that idle connections cost a server.
     Idle(idle::Options),
     /// Memory that slow clients cost a server, and how long a quick one waits meanwhile.
@@ -229,6 +233,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
     match bench {
         Bench::Serve(options) => serve::run(&options.fitting(is_smoke), &mut run),
         Bench::Latency(options) => latency::run(&options.fitting(is_smoke), &mut run),
+        Bench::Http2(options) => http2::run(&options.fitting(is_smoke), &mut run),
         Bench::Idle(options) => idle::run(&options.fitting(is_smoke), &mut run),
         Bench::Slow(options) => slow::run(&options.fitting(is_smoke), &mut run),
         Bench::Cold(options) => cold::run(&options.fitting(is_smoke), &mut run),

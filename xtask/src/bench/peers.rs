@@ -63,6 +63,8 @@ pub(crate) enum Peer {
     NginxAsShipped,
     /// nginx at its best, files sent by a thread pool: `aio threads`.
     NginxThreads,
+    /// nginx at its best over HTTP/2, with frames of up to this length; it speaks nothing else.
+    NginxHttp2(&'static str),
     /// A C loop around sendfile(2), head and body under `TCP_CORK`.
     CorkedLoop,
     /// The same without `TCP_CORK`.
@@ -141,6 +143,8 @@ impl Peer {
             Self::Nginx => "nginx",
             Self::NginxAsShipped => "nginx as shipped",
             Self::NginxThreads => "nginx aio threads",
+            Self::NginxHttp2("8k") => "nginx 8k",
+            Self::NginxHttp2(_) => "nginx 128k",
             Self::CorkedLoop => "C loop corked",
             Self::BareLoop => "C loop bare",
             Self::H2o => "h2o",
@@ -169,10 +173,18 @@ impl Peer {
             Ok(command)
         };
         let mut command = match self {
-            Self::Nginx => nginx(root, scratch, address, ["on", TUNED_CACHE, "off"], tls)?,
-            Self::NginxAsShipped => nginx(root, scratch, address, ["off", "off", "off"], tls)?,
+            Self::Nginx => {
+                nginx(root, scratch, address, ["on", TUNED_CACHE, "off"], &secured(tls))?
+            }
+            Self::NginxAsShipped => {
+                nginx(root, scratch, address, ["off", "off", "off"], &secured(tls))?
+            }
             Self::NginxThreads => {
-                nginx(root, scratch, address, ["on", TUNED_CACHE, "threads"], tls)?
+                nginx(root, scratch, address, ["on", TUNED_CACHE, "threads"], &secured(tls))?
+            }
+            Self::NginxHttp2(chunk) => {
+                let protocol = format!(" http2; http2_chunk_size {chunk}");
+                nginx(root, scratch, address, ["on", TUNED_CACHE, "off"], &protocol)?
             }
             Self::CorkedLoop | Self::BareLoop | Self::H2o | Self::Caddy | Self::Crate(_)
                 if tls.is_some() =>
@@ -226,16 +238,8 @@ fn nginx(
     dir: &Path,
     at: SocketAddr,
     [nopush, cache, aio]: [&str; 3],
-    tls: Option<&Certificate>,
+    protocol: &str,
 ) -> Result<Command> {
-    let secured = tls.map(|Certificate { certificate, key, .. }| {
-        let lines = [
-            format!("ssl_certificate {}", certificate.display()),
-            format!("ssl_certificate_key {}", key.display()),
-            "ssl_protocols TLSv1.2 TLSv1.3".to_owned(),
-        ];
-        format!(" ssl; {}", lines.join("; "))
-    });
     let dir = dir.join(format!("nginx-{}", at.port()));
     fs::create_dir(&dir)?;
     let words = [
@@ -245,13 +249,26 @@ fn nginx(
         ("@NOPUSH@", nopush),
         ("@CACHE@", cache),
         ("@AIO@", aio),
-        ("@TLS@", &secured.unwrap_or_default()),
+        ("@PROTOCOL@", protocol),
     ]
     .map(|(word, value)| (word, value.to_owned()));
     let file = fill_in("nginx/nginx.conf", &words, &dir)?;
     let mut command = cpu::pinned("nginx")?;
     command.arg("-c").arg(file);
     Ok(command)
+}
+
+/// What nginx is told of TLS behind its address.
+fn secured(tls: Option<&Certificate>) -> String {
+    let secured = tls.map(|Certificate { certificate, key, .. }| {
+        let lines = [
+            format!("ssl_certificate {}", certificate.display()),
+            format!("ssl_certificate_key {}", key.display()),
+            "ssl_protocols TLSv1.2 TLSv1.3".to_owned(),
+        ];
+        format!(" ssl; {}", lines.join("; "))
+    });
+    secured.unwrap_or_default()
 }
 
 /// Writes a template of `bench/compare/` to `dir` with the words in @ replaced.
