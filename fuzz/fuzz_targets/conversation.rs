@@ -114,7 +114,8 @@ fn server() -> &'static PathBuf {
             log: Sink::Off,
         };
         let server = Server::bind(Options { daemon, site: SiteOptions::new(root) });
-        let server = server.expect("a server");
+        // That of HTTP/2 has its own target.
+        let server = server.expect("a server").with_http2(None);
         std::thread::spawn(move || server.run().expect("it serves"));
         socket
     })

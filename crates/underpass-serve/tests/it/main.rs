@@ -17,6 +17,7 @@ mod fields;
 mod fixture;
 mod hosts;
 mod http2;
+mod http2_cases;
 mod http2_limits;
 mod http2_peers;
 mod http2_streams;
