@@ -5,11 +5,13 @@
 //! them and before the end: what reads the body in order either gets its end, and then every byte
 //! before it was in the file, or an error.
 
-use std::io::{self, IoSliceMut};
+mod hot;
+
+use std::io;
 use std::os::fd::BorrowedFd;
 
 use bytes::Bytes;
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind};
 use crate::file_bytes::{Broken, FileBytes};
@@ -20,11 +22,10 @@ use crate::stability::Stability;
 use crate::unmapped::UnmappedFile;
 use crate::warm::{self, Warmth};
 
+pub use hot::Copied;
+
 /// The longest copied piece: malloc(3) gives longer ones back to the system each time.
 const COPIED_BYTES_MAX: usize = 64 * 1024;
-
-/// How much is fetched at a time where a copy was refused; as a stream fetches.
-const COLD_FETCH_BYTES: usize = 256 * 1024;
 
 /// A piece of a file as an iterator of [`Bytes`]: by reference, of up to 2 MiB each, or copied, of
 /// up to 64 KiB each.
@@ -196,73 +197,6 @@ impl Frames {
         }
     }
 
-    /// Copies the next bytes into `into`, as many as there is room for and as can be read without
-    /// waiting for the disk, and then looks at the file: for tasks that must not wait, and buffers
-    /// that are used again. No byte of the mapping is touched.
-    ///
-    /// Asked again after [`Copied::Cold`], it waits for what was to be fetched. Reading an
-    /// [`UnmappedFile`] may always wait.
-    ///
-    /// # Errors
-    ///
-    /// As those of the items; it is the last answer.
-    pub fn copy_hot(&mut self, into: &mut [u8]) -> Result<Copied, Error> {
-        let copied = self.copy(into);
-        self.is_over |= copied.is_err();
-        copied
-    }
-
-    fn copy(&mut self, into: &mut [u8]) -> Result<Copied, Error> {
-        let most = usize::try_from(self.remaining()).map_or(into.len(), |it| it.min(into.len()));
-        let fetched = usize::try_from(self.fetched.saturating_sub(self.at)).unwrap_or(0);
-        let is_mapped = matches!(self.file, Held::Mapped(_));
-        let (len, flags) = match fetched {
-            _ if most == 0 => return Ok(Copied::Bytes(0)),
-            0 if is_mapped => (most, ReadWriteFlags::NOWAIT),
-            0 => (most, ReadWriteFlags::empty()),
-            fetched => (most.min(fetched), ReadWriteFlags::empty()),
-        };
-        let n = match self.read_at_once(&mut into[..len], flags) {
-            Ok(0) => return Err(self.truncated(self.offset().min(self.file.end()))),
-            Ok(n) => n,
-            Err(Errno::AGAIN) => return self.missing().map(Copied::Cold),
-            Err(errno) => return Err(self.error(ErrorKind::Io(errno))),
-        };
-        self.check()?;
-        self.note_sent(n);
-        self.at += n as u64;
-        Ok(Copied::Bytes(n))
-    }
-
-    fn read_at_once(&self, into: &mut [u8], flags: ReadWriteFlags) -> Result<usize, Errno> {
-        let mut into = [IoSliceMut::new(into)];
-        let mut read = |flags| {
-            rustix::io::retry_on_intr(|| {
-                rustix::io::preadv2(self.file.file(), &mut into, self.offset(), flags)
-            })
-        };
-        match read(flags) {
-            // Memory file systems have no NOWAIT and no disk; 5.9 and 5.10 may answer 0 before
-            // the end of the file (readv(2), BUGS).
-            Err(Errno::OPNOTSUPP) | Ok(0) if flags == ReadWriteFlags::NOWAIT => {
-                read(ReadWriteFlags::empty())
-            }
-            answer => answer,
-        }
-    }
-
-    /// What has to be fetched for the next copy.
-    fn missing(&mut self) -> Result<Cold, Error> {
-        let len = self.remaining().min(COLD_FETCH_BYTES as u64);
-        self.fetched = self.at + len;
-        let range = usize::try_from(self.at).ok().zip(usize::try_from(self.fetched).ok());
-        let piece = match &self.file {
-            Held::Mapped(file) => range.and_then(|(start, end)| file.slice(start..end)),
-            Held::Unmapped(_) => None,
-        };
-        piece.map(Cold).ok_or_else(|| self.error(ErrorKind::Io(Errno::AGAIN)))
-    }
-
     fn offset(&self) -> u64 {
         self.file.file_offset() + self.at
     }
@@ -354,15 +288,6 @@ impl Iterator for Frames {
 }
 
 impl std::iter::FusedIterator for Frames {}
-
-/// What came of [`Frames::copy_hot`].
-#[derive(Debug)]
-pub enum Copied {
-    /// This many bytes; none at the end, or where there is no room.
-    Bytes(usize),
-    /// None: this has to be fetched first.
-    Cold(Cold),
-}
 
 /// A range of a file that is on its disk and not in memory.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::io::Errno;
 use underpass_sys::lease;
@@ -15,6 +15,8 @@ use crate::stability::{Baseline, Change, Stability, Stamp};
 /// Kept with a region, for code that finds it by address, and with a file that is not mapped.
 #[derive(Debug)]
 pub(crate) struct Note {
+    /// No other note of this process has or had it.
+    pub(crate) number: u64,
     pub(crate) stability: Stability,
     pub(crate) residency: Residency,
     /// The file at first.
@@ -23,6 +25,8 @@ pub(crate) struct Note {
     lease: Option<OwnedFd>,
     has_changed: AtomicBool,
 }
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
 
 impl Note {
     /// Starts to watch `range` of a file that has this stamp; for a lease, takes it.
@@ -44,7 +48,8 @@ impl Note {
         };
         let residency = Residency::new(range.clone());
         let (baseline, has_changed) = (Baseline::new(stamp, range), AtomicBool::new(false));
-        let note = Self { stability, residency, baseline, lease, has_changed };
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let note = Self { number, stability, residency, baseline, lease, has_changed };
         note.note_sent(file.as_fd(), &(offset..end.min(offset + 1)));
         Ok(note)
     }

@@ -7,6 +7,7 @@
 //!
 //! Source: RFC 9113 §3.3, §3.4 (preface), §6.8 (GOAWAY), §9.1, §10.5 (denial of service); h2.
 
+mod block;
 mod buffer;
 mod options;
 mod outgoing;

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Four frames of the size that clients accept.
 pub(super) const BUFFER_BYTES: usize = 64 << 10;
@@ -15,20 +14,19 @@ thread_local! {
     static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer, and its place among those of its connection: both are free again when it is dropped.
+/// A buffer, which others may use once it is dropped.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Box<[u8]>,
     len: usize,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Buffer {
     /// An empty one.
-    pub(super) fn new(place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new() -> Self {
         let spare = SPARE.with_borrow_mut(Vec::pop);
         let bytes = spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into());
-        Self { bytes, len: 0, _place: place }
+        Self { bytes, len: 0 }
     }
 
     /// Its room, which holds what the last user has left there.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
-use underpass::{Cold, Copied};
+use underpass::Cold;
 
-use super::buffer::{BUFFER_BYTES, Buffer};
+use super::block::{self, Next};
 use crate::answer::Content;
 use crate::body::{Payload, Readable};
 use crate::sequence::{Queue, Segment};
@@ -96,22 +96,18 @@ impl Outgoing {
     pub(super) fn take(
         &mut self,
         most: usize,
-        place: OwnedSemaphorePermit,
         fetches: &Arc<Semaphore>,
     ) -> io::Result<Option<Bytes>> {
         let piece = match &mut self.current {
             _ if !self.ahead.is_empty() => self.ahead.split_to(most.min(self.ahead.len())),
             Readable::Payload(_) => return Ok(None),
-            Readable::Frames(frames) => {
-                let mut buffer = Buffer::new(place);
-                match frames.copy_hot(&mut buffer.room()[..most.min(BUFFER_BYTES)])? {
-                    Copied::Bytes(len) => buffer.into_bytes(len),
-                    Copied::Cold(cold) => {
-                        self.fetch = Some(fetch(cold, Arc::clone(fetches)));
-                        return Ok(None);
-                    }
+            Readable::Frames(frames) => match block::next(frames, most)? {
+                Next::Piece(piece) => piece,
+                Next::Cold(cold) => {
+                    self.fetch = Some(fetch(cold, Arc::clone(fetches)));
+                    return Ok(None);
                 }
-            }
+            },
         };
         self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
         Ok(Some(piece))

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::session::Response;
 
@@ -10,13 +11,19 @@ use super::session::Response;
 #[derive(Debug)]
 pub(super) struct Piece {
     bytes: Bytes,
+    /// Its place among those that h2 holds of the connection.
+    _place: Option<OwnedSemaphorePermit>,
     response: Rc<Response>,
 }
 
 impl Piece {
-    pub(super) fn new(bytes: Bytes, response: &Rc<Response>) -> Self {
+    pub(super) fn new(
+        bytes: Bytes,
+        place: Option<OwnedSemaphorePermit>,
+        response: &Rc<Response>,
+    ) -> Self {
         response.session().hold(bytes.len());
-        Self { bytes, response: Rc::clone(response) }
+        Self { bytes, _place: place, response: Rc::clone(response) }
     }
 }
 

@@ -18,8 +18,8 @@ use crate::site::Site;
 use crate::stations::Asked;
 use crate::transport::Transport;
 
-/// Buffers of a connection that hold content which was read and has not left.
-const BUFFERS_MAX: usize = 4;
+/// Pieces of a connection that h2 holds at a time.
+const PIECES_MAX: usize = 4;
 
 /// Fetches from a disk that a connection has under way at a time: it is not to fill the pool.
 const FETCHES_MAX: usize = 8;
@@ -37,7 +37,7 @@ pub(super) struct Session {
     server_name: Option<Box<str>>,
     encrypted: Option<Encrypted>,
     pub(super) limits: Limits,
-    pub(super) buffers: Arc<Semaphore>,
+    pub(super) pieces: Arc<Semaphore>,
     pub(super) fetches: Arc<Semaphore>,
     streams_max: usize,
     /// Requests whose responses h2 has not written whole.
@@ -60,7 +60,7 @@ impl Session {
             server_name: transport.server_name().map(Into::into),
             encrypted: transport.encrypted(),
             limits: shared.limits,
-            buffers: Arc::new(Semaphore::new(BUFFERS_MAX)),
+            pieces: Arc::new(Semaphore::new(PIECES_MAX)),
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             streams_max: usize::try_from(options.streams_max.get()).unwrap_or(usize::MAX),
             open: Cell::default(),

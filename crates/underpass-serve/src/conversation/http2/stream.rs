@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{DATE, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response as Head};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
@@ -151,7 +153,7 @@ impl Rest {
         let Some(bytes) = self.outgoing.in_memory().cloned() else { return false };
         self.stream.reserve_capacity(bytes.len());
         // What came of it is known if there is more to do.
-        self.stream.capacity() >= bytes.len() && self.send_piece(bytes, true).is_ok()
+        self.stream.capacity() >= bytes.len() && self.send_piece(bytes, true, None).is_ok()
     }
 
     async fn send(mut self) {
@@ -178,21 +180,21 @@ impl Rest {
         while poll_fn(|cx| self.poll_content(cx)).await? {
             let room = self.room().await?;
             let session = self.response.session();
-            let buffers = Arc::clone(&session.buffers);
-            let Ok(place) = buffers.acquire_owned().await else { return Err(Cut::Gone) };
-            match self.outgoing.take(room, place, &session.fetches)? {
+            let pieces = Arc::clone(&session.pieces);
+            let Ok(place) = pieces.acquire_owned().await else { return Err(Cut::Gone) };
+            match self.outgoing.take(room, &session.fetches)? {
                 // Others may use the window of the connection meanwhile.
                 None => self.stream.reserve_capacity(0),
                 Some(bytes) => {
                     let is_last = self.outgoing.left() == Some(0);
-                    self.send_piece(bytes, is_last)?;
+                    self.send_piece(bytes, is_last, Some(place))?;
                     if is_last {
                         return Ok(());
                     }
                 }
             }
         }
-        self.send_piece(bytes::Bytes::new(), true)
+        self.send_piece(Bytes::new(), true, None)
     }
 
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Cut>> {
@@ -229,8 +231,13 @@ impl Rest {
         }
     }
 
-    fn send_piece(&mut self, bytes: bytes::Bytes, is_last: bool) -> Result<(), Cut> {
-        let piece = Piece::new(bytes, &self.response);
+    fn send_piece(
+        &mut self,
+        bytes: Bytes,
+        is_last: bool,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Cut> {
+        let piece = Piece::new(bytes, place, &self.response);
         self.stream.send_data(piece, is_last).map_err(|_| Cut::Gone)
     }
 }
