@@ -12,6 +12,7 @@ use underpass_testkit::strace::{self, Strace};
 use underpass_testkit::{require, test_name, wait};
 
 use crate::fixture::{Fixture, LARGE_BYTES, field};
+use crate::http2;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -59,6 +60,24 @@ fn the_methods_add_up_to_what_clients_got() {
     let referenced = 3 * LARGE_BYTES + 200_000;
     let methods = by_method(&server, got);
     assert_eq!(methods, [(got - referenced) as u64, referenced as u64, 0, 0]);
+}
+
+/// The framing is in both, and content is copied.
+#[test]
+fn the_methods_add_up_over_http_2_too() {
+    let server = Fixture::alone();
+    http2::run(async {
+        let client = http2::connect(&server).await;
+        for _ in 0..2 {
+            assert_eq!(http2::whole(&client, "/large.bin").await.unwrap().len(), LARGE_BYTES);
+        }
+    });
+    let copied = "sent_by_method_bytes_total{method=\"copy\"}";
+    let is_counted = || {
+        let [sent, copied] = ["sent_bytes_total", copied].map(|series| server.metric(series));
+        (sent > 2 * LARGE_BYTES as u64 && copied == sent).then_some(())
+    };
+    wait::until(PATIENCE, is_counted).expect("they add up");
 }
 
 #[test]
