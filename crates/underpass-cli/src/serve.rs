@@ -12,6 +12,7 @@ mod metadata;
 mod pages;
 pub(crate) mod site;
 mod tls;
+mod upload;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,6 +103,8 @@ Examples:
       Serve it over HTTPS; SIGHUP reads the certificate again.
   underpass serve /srv/files --auth-file users --auth-path 'private/**'
       Ask for a password beneath /private; 'htpasswd -cBC 10 users NAME' makes the file.
+  underpass serve /srv/files --auth-file users --upload 'in/**' --upload-max-size 10GiB
+      Take files beneath /in: curl -u NAME -T FILE http://127.0.0.1:8080/in/
   curl -C - -O http://127.0.0.1:8080/big.iso
       Resume a download from it.
   underpass serve /srv/files --archive tar
@@ -190,8 +193,10 @@ fn sites(top: SiteArguments, config: Option<&Path>) -> anyhow::Result<(Sites, St
 
 fn one(arguments: SiteArguments) -> anyhow::Result<SiteOptions> {
     let access = arguments.access()?.map(Arc::new);
+    let upload = arguments.upload(access.is_some())?.map(Arc::new);
     let mut site = arguments.options();
     site.stations.access = access;
+    site.stations.upload = upload;
     Ok(site)
 }
 

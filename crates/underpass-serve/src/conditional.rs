@@ -61,6 +61,27 @@ pub(crate) fn evaluate(headers: &HeaderMap, current: &Validators) -> Verdict {
     Verdict::Proceed
 }
 
+/// Whether a request may change what is there, if anything is: RFC 9110 §13.2.2 for other methods.
+#[must_use]
+pub(crate) fn allow_change(headers: &HeaderMap, current: Option<&Validators>) -> bool {
+    if headers.contains_key(IF_MATCH) {
+        let is_it = |current| lists(headers, IF_MATCH, |tag| is_strongly_equal(tag, current));
+        if !current.is_some_and(is_it) {
+            return false;
+        }
+    } else if let Some(current) = current
+        && let Some((since, modified)) = dates(headers, IF_UNMODIFIED_SINCE, current)
+        && modified > since
+    {
+        return false;
+    }
+    let is_excluded = |current: &Validators| {
+        let current = current.etag.as_ref().map(|etag| opaque(etag.as_bytes()));
+        lists(headers, IF_NONE_MATCH, |tag| Some(opaque(tag)) == current)
+    };
+    !current.is_some_and(is_excluded)
+}
+
 /// Whether the `Range` of a `GET` is to be honoured: there is no `If-Range`, or it names the
 /// current state.
 #[must_use]

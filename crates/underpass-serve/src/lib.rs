@@ -65,6 +65,7 @@ mod tls;
 mod transport;
 mod tree;
 mod until_end;
+pub mod upload;
 mod weight;
 mod wire;
 

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::links::Symlinks;
+use crate::upload::PREFIX;
 
 /// The directory of RFC 8615, which is served although its name begins with a dot.
 const WELL_KNOWN: &[u8] = b".well-known";
@@ -48,8 +49,12 @@ impl Lookup {
         self.serves_name(b"", first) && segments.all(|name| self.serves_name(b"/", name))
     }
 
-    /// The same of one name in a directory that is served; the path of the root is empty.
+    /// The same of one name in a directory that is served; the path of the root is empty. What is
+    /// still being uploaded is not served, whatever else is.
     pub(crate) fn serves_name(&self, directory: &[u8], name: &[u8]) -> bool {
+        if name.starts_with(PREFIX) {
+            return false;
+        }
         let is_well_known = directory.is_empty() && name == WELL_KNOWN;
         self.hidden || !name.starts_with(b".") || is_well_known
     }

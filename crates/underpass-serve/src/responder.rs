@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 
@@ -16,6 +16,7 @@ use crate::connection::Shared;
 use crate::content::{Content, ContentEnd};
 use crate::progress::{Open, Progress};
 use crate::sending::Sending;
+use crate::site;
 
 /// Answers the requests of one connection.
 pub(crate) struct Responder {
@@ -34,6 +35,9 @@ impl Service<Request<Incoming>> for Responder {
         let progress = Rc::clone(&self.progress);
         if self.shared.is_stopping.get() {
             progress.end_after_this();
+        }
+        if head.method == Method::PUT && progress.site.takes_uploads(&progress.asked(&head)) {
+            return Responding::Later(Box::pin(put(head, incoming, progress, open)));
         }
         if !incoming.is_end_stream() {
             return Responding::Later(Box::pin(after_content(head, incoming, progress, open)));
@@ -72,15 +76,38 @@ async fn after_content(
     progress: Rc<Progress>,
     open: Open,
 ) -> Response<Body> {
-    match Content::new(&head.headers, incoming) {
-        Some(content) => progress.discard(content),
-        None => progress.end_after_this(),
-    }
+    discard(&head, incoming, &progress);
     if poll_fn(|cx| progress.poll_content_here(cx)).await == ContentEnd::Malformed {
         let response = progress.site.refuse(StatusCode::BAD_REQUEST);
         return finish(response, head, &progress, open);
     }
     look_up(head, progress, open).await
+}
+
+/// Nothing of the content is read before it is known where it goes. What then is left of it makes
+/// the response the last.
+async fn put(
+    head: Parts,
+    incoming: Incoming,
+    progress: Rc<Progress>,
+    open: Open,
+) -> Response<Body> {
+    let mut content = Some(incoming);
+    let answer = progress.site.put(&progress.asked(&head), &mut content).await;
+    match content {
+        Some(content) => discard(&head, content, &progress),
+        None if !answer.status.is_success() => progress.end_after_this(),
+        None => {}
+    }
+    finish(site::finish(answer), head, &progress, open)
+}
+
+/// Has content that no one reads discarded, or the connection end.
+fn discard(head: &Parts, content: Incoming, progress: &Progress) {
+    match Content::new(&head.headers, content) {
+        Some(content) => progress.discard(content),
+        None => progress.end_after_this(),
+    }
 }
 
 async fn look_up(head: Parts, progress: Rc<Progress>, open: Open) -> Response<Body> {

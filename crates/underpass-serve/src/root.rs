@@ -196,6 +196,21 @@ impl Root {
         Ok(rustix::fs::fstat(&seen)?)
     }
 
+    /// Opens a directory to write in, the empty path being the root. It is never one outside,
+    /// whatever links are followed to read. May wait.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], as for [`Root::open_beneath`].
+    pub(crate) fn open_directory(&self, path: &[u8]) -> Result<OwnedFd, OpenError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        if self.symlinks != Symlinks::All {
+            return self.resolve(path, flags, Wait::Allowed);
+        }
+        let inside = links::inside(&self.directory, &self.path, path)?;
+        Ok(open_at(&self.directory, &inside, flags, Symlinks::None.resolve())?)
+    }
+
     fn resolve(&self, path: &[u8], flags: OFlags, wait: Wait) -> Result<OwnedFd, OpenError> {
         let resolve = self.symlinks.resolve();
         let is_inside = self.symlinks == Symlinks::Inside;

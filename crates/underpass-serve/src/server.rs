@@ -28,6 +28,7 @@ use crate::site_options::SiteOptions;
 use crate::sites::{Checked, Publisher, Sites, WorkerSites};
 use crate::tls::{Tls, TlsOptions};
 use crate::tree::KeptFiles;
+use crate::upload::tidy_up;
 
 /// Files a worker keeps open at most.
 const FILES_MAX: usize = 1024;
@@ -117,7 +118,12 @@ impl Server {
         let files = KeptFiles::of_workers(workers, files_a_worker);
         let daemon = Daemon::bind(daemon, room.connections)?;
         let published = watch::Sender::new(Arc::new(sites));
-        let publisher = Publisher { published, files: files.first().cloned(), readable: None };
+        let publisher = Publisher {
+            published,
+            files: files.first().cloned(),
+            readable: None,
+            writable: Vec::new(),
+        };
         let (tls, log_format, limits) = Default::default();
         let http2 = Some(Http2Options::default());
         Ok(Self { daemon, publisher, files, tls, http2, log_format, limits })
@@ -191,6 +197,9 @@ impl Server {
         let sandbox = readable.iter().fold(Sandbox::new(), Sandbox::read);
         self.publisher.readable = Some(readable);
         let sandbox = sandbox.read("/proc/sys/vm/max_map_count").write("/dev/null");
+        let writable: Vec<_> = sites.writable().map(canonical).collect();
+        let sandbox = writable.iter().fold(sandbox, Sandbox::manage);
+        self.publisher.writable = writable;
         let names = sites.access().filter_map(Access::path);
         let again = self.tls.iter().flat_map(Tls::paths).chain(names).chain(config);
         let sandbox = again.fold(sandbox, Sandbox::read_replaced);
@@ -221,6 +230,7 @@ impl Server {
         let is_secured = self.tls.is_some();
         metrics.register_collector(Box::new(Counters { of_workers, is_secured }));
         let sites = self.publisher.published;
+        let written_to = sites.borrow().written_to();
         self.daemon.run(Program {
             services,
             metrics,
@@ -229,7 +239,11 @@ impl Server {
                 let sites = Arc::clone(&sites.borrow());
                 sites.access().for_each(Access::reload);
             }),
-            background: Box::pin(std::future::pending()),
+            background: Box::pin(async move {
+                // Detached: no stop waits for it. It is confined as all threads are by now.
+                drop(std::thread::spawn(move || written_to.iter().for_each(|it| tidy_up(it))));
+                std::future::pending::<()>().await;
+            }),
         })
     }
 }
@@ -238,8 +252,11 @@ impl Server {
 /// followed wherever they lead.
 fn readable(site: &SiteOptions) -> Vec<PathBuf> {
     let everywhere = (site.lookup.symlinks == Symlinks::All).then(|| "/".into());
-    let root = site.root.canonicalize().unwrap_or_else(|_| site.root.clone());
-    around(&site.root).into_iter().chain(everywhere).chain([root]).collect()
+    around(&site.root).into_iter().chain(everywhere).chain([canonical(site)]).collect()
+}
+
+fn canonical(site: &SiteOptions) -> PathBuf {
+    site.root.canonicalize().unwrap_or_else(|_| site.root.clone())
 }
 
 /// Where another directory may take the place of `root`: the directory that it is in, and that of

@@ -11,9 +11,11 @@ mod directory;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{HeaderValue, VARY};
 use http::request::Parts;
 use http::{StatusCode, Uri};
+use http_body::Body;
 use rustix::io::Errno;
 use tokio::time::{Duration, Instant, sleep};
 use underpass::Stability;
@@ -33,6 +35,7 @@ use crate::site_options::SiteOptions;
 use crate::stations::{Asked, Stations, Step};
 use crate::target::Target;
 use crate::tree::{FRESH_FOR, KeptFiles, Resource, Tree, is_for_want_of_room};
+use crate::upload;
 
 /// How long a request waits for a descriptor before it is a 503.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -108,6 +111,34 @@ impl Service {
     /// Dropping the future loses nothing but a look-up.
     pub async fn respond(&self, asked: &Asked<'_>) -> Answer {
         let answer = self.follow(self.admit(asked), asked).await;
+        let answer = self.with_page(answer).await;
+        self.dress(asked, answer)
+    }
+
+    /// Whether a PUT may be more than a wrong method.
+    pub(crate) fn takes_uploads(&self) -> bool {
+        self.stations().upload.is_some()
+    }
+
+    /// Answers a PUT, whose content is taken if it is read.
+    pub(crate) async fn put<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let step = match check_message(asked.head) {
+            Ok(()) => self.stations().before_put(asked),
+            Err(refusal) => Step::Answer(Answer::error(refusal.status())),
+        };
+        let refused = match step {
+            Step::Go => None,
+            Step::Answer(answer) => Some(answer),
+            Step::Wait(work) => work.await,
+        };
+        let answer = match (refused, &self.stations().upload) {
+            (Some(answer), _) => answer,
+            (None, Some(upload)) => upload::put(&self.tree, upload, asked, content).await,
+            (None, None) => Answer::error(StatusCode::METHOD_NOT_ALLOWED),
+        };
         let answer = self.with_page(answer).await;
         self.dress(asked, answer)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
+use http_body::Body;
 
 use crate::access_log::{AccessLog, Line};
 use crate::answer::{Answer, Content};
@@ -15,6 +16,7 @@ use crate::plain_request::PlainRequest;
 use crate::refusal::check_message;
 use crate::representation::Representation;
 use crate::sequence::InSequence;
+use crate::service::Service;
 use crate::sites::WorkerSites;
 use crate::stations::Asked;
 
@@ -85,6 +87,23 @@ impl Site {
         finish(self.answer(asked).await)
     }
 
+    /// Whether a PUT may be more than a wrong method.
+    pub(crate) fn takes_uploads(&self, asked: &Asked<'_>) -> bool {
+        self.sites.borrow_mut().of(|| asked.host()).is_some_and(Service::takes_uploads)
+    }
+
+    /// The answer to a PUT, whose content is taken if it is read.
+    pub(crate) async fn put<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let service = self.sites.borrow_mut().of(|| asked.host()).cloned();
+        self.counted(match service {
+            Some(service) => service.put(asked, content).await,
+            None => of_no_site(asked),
+        })
+    }
+
     /// The response to a request that is refused before its target is looked at.
     pub(crate) fn refuse(&self, status: StatusCode) -> Response<Payload> {
         finish(self.refusal(status))
@@ -102,7 +121,7 @@ impl Site {
 }
 
 /// An answer whose content leaves unread.
-fn finish(answer: Answer) -> Response<Payload> {
+pub(crate) fn finish(answer: Answer) -> Response<Payload> {
     let Answer { status, headers, content } = answer;
     let mut response = Response::new(match content {
         Content::Empty => Payload::Bytes(Bytes::new()),

@@ -71,6 +71,17 @@ impl Checked {
         self.options().filter_map(|site| site.stations.access.as_deref())
     }
 
+    /// Those into which files are put.
+    pub(crate) fn writable(&self) -> impl Iterator<Item = &SiteOptions> {
+        self.options().filter(|site| site.stations.upload.is_some())
+    }
+
+    /// The roots of those.
+    pub(crate) fn written_to(&self) -> Vec<Arc<CurrentRoot>> {
+        let sites = self.sites.iter().filter(|site| site.options.stations.upload.is_some());
+        sites.map(|site| Arc::clone(&site.root)).collect()
+    }
+
     pub(crate) fn options(&self) -> impl Iterator<Item = &SiteOptions> {
         self.sites.iter().map(|site| &*site.options)
     }
@@ -106,6 +117,8 @@ pub struct Publisher {
     pub(crate) files: Option<KeptFiles>,
     /// What the sandbox lets the server read; everything without one.
     pub(crate) readable: Option<Vec<PathBuf>>,
+    /// Where it lets the server write, if there is one.
+    pub(crate) writable: Vec<PathBuf>,
 }
 
 impl Publisher {
@@ -118,7 +131,7 @@ impl Publisher {
     pub fn publish(&self, sites: Sites) -> Result<(), BindError> {
         let next = self.published.borrow().next;
         let checked = Checked::numbered(sites, next)?;
-        let closed = checked.options().find(|site| !self.may_read(site));
+        let closed = checked.options().find(|site| !(self.may_read(site) && self.may_write(site)));
         if let Some(site) = closed {
             return Err(BindError::Sandbox(site.root.clone()));
         }
@@ -139,6 +152,13 @@ impl Publisher {
             Symlinks::Inside | Symlinks::None => site.root.canonicalize().unwrap_or(everything),
         };
         readable.iter().any(|path| wanted.starts_with(path))
+    }
+
+    /// The same of writing, where files are put.
+    fn may_write(&self, site: &SiteOptions) -> bool {
+        let is_in = |root: PathBuf| self.writable.iter().any(|path| root.starts_with(path));
+        let is_asked_for = self.readable.is_some() && site.stations.upload.is_some();
+        !is_asked_for || site.root.canonicalize().is_ok_and(is_in)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::cors::Cors;
 use crate::lookup::Lookup;
 use crate::redirects::Redirects;
 use crate::target::Target;
+use crate::upload::Upload;
 
 /// A request as the stations of a site see it.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +75,8 @@ pub struct Stations {
     pub redirects: Redirects,
     /// Who may read what.
     pub access: Option<Arc<Access>>,
+    /// What may be put where.
+    pub upload: Option<Arc<Upload>>,
 }
 
 impl Stations {
@@ -81,19 +84,31 @@ impl Stations {
     /// to wait.
     pub(crate) fn before(&self, asked: &Asked<'_>, lookup: &Lookup) -> Step {
         if asked.head.method == Method::OPTIONS {
-            let mut answer = Answer::options(self.allow());
+            let mut answer = Answer::options(self.allow(asked));
             if let Some(cors) = self.cors.as_ref().filter(|_| Cors::is_preflight(asked.head)) {
                 cors.allow(asked.head, &mut answer.headers);
             }
             return Step::Answer(answer);
         }
         if !matches!(asked.head.method, Method::GET | Method::HEAD) {
-            return Step::Answer(Answer::method_not_allowed(self.allow()));
+            return Step::Answer(Answer::method_not_allowed(self.allow(asked)));
         }
         if let Some(answer) = self.redirects.answer(asked.head) {
             return Step::Answer(answer);
         }
         match self.access_to(asked, lookup) {
+            Some(access) => access.admit(&asked.head.headers),
+            None => Step::Go,
+        }
+    }
+
+    /// What a PUT passes before its content is read. Everyone who puts something somewhere is one
+    /// who may, whatever paths are for all to read.
+    pub(crate) fn before_put(&self, asked: &Asked<'_>) -> Step {
+        if !self.upload.as_ref().is_some_and(|it| it.is_for(asked.head.uri.path())) {
+            return Step::Answer(Answer::method_not_allowed(self.allow(asked)));
+        }
+        match &self.access {
             Some(access) => access.admit(&asked.head.headers),
             None => Step::Go,
         }
@@ -114,7 +129,7 @@ impl Stations {
     /// Whether a plain request for this passes all of them, and its answer too, without anyone
     /// having a say.
     pub(crate) fn let_plain_pass(&self, target: &Target<'_>, lookup: &Lookup) -> bool {
-        let Self { cors, redirects, access } = self;
+        let Self { cors, redirects, access, upload: _ } = self;
         let is_protected = |it: &Arc<Access>| it.protects(target.as_bytes(), lookup);
         cors.is_none() && !redirects.have(target) && !access.as_ref().is_some_and(is_protected)
     }
@@ -124,8 +139,13 @@ impl Stations {
         self.access.as_ref().filter(|it| it.protects_uri(asked.head.uri.path(), lookup))
     }
 
-    /// The methods of this site.
-    fn allow(&self) -> HeaderValue {
-        HeaderValue::from_static("GET, HEAD, OPTIONS")
+    /// The methods that there are for what is asked for.
+    fn allow(&self, asked: &Asked<'_>) -> HeaderValue {
+        let may_put = self.upload.as_ref().is_some_and(|it| it.is_for(asked.head.uri.path()));
+        HeaderValue::from_static(if may_put {
+            "GET, HEAD, PUT, OPTIONS"
+        } else {
+            "GET, HEAD, OPTIONS"
+        })
     }
 }

@@ -103,6 +103,20 @@ impl Tree {
         (!has_changed).then_some(kept)
     }
 
+    /// Looks a path up again when it is asked for next: another file has it now. So are those for
+    /// which it may answer.
+    pub(crate) fn forget(&self, path: &[u8]) {
+        let slash = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let codings = self.options.codings.iter().map(|coding| coding.ending());
+        let stems = codings.chain([&b".html"[..]]).filter_map(|ending| path.strip_suffix(ending));
+        for path in stems.chain([path, &path[..slash]]) {
+            for files in &*self.files.of_workers {
+                files.forget(&self.files.key(path));
+                files.forget(&self.files.key(&[STAND_IN, path].concat()));
+            }
+        }
+    }
+
     /// The file of the site's own that stands in where nothing is. It need not be served itself.
     pub(crate) fn stand_in(
         &self,

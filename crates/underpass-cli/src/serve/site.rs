@@ -7,6 +7,7 @@ use clap::Args;
 use underpass_serve::SiteOptions;
 use underpass_serve::access::Access;
 use underpass_serve::stations::Stations;
+use underpass_serve::upload::Upload;
 
 use super::access::AccessArguments;
 use super::changes::ChangesArguments;
@@ -16,6 +17,7 @@ use super::listing::ListingArguments;
 use super::lookup::LookupArguments;
 use super::metadata::MetadataArguments;
 use super::pages::PagesArguments;
+use super::upload::UploadArguments;
 
 /// The flags of one site.
 #[derive(Debug, Args)]
@@ -47,12 +49,20 @@ pub(crate) struct SiteArguments {
 
     #[command(flatten)]
     listing: ListingArguments,
+
+    #[command(flatten)]
+    upload: UploadArguments,
 }
 
 impl SiteArguments {
     /// Who may read it, if not everyone may.
     pub(super) fn access(&self) -> anyhow::Result<Option<Access>> {
         self.access.access()
+    }
+
+    /// What may be put where, if anything may.
+    pub(super) fn upload(&self, has_access: bool) -> anyhow::Result<Option<Upload>> {
+        self.upload.upload(has_access)
     }
 
     /// The site that was asked for; who may read it is read from a file.

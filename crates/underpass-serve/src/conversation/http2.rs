@@ -13,6 +13,7 @@ mod options;
 mod outgoing;
 mod piece;
 mod preface;
+mod received;
 mod request;
 mod session;
 mod stream;

@@ -10,12 +10,12 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{DATE, HeaderValue};
+use http::header::{DATE, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response as Head};
 use tokio::sync::OwnedSemaphorePermit;
@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use super::buffer::BUFFER_BYTES;
 use super::outgoing::Outgoing;
 use super::piece::Piece;
+use super::received::Received;
 use super::request::normalise;
 use super::session::{Open, Response, Session};
 use crate::access_log::Cut as CutBy;
@@ -32,6 +33,9 @@ use crate::answer::Answer;
 use crate::date;
 use crate::sending::Sending;
 use crate::taking::TooSlow;
+
+/// How long a client may take to stop sending what no one reads.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Answers a request: at once if nothing has to be waited for, or else by a task.
 pub(super) fn answer(
@@ -44,11 +48,16 @@ pub(super) fn answer(
         return respond.send_reset(Reason::ENHANCE_YOUR_CALM);
     }
     let open = Open::new(session);
-    // No answer depends on the content: h2 lets the client send its window, and then stops it.
-    let (mut head, _content) = request.into_parts();
+    let (mut head, content) = request.into_parts();
     let refused = normalise(&mut head, session.limits.header_bytes_max)
         .err()
         .map(|status| session.site.refusal(status));
+    let is_put = refused.is_none() && head.method == Method::PUT;
+    if is_put && session.site.takes_uploads(&session.asked(&head)) {
+        return drop(spawn_local(put(head, content, respond, open)));
+    }
+    // No other answer depends on it: h2 lets the client send its window, and then stops it.
+    drop(content);
     let at_once = refused.or_else(|| session.site.answer_at_once(&session.asked(&head)));
     match at_once {
         None => drop(spawn_local(look_up(head, respond, open))),
@@ -62,18 +71,55 @@ pub(super) fn answer(
     }
 }
 
-async fn look_up(head: Parts, mut respond: SendResponse<Piece>, open: Open) {
-    let answer = {
+async fn look_up(head: Parts, respond: SendResponse<Piece>, open: Open) {
+    let respond = RefCell::new(respond);
+    let answer = unless_reset(&respond, open.0.site.answer(&open.0.asked(&head))).await;
+    send(answer, head, respond, open).await;
+}
+
+/// Answers a PUT, whose content is read if it is wanted.
+async fn put(head: Parts, content: RecvStream, respond: SendResponse<Piece>, open: Open) {
+    let respond = RefCell::new(respond);
+    let (answer, unread) = {
         let asked = open.0.asked(&head);
-        let mut answering = pin!(open.0.site.answer(&asked));
-        let unless_reset = poll_fn(|cx| match respond.poll_reset(cx) {
+        let waits_for = head.headers.contains_key(EXPECT).then_some(&respond);
+        let mut content = Some(Received::new(content, waits_for));
+        let answer = unless_reset(&respond, open.0.site.put(&asked, &mut content)).await;
+        (answer, content.map(Received::into_stream))
+    };
+    send(answer, head, respond, open).await;
+    // curl looks at no answer of a stream that is reset while it sends. It stops by itself once it
+    // has one, and without more room it sends little until then.
+    if let Some(mut unread) = unread {
+        let end = async { while let Some(Ok(_)) = unread.data().await {} };
+        drop(timeout(LINGER, end).await);
+    }
+}
+
+/// The answer, if the client waits for it.
+async fn unless_reset(
+    respond: &RefCell<SendResponse<Piece>>,
+    answering: impl Future<Output = Answer>,
+) -> Option<Answer> {
+    let mut answering = pin!(answering);
+    let unless_reset = poll_fn(|cx| {
+        let reset = respond.borrow_mut().poll_reset(cx);
+        match reset {
             Poll::Ready(_) => Poll::Ready(None),
             Poll::Pending => answering.as_mut().poll(cx).map(Some),
-        });
-        unless_reset.await
-    };
+        }
+    });
+    unless_reset.await
+}
+
+async fn send(
+    answer: Option<Answer>,
+    head: Parts,
+    respond: RefCell<SendResponse<Piece>>,
+    open: Open,
+) {
     let Some(answer) = answer else { return open.0.note_reset() };
-    if let Some(rest) = begin(answer, head, respond, open) {
+    if let Some(rest) = begin(answer, head, respond.into_inner(), open) {
         rest.send().await;
     }
 }

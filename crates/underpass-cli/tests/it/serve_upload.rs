@@ -1,0 +1,195 @@
+//! `underpass serve --upload`: curl puts files, over TLS too, and a server that is killed leaves
+//! nothing under their names.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use rustix::process::Signal;
+use underpass_testkit::payload::{difference, pattern};
+use underpass_testkit::require;
+use underpass_testkit::skip::Capability::Program;
+use underpass_testkit::tls::Identity;
+use underpass_testkit::wait;
+
+use crate::command::underpass;
+use crate::running::{Running, program};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Of "password", by htpasswd.
+const ALICE: &str = "--auth=alice:$2y$05$0.jqSv0sdwEFhDslrWutCe/qnWBM7Lq2ps5XDP/WR2D7C36g8KmUi";
+
+const LARGE_BYTES: u64 = 48 << 20;
+
+/// A directory to put files in, and one that is sent, next to it.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("served")).unwrap();
+        fs::write(dir.path().join("large"), pattern(0..LARGE_BYTES)).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn serve(&self, flags: &[&str]) -> Running {
+        let mut command = program();
+        command.arg("serve").arg(self.path("served")).args(["--listen", "0", "--upload", "**"]);
+        Running::start(command.args(flags))
+    }
+
+    fn names(&self) -> String {
+        let entries = fs::read_dir(self.path("served")).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names.join(" ")
+    }
+
+    fn is_whole(&self, name: &str) -> bool {
+        let content = fs::read(self.path("served").join(name)).unwrap();
+        content.len() as u64 == LARGE_BYTES && difference(&content, 0, LARGE_BYTES).is_none()
+    }
+}
+
+/// The statuses that curl gets for sending a file, one after the other.
+fn curl(file: &Path, url: &str, flags: &[&str]) -> String {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--noproxy", "*", "--max-time", "60", "-o", "/dev/null"]);
+    curl.args(["-w", "%{http_code}", "-T"]).arg(file).arg(url).args(flags);
+    let output = curl.output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Confined, as it is unless someone wants otherwise.
+#[test]
+fn curl_puts_a_file_in_place_if_it_has_the_password() {
+    require!(Program("curl"));
+    let place = Place::new();
+    let server = place.serve(&[ALICE, "--auth-path", "private/**"]);
+    let (large, url) = (place.path("large"), format!("http://{}/", server.address()));
+    assert_eq!(curl(&large, &url, &[]), "401");
+    assert_eq!(curl(&large, &url, &["-u", "alice:passwort"]), "401");
+    let pair = ["-u", "alice:password"];
+    assert_eq!(curl(&large, &url, &pair), "201");
+    assert!(place.is_whole("large"));
+    assert_eq!(curl(&large, &url, &pair), "409", "none is replaced");
+    // Content that is not counted beforehand, and a client that does not wait.
+    let chunked = ["-H", "Transfer-Encoding: chunked", "-H", "Expect:"];
+    assert_eq!(curl(&large, &format!("{url}b"), &[&pair[..], &chunked].concat()), "201");
+    assert!(place.is_whole("b"));
+    let waits = ["--expect100-timeout", "20", "-H", "Expect: 100-continue"];
+    assert_eq!(curl(&large, &format!("{url}c"), &[&pair[..], &waits].concat()), "201");
+    // curl resumes by Content-Range, which must not be taken for the whole file.
+    assert_eq!(curl(&large, &format!("{url}d"), &[&pair[..], &["-C", "5"]].concat()), "400");
+    assert_eq!(place.names(), "b c large");
+}
+
+#[test]
+fn files_are_put_over_tls_and_replaced_where_that_is_asked_for() {
+    require!(Program("curl"));
+    let place = Place::new();
+    let identity = Identity::new().unwrap();
+    fs::write(place.path("a.crt"), identity.pem()).unwrap();
+    fs::write(place.path("a.key"), identity.key_pem()).unwrap();
+    let (certificate, key) = (place.path("a.crt"), place.path("a.key"));
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let tls = ["--tls-cert", certificate, "--tls-key", key];
+    let server = place.serve(&[&[ALICE, "--upload-replace"][..], &tls].concat());
+    let after = server.line.split_once("https://127.0.0.1:").unwrap().1;
+    let url = format!("https://localhost:{}/", after.split_once('/').unwrap().0);
+    let flags = ["-u", "alice:password", "--cacert", certificate];
+    for version in ["--http1.1", "--http2"] {
+        fs::write(place.path("served/large"), "old").unwrap();
+        let flags = [&flags[..], &[version]].concat();
+        assert_eq!(curl(&place.path("large"), &url, &flags), "204", "{version}");
+        assert!(place.is_whole("large"));
+        assert_eq!(curl(&place.path("large"), &format!("{url}none/"), &flags), "409");
+        assert_eq!(curl(&place.path("large"), &url, &flags[2..]), "401");
+    }
+    assert_eq!(place.names(), "large");
+}
+
+#[test]
+fn a_server_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_tidies_up() {
+    let place = Place::new();
+    fs::write(place.path("served/a"), "old").unwrap();
+    let flags = ["--upload-replace", "--upload-without-auth"];
+    let server = place.serve(&flags);
+    let mut client = TcpStream::connect(server.address()).unwrap();
+    write!(client, "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n").unwrap();
+    client.write_all(&[b'x'; 3_000_000]).unwrap();
+    let part = || {
+        let names = place.names();
+        let name = names.split(' ').find(|name| name.starts_with(".underpass-upload-"))?;
+        let path = place.path("served").join(name);
+        (fs::metadata(&path).unwrap().len() > 1_000_000).then_some(path)
+    };
+    let part = wait::until(PATIENCE, part).expect("it is being written");
+    server.signal(Signal::KILL);
+    drop(server.end());
+    assert_eq!(fs::read(place.path("served/a")).unwrap(), b"old");
+    // Another server may be about to write to one that is new.
+    let old = SystemTime::now() - Duration::from_secs(3600);
+    fs::File::options().write(true).open(&part).unwrap().set_modified(old).unwrap();
+    let mut server = place.serve(&flags);
+    let line = server.next_line();
+    assert!(line.contains("1 parts of uploads that were cut short are removed"), "{line}");
+    assert_eq!(place.names(), "a");
+    let mut client = TcpStream::connect(server.address()).unwrap();
+    write!(
+        client,
+        "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\nnew"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    assert_eq!(fs::read(place.path("served/a")).unwrap(), b"new");
+}
+
+#[test]
+fn a_stop_waits_for_an_upload_and_a_second_one_leaves_nothing() {
+    let place = Place::new();
+    for (second, status) in [(false, Some("201")), (true, None)] {
+        let server = place.serve(&["--upload-without-auth", "--grace", "off"]);
+        let mut client = TcpStream::connect(server.address()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let name = format!("/{second}");
+        write!(client, "PUT {name} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc").unwrap();
+        let has_part = || place.names().contains(".underpass-upload-").then_some(());
+        wait::until(PATIENCE, has_part).expect("it is being written");
+        server.signal(Signal::TERM);
+        if second {
+            let is_closed = || TcpStream::connect(server.address()).is_err().then_some(());
+            wait::until(PATIENCE, is_closed).expect("it stops");
+            server.signal(Signal::TERM);
+        } else {
+            client.write_all(b"def").unwrap();
+        }
+        let mut answer = String::new();
+        let _reset = client.read_to_string(&mut answer);
+        assert_eq!(answer.get(9..12), status, "{answer}");
+        server.end();
+        assert_eq!(place.names(), "false");
+    }
+    assert_eq!(fs::read(place.path("served/false")).unwrap(), b"abcdef");
+}
+
+#[test]
+fn uploads_from_everyone_are_asked_for_by_name() {
+    let output = underpass(&["serve", "--listen", "0", "--upload", "**"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("everyone could write") && stderr.contains("--upload-without-auth"));
+    assert_eq!(output.status.code(), Some(1));
+}

@@ -1,0 +1,140 @@
+//! Files that are put in place over HTTP/2.
+
+use std::fs;
+use std::future::poll_fn;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, SendStream};
+use underpass_serve::SiteOptions;
+use underpass_serve::upload::Upload;
+use underpass_testkit::wait;
+
+use crate::fixture::Fixture;
+use crate::http2::{connect, request, run, whole};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn server(dir: &Path) -> Fixture {
+    let mut site = SiteOptions::new(dir.to_owned());
+    let upload = Upload::new(vec!["**".parse().unwrap()], 1 << 20, false);
+    site.stations.upload = Some(Arc::new(upload));
+    Fixture::of(site)
+}
+
+async fn begin(
+    client: &SendRequest<Bytes>,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> (ResponseFuture, SendStream<Bytes>) {
+    let mut client = client.clone().ready().await.unwrap();
+    client.send_request(request("PUT", path, fields), false).unwrap()
+}
+
+/// Sends all of it, as there is room, unless the other end wants no more.
+async fn send(stream: &mut SendStream<Bytes>, mut content: Bytes) {
+    while !content.is_empty() {
+        stream.reserve_capacity(content.len());
+        let Some(Ok(room)) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
+        let piece = content.split_to(room.min(content.len()));
+        if stream.send_data(piece, content.is_empty()).is_err() {
+            return;
+        }
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+/// More than the window of a stream, and all of them than that of the connection.
+#[test]
+fn several_files_are_put_over_one_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    run(async {
+        let client = connect(&server).await;
+        let contents: Vec<_> = (0..8_u8).map(|i| Bytes::from(vec![i; 300_000])).collect();
+        let mut sent = tokio::task::JoinSet::new();
+        for (index, content) in contents.iter().cloned().enumerate() {
+            let client = client.clone();
+            sent.spawn(async move {
+                let (response, mut stream) = begin(&client, &format!("/{index}"), &[]).await;
+                send(&mut stream, content).await;
+                response.await.unwrap().status().as_u16()
+            });
+        }
+        assert_eq!(sent.join_all().await, [201; 8]);
+        for (index, content) in contents.iter().enumerate() {
+            assert!(whole(&client, &format!("/{index}")).await.unwrap() == *content);
+        }
+    });
+    assert_eq!(names(dir.path()).concat(), "01234567");
+}
+
+#[test]
+fn a_client_that_waits_is_told_to_send_or_else_why_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    run(async {
+        let client = connect(&server).await;
+        let waits = ("expect", "100-continue");
+        let (mut response, mut stream) = begin(&client, "/a", &[waits]).await;
+        let told = poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+        assert_eq!(told.status(), 100);
+        send(&mut stream, Bytes::from_static(b"abc")).await;
+        assert_eq!(response.await.unwrap().status(), 201);
+        for (path, fields, status) in [
+            ("/a", &[waits][..], 409),
+            ("/none/a", &[waits], 409),
+            ("/.a", &[waits], 403),
+            ("/b", &[waits, ("content-length", "1048577")], 413),
+            ("/b", &[waits, ("content-range", "bytes 0-1/2")], 400),
+        ] {
+            let (mut response, _stream) = begin(&client, path, fields).await;
+            let told = poll_fn(|cx| response.poll_informational(cx)).await;
+            assert!(told.is_none(), "{path}: nothing comes before the answer");
+            assert_eq!(response.await.unwrap().status(), status, "{path}");
+        }
+        // Those that do not wait are told, too, and the others of the connection do not notice.
+        let (response, mut stream) = begin(&client, "/a", &[]).await;
+        stream.send_data(Bytes::from(vec![b'x'; 60_000]), false).unwrap();
+        assert_eq!(response.await.unwrap().status(), 409);
+        assert_eq!(whole(&client, "/a").await.unwrap(), b"abc");
+    });
+    assert_eq!(names(dir.path()), ["a"]);
+}
+
+#[test]
+fn content_that_is_cut_short_or_too_long_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    run(async {
+        let client = connect(&server).await;
+        let (response, mut stream) = begin(&client, "/a", &[("content-length", "9")]).await;
+        stream.send_data(Bytes::from_static(b"abc"), false).unwrap();
+        while names(dir.path()).is_empty() {
+            // The connection is driven meanwhile.
+            tokio::task::yield_now().await;
+        }
+        stream.send_reset(Reason::CANCEL);
+        assert!(response.await.is_err());
+        // Less than was announced.
+        let (response, mut stream) = begin(&client, "/a", &[("content-length", "9")]).await;
+        stream.send_data(Bytes::from_static(b"abc"), true).unwrap();
+        assert!(response.await.map_or(true, |answer| answer.status() == 400));
+        let (response, mut stream) = begin(&client, "/a", &[]).await;
+        let content = Bytes::from(vec![b'x'; (1 << 20) + 1]);
+        let status = async { response.await.unwrap().status() };
+        let (status, ()) = tokio::join!(status, send(&mut stream, content));
+        assert_eq!(status, 413);
+    });
+    let is_empty = || names(dir.path()).is_empty().then_some(());
+    wait::until(PATIENCE, is_empty).unwrap_or_else(|| panic!("{:?}", names(dir.path())));
+}
