@@ -135,21 +135,24 @@ fn it_says_who_makes_the_records_and_why() {
 }
 
 #[test]
-fn curl_gets_every_byte_over_one_connection_and_speaks_http_1_1() {
+fn curl_gets_every_byte_over_one_connection_by_either_version() {
     require!(Program("curl"));
     let (place, identity) = (Place::new(), Identity::new().unwrap());
     place.write("a", &identity);
     fs::write(place.path("served/large"), pattern(0..LARGE_BYTES)).unwrap();
     let server = place.serve(&["a"], &[]);
-    let (is_well, content) = server.curl(&place.path("a.crt"), "/large", &[]);
-    assert!(is_well);
-    assert_eq!(content.len() as u64, LARGE_BYTES);
-    assert_eq!(difference(&content, 0, LARGE_BYTES), None);
-    let again = format!("https://localhost:{}/small", server.port);
-    let flags = ["-w", "%{http_version} %{num_connects}\n", &again];
-    let (is_well, printed) = server.curl(&place.path("a.crt"), "/small", &flags);
-    assert_eq!(String::from_utf8(printed).unwrap(), "small\n1.1 1\nsmall\n1.1 0\n");
-    assert!(is_well);
+    for (flag, version) in [("--http2", "2"), ("--http1.1", "1.1")] {
+        let (is_well, content) = server.curl(&place.path("a.crt"), "/large", &[flag]);
+        assert!(is_well, "{flag}");
+        assert_eq!(content.len() as u64, LARGE_BYTES, "{flag}");
+        assert_eq!(difference(&content, 0, LARGE_BYTES), None, "{flag}");
+        let again = format!("https://localhost:{}/small", server.port);
+        let flags = [flag, "-w", "%{http_version} %{num_connects}\n", &again];
+        let (is_well, printed) = server.curl(&place.path("a.crt"), "/small", &flags);
+        let printed = String::from_utf8(printed).unwrap();
+        assert_eq!(printed, format!("small\n{version} 1\nsmall\n{version} 0\n"));
+        assert!(is_well, "{flag}");
+    }
 }
 
 #[test]
@@ -160,7 +163,7 @@ fn openssl_gets_the_versions_and_the_certificates_that_it_asks_for() {
     place.write("b", &Identity::named(&["*.b.test"]).unwrap());
     let server = place.serve(&["a", "b"], &[]);
     for (flag, version) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
-        let said = server.openssl(&[flag, "-alpn", "h2,http/1.1"]);
+        let said = server.openssl(&[flag, "-alpn", "http/1.1"]);
         assert!(said.contains(&format!("New, {version}, Cipher is ")), "{said}");
         assert!(said.contains("ALPN protocol: http/1.1\n"), "{said}");
         assert!(said.contains("\r\n\r\nsmall\n"), "{said}");
@@ -169,7 +172,11 @@ fn openssl_gets_the_versions_and_the_certificates_that_it_asks_for() {
         let said = server.openssl(&[flag, "-cipher", "ALL:@SECLEVEL=0"]);
         assert!(said.contains("Cipher is (NONE)"), "{said}");
     }
-    let said = server.openssl(&["-alpn", "h2"]);
+    let said = server.openssl(&["-alpn", "http/1.1,h2"]);
+    assert!(said.contains("ALPN protocol: h2\n"), "the server's preference: {said}");
+    let said = place.serve(&["a"], &["--http2", "off"]).openssl(&["-alpn", "h2,http/1.1"]);
+    assert!(said.contains("ALPN protocol: http/1.1\n") && said.contains("small\n"), "{said}");
+    let said = server.openssl(&["-alpn", "spdy/1"]);
     assert!(said.contains("No ALPN negotiated\n") && !said.contains("small\n"), "{said}");
     let certificate = |pem: &str| pem.split_once("BEGIN").unwrap().1.replace('\n', "");
     let first = certificate(&fs::read_to_string(place.path("a.crt")).unwrap());

@@ -199,7 +199,7 @@ fn a_directory_is_redirected_indexed_or_listed() {
     let (status, page) = gist(&listing);
     assert_eq!(status, "200 OK");
     assert_eq!(field(&listing, "content-length"), page.len().to_string());
-    for link in ["href=\"../\"", "href=\"b.txt\"", "href=\"%C3%A9.txt\"><bdi>\u{e9}.txt</bdi>"] {
+    for link in ["href=\"../\"", "href=\"b.txt\"", "href=\"%C3%A9.txt\"", "<bdi>\u{e9}.txt</bdi>"] {
         assert!(page.contains(link), "{link} in {page}");
     }
     let followed = fixture().answers(&last("GET", "/plain/%C3%A9.txt", ""));
