@@ -29,8 +29,10 @@ fn directory() -> TempDir {
 }
 
 fn compare(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_underpass"));
-    command.arg("compare").current_dir(directory).env("TMPDIR", directory).stdin(Stdio::null());
+    // What a shell starts in the background ignores SIGINT, and all that it starts: the tests too.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(env!("CARGO_BIN_EXE_underpass")).arg("compare");
+    command.current_dir(directory).env("TMPDIR", directory).stdin(Stdio::null());
     command
 }
 
