@@ -15,6 +15,7 @@ const REALM: &str = "underpass";
 
 /// The flags about names and passwords.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Passwords")]
 pub(crate) struct AccessArguments {
     /// Ask for a name and its password: NAME:HASH, as htpasswd prints it; may be repeated.
     ///

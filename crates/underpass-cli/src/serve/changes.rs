@@ -6,6 +6,7 @@ use underpass::Stability;
 
 /// The flags about files that change.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Files")]
 pub(crate) struct ChangesArguments {
     /// What to do about a file that changes while it is sent: none, guard, lease or copy.
     ///

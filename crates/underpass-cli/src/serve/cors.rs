@@ -10,6 +10,7 @@ use crate::values::duration;
 
 /// The flags about cross-origin requests.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Other origins")]
 pub(crate) struct CorsArguments {
     /// Pages of these origins may read the files: '*', or https://a.example,https://b.example.
     ///

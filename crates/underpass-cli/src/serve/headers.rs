@@ -9,6 +9,7 @@ use underpass_serve::field_rules::{FieldRule, FieldRules};
 
 /// The flags about fields of answers.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Fields and content")]
 pub(crate) struct HeadersArguments {
     /// A header field: 'Name: value', or 'PATTERN Name: value' for some paths; may be repeated.
     ///

@@ -7,6 +7,7 @@ use underpass_serve::Http2Options;
 
 /// The flags about HTTP/2.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "HTTP/2")]
 pub(crate) struct Http2Arguments {
     /// Whether HTTP/2 is spoken with clients that ask for it: on or off.
     ///

@@ -14,6 +14,7 @@ const HEADER_BYTES: std::ops::RangeInclusive<u64> = 1 << 10..=256 << 10;
 
 /// The flags about what clients are held to.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
 pub(crate) struct LimitsArguments {
     /// How long the head of a request may take, from its first byte; it is a 408 after that.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]

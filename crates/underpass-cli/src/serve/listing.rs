@@ -7,6 +7,7 @@ use crate::values::size;
 
 /// The flags about directories.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Directories")]
 pub(crate) struct ListingArguments {
     /// Whether a directory without an index is listed: on or off.
     ///

@@ -6,6 +6,7 @@ use underpass_serve::{FilePath, Lookup, Symlinks};
 
 /// The flags about what a target leads to.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Files")]
 pub(crate) struct LookupArguments {
     /// Serve and list names that begin with a dot too.
     ///

@@ -6,6 +6,7 @@ use underpass_serve::{EntityTags, MetadataRules};
 
 /// The flags about what describes a file.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Fields and content")]
 pub(crate) struct MetadataArguments {
     /// What entity-tags are made of: full or mtime-size.
     ///

@@ -5,6 +5,7 @@ use underpass_serve::{ErrorPage, ErrorPages, Redirect, Redirects};
 
 /// The flags about error pages and redirects.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Redirects and error pages")]
 pub(crate) struct PagesArguments {
     /// The page for an error, such as '404 /404.html'; may be given for several.
     ///

@@ -11,6 +11,7 @@ use crate::exit::say;
 
 /// The flags about TLS.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
 pub(crate) struct TlsArguments {
     /// Serve over HTTPS, with the certificates in this PEM file: the server's own, then its chain.
     ///

@@ -9,6 +9,7 @@ use crate::values::size;
 
 /// The flags about uploads.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Upload")]
 pub(crate) struct UploadArguments {
     /// Take files by PUT at the paths of this pattern, which is one of --header; may be repeated.
     ///
