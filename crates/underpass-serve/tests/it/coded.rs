@@ -205,6 +205,8 @@ fn siblings_that_come_go_and_change_are_seen() {
 fn no_answer_is_older_than_one_before_it_whatever_its_coding() {
     let dir = tempfile::tempdir().unwrap();
     let publish = |name: &str, content: &str| {
+        // Of two files of one time neither is older, and the sibling before would stand for it.
+        wait::until_file_times_move();
         fs::write(dir.path().join("new"), content).unwrap();
         fs::rename(dir.path().join("new"), dir.path().join(name)).unwrap();
     };
