@@ -63,7 +63,7 @@ fn a_client_that_leaves_midway_costs_the_others_nothing() {
         }
         let answer = ask(&mut *server.connect(), "/digits.txt", "").unwrap();
         assert_eq!(answer.content, b"0123456789", "{way:?}");
-        let is_over = || (server.fixture.metric("open") == 0).then_some(());
+        let is_over = || (server.fixture().metric("open") == 0).then_some(());
         wait::until(Duration::from_secs(10), is_over).expect("they are gone");
     }
 }

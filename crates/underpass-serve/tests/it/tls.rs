@@ -18,12 +18,13 @@ use crate::fixture::{Fixture, LARGE_BYTES, fixture, large};
 use crate::hosts::sites;
 use crate::http2;
 use crate::truth::by_method;
+use crate::ways;
 
 type Client = StreamOwned<ClientConnection, TcpStream>;
 
 /// A server with its certificate.
-struct Secured {
-    fixture: Fixture,
+pub(crate) struct Secured {
+    pub(crate) fixture: Fixture,
     identity: Identity,
 }
 
@@ -37,7 +38,7 @@ impl Secured {
         Self::serving(in_kernel, |tls| Fixture::secured(site, log, connections_max, tls))
     }
 
-    fn serving(in_kernel: bool, serve: impl FnOnce(TlsOptions) -> Fixture) -> Self {
+    pub(crate) fn serving(in_kernel: bool, serve: impl FnOnce(TlsOptions) -> Fixture) -> Self {
         let (identity, dir) = (Identity::new().unwrap(), tempfile::tempdir().unwrap());
         let pair = Pair { certificates: dir.path().join("crt"), key: dir.path().join("key") };
         fs::write(&pair.certificates, identity.pem()).unwrap();
@@ -46,11 +47,11 @@ impl Secured {
         Self { fixture: serve(tls), identity }
     }
 
-    fn client(&self) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
         self.identity.client((&TLS13, "")).unwrap()
     }
 
-    fn connect(&self, config: Arc<ClientConfig>) -> Client {
+    pub(crate) fn connect(&self, config: Arc<ClientConfig>) -> Client {
         let client = ClientConnection::new(config, NAME.try_into().unwrap()).unwrap();
         StreamOwned::new(client, self.fixture.connect())
     }
@@ -64,13 +65,7 @@ fn get(client: &mut Client, path: &str, fields: &str) {
 }
 
 fn head(client: &mut Client) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        client.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
+    ways::head(client).unwrap()
 }
 
 fn content(client: &mut Client, len: usize) -> Vec<u8> {

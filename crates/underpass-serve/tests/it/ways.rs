@@ -1,16 +1,12 @@
 //! The same conversations in the clear and over TLS, by the kernel and by rustls.
 
-use std::fs;
 use std::io::{Read, Write};
-use std::sync::Arc;
 
-use rustls::version::TLS13;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use underpass_serve::SiteOptions;
 use underpass_serve::access_log::Sink;
-use underpass_serve::{Pair, SiteOptions, TlsOptions};
-use underpass_testkit::tls::{Identity, NAME};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, field};
+use crate::tls::Secured;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -24,9 +20,9 @@ pub(crate) enum Way {
 pub(crate) const WAYS: [Way; 3] = [Way::Clear, Way::KernelTls, Way::Tls];
 
 /// A separate server, and how to reach it.
-pub(crate) struct Served {
-    pub(crate) fixture: Fixture,
-    client: Option<Arc<ClientConfig>>,
+pub(crate) enum Served {
+    Clear(Fixture),
+    Secured(Secured),
 }
 
 /// Either end of a connection.
@@ -36,27 +32,23 @@ impl<S: Read + Write> Stream for S {}
 impl Served {
     pub(crate) fn new(way: Way, site: SiteOptions) -> Self {
         if way == Way::Clear {
-            return Self { fixture: Fixture::of(site), client: None };
+            return Self::Clear(Fixture::of(site));
         }
-        let (identity, dir) = (Identity::new().unwrap(), tempfile::tempdir().unwrap());
-        let pair = Pair { certificates: dir.path().join("crt"), key: dir.path().join("key") };
-        fs::write(&pair.certificates, identity.pem()).unwrap();
-        fs::write(&pair.key, identity.key_pem()).unwrap();
-        let in_kernel = way == Way::KernelTls;
-        let tls = TlsOptions { pairs: vec![pair], only_13: false, in_kernel };
-        let fixture = Fixture::secured(site, Sink::Off, None, tls);
-        Self { fixture, client: Some(identity.client((&TLS13, "")).unwrap()) }
+        let serve = |tls| Fixture::secured(site, Sink::Off, None, tls);
+        Self::Secured(Secured::serving(way == Way::KernelTls, serve))
+    }
+
+    pub(crate) const fn fixture(&self) -> &Fixture {
+        match self {
+            Self::Clear(fixture) => fixture,
+            Self::Secured(server) => &server.fixture,
+        }
     }
 
     pub(crate) fn connect(&self) -> Box<dyn Stream> {
-        let socket = self.fixture.connect();
-        match &self.client {
-            None => Box::new(socket),
-            Some(config) => {
-                let name = NAME.try_into().unwrap();
-                let client = ClientConnection::new(Arc::clone(config), name).unwrap();
-                Box::new(StreamOwned::new(client, socket))
-            }
+        match self {
+            Self::Clear(fixture) => Box::new(fixture.connect()),
+            Self::Secured(server) => Box::new(server.connect(server.client())),
         }
     }
 }
@@ -77,21 +69,25 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn field(&self, name: &str) -> &str {
-        crate::fixture::field(&self.head, name)
+        field(&self.head, name)
     }
 }
 
 /// The next answer, which has a length.
-pub(crate) fn answer(peer: &mut dyn Stream) -> std::io::Result<Answer> {
+fn answer(peer: &mut dyn Stream) -> std::io::Result<Answer> {
+    let head = head(peer)?;
+    let mut content = vec![0; field(&head, "content-length").parse().unwrap()];
+    peer.read_exact(&mut content)?;
+    Ok(Answer { status: head[9..12].parse().unwrap(), head, content })
+}
+
+/// The head of the next answer, byte by byte, so that nothing behind it is taken.
+pub(crate) fn head(peer: &mut dyn Stream) -> std::io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         peer.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
-    let head = String::from_utf8(head).unwrap();
-    let len = crate::fixture::field(&head, "content-length").parse().unwrap();
-    let mut content = vec![0; len];
-    peer.read_exact(&mut content)?;
-    Ok(Answer { status: head[9..12].parse().unwrap(), head, content })
+    Ok(String::from_utf8(head).unwrap())
 }
