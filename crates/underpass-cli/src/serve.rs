@@ -100,7 +100,8 @@ Examples:
   underpass serve --listen 0 --workers 1
       Take any free port, which is printed, and one thread.
   underpass serve /srv/files --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
-      Serve it over HTTPS; SIGHUP reads the certificate again.
+      Serve it over HTTPS; SIGHUP reads the certificate again. Add --listen-http 0.0.0.0:80 to
+      send those there who come by HTTP, and to have certificates renewed through it.
   underpass serve /srv/files --auth-file users --auth-path 'private/**'
       Ask for a password beneath /private; 'htpasswd -cBC 10 users NAME' makes the file.
   underpass serve /srv/files --auth-file users --upload 'in/**' --upload-max-size 10GiB
@@ -131,29 +132,24 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let workers = wanted.server.workers();
-    let daemon = wanted.server.settings(wanted.listen, wanted.access_log);
+    let to_https = wanted.tls.in_the_clear();
+    let listen = [wanted.listen, to_https.listen.clone()].concat();
+    let daemon = wanted.server.settings(listen, wanted.access_log);
     let ServerArguments { config, no_sandbox, .. } = wanted.server;
     let is_for_some = sites.0.iter().any(|(_, site)| site.stations.access.is_some());
-    let server =
-        Server::bind_sites(daemon, sites).map_err(|error| with_remedy(&error, remedy(&error)))?;
+    let server = Server::bind_sites(daemon, sites).map_err(refused)?;
     let server = server.limited(wanted.limits.limits()).logging_in(match wanted.log_format {
         LogFormat::Combined => Format::Combined,
         LogFormat::Json => Format::Json,
     });
     let server = server.with_http2(wanted.http2.options());
-    let (scheme, in_kernel) =
-        tls.as_ref().map_or(("http", None), |it| ("https", Some(it.in_kernel)));
+    let in_kernel = tls.as_ref().map(|it| it.in_kernel);
     let server = match tls {
-        Some(tls) => server.secured(tls).map_err(|error| with_remedy(&error, remedy(&error)))?,
+        Some(tls) => server.secured_but(tls, &to_https).map_err(refused)?,
         None => server,
     };
     let server = if no_sandbox { server } else { server.confined(config.as_deref()) };
-    let where_at = server.endpoints().iter().map(|endpoint| match endpoint {
-        Endpoint::Tcp(address) => format!("{scheme}://{address}/"),
-        Endpoint::Name(_) | Endpoint::Unix(_) => endpoint.to_string(),
-    });
-    let where_at = where_at.collect::<Vec<_>>().join(", ");
-    let doing = format!("serving {shown} at {where_at}");
+    let doing = format!("serving {shown} at {}", where_at(&server, in_kernel.is_some()));
     // Before anyone is told to change the file.
     let reload = reload(server.publisher(), config);
     let server = server.on_reload(reload);
@@ -165,12 +161,32 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     Ok(server.run()?)
 }
 
+/// The server's addresses; of one with TLS, then those in the clear.
+fn where_at(server: &Server, is_secured: bool) -> String {
+    let named = |number: usize, endpoint: &Endpoint| match (endpoint, server.is_secured_at(number))
+    {
+        (Endpoint::Tcp(address), true) => format!("https://{address}/"),
+        (Endpoint::Tcp(address), false) => format!("http://{address}/"),
+        (Endpoint::Name(_) | Endpoint::Unix(_), _) => endpoint.to_string(),
+    };
+    let those = |secured: bool| {
+        let all = server.endpoints().iter().enumerate();
+        let those = all.filter(|it| server.is_secured_at(it.0) == secured);
+        those.map(|it| named(it.0, it.1)).collect::<Vec<_>>().join(", ")
+    };
+    match (is_secured, those(false)) {
+        (true, clear) if clear.is_empty() => those(true),
+        (true, clear) => format!("{}, to which {clear} leads", those(true)),
+        (false, clear) => clear,
+    }
+}
+
 /// What SIGHUP makes of the file of settings.
 fn reload(publisher: Publisher, config: Option<PathBuf>) -> impl Fn() + Send + Sync {
     let path = config.clone();
     reloader("serve", config, move || {
         let published = publisher.publish(sites_again(path.as_deref())?);
-        published.map_err(|error| with_remedy(&error, remedy(&error)))
+        published.map_err(refused)
     })
 }
 
@@ -209,6 +225,10 @@ fn sites_again(config: Option<&Path>) -> anyhow::Result<Sites> {
     Ok(sites(wanted.0.site, config)?.0)
 }
 
+fn refused(error: BindError) -> anyhow::Error {
+    with_remedy(&error, remedy(&error))
+}
+
 fn remedy(error: &BindError) -> Option<&'static str> {
     match error {
         BindError::Root(_) => Some("give a directory you may enter: underpass serve DIR"),
@@ -221,6 +241,11 @@ fn remedy(error: &BindError) -> Option<&'static str> {
              that of its key",
         ),
         BindError::TlsOver(_) => Some("TLS is spoken at TCP addresses: --listen HOST:PORT"),
+        BindError::NotPassed(_) => Some(
+            "--listen-http takes the port of one of the service manager's sockets, if there are \
+             such",
+        ),
+        BindError::OnlyClear => Some("a service manager passed none but those of --listen-http"),
         BindError::Sandbox(_) => Some(
             "it has what was served at the start, and what is next to that: restart the server, or \
              run it with --no-sandbox",

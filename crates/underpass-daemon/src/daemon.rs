@@ -54,6 +54,7 @@ pub struct Settings {
 pub struct Daemon {
     workers: Vec<Vec<Listener>>,
     endpoints: Vec<Endpoint>,
+    has_passed_sockets: bool,
     paths: Vec<BoundPath>,
     grace: Option<Duration>,
     connections_max: usize,
@@ -130,7 +131,7 @@ impl Daemon {
     /// [`BindError`].
     pub fn bind(settings: Settings, connections_allowed: usize) -> Result<Self, BindError> {
         let signals = Signals::watch().map_err(BindError::Signals)?;
-        let Bound { workers, endpoints, paths } =
+        let Bound { workers, endpoints, has_passed_sockets, paths } =
             listener::bind(&settings.listen, settings.workers)?;
         let Settings { grace, connections_max, log, .. } = settings;
         let per_address = settings.connections_per_address.map(PerAddress::new).map(Arc::new);
@@ -141,6 +142,7 @@ impl Daemon {
         Ok(Self {
             workers,
             endpoints,
+            has_passed_sockets,
             paths,
             grace: grace.map(|grace| grace.min(FOREVER)),
             connections_max: at_most(connections_max, connections_allowed),
@@ -198,6 +200,12 @@ impl Daemon {
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// Whether a service manager passed the sockets, so that these are its endpoints.
+    #[must_use]
+    pub const fn has_passed_sockets(&self) -> bool {
+        self.has_passed_sockets
     }
 
     /// Where its metrics are, the port resolved.

@@ -36,6 +36,8 @@ pub(crate) struct Bound {
     pub(crate) workers: Vec<Vec<Listener>>,
     /// Where they listen, ports resolved.
     pub(crate) endpoints: Vec<Endpoint>,
+    /// Whether a service manager passed them.
+    pub(crate) has_passed_sockets: bool,
     /// Those that this server made, to be removed at the end.
     pub(crate) paths: Vec<BoundPath>,
 }
@@ -64,7 +66,8 @@ pub(crate) fn bind(wanted: &[Endpoint], workers: NonZeroUsize) -> Result<Bound, 
     let (first, others) = wanted.split_first().ok_or(BindError::Nowhere)?;
     let inherited = inherited().map_err(refused(first))?;
     if !inherited.is_empty() {
-        return share(&inherited, workers, None).map_err(refused(first));
+        let bound = share(&inherited, workers, None).map_err(refused(first))?;
+        return Ok(Bound { has_passed_sockets: true, ..bound });
     }
     let mut bound = bind_one(first, workers).map_err(refused(first))?;
     for endpoint in others {
@@ -102,6 +105,7 @@ fn bind_tcp(wanted: SocketAddr, workers: NonZeroUsize) -> io::Result<Bound> {
     Ok(Bound {
         workers: sockets.into_iter().map(|socket| vec![Listener::Tcp(socket)]).collect(),
         endpoints: vec![Endpoint::Tcp(address)],
+        has_passed_sockets: false,
         paths: Vec::new(),
     })
 }
@@ -140,6 +144,7 @@ fn share(
     Ok(Bound {
         workers: (0..workers.get()).map(|_| each()).collect::<io::Result<_>>()?,
         endpoints: sockets.iter().map(Listener::endpoint).collect::<io::Result<_>>()?,
+        has_passed_sockets: false,
         paths: path.into_iter().collect(),
     })
 }
@@ -351,7 +356,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let any = Endpoint::Tcp(([127, 0, 0, 1], 0).into());
         let wanted = [any.clone(), Endpoint::Unix(dir.path().join("s")), any];
-        let Bound { workers, endpoints, paths } = bind(&wanted, TWO).unwrap();
+        let Bound { workers, endpoints, paths, .. } = bind(&wanted, TWO).unwrap();
         assert!(endpoints[0].tcp().is_some() && endpoints[0] != endpoints[2]);
         assert_eq!((&endpoints[1], paths.len()), (&wanted[1], 1));
         assert_eq!(workers.len(), 2);

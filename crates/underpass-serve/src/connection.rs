@@ -69,7 +69,8 @@ impl Shared {
 
     /// How HTTP/2 is spoken with a new connection, if its client has begun to.
     async fn is_http2(&self, idle: &mut Idle) -> Option<&Http2Options> {
-        let options = self.http2.as_ref().filter(|_| http2::is_begun(&idle.unread))?;
+        let is_begun = idle.https_port.is_none() && http2::is_begun(&idle.unread);
+        let options = self.http2.as_ref().filter(|_| is_begun)?;
         let is_whole = self.handshakes.within_bounds(http2::is_whole(idle)).await;
         is_whole?.ok()?.then_some(options)
     }
@@ -116,7 +117,7 @@ impl Service for Shared {
         socket: Accepted,
         admitted: Admitted,
     ) -> impl Future<Output = ()> + 'static {
-        serve(Idle { transport: Transport::new(socket), unread: Bytes::new() }, self, admitted)
+        serve(Idle::new(Transport::new(socket)), self, admitted)
     }
 
     fn flush(&self) {
@@ -156,7 +157,10 @@ fn serve(
     async move {
         let (_counted, _admitted) = (Connection::new(&shared), &admitted);
         let mut is_new = true;
-        if let Some(tls) = shared.tls.clone() {
+        if let Some(tls) = &shared.tls {
+            idle.https_port = tls.https_port(admitted.listener());
+        }
+        if let Some(tls) = shared.tls.clone().filter(|_| idle.https_port.is_none()) {
             match Box::pin(secure(idle, tls, &shared)).await {
                 Some(secured) => idle = secured,
                 None => return,
@@ -206,6 +210,15 @@ pub(crate) struct Idle {
     pub(crate) transport: Transport,
     /// What hyper had read of a further request.
     pub(crate) unread: Bytes,
+    /// The port of https, if clients of its listener are sent there.
+    pub(crate) https_port: Option<u16>,
+}
+
+impl Idle {
+    /// A new one.
+    pub(crate) const fn new(transport: Transport) -> Self {
+        Self { transport, unread: Bytes::new(), https_port: None }
+    }
 }
 
 /// An open connection, which the metrics count for as long as it lives.

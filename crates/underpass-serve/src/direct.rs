@@ -80,6 +80,9 @@ fn answer_now(cx: &mut Context<'_>, room: &mut [u8], idle: &mut Idle, shared: &S
     if unread.len() > shared.limits.header_bytes_max {
         return hand_on(unread);
     }
+    if idle.https_port.is_some() {
+        return hand_on(unread);
+    }
     let Some(request) = PlainRequest::read(unread) else { return hand_on(unread) };
     let Some(mut response) = Response::to(&request, shared) else { return hand_on(unread) };
     let sending = || Sending::of_plain(&shared.site, peer, &request);

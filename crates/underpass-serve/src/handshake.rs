@@ -109,12 +109,12 @@ enum Begun {
 
 /// Shakes hands with the client of a new connection. Nothing, if the connection is over.
 pub(crate) async fn secure(idle: Idle, tls: Tls, shared: &Rc<Shared>) -> Option<Idle> {
-    let Idle { transport, unread } = idle;
+    let Idle { transport, unread, https_port } = idle;
     let shaken = |how| shared.site.counts.count_handshake(how);
     match shared.handshakes.within_bounds(shake(transport, tls)).await {
         Some(Ok(Begun::Secured(stream, peer))) => {
             shaken(if stream.is_in_kernel() { Shaken::ByKernel } else { Shaken::ByRustls });
-            return Some(Idle { transport: Transport::Tls(stream, peer), unread });
+            return Some(Idle { transport: Transport::Tls(stream, peer), unread, https_port });
         }
         Some(Ok(Begun::InTheClear(transport))) => {
             shaken(Shaken::InTheClear);

@@ -28,6 +28,8 @@ pub(crate) struct Progress {
     pub(crate) client: Option<IpAddr>,
     /// The name that it asked for in the handshake.
     server_name: Option<Box<str>>,
+    /// The port of https, if clients of its listener are sent there.
+    pub(crate) https_port: Option<u16>,
     /// Requests whose responses hyper has not taken whole.
     open: Cell<usize>,
     /// Whether hyper may hold bytes that the socket has not taken.
@@ -49,6 +51,7 @@ impl Progress {
             site,
             client,
             server_name: None,
+            https_port: None,
             open: Cell::default(),
             is_unflushed: Cell::default(),
             is_in_head: Cell::default(),
@@ -65,9 +68,15 @@ impl Progress {
         Self { server_name: server_name.map(Into::into), ..self }
     }
 
+    /// The same where clients are sent to this port of https.
+    pub(crate) fn led_to(self, https_port: Option<u16>) -> Self {
+        Self { https_port, ..self }
+    }
+
     /// A request of this client's.
     pub(crate) fn asked<'r>(&'r self, head: &'r Parts) -> Asked<'r> {
-        Asked { head, client: self.client, server_name: self.server_name.as_deref() }
+        let Self { client, https_port, .. } = *self;
+        Asked { head, client, server_name: self.server_name.as_deref(), https_port }
     }
 
     /// Whether a request waits for its response, or for the rest of it.

@@ -27,6 +27,7 @@ use crate::site::Site;
 use crate::site_options::SiteOptions;
 use crate::sites::{Checked, Publisher, Sites, WorkerSites};
 use crate::tls::{Tls, TlsOptions};
+use crate::to_https::{ClearListeners, ToHttps};
 use crate::tree::KeptFiles;
 use crate::upload::tidy_up;
 
@@ -80,6 +81,12 @@ pub enum BindError {
     /// A Unix socket, over which there is no TLS.
     #[error("there is no TLS over {0}")]
     TlsOver(Endpoint),
+    /// An endpoint in the clear that is not among the sockets of the service manager.
+    #[error("no socket was passed for {0}")]
+    NotPassed(Endpoint),
+    /// All listeners are in the clear.
+    #[error("no listener is left for TLS")]
+    OnlyClear,
     /// It cannot be a server.
     #[error(transparent)]
     Daemon(#[from] daemon::BindError),
@@ -136,11 +143,24 @@ impl Server {
     ///
     /// [`BindError::Certificate`]; [`BindError::TlsOver`] where it listens at a Unix socket.
     pub fn secured(self, options: TlsOptions) -> Result<Self, BindError> {
-        let unix = self.endpoints().iter().find(|endpoint| matches!(endpoint, Endpoint::Unix(_)));
-        if let Some(unix) = unix {
-            return Err(BindError::TlsOver(unix.clone()));
-        }
-        Ok(Self { tls: Some(Tls::new(options)?), ..self })
+        self.secured_but(options, &ToHttps::default())
+    }
+
+    /// The same but for some listeners, which send their clients to the others.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Server::secured`]; [`BindError::NotPassed`]; [`BindError::OnlyClear`].
+    pub fn secured_but(self, options: TlsOptions, clear: &ToHttps) -> Result<Self, BindError> {
+        let passed = self.daemon.has_passed_sockets();
+        let clear = ClearListeners::of(clear, self.endpoints(), passed)?;
+        Ok(Self { tls: Some(Tls::new(options, clear)?), ..self })
+    }
+
+    /// Whether connections to this one of the endpoints begin with TLS.
+    #[must_use]
+    pub fn is_secured_at(&self, endpoint: usize) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.https_port(endpoint).is_none())
     }
 
     /// How HTTP/2 is spoken, or that it is not. Otherwise it is, as by default.

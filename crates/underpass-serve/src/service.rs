@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{HeaderValue, VARY};
 use http::request::Parts;
-use http::{StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use http_body::Body;
 use rustix::io::Errno;
 use tokio::time::{Duration, Instant, sleep};
@@ -34,6 +34,7 @@ use crate::sending::Client;
 use crate::site_options::SiteOptions;
 use crate::stations::{Asked, Stations, Step};
 use crate::target::Target;
+use crate::to_https;
 use crate::tree::{FRESH_FOR, KeptFiles, Resource, Tree, is_for_want_of_room};
 use crate::upload;
 
@@ -115,6 +116,23 @@ impl Service {
         self.dress(asked, answer)
     }
 
+    /// Answers a request in the clear next to https, of which `port` is the port.
+    pub(crate) async fn send_to_https(&self, asked: &Asked<'_>, port: u16) -> Answer {
+        let Some(path) = to_https::challenge(asked) else { return to_https::answer(asked, port) };
+        match self.stand_in(&path).await {
+            Ok(file) => {
+                let Parts { method, headers, .. } = asked.head;
+                let ranges_max = self.tree.options.ranges_max.get();
+                let answer = to_https::in_the_clear(Answer::of(method, headers, &file, ranges_max));
+                if *method == Method::HEAD { answer.without_content() } else { answer }
+            }
+            Err(refusal) => {
+                warn_of(&refusal, asked);
+                to_https::answer(asked, port)
+            }
+        }
+    }
+
     /// Whether a PUT may be more than a wrong method.
     pub(crate) fn takes_uploads(&self) -> bool {
         self.stations().upload.is_some()
@@ -191,13 +209,9 @@ impl Service {
     }
 
     async fn look_up(&self, asked: &Asked<'_>) -> Answer {
-        let &Asked { head, client, .. } = asked;
-        self.find_with_patience(head).await.unwrap_or_else(|refusal| {
+        self.find_with_patience(asked.head).await.unwrap_or_else(|refusal| {
             let status = refusal.status();
-            if refusal.is_of_this_end() {
-                let (path, client) = (head.uri.path(), Client(client));
-                tracing::warn!("{path} to {client}: {status}: {}", chain(&refusal));
-            }
+            warn_of(&refusal, asked);
             let mut answer = Answer::error(status);
             if status == StatusCode::NOT_FOUND && self.tree.options.lookup.fallback.is_some() {
                 answer.headers.append(VARY, ACCEPT);
@@ -305,6 +319,14 @@ impl Service {
         let done = tokio::task::spawn_blocking(move || work(&tree)).await;
         // It is cancelled if the runtime stops meanwhile.
         done.unwrap_or(Err(OpenError::Exhausted(Errno::CANCELED).into()))
+    }
+}
+
+/// Tells the operator of what is wrong here, and not with the request.
+fn warn_of(refusal: &Refusal, asked: &Asked<'_>) {
+    if refusal.is_of_this_end() {
+        let (path, client) = (asked.head.uri.path(), Client(asked.client));
+        tracing::warn!("{path} to {client}: {}: {}", refusal.status(), chain(refusal));
     }
 }
 

@@ -45,9 +45,10 @@ impl Site {
 
     /// The answer to a request that needs no look-up.
     pub(crate) fn answer_at_once(&self, asked: &Asked<'_>) -> Option<Answer> {
-        let answer = match self.sites.borrow_mut().of(|| asked.host()) {
-            Some(service) => service.respond_at_once(asked)?,
-            None => of_no_site(asked),
+        let answer = match (self.sites.borrow_mut().of(|| asked.host()), asked.https_port) {
+            (Some(service), None) => service.respond_at_once(asked)?,
+            (Some(_), Some(_)) => return None,
+            (None, _) => of_no_site(asked),
         };
         Some(self.counted(answer))
     }
@@ -57,7 +58,10 @@ impl Site {
         // It ends under the sites under which it began.
         let service = self.sites.borrow_mut().of(|| asked.host()).cloned();
         self.counted(match service {
-            Some(service) => service.respond(asked).await,
+            Some(service) => match asked.https_port {
+                Some(port) => service.send_to_https(asked, port).await,
+                None => service.respond(asked).await,
+            },
             None => of_no_site(asked),
         })
     }
@@ -89,7 +93,8 @@ impl Site {
 
     /// Whether a PUT may be more than a wrong method.
     pub(crate) fn takes_uploads(&self, asked: &Asked<'_>) -> bool {
-        self.sites.borrow_mut().of(|| asked.host()).is_some_and(Service::takes_uploads)
+        asked.https_port.is_none()
+            && self.sites.borrow_mut().of(|| asked.host()).is_some_and(Service::takes_uploads)
     }
 
     /// The answer to a PUT, whose content is taken if it is read.

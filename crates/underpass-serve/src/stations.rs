@@ -32,6 +32,8 @@ pub struct Asked<'r> {
     pub client: Option<IpAddr>,
     /// The name that it asked for in the handshake (SNI), if the connection is secured.
     pub server_name: Option<&'r str>,
+    /// The port of https, if its listener is there to send clients to that.
+    pub https_port: Option<u16>,
 }
 
 impl Asked<'_> {

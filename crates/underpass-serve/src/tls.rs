@@ -12,6 +12,7 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::certificates::{CertificateError, Certificates, Pair};
 use crate::refusal::chain;
+use crate::to_https::ClearListeners;
 
 /// What to be known by, and how to speak.
 #[derive(Debug, Clone)]
@@ -29,11 +30,15 @@ pub struct TlsOptions {
 pub(crate) struct Tls {
     certificates: Arc<Certificates>,
     pub(crate) config: Arc<ServerConfig>,
+    clear: Arc<ClearListeners>,
 }
 
 impl Tls {
     /// Reads the certificates.
-    pub(crate) fn new(options: TlsOptions) -> Result<Self, CertificateError> {
+    pub(crate) fn new(
+        options: TlsOptions,
+        clear: ClearListeners,
+    ) -> Result<Self, CertificateError> {
         let TlsOptions { pairs, only_13, in_kernel } = options;
         let provider = Arc::new(ring::default_provider());
         let certificates = Arc::new(Certificates::read(pairs, Arc::clone(&provider))?);
@@ -50,13 +55,18 @@ impl Tls {
         if let Ok(ticketer) = ring::Ticketer::new() {
             config.ticketer = ticketer;
         }
-        Ok(Self { certificates, config: Arc::new(config) })
+        Ok(Self { certificates, config: Arc::new(config), clear: Arc::new(clear) })
     }
 
     /// Has clients choose HTTP/2, if they can speak it.
     pub(crate) fn offering_http2(mut self) -> Self {
         Arc::make_mut(&mut self.config).alpn_protocols.insert(0, b"h2".to_vec());
         self
+    }
+
+    /// The port to which those are sent who come through this listener, if it is not one of TLS.
+    pub(crate) fn https_port(&self, listener: usize) -> Option<u16> {
+        self.clear.port_of(listener)
     }
 
     /// Reads the certificates again, for the connections to come.

@@ -1,11 +1,12 @@
 //! What a server is known by.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use underpass::tls;
-use underpass_serve::{Pair, TlsOptions};
+use underpass_serve::{Endpoint, Pair, TlsOptions, ToHttps};
 
 use crate::exit::say;
 
@@ -24,6 +25,20 @@ pub(crate) struct TlsArguments {
     /// The file of the certificate's private key, in PEM: PKCS #8, PKCS #1 or SEC1.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Vec<PathBuf>,
+
+    /// Where to listen for HTTP in the clear, next to HTTPS: clients are sent there by a 308.
+    ///
+    /// To the same host, path and query. What is served here is /.well-known/acme-challenge/ of
+    /// the directory, so that certbot --webroot can prove whose the host is. May be repeated. Of
+    /// sockets that a service manager passes, those with the same ports are meant.
+    #[arg(long, value_name = "ADDR", requires = "tls_cert")]
+    listen_http: Vec<Endpoint>,
+
+    /// The port of https to which they are sent [default: that of the first TLS listener].
+    ///
+    /// Where clients reach that by another port, as behind a container's.
+    #[arg(long, value_name = "PORT", requires = "listen_http")]
+    https_port: Option<NonZeroU16>,
 
     /// The oldest version of TLS that is spoken.
     #[arg(long, value_name = "VERSION", default_value = "1.2", requires = "tls_cert")]
@@ -58,7 +73,7 @@ impl TlsArguments {
     ///
     /// That a certificate lacks its key, or a key its certificate.
     pub(super) fn options(&self) -> anyhow::Result<Option<TlsOptions>> {
-        let Self { tls_cert, tls_key, tls_min_version, ktls } = self;
+        let Self { tls_cert, tls_key, tls_min_version, ktls, .. } = self;
         let (certificates, keys) = (tls_cert.len(), tls_key.len());
         ensure!(
             certificates == keys,
@@ -75,6 +90,11 @@ impl TlsArguments {
             only_13: *tls_min_version == Version::Tls13,
             in_kernel: *ktls == Ktls::Auto,
         }))
+    }
+
+    /// Which listeners are in the clear next to it.
+    pub(super) fn in_the_clear(self) -> ToHttps {
+        ToHttps { listen: self.listen_http, port: self.https_port.map(NonZeroU16::get) }
     }
 }
 
@@ -116,7 +136,13 @@ mod tests {
         let strict = [&two[..], &["--tls-min-version=1.3", "--ktls=off"]].concat();
         let wanted = options(&strict).unwrap().unwrap();
         assert_eq!((wanted.only_13, wanted.in_kernel), (true, false));
-        for half in [&["--tls-cert=a"][..], &["--tls-key=a"], &["--ktls=off"], &two[..3]] {
+        for half in [
+            &["--tls-cert=a"][..],
+            &["--tls-key=a"],
+            &["--ktls=off"],
+            &two[..3],
+            &["--listen-http=80"],
+        ] {
             assert!(options(half).is_err(), "{half:?}");
         }
     }

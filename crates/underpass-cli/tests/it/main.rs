@@ -24,6 +24,7 @@ mod serve_hosts;
 mod serve_http2;
 mod serve_limits;
 mod serve_tls;
+mod serve_to_https;
 mod serve_upload;
 mod service_manager;
 mod signals;

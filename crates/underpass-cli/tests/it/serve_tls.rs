@@ -25,30 +25,30 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LARGE_BYTES: u64 = 64 << 20;
 
 /// A directory with files to serve, and files of certificates next to it.
-struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("served")).unwrap();
         fs::write(dir.path().join("served/small"), "small\n").unwrap();
         Self { dir }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Writes a certificate and its key.
-    fn write(&self, name: &str, identity: &Identity) {
+    pub(crate) fn write(&self, name: &str, identity: &Identity) {
         fs::write(self.path(&format!("{name}.crt")), identity.pem()).unwrap();
         fs::write(self.path(&format!("{name}.key")), identity.key_pem()).unwrap();
     }
 
     /// A server with certificates of these names.
-    fn serve(&self, names: &[&str], flags: &[&str]) -> Secured {
+    pub(crate) fn serve(&self, names: &[&str], flags: &[&str]) -> Secured {
         let mut command = program();
         command.arg("serve").arg(self.path("served")).args(["--listen", "0"]);
         for name in names {
@@ -63,17 +63,17 @@ impl Place {
     }
 }
 
-struct Secured {
-    running: Running,
-    port: u16,
+pub(crate) struct Secured {
+    pub(crate) running: Running,
+    pub(crate) port: u16,
     who_encrypts: String,
 }
 
-type Client = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Client = StreamOwned<ClientConnection, TcpStream>;
 
 impl Secured {
     /// A client that trusts one certificate alone, or why there is none.
-    fn connect(&self, trusted: &Identity) -> std::io::Result<Client> {
+    pub(crate) fn connect(&self, trusted: &Identity) -> std::io::Result<Client> {
         let config = trusted.client((&TLS13, "")).unwrap();
         let client = ClientConnection::new(config, NAME.try_into().unwrap()).unwrap();
         let socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
@@ -85,7 +85,7 @@ impl Secured {
         Ok(client)
     }
 
-    fn curl(&self, authority: &Path, path: &str, flags: &[&str]) -> (bool, Vec<u8>) {
+    pub(crate) fn curl(&self, authority: &Path, path: &str, flags: &[&str]) -> (bool, Vec<u8>) {
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--noproxy", "*", "--max-time", "20", "--cacert"]).arg(authority);
         curl.arg(format!("https://localhost:{}{path}", self.port));
@@ -106,7 +106,7 @@ impl Secured {
     }
 }
 
-fn get(client: &mut Client, path: &str) -> String {
+pub(crate) fn get(client: &mut Client, path: &str) -> String {
     write!(client, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -15,7 +15,7 @@ use crate::running::{Running, program};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The program with the sockets of standard input and output passed as systemd passes them.
-fn activated(first: OwnedFd, second: OwnedFd, arguments: &[&str]) -> Running {
+pub(crate) fn activated(first: OwnedFd, second: OwnedFd, arguments: &[&str]) -> Running {
     let script = "LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\" 3<&0 4<&1 </dev/null >/dev/null";
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_underpass")]).args(arguments);

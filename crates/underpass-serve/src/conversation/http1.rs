@@ -45,9 +45,9 @@ struct Conversation<'s> {
 
 impl<'s> Conversation<'s> {
     fn new(idle: Idle, shared: &'s Rc<Shared>) -> Self {
-        let Idle { transport, unread } = idle;
+        let Idle { transport, unread, https_port } = idle;
         let progress = Progress::new(Rc::clone(&shared.site), transport.peer());
-        let progress = Rc::new(progress.under_name(transport.server_name()));
+        let progress = Rc::new(progress.under_name(transport.server_name()).led_to(https_port));
         let transport = Rc::new(RefCell::new(transport));
         let wire = Wire::new(Rc::clone(&transport), unread, Rc::clone(&progress));
         let hyper = http1::Builder::new()
@@ -111,7 +111,8 @@ impl<'s> Conversation<'s> {
             End::Idle => {
                 // An empty buffer would keep its 8 KiB for as long as the connection is parked.
                 let unread = if unread.is_empty() { Bytes::new() } else { unread };
-                return Some(Idle { transport: transport.rested(), unread });
+                let https_port = progress.https_port;
+                return Some(Idle { transport: transport.rested(), unread, https_port });
             }
             End::Over
                 if !progress.is_last()

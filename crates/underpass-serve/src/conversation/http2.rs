@@ -99,7 +99,7 @@ enum Leaving {
 
 impl<'s> Conversation<'s> {
     fn new(idle: Idle, shared: &'s Rc<Shared>, options: &Http2Options) -> Self {
-        let Idle { transport, unread } = idle;
+        let Idle { transport, unread, .. } = idle;
         let session = Rc::new(Session::new(shared, &transport, options));
         let outlet = Rc::new(Outlet::new(transport, &shared.site));
         let wire = Wire::new(Rc::clone(&outlet), unread, Rc::clone(&session));

@@ -6,7 +6,6 @@ use std::ops::AsyncFnOnce;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -75,7 +74,7 @@ fn conversation_under<P: 'static>(
         let (socket, peer) = connect().await;
         let client = spawn_local(client(peer));
         let begin = Instant::now();
-        let mut idle = Idle { transport: Transport::new(socket), unread: Bytes::new() };
+        let mut idle = Idle::new(Transport::new(socket));
         let conversing = async {
             loop {
                 if idle.unread.is_empty() {

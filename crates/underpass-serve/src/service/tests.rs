@@ -50,7 +50,14 @@ fn head(method: Method, target: &str) -> Parts {
 }
 
 async fn ask(service: &Service, method: Method, target: &str) -> Answer {
-    service.respond(&Asked { head: &head(method, target), client: None, server_name: None }).await
+    service
+        .respond(&Asked {
+            head: &head(method, target),
+            client: None,
+            server_name: None,
+            https_port: None,
+        })
+        .await
 }
 
 /// The content as a client would read it.
@@ -266,7 +273,7 @@ fn a_step_that_waits_answers_or_lets_the_request_pass() {
     let tree = tree();
     let service = service(&tree);
     let head = head(Method::GET, "/a.txt");
-    let asked = Asked { head: &head, client: None, server_name: None };
+    let asked = Asked { head: &head, client: None, server_name: None, https_port: None };
     let refusal = || Some(Answer::error(StatusCode::FORBIDDEN));
     let status = |step| run(service.follow(step, &asked)).status.as_u16();
     assert_eq!(status(Step::Wait(Box::pin(async move { refusal() }))), 403);
@@ -331,7 +338,12 @@ fn directories_that_are_not_listed_are_not_there() {
     });
     let mut head = head(Method::GET, "/plain/");
     head.headers.insert("accept", HeaderValue::from_static("text/html"));
-    let answer = run(with_page.respond(&Asked { head: &head, client: None, server_name: None }));
+    let answer = run(with_page.respond(&Asked {
+        head: &head,
+        client: None,
+        server_name: None,
+        https_port: None,
+    }));
     assert_eq!(text(&answer), "<p>index</p>");
 }
 
@@ -373,6 +385,11 @@ fn an_archive_has_what_its_reader_may_have() {
     assert_eq!((answer.status.as_u16(), answer.content.len()), (200, Some(2 * 512 + 1_024)));
     assert_eq!(run(ask(&service, Method::GET, "/top/secret/?archive=tar")).status, 401);
     let asked = head(Method::GET, "/top/secret/?archive=tar");
-    let found = run(service.look_up(&Asked { head: &asked, client: None, server_name: None }));
+    let found = run(service.look_up(&Asked {
+        head: &asked,
+        client: None,
+        server_name: None,
+        https_port: None,
+    }));
     assert_eq!(found.content.len(), Some(2 * 512 + 1_024), "for one who was let in");
 }

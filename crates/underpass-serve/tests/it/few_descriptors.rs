@@ -105,7 +105,7 @@ fn a_request_without_a_descriptor_left_waits_for_one() {
         while let Ok(file) = fs::File::open("/dev/null") {
             held.push(file);
         }
-        let asked = Asked { head: &request, client: None, server_name: None };
+        let asked = Asked { head: &request, client: None, server_name: None, https_port: None };
         let mut answer = pin!(service.respond(&asked));
         poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx).is_pending().then_some(())))
             .await

@@ -74,7 +74,8 @@ impl Session {
 
     /// A request of this client's.
     pub(super) fn asked<'r>(&'r self, head: &'r Parts) -> Asked<'r> {
-        Asked { head, client: self.client, server_name: self.server_name.as_deref() }
+        let (client, server_name) = (self.client, self.server_name.as_deref());
+        Asked { head, client, server_name, https_port: None }
     }
 
     /// How bytes of content leave.

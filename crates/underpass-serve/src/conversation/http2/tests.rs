@@ -29,7 +29,7 @@ fn conversation<P: 'static>(
         let (socket, peer) = connect().await;
         let client = spawn_local(client(peer, Rc::clone(&shared)));
         let begin = Instant::now();
-        let idle = Idle { transport: Transport::new(socket), unread: Bytes::new() };
+        let idle = Idle::new(Transport::new(socket));
         let options = Http2Options::default();
         tokio::select! {
             () = converse(idle, &shared, &options) => {}
