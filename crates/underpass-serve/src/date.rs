@@ -5,7 +5,8 @@
 //!
 //! Source: RFC 9110 §5.6.7 (IMF-fixdate); Apache HTTP Server, mod_log_config (`%t`); RFC 3339.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// 9999-12-31T23:59:59Z in seconds since 1970.
 const SECS_MAX: i64 = 253_402_300_799;
@@ -18,6 +19,47 @@ const MONTHS: [&str; 12] =
 pub(crate) fn imf_fixdate(secs: i64) -> Option<String> {
     let since = u64::try_from(secs).ok().filter(|_| secs <= SECS_MAX)?;
     Some(httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since)))
+}
+
+/// A second since 1970, and its IMF-fixdate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Second {
+    number: u64,
+    date: [u8; 29],
+}
+
+thread_local! {
+    static LAST: RefCell<Second> = const { RefCell::new(Second { number: 0, date: EPOCH }) };
+}
+
+const EPOCH: [u8; 29] = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+
+impl Second {
+    /// This one.
+    pub(crate) fn now() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        LAST.with_borrow_mut(|last| {
+            if last.number != now {
+                *last = Self::of(now);
+            }
+            *last
+        })
+    }
+
+    /// One without a date is told as the first of all.
+    pub(crate) fn of(number: u64) -> Self {
+        let date = i64::try_from(number).ok().and_then(imf_fixdate);
+        let date = date.and_then(|date| date.as_bytes().try_into().ok()).unwrap_or(EPOCH);
+        Self { number, date }
+    }
+
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) const fn imf_fixdate(&self) -> &[u8] {
+        &self.date
+    }
 }
 
 /// Seconds since 1970 as access logs have it: `06/Nov/1994:08:49:37 +0000`.

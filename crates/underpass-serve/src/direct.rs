@@ -1,6 +1,6 @@
 //! Plain requests for kept files, answered without hyper, as most requests of a busy server are.
 //!
-//! The head of such an answer is encoded once for its file. What cannot be answered here goes to
+//! Such an answer is made once a second for its file. What cannot be answered here goes to
 //! hyper as it came, and there is no difference in what a client, the log or the metrics see. A
 //! response that the socket does not take whole needs its slices and no more until its client has
 //! it, however slowly that reads.
@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
@@ -26,7 +26,6 @@ use crate::access_log::Cut;
 use crate::account::Account;
 use crate::connection::{Idle, Shared};
 use crate::conversation::is_of_client;
-use crate::date;
 use crate::plain_request::PlainRequest;
 use crate::sending::Sending;
 use crate::taking::Taking;
@@ -43,8 +42,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 thread_local! {
     static READ: RefCell<Box<[u8; READ_BYTES]>> = RefCell::new(Box::new([0; READ_BYTES]));
-    /// The end of a head, and the second in which it is true.
-    static DATE: RefCell<(u64, Bytes)> = const { RefCell::new((u64::MAX, Bytes::new())) };
 }
 
 /// What became of the bytes that had come.
@@ -105,8 +102,11 @@ fn hand_on(unread: &[u8]) -> Directly {
 
 /// A response, and what the socket has not taken of it.
 pub(crate) struct Response {
-    head: Bytes,
-    date: Bytes,
+    /// The head, and behind it content that is in memory.
+    front: Bytes,
+    /// How much of that is head.
+    head_left: usize,
+    /// Content that leaves by reference, or is read for it.
     content: Bytes,
     /// Content that was taken before there was anything to note it in.
     content_bytes: u64,
@@ -121,16 +121,16 @@ impl Response {
             return None;
         }
         let file = shared.site.plain(request)?;
-        let content = match file.len()? {
-            _ if request.is_head => Bytes::new(),
-            len => match file.in_memory() {
-                Some(bytes) => bytes,
-                None => file.to_be_sent(0..len).into_bytes()?,
-            },
-        };
+        let len = file.len()?;
+        let (mut front, head_left) = file.plain_answer();
+        let mut content = Bytes::new();
+        if request.is_head {
+            front.truncate(head_left);
+        } else if front.len() == head_left {
+            content = file.to_be_sent(0..len).into_bytes()?;
+        }
         shared.site.counts.count_request(StatusCode::OK);
-        let (head, date) = (file.head().clone(), date_line());
-        Some(Self { head, date, content, content_bytes: 0, sending: None })
+        Some(Self { front, head_left, content, content_bytes: 0, sending: None })
     }
 
     fn is_whole(&self) -> bool {
@@ -138,7 +138,7 @@ impl Response {
     }
 
     fn left(&self) -> u64 {
-        (self.head.len() + self.date.len() + self.content.len()) as u64
+        (self.front.len() + self.content.len()) as u64
     }
 
     /// Writes until the socket has all of it, or has no room, or others are to have their turn.
@@ -150,9 +150,9 @@ impl Response {
     ) -> Poll<io::Result<()>> {
         let mut turn = 0;
         while !self.is_whole() && turn < TURN_BYTES {
-            let slices = [&self.head, &self.date, &self.content].map(|slice| IoSlice::new(slice));
-            let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or(0);
-            let last = if self.content.is_empty() { 2 } else { 3 };
+            let slices = [&self.front, &self.content].map(|slice| IoSlice::new(slice));
+            let first = usize::from(self.front.is_empty());
+            let last = if self.content.is_empty() { 1 } else { 2 };
             let written = ready!(transport.poll_write_vectored(cx, &slices[first..last]));
             let (n, account) = (*written.as_ref().unwrap_or(&0), transport.take_account());
             shared.site.counts.count_sent(n, &account);
@@ -165,16 +165,16 @@ impl Response {
         if self.is_whole() { transport.poll_flush(cx) } else { Poll::Ready(Ok(())) }
     }
 
-    fn advance(&mut self, mut written: usize, account: &Account) {
-        for part in [&mut self.head, &mut self.date] {
-            let of_part = written.min(part.len());
-            part.advance(of_part);
-            written -= of_part;
-        }
-        self.content.advance(written);
+    fn advance(&mut self, written: usize, account: &Account) {
+        let of_head = written.min(self.head_left);
+        self.head_left -= of_head;
+        let of_front = written.min(self.front.len());
+        self.front.advance(of_front);
+        self.content.advance(written - of_front);
+        let content_bytes = (written - of_head) as u64;
         match &mut self.sending {
-            Some(sending) => sending.note(written as u64, account),
-            None => self.content_bytes += written as u64,
+            Some(sending) => sending.note(content_bytes, account),
+            None => self.content_bytes += content_bytes,
         }
     }
 
@@ -231,16 +231,4 @@ impl Response {
 fn first_look(transport: &Transport, every: Duration) -> Duration {
     let part = transport.as_fd().as_raw_fd().unsigned_abs() % 1000;
     every * part / 1000
-}
-
-/// The last field of a head and its end: the same for a second.
-fn date_line() -> Bytes {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    DATE.with_borrow_mut(|(second, line)| {
-        if *second != now {
-            let date = i64::try_from(now).ok().and_then(date::imf_fixdate).unwrap_or_default();
-            (*second, *line) = (now, format!("date: {date}\r\n\r\n").into());
-        }
-        line.clone()
-    })
 }

@@ -10,11 +10,13 @@
 //!
 //! Source: RFC 9110 §8.6, §14.3; readv(2), `RWF_NOWAIT`.
 
+mod plain_answer;
+
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -28,9 +30,10 @@ use underpass::{COPY_MAX_BYTES, FileBytes, MapError, Stability, UnmappedFile};
 
 use crate::body::{Payload, Readable, to_be_sent};
 use crate::conditional::Validators;
-use crate::date;
+use crate::date::{self, Second};
 use crate::metadata_rules::MetadataRules;
 use crate::reading::Reading;
+use crate::representation::plain_answer::PlainAnswer;
 use crate::siblings::Siblings;
 use crate::state::State;
 use crate::until_end::{Front, UntilEnd};
@@ -41,6 +44,8 @@ pub struct Representation {
     description: Description,
     source: Source,
     siblings: Siblings,
+    /// Once it was asked for.
+    plain: Mutex<Option<PlainAnswer>>,
 }
 
 /// Where the bytes of a whole file are taken from.
@@ -64,8 +69,6 @@ struct Mapped {
     /// Whether changes of the file are looked for before each answer, and bytes need not be read
     /// anew for each.
     is_watched: bool,
-    /// The content of a small file.
-    memory: OnceLock<Bytes>,
 }
 
 /// What a file is apart from its bytes.
@@ -74,8 +77,6 @@ struct Description {
     len: Option<u64>,
     validators: Validators,
     headers: HeaderMap,
-    /// The head of a 200 with these fields, once it was sent.
-    head: OnceLock<Bytes>,
 }
 
 /// Why an open file cannot be represented.
@@ -124,8 +125,8 @@ impl Representation {
         let source = if len > 0 {
             let file = FileBytes::map(file, ..len, stability)?;
             let is_watched = matches!(stability, Stability::Guard | Stability::Lease);
-            let (to_be_sent, memory) = (to_be_sent(file.clone()), OnceLock::new());
-            Source::Mapped(Mapped { file, to_be_sent, is_watched, memory })
+            let to_be_sent = to_be_sent(file.clone());
+            Source::Mapped(Mapped { file, to_be_sent, is_watched })
         } else if is_empty(&file) {
             Source::Nowhere
         } else {
@@ -166,7 +167,7 @@ impl Representation {
     }
 
     fn made(description: Description, source: Source) -> Self {
-        Self { description, source, siblings: Siblings::default() }
+        Self { description, source, siblings: Siblings::default(), plain: Mutex::default() }
     }
 
     /// The files that hold it in a content coding.
@@ -184,8 +185,7 @@ impl Representation {
     /// The mapped bytes of the file; `None` if it has none, or is not mapped.
     #[must_use]
     pub fn file(&self) -> Option<&FileBytes> {
-        let Source::Mapped(mapped) = &self.source else { return None };
-        Some(&mapped.file)
+        Some(&self.mapped()?.file)
     }
 
     /// Whether sending it has found that the file is not as it was described.
@@ -236,17 +236,36 @@ impl Representation {
         }
     }
 
-    /// The content of a small file from memory, if the policy about changes vouches for it now:
-    /// less than reading it anew.
-    pub(crate) fn in_memory(&self) -> Option<Bytes> {
+    /// The head of a 200 of HTTP/1.1 that sends all of it, and its length; behind it the content,
+    /// if that is in memory.
+    pub(crate) fn plain_answer(&self) -> (Bytes, usize) {
+        self.with_plain_answer(|plain, small| {
+            let whole = small.and_then(|file| whole(plain, file));
+            (whole.unwrap_or_else(|| plain.head()), plain.head_bytes())
+        })
+    }
+
+    /// The content of a small file from memory: less than reading it anew.
+    fn in_memory(&self) -> Option<Bytes> {
+        self.with_plain_answer(|plain, small| {
+            let whole = whole(plain, small?)?;
+            Some(whole.slice(plain.head_bytes()..))
+        })
+    }
+
+    /// `f` of the answer with the date of now, and of the file if it may be kept in memory.
+    fn with_plain_answer<R>(&self, f: impl FnOnce(&mut PlainAnswer, Option<&FileBytes>) -> R) -> R {
+        let now = Second::now();
+        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        let plain = plain.get_or_insert_with(|| PlainAnswer::new(self.headers(), &now));
+        plain.set_date(&now);
+        let small = |file: &&Mapped| file.is_watched && file.file.len() <= COPY_MAX_BYTES;
+        f(plain, self.mapped().filter(small).map(|mapped| &mapped.file))
+    }
+
+    fn mapped(&self) -> Option<&Mapped> {
         let Source::Mapped(mapped) = &self.source else { return None };
-        if !mapped.is_watched || mapped.file.len() > COPY_MAX_BYTES {
-            return None;
-        }
-        let known = mapped.memory.get().cloned();
-        let bytes = known.or_else(|| read_now(&mapped.file))?;
-        // A file that changed while it was read is not vouched for.
-        mapped.file.is_vouched_for().then(|| mapped.memory.get_or_init(|| bytes).clone())
+        Some(mapped)
     }
 
     /// Entity-tag and modification date.
@@ -264,19 +283,6 @@ impl Representation {
     /// The same, to be added to by what is known of its path.
     pub(crate) const fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.description.headers
-    }
-
-    /// The head of a 200 of HTTP/1.1 that sends all of it, without the date and the line that ends
-    /// it.
-    pub(crate) fn head(&self) -> &Bytes {
-        self.description.head.get_or_init(|| {
-            let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
-            for (name, value) in self.headers() {
-                let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
-                head.extend(line.concat());
-            }
-            head.into()
-        })
     }
 
     /// Whether the second of the last change is over, so that the validators are as good as they
@@ -321,7 +327,7 @@ impl Description {
         }
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static(parts));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        Self { len, validators, headers, head: OnceLock::new() }
+        Self { len, validators, headers }
     }
 }
 
@@ -330,12 +336,26 @@ fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
+/// Head and content of a small file, if the policy about changes vouches for it now.
+fn whole(plain: &mut PlainAnswer, file: &FileBytes) -> Option<Bytes> {
+    if let Some(whole) = plain.whole() {
+        return file.is_vouched_for().then_some(whole);
+    }
+    let content = read_now(file)?;
+    // A file that changed while it was read is not vouched for.
+    if !file.is_vouched_for() {
+        return None;
+    }
+    plain.set_content(&content);
+    plain.whole()
+}
+
 /// The bytes of a file, if all of them can be read without waiting.
-fn read_now(file: &FileBytes) -> Option<Bytes> {
+fn read_now(file: &FileBytes) -> Option<Vec<u8>> {
     let mut bytes = vec![0; file.len()];
     let mut into = [IoSliceMut::new(&mut bytes)];
     let read = rustix::io::preadv2(file.file(), &mut into, 0, ReadWriteFlags::NOWAIT);
-    (read == Ok(file.len())).then(|| bytes.into())
+    (read == Ok(file.len())).then_some(bytes)
 }
 
 /// Whether a file of size 0 has no content for certain, as far as can be told without waiting:

@@ -149,6 +149,9 @@ fn split<'s, 'b>(slices: &'s [IoSlice<'b>]) -> (&'s [IoSlice<'b>], Option<Piece<
 
 fn send(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>], more: SendFlags) -> Result<usize, Errno> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | more;
+    if let [alone] = slices {
+        return rustix::net::send(socket, alone, flags);
+    }
     rustix::net::sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)
 }
 

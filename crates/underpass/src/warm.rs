@@ -84,6 +84,14 @@ pub(crate) fn is_whole(file: BorrowedFd<'_>, offset: u64, len: u64) -> bool {
     has_pages(file, offset, len) == Some(true) && !is_cold(file, offset + len - 1)
 }
 
+/// Whether the first page of a range is there, the last one, and one between them that `seed`
+/// chooses.
+pub(crate) fn seems_whole(file: BorrowedFd<'_>, offset: u64, len: u64, seed: u64) -> bool {
+    // Steele, Lea and Flood (2014), the increment of SplitMix64: neighbours lead far apart.
+    let chosen = (seed ^ offset).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32) % len.max(1);
+    [0, len.saturating_sub(1), chosen].iter().all(|at| !is_cold(file, offset + at))
+}
+
 /// Asks the first byte, and the last one of each stride: readahead brings a stride in from its
 /// front, so a stride of which only the first page is there is still on its way.
 fn probe_by_stride(file: BorrowedFd<'_>, offset: u64, len: u64) -> Warmth {
