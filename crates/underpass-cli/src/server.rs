@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use underpass_daemon::Settings;
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::log::Sink;
+use underpass_daemon::{PerAddressLimit, Settings};
 
 use crate::exit::say;
 use crate::values::{OrOff, address, duration_or_off, processors, workers};
@@ -90,7 +90,9 @@ impl ServerArguments {
             workers: self.workers(),
             grace: self.grace.0,
             connections_max: self.max_connections,
-            connections_per_address: self.max_connections_per_address,
+            connections_per_address: self
+                .max_connections_per_address
+                .map(|max| PerAddressLimit { max, proxies: Vec::new() }),
             metrics: self.metrics,
             log,
         }

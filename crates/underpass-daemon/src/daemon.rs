@@ -20,7 +20,7 @@ use crate::listener::{self, Bound, Listener};
 use crate::log::{Lines, Log, OpenLog, Sink};
 use crate::metrics;
 use crate::notify;
-use crate::per_address::{PerAddress, Refused};
+use crate::per_address::{PerAddress, PerAddressLimit, Refused};
 use crate::sandbox::Sandbox;
 use crate::service::{Program, Service};
 use crate::signals::{Signals, reload_on, stop_on};
@@ -42,7 +42,7 @@ pub struct Settings {
     /// The most connections open at a time; those past it wait. `None`: what descriptors allow.
     pub connections_max: Option<NonZeroUsize>,
     /// The most of them from one address, or one /64 of IPv6; those past it are reset.
-    pub connections_per_address: Option<NonZeroUsize>,
+    pub connections_per_address: Option<PerAddressLimit>,
     /// Where to serve metrics.
     pub metrics: Option<SocketAddr>,
     /// Where the log goes.

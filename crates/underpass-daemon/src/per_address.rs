@@ -18,17 +18,28 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 
+use crate::network::Network;
+
+/// How many connections one client may have at a time.
+#[derive(Debug, Clone)]
+pub struct PerAddressLimit {
+    /// This many.
+    pub max: NonZeroUsize,
+    /// Who connects for others: these are not counted by their own address.
+    pub proxies: Vec<Network>,
+}
+
 /// The connections of all clients, and how many one may have.
 #[derive(Debug)]
 pub(crate) struct PerAddress {
-    max: NonZeroUsize,
+    limit: PerAddressLimit,
     open: Mutex<HashMap<IpAddr, usize>>,
     refused: AtomicU64,
 }
 
 impl PerAddress {
-    pub(crate) fn new(max: NonZeroUsize) -> Self {
-        Self { max, open: Mutex::default(), refused: AtomicU64::new(0) }
+    pub(crate) fn new(limit: PerAddressLimit) -> Self {
+        Self { limit, open: Mutex::default(), refused: AtomicU64::new(0) }
     }
 
     /// A place for one more connection of this client's, if it may have one.
@@ -36,7 +47,7 @@ impl PerAddress {
         let network = network(client);
         let mut open = self.open();
         let count = open.entry(network).or_default();
-        if *count >= self.max.get() {
+        if *count >= self.limit.max.get() {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -47,6 +58,32 @@ impl PerAddress {
 
     fn open(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a connection counts as: one of its client's, once it is known who that is.
+#[derive(Debug, Default)]
+pub(crate) struct OfClient {
+    all: Option<Arc<PerAddress>>,
+    place: Option<Place>,
+}
+
+impl OfClient {
+    /// One of the peer's own, unless that connects for others. Nothing if it has as many as it may.
+    pub(crate) fn of(all: Option<&Arc<PerAddress>>, peer: Option<IpAddr>) -> Option<Self> {
+        let mut of_client = Self { all: all.cloned(), place: None };
+        let is_proxy = |all: &Arc<PerAddress>| all.limit.proxies.iter().any(|it| it.has(peer));
+        match peer.filter(|_| !all.is_some_and(is_proxy)) {
+            Some(peer) => of_client.count_as(peer).then_some(of_client),
+            None => Some(of_client),
+        }
+    }
+
+    /// Counts it as this client's. `false` if that has as many as it may.
+    pub(crate) fn count_as(&mut self, client: IpAddr) -> bool {
+        let Some(all) = self.all.as_ref().filter(|_| self.place.is_none()) else { return true };
+        self.place = all.take(client);
+        self.place.is_some()
     }
 }
 
@@ -94,7 +131,8 @@ mod tests {
     use super::*;
 
     fn per_address(max: usize) -> Arc<PerAddress> {
-        Arc::new(PerAddress::new(NonZeroUsize::new(max).unwrap()))
+        let (max, proxies) = (NonZeroUsize::new(max).unwrap(), vec!["10.0.0.0/8".parse().unwrap()]);
+        Arc::new(PerAddress::new(PerAddressLimit { max, proxies }))
     }
 
     fn take(all: &Arc<PerAddress>, client: &str) -> Option<Place> {
@@ -113,6 +151,22 @@ mod tests {
         assert_eq!(all.refused.load(Ordering::Relaxed), 2);
         drop((again, _two, _other));
         assert!(all.open().is_empty(), "nothing is kept of clients that are gone");
+    }
+
+    #[test]
+    fn who_connects_for_others_is_not_counted_and_they_are() {
+        let all = per_address(1);
+        let of = |peer: Option<&str>| OfClient::of(Some(&all), peer.map(|it| it.parse().unwrap()));
+        let client = "192.0.2.1".parse().unwrap();
+        let (mut one, mut two) = (of(Some("10.0.0.1")).unwrap(), of(Some("10.0.0.1")).unwrap());
+        assert!(one.count_as(client) && one.count_as(client), "once");
+        assert!(!two.count_as(client));
+        assert!(of(Some("192.0.2.1")).is_none(), "the same without a proxy");
+        let _unix = (of(None).unwrap(), of(None).unwrap());
+        drop(one);
+        assert!(two.count_as(client));
+        let unlimited = OfClient::of(None, Some(client));
+        assert!(unlimited.is_some_and(|mut it| it.count_as(client)));
     }
 
     #[test]

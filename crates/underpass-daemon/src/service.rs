@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -9,7 +10,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::listener::Accepted;
-use crate::per_address::Place;
+use crate::per_address::OfClient;
 
 /// A connection's place among those that may be open at a time; another gets it when dropped.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub struct Admitted {
     listener: usize,
     _permit: OwnedSemaphorePermit,
     _open: Open,
-    _of_client: Option<Place>,
+    of_client: OfClient,
 }
 
 impl Admitted {
@@ -25,15 +26,22 @@ impl Admitted {
         permit: OwnedSemaphorePermit,
         open: Open,
         listener: usize,
-        of_client: Option<Place>,
+        of_client: OfClient,
     ) -> Self {
-        Self { listener, _permit: permit, _open: open, _of_client: of_client }
+        Self { listener, _permit: permit, _open: open, of_client }
     }
 
     /// Which of the [endpoints](crate::Daemon::endpoints) it came through.
     #[must_use]
     pub const fn listener(&self) -> usize {
         self.listener
+    }
+
+    /// Counts a connection that a proxy passes on as this client's. `false` if that has as many as
+    /// it may.
+    #[must_use]
+    pub fn count_as(&mut self, client: IpAddr) -> bool {
+        self.of_client.count_as(client)
     }
 }
 

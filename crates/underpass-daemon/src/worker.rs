@@ -27,7 +27,7 @@ use crate::limits::pause_after;
 use crate::listen::BACKLOG;
 use crate::listener::{Accepted, Acceptor, Listener};
 use crate::log::Lines;
-use crate::per_address::PerAddress;
+use crate::per_address::{OfClient, PerAddress};
 use crate::service::{Admitted, Open, Service};
 
 /// How often the log is written out.
@@ -150,12 +150,9 @@ impl<S: Service> Worker<S> {
     /// Starts to serve a connection, as soon as one more may be open. One too many of its client's
     /// is reset.
     fn start(&self, (listener, socket): (usize, Accepted)) {
-        let of_client = match (&self.per_address, socket.peer()) {
-            (Some(all), Some(peer)) => match all.take(peer.ip()) {
-                Some(place) => Some(place),
-                None => return socket.reset_when_closed(),
-            },
-            _ => None,
+        let peer = socket.peer().map(|peer| peer.ip());
+        let Some(of_client) = OfClient::of(self.per_address.as_ref(), peer) else {
+            return socket.reset_when_closed();
         };
         let (service, open) = (Rc::clone(&self.service), Open::new(&self.open));
         match Arc::clone(&self.admission).try_acquire_owned() {

@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 use underpass::{Flow, Method, Side};
+use underpass_daemon::proxy::{self, Addresses};
 
 use crate::connect::{connect, is_own_limit};
 use crate::end::{End, Ending, OrDash};
 use crate::moving::Moving;
-use crate::proxy::{self, Addresses};
 use crate::socket::Socket;
 use crate::targets::{Failure, Lease, Target};
 use crate::trust::Opening;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use underpass_daemon::endpoint::Endpoint;
+use underpass_daemon::proxy::{self, Addresses, Version};
 
-use crate::proxy::{self, Addresses, Version};
 use crate::target_list::{Targets, TargetsError};
 
 /// A header's length, and the client and the server that it names.

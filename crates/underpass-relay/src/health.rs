@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
+use underpass_daemon::proxy::{self, Version};
 
 use crate::connect::{connect, is_own_limit};
-use crate::proxy::{self, Version};
 use crate::targets::{Target, TargetSet};
 
 /// Checks in a row that must fail before a target is down.

@@ -9,14 +9,12 @@ mod connection;
 mod echo;
 mod echo_server;
 mod end;
-mod extensions;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod health;
 mod metrics;
 mod moving;
 mod names;
-mod proxy;
 mod server;
 mod service;
 mod settings;
@@ -29,10 +27,10 @@ mod trust;
 mod worker;
 
 pub use echo_server::{Echo, EchoOptions};
-pub use proxy::Version;
 pub use server::{BindError, Options, Relay, RunError};
 pub use target_list::{Targets, TargetsError};
-pub use trust::{AcceptProxy, Network, NetworkError};
-pub use underpass_daemon::Settings;
+pub use trust::AcceptProxy;
 pub use underpass_daemon::endpoint::{Endpoint, EndpointError};
 pub use underpass_daemon::log::Sink;
+pub use underpass_daemon::proxy::Version;
+pub use underpass_daemon::{Network, NetworkError, Settings};

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use underpass::Pipe;
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
+use underpass_daemon::proxy::Version;
 use underpass_daemon::{self as daemon, Daemon, FOREVER, Program, Sandbox};
 
 use crate::echo_server::EchoOptions;
@@ -19,7 +20,6 @@ use crate::end::Ends;
 use crate::health;
 use crate::metrics::Counters;
 use crate::names;
-use crate::proxy::Version;
 use crate::settings::{Role, Settings};
 use crate::tally::Tally;
 use crate::target_list::{Targets, TargetsError};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use underpass_daemon::proxy::Version;
 
-use crate::proxy::Version;
 use crate::tee::Tee;
 use crate::trust::AcceptProxy;
 

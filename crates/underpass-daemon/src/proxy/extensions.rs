@@ -8,7 +8,7 @@
 
 use crc::{CRC_32_ISCSI, Crc};
 
-use crate::proxy::Malformed;
+use super::Malformed;
 
 /// `PP2_TYPE_CRC32C`.
 const CHECKSUM: u8 = 0x03;
@@ -16,7 +16,7 @@ const CHECKSUM: u8 = 0x03;
 const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// Checks the extensions of a whole header that begin at byte `at` of it.
-pub(crate) fn check(header: &[u8], mut at: usize) -> Result<(), Malformed> {
+pub(super) fn check(header: &[u8], mut at: usize) -> Result<(), Malformed> {
     while let Some(rest) = header.get(at..).filter(|rest| !rest.is_empty()) {
         let cut = Malformed::Extension { at };
         let Some((&[kind, high, low], rest)) = rest.split_first_chunk::<3>() else {

@@ -6,15 +6,15 @@
 //!
 //! Source: HAProxy, doc/proxy-protocol.txt §2.1 (version 1, at most 107 bytes), §2.2 (version 2).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod extensions;
 
-use crate::extensions;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The longest line of version 1, its end included.
 const LINE_MAX: usize = 107;
 
-/// The longest header of version 2 that is taken: the longest addresses and ample extensions.
-const BINARY_MAX: usize = 4096;
+/// The longest header that is taken, of version 2: the longest addresses and ample extensions.
+pub const HEADER_MAX: usize = 4096;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -32,39 +32,58 @@ pub enum Version {
 
 /// The two ends of a client's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Addresses {
-    pub(crate) source: SocketAddr,
-    pub(crate) destination: SocketAddr,
+pub struct Addresses {
+    /// The client's.
+    pub source: SocketAddr,
+    /// That to which it connected.
+    pub destination: SocketAddr,
 }
 
 /// A header that was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
+pub struct Header {
     /// Bytes of it.
-    pub(crate) len: usize,
+    pub len: usize,
     /// `None` where the sender speaks for itself or does not know.
-    pub(crate) addresses: Option<Addresses>,
+    pub addresses: Option<Addresses>,
 }
 
 /// What makes bytes no header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
+#[non_exhaustive]
+pub enum Malformed {
+    /// Its first bytes are of neither version.
     #[error("no PROXY header")]
     Signature,
+    /// A line that is not one of version 1.
     #[error("a PROXY line that is not one of version 1")]
     Line,
+    /// A version, command or family that there is not.
     #[error("a PROXY header of a version, command or family that version 2 does not have")]
     Kind,
+    /// Shorter than its addresses, or longer than there is room for.
     #[error("a PROXY header of {len} bytes")]
-    Length { len: usize },
+    Length {
+        /// How long.
+        len: usize,
+    },
+    /// An extension that is cut.
     #[error("a PROXY header whose extension at byte {at} is not whole")]
-    Extension { at: usize },
+    Extension {
+        /// Where it begins.
+        at: usize,
+    },
+    /// It was altered on the way.
     #[error("a PROXY header whose checksum is of another one")]
     Checksum,
 }
 
 /// Reads a header from the start of a stream; `None` if more of it has to come.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
+///
+/// # Errors
+///
+/// [`Malformed`].
+pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let starts = |signature: &[u8]| bytes.iter().zip(signature).all(|(a, b)| a == b);
     if starts(SIGNATURE) {
         parse_binary(bytes)
@@ -111,7 +130,7 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let [.., command, family, high, low] = *fixed;
     let rest_len = usize::from(u16::from_be_bytes([high, low]));
     let len = FIXED + rest_len;
-    if len > BINARY_MAX {
+    if len > HEADER_MAX {
         return Err(Malformed::Length { len });
     }
     // Version 2; LOCAL or PROXY; an address family and a transport that there are.
@@ -161,7 +180,8 @@ fn binary_ports(source: IpAddr, destination: IpAddr, bytes: &[u8]) -> Option<Add
 }
 
 /// The header for a connection that is the relay's own.
-pub(crate) fn encode_local(version: Version) -> Vec<u8> {
+#[must_use]
+pub fn encode_local(version: Version) -> Vec<u8> {
     let mut header = encode(version, None);
     if let (Version::V2, Some(command)) = (version, header.get_mut(SIGNATURE.len())) {
         *command = 0x20;
@@ -170,7 +190,8 @@ pub(crate) fn encode_local(version: Version) -> Vec<u8> {
 }
 
 /// The header for a connection; without addresses it says that they are not known.
-pub(crate) fn encode(version: Version, addresses: Option<Addresses>) -> Vec<u8> {
+#[must_use]
+pub fn encode(version: Version, addresses: Option<Addresses>) -> Vec<u8> {
     let addresses = addresses.and_then(same_family);
     match version {
         Version::V1 => encode_line(addresses),
@@ -370,7 +391,7 @@ mod tests {
             let bytes = [signature, &bytes].concat();
             match parse(&bytes) {
                 Ok(Some(header)) => prop_assert!(header.len <= bytes.len()),
-                Ok(None) => prop_assert!(bytes.len() < BINARY_MAX),
+                Ok(None) => prop_assert!(bytes.len() < HEADER_MAX),
                 Err(_) => {}
             }
         }
