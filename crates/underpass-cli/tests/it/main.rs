@@ -1,6 +1,7 @@
 //! The command as a user meets it: exit codes, messages, help.
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue fails here")]
 
+mod client;
 mod command;
 mod compare;
 mod config;
@@ -20,6 +21,7 @@ mod running;
 mod sandbox;
 mod serve;
 mod serve_access;
+mod serve_behind;
 mod serve_hosts;
 mod serve_http2;
 mod serve_limits;

@@ -1,8 +1,8 @@
 //! `underpass serve` with several sites in its file of settings, and their reload.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use underpass_testkit::wait;
 
+use crate::client::{answer, connect};
 use crate::command::underpass;
 use crate::running::{Running, program};
 
@@ -61,23 +62,7 @@ impl Place {
 /// The answer to a request on a connection that stays open.
 fn ask(peer: &mut TcpStream, host: &str, path: &str) -> std::io::Result<(String, String)> {
     peer.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        peer.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).unwrap();
-    let len = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-    let mut content = vec![0; len.parse().unwrap()];
-    peer.read_exact(&mut content)?;
-    Ok((head, String::from_utf8(content).unwrap()))
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let peer = TcpStream::connect(address).unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
-    peer
+    answer(peer)
 }
 
 #[test]

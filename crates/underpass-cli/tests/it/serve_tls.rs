@@ -17,6 +17,7 @@ use underpass_testkit::skip::Capability::Program;
 use underpass_testkit::tls::{Identity, NAME};
 use underpass_testkit::wait;
 
+use crate::client::head;
 use crate::command::underpass;
 use crate::running::{Running, program};
 
@@ -108,13 +109,7 @@ impl Secured {
 
 pub(crate) fn get(client: &mut Client, path: &str) -> String {
     write!(client, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        client.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
+    head(client).unwrap()
 }
 
 fn shown(client: &Client) -> CertificateDer<'static> {

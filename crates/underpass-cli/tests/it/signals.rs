@@ -10,6 +10,7 @@ use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::Signal;
 use underpass_testkit::wait;
 
+use crate::client::head;
 use crate::running::{Running, program};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -108,12 +109,7 @@ fn a_reload_that_waits_holds_up_neither_the_log_nor_the_end() {
 fn slow_download(server: &Running) -> TcpStream {
     let mut client = connect(server);
     client.write_all(b"GET /sparse HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        client.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
+    head(&mut client).unwrap();
     client
 }
 
