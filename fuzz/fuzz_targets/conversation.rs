@@ -2,25 +2,12 @@
 //! not see, content that is the file's, and no HEAD that differs from its GET.
 #![no_main]
 
-use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
-use std::num::NonZeroUsize;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::sync::OnceLock;
-use std::time::{Duration, UNIX_EPOCH};
 
 use libfuzzer_sys::fuzz_target;
 use underpass_fuzz::http1::{Request, Response, read_all, requests, responses};
-use underpass_fuzz::{ignore_closed_pipes, place};
-use underpass_serve::access_log::Sink;
-use underpass_serve::{Endpoint, Options, Server, Settings, SiteOptions};
-
-/// How long a response may take; no request waits for anything.
-const PATIENCE: Duration = Duration::from_secs(8);
-
-const DIGITS: &[u8] = b"0123456789";
+use underpass_fuzz::server::{DIGITS, connect};
 
 fuzz_target!(|wire: &[u8]| {
     let asked = requests(wire);
@@ -82,41 +69,10 @@ fn same_for_head(wire: &[u8]) {
 
 /// What the server answers to all of this.
 fn converse(wire: &[u8]) -> Vec<u8> {
-    let mut peer = UnixStream::connect(server()).expect("the server listens");
-    peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    peer.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    // HTTP/2 has its own target.
+    let mut peer = connect(|server| server.with_http2(None));
     // It may have closed.
     drop(peer.write_all(wire));
     drop(peer.shutdown(Shutdown::Write));
     read_all(peer)
-}
-
-/// The server's socket; it serves until the process ends.
-fn server() -> &'static PathBuf {
-    static SOCKET: OnceLock<PathBuf> = OnceLock::new();
-    SOCKET.get_or_init(|| {
-        ignore_closed_pipes();
-        let root = place("root");
-        fs::create_dir_all(root.join("folder")).expect("a folder");
-        fs::write(root.join("digits.txt"), DIGITS).expect("a file");
-        fs::write(root.join("empty.txt"), "").expect("a file");
-        let digits = fs::File::options().append(true).open(root.join("digits.txt"));
-        let modified = UNIX_EPOCH + Duration::from_secs(784_111_777);
-        digits.expect("a file").set_modified(modified).expect("a date");
-        let socket = place("server");
-        let daemon = Settings {
-            listen: vec![Endpoint::Unix(socket.clone())],
-            workers: NonZeroUsize::MIN,
-            grace: None,
-            connections_max: None,
-            connections_per_address: None,
-            metrics: None,
-            log: Sink::Off,
-        };
-        let server = Server::bind(Options { daemon, site: SiteOptions::new(root) });
-        // That of HTTP/2 has its own target.
-        let server = server.expect("a server").with_http2(None);
-        std::thread::spawn(move || server.run().expect("it serves"));
-        socket
-    })
 }

@@ -3,30 +3,17 @@
 //! The input is a list of frames: kind, flags, stream and length in a byte each, and the payload.
 #![no_main]
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::num::NonZeroUsize;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::sync::OnceLock;
-use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use underpass_fuzz::http1::read_all;
-use underpass_fuzz::{ignore_closed_pipes, place};
-use underpass_serve::access_log::Sink;
-use underpass_serve::{Endpoint, Options, Server, Settings, SiteOptions};
-
-/// How long an answer may take; no request waits for anything.
-const PATIENCE: Duration = Duration::from_secs(8);
+use underpass_fuzz::server::{DIGITS, connect};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0the last";
 const PONG: &[u8] = b"\0\0\x08\x06\x01\0\0\0\0the last";
-
-const DIGITS: &[u8] = b"0123456789";
 
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
@@ -66,9 +53,7 @@ fn check(mut answer: &[u8]) {
 
 /// What the server answers to all of this, if the client leaves once it has seen the `last`.
 fn converse(wire: &[u8], last: &[u8]) -> Vec<u8> {
-    let mut peer = UnixStream::connect(server()).expect("the server listens");
-    peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    peer.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut peer = connect(|server| server);
     // It may have closed.
     drop(peer.write_all(wire));
     let mut answer = Vec::new();
@@ -82,29 +67,4 @@ fn converse(wire: &[u8], last: &[u8]) -> Vec<u8> {
     drop(peer.shutdown(Shutdown::Write));
     answer.extend(read_all(peer));
     answer
-}
-
-/// The server's socket; it serves until the process ends.
-fn server() -> &'static PathBuf {
-    static SOCKET: OnceLock<PathBuf> = OnceLock::new();
-    SOCKET.get_or_init(|| {
-        ignore_closed_pipes();
-        let root = place("root");
-        fs::create_dir_all(root.join("folder")).expect("a folder");
-        fs::write(root.join("digits.txt"), DIGITS).expect("a file");
-        let socket = place("server");
-        let daemon = Settings {
-            listen: vec![Endpoint::Unix(socket.clone())],
-            workers: NonZeroUsize::MIN,
-            grace: None,
-            connections_max: None,
-            connections_per_address: None,
-            metrics: None,
-            log: Sink::Off,
-        };
-        let server = Server::bind(Options { daemon, site: SiteOptions::new(root) });
-        let server = server.expect("a server");
-        std::thread::spawn(move || server.run().expect("it serves"));
-        socket
-    })
 }

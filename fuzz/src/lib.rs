@@ -7,6 +7,7 @@ mod gorilla;
 pub mod http1;
 mod mending;
 pub mod peer;
+pub mod server;
 
 pub use client::hyper_reads;
 pub use folder::place;
