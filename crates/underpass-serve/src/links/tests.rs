@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, RenameFlags};
+use underpass_testkit::skip::Capability;
+use underpass_testkit::strace::{self, Strace};
+use underpass_testkit::{require, test_name};
 
 use super::*;
 use crate::root::{Found, Root, Wait};
@@ -188,5 +191,41 @@ fn a_link_that_changes_while_it_is_followed_leads_to_nothing_outside() {
             }
             assert!(found > 0 && absent > 0, "{policy}: {found} found, {absent} not");
         });
+    }
+}
+
+/// Between the walk and the open that follows it the tree may change, but no race is so quick: what
+/// counts is that the kernel is told in each call.
+#[test]
+fn every_open_is_one_beneath_the_root_that_after_a_walk_too() {
+    if strace::is_inside() {
+        let (_tree, served) = tree();
+        symlink(served.join("a.txt"), served.join("to-a")).unwrap();
+        symlink(served.join("sub"), served.join("to-sub")).unwrap();
+        let [inside, none, all] = [Symlinks::Inside, Symlinks::None, Symlinks::All]
+            .map(|policy| Root::open(&served).unwrap().following(policy));
+        strace::mark();
+        for path in ["a.txt", "to-a", "sub/", "to-sub/", "to-sub/deep/b.txt", "none", "../a"] {
+            for root in [&inside, &none] {
+                let is_there = root.stat_beneath(path.as_bytes()).is_ok();
+                assert_eq!(got(root, path).is_some(), is_there, "{path}");
+            }
+        }
+        for root in [&inside, &none, &all] {
+            for path in ["", "sub", "to-sub", "to-sub/deep"] {
+                drop(root.open_directory(path.as_bytes()));
+            }
+        }
+        return strace::mark();
+    }
+    require!(Capability::Strace);
+    let trace = Strace::of_test(test_name!()).unwrap().run().unwrap();
+    trace.assert_success();
+    let opens = trace.marked().iter().filter(|call| call.name.starts_with("open"));
+    let opens: Vec<_> = opens.collect();
+    // Of each of the two that lead to a file over a link: the try, the walk's, and the open.
+    assert!(opens.len() > 40, "{}", opens.len());
+    for call in opens {
+        assert!(call.name == "openat2" && call.arguments.contains("RESOLVE_BENEATH"), "{call:?}");
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Source: nginx-tests, the file named at each table.
 
-use crate::fixture::{MODIFIED, field, fixture};
+use crate::fixture::{Fixture, MODIFIED, field, fixture};
 
 /// Every answer to these bytes, as status and content; the last request ends the connection.
 fn ask(requests: &str) -> Vec<(String, String)> {
@@ -160,6 +160,8 @@ fn ranges() {
         ("bytes=0-0, 2-2", "206", "012"),
         ("bytes=0-1, x", "200", "0123456789"),
         ("bytes=3-2", "200", "0123456789"),
+        ("bytes=5", "200", "0123456789"),
+        ("bytes=1-2 4-", "200", "0123456789"),
         ("bytes= ", "200", "0123456789"),
         ("bytes=a-b", "200", "0123456789"),
         ("items=0-1", "200", "0123456789"),
@@ -170,7 +172,7 @@ fn ranges() {
     }
 }
 
-/// range_if_range.t, not_modified.t; RFC 9110 §13.
+/// range_if_range.t, not_modified.t, http_headers_multi.t; RFC 9110 §5.3, §13.
 #[test]
 fn conditions() {
     let etag = &fixture().etag("/digits.txt");
@@ -197,18 +199,79 @@ fn conditions() {
         (format!("Range: bytes=0-1\r\nIf-Range: {MODIFIED}"), "206"),
         (format!("Range: bytes=0-1\r\nIf-Range: {later}"), "200"),
         (format!("Range: bytes=0-1\r\nIf-Range: W/{etag}"), "200"),
+        ("Range: bytes=0-1\r\nIf-Range: wrong".into(), "200"),
+        (format!("Range: bytes=0-1\r\nIf-Range: {etag}\r\nIf-Range: {etag}"), "200"),
+        ("Range: bytes=0-1\r\nRange: bytes=0-1".into(), "200"),
+        // Past what 31 and 33 bits of seconds hold.
+        ("If-Modified-Since: Tue, 19 Jan 2038 03:14:08 GMT".into(), "304"),
+        ("If-Modified-Since: Fri, 25 Feb 2174 09:42:23 GMT".into(), "304"),
+        // Of two dates neither counts, and two lists are one.
+        (format!("If-Modified-Since: {later}\r\nIf-Modified-Since: {later}"), "200"),
+        (format!("If-Unmodified-Since: {earlier}\r\nIf-Unmodified-Since: {earlier}"), "200"),
+        (format!("If-Match: \"foo\", \"bar\", \t{etag} , \"baz\""), "200"),
+        (format!("If-Match: \"foo\"\r\nIf-Match: {etag}"), "200"),
+        (format!("If-None-Match: \"foo\"\r\nIf-None-Match: {etag}"), "304"),
     ] {
         assert_eq!(get("/digits.txt", &[&condition]).0, status, "{condition}");
     }
+    // §13.2.1: they mean nothing where the answer would be no success.
+    for condition in ["If-Match: \"foo\"", &format!("If-Unmodified-Since: {earlier}")] {
+        assert_eq!(get("/none", &[condition]).0, "404", "{condition}");
+        assert_eq!(get("/site", &[condition]).0, "308", "{condition}");
+    }
 }
 
-/// index.t, autoindex.t; RFC 9110 §15.4.9.
+/// index.t, autoindex.t, http_disable_symlinks.t; RFC 9110 §15.4.9.
 #[test]
 fn folders() {
     assert_eq!(get("/site/", &[]).1, "<p>index</p>\n");
     assert_eq!(get("/site", &[]).0, "308");
     assert!(get("/plain/", &[]).1.contains("href=\"b.txt\""));
-    assert_eq!(get("/plain/none/", &[]).0, "404");
+    for path in ["/plain/none/", "/digits.txt/", "/site/index.html/", "/out", "/out/"] {
+        assert_eq!(get(path, &[]).0, "404", "{path}");
+    }
+}
+
+/// http_absolute_redirect.t; RFC 3986 §2.2, §3.3.
+#[test]
+fn what_a_redirect_leads_to_is_encoded_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["dir", "dir sp", "auto \"#%<>?\\^`{|}"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let server = Fixture::serve(dir.path().into());
+    for (target, location) in [
+        ("/dir", "/dir/"),
+        ("/dir?a=b", "/dir/?a=b"),
+        ("/dir%20sp", "/dir%20sp/"),
+        ("/dir%20sp?a=b", "/dir%20sp/?a=b"),
+        (
+            "/auto%20%22%23%25%3C%3E%3F%5C%5E%60%7B%7C%7D",
+            "/auto%20%22%23%25%3C%3E%3F%5C%5E%60%7B%7C%7D/",
+        ),
+        ("//dir", "/dir/"),
+    ] {
+        let answer = server.answers(&format!("GET {target} HTTP/1.0\r\nHost: x\r\n\r\n"));
+        assert_eq!(field(&answer, "location"), location, "{target}");
+    }
+}
+
+/// http_header_buffers.t: long heads, wherever they stand among others.
+#[test]
+fn long_heads_among_short_ones() {
+    let long = "1234567890".repeat(2000);
+    let (short, foo) = ("GET /digits.txt HTTP/1.1\r\nHost: x\r\n", format!("X-Foo: {long}\r\n"));
+    let target = format!("GET /digits.txt?{long} HTTP/1.1\r\nHost: x\r\n");
+    let last = format!("{short}{foo}Connection: close\r\n\r\n");
+    let requests = [
+        format!("{short}{foo}\r\n"),
+        format!("{short}\r\n"),
+        format!("{target}\r\n"),
+        format!("{short}\r\n"),
+        last,
+    ];
+    let answers = ask(&requests.concat());
+    assert_eq!(answers, vec![("200".to_owned(), "0123456789".to_owned()); 5]);
 }
 
 /// http_keepalive.t; RFC 9112 §9.3.
