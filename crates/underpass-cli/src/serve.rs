@@ -1,6 +1,7 @@
 //! `underpass serve`: makes a server of the flags and runs it until a signal.
 
 mod access;
+mod addresses;
 mod changes;
 mod cors;
 mod headers;
@@ -10,6 +11,7 @@ mod listing;
 mod lookup;
 mod metadata;
 mod pages;
+mod proxies;
 pub(crate) mod site;
 mod tls;
 mod upload;
@@ -28,6 +30,7 @@ use crate::exit::{remedy_of_binding, with_remedy};
 use crate::serve::access::warn_of_readable_passwords;
 use crate::serve::http2::Http2Arguments;
 use crate::serve::limits::LimitsArguments;
+use crate::serve::proxies::ProxyArguments;
 use crate::serve::site::SiteArguments;
 use crate::serve::tls::{TlsArguments, say_who_encrypts};
 use crate::server::{ServerArguments, say_ready};
@@ -77,6 +80,9 @@ pub(crate) struct ServeArguments {
 
     #[command(flatten)]
     limits: LimitsArguments,
+
+    #[command(flatten)]
+    proxies: ProxyArguments,
 
     #[command(flatten)]
     tls: TlsArguments,
@@ -134,10 +140,14 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     let workers = wanted.server.workers();
     let to_https = wanted.tls.in_the_clear();
     let listen = [wanted.listen, to_https.listen.clone()].concat();
-    let daemon = wanted.server.settings(listen, wanted.access_log);
+    let mut daemon = wanted.server.settings(listen, wanted.access_log);
+    let proxies = wanted.proxies.proxies();
+    if let Some(limit) = &mut daemon.connections_per_address {
+        limit.proxies = [&proxies.headers_from[..], &proxies.fields_from].concat();
+    }
     let ServerArguments { config, no_sandbox, .. } = wanted.server;
     let is_for_some = sites.0.iter().any(|(_, site)| site.stations.access.is_some());
-    let server = Server::bind_sites(daemon, sites).map_err(refused)?;
+    let server = Server::bind_sites(daemon, sites).map_err(refused)?.behind(proxies);
     let server = server.limited(wanted.limits.limits()).logging_in(match wanted.log_format {
         LogFormat::Combined => Format::Combined,
         LogFormat::Json => Format::Json,
@@ -148,7 +158,7 @@ pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
         Some(tls) => server.secured_but(tls, &to_https).map_err(refused)?,
         None => server,
     };
-    let server = if no_sandbox { server } else { server.confined(config.as_deref()) };
+    let mut server = if no_sandbox { server } else { server.confined(config.as_deref()) };
     let doing = format!("serving {shown} at {}", where_at(&server, in_kernel.is_some()));
     // Before anyone is told to change the file.
     let reload = reload(server.publisher(), config);

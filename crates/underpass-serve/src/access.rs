@@ -116,11 +116,7 @@ impl Access {
 
     /// Whether a decoded path, or what would answer for it, is for those with a password.
     pub(crate) fn protects(&self, path: &[u8], lookup: &Lookup) -> bool {
-        let is_meant = |path: &[u8]| self.paths.iter().any(|pattern| pattern.matches(path));
-        self.paths.is_empty()
-            || lookup.candidates(path).any(|candidate| is_meant(&candidate))
-            // The redirection of a directory tells that it is there.
-            || is_meant(&[path, b"/"].concat())
+        self.paths.is_empty() || self.paths.iter().any(|pattern| lookup.is_meant(pattern, path))
     }
 
     /// The same of the path of a URI; what is malformed is protected.
@@ -143,6 +139,13 @@ impl Access {
                 None => Some(Answer::error(StatusCode::SERVICE_UNAVAILABLE)),
             }
         }))
+    }
+
+    /// The name that comes with a request, if its password is known to be right.
+    pub(crate) fn user_of(&self, headers: &HeaderMap) -> Option<Box<str>> {
+        let given = Credentials::of(headers)?;
+        let users = Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner));
+        users.remember(&given).then(|| given.parts().0.into())
     }
 
     fn ask(&self) -> Answer {

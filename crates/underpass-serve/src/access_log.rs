@@ -45,6 +45,8 @@ pub(crate) struct AccessLog {
 pub(crate) struct Line<'a> {
     /// The client's address; a Unix socket has none.
     pub(crate) client: Option<IpAddr>,
+    /// The name whose password came with the request, if it was asked for.
+    pub(crate) user: Option<&'a str>,
     /// When the request came.
     pub(crate) time: SystemTime,
     pub(crate) request: Requested<'a>,
@@ -175,6 +177,7 @@ mod tests {
     fn line(request: &Parts) -> Line<'_> {
         Line {
             client: Some("192.0.2.7".parse().unwrap()),
+            user: None,
             time: UNIX_EPOCH + Duration::from_secs(784_111_777),
             request: Requested::Head(request),
             status: StatusCode::OK,
@@ -211,10 +214,12 @@ mod tests {
     fn a_line_is_in_the_combined_format() {
         let curl = request("/a/b?c=d", &[("user-agent", b"curl/8"), ("referer", b"http://x/")]);
         let bare = request("http://host/%20", &[("user-agent", b"")]);
-        let unix = Line { client: None, status: StatusCode::NOT_FOUND, ..line(&bare) };
+        let unix =
+            Line { client: None, user: Some(""), status: StatusCode::NOT_FOUND, ..line(&bare) };
         assert_eq!(
-            logged(&[line(&curl), unix]),
-            "192.0.2.7 - - [06/Nov/1994:08:49:37 +0000] \"GET /a/b?c=d HTTP/1.1\" 200 4096 \
+            logged(&[Line { user: Some("Jos\u{e9} \"x\""), ..line(&curl) }, unix]),
+            "192.0.2.7 - Jos\\xC3\\xA9\\x20\\x22x\\x22 [06/Nov/1994:08:49:37 +0000] \
+             \"GET /a/b?c=d HTTP/1.1\" 200 4096 \
              \"http://x/\" \"curl/8\"\n\
              - - - [06/Nov/1994:08:49:37 +0000] \"GET http://host/%20 HTTP/1.1\" 404 4096 \
              \"-\" \"-\"\n",
@@ -251,13 +256,14 @@ mod tests {
             ..line(&curl)
         };
         assert_eq!(
-            logged_in(Format::Json, &[line(&curl), clear]),
-            "{\"time\":\"1994-11-06T08:49:37.000Z\",\"client\":\"192.0.2.7\",\"method\":\"GET\",\
-             \"target\":\"/a?b\",\"protocol\":\"HTTP/1.1\",\"host\":\"x:80\",\"referer\":null,\
+            logged_in(Format::Json, &[Line { user: Some("a \"b"), ..line(&curl) }, clear]),
+            "{\"time\":\"1994-11-06T08:49:37.000Z\",\"client\":\"192.0.2.7\",\
+             \"user\":\"a \\\"b\",\"method\":\"GET\",\"target\":\"/a?b\",\
+             \"protocol\":\"HTTP/1.1\",\"host\":\"x:80\",\"referer\":null,\
              \"user_agent\":\"curl/8\",\"status\":200,\"bytes\":4096,\"sent\":{\"copy\":160,\
              \"sendfile\":4096,\"ktls\":0,\"rustls\":0},\"cold_waits\":2,\"cold_ms\":1234.567,\
              \"fallbacks\":1,\"errno\":\"EINVAL\",\"cut\":null,\"ms\":0.042}\n\
-             {\"time\":\"1994-11-06T08:49:37.000Z\",\"client\":null,\"method\":null,\
+             {\"time\":\"1994-11-06T08:49:37.000Z\",\"client\":null,\"user\":null,\"method\":null,\
              \"target\":\"\\u0016\\u0003\u{fffd}\",\"protocol\":null,\"host\":null,\
              \"referer\":null,\"user_agent\":null,\"status\":400,\"bytes\":4096,\
              \"sent\":{\"copy\":7,\"sendfile\":0,\"ktls\":0,\

@@ -20,6 +20,7 @@ use crate::direct::{self, Directly};
 use crate::handshake::{Handshakes, secure};
 use crate::limits::Limits;
 use crate::parking::{Parking, Stay};
+use crate::proxy_header;
 use crate::site::Site;
 use crate::tls::Tls;
 use crate::transport::Transport;
@@ -152,11 +153,17 @@ impl Service for Shared {
 fn serve(
     mut idle: Idle,
     shared: Rc<Shared>,
-    admitted: Admitted,
+    mut admitted: Admitted,
 ) -> impl Future<Output = ()> + 'static {
     async move {
-        let (_counted, _admitted) = (Connection::new(&shared), &admitted);
+        let _counted = Connection::new(&shared);
         let mut is_new = true;
+        if shared.site.proxies.begins_with_header(idle.transport.peer()) {
+            match Box::pin(proxy_header::take(idle.transport, &shared, &mut admitted)).await {
+                Some(transport) => idle.transport = transport,
+                None => return,
+            }
+        }
         if let Some(tls) = &shared.tls {
             idle.https_port = tls.https_port(admitted.listener());
         }

@@ -51,6 +51,7 @@ pub(crate) fn refuse(
     site.counts.count_sent(sent.bytes, &sent.account);
     site.record(&Line {
         client: progress.client,
+        user: None,
         time: SystemTime::now(),
         request: Requested::Line(progress.first_line().as_bytes()),
         status,

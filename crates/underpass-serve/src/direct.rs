@@ -74,10 +74,10 @@ fn answer_now(cx: &mut Context<'_>, room: &mut [u8], idle: &mut Idle, shared: &S
         Poll::Ready(_) => return Directly::Over,
     }
     let (peer, unread) = (idle.transport.peer(), read.filled());
-    if unread.len() > shared.limits.header_bytes_max {
-        return hand_on(unread);
-    }
-    if idle.https_port.is_some() {
+    // Whom the request is from, a field of it may say.
+    let is_of_another = || shared.site.proxies.speaks_for_others(peer);
+    let is_long = unread.len() > shared.limits.header_bytes_max;
+    if is_long || idle.https_port.is_some() || is_of_another() {
         return hand_on(unread);
     }
     let Some(request) = PlainRequest::read(unread) else { return hand_on(unread) };

@@ -118,7 +118,7 @@ pub(crate) async fn secure(idle: Idle, tls: Tls, shared: &Rc<Shared>) -> Option<
         }
         Some(Ok(Begun::InTheClear(transport))) => {
             shaken(Shaken::InTheClear);
-            refuse_clear(transport, shared).await;
+            refuse_unread(transport, CLEAR, shared).await;
         }
         Some(Err(error)) => {
             shaken(Shaken::Failed);
@@ -140,13 +140,13 @@ async fn shake(transport: Transport, tls: Tls) -> io::Result<Begun> {
     Ok(Begun::Secured(Box::new(stream), peer))
 }
 
-/// Answers a client that speaks HTTP without TLS.
-async fn refuse_clear(mut transport: Transport, shared: &Shared) {
+/// Answers a client that does not begin as it should, with this text.
+pub(crate) async fn refuse_unread(mut transport: Transport, text: &'static str, shared: &Shared) {
     let mut request = [0; LOOK_BYTES];
     let n = transport.peek(&mut request);
     let progress = Progress::new(Rc::clone(&shared.site), transport.peer());
     progress.note_head(&request[..n]);
-    refuse(&transport, StatusCode::BAD_REQUEST, Some(CLEAR), &progress);
+    refuse(&transport, StatusCode::BAD_REQUEST, Some(text), &progress);
     close_in_stages(&mut transport, shared.limits.send_time, || {}).await;
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::links::Symlinks;
+use crate::pattern::Pattern;
 use crate::upload::PREFIX;
 
 /// The directory of RFC 8615, which is served although its name begins with a dot.
@@ -74,6 +75,15 @@ impl Lookup {
         // Of `/.well-known` a hidden one would be made.
         let html = html.filter(|html| self.serves(html)).map(Cow::Owned);
         indexes.chain([path.into()]).chain(html)
+    }
+}
+
+impl Lookup {
+    /// Whether a pattern is for a decoded path, or for what would answer for it.
+    pub(crate) fn is_meant(&self, pattern: &Pattern, path: &[u8]) -> bool {
+        self.candidates(path).any(|candidate| pattern.matches(&candidate))
+            // The redirection of a directory tells that it is there.
+            || pattern.matches(&[path, b"/"].concat())
     }
 }
 

@@ -24,7 +24,7 @@ use crate::stations::Asked;
 #[derive(Debug)]
 pub(crate) struct Progress {
     pub(crate) site: Rc<Site>,
-    /// The client's address; the client of a Unix socket has none.
+    /// The peer's address; that of a Unix socket has none.
     pub(crate) client: Option<IpAddr>,
     /// The name that it asked for in the handshake.
     server_name: Option<Box<str>>,
@@ -75,8 +75,9 @@ impl Progress {
 
     /// A request of this client's.
     pub(crate) fn asked<'r>(&'r self, head: &'r Parts) -> Asked<'r> {
-        let Self { client, https_port, .. } = *self;
-        Asked { head, client, server_name: self.server_name.as_deref(), https_port }
+        let client = self.site.proxies.client(self.client, &head.headers);
+        let (server_name, https_port) = (self.server_name.as_deref(), self.https_port);
+        Asked { head, client, server_name, https_port }
     }
 
     /// Whether a request waits for its response, or for the rest of it.

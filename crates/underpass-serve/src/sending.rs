@@ -19,6 +19,8 @@ use crate::site::Site;
 pub(crate) struct Sending {
     site: Rc<Site>,
     client: Option<IpAddr>,
+    /// The name whose password came with the request.
+    user: Option<Box<str>>,
     request: Parts,
     status: StatusCode,
     /// When the request came; `None` without a log.
@@ -29,16 +31,18 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    /// A response to this request, of which nothing has left.
+    /// A response to this request of `peer`, of which nothing has left.
     pub(crate) fn new(
         site: &Rc<Site>,
-        client: Option<IpAddr>,
+        peer: Option<IpAddr>,
         request: Parts,
         status: StatusCode,
     ) -> Self {
         let since = site.is_logging().then(|| (SystemTime::now(), Instant::now()));
-        let (content_bytes, account, cut) = Default::default();
-        Self { site: Rc::clone(site), client, request, status, since, content_bytes, account, cut }
+        let client = site.proxies.client(peer, &request.headers);
+        let user = since.and_then(|_| site.user_of(&request));
+        let (site, (content_bytes, account, cut)) = (Rc::clone(site), Default::default());
+        Self { site, client, user, request, status, since, content_bytes, account, cut }
     }
 
     /// A response to a plain request.
@@ -86,6 +90,7 @@ impl Drop for Sending {
         let Some((time, since)) = self.since else { return };
         self.site.record(&Line {
             client: self.client,
+            user: self.user.as_deref(),
             time,
             request: Requested::Head(&self.request),
             status: self.status,

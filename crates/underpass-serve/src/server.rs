@@ -22,6 +22,7 @@ use crate::leases::LeaseError;
 use crate::limits::Limits;
 use crate::links::Symlinks;
 use crate::metrics::{Counters, Counts};
+use crate::proxies::Proxies;
 use crate::root::RootError;
 use crate::site::Site;
 use crate::site_options::SiteOptions;
@@ -57,6 +58,9 @@ pub struct Server {
     http2: Option<Http2Options>,
     log_format: Format,
     limits: Limits,
+    proxies: Proxies,
+    /// Whether others make the sites anew at a reload.
+    is_republished: bool,
 }
 
 /// Why there is no server.
@@ -131,9 +135,19 @@ impl Server {
             readable: None,
             writable: Vec::new(),
         };
-        let (tls, log_format, limits) = Default::default();
+        let (tls, log_format, limits, proxies) = Default::default();
         let http2 = Some(Http2Options::default());
-        Ok(Self { daemon, publisher, files, tls, http2, log_format, limits })
+        Ok(Self {
+            daemon,
+            publisher,
+            files,
+            tls,
+            http2,
+            log_format,
+            limits,
+            proxies,
+            is_republished: false,
+        })
     }
 
     /// Has all connections begin with a handshake of TLS. The certificates are read, and again at
@@ -181,6 +195,12 @@ impl Server {
         Self { limits, ..self }
     }
 
+    /// Takes the word of these for who clients are.
+    #[must_use]
+    pub fn behind(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
+    }
+
     /// Where it listens, ports resolved.
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
@@ -193,9 +213,11 @@ impl Server {
         self.daemon.metrics_address()
     }
 
-    /// What replaces the sites while it runs.
+    /// What replaces the sites while it runs. Who has it makes them anew at SIGHUP: the names and
+    /// passwords of the former ones are then not read again.
     #[must_use]
-    pub fn publisher(&self) -> Publisher {
+    pub fn publisher(&mut self) -> Publisher {
+        self.is_republished = true;
         self.publisher.clone()
     }
 
@@ -242,8 +264,8 @@ impl Server {
             let log = move |lines: Lines| AccessLog::new(lines).in_format(self.log_format);
             let published = self.publisher.published.subscribe();
             let sites = move || WorkerSites::new(published, files);
-            let site = move |lines: Lines| Site::new(sites(), log(lines), counts);
-            let (tls, http2) = (tls.clone(), self.http2.clone());
+            let (tls, http2, proxies) = (tls.clone(), self.http2.clone(), self.proxies.clone());
+            let site = move |lines: Lines| Site::new(sites(), log(lines), counts).behind(proxies);
             services.push(move |lines| Shared::new(site(lines), tls, http2, self.limits));
         }
         let mut metrics = Registry::with_prefix("underpass_serve");
@@ -256,8 +278,10 @@ impl Server {
             metrics,
             reload: Box::new(move || {
                 self.tls.iter().for_each(Tls::reload);
-                let sites = Arc::clone(&sites.borrow());
-                sites.access().for_each(Access::reload);
+                if !self.is_republished {
+                    let sites = Arc::clone(&sites.borrow());
+                    sites.access().for_each(Access::reload);
+                }
             }),
             background: Box::pin(async move {
                 // Detached: no stop waits for it. It is confined as all threads are by now.

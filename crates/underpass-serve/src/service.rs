@@ -84,6 +84,17 @@ impl Service {
     /// Answers a request that needs no look-up: its file is open, or a station answers.
     #[must_use]
     pub fn respond_at_once(&self, asked: &Asked<'_>) -> Option<Answer> {
+        let Some(prefix) = &self.tree.options.prefix else { return self.answer_at_once(asked) };
+        match prefix.strip(asked.head) {
+            Ok(head) => {
+                let answer = self.answer_at_once(&Asked { head: &head, ..*asked })?;
+                Some(prefix.put_before(answer))
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn answer_at_once(&self, asked: &Asked<'_>) -> Option<Answer> {
         let answer = match self.admit(asked) {
             Step::Go => self.kept(asked.head)?,
             Step::Answer(answer) => answer,
@@ -97,6 +108,8 @@ impl Service {
 
     /// The file that a plain request gets as it is: it is kept, and no station has a say.
     pub(crate) fn plain(&self, request: &PlainRequest<'_>) -> Option<Arc<Representation>> {
+        let prefix = self.tree.options.prefix.as_ref();
+        let request = prefix.map_or(Some(*request), |prefix| prefix.strip_plain(request))?;
         let target = Target::parse(request.path()).ok()?;
         if !self.stations().let_plain_pass(&target, &self.tree.options.lookup) {
             return None;
@@ -111,6 +124,26 @@ impl Service {
     /// What goes wrong here, and not with the request, is warned of with the path and the client.
     /// Dropping the future loses nothing but a look-up.
     pub async fn respond(&self, asked: &Asked<'_>) -> Answer {
+        let Some(prefix) = &self.tree.options.prefix else { return self.respond_here(asked).await };
+        match prefix.strip(asked.head) {
+            Ok(head) => {
+                prefix.put_before(self.respond_here(&Asked { head: &head, ..*asked }).await)
+            }
+            Err(answer) => self.respond_elsewhere(asked, *answer).await,
+        }
+    }
+
+    /// The answer to a request that is not for what is beneath the prefix.
+    async fn respond_elsewhere(&self, asked: &Asked<'_>, answer: Answer) -> Answer {
+        let answer = match check_message(asked.head) {
+            Ok(()) => answer,
+            Err(refusal) => Answer::error(refusal.status()),
+        };
+        let answer = self.with_page(answer).await;
+        self.dress(asked, answer)
+    }
+
+    async fn respond_here(&self, asked: &Asked<'_>) -> Answer {
         let answer = self.follow(self.admit(asked), asked).await;
         let answer = self.with_page(answer).await;
         self.dress(asked, answer)
@@ -138,13 +171,37 @@ impl Service {
         self.stations().upload.is_some()
     }
 
+    /// The name whose password came with a request that was asked for one.
+    pub(crate) fn user_of(&self, asked: &Asked<'_>) -> Option<Box<str>> {
+        let prefix = self.tree.options.prefix.as_ref();
+        let stripped = prefix.and_then(|prefix| prefix.strip(asked.head).ok());
+        let asked = Asked { head: stripped.as_ref().unwrap_or(asked.head), ..*asked };
+        self.stations().user_of(&asked, &self.tree.options.lookup)
+    }
+
     /// Answers a PUT, whose content is taken if it is read.
     pub(crate) async fn put<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        let Some(prefix) = &self.tree.options.prefix else {
+            return self.put_here(asked, content).await;
+        };
+        match prefix.strip(asked.head) {
+            Ok(head) => {
+                let asked = Asked { head: &head, ..*asked };
+                prefix.put_before(self.put_here(&asked, content).await)
+            }
+            Err(answer) => self.respond_elsewhere(asked, *answer).await,
+        }
+    }
+
+    async fn put_here<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let step = match check_message(asked.head) {
-            Ok(()) => self.stations().before_put(asked),
+            Ok(()) => self.stations().before_put(asked, &self.tree.options.lookup),
             Err(refusal) => Step::Answer(Answer::error(refusal.status())),
         };
         let refused = match step {

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body::Body;
 
@@ -13,6 +15,7 @@ use crate::body::Payload;
 use crate::hosts::is_same;
 use crate::metrics::Counts;
 use crate::plain_request::PlainRequest;
+use crate::proxies::Proxies;
 use crate::refusal::check_message;
 use crate::representation::Representation;
 use crate::sequence::InSequence;
@@ -26,11 +29,18 @@ pub(crate) struct Site {
     sites: RefCell<WorkerSites>,
     log: RefCell<AccessLog>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) proxies: Proxies,
 }
 
 impl Site {
     pub(crate) fn new(sites: impl Into<WorkerSites>, log: AccessLog, counts: Arc<Counts>) -> Self {
-        Self { sites: RefCell::new(sites.into()), log: RefCell::new(log), counts }
+        let (sites, log) = (RefCell::new(sites.into()), RefCell::new(log));
+        Self { sites, log, counts, proxies: Proxies::default() }
+    }
+
+    /// The same behind these proxies.
+    pub(crate) fn behind(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Hands on what the access log holds back.
@@ -112,6 +122,15 @@ impl Site {
     /// The response to a request that is refused before its target is looked at.
     pub(crate) fn refuse(&self, status: StatusCode) -> Response<Payload> {
         finish(self.refusal(status))
+    }
+
+    /// The name whose password came with a request that was asked for one.
+    pub(crate) fn user_of(&self, head: &Parts) -> Option<Box<str>> {
+        if !head.headers.contains_key(AUTHORIZATION) {
+            return None;
+        }
+        let asked = Asked { head, client: None, server_name: None, https_port: None };
+        self.sites.borrow_mut().of(|| asked.host())?.user_of(&asked)
     }
 
     /// Whether there is a log.

@@ -12,6 +12,7 @@ use crate::field_rules::FieldRules;
 use crate::listing::Listings;
 use crate::lookup::Lookup;
 use crate::metadata_rules::MetadataRules;
+use crate::prefix::PathPrefix;
 use crate::stations::Stations;
 
 /// More than any client was seen to ask for, and few enough to cost nothing.
@@ -42,6 +43,8 @@ pub struct SiteOptions {
     pub fields: FieldRules,
     /// What requests and answers pass on their way.
     pub stations: Stations,
+    /// The path that it is beneath.
+    pub prefix: Option<PathPrefix>,
 }
 
 impl SiteOptions {
@@ -60,6 +63,7 @@ impl SiteOptions {
             error_pages: ErrorPages::default(),
             fields: FieldRules::default(),
             stations: Stations::default(),
+            prefix: None,
         }
     }
 }

@@ -16,6 +16,7 @@ use http::header::{HOST, HeaderValue};
 use http::request::Parts;
 
 use crate::access::{Access, make_private};
+use crate::addresses::AddressRules;
 use crate::answer::Answer;
 use crate::cors::Cors;
 use crate::lookup::Lookup;
@@ -71,6 +72,8 @@ impl fmt::Debug for Step {
 /// The stations of a site.
 #[derive(Debug, Default)]
 pub struct Stations {
+    /// Which addresses may ask.
+    pub addresses: AddressRules,
     /// What pages of other origins may do.
     pub cors: Option<Cors>,
     /// Paths that are somewhere else.
@@ -85,6 +88,9 @@ impl Stations {
     /// What the request passes before its file is looked up. It runs once more if the look-up has
     /// to wait.
     pub(crate) fn before(&self, asked: &Asked<'_>, lookup: &Lookup) -> Step {
+        if let Some(answer) = self.addresses.refuse(asked, lookup) {
+            return Step::Answer(answer);
+        }
         if asked.head.method == Method::OPTIONS {
             let mut answer = Answer::options(self.allow(asked));
             if let Some(cors) = self.cors.as_ref().filter(|_| Cors::is_preflight(asked.head)) {
@@ -106,7 +112,10 @@ impl Stations {
 
     /// What a PUT passes before its content is read. Everyone who puts something somewhere is one
     /// who may, whatever paths are for all to read.
-    pub(crate) fn before_put(&self, asked: &Asked<'_>) -> Step {
+    pub(crate) fn before_put(&self, asked: &Asked<'_>, lookup: &Lookup) -> Step {
+        if let Some(answer) = self.addresses.refuse(asked, lookup) {
+            return Step::Answer(answer);
+        }
         if !self.upload.as_ref().is_some_and(|it| it.is_for(asked.head.uri.path())) {
             return Step::Answer(Answer::method_not_allowed(self.allow(asked)));
         }
@@ -122,6 +131,7 @@ impl Stations {
         if self.access_to(asked, lookup).is_some() {
             make_private(&mut answer.headers);
         }
+        self.addresses.protect(asked, lookup, &mut answer.headers);
         if let Some(cors) = &self.cors {
             cors.add_to(asked.head, &mut answer.headers);
         }
@@ -131,9 +141,19 @@ impl Stations {
     /// Whether a plain request for this passes all of them, and its answer too, without anyone
     /// having a say.
     pub(crate) fn let_plain_pass(&self, target: &Target<'_>, lookup: &Lookup) -> bool {
-        let Self { cors, redirects, access, upload: _ } = self;
+        let Self { addresses, cors, redirects, access, upload: _ } = self;
         let is_protected = |it: &Arc<Access>| it.protects(target.as_bytes(), lookup);
-        cors.is_none() && !redirects.have(target) && !access.as_ref().is_some_and(is_protected)
+        cors.is_none()
+            && !redirects.have(target)
+            && !access.as_ref().is_some_and(is_protected)
+            && !addresses.have(target.as_bytes(), lookup)
+    }
+
+    /// The name whose password came with a request that was asked for one.
+    pub(crate) fn user_of(&self, asked: &Asked<'_>, lookup: &Lookup) -> Option<Box<str>> {
+        let is_put = asked.head.method == Method::PUT;
+        let access = self.access.as_ref().filter(|_| is_put);
+        access.or_else(|| self.access_to(asked, lookup))?.user_of(&asked.head.headers)
     }
 
     /// Who may read what is asked for, if not everyone may.

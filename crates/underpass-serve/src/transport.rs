@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use underpass::Stream;
 use underpass::tls::TlsStream;
@@ -24,7 +24,8 @@ use crate::account::{Account, Encrypted};
 pub(crate) enum Transport {
     Tcp(Stream<TcpStream>, SocketAddr),
     Tls(Box<TlsStream>, SocketAddr),
-    Unix(Stream<UnixStream>),
+    /// The client is known only if a proxy names it.
+    Unix(Stream<UnixStream>, Option<IpAddr>),
 }
 
 /// Calls a method of whichever stream it is.
@@ -33,7 +34,7 @@ macro_rules! stream {
         match $transport {
             Transport::Tcp(stream, _) => Pin::new(stream).$method($($argument),*),
             Transport::Tls(stream, _) => Pin::new(&mut **stream).$method($($argument),*),
-            Transport::Unix(stream) => Pin::new(stream).$method($($argument),*),
+            Transport::Unix(stream, _) => Pin::new(stream).$method($($argument),*),
         }
     };
 }
@@ -42,7 +43,7 @@ impl Transport {
     pub(crate) fn new(accepted: Accepted) -> Self {
         match accepted {
             Accepted::Tcp(stream, peer) => Self::of_tcp(stream, peer),
-            Accepted::Unix(stream) => Self::Unix(Stream::new(stream)),
+            Accepted::Unix(stream) => Self::Unix(Stream::new(stream), None),
         }
     }
 
@@ -54,7 +55,7 @@ impl Transport {
     pub(crate) fn into_tcp(self) -> io::Result<(TcpStream, SocketAddr)> {
         match self {
             Self::Tcp(stream, peer) => Ok((stream.into_inner(), peer)),
-            Self::Tls(..) | Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Tls(..) | Self::Unix(..) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -79,15 +80,23 @@ impl Transport {
         match self {
             Self::Tcp(stream, peer) => Self::Tcp(Stream::new(stream.into_inner()), peer),
             Self::Tls(..) => self,
-            Self::Unix(stream) => Self::Unix(Stream::new(stream.into_inner())),
+            Self::Unix(stream, peer) => Self::Unix(Stream::new(stream.into_inner()), peer),
         }
     }
 
-    /// The client's address; the client of a Unix socket has none.
+    /// The client's address; that of a Unix socket has none, unless a proxy named it.
     pub(crate) fn peer(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(_, peer) | Self::Tls(_, peer) => Some(peer.ip()),
-            Self::Unix(_) => None,
+            Self::Unix(_, peer) => *peer,
+        }
+    }
+
+    /// Takes another for the client, whose connection the peer passes on.
+    pub(crate) fn set_peer(&mut self, client: SocketAddr) {
+        match self {
+            Self::Tcp(_, peer) | Self::Tls(_, peer) => *peer = client,
+            Self::Unix(_, peer) => *peer = Some(client.ip()),
         }
     }
 
@@ -113,7 +122,7 @@ impl Transport {
         let sent = match self {
             Self::Tcp(stream, _) => stream.take_sent(),
             Self::Tls(stream, _) => stream.take_sent(),
-            Self::Unix(stream) => stream.take_sent(),
+            Self::Unix(stream, _) => stream.take_sent(),
         };
         Account::of(&sent, encrypted)
     }
@@ -146,7 +155,7 @@ impl Transport {
         match self {
             Self::Tcp(stream, _) => stream.get_ref().poll_read_ready(cx),
             Self::Tls(stream, _) => stream.socket().poll_read_ready(cx),
-            Self::Unix(stream) => stream.get_ref().poll_read_ready(cx),
+            Self::Unix(stream, _) => stream.get_ref().poll_read_ready(cx),
         }
     }
 
@@ -154,7 +163,7 @@ impl Transport {
     pub(crate) fn has_bytes(&self) -> bool {
         match self {
             Self::Tls(stream, _) => stream.has_unread(),
-            Self::Tcp(..) | Self::Unix(_) => self.peek(&mut [0]) > 0,
+            Self::Tcp(..) | Self::Unix(..) => self.peek(&mut [0]) > 0,
         }
     }
 
@@ -164,11 +173,31 @@ impl Transport {
         recv(self, into, flags).map_or(0, |(n, _)| n)
     }
 
+    /// The same once there are some, or their end has come.
+    pub(crate) async fn peek_some(&self, into: &mut [u8]) -> io::Result<usize> {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peek = || Ok(recv(self, &mut *into, flags)?.0);
+        match self {
+            Self::Tcp(stream, _) => stream.get_ref().async_io(Interest::READABLE, peek).await,
+            Self::Unix(stream, _) => stream.get_ref().async_io(Interest::READABLE, peek).await,
+            Self::Tls(..) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Takes as many bytes as there is room for, which have come.
+    pub(crate) fn skip(&self, into: &mut [u8]) -> io::Result<()> {
+        let len = into.len();
+        match recv(self, into, RecvFlags::DONTWAIT)? {
+            (n, _) if n == len => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
     /// Sends what there is room for, where nothing else is under way, and says how much that was.
     pub(crate) fn send_now(&self, bytes: &[u8]) -> (usize, Account) {
         let sent = match self {
             Self::Tls(stream, _) => stream.try_write(bytes).unwrap_or(0),
-            Self::Tcp(..) | Self::Unix(_) => {
+            Self::Tcp(..) | Self::Unix(..) => {
                 send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or(0)
             }
         };
@@ -192,7 +221,7 @@ impl AsFd for Transport {
         match self {
             Self::Tcp(stream, _) => stream.get_ref().as_fd(),
             Self::Tls(stream, _) => stream.socket().as_fd(),
-            Self::Unix(stream) => stream.get_ref().as_fd(),
+            Self::Unix(stream, _) => stream.get_ref().as_fd(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The files beneath one directory: from a path to what it leads to, and what is kept of it.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -26,6 +27,11 @@ use crate::target::Target;
 /// How long a path may lead to a file that has been replaced; a file in demand is then looked
 /// up ten times a second, which costs nothing that shows.
 pub(crate) const FRESH_FOR: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// Room for the key that was asked for last.
+    static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The part of the service that threads which may wait hold on to.
 #[derive(Debug)]
@@ -60,6 +66,19 @@ impl KeptFiles {
 
     pub(crate) fn own(&self) -> &FileCache<Representation> {
         &self.of_workers[self.own]
+    }
+
+    /// Of the worker's own, the one of a path, unless it is due to be looked up again.
+    fn fresh(&self, path: &[u8]) -> Option<Arc<Representation>> {
+        if self.site.is_empty() {
+            return self.own().fresh(path);
+        }
+        KEY.with_borrow_mut(|key| {
+            key.clear();
+            key.extend_from_slice(&self.site);
+            key.extend_from_slice(path);
+            self.own().fresh(key)
+        })
     }
 
     fn key<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
@@ -98,7 +117,7 @@ impl Tree {
     }
 
     fn kept_under(&self, key: &[u8]) -> Option<Arc<Representation>> {
-        let kept = self.files.own().fresh(&self.files.key(key))?;
+        let kept = self.files.fresh(key)?;
         let has_changed = kept.has_changed() || kept.siblings().have_changed();
         (!has_changed).then_some(kept)
     }

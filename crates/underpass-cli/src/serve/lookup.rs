@@ -2,7 +2,7 @@
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, StringValueParser, TypedValueParser};
-use underpass_serve::{FilePath, Lookup, Symlinks};
+use underpass_serve::{FilePath, Lookup, PathPrefix, Symlinks};
 
 /// The flags about what a target leads to.
 #[derive(Debug, Args)]
@@ -52,11 +52,22 @@ pub(crate) struct LookupArguments {
     /// or an image that is missing is a 404.
     #[arg(long, value_name = "FILE")]
     fallback: Option<FilePath>,
+
+    /// Serve DIR beneath this path, such as /files; anything else is a 404.
+    ///
+    /// Patterns, redirects and pages have paths without it, and a redirect to a path leads beneath
+    /// it again. For a proxy that passes on what begins with it and does not take it off.
+    #[arg(long, value_name = "PATH")]
+    path_prefix: Option<PathPrefix>,
 }
 
 impl LookupArguments {
+    pub(super) fn prefix(&self) -> Option<PathPrefix> {
+        self.path_prefix.clone()
+    }
+
     pub(super) fn lookup(self) -> Lookup {
-        let Self { hidden, symlinks, index, clean_urls, fallback } = self;
+        let Self { hidden, symlinks, index, clean_urls, fallback, path_prefix: _ } = self;
         Lookup { hidden, symlinks, index, clean_urls, fallback }
     }
 }

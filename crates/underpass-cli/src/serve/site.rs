@@ -10,6 +10,7 @@ use underpass_serve::stations::Stations;
 use underpass_serve::upload::Upload;
 
 use super::access::AccessArguments;
+use super::addresses::AddressArguments;
 use super::changes::ChangesArguments;
 use super::cors::CorsArguments;
 use super::headers::HeadersArguments;
@@ -48,6 +49,9 @@ pub(crate) struct SiteArguments {
     access: AccessArguments,
 
     #[command(flatten)]
+    addresses: AddressArguments,
+
+    #[command(flatten)]
     listing: ListingArguments,
 
     #[command(flatten)]
@@ -67,8 +71,11 @@ impl SiteArguments {
 
     /// The site that was asked for; who may read it is read from a file.
     pub(crate) fn options(self) -> SiteOptions {
-        let Self { directory, changes, lookup, headers, metadata, cors, pages, listing, .. } = self;
+        let Self { directory, changes, lookup, headers, metadata, cors, pages, .. } = self;
+        let Self { addresses, listing, .. } = self;
         let (error_pages, redirects) = pages.pages();
+        let prefix = lookup.prefix();
+        let (cors, addresses) = (cors.cors(), addresses.rules());
         SiteOptions {
             stability: changes.stability(),
             lookup: lookup.lookup(),
@@ -79,7 +86,8 @@ impl SiteArguments {
             error_pages,
             listings: listing.listings(),
             archives: listing.archives(),
-            stations: Stations { cors: cors.cors(), redirects, ..Stations::default() },
+            stations: Stations { cors, redirects, addresses, ..Stations::default() },
+            prefix,
             ..SiteOptions::new(directory.unwrap_or_else(|| ".".into()))
         }
     }

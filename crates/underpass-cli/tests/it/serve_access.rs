@@ -113,9 +113,11 @@ fn names_are_read_again_at_a_signal_and_stay_if_the_file_is_wrong() {
     write("alice:secret");
     server.signal(Signal::HUP);
     let line = server.next_line();
-    assert!(line.contains("names and passwords stay what they were: "), "{line}");
+    assert!(line.contains("the settings stay what they were: cannot use --auth: "), "{line}");
     assert!(line.contains("users, line 1: ") && !line.contains("secret"), "{line}");
     assert_eq!(curl(&server, "/file", Some("alice:two")), "200");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end_of_text().2, "", "it was said once");
 }
 
 #[test]

@@ -12,7 +12,9 @@ pub(super) fn format(lines: &mut Vec<u8>, second: &str, line: &Line<'_>) {
         Some(client) => append(lines, format_args!("{client}")),
         None => lines.push(b'-'),
     }
-    append(lines, format_args!(" - - [{second}] \""));
+    lines.extend_from_slice(b" - ");
+    user(lines, line.user);
+    append(lines, format_args!(" [{second}] \""));
     match line.request {
         Requested::Head(head) => request_line(lines, head),
         Requested::Line(text) => escape(lines, text),
@@ -22,6 +24,15 @@ pub(super) fn format(lines: &mut Vec<u8>, second: &str, line: &Line<'_>) {
     lines.extend_from_slice(b"\" \"");
     field(lines, line.request.field(&USER_AGENT));
     lines.push(b'"');
+}
+
+/// With its spaces escaped too: it is a column.
+fn user(lines: &mut Vec<u8>, user: Option<&str>) {
+    let user = user.filter(|user| !user.is_empty()).unwrap_or("-");
+    for (nth, word) in user.split(' ').enumerate() {
+        lines.extend_from_slice(if nth == 0 { b"" } else { b"\\x20" });
+        escape(lines, word.as_bytes());
+    }
 }
 
 fn request_line(lines: &mut Vec<u8>, request: &Parts) {

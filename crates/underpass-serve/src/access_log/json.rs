@@ -17,6 +17,7 @@ pub(super) fn format(lines: &mut Vec<u8>, second: &str, line: &Line<'_>) {
         Some(client) => append(lines, format_args!("\"{client}\"")),
         None => lines.extend_from_slice(b"null"),
     }
+    key(lines, "user", line.user.map(str::as_bytes));
     request(lines, &line.request);
     append(lines, format_args!(",\"status\":{}", line.status.as_str()));
     append(lines, format_args!(",\"bytes\":{},\"sent\":{{", line.content_bytes));

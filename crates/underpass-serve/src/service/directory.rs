@@ -73,8 +73,10 @@ impl Service {
             let SiteOptions { lookup, archives, fields, stability, stations, .. } = &*tree.options;
             // One who may have the directory may have all that needs the password.
             let access = stations.access.as_ref().filter(|access| !access.protects(&path, lookup));
-            let is_left_out =
-                |path: &[u8]| access.is_some_and(|access| access.protects(path, lookup));
+            let is_left_out = |file: &[u8]| {
+                access.is_some_and(|access| access.protects(file, lookup))
+                    || stations.addresses.have_more(file, &path, lookup)
+            };
             let root = tree.root.get(Wait::Allowed)?;
             let place = Place { root: &root, path: &path, directory: &directory, lookup };
             let archives = archives.as_ref().ok_or(Refusal::NoArchive)?;

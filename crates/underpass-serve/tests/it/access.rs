@@ -151,7 +151,7 @@ fn a_preflight_needs_no_password_and_a_401_may_be_read_by_its_page() {
 }
 
 #[test]
-fn neither_name_nor_password_is_in_the_log() {
+fn a_name_is_in_the_log_if_its_password_was_right_and_no_password_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let server = Fixture::logging_site(site(&[]), &path);
@@ -163,7 +163,9 @@ fn neither_name_nor_password_is_in_the_log() {
         (log.lines().count() == 3).then_some(log)
     };
     let log = wait::until(PATIENCE, whole).expect("there are three lines");
-    for secret in ["alice", "YWxpY2U6", "password", "Basic"] {
+    let users: Vec<_> = log.lines().map(|line| line.split(' ').nth(2).unwrap()).collect();
+    assert_eq!(users, ["alice", "-", "-"]);
+    for secret in ["YWxpY2U6", "password", "Basic"] {
         assert!(!log.contains(secret), "{log}");
     }
 }

@@ -142,7 +142,7 @@ impl Fixture {
 
     /// The same with what replaces them.
     pub(crate) fn published(sites: Sites) -> (Self, Publisher) {
-        let server = Server::bind_sites(daemon(Sink::Off, None), sites).unwrap();
+        let mut server = Server::bind_sites(daemon(Sink::Off, None), sites).unwrap();
         let publisher = server.publisher();
         (Self::run(PathBuf::new(), server), publisher)
     }

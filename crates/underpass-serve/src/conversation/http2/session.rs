@@ -31,7 +31,7 @@ const RESETS_MAX: usize = 4;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) site: Rc<Site>,
-    /// The client's address; the client of a Unix socket has none.
+    /// The peer's address; that of a Unix socket has none.
     pub(super) client: Option<IpAddr>,
     /// The name that it asked for in the handshake.
     server_name: Option<Box<str>>,
@@ -74,8 +74,8 @@ impl Session {
 
     /// A request of this client's.
     pub(super) fn asked<'r>(&'r self, head: &'r Parts) -> Asked<'r> {
-        let (client, server_name) = (self.client, self.server_name.as_deref());
-        Asked { head, client, server_name, https_port: None }
+        let client = self.site.proxies.client(self.client, &head.headers);
+        Asked { head, client, server_name: self.server_name.as_deref(), https_port: None }
     }
 
     /// How bytes of content leave.
