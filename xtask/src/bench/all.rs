@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use super::report::run_dir;
 
 /// What is recorded as `<date>-<name>`, and the arguments that measure it.
-const ALL: [(&str, &[&str]); 16] = [
+const ALL: [(&str, &[&str]); 20] = [
     ("serve", &["serve"]),
     ("http2", &["http2"]),
     ("latency", &["latency"]),
@@ -24,8 +24,12 @@ const ALL: [(&str, &[&str]); 16] = [
     ("log-cold", &["log", "--part", "cold"]),
     ("cold", &["cold"]),
     ("cold-tls", &["cold", "--tls"]),
+    ("cold-http2", &["cold", "--http2"]),
+    ("cold-http2-tls", &["cold", "--http2", "--tls"]),
     ("idle", &["idle", "--rounds", "3"]),
     ("idle-tls", &["idle", "--tls", "--rounds", "3"]),
+    ("idle-http2", &["idle", "--http2", "--rounds", "3"]),
+    ("slow-http2", &["slow", "--http2", "--rounds", "3"]),
     ("copy-files", &["copy", "--part", "files", "--mib", "256"]),
     ("transfer-sinks", &["transfer", "--sizes", "4,64,1024,65536"]),
 ];

@@ -6,9 +6,11 @@
 //! hide the requests that were not sent meanwhile. Those that could not be sent before the end
 //! count with the time they had been due, which is less than they would have taken.
 //!
+//! Over HTTP/2 the other is measured twice: as another connection, and as another stream of the
+//! one that downloads.
+//!
 //! Source: `underpass_testkit::disk` for the throttle (block-I/O cgroup), root only.
 
-use std::fs::File;
 use std::io::Read;
 use std::net::{Shutdown, TcpStream};
 use std::thread::park_timeout;
@@ -23,7 +25,8 @@ use underpass_testkit::server::Server;
 use super::load::{Asking, Room};
 use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
-use super::secured::{Certificate, Secured};
+use super::secured::Secured;
+use super::way::{Choice, Way};
 use super::{Run, cpu, files, load, stats, turns};
 
 const HALF: Quantity = Quantity { name: "p50 ms", better: Better::Less, decimals: 3 };
@@ -32,6 +35,9 @@ const MAX: Quantity = Quantity { name: "max ms", better: Better::Less, decimals:
 const FLOW: Quantity = Quantity { name: "cold MiB/s", better: Better::Neither, decimals: 2 };
 
 const CASE: &str = "cold";
+
+/// The hot file and the cold one over the same connection.
+const SAME: &str = "same connection";
 
 const READS_BYTES_PER_S: u64 = 1 << 20;
 
@@ -46,9 +52,8 @@ pub(super) struct Options {
     /// How long the hot client asks, in seconds.
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
-    /// Over TLS.
-    #[arg(long)]
-    tls: bool,
+    #[command(flatten)]
+    way: Choice,
 }
 
 impl Options {
@@ -68,45 +73,72 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     let (hot, _) = files::patterned(disk.path(), "hot", HOT_BYTES)?;
     let (_, cold) = files::patterned(disk.path(), "cold", cold_bytes)?;
     cpu::pin_here(cpu::ASKING)?;
-    let tls = options.tls.then(|| Certificate::new(dir.path())).transpose()?;
+    let way = Way::new(options.way, dir.path())?;
     let peers = run.field([Peer::Nginx, Peer::NginxThreads], Peer::Underpass, Peer::name)?;
+    let cases = if way.is_http2 { &[CASE, SAME][..] } else { &[CASE] };
     for round in 0..run.rounds {
-        for peer in turns(&peers, round) {
+        for (peer, case) in
+            turns(&peers, round).flat_map(|peer| cases.iter().map(move |it| (peer, it)))
+        {
             disk.throttle_reads(READS_BYTES_PER_S).map_err(|m| anyhow!("{}", m.why()))?;
-            let server = peer.start_over(tls.as_ref(), disk.path(), dir.path())?;
-            if tls.is_none() {
+            let server = peer.start_over(&way, disk.path(), dir.path())?;
+            if way.tls.is_none() && !way.is_http2 {
                 load::verify(server.address(), "/hot", &hot)?;
             }
             Disk::evict(&cold)?;
-            let measured =
-                measure(&server, tls.as_ref(), seconds, &cold, &mut run.report, peer.name());
+            let measured = measure(&server, &way, case == &SAME, seconds, cold.metadata()?.len())
+                .and_then(|measured| measured.keep(case, peer.name(), &mut run.report));
             // A server that waits for the disk cannot stop before it has it.
             disk.release_reads();
             measured?;
             server.stop()?;
         }
     }
-    let over = if options.tls { " over TLS" } else { "" };
-    let title = format!("hot 4 KiB at 1 kHz{over}, {} s", options.seconds);
-    run.report.table(CASE, &title, &[TAIL, HALF, MAX, FLOW]);
+    for case in cases {
+        let over = if case == &SAME { " by another stream" } else { way.told() };
+        let title = format!("hot 4 KiB at 1 kHz{over}, {} s", options.seconds);
+        run.report.table(case, &title, &[TAIL, HALF, MAX, FLOW]);
+    }
     Ok(())
+}
+
+/// What one measurement gave.
+struct Measured {
+    /// In milliseconds.
+    latencies: Vec<f64>,
+    /// Bytes of the cold file, and in how many seconds they came.
+    came: u64,
+    elapsed: f64,
 }
 
 fn measure(
     server: &Server,
-    tls: Option<&Certificate>,
+    way: &Way,
+    is_same: bool,
     seconds: Duration,
-    cold: &File,
-    report: &mut Report,
-    who: &str,
-) -> Result<()> {
-    let (cold_bytes, address) = (cold.metadata()?.len(), server.address());
-    let start = Instant::now();
-    let (other, reading, mut latencies);
-    if let Some(trusted) = tls {
+    cold_bytes: u64,
+) -> Result<Measured> {
+    let (address, start) = (server.address(), Instant::now());
+    let (other, reading, latencies);
+    if way.is_http2 {
+        let mut reader = way.framed(TcpStream::connect(address)?)?;
+        if is_same {
+            // The handshake is not measured.
+            reader.ask_and_wait("/hot", HOT_BYTES)?;
+            reader.ask("/cold", None)?;
+            let latencies = hot(seconds, || reader.ask_and_wait("/hot", HOT_BYTES))?;
+            let (came, elapsed) = (reader.passed_bytes(), start.elapsed().as_secs_f64());
+            return Ok(Measured { latencies, came, elapsed });
+        }
+        reader.ask("/cold", None)?;
+        let mut asking = way.framed(TcpStream::connect(address)?)?;
+        asking.ask_and_wait("/hot", HOT_BYTES)?;
+        other = reader.socket().try_clone()?;
+        reading = std::thread::spawn(move || reader.count());
+        latencies = hot(seconds, || asking.ask_and_wait("/hot", HOT_BYTES))?;
+    } else if let Some(trusted) = &way.tls {
         let reader = Secured::new(address, "/cold", cold_bytes, trusted)?;
         let mut asking = Secured::new(address, "/hot", HOT_BYTES, trusted)?;
-        // The handshake is not measured.
         asking.ask_and_wait()?;
         other = reader.socket().try_clone()?;
         reading = std::thread::spawn(move || reader.count());
@@ -123,17 +155,24 @@ fn measure(
     other.shutdown(Shutdown::Both)?;
     let elapsed = start.elapsed().as_secs_f64();
     let came = reading.join().map_err(|_| anyhow!("the cold reader panicked"))?;
-    ensure!(came > 0, "{who}: nothing of the cold file came");
-    latencies.sort_by(f64::total_cmp);
-    report.sample(CASE, who, HALF, stats::quantile(&latencies, 0.5));
-    report.sample(CASE, who, TAIL, stats::quantile(&latencies, 0.99));
-    report.sample(CASE, who, MAX, stats::quantile(&latencies, 1.0));
-    let came = f64::from(u32::try_from(came).context("less than 4 GiB in some seconds")?);
-    let flow = came / elapsed / f64::from(1 << 20);
-    // All of it may have come: nginx sends a file over TLS to its end before it looks around.
-    ensure!(flow < 2.0, "{who}: {flow} MiB/s of the cold file came, which was not cold");
-    report.sample(CASE, who, FLOW, flow);
-    Ok(())
+    Ok(Measured { latencies, came, elapsed })
+}
+
+impl Measured {
+    fn keep(self, case: &str, who: &str, report: &mut Report) -> Result<()> {
+        let Self { mut latencies, came, elapsed } = self;
+        ensure!(came > 0, "{who}: nothing of the cold file came");
+        latencies.sort_by(f64::total_cmp);
+        report.sample(case, who, HALF, stats::quantile(&latencies, 0.5));
+        report.sample(case, who, TAIL, stats::quantile(&latencies, 0.99));
+        report.sample(case, who, MAX, stats::quantile(&latencies, 1.0));
+        let came = f64::from(u32::try_from(came).context("less than 4 GiB in some seconds")?);
+        let flow = came / elapsed / f64::from(1 << 20);
+        // All of it may have come: nginx sends a file over TLS to its end before it looks around.
+        ensure!(flow < 2.0, "{who}: {flow} MiB/s of the cold file came, which was not cold");
+        report.sample(case, who, FLOW, flow);
+        Ok(())
+    }
 }
 
 /// Reads until the other half of the socket is shut down, which may reset the connection; returns

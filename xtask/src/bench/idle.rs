@@ -7,6 +7,7 @@
 //!
 //! Source: `Documentation/filesystems/proc.rst` (smaps_rollup, Anonymous).
 
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,7 +19,8 @@ use underpass_testkit::wait;
 use super::load::{Asking, Room};
 use super::peers::Peer;
 use super::report::{Better, Quantity, Report};
-use super::secured::{Certificate, Secured};
+use super::secured::Secured;
+use super::way::{Choice, Way};
 use super::{Run, cpu, files, load, turns};
 
 const KEPT: Quantity = Quantity { name: "KiB/connection", better: Better::Less, decimals: 2 };
@@ -39,9 +41,8 @@ pub(super) struct Options {
     /// Open connections.
     #[arg(long, default_value_t = 10_000)]
     connections: u32,
-    /// Over TLS.
-    #[arg(long)]
-    tls: bool,
+    #[command(flatten)]
+    way: Choice,
 }
 
 impl Options {
@@ -60,13 +61,21 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
     std::fs::create_dir(&root)?;
     let (file, _) = files::patterned(&root, "a", BODY_BYTES)?;
     cpu::pin_here(cpu::ASKING)?;
-    let certificate = options.tls.then(|| Certificate::new(dir.path())).transpose()?;
+    let way = Way::new(options.way, dir.path())?;
     let peers = run.field([Peer::Nginx], Peer::Underpass, Peer::name)?;
     for round in 0..run.rounds {
         for peer in turns(&peers, round) {
-            let server = peer.start_over(certificate.as_ref(), &root, dir.path())?;
+            let server = peer.start_over(&way, &root, dir.path())?;
             let (report, who, address) = (&mut run.report, peer.name(), server.address());
-            if let Some(trusted) = &certificate {
+            if way.is_http2 {
+                let open = || {
+                    let mut asking = way.framed(TcpStream::connect(address)?)?;
+                    asking.ask_and_wait("/a", BODY_BYTES).map(|()| asking)
+                };
+                measure(report, who, &server, connections, open, |asking| {
+                    asking.ask_and_wait("/a", BODY_BYTES)
+                })?;
+            } else if let Some(trusted) = &way.tls {
                 let open = || {
                     let mut asking = Secured::new(address, "/a", BODY_BYTES, trusted)?;
                     asking.ask_and_wait().map(|()| asking)

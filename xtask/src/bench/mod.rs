@@ -15,6 +15,7 @@ mod copy;
 mod cpu;
 mod drain;
 mod files;
+mod framed;
 mod http2;
 mod idle;
 mod latency;
@@ -31,6 +32,7 @@ mod stats;
 mod transfer;
 mod tsdb;
 mod watching;
+mod way;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -60,15 +62,18 @@ const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// The benches, as the command line has them.
-pub(crate) const NAMES: [&str; 15] = [
+pub(crate) const NAMES: [&str; 18] = [
     "serve",
     "http2",
     "latency",
     "idle",
     "idle --tls",
+    "idle --http2",
     "slow",
+    "slow --http2",
     "cold",
     "cold --tls",
+    "cold --http2",
     "transfer",
     "watching",
     "relay",
@@ -79,7 +84,8 @@ pub(crate) const NAMES: [&str; 15] = [
 ];
 
 /// Those that limit a disk or look into the kernel.
-pub(crate) const NAMES_OF_ROOT: [&str; 4] = ["cold", "cold --tls", "watching", "log --part cold"];
+pub(crate) const NAMES_OF_ROOT: [&str; 5] =
+    ["cold", "cold --tls", "cold --http2", "watching", "log --part cold"];
 
 /// Measures this workspace against its competitors.
 #[derive(Debug, Args)]

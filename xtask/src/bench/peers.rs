@@ -13,6 +13,7 @@ use underpass_testkit::server::{Server, free_address};
 
 use super::cpu;
 use super::secured::Certificate;
+use super::way::Way;
 use crate::process::output;
 use crate::workspace;
 
@@ -156,16 +157,11 @@ impl Peer {
 
     /// Starts it on `root`; `scratch` is a directory for its own files.
     pub(crate) fn start(&self, root: &Path, scratch: &Path) -> Result<Server> {
-        self.start_over(None, root, scratch)
+        self.start_over(&Way::PLAIN, root, scratch)
     }
 
-    /// The same over TLS, if there is a certificate.
-    pub(crate) fn start_over(
-        &self,
-        tls: Option<&Certificate>,
-        root: &Path,
-        scratch: &Path,
-    ) -> Result<Server> {
+    /// The same, to be reached another way.
+    pub(crate) fn start_over(&self, way: &Way, root: &Path, scratch: &Path) -> Result<Server> {
         let address = free_address()?;
         let c_loop = |cork: &str| -> Result<Command> {
             let mut command = cpu::pinned(compile("sendfile-loop/server.c", scratch)?)?;
@@ -174,22 +170,22 @@ impl Peer {
         };
         let mut command = match self {
             Self::Nginx => {
-                nginx(root, scratch, address, ["on", TUNED_CACHE, "off"], &secured(tls))?
+                nginx(root, scratch, address, ["on", TUNED_CACHE, "off"], &way.of_nginx())?
             }
             Self::NginxAsShipped => {
-                nginx(root, scratch, address, ["off", "off", "off"], &secured(tls))?
+                nginx(root, scratch, address, ["off", "off", "off"], &way.of_nginx())?
             }
             Self::NginxThreads => {
-                nginx(root, scratch, address, ["on", TUNED_CACHE, "threads"], &secured(tls))?
+                nginx(root, scratch, address, ["on", TUNED_CACHE, "threads"], &way.of_nginx())?
             }
             Self::NginxHttp2(chunk) => {
                 let protocol = format!(" http2; http2_chunk_size {chunk}");
                 nginx(root, scratch, address, ["on", TUNED_CACHE, "off"], &protocol)?
             }
             Self::CorkedLoop | Self::BareLoop | Self::H2o | Self::Caddy | Self::Crate(_)
-                if tls.is_some() =>
+                if way.tls.is_some() || way.is_http2 =>
             {
-                bail!("{} is not compared over TLS", self.name())
+                bail!("{} is not compared{}", self.name(), way.told())
             }
             Self::H2o => {
                 let words = [
@@ -218,7 +214,7 @@ impl Peer {
                 let mut command = build.command("serve")?;
                 command.arg(root).args(["--listen", &address.to_string()]);
                 command.args(["--workers", "1", "--access-log", "off"]);
-                if let Some(Certificate { certificate, key, .. }) = tls {
+                if let Some(Certificate { certificate, key, .. }) = &way.tls {
                     command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
                 }
                 command
@@ -256,19 +252,6 @@ fn nginx(
     let mut command = cpu::pinned("nginx")?;
     command.arg("-c").arg(file);
     Ok(command)
-}
-
-/// What nginx is told of TLS behind its address.
-fn secured(tls: Option<&Certificate>) -> String {
-    let secured = tls.map(|Certificate { certificate, key, .. }| {
-        let lines = [
-            format!("ssl_certificate {}", certificate.display()),
-            format!("ssl_certificate_key {}", key.display()),
-            "ssl_protocols TLSv1.2 TLSv1.3".to_owned(),
-        ];
-        format!(" ssl; {}", lines.join("; "))
-    });
-    secured.unwrap_or_default()
 }
 
 /// Writes a template of `bench/compare/` to `dir` with the words in @ replaced.

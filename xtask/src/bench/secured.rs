@@ -29,6 +29,13 @@ impl Certificate {
         fs::write(&key, identity.key_pem())?;
         Ok(Self { certificate, key, client: identity.client((&TLS13, "AES_256_GCM_SHA384"))? })
     }
+
+    /// A client that speaks HTTP/2 and nothing else.
+    pub(crate) fn client_of_http2(&self) -> ClientConfig {
+        let mut client = ClientConfig::clone(&self.client);
+        client.alpn_protocols = vec![b"h2".to_vec()];
+        client
+    }
 }
 
 /// One connection, one request after the other.
