@@ -43,6 +43,11 @@ impl Account {
         Self { bytes, cold_waits, cold_time, fallbacks, errno }
     }
 
+    /// One fetch from a disk.
+    pub(crate) fn of_disk(time: Duration) -> Self {
+        Self { cold_waits: 1, cold_time: time, ..Self::default() }
+    }
+
     /// These bytes from memory.
     pub(crate) fn of_memory(n: usize, encrypted: Option<Encrypted>) -> Self {
         let mut account = Self::default();

@@ -35,6 +35,23 @@ const REFUSALS: [(Option<Errno>, &str); 6] = [
     (None, "other"),
 ];
 
+/// What ends streams and connections of HTTP/2, as RFC 9113 §7 names it, from code 1 on.
+const HTTP2_ERRORS: [&str; 13] = [
+    "PROTOCOL_ERROR",
+    "INTERNAL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "REFUSED_STREAM",
+    "CANCEL",
+    "COMPRESSION_ERROR",
+    "CONNECT_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "INADEQUATE_SECURITY",
+    "HTTP_1_1_REQUIRED",
+];
+
 /// How handshakes end, as labels.
 const HANDSHAKES: [&str; 5] = ["ktls", "rustls", "clear", "failed", "given_up"];
 
@@ -76,6 +93,7 @@ pub(crate) struct Counts {
     cold_nanos: AtomicU64,
     fallbacks: [AtomicU64; REFUSALS.len()],
     cut: [AtomicU64; Cut::ALL.len()],
+    http2_errors: [AtomicU64; HTTP2_ERRORS.len()],
     handshakes: [AtomicU64; HANDSHAKES.len()],
 }
 
@@ -114,6 +132,13 @@ impl Counts {
 
     pub(crate) fn count_cut(&self, by: Cut) {
         add(&self.cut[by as usize], 1);
+    }
+
+    /// Code 0 says that nothing is wrong.
+    pub(crate) fn count_http2_error(&self, code: u32) {
+        let place = usize::try_from(code).ok().and_then(|code| code.checked_sub(1));
+        let count = place.and_then(|place| self.http2_errors.get(place));
+        count.into_iter().for_each(|count| add(count, 1));
     }
 
     pub(crate) fn count_handshake(&self, end: Shaken) {
@@ -160,6 +185,9 @@ impl Counters {
         let named = ("cut", "Responses cut short, by what was the cause", None);
         let causes = Cut::ALL.map(Cut::name);
         self.labelled(encoder, named, ("cause", causes), |counts| &counts.cut)?;
+        let help = "Errors of HTTP/2 that clients were told, of streams and of connections";
+        let codes = ("code", HTTP2_ERRORS);
+        self.labelled(encoder, ("http2_errors", help, None), codes, |counts| &counts.http2_errors)?;
         if self.is_secured {
             let named = ("handshakes", "Handshakes of TLS, by how they ended", None);
             let ends = ("result", HANDSHAKES);

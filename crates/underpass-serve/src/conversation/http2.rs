@@ -15,8 +15,10 @@ mod piece;
 mod preface;
 mod received;
 mod request;
+mod room;
 mod session;
 mod stream;
+mod told;
 mod wire;
 
 use std::future::poll_fn;
@@ -100,8 +102,8 @@ enum Leaving {
 impl<'s> Conversation<'s> {
     fn new(idle: Idle, shared: &'s Rc<Shared>, options: &Http2Options) -> Self {
         let Idle { transport, unread, .. } = idle;
-        let session = Rc::new(Session::new(shared, &transport, options));
         let outlet = Rc::new(Outlet::new(transport, &shared.site));
+        let session = Rc::new(Session::new(shared, &outlet, options));
         let wire = Wire::new(Rc::clone(&outlet), unread, Rc::clone(&session));
         let handshake = Builder::new()
             .max_concurrent_streams(options.streams_max.get())

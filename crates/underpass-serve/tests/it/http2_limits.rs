@@ -8,8 +8,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use h2::Reason;
+use underpass_testkit::wait;
 
-use crate::fixture::{Fixture, fixture};
+use crate::fixture::{Fixture, LARGE_BYTES, fixture};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -273,6 +274,91 @@ fn frames_that_break_the_rules_end_the_connection() {
                 break;
             }
         }
+    }
+}
+
+/// What h2 refuses by itself has its line too, and its place in the metrics.
+#[test]
+fn what_never_became_a_request_is_logged_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let server = Fixture::logging(&log);
+    let connection =
+        [&[0x82, 0x86, 0x01, 1, b'x', 0x84, 0x00, 10][..], b"connection", &[1, b'b']].concat();
+    // More than is read of a head: fields of 16,000 bytes, five times.
+    let field = [&[0x00, 1, b'a', 0x7f, 0x81, 0x7c][..], &[b'x'; 16_000]].concat();
+    let continued = (1..5).map(|nth| frame(CONTINUATION, if nth == 4 { 4 } else { 0 }, 3, &field));
+    let begun = frame(HEADERS, 1, 3, &[0x82, 0x86, 0x01, 1, b'x', 0x84]);
+    let large = [begun, frame(CONTINUATION, 0, 3, &field), continued.collect::<Vec<_>>().concat()];
+    let mut peer = begin(&server);
+    peer.write_all(&frame(HEADERS, WHOLE, 1, &connection)).unwrap();
+    while next(&mut peer).unwrap().0 != RST_STREAM {}
+    peer.write_all(&large.concat()).unwrap();
+    while next(&mut peer).unwrap().0 != HEADERS {}
+    peer.write_all(&frame(PING, 0, 0, &[0; 7])).unwrap();
+    assert_eq!(reason_at_end(&mut peer), Some(Reason::PROTOCOL_ERROR));
+    let text = wait::until(Duration::from_secs(20), || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        (text.lines().count() >= 3).then_some(text)
+    });
+    let lines = text.unwrap();
+    let lines: Vec<_> = lines.lines().map(|line| line.split_once("] ").unwrap().1).collect();
+    let line = |status| format!("\"PRI * HTTP/2.0\" {status} 0 \"-\" \"-\"");
+    assert_eq!(lines, [line(400), line(431), line(400)]);
+    for (series, expected) in [
+        ("requests_total{status=\"4xx\"}", 3),
+        ("http2_errors_total{code=\"PROTOCOL_ERROR\"}", 2),
+        ("http2_errors_total{code=\"STREAM_CLOSED\"}", 0),
+    ] {
+        assert_eq!(server.metric(series), expected, "{series}");
+    }
+}
+
+/// A client with wide windows that has asked for three large files, and takes nothing; how many
+/// bytes its socket and the server's have.
+fn full(server: &Fixture) -> (TcpStream, u64) {
+    let mut peer = server.connect();
+    let wide = frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    let wider = frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0, 0, 0]);
+    peer.write_all(&[PREFACE, &wide, &wider, &get(1), &get(3), &get(5)].concat()).unwrap();
+    let (mut last, mut same) = (0, 0);
+    let is_full = || {
+        let sent = server.metric("sent_bytes_total");
+        same = if sent == last { same + 1 } else { 0 };
+        last = sent;
+        (same == 100 && sent > 100_000).then_some(())
+    };
+    wait::until(Duration::from_secs(20), is_full).expect("the socket is full");
+    (peer, last)
+}
+
+/// What it would have next is not read.
+#[test]
+fn of_a_file_that_a_client_does_not_take_a_frame_is_read_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let server = Fixture::logging(&log);
+    let (peer, sent) = full(&server);
+    drop(peer);
+    let text = wait::until(Duration::from_secs(20), || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        (text.lines().count() == 3).then_some(text)
+    });
+    let text = text.unwrap();
+    let bytes = |line: &str| line.rsplit(' ').nth(2).unwrap().parse::<u64>().unwrap();
+    let handed_on: u64 = text.lines().map(bytes).sum();
+    assert!(handed_on < sent + (40 << 10), "{handed_on} of {sent}: {text}");
+    assert!(handed_on < 3 * LARGE_BYTES as u64, "all of it was taken");
+}
+
+#[test]
+fn a_client_that_takes_long_to_read_gets_all() {
+    let (mut peer, _) = full(&Fixture::alone());
+    let mut left = 3 * LARGE_BYTES;
+    while left > 0 {
+        let (kind, _, payload) = next(&mut peer).expect("more comes");
+        assert_ne!(kind, RST_STREAM);
+        left -= if kind == DATA { payload.len() } else { 0 };
     }
 }
 

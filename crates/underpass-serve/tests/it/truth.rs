@@ -140,6 +140,29 @@ fn what_waits_for_the_disk_is_told_with_its_time() {
 }
 
 #[test]
+fn what_waits_for_the_disk_is_told_over_http_2_too() {
+    const LEN: u64 = 1 << 20;
+    require!(Capability::Root);
+    let mut disk = require!(Disk::new(FileSystem::Ext4, 64 << 20));
+    disk.cold_file(LEN).unwrap();
+    require!(disk.throttle_reads(2 << 20));
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let server = Fixture::in_json(disk.path().to_owned(), &log);
+    http2::run(async {
+        let client = http2::connect(&server).await;
+        let content = http2::whole(&client, "/cold").await.unwrap();
+        assert_eq!(difference(&content, 0, LEN), None);
+    });
+    let line = line(&log);
+    let waits = server.metric("cold_waits_total");
+    assert!(waits >= 1, "{line}");
+    assert!((number(&line, "cold_waits") - waits as f64).abs() < 0.5, "{waits}: {line}");
+    assert!(number(&line, "cold_ms") > 100.0, "{line}");
+    assert!(number(&line, "ms") >= number(&line, "cold_ms"), "{line}");
+}
+
+#[test]
 fn a_response_that_the_file_cuts_short_is_counted_and_told_as_such() {
     const LEN: u64 = 64 << 20;
     let (dir, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -7,11 +7,12 @@
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use lru::LruCache;
 use underpass::{Cold, Copied, Error, Frames};
 
 use super::buffer::{BUFFER_BYTES, Buffer};
+use super::room::FRAME_BYTES;
 
 /// What a worker keeps: 16 MiB.
 const KEPT_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -45,7 +46,23 @@ pub(super) fn next(frames: &mut Frames, most: usize) -> Result<Next, Error> {
     // One that is shorter was the end of a part.
     if let Some(block) = kept.filter(|block| block.len() >= end) {
         let len = frames.pass_over(end - within)?;
-        return Ok(Next::Piece(block.slice(within..within + len)));
+        let piece = within..within + len;
+        // What waits for a full socket is not to keep all of a block.
+        let is_small = len <= FRAME_BYTES && len < block.len();
+        return Ok(Next::Piece(if is_small {
+            Bytes::copy_from_slice(&block[piece])
+        } else {
+            block.slice(piece)
+        }));
+    }
+    // Up to its end, so that the next begins with a block.
+    let most = most.min(BUFFER_BYTES - within);
+    if most <= FRAME_BYTES && (most as u64) < frames.remaining() {
+        let mut piece = BytesMut::zeroed(most);
+        return Ok(match frames.copy_hot(&mut piece)? {
+            Copied::Bytes(len) => Next::Piece(piece.split_to(len).freeze()),
+            Copied::Cold(cold) => Next::Cold(cold),
+        });
     }
     let mut buffer = Buffer::new();
     let len = match frames.copy_hot(&mut buffer.room()[..most])? {

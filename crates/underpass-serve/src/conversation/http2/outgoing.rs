@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -25,8 +26,10 @@ pub(super) struct Outgoing {
     rest: Queue,
     /// Bytes that are to come, if that is known.
     left: Option<u64>,
-    /// A range that is being brought in from the disk.
-    fetch: Option<JoinHandle<()>>,
+    /// A range that is being brought in from the disk, and since when.
+    fetch: Option<(JoinHandle<()>, Instant)>,
+    /// How long the last one took.
+    waited: Option<Duration>,
 }
 
 impl Outgoing {
@@ -40,12 +43,17 @@ impl Outgoing {
             Content::UntilEnd(file) => (file.to_be_read(0..u64::MAX), Queue::default()),
             Content::Sequence(sequence) => (nothing, sequence.into_segments()),
         };
-        Self { current, ahead: Bytes::new(), rest, left, fetch: None }
+        Self { current, ahead: Bytes::new(), rest, left, fetch: None, waited: None }
     }
 
     /// Bytes that are to come, if that is known.
     pub(super) const fn left(&self) -> Option<u64> {
         self.left
+    }
+
+    /// How long a fetch from the disk took that has ended since this was asked last.
+    pub(super) const fn take_waited(&mut self) -> Option<Duration> {
+        self.waited.take()
     }
 
     /// All of it, if it is in memory.
@@ -59,8 +67,9 @@ impl Outgoing {
     /// Waits until there is a piece that needs no waiting for, as far as is known. Not so at the
     /// end. Must run within a tokio runtime.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if let Some(fetch) = &mut self.fetch {
+        if let Some((fetch, since)) = &mut self.fetch {
             let fetched = ready!(Pin::new(fetch).poll(cx));
+            self.waited = Some(since.elapsed());
             self.fetch = None;
             // A disk that failed is reported by the read that needs the page, with its offset.
             fetched.map_err(io::Error::other)?;
@@ -104,7 +113,7 @@ impl Outgoing {
             Readable::Frames(frames) => match block::next(frames, most)? {
                 Next::Piece(piece) => piece,
                 Next::Cold(cold) => {
-                    self.fetch = Some(fetch(cold, Arc::clone(fetches)));
+                    self.fetch = Some((fetch(cold, Arc::clone(fetches)), Instant::now()));
                     return Ok(None);
                 }
             },

@@ -2,21 +2,27 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use h2::Reason;
+use http::StatusCode;
 use http::request::Parts;
 use tokio::sync::Semaphore;
 
 use super::options::Http2Options;
+use super::told::Told;
+use super::wire::Outlet;
+use crate::access_log::{Line, Requested};
 use crate::account::{Account, Encrypted};
 use crate::connection::Shared;
 use crate::limits::Limits;
 use crate::sending::Sending;
 use crate::site::Site;
 use crate::stations::Asked;
-use crate::transport::Transport;
 
 /// Pieces of a connection that h2 holds at a time.
 const PIECES_MAX: usize = 4;
@@ -26,6 +32,9 @@ const FETCHES_MAX: usize = 8;
 
 /// How many times as many streams as there may be a client may reset in a second.
 const RESETS_MAX: usize = 4;
+
+/// What such a connection begins with.
+const FIRST_LINE: &[u8] = b"PRI * HTTP/2.0";
 
 /// The state of a connection.
 #[derive(Debug)]
@@ -37,6 +46,8 @@ pub(super) struct Session {
     server_name: Option<Box<str>>,
     encrypted: Option<Encrypted>,
     pub(super) limits: Limits,
+    /// Until the connection ends.
+    outlet: Weak<Outlet>,
     pub(super) pieces: Arc<Semaphore>,
     pub(super) fetches: Arc<Semaphore>,
     streams_max: usize,
@@ -53,13 +64,15 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(shared: &Shared, transport: &Transport, options: &Http2Options) -> Self {
+    pub(super) fn new(shared: &Shared, outlet: &Rc<Outlet>, options: &Http2Options) -> Self {
+        let transport = outlet.transport();
         Self {
             site: Rc::clone(&shared.site),
             client: transport.peer(),
             server_name: transport.server_name().map(Into::into),
             encrypted: transport.encrypted(),
             limits: shared.limits,
+            outlet: Rc::downgrade(outlet),
             pieces: Arc::new(Semaphore::new(PIECES_MAX)),
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             streams_max: usize::try_from(options.streams_max.get()).unwrap_or(usize::MAX),
@@ -106,6 +119,30 @@ impl Session {
         self.is_flooded.set(self.is_flooded.get() || self.resets.get() > most);
     }
 
+    /// h2 tells the client something. A request that it refuses is counted and has a line here.
+    pub(super) fn note_told(&self, told: Told) {
+        let bad = |is_bad: bool| is_bad.then_some(StatusCode::BAD_REQUEST);
+        let (code, status) = match told {
+            Told::StatusAlone => (0, Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)),
+            Told::Reset(code) => (code, bad(Reason::from(code) == Reason::PROTOCOL_ERROR)),
+            Told::Ends(code) => (code, bad(Reason::from(code) != Reason::NO_ERROR)),
+        };
+        self.site.counts.count_http2_error(code);
+        let Some(status) = status else { return };
+        self.site.counts.count_request(status);
+        self.site.record(&Line {
+            client: self.client,
+            time: SystemTime::now(),
+            user: None,
+            request: Requested::Line(FIRST_LINE),
+            status,
+            content_bytes: 0,
+            account: Account::default(),
+            cut: None,
+            took: Duration::ZERO,
+        });
+    }
+
     /// A second is over.
     pub(super) fn forget_resets(&self) {
         self.resets.set(0);
@@ -119,6 +156,11 @@ impl Session {
     /// Bytes of content that h2 holds.
     pub(super) fn held(&self) -> usize {
         self.held.get()
+    }
+
+    /// Bytes of files that may be read now; none once the connection has ended.
+    pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<usize> {
+        self.outlet.upgrade().map_or(Poll::Ready(0), |outlet| outlet.poll_room(cx, self.held()))
     }
 
     /// h2 has got, or has given on, bytes of content.

@@ -9,7 +9,7 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -29,6 +29,7 @@ use super::received::Received;
 use super::request::normalise;
 use super::session::{Open, Response, Session};
 use crate::access_log::Cut as CutBy;
+use crate::account::Account;
 use crate::answer::Answer;
 use crate::date;
 use crate::sending::Sending;
@@ -225,10 +226,10 @@ impl Rest {
     async fn send_pieces(&mut self) -> Result<(), Cut> {
         while poll_fn(|cx| self.poll_content(cx)).await? {
             let room = self.room().await?;
-            let session = self.response.session();
-            let pieces = Arc::clone(&session.pieces);
+            let pieces = Arc::clone(&self.response.session().pieces);
             let Ok(place) = pieces.acquire_owned().await else { return Err(Cut::Gone) };
-            match self.outgoing.take(room, &session.fetches)? {
+            let room = room.min(poll_fn(|cx| self.poll_socket(cx)).await?);
+            match self.outgoing.take(room, &self.response.session().fetches)? {
                 // Others may use the window of the connection meanwhile.
                 None => self.stream.reserve_capacity(0),
                 Some(bytes) => {
@@ -247,7 +248,13 @@ impl Rest {
         if self.stream.poll_reset(cx).is_ready() {
             return Poll::Ready(Err(Cut::Gone));
         }
-        self.outgoing.poll_ready(cx).map_err(Cut::Failed)
+        let ready = ready!(self.outgoing.poll_ready(cx));
+        if let Some(waited) = self.outgoing.take_waited() {
+            let account = Account::of_disk(waited);
+            self.response.session().site.counts.count_sent(0, &account);
+            self.response.sending.borrow_mut().note(0, &account);
+        }
+        Poll::Ready(ready.map_err(Cut::Failed))
     }
 
     /// Waits until the client has room, and says how much of it to use.
@@ -275,6 +282,17 @@ impl Rest {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Waits until the socket has room, and says how much.
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Cut>> {
+        if self.stream.poll_reset(cx).is_ready() {
+            return Poll::Ready(Err(Cut::Gone));
+        }
+        self.response.session().poll_room(cx).map(|room| match room {
+            0 => Err(Cut::Gone),
+            room => Ok(room),
+        })
     }
 
     fn send_piece(

@@ -4,7 +4,7 @@
 //! Content is not copied for that: h2 looks at a piece just before it writes some of it, so the
 //! address of a slice tells whether it is of that piece, which can then be held.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,9 +12,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use rustix::net::sockopt::socket_send_buffer_size;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::room::Room;
 use super::session::Session;
+use super::told::Frames;
 use crate::site::Site;
 use crate::transport::Transport;
 
@@ -37,6 +40,7 @@ pub(super) struct Outlet {
     transport: RefCell<Transport>,
     site: Rc<Site>,
     gathered: RefCell<Gathered>,
+    room: Room,
     written_bytes: Cell<u64>,
     reads_left: Cell<u32>,
 }
@@ -47,13 +51,19 @@ impl Outlet {
             transport: RefCell::new(transport),
             site: Rc::clone(site),
             gathered: RefCell::default(),
+            room: Room::default(),
             written_bytes: Cell::default(),
             reads_left: Cell::new(READS_A_TURN),
         }
     }
 
     pub(super) fn into_transport(self) -> Transport {
+        self.room.wake();
         self.transport.into_inner()
+    }
+
+    pub(super) fn transport(&self) -> Ref<'_, Transport> {
+        self.transport.borrow()
     }
 
     pub(super) fn begin_turn(&self) {
@@ -68,6 +78,18 @@ impl Outlet {
     /// Bytes that the client has not acknowledged.
     pub(super) fn queued(&self) -> usize {
         self.gathered.borrow().bytes + self.transport.borrow().unacknowledged()
+    }
+
+    /// Bytes of files that may be read now, if h2 holds this many.
+    pub(super) fn poll_room(&self, cx: &Context<'_>, held: usize) -> Poll<usize> {
+        let ahead = held + self.gathered.borrow().bytes;
+        self.room.poll(cx, ahead, || {
+            let transport = self.transport.borrow();
+            let size = socket_send_buffer_size(&*transport).unwrap_or(0);
+            let queued = transport.unacknowledged();
+            // The kernel counts its buffers in, 1.7 % where segments are long.
+            size.saturating_sub(queued + queued / 50)
+        })
     }
 
     /// Bytes that the transport has taken.
@@ -93,8 +115,10 @@ impl Outlet {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             gathered.advance(written);
+            self.room.note_written(written);
             self.written_bytes.set(self.written_bytes.get() + written as u64);
         }
+        self.room.wake();
         transport.poll_flush(cx)
     }
 }
@@ -157,11 +181,13 @@ pub(super) struct Wire {
     /// Bytes that were read from the socket already, to be read first.
     unread: Bytes,
     session: Rc<Session>,
+    /// What is written.
+    frames: Frames,
 }
 
 impl Wire {
-    pub(super) const fn new(outlet: Rc<Outlet>, unread: Bytes, session: Rc<Session>) -> Self {
-        Self { outlet, unread, session }
+    pub(super) fn new(outlet: Rc<Outlet>, unread: Bytes, session: Rc<Session>) -> Self {
+        Self { outlet, unread, session, frames: Frames::default() }
     }
 }
 
@@ -195,16 +221,20 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.outlet.gathered.borrow().bytes >= GATHERED_BYTES {
             ready!(self.outlet.poll_drain(cx))?;
         }
-        let mut gathered = self.outlet.gathered.borrow_mut();
-        let (before, shown) = (gathered.bytes, self.session.take_shown());
-        slices.iter().for_each(|slice| gathered.add(slice, &shown));
+        let Self { outlet, session, frames, .. } = &mut *self;
+        let mut gathered = outlet.gathered.borrow_mut();
+        let (before, shown) = (gathered.bytes, session.take_shown());
+        for slice in slices {
+            frames.look(slice, |told| session.note_told(told));
+            gathered.add(slice, &shown);
+        }
         Poll::Ready(Ok(gathered.bytes - before))
     }
 
