@@ -60,6 +60,8 @@ pub(crate) struct Listing<'a> {
     is_cut: bool,
     /// Forms of archives that may be asked for.
     archives: &'a [&'static str],
+    /// Whether files may be put into the directory.
+    takes_uploads: bool,
 }
 
 impl<'a> Listing<'a> {
@@ -95,8 +97,17 @@ impl<'a> Listing<'a> {
         let end = names.len().min(start.saturating_add(ROWS_MAX));
         let page = order::sort_within(&mut names, start..end, query);
         let rows = page.iter().filter_map(|name| place.with_look(name)).collect();
-        let (path, archives) = (place.path, &[][..]);
-        Ok(Self { path, query, media_types, rows, directories, files, is_cut, archives })
+        Ok(Self {
+            path: place.path,
+            query,
+            media_types,
+            rows,
+            directories,
+            files,
+            is_cut,
+            archives: &[],
+            takes_uploads: false,
+        })
     }
 
     /// The same with references to archives of the directory.
@@ -104,12 +115,17 @@ impl<'a> Listing<'a> {
         Self { archives, ..self }
     }
 
+    /// The same with a form to put files into the directory, or without.
+    pub(crate) fn with_form(self, takes_uploads: bool) -> Self {
+        Self { takes_uploads, ..self }
+    }
+
     /// As a 200.
     pub(crate) fn into_answer(self) -> Answer {
         let (media_type, content, policy) = if self.query.is_json {
             ("application/json", self.json().into(), None)
         } else {
-            ("text/html; charset=utf-8", self.page().into_string().into(), Some(page::policy()))
+            ("text/html; charset=utf-8", self.page().into_string().into(), Some(self.policy()))
         };
         let media_type = HeaderValue::from_static(media_type);
         let mut answer = Answer::text(StatusCode::OK, media_type, content);

@@ -53,6 +53,17 @@ impl Pattern {
             }
         }
     }
+
+    /// Whether the path of some name in a decoded directory, which ends with a slash, may be meant.
+    pub(crate) fn matches_some_in(&self, directory: &[u8]) -> bool {
+        let Which::Path(glob) = &self.0 else { return true };
+        let (front, _) = glob.glob().glob().rsplit_once('/').unwrap_or_default();
+        let is_in_front = |front: Self| match &front.0 {
+            Which::Path(glob) => is_match(glob, directory),
+            Which::Everything | Which::Files | Which::Name(_) => false,
+        };
+        is_match(glob, directory) || format!("{front}/").parse().is_ok_and(is_in_front)
+    }
 }
 
 impl FromStr for Pattern {
@@ -123,6 +134,27 @@ mod tests {
         let pattern: Pattern = "a/*.js".parse().unwrap();
         assert!(pattern.matches(b"a/caf\xe9.js"));
         assert!(!pattern.matches(b"a/caf\xe9.css"));
+    }
+
+    #[test]
+    fn a_directory_is_known_in_which_some_name_is_meant() {
+        for (pattern, yes, no) in [
+            ("**", &["", "a/", "a/b/"][..], &[][..]),
+            ("*.js", &["", "a/", "a/b/"], &[]),
+            ("/*.js", &[""], &["a/"]),
+            ("a/*", &["a/"], &["", "a/b/", "x/a/"]),
+            ("a/*.js", &["a/"], &["", "a/b/", "x/a/"]),
+            ("a/**", &["a/", "a/b/"], &["", "b/"]),
+            ("a/*/b.js", &["a/x/"], &["a/", "a/x/y/"]),
+        ] {
+            let pattern: Pattern = pattern.parse().unwrap();
+            for (directories, is_meant) in [(yes, true), (no, false)] {
+                for directory in directories {
+                    let found = pattern.matches_some_in(directory.as_bytes());
+                    assert_eq!(found, is_meant, "{pattern:?} in {directory:?}");
+                }
+            }
+        }
     }
 
     #[test]

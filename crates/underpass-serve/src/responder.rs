@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 
@@ -17,6 +17,7 @@ use crate::content::{Content, ContentEnd};
 use crate::progress::{Open, Progress};
 use crate::sending::Sending;
 use crate::site;
+use crate::upload::is_upload;
 
 /// Answers the requests of one connection.
 pub(crate) struct Responder {
@@ -36,8 +37,8 @@ impl Service<Request<Incoming>> for Responder {
         if self.shared.is_stopping.get() {
             progress.end_after_this();
         }
-        if head.method == Method::PUT && progress.site.takes_uploads(&progress.asked(&head)) {
-            return Responding::Later(Box::pin(put(head, incoming, progress, open)));
+        if is_upload(&head) && progress.site.takes_uploads(&progress.asked(&head)) {
+            return Responding::Later(Box::pin(take(head, incoming, progress, open)));
         }
         if !incoming.is_end_stream() {
             return Responding::Later(Box::pin(after_content(head, incoming, progress, open)));
@@ -86,17 +87,17 @@ async fn after_content(
 
 /// Nothing of the content is read before it is known where it goes. What then is left of it makes
 /// the response the last.
-async fn put(
+async fn take(
     head: Parts,
     incoming: Incoming,
     progress: Rc<Progress>,
     open: Open,
 ) -> Response<Body> {
     let mut content = Some(incoming);
-    let answer = progress.site.put(&progress.asked(&head), &mut content).await;
+    let answer = progress.site.take(&progress.asked(&head), &mut content).await;
     match content {
         Some(content) => discard(&head, content, &progress),
-        None if !answer.status.is_success() => progress.end_after_this(),
+        None if answer.status.as_u16() >= 400 => progress.end_after_this(),
         None => {}
     }
     finish(site::finish(answer), head, &progress, open)

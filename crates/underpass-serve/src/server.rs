@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use tokio::time::{Duration, sleep};
 use underpass_daemon::endpoint::Endpoint;
 use underpass_daemon::limits::raise_open_files;
 use underpass_daemon::log::Lines;
@@ -38,6 +39,9 @@ const FILES_MAX: usize = 1024;
 /// Other descriptors of a worker: its runtime's, its listening socket, a connection that waits for
 /// its place, and files that are being looked up.
 const OTHERS_A_WORKER: usize = 10;
+
+/// How often uploads are looked at of which nothing more comes.
+const UPLOADS_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// What to serve, and where.
 #[derive(Debug)]
@@ -82,6 +86,9 @@ pub enum BindError {
     /// A site that is not of the start, in the sandbox of the start.
     #[error("the sandbox does not let {} be read", .0.display())]
     Sandbox(PathBuf),
+    /// The same where files are to be put.
+    #[error("the sandbox does not let files be put into {}", .0.display())]
+    ReadOnly(PathBuf),
     /// A Unix socket, over which there is no TLS.
     #[error("there is no TLS over {0}")]
     TlsOver(Endpoint),
@@ -273,6 +280,7 @@ impl Server {
         metrics.register_collector(Box::new(Counters { of_workers, is_secured }));
         let sites = self.publisher.published;
         let written_to = sites.borrow().written_to();
+        let published = sites.clone();
         self.daemon.run(Program {
             services,
             metrics,
@@ -286,7 +294,11 @@ impl Server {
             background: Box::pin(async move {
                 // Detached: no stop waits for it. It is confined as all threads are by now.
                 drop(std::thread::spawn(move || written_to.iter().for_each(|it| tidy_up(it))));
-                std::future::pending::<()>().await;
+                loop {
+                    sleep(UPLOADS_EVERY).await;
+                    let sites = Arc::clone(&published.borrow());
+                    sites.forget_old_uploads().await;
+                }
             }),
         })
     }

@@ -166,7 +166,7 @@ impl Service {
         }
     }
 
-    /// Whether a PUT may be more than a wrong method.
+    /// Whether a request that puts something in place may be more than one of a wrong method.
     pub(crate) fn takes_uploads(&self) -> bool {
         self.stations().upload.is_some()
     }
@@ -179,29 +179,29 @@ impl Service {
         self.stations().user_of(&asked, &self.tree.options.lookup)
     }
 
-    /// Answers a PUT, whose content is taken if it is read.
-    pub(crate) async fn put<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
+    /// Answers such a request, whose content is taken if it is read.
+    pub(crate) async fn take<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let Some(prefix) = &self.tree.options.prefix else {
-            return self.put_here(asked, content).await;
+            return self.take_here(asked, content).await;
         };
         match prefix.strip(asked.head) {
             Ok(head) => {
                 let asked = Asked { head: &head, ..*asked };
-                prefix.put_before(self.put_here(&asked, content).await)
+                prefix.put_before(self.take_here(&asked, content).await)
             }
             Err(answer) => self.respond_elsewhere(asked, *answer).await,
         }
     }
 
-    async fn put_here<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
+    async fn take_here<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let step = match check_message(asked.head) {
-            Ok(()) => self.stations().before_put(asked, &self.tree.options.lookup),
+            Ok(()) => self.stations().before_upload(asked, &self.tree.options.lookup),
             Err(refusal) => Step::Answer(Answer::error(refusal.status())),
         };
         let refused = match step {
@@ -211,7 +211,7 @@ impl Service {
         };
         let answer = match (refused, &self.stations().upload) {
             (Some(answer), _) => answer,
-            (None, Some(upload)) => upload::put(&self.tree, upload, asked, content).await,
+            (None, Some(upload)) => upload::answer(&self.tree, upload, asked, content).await,
             (None, None) => Answer::error(StatusCode::METHOD_NOT_ALLOWED),
         };
         let answer = self.with_page(answer).await;

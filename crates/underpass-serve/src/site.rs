@@ -101,20 +101,20 @@ impl Site {
         finish(self.answer(asked).await)
     }
 
-    /// Whether a PUT may be more than a wrong method.
+    /// Whether a request that puts something in place may be more than one of a wrong method.
     pub(crate) fn takes_uploads(&self, asked: &Asked<'_>) -> bool {
         asked.https_port.is_none()
             && self.sites.borrow_mut().of(|| asked.host()).is_some_and(Service::takes_uploads)
     }
 
-    /// The answer to a PUT, whose content is taken if it is read.
-    pub(crate) async fn put<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
+    /// The answer to such a request, whose content is taken if it is read.
+    pub(crate) async fn take<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let service = self.sites.borrow_mut().of(|| asked.host()).cloned();
         self.counted(match service {
-            Some(service) => service.put(asked, content).await,
+            Some(service) => service.take(asked, content).await,
             None => of_no_site(asked),
         })
     }

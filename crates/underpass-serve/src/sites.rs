@@ -76,6 +76,25 @@ impl Checked {
         self.options().filter(|site| site.stations.upload.is_some())
     }
 
+    /// Removes what has come of files of which nothing more came for a day.
+    pub(crate) async fn forget_old_uploads(&self) {
+        for site in &self.sites {
+            if let Some(upload) = &site.options.stations.upload {
+                upload.forget_old(&site.root).await;
+            }
+        }
+    }
+
+    /// Has what is being put into a directory continue under another site that is of it.
+    fn hand_on_uploads(&self, site: &mut SiteOptions) {
+        let same = self.writable().find(|it| it.root == site.root);
+        let before = same.and_then(|same| same.stations.upload.as_deref());
+        let new = site.stations.upload.as_mut().and_then(Arc::get_mut);
+        if let (Some(before), Some(new)) = (before, new) {
+            new.continue_from(before);
+        }
+    }
+
     /// The roots of those.
     pub(crate) fn written_to(&self) -> Vec<Arc<CurrentRoot>> {
         let sites = self.sites.iter().filter(|site| site.options.stations.upload.is_some());
@@ -128,12 +147,16 @@ impl Publisher {
     /// # Errors
     ///
     /// Those of [`Server::bind`](crate::Server::bind) about sites.
-    pub fn publish(&self, sites: Sites) -> Result<(), BindError> {
-        let next = self.published.borrow().next;
+    pub fn publish(&self, mut sites: Sites) -> Result<(), BindError> {
+        let before = Arc::clone(&self.published.borrow());
+        sites.0.iter_mut().for_each(|(_, site)| before.hand_on_uploads(site));
+        let next = before.next;
         let checked = Checked::numbered(sites, next)?;
-        let closed = checked.options().find(|site| !(self.may_read(site) && self.may_write(site)));
-        if let Some(site) = closed {
+        if let Some(site) = checked.options().find(|site| !self.may_read(site)) {
             return Err(BindError::Sandbox(site.root.clone()));
+        }
+        if let Some(site) = checked.options().find(|site| !self.may_write(site)) {
+            return Err(BindError::ReadOnly(site.root.clone()));
         }
         self.published.send_replace(Arc::new(checked));
         // Nothing will ask for what the sites before have kept, up to 2^16 files a worker.

@@ -93,6 +93,9 @@ impl Stations {
         }
         if asked.head.method == Method::OPTIONS {
             let mut answer = Answer::options(self.allow(asked));
+            if let Some(upload) = &self.upload {
+                upload.describe(&asked.head.uri, &mut answer.headers);
+            }
             if let Some(cors) = self.cors.as_ref().filter(|_| Cors::is_preflight(asked.head)) {
                 cors.allow(asked.head, &mut answer.headers);
             }
@@ -110,13 +113,13 @@ impl Stations {
         }
     }
 
-    /// What a PUT passes before its content is read. Everyone who puts something somewhere is one
-    /// who may, whatever paths are for all to read.
-    pub(crate) fn before_put(&self, asked: &Asked<'_>, lookup: &Lookup) -> Step {
+    /// What an upload passes before its content is read. Everyone who puts something somewhere is
+    /// one who may, whatever paths are for all to read.
+    pub(crate) fn before_upload(&self, asked: &Asked<'_>, lookup: &Lookup) -> Step {
         if let Some(answer) = self.addresses.refuse(asked, lookup) {
             return Step::Answer(answer);
         }
-        if !self.upload.as_ref().is_some_and(|it| it.is_for(asked.head.uri.path())) {
+        if !self.upload.as_ref().is_some_and(|it| it.takes(asked.head)) {
             return Step::Answer(Answer::method_not_allowed(self.allow(asked)));
         }
         match &self.access {
@@ -163,11 +166,7 @@ impl Stations {
 
     /// The methods that there are for what is asked for.
     fn allow(&self, asked: &Asked<'_>) -> HeaderValue {
-        let may_put = self.upload.as_ref().is_some_and(|it| it.is_for(asked.head.uri.path()));
-        HeaderValue::from_static(if may_put {
-            "GET, HEAD, PUT, OPTIONS"
-        } else {
-            "GET, HEAD, OPTIONS"
-        })
+        let of_uploads = self.upload.as_ref().and_then(|it| it.allow(&asked.head.uri));
+        HeaderValue::from_static(of_uploads.unwrap_or("GET, HEAD, OPTIONS"))
     }
 }

@@ -23,27 +23,35 @@ use crate::{date, target};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
+const UPLOAD_SCRIPT: &str = concat!(include_str!("script.js"), include_str!("upload.js"));
 
 /// The pictures next to names, drawn by reference.
 const ICONS: &str = include_str!("icons.svg");
 
-/// What the page may do: run its script, have its style, show and read what is on this server.
-pub(super) fn policy() -> HeaderValue {
-    static POLICY: OnceLock<HeaderValue> = OnceLock::new();
+/// What a page with this script may do: run it, have its style, show and read what is on this
+/// server, and send it forms.
+fn policy_with(script: &str) -> HeaderValue {
     let hash = |text: &str| BASE64_STANDARD.encode(digest(&SHA256, text.as_bytes()));
-    let made = POLICY.get_or_init(|| {
-        let policy = format!(
-            "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src 'self'; \
-             connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-            hash(SCRIPT),
-            hash(STYLE)
-        );
-        HeaderValue::try_from(policy).expect("words and base64 are visible ASCII")
-    });
-    made.clone()
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src 'self'; \
+         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        hash(script),
+        hash(STYLE)
+    );
+    HeaderValue::try_from(policy).expect("words and base64 are visible ASCII")
 }
 
 impl Listing<'_> {
+    pub(super) fn policy(&self) -> HeaderValue {
+        static POLICIES: [OnceLock<HeaderValue>; 2] = [const { OnceLock::new() }; 2];
+        let made = &POLICIES[usize::from(self.takes_uploads)];
+        made.get_or_init(|| policy_with(self.script())).clone()
+    }
+
+    const fn script(&self) -> &'static str {
+        if self.takes_uploads { UPLOAD_SCRIPT } else { SCRIPT }
+    }
+
     pub(super) fn page(&self) -> Markup {
         let title = format!("Index of /{}", String::from_utf8_lossy(self.path));
         html! {
@@ -63,10 +71,13 @@ impl Listing<'_> {
                         (self.filter())
                         p #status role="status" { (self.status()) }
                     }
-                    main { (self.table()) (self.pager()) }
+                    main {
+                        @if self.takes_uploads { (upload()) }
+                        (self.table()) (self.pager())
+                    }
                     (self.footer())
                     (preview())
-                    script { (PreEscaped(SCRIPT)) }
+                    script { (PreEscaped(self.script())) }
                 }
             }
         }
@@ -276,6 +287,22 @@ fn icon(name: &str) -> Markup {
     html! { svg.icon.(name) aria-hidden="true" { use href={ "#" (name) } {} } }
 }
 
+/// Sends files into the directory; with the script each by itself, which shows how far it is.
+fn upload() -> Markup {
+    html! {
+        section {
+            form #upload method="post" action="./" enctype="multipart/form-data" {
+                label for="files" { "Add files" }
+                input #files type="file" name="file" multiple required;
+                button { "Upload" }
+                span #drop hidden { "or drop them on the page" }
+            }
+            ul #uploads aria-label="Files that are being added" hidden {}
+            p #told.unseen role="status" {}
+        }
+    }
+}
+
 /// Where the script shows files. Without the script it is never open.
 fn preview() -> Markup {
     html! {
@@ -285,7 +312,7 @@ fn preview() -> Markup {
                 button #previous type="button" aria-label="Previous" { (icon("left")) }
                 button #next type="button" aria-label="Next" { (icon("right")) }
                 a #open href="./" { "Open" }
-                button #close type="button" aria-label="Close" { (icon("close")) }
+                button #shut type="button" aria-label="Close" { (icon("close")) }
             }
             div #content {}
             p #note role="status" {}

@@ -123,7 +123,7 @@ function showOther(step) {
 }
 byId('previous').addEventListener('click', () => showOther(-1));
 byId('next').addEventListener('click', () => showOther(1));
-byId('close').addEventListener('click', () => preview.close());
+byId('shut').addEventListener('click', () => preview.close());
 preview.addEventListener('click', (event) => event.target === preview && preview.close());
 preview.addEventListener('keydown', (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

@@ -65,6 +65,7 @@ fn made_of(rows: Vec<Name>, path: &str) -> String {
         files,
         is_cut: false,
         archives: &[],
+        takes_uploads: false,
     };
     listing.page().into_string()
 }
@@ -187,11 +188,21 @@ fn each_directory_on_the_way_is_a_reference() {
 #[test]
 fn the_policy_names_the_script_and_the_style_of_the_page_and_nothing_else_runs() {
     let tree = tree(&[("a.txt", 1)]);
-    let answer = |query: &str| {
+    let answer = |query: &str, takes_uploads| {
         let lookup = Lookup::default();
-        with(tree.path(), "", (LIMITS, &lookup), query, |made| made.unwrap().into_answer())
+        with(tree.path(), "", (LIMITS, &lookup), query, |made| {
+            made.unwrap().with_form(takes_uploads).into_answer()
+        })
     };
-    let html = answer("");
+    for takes_uploads in [false, true] {
+        has_policy(answer("", takes_uploads), takes_uploads);
+    }
+    let json = answer("json", true);
+    assert_eq!(json.headers["content-type"], "application/json");
+    assert!(!json.headers.contains_key("content-security-policy"));
+}
+
+fn has_policy(html: Answer, takes_uploads: bool) {
     assert_eq!(html.headers["content-type"], "text/html; charset=utf-8");
     assert_eq!(html.headers["cache-control"], "no-cache");
     assert_eq!(html.headers["x-content-type-options"], "nosniff");
@@ -212,9 +223,9 @@ fn the_policy_names_the_script_and_the_style_of_the_page_and_nothing_else_runs()
         assert!(policy.contains(&format!("{directive} 'sha256-{hash}';")), "{policy}");
     }
     assert!(!content.contains(" style=") && !content.contains("unsafe"));
-    let json = answer("json");
-    assert_eq!(json.headers["content-type"], "application/json");
-    assert!(!json.headers.contains_key("content-security-policy"));
+    let form = "<form id=\"upload\" method=\"post\" action=\"./\"";
+    assert_eq!(content.contains(form), takes_uploads);
+    assert_eq!(content.contains("XMLHttpRequest"), takes_uploads);
 }
 
 #[test]

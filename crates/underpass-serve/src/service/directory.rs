@@ -45,12 +45,15 @@ impl Service {
         let (path, query) = (path.to_vec(), Query::parse(query));
         self.wait(move |tree| {
             let _turn = turn;
-            let SiteOptions { lookup, metadata, archives, fields, .. } = &*tree.options;
+            let SiteOptions { lookup, metadata, archives, fields, stations, .. } = &*tree.options;
             let root = &*tree.root.get(Wait::Allowed)?;
             let place = Place { root, path: &path, directory: &directory, lookup };
             let listing = Listing::read(&place, &query, &metadata.media_types)?;
             let archives = archives.as_ref().map_or(&[][..], |archives| archives.words());
-            let mut answer = listing.with_archives(archives).into_answer();
+            let takes_uploads =
+                stations.upload.as_ref().is_some_and(|upload| upload.is_for_some_in(&path));
+            let listing = listing.with_archives(archives).with_form(takes_uploads);
+            let mut answer = listing.into_answer();
             fields.add_to(&path, &mut answer.headers);
             Ok(answer)
         })

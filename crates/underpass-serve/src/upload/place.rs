@@ -17,7 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::{PREFIX, Refusal, Upload, Wanted};
+use super::{KEPT_PREFIX, PREFIX, Refusal, Upload, Wanted};
 use crate::conditional;
 use crate::root::Root;
 use crate::state::State;
@@ -37,17 +37,70 @@ struct Part {
     directory: OwnedFd,
     name: Vec<u8>,
     file: OwnedFd,
+    /// Whether it stays when its place is given up.
+    is_kept: bool,
 }
 
 impl Place {
     /// Makes the hidden file, with room for what will come, if nothing speaks against that.
     pub(crate) fn make(root: &Root, upload: &Upload, wanted: &Wanted) -> Result<Self, Refusal> {
+        Self::make_as(PREFIX, root, upload, wanted)
+    }
+
+    /// The same for a file that stays when its place is given up, until it has a name.
+    pub(super) fn make_kept(
+        root: &Root,
+        upload: &Upload,
+        wanted: &Wanted,
+    ) -> Result<Self, Refusal> {
+        let mut place = Self::make_as(KEPT_PREFIX, root, upload, wanted)?;
+        place.part.iter_mut().for_each(|part| part.is_kept = true);
+        Ok(place)
+    }
+
+    /// Opens one that stayed, at its end; [`Refusal::Busy`] if someone writes to it.
+    pub(super) fn open(root: &Root, wanted: &Wanted, name: Vec<u8>) -> Result<Self, Refusal> {
+        let directory = root.open_directory(&wanted.directory)?;
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&directory, &*name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(Refusal::Unknown),
+            file => file?,
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Err(Refusal::Busy),
+            locked => locked.unwrap_or_default(),
+        }
+        let len = u64::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(0);
+        Ok(Self { part: Some(Part { directory, name, file, is_kept: true }), len })
+    }
+
+    /// From now on it goes when it is given up.
+    pub(super) fn unkept(mut self) -> Self {
+        self.part.iter_mut().for_each(|part| part.is_kept = false);
+        self
+    }
+
+    /// The name that it has for now.
+    pub(super) fn hidden(&self) -> &[u8] {
+        &self.part().name
+    }
+
+    pub(super) const fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn make_as(
+        prefix: &[u8],
+        root: &Root,
+        upload: &Upload,
+        wanted: &Wanted,
+    ) -> Result<Self, Refusal> {
         let directory = root.open_directory(&wanted.directory)?;
         let there = find(&directory, &wanted.name)?;
         upload.check(there.as_ref(), wanted)?;
         // Those who may not read what it replaces may not read it, either.
         let mode = if there.is_some() { 0o600 } else { 0o666 };
-        let part = Part::make(directory, mode.into())?;
+        let part = Part::make(directory, prefix, mode.into())?;
         if let Some(len) = wanted.len.filter(|&len| len > 0) {
             let flags = FallocateFlags::KEEP_SIZE;
             match rustix::fs::fallocate(&part.file, flags, 0, len) {
@@ -85,11 +138,11 @@ impl Place {
     /// Gives it the name that is wanted, once all of it is on the disk, and says whether another
     /// file had that.
     pub(crate) fn name(self, upload: &Upload, wanted: &Wanted) -> Result<bool, Refusal> {
-        let Part { directory, name, file } = self.part();
+        let Part { directory, name, file, .. } = self.part();
         rustix::fs::fsync(file)?;
         let was_there = {
             // Of two that expect the same state one finds it.
-            let _naming = upload.naming.lock().unwrap_or_else(PoisonError::into_inner);
+            let _naming = upload.shared.naming.lock().unwrap_or_else(PoisonError::into_inner);
             let there = find(directory, &wanted.name)?;
             upload.check(there.as_ref(), wanted)?;
             match &there {
@@ -119,13 +172,13 @@ impl Drop for Place {
 }
 
 impl Part {
-    fn make(directory: OwnedFd, mode: Mode) -> Result<Self, Errno> {
+    fn make(directory: OwnedFd, prefix: &[u8], mode: Mode) -> Result<Self, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         for _ in 0..ATTEMPTS_MAX {
             let mut random = [0; 8];
             getrandom(&mut random, GetRandomFlags::empty())?;
             let number = format!("{:016x}", u64::from_ne_bytes(random));
-            let name = [PREFIX, number.as_bytes()].concat();
+            let name = [prefix, number.as_bytes()].concat();
             match rustix::fs::openat(&directory, &*name, flags | OFlags::NOFOLLOW, mode) {
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
@@ -134,7 +187,7 @@ impl Part {
                     // its age does.
                     let lock = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
                     lock.unwrap_or_default();
-                    return Ok(Self { directory, name, file });
+                    return Ok(Self { directory, name, file, is_kept: false });
                 }
             }
         }
@@ -144,6 +197,9 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         // Of one that has its own name by now there is nothing to remove.
         let gone = rustix::fs::unlinkat(&self.directory, &*self.name, AtFlags::empty());
         debug_assert_ne!(gone, Err(Errno::BADF), "the directory is open");

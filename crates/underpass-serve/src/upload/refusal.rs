@@ -7,6 +7,8 @@ use http::StatusCode;
 use http::header::{ACCEPT_ENCODING, HeaderValue, RETRY_AFTER};
 use rustix::io::Errno;
 
+use super::ACCEPT_PATCH;
+use super::fields::{OFFSET, PARTIAL};
 use crate::answer::Answer;
 use crate::root::OpenError;
 
@@ -47,21 +49,72 @@ pub(crate) enum Refusal {
     Name,
     #[error("The file could not be written.")]
     Failed(#[source] Errno),
+    #[error(
+        "A page of another site has sent this, or none that is known: files are taken from the \
+         page of this site."
+    )]
+    OtherSite,
+    #[error("Files are taken as a form of multipart/form-data, with a boundary.")]
+    NotAForm,
+    #[error("The form is malformed.")]
+    Malformed,
+    #[error("The head of a part of the form is too long.")]
+    LongHead,
+    #[error("There is no file in the form.")]
+    NoFile,
+    #[error("A form has 64 files at most: send the others by another.")]
+    Many,
+    #[error("There are two files of this name in the form.")]
+    Twice,
+    #[error("This is not a name of a file, which has no slash.")]
+    Segment,
+    #[error("Files of this name are not taken here.")]
+    Pattern,
+    #[error("There is no such upload: it is complete, was cancelled, or is too old.")]
+    Unknown,
+    #[error("Another request continues this upload.")]
+    Superseded,
+    #[error("What is appended is sent as application/partial-upload.")]
+    NotPartial,
+    #[error("Upload-Offset and Upload-Complete say where the content belongs.")]
+    NoOffset,
+    #[error("The upload is complete.")]
+    Completed,
+    #[error("The lengths that are given for the upload, and what comes, do not agree.")]
+    Length,
+    #[error("The upload has come as far as {expected}, and not {provided}.")]
+    Offset { expected: u64, provided: u64 },
+    #[error("{name}: {why}\nNo file of the form was put in place.")]
+    Of { name: String, why: Box<Self> },
 }
 
 impl Refusal {
-    pub(crate) const fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Target | Self::ContentRange | Self::Incomplete | Self::Name => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::Hidden | Self::Denied => StatusCode::FORBIDDEN,
-            Self::Directory | Self::NotAFile | Self::NoDirectory | Self::Exists => {
-                StatusCode::CONFLICT
-            }
+            Self::Target
+            | Self::ContentRange
+            | Self::Incomplete
+            | Self::Name
+            | Self::Malformed
+            | Self::LongHead
+            | Self::NoFile
+            | Self::Segment
+            | Self::NoOffset
+            | Self::Completed
+            | Self::Length => StatusCode::BAD_REQUEST,
+            Self::Hidden | Self::Denied | Self::OtherSite | Self::Pattern => StatusCode::FORBIDDEN,
+            Self::Directory
+            | Self::NotAFile
+            | Self::NoDirectory
+            | Self::Exists
+            | Self::Twice
+            | Self::Superseded
+            | Self::Offset { .. } => StatusCode::CONFLICT,
+            Self::Unknown => StatusCode::NOT_FOUND,
             Self::Precondition => StatusCode::PRECONDITION_FAILED,
-            Self::Coded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Coded | Self::NotAForm | Self::NotPartial => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge | Self::Many => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Of { why, .. } => why.status(),
             Self::Stalled => StatusCode::REQUEST_TIMEOUT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full => StatusCode::INSUFFICIENT_STORAGE,
@@ -69,15 +122,57 @@ impl Refusal {
         }
     }
 
+    /// The same of one file of a form.
+    pub(super) fn of(self, name: String) -> Self {
+        Self::Of { name, why: Box::new(self) }
+    }
+
+    /// Whether something is wrong here, and not with the request.
+    pub(super) fn is_of_this_end(&self) -> bool {
+        if let Self::Of { why, .. } = self {
+            return why.is_of_this_end();
+        }
+        matches!(self, Self::Full | Self::Failed(_))
+    }
+
+    /// The problem that it is, as programs know it (draft-ietf-httpbis-resumable-upload-12, §7).
+    fn problem(&self) -> Option<serde_json::Value> {
+        let name = if matches!(self, Self::Offset { .. }) {
+            "mismatching-upload-offset"
+        } else if matches!(self, Self::Completed) {
+            "completed-upload"
+        } else if matches!(self, Self::Length) {
+            "inconsistent-upload-length"
+        } else {
+            return None;
+        };
+        let kind = format!("https://iana.org/assignments/http-problem-types#{name}");
+        let mut problem = serde_json::json!({ "type": kind, "title": self.to_string() });
+        if let Self::Offset { expected, provided } = self {
+            problem["expected-offset"] = (*expected).into();
+            problem["provided-offset"] = (*provided).into();
+        }
+        Some(problem)
+    }
+
     pub(crate) fn into_answer(self) -> Answer {
-        let text = format!("{}\n{self}\n", self.status());
-        let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
+        let (media_type, text) = match self.problem() {
+            Some(problem) => ("application/problem+json", format!("{problem}\n")),
+            None => ("text/plain; charset=utf-8", format!("{}\n{self}\n", self.status())),
+        };
+        let media_type = HeaderValue::from_static(media_type);
         let mut answer = Answer::text(self.status(), media_type, Bytes::from(text));
+        if let Self::Offset { expected, .. } = self {
+            answer.headers.insert(OFFSET, expected.into());
+        }
+        if matches!(self, Self::NotPartial) {
+            answer.headers.insert(ACCEPT_PATCH, PARTIAL);
+        }
         // RFC 9110 §12.5.3: which codings would have been taken.
         if matches!(self, Self::Coded) {
             answer.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        if matches!(self, Self::Busy) {
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         answer

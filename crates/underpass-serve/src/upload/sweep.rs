@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock};
 
-use super::PREFIX;
+use super::partial::AGE_MAX;
+use super::{KEPT_PREFIX, PREFIX};
 use crate::current_root::CurrentRoot;
 use crate::root::{Root, Wait};
 
@@ -63,7 +64,9 @@ fn remove(directory: &OwnedFd, name: &[u8]) -> bool {
     let is_old = rustix::fs::fstat(&file).is_ok_and(|stat| {
         let written = UNIX_EPOCH + Duration::from_secs(stat.st_mtime.try_into().unwrap_or(0));
         let age = SystemTime::now().duration_since(written).unwrap_or_default();
-        FileType::from_raw_mode(stat.st_mode).is_file() && age > AGE_MIN
+        // Another server may know of one that waits for its client.
+        let age_min = if name.starts_with(KEPT_PREFIX) { AGE_MAX } else { AGE_MIN };
+        FileType::from_raw_mode(stat.st_mode).is_file() && age > age_min
     });
     // Who writes to it has the lock.
     let is_left = is_old && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
@@ -90,6 +93,8 @@ mod tests {
         };
         make(".underpass-upload-1", old);
         make("a/b/.underpass-upload-2", old);
+        make(".underpass-upload-kept-1", SystemTime::now() - 2 * AGE_MAX);
+        make("a/.underpass-upload-kept-2", SystemTime::now() - AGE_MAX / 2);
         make("a/.underpass-upload-new", SystemTime::now());
         let _held = {
             let held = make("a/.underpass-upload-held", old);
@@ -111,8 +116,8 @@ mod tests {
         assert_eq!(names("."), "a");
         assert_eq!(
             names("a"),
-            ".underpass-upload-dir .underpass-upload-held .underpass-upload-link \
-             .underpass-upload-new .underpass-uploads b"
+            ".underpass-upload-dir .underpass-upload-held .underpass-upload-kept-2 \
+             .underpass-upload-link .underpass-upload-new .underpass-uploads b"
         );
         assert_eq!(names("a/b"), "file");
     }

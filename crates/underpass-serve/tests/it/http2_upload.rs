@@ -3,6 +3,7 @@
 use std::fs;
 use std::future::poll_fn;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,11 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use underpass_serve::SiteOptions;
 use underpass_serve::upload::Upload;
-use underpass_testkit::wait;
+use underpass_testkit::skip::Capability::Program;
+use underpass_testkit::{require, wait};
 
-use crate::fixture::Fixture;
-use crate::http2::{connect, request, run, whole};
+use crate::fixture::{Fixture, fixture};
+use crate::http2::{connect, content, request, run, whole};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -137,4 +139,64 @@ fn content_that_is_cut_short_or_too_long_leaves_nothing() {
     });
     let is_empty = || names(dir.path()).is_empty().then_some(());
     wait::until(PATIENCE, is_empty).unwrap_or_else(|| panic!("{:?}", names(dir.path())));
+}
+
+/// curl gives up, with error 92, if its stream is reset before it has the answer.
+#[test]
+fn content_for_which_there_is_no_use_is_discarded_and_its_request_answered() {
+    let server = fixture();
+    run(async {
+        let client = connect(server).await;
+        for (method, path, status) in [
+            ("PUT", "/a", 405),
+            ("POST", "/plain/", 405),
+            ("PUT", "/none/a", 405),
+            ("GET", "/none", 404),
+        ] {
+            let ask = request(method, path, &[]);
+            let (response, mut stream) = client.clone().send_request(ask, false).unwrap();
+            stream.send_data(Bytes::from(vec![b'x'; 30_000]), false).unwrap();
+            let response = response.await.unwrap();
+            assert_eq!(response.status(), status, "{method} {path}");
+            if status == 405 {
+                assert_eq!(response.headers()["allow"], "GET, HEAD, OPTIONS");
+            }
+            let mut text = response.into_body();
+            assert!(
+                content(&mut text, 3).await.unwrap().starts_with(status.to_string().as_bytes())
+            );
+            // It may say its last, and the connection carries others.
+            stream.send_data(Bytes::from(vec![b'x'; 30_000]), true).unwrap();
+            assert_eq!(whole(&client, "/digits.txt").await.unwrap(), b"0123456789");
+        }
+        // One that sends on and on is not read on and on.
+        let (response, mut stream) =
+            client.clone().send_request(request("PUT", "/a", &[]), false).unwrap();
+        let mut sent = 0;
+        let sending = async {
+            loop {
+                stream.reserve_capacity(16_384);
+                let Some(Ok(room)) = poll_fn(|cx| stream.poll_capacity(cx)).await else { break };
+                sent += room;
+                if stream.send_data(Bytes::from(vec![b'x'; room]), false).is_err() {
+                    break;
+                }
+            }
+        };
+        let (response, ()) = tokio::join!(response, sending);
+        assert_eq!(response.unwrap().status(), 405);
+        assert!(sent <= 65_535, "{sent}");
+    });
+}
+
+#[test]
+fn curl_is_told_that_no_files_are_taken() {
+    require!(Program("curl"));
+    let url = format!("http://{}/a", fixture().address);
+    let large = fixture().served.join("large.bin");
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--noproxy", "*", "--http2-prior-knowledge", "-w", "%{http_code}", "-T"]);
+    let output = curl.arg(large).args(["-o", "/dev/null", &url]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"405");
 }

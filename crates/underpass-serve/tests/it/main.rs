@@ -33,4 +33,7 @@ mod shape;
 mod tls;
 mod truth;
 mod upload;
+mod upload_browser;
+mod upload_form;
+mod upload_resumed;
 mod ways;

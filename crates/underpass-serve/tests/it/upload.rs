@@ -15,32 +15,32 @@ use underpass_testkit::{require, wait};
 
 use crate::fixture::{Fixture, field};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The largest file that is taken.
 const BYTES_MAX: u64 = 4_000_000;
 
 /// `alice:password`, and the hash of that password.
-const ALICE: &str = "Authorization: Basic YWxpY2U6cGFzc3dvcmQ=\r\n";
-const HASH: &str = "$2y$05$0.jqSv0sdwEFhDslrWutCe/qnWBM7Lq2ps5XDP/WR2D7C36g8KmUi";
+pub(crate) const ALICE: &str = "Authorization: Basic YWxpY2U6cGFzc3dvcmQ=\r\n";
+pub(crate) const HASH: &str = "$2y$05$0.jqSv0sdwEFhDslrWutCe/qnWBM7Lq2ps5XDP/WR2D7C36g8KmUi";
 
-struct Place {
-    server: Fixture,
-    dir: tempfile::TempDir,
+pub(crate) struct Place {
+    pub(crate) server: Fixture,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Place {
     /// A server that takes everything, and replaces files or not.
-    fn new(may_replace: bool) -> Self {
+    pub(crate) fn new(may_replace: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self { server: Fixture::of(site(dir.path(), "**", may_replace)), dir }
     }
 
-    fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         names(self.dir.path())
     }
 
-    fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.dir.path().join(name)).unwrap()
     }
 
@@ -53,34 +53,34 @@ impl Place {
         self.exchange(&[head.as_bytes(), content].concat())
     }
 
-    fn exchange(&self, request: &[u8]) -> String {
+    pub(crate) fn exchange(&self, request: &[u8]) -> String {
         let mut client = self.server.connect();
         client.write_all(request).unwrap();
         rest(client)
     }
 }
 
-fn site(root: &Path, pattern: &str, may_replace: bool) -> SiteOptions {
+pub(crate) fn site(root: &Path, pattern: &str, may_replace: bool) -> SiteOptions {
     let mut site = SiteOptions::new(root.to_owned());
     let upload = Upload::new(vec![pattern.parse().unwrap()], BYTES_MAX, may_replace);
     site.stations.upload = Some(Arc::new(upload));
     site
 }
 
-fn names(dir: &Path) -> String {
+pub(crate) fn names(dir: &Path) -> String {
     let names = fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.collect();
     names.sort();
     names.join(" ")
 }
 
-fn rest(mut client: TcpStream) -> String {
+pub(crate) fn rest(mut client: TcpStream) -> String {
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
     answer
 }
 
-fn status(answer: &str) -> &str {
+pub(crate) fn status(answer: &str) -> &str {
     answer.get(9..12).unwrap_or_else(|| panic!("{answer:?}"))
 }
 
@@ -221,7 +221,7 @@ fn a_file_that_is_longer_than_it_may_be_is_not_there() {
 }
 
 /// Waits until the hidden file is gone, which another thread removes.
-fn wait_for_nothing(place: &Place) {
+pub(crate) fn wait_for_nothing(place: &Place) {
     let is_empty = || place.names().is_empty().then_some(());
     wait::until(PATIENCE, is_empty).unwrap_or_else(|| panic!("{} is left", place.names()));
 }

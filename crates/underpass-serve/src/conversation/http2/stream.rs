@@ -34,6 +34,7 @@ use crate::answer::Answer;
 use crate::date;
 use crate::sending::Sending;
 use crate::taking::TooSlow;
+use crate::upload::is_upload;
 
 /// How long a client may take to stop sending what no one reads.
 const LINGER: Duration = Duration::from_secs(5);
@@ -53,12 +54,13 @@ pub(super) fn answer(
     let refused = normalise(&mut head, session.limits.header_bytes_max)
         .err()
         .map(|status| session.site.refusal(status));
-    let is_put = refused.is_none() && head.method == Method::PUT;
-    if is_put && session.site.takes_uploads(&session.asked(&head)) {
-        return drop(spawn_local(put(head, content, respond, open)));
+    let is_upload = refused.is_none() && is_upload(&head);
+    if is_upload && session.site.takes_uploads(&session.asked(&head)) {
+        return drop(spawn_local(take(head, content, respond, open)));
     }
-    // No other answer depends on it: h2 lets the client send its window, and then stops it.
-    drop(content);
+    if !content.is_end_stream() {
+        return drop(spawn_local(discard(refused, head, content, respond, open)));
+    }
     let at_once = refused.or_else(|| session.site.answer_at_once(&session.asked(&head)));
     match at_once {
         None => drop(spawn_local(look_up(head, respond, open))),
@@ -78,23 +80,43 @@ async fn look_up(head: Parts, respond: SendResponse<Piece>, open: Open) {
     send(answer, head, respond, open).await;
 }
 
-/// Answers a PUT, whose content is read if it is wanted.
-async fn put(head: Parts, content: RecvStream, respond: SendResponse<Piece>, open: Open) {
+/// Answers an upload, whose content is read if it is wanted.
+async fn take(head: Parts, content: RecvStream, respond: SendResponse<Piece>, open: Open) {
     let respond = RefCell::new(respond);
     let (answer, unread) = {
         let asked = open.0.asked(&head);
         let waits_for = head.headers.contains_key(EXPECT).then_some(&respond);
-        let mut content = Some(Received::new(content, waits_for));
-        let answer = unless_reset(&respond, open.0.site.put(&asked, &mut content)).await;
-        (answer, content.map(Received::into_stream))
+        let mut content = Received::new(content, waits_for);
+        let mut offered = Some(&mut content);
+        let answer = unless_reset(&respond, open.0.site.take(&asked, &mut offered)).await;
+        (answer, content.into_stream())
     };
     send(answer, head, respond, open).await;
-    // curl looks at no answer of a stream that is reset while it sends. It stops by itself once it
-    // has one, and without more room it sends little until then.
-    if let Some(mut unread) = unread {
-        let end = async { while let Some(Ok(_)) = unread.data().await {} };
-        drop(timeout(LINGER, end).await);
-    }
+    linger(unread).await;
+}
+
+/// Answers a request whose content no answer depends on.
+async fn discard(
+    refused: Option<Answer>,
+    head: Parts,
+    content: RecvStream,
+    respond: SendResponse<Piece>,
+    open: Open,
+) {
+    let respond = RefCell::new(respond);
+    let answer = match refused {
+        None => unless_reset(&respond, open.0.site.answer(&open.0.asked(&head))).await,
+        refused => refused,
+    };
+    send(answer, head, respond, open).await;
+    linger(content).await;
+}
+
+/// curl looks at no answer of a stream that is reset while it sends. It stops by itself once it has
+/// one, and without more room it sends little until then.
+async fn linger(mut unread: RecvStream) {
+    let end = async { while let Some(Ok(_)) = unread.data().await {} };
+    drop(timeout(LINGER, end).await);
 }
 
 /// The answer, if the client waits for it.

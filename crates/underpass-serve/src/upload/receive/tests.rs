@@ -81,3 +81,50 @@ async fn what_does_not_come_whole_or_is_too_long_is_not_there() {
     }
     assert_eq!(receive_in(dir.path(), frames(&[b"01", b"23"]), 4).await, Ok(()));
 }
+
+/// A few bytes, time and again.
+struct Trickle {
+    piece: &'static [u8],
+    left: u32,
+    pause: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Trickle {
+    fn new(piece: &'static [u8], times: u32) -> Self {
+        Self { piece, left: times, pause: Box::pin(tokio::time::sleep(QUIET_MAX / 2)) }
+    }
+}
+
+impl Body for Trickle {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        std::task::ready!(self.pause.as_mut().poll(cx));
+        self.pause = Box::pin(tokio::time::sleep(QUIET_MAX / 2));
+        self.left -= 1;
+        Poll::Ready((self.left > 0).then(|| Ok(Frame::data(Bytes::from_static(self.piece)))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_next_to_nothing_has_no_place_for_ever() {
+    let all = async |content| {
+        let mut arriving = Arriving::new(content);
+        loop {
+            match arriving.next().await {
+                Ok(Some(_)) => {}
+                end => break end.map(|_| ()).map_err(|it| it.status().as_u16()),
+            }
+        }
+    };
+    static LITTLE: [u8; QUIET_BYTES / 2 - 1] = [b'x'; QUIET_BYTES / 2 - 1];
+    static ENOUGH: [u8; QUIET_BYTES] = [b'x'; QUIET_BYTES];
+    let since = Instant::now();
+    assert_eq!(all(Trickle::new(&LITTLE, 100)).await, Err(408));
+    assert_eq!(since.elapsed(), QUIET_MAX);
+    assert_eq!(all(Trickle::new(&ENOUGH, 100)).await, Ok(()));
+}
