@@ -256,7 +256,7 @@ fn remedy(error: &BindError) -> Option<&'static str> {
              such",
         ),
         BindError::OnlyClear => Some("a service manager passed none but those of --listen-http"),
-        BindError::Sandbox(_) => Some(
+        BindError::Sandbox(_) | BindError::ReadOnly(_) => Some(
             "it has what was served at the start, and what is next to that: restart the server, or \
              run it with --no-sandbox",
         ),

@@ -13,9 +13,10 @@ use crate::values::size;
 pub(crate) struct UploadArguments {
     /// Take files by PUT at the paths of this pattern, which is one of --header; may be repeated.
     ///
-    /// '**' is for all. As 'curl -T FILE -u NAME http://HOST/in/' sends them. A file has its name
-    /// once all of it is on the disk, and directories must be there. Everyone who has a password of
-    /// --auth may, whatever --auth-path says. What is uploaded is served, pages with scripts too.
+    /// '**' is for all. As 'curl -T FILE -u NAME http://HOST/in/' sends them, or the form that
+    /// listings have then. A file has its name once all of it is on the disk, and directories must
+    /// be there. An upload that was cut may be continued. Everyone who has a password of --auth
+    /// may, whatever --auth-path says. What is uploaded is served, pages with scripts too.
     #[arg(long, value_name = "PATTERN")]
     upload: Vec<Pattern>,
 

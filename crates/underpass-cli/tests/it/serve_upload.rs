@@ -9,9 +9,10 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
+use underpass_testkit::injected::Injected;
 use underpass_testkit::payload::{difference, pattern};
 use underpass_testkit::require;
-use underpass_testkit::skip::Capability::Program;
+use underpass_testkit::skip::Capability::{Program, Strace};
 use underpass_testkit::tls::Identity;
 use underpass_testkit::wait;
 
@@ -184,6 +185,77 @@ fn a_stop_waits_for_an_upload_and_a_second_one_leaves_nothing() {
         assert_eq!(place.names(), "false");
     }
     assert_eq!(fs::read(place.path("served/false")).unwrap(), b"abcdef");
+}
+
+/// The first fsync(2) of a thread is of the file, and the second of its directory.
+#[test]
+fn a_file_is_on_the_disk_before_it_has_its_name_and_that_before_the_answer() {
+    require!(Program("curl"));
+    require!(Strace);
+    for (fault, is_there) in [("fsync:error=EIO:when=1", false), ("fsync:error=EIO:when=2", true)] {
+        let place = Place::new();
+        let server = place.serve(&["--upload-without-auth"]);
+        let url = format!("http://{}/", server.address());
+        let faults = Injected::into(server.id(), fault).unwrap();
+        assert_eq!(curl(&place.path("large"), &url, &[]), "500", "{fault}");
+        drop(faults);
+        let has_ended = || (!place.names().contains(".underpass")).then_some(());
+        wait::until(PATIENCE, has_ended).expect("the hidden file goes");
+        assert_eq!(place.names(), if is_there { "large" } else { "" }, "{fault}");
+        assert!(!is_there || place.is_whole("large"));
+    }
+}
+
+#[test]
+fn a_reload_keeps_uploads_and_allows_none_that_the_sandbox_does_not() {
+    let place = Place::new();
+    let settings = place.path("serve.toml");
+    let served = place.path("served");
+    let set = |more: &str| {
+        let text = format!("directory = {served:?}\nupload-without-auth = true\n{more}\n");
+        fs::write(&settings, text).unwrap();
+    };
+    let ask = |server: &Running, request: &str, content: &str| {
+        let mut client = TcpStream::connect(server.address()).unwrap();
+        let (len, close) = (content.len(), "Connection: close");
+        write!(client, "{request}\r\nHost: x\r\n{close}\r\nContent-Length: {len}\r\n\r\n{content}")
+            .unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let serve = || {
+        let mut command = program();
+        let config = ["serve", "--listen", "0", "--config"];
+        Running::start(command.args(config).arg(&settings))
+    };
+    let reload = |server: &mut Running, expected: &str| {
+        server.signal(Signal::HUP);
+        let line = server.next_line();
+        assert!(line.contains(expected), "{line}");
+    };
+    set("upload = [\"in/**\"]");
+    let mut server = serve();
+    fs::create_dir(served.join("in")).unwrap();
+    let begin = "PUT /in/a HTTP/1.1\r\nUpload-Complete: ?0";
+    let answer = ask(&server, begin, "abc");
+    let at = answer.split_once("location: ").expect("it has begun").1.split("\r\n").next().unwrap();
+    set("upload = [\"in/*\"]");
+    reload(&mut server, "was read, and its sites are served");
+    let append = format!(
+        "PATCH {at} HTTP/1.1\r\nUpload-Complete: ?1\r\nUpload-Offset: 3\r\nContent-Type: \
+         application/partial-upload"
+    );
+    let answer = ask(&server, &append, "def");
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    assert_eq!(fs::read(served.join("in/a")).unwrap(), b"abcdef");
+    drop(server);
+    // One that began without uploads may not write.
+    fs::write(&settings, format!("directory = {served:?}\n")).unwrap();
+    let mut server = serve();
+    set("upload = [\"in/**\"]");
+    reload(&mut server, "the sandbox does not let files be put into");
+    assert!(ask(&server, "PUT /in/b HTTP/1.1", "x").starts_with("HTTP/1.1 405 "));
 }
 
 #[test]
