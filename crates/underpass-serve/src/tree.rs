@@ -337,3 +337,33 @@ pub(crate) fn is_for_want_of_room(refusal: &Refusal) -> bool {
     };
     matches!(*errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
 }
+
+#[cfg(test)]
+mod tests {
+    use underpass_testkit::wait;
+
+    use super::*;
+    use crate::metadata_rules::MetadataRules;
+
+    /// A reload gives sites other numbers.
+    #[test]
+    fn what_a_site_keeps_is_found_under_its_number_each_time() {
+        let files = KeptFiles::of_workers(1, NonZeroUsize::new(8).unwrap()).remove(0);
+        let sites = [files.clone(), files.of_site(1), files.of_site(2)];
+        let rules = MetadataRules::default();
+        for site in &sites {
+            assert!(site.fresh(b"a").is_none(), "it is not that of another");
+            // It has a tenth of a second.
+            let is_found = || {
+                let file = tempfile::tempfile().unwrap();
+                file.set_len(1).unwrap();
+                let make = |file| Representation::of(file, Path::new("a"), Stability::None, &rules);
+                let kept = site.own().refresh(&site.key(b"a"), file.into(), make).unwrap();
+                let found = [(); 3].map(|()| site.fresh(b"a"));
+                found.iter().flatten().all(|it| Arc::ptr_eq(it, &kept)).then_some(())?;
+                (found.iter().flatten().count() == 3).then_some(())
+            };
+            wait::until(Duration::from_secs(20), is_found).expect("it is found");
+        }
+    }
+}

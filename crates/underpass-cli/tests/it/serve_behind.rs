@@ -264,6 +264,34 @@ fn nginx_passes_clients_on() {
     }
 }
 
+/// With health checks, whose headers name no one.
+#[test]
+fn haproxy_passes_connections_on() {
+    require!(Program("haproxy"));
+    require!(Program("curl"));
+    let place = Place::new();
+    let server = place.serve(&["--accept-proxy-from", "127.0.0.1"]);
+    for version in ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c"] {
+        let front = free_address().unwrap();
+        let configuration = format!(
+            "defaults\n mode tcp\n timeout connect 5s\n timeout client 20s\n timeout server 20s\n\
+             listen front\n bind {front}\n server one {} check inter 50 {version}\n",
+            server.address(),
+        );
+        fs::write(place.path("haproxy.cfg"), configuration).unwrap();
+        let mut haproxy = Command::new("haproxy");
+        haproxy.args(["-db", "-q", "-f"]).arg(place.path("haproxy.cfg"));
+        let haproxy = Server::start(&mut haproxy, front).unwrap();
+        for client in ["127.0.0.5", "127.0.0.6"] {
+            let url = format!("http://{front}/a");
+            assert_eq!(curl(&["--interface", client], &url), "content", "{version}");
+        }
+        haproxy.stop().unwrap();
+    }
+    let want = ["127.0.0.5 /a 200", "127.0.0.6 /a 200"].repeat(3);
+    assert_eq!(place.lines(want.len()), want);
+}
+
 #[test]
 fn addresses_are_let_in_or_not_and_caches_that_others_share_keep_nothing() {
     let place = Place::new();
