@@ -20,6 +20,8 @@ const WELL_KNOWN: &[u8] = b".well-known";
 pub struct Lookup {
     /// Whether names that begin with a dot are served too, and not only `/.well-known`.
     pub hidden: bool,
+    /// What is not served either, nor anything beneath it.
+    pub hide: Vec<Pattern>,
     /// Which symbolic links are followed.
     pub symlinks: Symlinks,
     /// The files that answer for a directory: the first that is there.
@@ -34,6 +36,7 @@ impl Default for Lookup {
     fn default() -> Self {
         Self {
             hidden: false,
+            hide: Vec::new(),
             symlinks: Symlinks::default(),
             index: vec![FilePath(b"index.html".to_vec())],
             clean_urls: false,
@@ -47,12 +50,30 @@ impl Lookup {
     pub(crate) fn serves(&self, path: &[u8]) -> bool {
         let mut segments = path.split(|&byte| byte == b'/');
         let first = segments.next().unwrap_or_default();
-        self.serves_name(b"", first) && segments.all(|name| self.serves_name(b"/", name))
+        self.serves_dots(b"", first)
+            && segments.all(|name| self.serves_dots(b"/", name))
+            && !self.is_hidden(path)
+    }
+
+    /// Whether a path, or a directory on its way, is one of those that are not served either.
+    fn is_hidden(&self, path: &[u8]) -> bool {
+        let ends = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
+        let mut ends = ends.chain([path.len()]);
+        !self.hide.is_empty() && ends.any(|end| self.hides(&path[..end]))
+    }
+
+    fn hides(&self, path: &[u8]) -> bool {
+        self.hide.iter().any(|pattern| pattern.matches(path))
     }
 
     /// The same of one name in a directory that is served; the path of the root is empty. What is
     /// still being uploaded is not served, whatever else is.
     pub(crate) fn serves_name(&self, directory: &[u8], name: &[u8]) -> bool {
+        self.serves_dots(directory, name)
+            && (self.hide.is_empty() || !self.hides(&[directory, name].concat()))
+    }
+
+    fn serves_dots(&self, directory: &[u8], name: &[u8]) -> bool {
         if name.starts_with(PREFIX) {
             return false;
         }
@@ -70,7 +91,8 @@ impl Lookup {
     ) -> impl Iterator<Item = Cow<'p, [u8]>> + use<'p> {
         let is_directory = path.is_empty() || path.ends_with(b"/");
         let indexes = self.index.iter().filter(move |_| is_directory);
-        let indexes = indexes.map(move |index| [path, &index.0].concat().into());
+        let indexes = indexes.map(move |index| [path, &index.0].concat());
+        let indexes = indexes.filter(|index| !self.is_hidden(index)).map(Cow::Owned);
         let html = (self.clean_urls && !is_directory).then(|| [path, b".html"].concat());
         // Of `/.well-known` a hidden one would be made.
         let html = html.filter(|html| self.serves(html)).map(Cow::Owned);
@@ -160,6 +182,41 @@ mod tests {
             let all = Lookup { hidden: true, ..Lookup::default() };
             assert!(all.serves(parsed.as_bytes()), "{target}");
         }
+    }
+
+    #[test]
+    fn what_is_hidden_by_a_pattern_is_so_with_all_beneath_it() {
+        let hide = ["*.bak", "node_modules", "/private", "in/*.key", "**/deep/x"];
+        let hide = hide.map(|pattern| pattern.parse().unwrap()).into();
+        let lookup = Lookup { hide, clean_urls: true, ..Lookup::default() };
+        for (path, is_served) in [
+            ("", true),
+            ("a.bak", false),
+            ("b/a.bak", false),
+            ("b/a.bak/c", false),
+            ("a.bak.txt", true),
+            ("node_modules", false),
+            ("node_modules/", false),
+            ("b/node_modules/c/d", false),
+            ("private/a", false),
+            ("b/private/a", true),
+            ("in/a.key", false),
+            ("in/b/a.key", true),
+            ("b/deep/x/y", false),
+            (".git", false),
+        ] {
+            assert_eq!(lookup.serves(path.as_bytes()), is_served, "{path}");
+            let directory = path.rfind('/').map_or("", |slash| &path[..=slash]);
+            let name = &path[directory.len()..];
+            if !name.is_empty() && lookup.serves(directory.as_bytes()) {
+                let is_listed = lookup.serves_name(directory.as_bytes(), name.as_bytes());
+                assert_eq!(is_listed, is_served, "{path}");
+            }
+        }
+        let tried = |lookup: &Lookup, path: &str| lookup.candidates(path.as_bytes()).count();
+        assert_eq!([tried(&lookup, "b/"), tried(&lookup, "b")], [2, 2]);
+        let lookup = Lookup { hide: vec!["*.html".parse().unwrap()], ..lookup };
+        assert_eq!([tried(&lookup, "b/"), tried(&lookup, "b")], [1, 1]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use globset::{Candidate, Glob, GlobBuilder, GlobMatcher};
 
 /// Which paths are meant. `*` and `?` stop at slashes and `**` does not; a pattern without a slash
 /// is for the last segment, in whatever directory it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(Which);
 
 #[derive(Debug, Clone)]
@@ -19,6 +19,20 @@ enum Which {
     Name(GlobMatcher),
     Path(GlobMatcher),
 }
+
+impl PartialEq for Which {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Everything, Self::Everything) | (Self::Files, Self::Files) => true,
+            (Self::Name(one), Self::Name(other)) | (Self::Path(one), Self::Path(other)) => {
+                one.glob() == other.glob()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Which {}
 
 /// Why a text is not a pattern.
 #[derive(Debug, Clone, thiserror::Error)]

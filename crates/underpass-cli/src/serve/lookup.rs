@@ -2,6 +2,7 @@
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, StringValueParser, TypedValueParser};
+use underpass_serve::pattern::Pattern;
 use underpass_serve::{FilePath, Lookup, PathPrefix, Symlinks};
 
 /// The flags about what a target leads to.
@@ -13,6 +14,13 @@ pub(crate) struct LookupArguments {
     /// Without it they are a 404, such as /.git/config and /.env; /.well-known is served.
     #[arg(long)]
     hidden: bool,
+
+    /// Neither serve nor list what this pattern is for, nor anything beneath it; may be repeated.
+    ///
+    /// Such as '*.bak', node_modules or '/private'. It is one of --header, and a 404. A file that
+    /// can be reached by another path, as through a link, is not hidden there.
+    #[arg(long, value_name = "PATTERN")]
+    hide: Vec<Pattern>,
 
     /// Which symbolic links are followed: inside, none or all.
     ///
@@ -67,8 +75,8 @@ impl LookupArguments {
     }
 
     pub(super) fn lookup(self) -> Lookup {
-        let Self { hidden, symlinks, index, clean_urls, fallback, path_prefix: _ } = self;
-        Lookup { hidden, symlinks, index, clean_urls, fallback }
+        let Self { hidden, hide, symlinks, index, clean_urls, fallback, path_prefix: _ } = self;
+        Lookup { hidden, hide, symlinks, index, clean_urls, fallback }
     }
 }
 
@@ -109,7 +117,14 @@ mod tests {
         }
         let path = |text: &str| text.parse().unwrap();
         for (words, wanted) in [
-            (&["--clean-urls"][..], Lookup { clean_urls: true, ..Lookup::default() }),
+            (
+                &["--hide", "*.bak", "--hide", "/a"][..],
+                Lookup {
+                    hide: ["*.bak", "/a"].map(|pattern| pattern.parse().unwrap()).into(),
+                    ..Lookup::default()
+                },
+            ),
+            (&["--clean-urls"], Lookup { clean_urls: true, ..Lookup::default() }),
             (
                 &["--index", "index.html,index.htm"],
                 Lookup { index: vec![path("index.html"), path("index.htm")], ..Lookup::default() },

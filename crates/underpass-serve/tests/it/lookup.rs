@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use underpass_serve::{ErrorPages, FilePath, Redirects, SiteOptions, Symlinks};
+use underpass_serve::{Archives, ErrorPages, FilePath, Redirects, SiteOptions, Symlinks};
 use underpass_testkit::skip::Capability;
 use underpass_testkit::{require, wait};
 
@@ -35,6 +35,43 @@ fn ask(server: SocketAddr, target: &str, fields: &str) -> (u16, String) {
     peer.read_to_string(&mut text).unwrap();
     let (head, content) = text.split_once("\r\n\r\n").unwrap();
     (head[9..12].parse().unwrap(), content.to_owned())
+}
+
+#[test]
+fn what_a_pattern_hides_is_neither_served_nor_listed_nor_in_an_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = dir.path();
+    for file in ["seen", "a.bak", "d/a.bak", "d/seen", "node_modules/x", "seen.gz"] {
+        fs::create_dir_all(served.join(file).parent().unwrap()).unwrap();
+        fs::write(served.join(file), file).unwrap();
+    }
+    let server = server(served, |site| {
+        let hide = ["*.bak", "node_modules"].map(|pattern| pattern.parse().unwrap());
+        site.lookup.hide = hide.into();
+        site.archives = Some(Archives::new("tar".parse().unwrap(), None));
+    });
+    for (target, is_served) in [
+        ("/seen", true),
+        ("/d/seen", true),
+        ("/a.bak", false),
+        ("/a%2ebak", false),
+        ("/d/a.bak", false),
+        ("/d/../node_modules/x", false),
+        ("/node_modules", false),
+        ("/node_modules/", false),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(get(&server, target, "").0 == 200, is_served, "{target}");
+        }
+    }
+    for target in ["/", "/d/", "/?json", "/?archive=tar", "/d/?archive=tar"] {
+        let (status, content) = get(&server, target, "");
+        assert_eq!(status, 200, "{target}");
+        assert!(content.contains("seen"), "{target}: {content}");
+        for hidden in ["bak", "node_modules"] {
+            assert!(!content.contains(hidden), "{target}: {content}");
+        }
+    }
 }
 
 #[test]
