@@ -1,15 +1,18 @@
-//! Confinement: once a server runs, it can open its own files and no others.
+//! Confinement: once a server runs, it can open its own files and no others, and makes no other
+//! system calls than a server does.
 //!
 //! Files and sockets that are open stay so. The restriction holds for the thread that enters it
 //! and for those that it makes, so it comes before the first worker.
 //!
 //! Source: landlock(7); Linux, Documentation/userspace-api/landlock.rst.
 
+mod calls;
+
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
-    RulesetStatus, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, path_beneath_rules,
 };
 
 /// The first to know all that is restricted here; older kernels restrict less.
@@ -19,6 +22,7 @@ const VERSION: ABI = ABI::V5;
 #[derive(Debug, Clone, Default)]
 pub struct Sandbox {
     rules: Vec<(PathBuf, BitFlags<AccessFs>)>,
+    connects: bool,
 }
 
 impl Sandbox {
@@ -57,6 +61,12 @@ impl Sandbox {
         self.rule(path, read | write | make | remove)
     }
 
+    /// Also TCP addresses to connect to, whichever they are.
+    #[must_use]
+    pub fn connect(self) -> Self {
+        Self { connects: true, ..self }
+    }
+
     /// Also a log, which is made again after it was renamed. A path that is a link by now may
     /// be followed; one that becomes a link later is not.
     pub(crate) fn log(self, path: &Path) -> Self {
@@ -84,11 +94,18 @@ impl Sandbox {
             }
             Err(error) => tracing::warn!("the server is not confined: {error}"),
         }
+        if let Err(error) = calls::restrict() {
+            tracing::warn!("the server's system calls are not restricted: {error}");
+        }
     }
 
     fn restrict(self) -> Result<RulesetStatus, RulesetError> {
         let all = AccessFs::from_all(VERSION);
-        let mut ruleset = Ruleset::default().handle_access(all)?.create()?;
+        // All that is listened to is bound by now.
+        let net =
+            if self.connects { AccessNet::BindTcp.into() } else { AccessNet::from_all(VERSION) };
+        let ruleset = Ruleset::default().handle_access(all)?.handle_access(net)?;
+        let mut ruleset = ruleset.create()?;
         for (path, access) in self.rules {
             // What is not there cannot be opened, either.
             ruleset = ruleset.add_rules(path_beneath_rules([path], access))?;

@@ -200,7 +200,7 @@ impl Relay {
     /// `config` can be read, too.
     #[must_use]
     pub fn confined(self, config: Option<&Path>) -> Self {
-        let mut sandbox = config.into_iter().fold(Sandbox::new(), Sandbox::read_replaced);
+        let mut sandbox = config.into_iter().fold(Sandbox::new().connect(), Sandbox::read_replaced);
         if let Targets::File(path) = &self.from {
             sandbox = sandbox.read_replaced(path);
         }

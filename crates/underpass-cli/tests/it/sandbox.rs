@@ -18,6 +18,50 @@ fn utf8(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// What the kernel says of each thread of a process: whether it may gain privileges, and how many
+/// filters its system calls pass.
+fn restrictions(process: &str) -> Vec<(u32, u32)> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let of = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).unwrap();
+        let number = |name: &str| {
+            let after = status.lines().find_map(|line| line.strip_prefix(name));
+            after.expect("Linux 5.9 says it").trim().parse::<u32>().unwrap()
+        };
+        (number("NoNewPrivs:"), number("Seccomp_filters:"))
+    };
+    tasks.map(|task| of(task.unwrap())).collect()
+}
+
+#[test]
+fn no_thread_of_a_server_makes_other_system_calls_than_servers_do() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("data")).unwrap();
+    let own = restrictions("self")[0];
+    for arguments in [
+        &["serve", utf8(dir.path()), "--listen", "0"][..],
+        &["relay", "0", "1", "--check", "off"],
+        &["echo", "0"],
+        &["log", "--data", utf8(&dir.path().join("data")), "--listen", "0"],
+    ] {
+        let arguments = [arguments, &["--workers", "2"]].concat();
+        let confined = Running::start(program().args(&arguments));
+        let process = confined.id().to_string();
+        let are_all = || {
+            let all = restrictions(&process);
+            (all.len() > 2 && all.iter().all(|it| *it == (1, own.1 + 1))).then_some(())
+        };
+        wait::until(PATIENCE, are_all).unwrap_or_else(|| {
+            panic!("{arguments:?}: {:?}", restrictions(&process));
+        });
+        let free = Running::start(program().args(&arguments).arg("--no-sandbox"));
+        let process = free.id().to_string();
+        let has_workers = || Some(restrictions(&process)).filter(|all| all.len() > 2);
+        let all = wait::until(PATIENCE, has_workers).unwrap();
+        assert!(all.iter().all(|it| *it == own), "{arguments:?}: {all:?}");
+    }
+}
+
 /// A log that an attacker has made a link to a file elsewhere is opened there if anything is.
 #[test]
 fn a_log_that_leads_elsewhere_is_not_opened_again() {
