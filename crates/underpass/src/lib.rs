@@ -150,5 +150,5 @@ pub use tokio::{
 };
 pub use transfer::{Step, Transfer, prefetch, transfer};
 pub use underpass_sys::region::Order;
-pub use underpass_sys::socket::unacknowledged;
+pub use underpass_sys::socket::{send_room, unacknowledged};
 pub use unmapped::UnmappedFile;

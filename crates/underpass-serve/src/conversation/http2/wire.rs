@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use rustix::net::sockopt::socket_send_buffer_size;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::room::Room;
@@ -83,13 +82,7 @@ impl Outlet {
     /// Bytes of files that may be read now, if h2 holds this many.
     pub(super) fn poll_room(&self, cx: &Context<'_>, held: usize) -> Poll<usize> {
         let ahead = held + self.gathered.borrow().bytes;
-        self.room.poll(cx, ahead, || {
-            let transport = self.transport.borrow();
-            let size = socket_send_buffer_size(&*transport).unwrap_or(0);
-            let queued = transport.unacknowledged();
-            // The kernel counts its buffers in, 1.7 % where segments are long.
-            size.saturating_sub(queued + queued / 50)
-        })
+        self.room.poll(cx, ahead, || underpass::send_room(&*self.transport.borrow()).unwrap_or(0))
     }
 
     /// Bytes that the transport has taken.
