@@ -69,6 +69,21 @@ pub(crate) enum Shaken {
     GivenUp,
 }
 
+/// How requests that upload end, as labels.
+const UPLOADS: [&str; 4] = ["placed", "part", "refused", "cut"];
+
+/// How a request that uploads ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Uploaded {
+    /// Its files are in place.
+    Placed,
+    /// More is to come.
+    Part,
+    Refused,
+    /// Its client did not wait for the answer.
+    Cut,
+}
+
 /// The name of what sendfile(2) answered.
 pub(crate) fn name(errno: Errno) -> &'static str {
     REFUSALS[place(errno)].1
@@ -95,6 +110,8 @@ pub(crate) struct Counts {
     cut: [AtomicU64; Cut::ALL.len()],
     http2_errors: [AtomicU64; HTTP2_ERRORS.len()],
     handshakes: [AtomicU64; HANDSHAKES.len()],
+    uploaded_bytes: AtomicU64,
+    uploads: [AtomicU64; UPLOADS.len()],
 }
 
 impl Counts {
@@ -139,6 +156,14 @@ impl Counts {
         let place = usize::try_from(code).ok().and_then(|code| code.checked_sub(1));
         let count = place.and_then(|place| self.http2_errors.get(place));
         count.into_iter().for_each(|count| add(count, 1));
+    }
+
+    pub(crate) fn count_uploaded(&self, bytes: usize) {
+        add(&self.uploaded_bytes, bytes as u64);
+    }
+
+    pub(crate) fn count_upload(&self, end: Uploaded) {
+        add(&self.uploads[end as usize], 1);
     }
 
     pub(crate) fn count_handshake(&self, end: Shaken) {
@@ -196,6 +221,15 @@ impl Counters {
         Ok(())
     }
 
+    fn uploads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Bytes of uploads that came";
+        let bytes = Some(&Unit::Bytes);
+        let family = encoder.encode_descriptor("uploaded", help, bytes, MetricType::Counter)?;
+        ConstCounter::new(self.sum(|counts| &counts.uploaded_bytes)).encode(family)?;
+        let named = ("uploads", "Requests that upload, by how they ended", None);
+        self.labelled(encoder, named, ("result", UPLOADS), |counts| &counts.uploads)
+    }
+
     fn sent(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let (counter, bytes) = (MetricType::Counter, Some(&Unit::Bytes));
         let help = "Bytes that sockets have taken, heads included";
@@ -236,6 +270,7 @@ impl Collector for Counters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.requests(&mut encoder)?;
         self.sent(&mut encoder)?;
+        self.uploads(&mut encoder)?;
         self.connections(&mut encoder)
     }
 }

@@ -94,7 +94,7 @@ async fn take(
     open: Open,
 ) -> Response<Body> {
     let mut content = Some(incoming);
-    let answer = progress.site.take(&progress.asked(&head), &mut content).await;
+    let answer = progress.site.take(&progress.asked(&head), &mut content, None).await;
     match content {
         Some(content) => discard(&head, content, &progress),
         None if answer.status.as_u16() >= 400 => progress.end_after_this(),

@@ -36,7 +36,7 @@ use crate::stations::{Asked, Stations, Step};
 use crate::target::Target;
 use crate::to_https;
 use crate::tree::{FRESH_FOR, KeptFiles, Resource, Tree, is_for_want_of_room};
-use crate::upload;
+use crate::upload::{self, Interim};
 
 /// How long a request waits for a descriptor before it is a 503.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -180,23 +180,39 @@ impl Service {
     }
 
     /// Answers such a request, whose content is taken if it is read.
-    pub(crate) async fn take<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
+    pub(crate) async fn take<B>(
+        &self,
+        asked: &Asked<'_>,
+        content: &mut Option<B>,
+        interim: Interim<'_>,
+    ) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let Some(prefix) = &self.tree.options.prefix else {
-            return self.take_here(asked, content).await;
+            return self.take_here(asked, content, interim).await;
         };
         match prefix.strip(asked.head) {
             Ok(head) => {
                 let asked = Asked { head: &head, ..*asked };
-                prefix.put_before(self.take_here(&asked, content).await)
+                let with_prefix = |answer| {
+                    if let Some(interim) = interim {
+                        interim(prefix.put_before(answer));
+                    }
+                };
+                let interim = interim.map(|_| &with_prefix as &dyn Fn(Answer));
+                prefix.put_before(self.take_here(&asked, content, interim).await)
             }
             Err(answer) => self.respond_elsewhere(asked, *answer).await,
         }
     }
 
-    async fn take_here<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
+    async fn take_here<B>(
+        &self,
+        asked: &Asked<'_>,
+        content: &mut Option<B>,
+        interim: Interim<'_>,
+    ) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -211,7 +227,9 @@ impl Service {
         };
         let answer = match (refused, &self.stations().upload) {
             (Some(answer), _) => answer,
-            (None, Some(upload)) => upload::answer(&self.tree, upload, asked, content).await,
+            (None, Some(upload)) => {
+                upload::answer(&self.tree, upload, asked, content, interim).await
+            }
             (None, None) => Answer::error(StatusCode::METHOD_NOT_ALLOWED),
         };
         let answer = self.with_page(answer).await;

@@ -22,6 +22,7 @@ use crate::sequence::InSequence;
 use crate::service::Service;
 use crate::sites::WorkerSites;
 use crate::stations::Asked;
+use crate::upload::{Interim, counted};
 
 /// The sites as one worker serves them, and what they share.
 #[derive(Debug)]
@@ -108,15 +109,24 @@ impl Site {
     }
 
     /// The answer to such a request, whose content is taken if it is read.
-    pub(crate) async fn take<B>(&self, asked: &Asked<'_>, content: &mut Option<B>) -> Answer
+    pub(crate) async fn take<B>(
+        &self,
+        asked: &Asked<'_>,
+        content: &mut Option<B>,
+        interim: Interim<'_>,
+    ) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let service = self.sites.borrow_mut().of(|| asked.host()).cloned();
-        self.counted(match service {
-            Some(service) => service.take(asked, content).await,
-            None => of_no_site(asked),
-        })
+        let Some(service) = service else { return self.counted(of_no_site(asked)) };
+        let upload = counted::Upload::new(&asked.head.method, &self.counts);
+        let counts = &*self.counts;
+        let mut offered = content.take().map(|content| counted::Content { content, counts });
+        let answer = service.take(asked, &mut offered, interim).await;
+        *content = offered.map(|offered| offered.content);
+        upload.end(&answer);
+        self.counted(answer)
     }
 
     /// The response to a request that is refused before its target is looked at.

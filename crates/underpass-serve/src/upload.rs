@@ -8,6 +8,7 @@
 //! Source: RFC 9110 §9.3.4 (PUT), §10.1.1 (Expect), §14.5 (Content-Range), §15.3.2, §15.3.5,
 //! §15.5.10, §15.5.14, §15.5.16; RFC 4918 §9.7.1 (no parent), §11.5 (507).
 
+pub(crate) mod counted;
 mod fields;
 mod form;
 mod partial;
@@ -60,6 +61,9 @@ pub(crate) const PREFIX: &[u8] = b".underpass-upload-";
 
 /// The same of files of which the rest may come by other requests.
 const KEPT_PREFIX: &[u8] = b".underpass-upload-kept-";
+
+/// What sends an answer before the last one, where that is possible.
+pub(crate) type Interim<'a> = Option<&'a dyn Fn(Answer)>;
 
 /// What may be put where.
 #[derive(Debug)]
@@ -224,6 +228,7 @@ pub(crate) async fn answer<B>(
     upload: &Arc<Upload>,
     asked: &Asked<'_>,
     content: &mut Option<B>,
+    interim: Interim<'_>,
 ) -> Answer
 where
     B: Body<Data = Bytes> + Unpin,
@@ -235,8 +240,11 @@ where
         (&Method::POST, _) if is_complete.is_none() => {
             form::post(tree, upload, head, content).await
         }
-        (&Method::POST | &Method::PUT, _) if is_complete == Some(false) => {
-            resume::create(tree, upload, head, content).await
+        // One of which all comes is continued if its client knows where.
+        (&Method::POST | &Method::PUT, _)
+            if is_complete == Some(false) || is_complete.is_some() && interim.is_some() =>
+        {
+            resume::create(tree, upload, head, content, interim).await
         }
         (&Method::POST | &Method::PUT, _) | (_, None) => {
             put(tree, upload, head, content).await.map(done)

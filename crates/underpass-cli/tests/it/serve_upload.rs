@@ -121,6 +121,56 @@ fn files_are_put_over_tls_and_replaced_where_that_is_asked_for() {
     assert_eq!(place.names(), "large");
 }
 
+/// As docs/serve.md tells people to.
+#[test]
+fn curl_continues_an_upload_over_tls() {
+    require!(Program("curl"));
+    let place = Place::new();
+    let identity = Identity::new().unwrap();
+    fs::write(place.path("a.crt"), identity.pem()).unwrap();
+    fs::write(place.path("a.key"), identity.key_pem()).unwrap();
+    let (certificate, key) = (place.path("a.crt"), place.path("a.key"));
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let server = place.serve(&[ALICE, "--tls-cert", certificate, "--tls-key", key]);
+    let after = server.line.split_once("https://127.0.0.1:").unwrap().1;
+    let origin = format!("https://localhost:{}", after.split_once('/').unwrap().0);
+    let half = usize::try_from(LARGE_BYTES / 2).unwrap();
+    let content = pattern(0..LARGE_BYTES);
+    for (name, content) in [("first", &content[..half]), ("second", &content[half..])] {
+        fs::write(place.path(name), content).unwrap();
+    }
+    for version in ["--http1.1", "--http2"] {
+        let ask = |arguments: &[&str]| {
+            let mut curl = Command::new("curl");
+            curl.args(["-sS", "--noproxy", "*", "--max-time", "60", version, "-D", "-"]);
+            curl.args(["-u", "alice:password", "--cacert", certificate]).args(arguments);
+            String::from_utf8(curl.output().unwrap().stdout).unwrap()
+        };
+        let begin = ["-X", "PUT", "-H", "Upload-Complete: ?0"];
+        let begun = ask(&[&begin[..], &[&format!("{origin}/{version}")]].concat());
+        let at = begun.lines().find_map(|line| line.strip_prefix("location: ")).expect("a place");
+        let url = format!("{origin}{at}");
+        let append = |file: &str, offset: usize, complete: &str| {
+            let (offset, file) = (format!("Upload-Offset: {offset}"), place.path(file));
+            let complete = format!("Upload-Complete: {complete}");
+            let fields = ["-H", "Content-Type: application/partial-upload", "-H", &offset];
+            let rest = ["-H", &complete, "-X", "PATCH", "-T", file.to_str().unwrap(), &url];
+            ask(&[&fields[..], &rest].concat())
+        };
+        let answer = append("first", 0, "?0");
+        assert!(answer.contains(" 204"), "{version}: {answer}");
+        let answer = ask(&["-I", &url]);
+        assert!(answer.contains(&format!("upload-offset: {half}\r\n")), "{answer}");
+        let answer = append("second", half, "?1");
+        assert!(answer.contains(" 201"), "{version}: {answer}");
+        assert!(place.is_whole(version));
+        let mut curl = Command::new("curl");
+        let curl = curl.args(["-sS", "--noproxy", "*", "-I", "--cacert", certificate, &url]);
+        let answer = String::from_utf8(curl.output().unwrap().stdout).unwrap();
+        assert!(answer.contains(" 401"), "the URL alone is not enough: {answer}");
+    }
+}
+
 #[test]
 fn a_server_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_tidies_up() {
     let place = Place::new();

@@ -18,17 +18,18 @@ use super::fields::{COMPLETE, Fields, LENGTH, LIMIT, OFFSET, boolean, is_partial
 use super::partial::{AGE_MAX, Mine, Partial, State, Token};
 use super::place::Place;
 use super::receive::{Arriving, Writing};
-use super::{Refusal, Upload, Wanted, begin, done, name};
+use super::{Interim, Refusal, Upload, Wanted, begin, done, name};
 use crate::answer::{Answer, Content};
 use crate::target::{self, Target};
 use crate::tree::Tree;
 
-/// Begins an upload of which more will come. What comes with this request is kept too.
+/// Begins an upload. What comes with this request is kept, and may be all of it.
 pub(super) async fn create<B>(
     tree: &Arc<Tree>,
     upload: &Arc<Upload>,
     head: &Head,
     content: &mut Option<B>,
+    interim: Interim<'_>,
 ) -> Result<Answer, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -44,14 +45,54 @@ where
     let partials = &upload.shared.partials;
     let (token, partial, mine, place) =
         partials.add(&tree.root, &wanted, place, upload.bytes_max).await?;
+    let location = format!("/{}?{token}", target::encode(&wanted.path()));
+    let location = HeaderValue::try_from(location).map_err(|_| Refusal::Target)?;
+    if let Some(interim) = interim {
+        let limit = (LIMIT, limit(upload.bytes_max, Some(AGE_MAX)));
+        let headers = HeaderMap::from_iter([(LOCATION, location.clone()), limit]);
+        interim(Answer { status: resumption_supported(), headers, content: Content::Empty });
+    }
     let content = content.take().ok_or(Refusal::Incomplete)?;
     let appending = Appending { tree, upload, partial: &partial, token, mine };
-    drop(appending.append(place, Arriving::new(content)).await?);
+    let place = appending.append(place, Arriving::new(content)).await?;
+    if fields.complete == Some(true) {
+        return complete(tree, upload, &partial, token, place).await;
+    }
+    drop(place);
     let mut answer = done(false);
-    let path = target::encode(&wanted.path()).to_string();
-    let location = HeaderValue::try_from(format!("/{path}?{token}"));
-    answer.headers.insert(LOCATION, location.map_err(|_| Refusal::Target)?);
+    answer.headers.insert(LOCATION, location);
     tell(&mut answer.headers, &partial.state(), upload);
+    Ok(answer)
+}
+
+/// The status code of interim answers.
+fn resumption_supported() -> StatusCode {
+    StatusCode::from_u16(104).expect("it has three digits")
+}
+
+/// Gives a file that is whole its name. That this fails is an answer too: nothing is left to come.
+async fn complete(
+    tree: &Arc<Tree>,
+    upload: &Arc<Upload>,
+    partial: &Partial,
+    token: Token,
+    place: Place,
+) -> Result<Answer, Refusal> {
+    let State { offset, length, .. } = partial.state();
+    if length.is_some_and(|length| length != offset) {
+        return Err(Refusal::Length);
+    }
+    let named = name(tree, upload, Arc::clone(&partial.wanted), place.unkept()).await;
+    partial.note(|state| state.is_complete = true);
+    let mut answer = match named {
+        Ok(was_there) => done(was_there),
+        Err(refusal) => {
+            upload.shared.partials.remove(&tree.root, token).await;
+            refusal.into_answer()
+        }
+    };
+    answer.headers.insert(OFFSET, offset.into());
+    answer.headers.insert(COMPLETE, boolean(true));
     Ok(answer)
 }
 
@@ -131,25 +172,12 @@ impl Appending<'_> {
         partial.note(|state| (state.offset, state.length) = (offset, length));
         let content = content.take().ok_or(Refusal::Incomplete)?;
         let place = self.append(place, Arriving::new(content)).await?;
-        if !is_last {
-            drop(place);
-            let mut answer = nothing();
-            tell(&mut answer.headers, &partial.state(), upload);
-            return Ok(answer);
+        if is_last {
+            return complete(tree, upload, partial, token, place).await;
         }
-        if length.is_some_and(|length| length != place.len()) {
-            return Err(Refusal::Length);
-        }
-        let named = name(tree, upload, Arc::clone(&partial.wanted), place.unkept()).await;
-        partial.note(|state| state.is_complete = true);
-        let mut answer = match named {
-            Ok(was_there) => done(was_there),
-            Err(refusal) => {
-                upload.shared.partials.remove(&tree.root, token).await;
-                refusal.into_answer()
-            }
-        };
-        answer.headers.insert(COMPLETE, boolean(true));
+        drop(place);
+        let mut answer = nothing();
+        tell(&mut answer.headers, &partial.state(), upload);
         Ok(answer)
     }
 

@@ -5,11 +5,12 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 
 use bytes::Bytes;
+use underpass_serve::SiteOptions;
 use underpass_testkit::wait;
 
-use crate::fixture::field;
+use crate::fixture::{Fixture, field};
 use crate::http2::{connect, request, run};
-use crate::upload::{PATIENCE, Place, rest, status};
+use crate::upload::{PATIENCE, Place, rest, site, status};
 
 /// `name: value`, one after the other.
 type Fields<'a> = &'a [&'a str];
@@ -79,6 +80,7 @@ fn a_file_comes_in_several_requests_and_has_its_name_after_the_last() {
     assert!(place.names().starts_with(".underpass-upload-kept-"), "all of it came: it has no name");
     let answer = place.append(&at, 2_000_000, "?1", b"");
     assert_eq!((status(&answer), field(&answer, "upload-complete")), ("201", "?1"), "{answer}");
+    assert_eq!(field(&answer, "upload-offset"), "2000000");
     assert!(place.read("a b.bin") == content);
     assert_eq!(place.names(), "a b.bin");
     // One who missed the answer learns it.
@@ -344,6 +346,109 @@ fn an_upload_goes_on_over_http_2() {
     });
     assert!(place.read("a") == content);
     assert_eq!(place.names(), "a");
+}
+
+/// It is told where it may continue while it sends all of the file.
+#[test]
+fn a_client_of_http_2_learns_in_time_where_its_upload_continues() {
+    let place = Place::new(false);
+    run(async {
+        let client = connect(&place.server).await;
+        let begin = |name: &str, length: &str| {
+            let fields = [("upload-complete", "?1"), ("upload-length", length)];
+            client.clone().send_request(request("PUT", name, &fields), false).unwrap()
+        };
+        let told = async |answer: &mut h2::client::ResponseFuture| {
+            let told = std::future::poll_fn(|cx| answer.poll_informational(cx)).await;
+            let told = told.unwrap().unwrap();
+            assert_eq!(told.status(), 104);
+            assert_eq!(told.headers()["upload-limit"], "max-size=4000000, max-age=86400");
+            told.headers()["location"].to_str().unwrap().to_owned()
+        };
+        let (mut answer, mut stream) = begin("/a", "6");
+        let at = told(&mut answer).await;
+        assert!(at.starts_with("/a?upload="), "{at}");
+        stream.send_data(Bytes::from_static(b"abcdef"), true).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["upload-complete"]),
+            (201, &"?1".parse().unwrap())
+        );
+        assert_eq!(place.read("a"), b"abcdef");
+        // The same is cut, and continued.
+        let (mut answer, mut stream) = begin("/b", "6");
+        let at = told(&mut answer).await;
+        stream.send_data(Bytes::from_static(b"abc"), false).unwrap();
+        stream.send_reset(h2::Reason::CANCEL);
+        let head = client.clone().send_request(request("HEAD", &at, &[]), true).unwrap().0;
+        let head = head.await.unwrap();
+        assert_eq!(
+            (head.status().as_u16(), &head.headers()["upload-length"]),
+            (204, &"6".parse().unwrap())
+        );
+        let offset = head.headers()["upload-offset"].to_str().unwrap();
+        let fields = [
+            ("upload-complete", "?1"),
+            ("upload-offset", offset),
+            ("content-type", "application/partial-upload"),
+        ];
+        let append = request("PATCH", &at, &fields);
+        let (answer, mut stream) = client.clone().send_request(append, false).unwrap();
+        let rest = &b"abcdef"[offset.parse::<usize>().unwrap()..];
+        stream.send_data(Bytes::copy_from_slice(rest), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 201);
+    });
+    assert_eq!((place.read("b"), place.names()), (b"abcdef".into(), "a b".into()));
+}
+
+#[test]
+fn what_came_and_how_requests_ended_is_counted() {
+    let place = Place::new(false);
+    let at = place.begin("/a", &[], b"0123");
+    assert_eq!(status(&place.append(&at, 4, "?1", b"45")), "201");
+    assert_eq!(status(&place.ask("HEAD", &at, &[], b"")), "204");
+    assert_eq!(status(&place.ask("PUT", "/a", &[], b"678")), "409");
+    assert_eq!(status(&place.ask("PUT", "/b", &[], b"678")), "201");
+    run(async {
+        let client = connect(&place.server).await;
+        let put = request("PUT", "/c", &[]);
+        let (answer, mut stream) = client.clone().send_request(put, false).unwrap();
+        stream.send_data(Bytes::from_static(b"9"), false).unwrap();
+        while !place.names().contains(".underpass") {
+            tokio::task::yield_now().await;
+        }
+        stream.send_reset(h2::Reason::CANCEL);
+        assert!(answer.await.is_err());
+    });
+    let of = |result: &str| place.server.metric(&format!("uploads_total{{result=\"{result}\"}}"));
+    let is_counted = || (of("cut") == 1).then_some(());
+    wait::until(PATIENCE, is_counted).expect("one was cut");
+    assert_eq!([of("placed"), of("part"), of("refused")], [2, 1, 1]);
+    // What is refused is not read, and what was cut may have been.
+    assert!((9..=10).contains(&place.server.metric("uploaded_bytes_total")));
+}
+
+#[test]
+fn beneath_a_prefix_uploads_are_continued_beneath_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(dir.path(), "*.bin", false);
+    let site = SiteOptions { prefix: Some("/p".parse().unwrap()), ..site };
+    let place = Place { server: Fixture::of(site), dir };
+    let at = place.begin("/p/a.bin", &[], b"ab");
+    assert_eq!(status(&place.append(&at, 2, "?1", b"c")), "201");
+    assert_eq!((place.names(), place.read("a.bin")), ("a.bin".into(), b"abc".into()));
+    assert_eq!(status(&place.ask("PUT", "/a.bin", &["Upload-Complete: ?0"], b"")), "404");
+    run(async {
+        let client = connect(&place.server).await;
+        let begin = request("PUT", "/p/b.bin", &[("upload-complete", "?1")]);
+        let (mut answer, mut stream) = client.clone().send_request(begin, false).unwrap();
+        let told = std::future::poll_fn(|cx| answer.poll_informational(cx)).await;
+        let told = told.unwrap().unwrap();
+        let at = told.headers()["location"].to_str().unwrap();
+        assert!(at.starts_with("/p/b.bin?upload="), "{at}");
+        stream.send_data(Bytes::new(), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 201);
+    });
 }
 
 #[test]

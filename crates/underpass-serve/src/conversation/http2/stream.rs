@@ -88,11 +88,23 @@ async fn take(head: Parts, content: RecvStream, respond: SendResponse<Piece>, op
         let waits_for = head.headers.contains_key(EXPECT).then_some(&respond);
         let mut content = Received::new(content, waits_for);
         let mut offered = Some(&mut content);
-        let answer = unless_reset(&respond, open.0.site.take(&asked, &mut offered)).await;
+        let interim = |answer: Answer| send_interim(answer, &respond);
+        let answering = open.0.site.take(&asked, &mut offered, Some(&interim));
+        let answer = unless_reset(&respond, answering).await;
         (answer, content.into_stream())
     };
     send(answer, head, respond, open).await;
     linger(unread).await;
+}
+
+/// Sends an answer before the last one.
+fn send_interim(answer: Answer, respond: &RefCell<SendResponse<Piece>>) {
+    let mut head = Head::new(());
+    (*head.status_mut(), *head.headers_mut()) = (answer.status, answer.headers);
+    // One who has left is told of by what comes next.
+    if let Err(error) = respond.borrow_mut().send_informational(head) {
+        tracing::debug!("an interim response was not sent: {error}");
+    }
 }
 
 /// Answers a request whose content no answer depends on.
