@@ -17,7 +17,7 @@ use crate::root::OpenError;
 pub(crate) enum Refusal {
     #[error("The request target is malformed, or has an encoded slash.")]
     Target,
-    #[error("Names that begin with a dot are not for uploads.")]
+    #[error("Names that begin with a dot, or are hidden otherwise, are not for uploads.")]
     Hidden,
     #[error("This is a directory, and not the name of a file.")]
     Directory,

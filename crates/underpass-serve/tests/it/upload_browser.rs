@@ -21,9 +21,12 @@ fn browse(part: &str, has_access: bool, expected: &str) {
         fs::create_dir(directory).unwrap();
     }
     fs::write(served.join("there.txt"), "there").unwrap();
-    for (name, len) in
-        [("one.txt", 5), ("two & 100%.txt", 70_000), ("there.txt", 3), ("large.bin", 40_000_000)]
-    {
+    for (name, len) in [
+        ("one.txt", 5),
+        ("two & 100%.txt", 70_000),
+        ("there.txt", 7_000_000),
+        ("large.bin", 40_000_000),
+    ] {
         let content: Vec<u8> = (0..len).map(|i: u32| (i % 251) as u8).collect();
         fs::write(sent.join(name), content).unwrap();
     }
