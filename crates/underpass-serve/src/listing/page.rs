@@ -185,7 +185,7 @@ impl Listing<'_> {
         };
         html! {
             th .(sort.word()) scope="col" aria-sort=[sorted] {
-                a href=(query.sorted_by(sort).href()) {
+                a href=(query.sorted_by(sort).href()) rel="nofollow" {
                     @match sort {
                         Sort::Name => "Name",
                         Sort::Size => "Size",
@@ -244,9 +244,11 @@ impl Listing<'_> {
                 }
                 p #links {
                     @for form in self.archives {
-                        a href={ "?archive=" (form) } download { "Download as " (form) }
+                        a href={ "?archive=" (form) } rel="nofollow" download {
+                            "Download as " (form)
+                        }
                     }
-                    a href=(json.href()) { "JSON" }
+                    a href=(json.href()) rel="nofollow" { "JSON" }
                 }
             }
         }

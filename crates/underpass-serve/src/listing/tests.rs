@@ -276,8 +276,8 @@ fn rows_are_sorted_by_each_column_in_both_directions_with_directories_first() {
     }
     let page = page_of(tree.path(), "sort=size&order=desc&q=a");
     for part in [
-        "<th class=\"name\" scope=\"col\"><a href=\"?q=a\">Name</a></th>",
-        "<th class=\"size\" scope=\"col\" aria-sort=\"descending\"><a href=\"?sort=size&amp;q=a\">",
+        "<th class=\"name\" scope=\"col\"><a href=\"?q=a\" rel=\"nofollow\">Name</a></th>",
+        "<th class=\"size\" scope=\"col\" aria-sort=\"descending\"><a href=\"?sort=size&amp;q=a\" ",
         "<input type=\"hidden\" name=\"sort\" value=\"size\">",
         "<input type=\"hidden\" name=\"order\" value=\"desc\">",
         ">3 files with “<bdi>a</bdi>”",
@@ -345,5 +345,20 @@ fn pages_have_a_thousand_rows_and_all_of_them_every_name_once() {
         with(tree.path(), "", (LIMITS, &lookup), query, |made| {
             assert!(matches!(made, Err(Refusal::NoPage)), "{query}");
         });
+    }
+}
+
+/// Each is the same directory once more, or all of it.
+#[test]
+fn crawlers_are_told_not_to_follow_what_leads_to_no_other_file() {
+    let served = tree(&[("a", 1)]);
+    let page = with(served.path(), "", (LIMITS, &Lookup::default()), "", |made| {
+        made.unwrap().with_archives(&["tar", "zip"]).page().into_string()
+    });
+    let queries: Vec<&str> = page.split("<a ").filter(|it| it.starts_with("href=\"?")).collect();
+    assert_eq!(queries.len(), 3 + 2 + 1, "orders, archives, JSON: {queries:?}");
+    for query in queries {
+        let tag = query.split_once('>').unwrap().0;
+        assert!(tag.contains("rel=\"nofollow\""), "{tag}");
     }
 }
