@@ -16,6 +16,7 @@ mod log_requests;
 mod log_server;
 mod log_settings;
 mod log_topics;
+mod packaging;
 mod relay;
 mod running;
 mod sandbox;
