@@ -15,10 +15,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::outcome::{Expectation, FailedTests, Tally};
-use crate::{bench, fuzz, guest, tidy, workspace};
+use crate::{bench, fuzz, guest, package, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 40] = [
+const NEEDED: [(&str, &str); 43] = [
     ("7z", "p7zip-full"),
     ("bash", "bash"),
     ("bsdtar", "libarchive-tools"),
@@ -28,6 +28,7 @@ const NEEDED: [(&str, &str); 40] = [
     ("cpio", "cpio"),
     ("curl", "curl"),
     ("busybox", "busybox-static"),
+    ("dpkg-shlibdeps", "dpkg-dev"),
     ("ethtool", "ethtool"),
     ("git", "git"),
     ("h2load", "nghttp2-client"),
@@ -55,6 +56,8 @@ const NEEDED: [(&str, &str); 40] = [
     ("setcap", "libcap2-bin"),
     ("socat", "socat"),
     ("strace", "strace"),
+    ("strip", "binutils"),
+    ("systemd-analyze", "systemd"),
     ("taskset", "util-linux"),
     ("tc", "iproute2"),
     ("unshare", "util-linux"),
@@ -111,6 +114,7 @@ pub(crate) fn run() -> Result<()> {
     run.step("documentation", |_| documentation());
     run.step("licences and sources", |_| deny());
     run.step("examples", |_| cargo(&["build", "--workspace", "--all-features", "--examples"]));
+    run.step("package", |_| package::run(&package::Options::of_ci()?));
     run.step("fuzz", |_| fuzz::run(&fuzz::Options::default()));
     for bench in bench::NAMES {
         run.step(&format!("bench {bench}"), |run| run.bench(bench));

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask ci | tidy | bench | clients | fuzz | guest`.
+//! The project's own commands: `cargo xtask ci | tidy | bench | clients | fuzz | guest | package`.
 //!
 //! CI runs `cargo xtask ci` and nothing else, so whatever it checks can be run here as it is
 //! run there.
@@ -11,6 +11,7 @@ mod clients;
 mod fuzz;
 mod guest;
 mod outcome;
+mod package;
 mod process;
 mod tidy;
 mod workspace;
@@ -43,6 +44,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Runs the engine's and the probe's tests on Debian's kernel in a virtual machine.
     Guest(guest::Options),
+    /// Makes a Debian package of the program.
+    Package(package::Options),
     /// Checks the rules of the house that no compiler checks.
     Tidy,
 }
@@ -79,6 +82,7 @@ fn run(command: Command) -> Result<()> {
         Command::Discard => bench::discard_standard_input(),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Guest(options) => guest::run(&options).map(drop),
+        Command::Package(options) => package::run(&options),
         Command::Tidy => tidy::run(),
     }
 }
