@@ -15,7 +15,8 @@ use crate::answer::Answer;
 use crate::lookup::Lookup;
 use crate::pattern::{Pattern, PatternError};
 use crate::stations::Asked;
-use crate::target::Target;
+
+const TEXT: &str = "403 Forbidden\nClients with this address get nothing here.\n";
 
 /// Networks, and the paths for which they are meant.
 #[derive(Debug, Clone)]
@@ -78,9 +79,8 @@ impl AddressRules {
 
     /// The answer to a client that may not ask for this.
     pub(crate) fn refuse(&self, asked: &Asked<'_>, lookup: &Lookup) -> Option<Answer> {
-        let path = path(asked);
-        let is_denied = !self.0.is_empty() && !self.let_in(asked.client, &path, lookup);
-        is_denied.then(|| Answer::error(StatusCode::FORBIDDEN))
+        let is_denied = !self.0.is_empty() && !self.let_in(asked.client, &asked.path(), lookup);
+        is_denied.then(|| Answer::error_with(StatusCode::FORBIDDEN, Some(TEXT)))
     }
 
     /// Has no cache that others share keep what is for some addresses only.
@@ -88,7 +88,7 @@ impl AddressRules {
         if self.0.is_empty() {
             return;
         }
-        let path = path(asked);
+        let path = asked.path();
         let mut rules = self.of(&path, lookup);
         if rules.any(|(_, verdict)| *verdict == Verdict::Allowed) {
             make_private(headers);
@@ -120,12 +120,6 @@ impl AddressRules {
     fn of(&self, path: &[u8], lookup: &Lookup) -> impl Iterator<Item = &(Addresses, Verdict)> {
         self.0.iter().filter(move |(it, _)| lookup.is_meant(&it.paths, path))
     }
-}
-
-/// The decoded path of a request; of one that is malformed and leads nowhere, what it says.
-fn path(asked: &Asked<'_>) -> Vec<u8> {
-    let path = asked.head.uri.path();
-    Target::parse(path).map_or_else(|_| path.into(), |target| target.as_bytes().to_vec())
 }
 
 #[cfg(test)]

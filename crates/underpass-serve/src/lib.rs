@@ -24,6 +24,7 @@ mod error_page;
 mod error_pages;
 pub mod field_rules;
 mod first_line;
+mod fixed_status;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handshake;
@@ -78,6 +79,7 @@ pub use archive::{Archives, Format, Formats, FormatsError};
 pub use certificates::{CertificateError, Pair, Wrong};
 pub use conversation::Http2Options;
 pub use error_pages::{ErrorPage, ErrorPageError, ErrorPages};
+pub use fixed_status::{FixedStatus, FixedStatusError, FixedStatuses};
 pub use hosts::{HostPattern, HostPatternError};
 pub use leases::LeaseError;
 pub use limits::Limits;

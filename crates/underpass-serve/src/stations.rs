@@ -19,6 +19,7 @@ use crate::access::{Access, make_private};
 use crate::addresses::AddressRules;
 use crate::answer::Answer;
 use crate::cors::Cors;
+use crate::fixed_status::FixedStatuses;
 use crate::lookup::Lookup;
 use crate::redirects::Redirects;
 use crate::target::Target;
@@ -38,6 +39,12 @@ pub struct Asked<'r> {
 }
 
 impl Asked<'_> {
+    /// Its decoded path; of one that is malformed and leads nowhere, what it says.
+    pub(crate) fn path(&self) -> Vec<u8> {
+        let path = self.head.uri.path();
+        Target::parse(path).map_or_else(|_| path.into(), |target| target.as_bytes().to_vec())
+    }
+
     /// The host that it names, perhaps with a port.
     pub(crate) fn host(&self) -> Option<&[u8]> {
         // RFC 9112 §3.2.2: that of an absolute-form goes before the field.
@@ -78,6 +85,8 @@ pub struct Stations {
     pub cors: Option<Cors>,
     /// Paths that are somewhere else.
     pub redirects: Redirects,
+    /// Paths that are answered with an error whatever is there.
+    pub statuses: FixedStatuses,
     /// Who may read what.
     pub access: Option<Arc<Access>>,
     /// What may be put where.
@@ -107,6 +116,9 @@ impl Stations {
         if let Some(answer) = self.redirects.answer(asked.head) {
             return Step::Answer(answer);
         }
+        if let Some(answer) = self.statuses.answer(asked, lookup) {
+            return Step::Answer(answer);
+        }
         match self.access_to(asked, lookup) {
             Some(access) => access.admit(&asked.head.headers),
             None => Step::Go,
@@ -121,6 +133,9 @@ impl Stations {
         }
         if !self.upload.as_ref().is_some_and(|it| it.takes(asked.head)) {
             return Step::Answer(Answer::method_not_allowed(self.allow(asked)));
+        }
+        if let Some(answer) = self.statuses.answer(asked, lookup) {
+            return Step::Answer(answer);
         }
         match &self.access {
             Some(access) => access.admit(&asked.head.headers),
@@ -144,7 +159,8 @@ impl Stations {
     /// Whether a plain request for this passes all of them, and its answer too, without anyone
     /// having a say.
     pub(crate) fn let_plain_pass(&self, target: &Target<'_>, lookup: &Lookup) -> bool {
-        let Self { addresses, cors, redirects, access, upload: _ } = self;
+        // What has a fixed status was never kept.
+        let Self { addresses, cors, redirects, statuses: _, access, upload: _ } = self;
         let is_protected = |it: &Arc<Access>| it.protects(target.as_bytes(), lookup);
         cors.is_none()
             && !redirects.have(target)

@@ -1,7 +1,7 @@
 //! What is sent in place of a file.
 
 use clap::Args;
-use underpass_serve::{ErrorPage, ErrorPages, Redirect, Redirects};
+use underpass_serve::{ErrorPage, ErrorPages, FixedStatus, FixedStatuses, Redirect, Redirects};
 
 /// The flags about error pages and redirects.
 #[derive(Debug, Args)]
@@ -22,11 +22,19 @@ pub(crate) struct PagesArguments {
     /// first one that leads elsewhere holds.
     #[arg(long, value_name = "FROM TO [STATUS]")]
     redirect: Vec<Redirect>,
+
+    /// Answer with an error whatever is there, such as 'old/** 410'; may be given for several.
+    ///
+    /// The pattern is one of --header, and the first one that a path has holds; the status is 403,
+    /// 404, 410, 451 or 503. '** 503' with --error-page '503 /closed.html' is for maintenance.
+    #[arg(long, value_name = "PATTERN STATUS")]
+    status: Vec<FixedStatus>,
 }
 
 impl PagesArguments {
-    pub(super) fn pages(self) -> (ErrorPages, Redirects) {
-        (ErrorPages::new(self.error_page), Redirects::new(self.redirect))
+    pub(super) fn pages(self) -> (ErrorPages, Redirects, FixedStatuses) {
+        let Self { error_page, redirect, status } = self;
+        (ErrorPages::new(error_page), Redirects::new(redirect), FixedStatuses::new(status))
     }
 }
 
@@ -42,6 +50,7 @@ mod tests {
         let words = ["underpass", "serve", "--error-page", "404 /a", "--error-page", "500 /b"];
         let words =
             [&words[..], &["--redirect", "/a /b", "--redirect", "/c/* /:splat 302"]].concat();
+        let words = [&words[..], &["--status", "/d 410", "--status", "** 503"]].concat();
         let Command::Serve(wanted) = Arguments::try_parse_from(words).unwrap().command else {
             panic!("the command is serve");
         };
@@ -50,5 +59,7 @@ mod tests {
         assert_eq!(site.error_pages, ErrorPages::new(pages.into()));
         let redirects = ["/a /b", "/c/* /:splat 302"].map(|redirect| redirect.parse().unwrap());
         assert_eq!(site.stations.redirects, Redirects::new(redirects.into()));
+        let statuses = ["/d 410", "** 503"].map(|status| status.parse().unwrap());
+        assert_eq!(site.stations.statuses, FixedStatuses::new(statuses.into()));
     }
 }

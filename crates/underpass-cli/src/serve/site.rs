@@ -73,7 +73,7 @@ impl SiteArguments {
     pub(crate) fn options(self) -> SiteOptions {
         let Self { directory, changes, lookup, headers, metadata, cors, pages, .. } = self;
         let Self { addresses, listing, .. } = self;
-        let (error_pages, redirects) = pages.pages();
+        let (error_pages, redirects, statuses) = pages.pages();
         let prefix = lookup.prefix();
         let (cors, addresses) = (cors.cors(), addresses.rules());
         SiteOptions {
@@ -86,7 +86,7 @@ impl SiteArguments {
             error_pages,
             listings: listing.listings(),
             archives: listing.archives(),
-            stations: Stations { cors, redirects, addresses, ..Stations::default() },
+            stations: Stations { cors, redirects, statuses, addresses, ..Stations::default() },
             prefix,
             ..SiteOptions::new(directory.unwrap_or_else(|| ".".into()))
         }

@@ -5,9 +5,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use underpass_serve::{Archives, ErrorPages, FilePath, Redirects, SiteOptions, Symlinks};
+use underpass_serve::upload::Upload;
+use underpass_serve::{
+    Archives, ErrorPages, FilePath, FixedStatuses, Redirects, SiteOptions, Symlinks,
+};
 use underpass_testkit::skip::Capability;
 use underpass_testkit::{require, wait};
 
@@ -35,6 +39,38 @@ fn ask(server: SocketAddr, target: &str, fields: &str) -> (u16, String) {
     peer.read_to_string(&mut text).unwrap();
     let (head, content) = text.split_once("\r\n\r\n").unwrap();
     (head[9..12].parse().unwrap(), content.to_owned())
+}
+
+#[test]
+fn a_path_that_has_a_status_is_answered_with_it_whatever_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["seen", "gone", "closed.html"] {
+        fs::write(dir.path().join(file), file).unwrap();
+    }
+    let server = server(dir.path(), |site| {
+        let statuses = ["/gone 410", "/seen 503"].map(|status| status.parse().unwrap());
+        site.stations.statuses = FixedStatuses::new(statuses.into());
+        let page = "503 /closed.html".parse().unwrap();
+        site.error_pages = ErrorPages::new(vec![page]);
+        site.lookup.index = vec!["seen".parse().unwrap()];
+        let everywhere = vec!["**".parse().unwrap()];
+        site.stations.upload = Some(Arc::new(Upload::new(everywhere, 100, true)));
+    });
+    let close = "Connection: close\r\n";
+    for _ in 0..2 {
+        assert_eq!(get(&server, "/gone", "").0, 410);
+        assert_eq!(get(&server, "/g%6fne?a", "").0, 410);
+        assert_eq!(get(&server, "/seen", ""), (503, "closed.html".into()));
+        assert_eq!(get(&server, "/", "").0, 503, "its index page is");
+        assert_eq!(get(&server, "/closed.html", "").0, 200);
+    }
+    for (path, status) in [("gone", "410"), ("new", "201")] {
+        let fields = format!("Host: x\r\nContent-Length: 0\r\n{close}");
+        let answer = server.answers(&format!("PUT /{path} HTTP/1.1\r\n{fields}\r\n"));
+        assert_eq!(&answer[9..12], status, "{path}");
+    }
+    let request = format!("HEAD /gone HTTP/1.1\r\nHost: x\r\n{close}\r\n");
+    assert!(server.answers(&request).starts_with("HTTP/1.1 410 Gone\r\n"));
 }
 
 #[test]
