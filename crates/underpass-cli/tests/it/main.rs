@@ -17,6 +17,7 @@ mod log_server;
 mod log_settings;
 mod log_topics;
 mod packaging;
+mod place;
 mod relay;
 mod running;
 mod sandbox;

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,35 +15,27 @@ use underpass_testkit::tls::Identity;
 use underpass_testkit::wait;
 
 use crate::client;
-use crate::running::{Running, program};
+use crate::place::Place;
+use crate::running::Running;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A directory to serve, and a log next to it.
-struct Place {
-    dir: tempfile::TempDir,
+fn place() -> Place {
+    let place = Place::new();
+    fs::create_dir(place.path("served/in")).unwrap();
+    fs::write(place.path("served/a"), "content").unwrap();
+    fs::write(place.path("served/in/b"), "inside").unwrap();
+    place
 }
 
 impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("served/in")).unwrap();
-        fs::write(dir.path().join("served/a"), "content").unwrap();
-        fs::write(dir.path().join("served/in/b"), "inside").unwrap();
-        Self { dir }
+    fn logging(&self, flags: &[&str]) -> Running {
+        self.logging_at("0", flags)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn serve(&self, flags: &[&str]) -> Running {
-        self.serve_at("0", flags)
-    }
-
-    fn serve_at(&self, listen: &str, flags: &[&str]) -> Running {
-        let mut command = program();
-        command.arg("serve").arg(self.path("served")).args(["--listen", listen]);
+    fn logging_at(&self, listen: &str, flags: &[&str]) -> Running {
+        let mut command = self.command(listen);
         command.arg("--access-log").arg(self.path("log")).args(["--workers", "1"]);
         Running::start(command.args(flags))
     }
@@ -114,8 +105,8 @@ fn curl(flags: &[&str], url: &str) -> String {
 
 #[test]
 fn a_proxy_header_names_the_client_however_it_comes() {
-    let place = Place::new();
-    let server = place.serve(&["--accept-proxy-from", "127.0.0.0/8"]);
+    let place = place();
+    let server = place.logging(&["--accept-proxy-from", "127.0.0.0/8"]);
     let request = get("/a", "");
     let v1 = b"PROXY TCP4 192.0.2.1 192.0.2.9 1234 80\r\n".to_vec();
     let v2 = |family: &[u8], addresses: &[u8], extensions: &[u8]| {
@@ -151,8 +142,8 @@ fn a_proxy_header_names_the_client_however_it_comes() {
 
 #[test]
 fn a_connection_that_has_to_begin_with_a_header_is_refused_without_one_and_others_are_not() {
-    let place = Place::new();
-    let server = place.serve(&["--accept-proxy-from", "127.0.0.0/8"]);
+    let place = place();
+    let server = place.logging(&["--accept-proxy-from", "127.0.0.0/8"]);
     for wrong in ["", "PROXY TCP4 x\r\n", "\r\n\r\n\0\r\nQUIT\n\x31\0\0\0"] {
         let bytes = format!("{wrong}{}", get("/a", ""));
         let answer = exchange(&mut connect(&server), bytes.as_bytes());
@@ -161,14 +152,14 @@ fn a_connection_that_has_to_begin_with_a_header_is_refused_without_one_and_other
     }
     assert!(place.lines(3).iter().all(|line| line.ends_with(" 400")), "{:?}", place.lines(3));
     stop(server);
-    let server = place.serve(&["--accept-proxy-from", "192.0.2.0/24,unix"]);
+    let server = place.logging(&["--accept-proxy-from", "192.0.2.0/24,unix"]);
     assert!(exchange(&mut connect(&server), get("/a", "").as_bytes()).ends_with("content"));
     let header = format!("PROXY TCP4 192.0.2.1 192.0.2.9 1 2\r\n{}", get("/a", ""));
     assert!(exchange(&mut connect(&server), header.as_bytes()).starts_with("HTTP/1.1 400 "));
     stop(server);
     let socket = place.path("socket");
     let listen = format!("unix:{}", socket.display());
-    let _server = place.serve_at(&listen, &["--accept-proxy-from", "unix"]);
+    let _server = place.logging_at(&listen, &["--accept-proxy-from", "unix"]);
     let answer = exchange(&mut UnixStream::connect(&socket).unwrap(), header.as_bytes());
     assert!(answer.ends_with("content"), "{answer}");
     assert_eq!(place.lines(6)[5], "192.0.2.1 /a 200");
@@ -177,14 +168,14 @@ fn a_connection_that_has_to_begin_with_a_header_is_refused_without_one_and_other
 #[test]
 fn tls_and_http_2_come_after_the_header() {
     require!(Program("curl"));
-    let place = Place::new();
+    let place = place();
     let identity = Identity::new().unwrap();
     fs::write(place.path("crt"), identity.pem()).unwrap();
     fs::write(place.path("key"), identity.key_pem()).unwrap();
     let (crt, key) = (place.path("crt"), place.path("key"));
     let tls = ["--tls-cert", crt.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
     let trust = ["--accept-proxy-from", "127.0.0.1", "--forwarded-from", "127.0.0.1"];
-    let server = place.serve(&[&trust[..], &tls].concat());
+    let server = place.logging(&[&trust[..], &tls].concat());
     let (_, port) = server.line.split_once("https://127.0.0.1:").unwrap();
     let url = format!("https://127.0.0.1:{}/a", port.split_once('/').unwrap().0);
     let forwarded = "X-Forwarded-For: 198.51.100.7, 192.0.2.1";
@@ -194,7 +185,7 @@ fn tls_and_http_2_come_after_the_header() {
     }
     stop(server);
     let denied = ["--forwarded-from", "127.0.0.1", "--deny-from", "192.0.2.2"];
-    let server = place.serve(&denied);
+    let server = place.logging(&denied);
     let url = format!("http://{}/a", server.address());
     let status = |client: &str| {
         let flags = ["-o", "/dev/null", "-w", "%{http_code}", "--http2-prior-knowledge", "-H"];
@@ -214,8 +205,8 @@ fn a_field_names_the_client_of_each_request_if_the_peer_is_believed() {
         (["--forwarded-from", "192.0.2.0/24"], false),
         (["--forwarded-field", "x-forwarded-for"], false),
     ] {
-        let place = Place::new();
-        let server = place.serve(&flags);
+        let place = place();
+        let server = place.logging(&flags);
         let mut peer = connect(&server);
         wait_until_kept(&mut peer, "/a", "");
         let mut want = Vec::new();
@@ -235,9 +226,9 @@ fn a_field_names_the_client_of_each_request_if_the_peer_is_believed() {
 #[test]
 fn nginx_passes_clients_on() {
     require!(Program("nginx"));
-    let place = Place::new();
+    let place = place();
     let server =
-        place.serve(&["--forwarded-from", "127.0.0.1/32", "--deny-from", "127.0.0.2,127.0.0.3"]);
+        place.logging(&["--forwarded-from", "127.0.0.1/32", "--deny-from", "127.0.0.2,127.0.0.3"]);
     let address = free_address().unwrap();
     let config = place.path("nginx.conf");
     let forward = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;";
@@ -269,8 +260,8 @@ fn nginx_passes_clients_on() {
 fn haproxy_passes_connections_on() {
     require!(Program("haproxy"));
     require!(Program("curl"));
-    let place = Place::new();
-    let server = place.serve(&["--accept-proxy-from", "127.0.0.1"]);
+    let place = place();
+    let server = place.logging(&["--accept-proxy-from", "127.0.0.1"]);
     for version in ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c"] {
         let front = free_address().unwrap();
         let configuration = format!(
@@ -294,9 +285,9 @@ fn haproxy_passes_connections_on() {
 
 #[test]
 fn addresses_are_let_in_or_not_and_caches_that_others_share_keep_nothing() {
-    let place = Place::new();
+    let place = place();
     let flags = ["--allow-from", "in/** 192.0.2.0/24", "--deny-from", "192.0.2.7"];
-    let server = place.serve(&[&flags[..], &["--forwarded-from", "127.0.0.1"]].concat());
+    let server = place.logging(&[&flags[..], &["--forwarded-from", "127.0.0.1"]].concat());
     for (client, path, status) in [
         ("192.0.2.1", "/a", "200"),
         ("198.51.100.1", "/a", "200"),
@@ -321,11 +312,11 @@ fn addresses_are_let_in_or_not_and_caches_that_others_share_keep_nothing() {
                Content-Length: 0\r\nConnection: close\r\n\r\n";
     stop(server);
     let upload = ["--upload", "**", "--upload-without-auth", "--forwarded-from", "127.0.0.1"];
-    let server = place.serve(&[&flags[..], &upload].concat());
+    let server = place.logging(&[&flags[..], &upload].concat());
     assert!(exchange(&mut connect(&server), put.as_bytes()).starts_with("HTTP/1.1 403 "));
     stop(server);
     // What is kept since another may have it, too.
-    let server = place.serve(&["--deny-from", "192.0.2.7", "--accept-proxy-from", "127.0.0.1"]);
+    let server = place.logging(&["--deny-from", "192.0.2.7", "--accept-proxy-from", "127.0.0.1"]);
     let of = |client: &str| {
         let mut peer = connect(&server);
         peer.write_all(format!("PROXY TCP4 {client} 192.0.2.9 1 2\r\n").as_bytes()).unwrap();
@@ -338,9 +329,9 @@ fn addresses_are_let_in_or_not_and_caches_that_others_share_keep_nothing() {
 
 #[test]
 fn the_clients_that_a_header_names_are_counted_and_the_proxy_is_not() {
-    let place = Place::new();
+    let place = place();
     let limit = ["--max-connections-per-address", "1", "--accept-proxy-from", "127.0.0.1"];
-    let server = place.serve(&limit);
+    let server = place.logging(&limit);
     let open = |client: &str| {
         let mut peer = connect(&server);
         let header = format!("PROXY TCP4 {client} 192.0.2.9 1 2\r\n{PLAIN}");
@@ -358,12 +349,12 @@ fn the_clients_that_a_header_names_are_counted_and_the_proxy_is_not() {
 
 #[test]
 fn a_site_beneath_a_path_has_everything_there() {
-    let place = Place::new();
+    let place = place();
     fs::write(place.path("served/404.html"), "not here").unwrap();
     let redirects = ["--redirect", "/old /a", "--redirect", "/out https://example.org/"];
     let pages = ["--error-page", "404 /404.html", "--header", "in/** X-In: yes"];
     let flags = [&["--path-prefix", "/files"][..], &redirects, &pages].concat();
-    let server = place.serve(&flags);
+    let server = place.logging(&flags);
     let ask = |path: &str| exchange(&mut connect(&server), get(path, "").as_bytes());
     for (path, status, location) in [
         ("/files?q", "308", "/files/?q"),
@@ -411,7 +402,7 @@ fn what_is_no_network_field_or_path_is_said() {
 fn a_name_whose_password_was_right_is_in_the_log() {
     require!(Program("curl"));
     require!(Program("htpasswd"));
-    let place = Place::new();
+    let place = place();
     let htpasswd = |name: &str| {
         let output =
             Command::new("htpasswd").args(["-nbBC", "4", name, "secret"]).output().unwrap();
@@ -420,7 +411,7 @@ fn a_name_whose_password_was_right_is_in_the_log() {
     let users = place.path("users");
     fs::write(&users, [htpasswd("alice"), htpasswd("a \u{e9}")].join("\n")).unwrap();
     let flags = ["--auth-file", users.to_str().unwrap(), "--auth-path", "in/**"];
-    let server = place.serve(&[&flags[..], &["--path-prefix", "/p"]].concat());
+    let server = place.logging(&[&flags[..], &["--path-prefix", "/p"]].concat());
     let url = |path: &str| format!("http://{}/p{path}", server.address());
     for (pair, path) in [
         ("alice:secret", "/in/b"),

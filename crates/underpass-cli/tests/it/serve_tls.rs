@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -19,29 +19,21 @@ use underpass_testkit::wait;
 
 use crate::client::head;
 use crate::command::underpass;
-use crate::running::{Running, program};
+use crate::place::Place;
+use crate::running::Running;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const LARGE_BYTES: u64 = 64 << 20;
 
-/// A directory with files to serve, and files of certificates next to it.
-pub(crate) struct Place {
-    dir: tempfile::TempDir,
+/// A place with a file to serve.
+pub(crate) fn place() -> Place {
+    let place = Place::new();
+    fs::write(place.path("served/small"), "small\n").unwrap();
+    place
 }
 
 impl Place {
-    pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("served")).unwrap();
-        fs::write(dir.path().join("served/small"), "small\n").unwrap();
-        Self { dir }
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
     /// Writes a certificate and its key.
     pub(crate) fn write(&self, name: &str, identity: &Identity) {
         fs::write(self.path(&format!("{name}.crt")), identity.pem()).unwrap();
@@ -49,9 +41,8 @@ impl Place {
     }
 
     /// A server with certificates of these names.
-    pub(crate) fn serve(&self, names: &[&str], flags: &[&str]) -> Secured {
-        let mut command = program();
-        command.arg("serve").arg(self.path("served")).args(["--listen", "0"]);
+    pub(crate) fn secured(&self, names: &[&str], flags: &[&str]) -> Secured {
+        let mut command = self.command("0");
         for name in names {
             command.arg("--tls-cert").arg(self.path(&format!("{name}.crt")));
             command.arg("--tls-key").arg(self.path(&format!("{name}.key")));
@@ -118,24 +109,24 @@ fn shown(client: &Client) -> CertificateDer<'static> {
 
 #[test]
 fn it_says_who_makes_the_records_and_why() {
-    let place = Place::new();
+    let place = place();
     place.write("a", &Identity::new().unwrap());
-    let server = place.serve(&["a"], &["--ktls", "off"]);
+    let server = place.secured(&["a"], &["--ktls", "off"]);
     assert_eq!(server.who_encrypts, "TLS in user space: --ktls off\n");
     let expected = match underpass::tls::is_available() {
         Ok(()) => "TLS by the kernel: files leave by sendfile\n".to_owned(),
         Err(why) => format!("TLS in user space: {why}\n"),
     };
-    assert_eq!(place.serve(&["a"], &[]).who_encrypts, expected);
+    assert_eq!(place.secured(&["a"], &[]).who_encrypts, expected);
 }
 
 #[test]
 fn curl_gets_every_byte_over_one_connection_by_either_version() {
     require!(Program("curl"));
-    let (place, identity) = (Place::new(), Identity::new().unwrap());
+    let (place, identity) = (place(), Identity::new().unwrap());
     place.write("a", &identity);
     fs::write(place.path("served/large"), pattern(0..LARGE_BYTES)).unwrap();
-    let server = place.serve(&["a"], &[]);
+    let server = place.secured(&["a"], &[]);
     for (flag, version) in [("--http2", "2"), ("--http1.1", "1.1")] {
         let (is_well, content) = server.curl(&place.path("a.crt"), "/large", &[flag]);
         assert!(is_well, "{flag}");
@@ -153,10 +144,10 @@ fn curl_gets_every_byte_over_one_connection_by_either_version() {
 #[test]
 fn openssl_gets_the_versions_and_the_certificates_that_it_asks_for() {
     require!(Program("openssl"));
-    let place = Place::new();
+    let place = place();
     place.write("a", &Identity::named(&["a.test"]).unwrap());
     place.write("b", &Identity::named(&["*.b.test"]).unwrap());
-    let server = place.serve(&["a", "b"], &[]);
+    let server = place.secured(&["a", "b"], &[]);
     for (flag, version) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
         let said = server.openssl(&[flag, "-alpn", "http/1.1"]);
         assert!(said.contains(&format!("New, {version}, Cipher is ")), "{said}");
@@ -169,7 +160,7 @@ fn openssl_gets_the_versions_and_the_certificates_that_it_asks_for() {
     }
     let said = server.openssl(&["-alpn", "http/1.1,h2"]);
     assert!(said.contains("ALPN protocol: h2\n"), "the server's preference: {said}");
-    let said = place.serve(&["a"], &["--http2", "off"]).openssl(&["-alpn", "h2,http/1.1"]);
+    let said = place.secured(&["a"], &["--http2", "off"]).openssl(&["-alpn", "h2,http/1.1"]);
     assert!(said.contains("ALPN protocol: http/1.1\n") && said.contains("small\n"), "{said}");
     let said = server.openssl(&["-alpn", "spdy/1"]);
     assert!(said.contains("No ALPN negotiated\n") && !said.contains("small\n"), "{said}");
@@ -182,7 +173,7 @@ fn openssl_gets_the_versions_and_the_certificates_that_it_asks_for() {
         let said = server.openssl(&["-servername", name]).replace('\n', "");
         assert!(said.contains(expected), "{name}: {said}");
     }
-    let strict = place.serve(&["a"], &["--tls-min-version", "1.3"]);
+    let strict = place.secured(&["a"], &["--tls-min-version", "1.3"]);
     assert!(strict.openssl(&["-tls1_2"]).contains("Cipher is (NONE)"));
     assert!(strict.openssl(&["-tls1_3"]).contains("\r\n\r\nsmall\n"));
 }
@@ -190,9 +181,9 @@ fn openssl_gets_the_versions_and_the_certificates_that_it_asks_for() {
 #[test]
 fn a_ticket_resumes_a_session_with_another_worker_too() {
     require!(Program("openssl"));
-    let place = Place::new();
+    let place = place();
     place.write("a", &Identity::new().unwrap());
-    let server = place.serve(&["a"], &["--workers", "2"]);
+    let server = place.secured(&["a"], &["--workers", "2"]);
     let session = place.path("session");
     let session = session.to_str().unwrap();
     assert!(server.openssl(&["-sess_out", session]).contains("New, TLSv1.3"));
@@ -204,7 +195,7 @@ fn a_ticket_resumes_a_session_with_another_worker_too() {
 /// As certbot does it: names that are links, led to other files.
 #[test]
 fn a_renewed_certificate_is_shown_to_the_next_and_no_download_notices() {
-    let (place, first, second) = (Place::new(), Identity::new().unwrap(), Identity::new().unwrap());
+    let (place, first, second) = (place(), Identity::new().unwrap(), Identity::new().unwrap());
     fs::create_dir(place.path("archive")).unwrap();
     place.write("archive/1", &first);
     fs::create_dir(place.path("live")).unwrap();
@@ -218,7 +209,7 @@ fn a_renewed_certificate_is_shown_to_the_next_and_no_download_notices() {
     lead(1);
     fs::write(place.path("served/large"), pattern(0..LARGE_BYTES)).unwrap();
     // Confined, as it is unless someone wants otherwise.
-    let mut server = place.serve(&["live/a"], &[]);
+    let mut server = place.secured(&["live/a"], &[]);
     let mut downloads: Vec<_> = (0..8).map(|_| server.connect(&first).unwrap()).collect();
     for client in &mut downloads {
         assert!(get(client, "/large").starts_with("HTTP/1.1 200 "));
@@ -249,10 +240,10 @@ fn a_renewed_certificate_is_shown_to_the_next_and_no_download_notices() {
 
 #[test]
 fn a_stop_waits_for_a_download_and_for_no_handshake() {
-    let (place, identity) = (Place::new(), Identity::new().unwrap());
+    let (place, identity) = (place(), Identity::new().unwrap());
     place.write("a", &identity);
     fs::write(place.path("served/large"), pattern(0..LARGE_BYTES)).unwrap();
-    let server = place.serve(&["a"], &["--grace", "off"]);
+    let server = place.secured(&["a"], &["--grace", "off"]);
     let (_mute, mut idle) = (
         TcpStream::connect(("127.0.0.1", server.port)).unwrap(),
         server.connect(&identity).unwrap(),
@@ -271,7 +262,7 @@ fn a_stop_waits_for_a_download_and_for_no_handshake() {
 
 #[test]
 fn certificates_that_cannot_be_used_are_refused_at_the_start() {
-    let place = Place::new();
+    let place = place();
     place.write("a", &Identity::new().unwrap());
     place.write("b", &Identity::new().unwrap());
     let path = |name: &str| place.path(name).to_str().unwrap().to_owned();

@@ -13,7 +13,8 @@ use underpass_testkit::tls::Identity;
 use underpass_testkit::wait;
 
 use crate::command::underpass;
-use crate::serve_tls::{Place, Secured, get};
+use crate::place::Place;
+use crate::serve_tls::{self, Secured, get};
 use crate::service_manager::activated;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,7 +23,7 @@ const TOKEN: &str = "/.well-known/acme-challenge/aZ0-_";
 
 /// A place with a certificate, and a token to be asked for.
 fn place() -> (Place, Identity) {
-    let (place, identity) = (Place::new(), Identity::new().unwrap());
+    let (place, identity) = (serve_tls::place(), Identity::new().unwrap());
     place.write("a", &identity);
     fs::create_dir_all(place.path("served/.well-known/acme-challenge")).unwrap();
     fs::write(place.path("served").join(&TOKEN[1..]), "of the account").unwrap();
@@ -62,7 +63,7 @@ impl Client {
 }
 
 fn serve(place: &Place, flags: &[&str]) -> (Secured, SocketAddr) {
-    let server = place.serve(&["a"], &[&["--listen-http", "0"], flags].concat());
+    let server = place.secured(&["a"], &[&["--listen-http", "0"], flags].concat());
     let address = server.running.address();
     (server, address)
 }

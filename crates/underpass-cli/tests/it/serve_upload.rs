@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +17,7 @@ use underpass_testkit::tls::Identity;
 use underpass_testkit::wait;
 
 use crate::command::underpass;
+use crate::place::Place;
 use crate::running::{Running, program};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,26 +28,15 @@ const ALICE: &str = "--auth=alice:$2y$05$0.jqSv0sdwEFhDslrWutCe/qnWBM7Lq2ps5XDP/
 const LARGE_BYTES: u64 = 48 << 20;
 
 /// A directory to put files in, and one that is sent, next to it.
-struct Place {
-    dir: tempfile::TempDir,
+fn place() -> Place {
+    let place = Place::new();
+    fs::write(place.path("large"), pattern(0..LARGE_BYTES)).unwrap();
+    place
 }
 
 impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("served")).unwrap();
-        fs::write(dir.path().join("large"), pattern(0..LARGE_BYTES)).unwrap();
-        Self { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn serve(&self, flags: &[&str]) -> Running {
-        let mut command = program();
-        command.arg("serve").arg(self.path("served")).args(["--listen", "0", "--upload", "**"]);
-        Running::start(command.args(flags))
+    fn taking(&self, flags: &[&str]) -> Running {
+        Running::start(self.command("0").args(["--upload", "**"]).args(flags))
     }
 
     fn names(&self) -> String {
@@ -76,8 +66,8 @@ fn curl(file: &Path, url: &str, flags: &[&str]) -> String {
 #[test]
 fn curl_puts_a_file_in_place_if_it_has_the_password() {
     require!(Program("curl"));
-    let place = Place::new();
-    let server = place.serve(&[ALICE, "--auth-path", "private/**"]);
+    let place = place();
+    let server = place.taking(&[ALICE, "--auth-path", "private/**"]);
     let (large, url) = (place.path("large"), format!("http://{}/", server.address()));
     assert_eq!(curl(&large, &url, &[]), "401");
     assert_eq!(curl(&large, &url, &["-u", "alice:passwort"]), "401");
@@ -99,14 +89,14 @@ fn curl_puts_a_file_in_place_if_it_has_the_password() {
 #[test]
 fn files_are_put_over_tls_and_replaced_where_that_is_asked_for() {
     require!(Program("curl"));
-    let place = Place::new();
+    let place = place();
     let identity = Identity::new().unwrap();
     fs::write(place.path("a.crt"), identity.pem()).unwrap();
     fs::write(place.path("a.key"), identity.key_pem()).unwrap();
     let (certificate, key) = (place.path("a.crt"), place.path("a.key"));
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     let tls = ["--tls-cert", certificate, "--tls-key", key];
-    let server = place.serve(&[&[ALICE, "--upload-replace"][..], &tls].concat());
+    let server = place.taking(&[&[ALICE, "--upload-replace"][..], &tls].concat());
     let after = server.line.split_once("https://127.0.0.1:").unwrap().1;
     let url = format!("https://localhost:{}/", after.split_once('/').unwrap().0);
     let flags = ["-u", "alice:password", "--cacert", certificate];
@@ -125,13 +115,13 @@ fn files_are_put_over_tls_and_replaced_where_that_is_asked_for() {
 #[test]
 fn curl_continues_an_upload_over_tls() {
     require!(Program("curl"));
-    let place = Place::new();
+    let place = place();
     let identity = Identity::new().unwrap();
     fs::write(place.path("a.crt"), identity.pem()).unwrap();
     fs::write(place.path("a.key"), identity.key_pem()).unwrap();
     let (certificate, key) = (place.path("a.crt"), place.path("a.key"));
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-    let server = place.serve(&[ALICE, "--tls-cert", certificate, "--tls-key", key]);
+    let server = place.taking(&[ALICE, "--tls-cert", certificate, "--tls-key", key]);
     let after = server.line.split_once("https://127.0.0.1:").unwrap().1;
     let origin = format!("https://localhost:{}", after.split_once('/').unwrap().0);
     let half = usize::try_from(LARGE_BYTES / 2).unwrap();
@@ -173,10 +163,10 @@ fn curl_continues_an_upload_over_tls() {
 
 #[test]
 fn a_server_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_tidies_up() {
-    let place = Place::new();
+    let place = place();
     fs::write(place.path("served/a"), "old").unwrap();
     let flags = ["--upload-replace", "--upload-without-auth"];
-    let server = place.serve(&flags);
+    let server = place.taking(&flags);
     let mut client = TcpStream::connect(server.address()).unwrap();
     write!(client, "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n").unwrap();
     client.write_all(&[b'x'; 3_000_000]).unwrap();
@@ -193,7 +183,7 @@ fn a_server_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_tidies
     // Another server may be about to write to one that is new.
     let old = SystemTime::now() - Duration::from_secs(3600);
     fs::File::options().write(true).open(&part).unwrap().set_modified(old).unwrap();
-    let mut server = place.serve(&flags);
+    let mut server = place.taking(&flags);
     let line = server.next_line();
     assert!(line.contains("1 parts of uploads that were cut short are removed"), "{line}");
     assert_eq!(place.names(), "a");
@@ -211,9 +201,9 @@ fn a_server_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_tidies
 
 #[test]
 fn a_stop_waits_for_an_upload_and_a_second_one_leaves_nothing() {
-    let place = Place::new();
+    let place = place();
     for (second, status) in [(false, Some("201")), (true, None)] {
-        let server = place.serve(&["--upload-without-auth", "--grace", "off"]);
+        let server = place.taking(&["--upload-without-auth", "--grace", "off"]);
         let mut client = TcpStream::connect(server.address()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         let name = format!("/{second}");
@@ -243,8 +233,8 @@ fn a_file_is_on_the_disk_before_it_has_its_name_and_that_before_the_answer() {
     require!(Program("curl"));
     require!(Strace);
     for (fault, is_there) in [("fsync:error=EIO:when=1", false), ("fsync:error=EIO:when=2", true)] {
-        let place = Place::new();
-        let server = place.serve(&["--upload-without-auth"]);
+        let place = place();
+        let server = place.taking(&["--upload-without-auth"]);
         let url = format!("http://{}/", server.address());
         let faults = Injected::into(server.id(), fault).unwrap();
         assert_eq!(curl(&place.path("large"), &url, &[]), "500", "{fault}");
@@ -258,7 +248,7 @@ fn a_file_is_on_the_disk_before_it_has_its_name_and_that_before_the_answer() {
 
 #[test]
 fn a_reload_keeps_uploads_and_allows_none_that_the_sandbox_does_not() {
-    let place = Place::new();
+    let place = place();
     let settings = place.path("serve.toml");
     let served = place.path("served");
     let set = |more: &str| {
