@@ -2,7 +2,8 @@
 //!
 //! A header that is announced must be there and be whole: whatever is not one ends the
 //! connection, since a client that could leave it out could claim to be anybody. Extensions
-//! (TLVs) are looked at no further than [`extensions`] does, and not passed on.
+//! (TLVs) have to be whole, and the header to have the checksum that one of them says; they are not
+//! passed on.
 //!
 //! Source: HAProxy, doc/proxy-protocol.txt §2.1 (version 1, at most 107 bytes), §2.2 (version 2).
 
