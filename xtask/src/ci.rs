@@ -18,7 +18,7 @@ use crate::outcome::{Expectation, FailedTests, Tally};
 use crate::{bench, fuzz, guest, package, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 43] = [
+const NEEDED: [(&str, &str); 45] = [
     ("7z", "p7zip-full"),
     ("bash", "bash"),
     ("bsdtar", "libarchive-tools"),
@@ -31,6 +31,7 @@ const NEEDED: [(&str, &str); 43] = [
     ("dpkg-shlibdeps", "dpkg-dev"),
     ("ethtool", "ethtool"),
     ("git", "git"),
+    ("go", "golang-go"),
     ("h2load", "nghttp2-client"),
     ("haproxy", "haproxy"),
     ("htpasswd", "apache2-utils"),
@@ -54,6 +55,7 @@ const NEEDED: [(&str, &str); 43] = [
     ("python3", "python3"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("setcap", "libcap2-bin"),
+    ("slowhttptest", "slowhttptest"),
     ("socat", "socat"),
     ("strace", "strace"),
     ("strip", "binutils"),

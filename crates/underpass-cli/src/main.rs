@@ -26,6 +26,9 @@ mod values;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Arguments, Command};
 
@@ -59,11 +62,14 @@ fn main() -> ExitCode {
 
 /// Has what a server reports while it runs written to standard error.
 fn show_events() {
+    // Of others nothing: h2 warns of each frame that a client should not send.
+    let ours = Targets::new().with_target("underpass", LevelFilter::WARN);
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .with_target(false)
         // Plain lines for logs, whatever features other crates ask of the subscriber.
         .with_ansi(false)
+        .finish()
+        .with(ours)
         .init();
 }

@@ -7,6 +7,7 @@ pub mod browser;
 pub mod compiled;
 pub mod disk;
 pub mod fuse;
+pub mod h2spec;
 pub mod injected;
 pub mod kafka;
 pub mod kept;

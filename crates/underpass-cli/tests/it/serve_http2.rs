@@ -1,6 +1,8 @@
 //! `underpass serve --http2`.
 
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -33,6 +35,26 @@ fn http_2_may_be_off() {
         assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{flags:?}");
         assert_eq!(output.status.success(), expected == "four");
     }
+}
+
+/// h2 has a warning for it, which a client could have written as often as it likes.
+#[test]
+fn frames_that_no_one_asked_for_are_not_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(dir.path(), &[]);
+    let mut peer = TcpStream::connect(server.address()).unwrap();
+    let ping = |flags| [&[0, 0, 8, 6, flags, 0, 0, 0, 0][..], b"unwanted"].concat();
+    let begin = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    peer.write_all(&[begin, ping(1), ping(1), ping(0)].concat()).unwrap();
+    let mut answered = Vec::new();
+    while !answered.ends_with(b"unwanted") {
+        let mut byte = [0];
+        peer.read_exact(&mut byte).unwrap();
+        answered.push(byte[0]);
+    }
+    drop(peer);
+    server.signal(Signal::TERM);
+    assert_eq!(server.end_of_text(), (Some(0), String::new(), String::new()));
 }
 
 #[test]

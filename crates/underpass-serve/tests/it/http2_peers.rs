@@ -1,13 +1,16 @@
-//! What other programs do over HTTP/2: curl and nghttp.
+//! What other programs do over HTTP/2: curl, nghttp, h2load and Chromium.
 
+use std::path::Path;
 use std::process::Command;
 
 use underpass_serve::{Pair, SiteOptions, TlsOptions};
+use underpass_testkit::browser::Browser;
 use underpass_testkit::require;
 use underpass_testkit::skip::Capability;
 use underpass_testkit::tls::Identity;
 
 use crate::fixture::{Fixture, LARGE_BYTES, fixture, large};
+use crate::tls::Secured;
 
 /// What a program prints, which must succeed.
 fn printed(program: &str, arguments: &[&str]) -> Vec<u8> {
@@ -75,4 +78,33 @@ fn nghttp_gets_many_at_a_time() {
     let more = ["?1", "?2"].map(|query| format!("{large}{query}"));
     let got = printed("nghttp", &[&large, &digits, &more[0], &more[1]]);
     assert_eq!(got.len(), 3 * LARGE_BYTES + 10);
+}
+
+#[test]
+fn h2load_gets_thousands_over_several_connections_in_the_clear_and_over_tls() {
+    require!(Capability::Program("h2load"));
+    let site = SiteOptions::new(fixture().served.clone());
+    let secured = Secured::serving(true, |tls| Fixture::choosing(site, tls, true));
+    for url in [
+        format!("http://{}/digits.txt", fixture().address),
+        format!("https://{}/digits.txt", secured.fixture.address),
+    ] {
+        let said = printed("h2load", &["-n", "5000", "-c", "10", "-m", "50", &url]);
+        let said = String::from_utf8(said).unwrap();
+        let all = "5000 succeeded, 0 failed, 0 errored, 0 timeout\nstatus codes: 5000 2xx";
+        assert!(said.contains(all), "{said}");
+    }
+}
+
+#[test]
+fn chromium_opens_a_listing_and_its_image_over_http_2() {
+    let browser = require!(Browser::ready());
+    let dir = tempfile::tempdir().unwrap();
+    let image = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"120\" height=\"80\"/>";
+    std::fs::write(dir.path().join("one.svg"), image).unwrap();
+    let site = SiteOptions::new(dir.path().into());
+    let server = Secured::serving(true, |tls| Fixture::choosing(site, tls, true));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browser/http2.js");
+    let said = browser.run(&script, &[&format!("https://{}/", server.fixture.address)]);
+    assert_eq!(said, "done\n");
 }

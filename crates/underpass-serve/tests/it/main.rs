@@ -15,6 +15,8 @@ mod ends;
 mod few_descriptors;
 mod fields;
 mod fixture;
+mod h2spec;
+mod hostile;
 mod hosts;
 mod http2;
 mod http2_cases;
