@@ -23,14 +23,15 @@ fn utf8(path: &Path) -> &str {
 fn restrictions(process: &str) -> Vec<(u32, u32)> {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let of = |task: fs::DirEntry| {
-        let status = fs::read_to_string(task.path().join("status")).unwrap();
+        // A thread may have ended meanwhile.
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
         let number = |name: &str| {
             let after = status.lines().find_map(|line| line.strip_prefix(name));
             after.expect("Linux 5.9 says it").trim().parse::<u32>().unwrap()
         };
-        (number("NoNewPrivs:"), number("Seccomp_filters:"))
+        Some((number("NoNewPrivs:"), number("Seccomp_filters:")))
     };
-    tasks.map(|task| of(task.unwrap())).collect()
+    tasks.filter_map(|task| of(task.ok()?)).collect()
 }
 
 #[test]
