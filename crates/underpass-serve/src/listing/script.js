@@ -7,7 +7,7 @@ const FRONT_BYTES = 65536;
 
 // The server filters, so that all pages are filtered and every reference fits.
 let pause, asking;
-async function filter() {
+async function filter(mayLeave = true) {
   clearTimeout(pause);
   asking?.abort();
   asking = new AbortController();
@@ -24,7 +24,7 @@ async function filter() {
     addButtons();
   } catch (error) {
     if (error.name === 'AbortError') return false;
-    form.submit();
+    if (mayLeave) form.submit();
   }
   return true;
 }

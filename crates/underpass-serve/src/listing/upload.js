@@ -145,7 +145,8 @@ function expect(answer) {
 function add(files) {
   const all = [...files].map((file) => new Upload(file));
   for (const one of all) turn = turn.then(() => one.run());
-  turn = turn.then(() => all.length && filter());
+  // If the list cannot be had, what was said of the files stays.
+  turn = turn.then(() => all.length && filter(false));
 }
 sender.addEventListener('submit', (event) => {
   event.preventDefault();

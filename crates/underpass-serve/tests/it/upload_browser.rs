@@ -7,10 +7,10 @@ use std::sync::Arc;
 use underpass_serve::access::{Access, AccessOptions};
 use underpass_serve::upload::Upload;
 use underpass_testkit::browser::Browser;
-use underpass_testkit::require;
+use underpass_testkit::{require, wait};
 
 use crate::fixture::Fixture;
-use crate::upload::{HASH, names, site};
+use crate::upload::{HASH, PATIENCE, names, site};
 
 /// Has a part of the script done at a new site that holds `there.txt`; then it holds these names.
 fn browse(part: &str, has_access: bool, expected: &str) {
@@ -47,7 +47,9 @@ fn browse(part: &str, has_access: bool, expected: &str) {
     let url = format!("http://{}/", server.address);
     let said = browser.run(&script, &[part, &url, sent.to_str().unwrap()]);
     assert_eq!(said, "done\n");
-    assert_eq!(names(&served), expected);
+    // Another thread removes what was cancelled.
+    let is_expected = || (names(&served) == expected).then_some(());
+    wait::until(PATIENCE, is_expected).unwrap_or_else(|| panic!("{}", names(&served)));
     for name in names(&served).split(' ').filter(|name| sent.join(name).exists()) {
         let is_sent = fs::read(served.join(name)).unwrap() == fs::read(sent.join(name)).unwrap();
         assert_eq!(is_sent, name != "there.txt", "{name}");
