@@ -107,9 +107,10 @@ Examples:
 The log has a line for each connection, when it ends:
   time=… client=ADDR target=ADDR end=HOW seconds=S up=BYTES down=BYTES spliced=BYTES copied=BYTES
     proxy=WHO
-HOW is closed, client-failed, target-failed, idle, no-target, bad-header or cut. A peer's reset
-is passed on as a reset, after all that it had sent before. WHO is the address that sent a PROXY
-header, 'unix', 'stranger' for one from outside of --accept-proxy-from, or '-' where none is asked
+HOW is closed, client-failed, target-failed, idle, no-target, bad-header, one-too-many (of a client
+that a header names; see --max-connections-per-address) or cut. A peer's reset is passed on as a
+reset, after all that it had sent before. WHO is the address that sent a PROXY header, 'unix',
+'stranger' for one from outside of --accept-proxy-from, or '-' where none is asked
 for.";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -36,7 +36,8 @@ pub(crate) struct ServerArguments {
 
     /// The most connections from one address at a time, or from one /64 of IPv6.
     ///
-    /// Those past it are reset. All clients behind one proxy have its address.
+    /// Those past it are reset. All clients behind one proxy have its address, unless it names them
+    /// in a PROXY header that is asked for.
     #[arg(long, value_name = "N")]
     max_connections_per_address: Option<NonZeroUsize>,
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 use underpass::{Flow, Method, Side};
+use underpass_daemon::Admitted;
 use underpass_daemon::proxy::{self, Addresses};
 
 use crate::connect::{connect, is_own_limit};
@@ -35,8 +36,13 @@ const HEADER_LIMIT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Relays a client to a target until the connection ends.
-pub(crate) async fn relay(client: Socket, peer: Option<SocketAddr>, worker: Rc<Worker>) {
-    let mut connection = Connection::new(client, peer, worker);
+pub(crate) async fn relay(
+    client: Socket,
+    peer: Option<SocketAddr>,
+    worker: Rc<Worker>,
+    admitted: Admitted,
+) {
+    let mut connection = Connection::new(client, peer, worker, admitted);
     // In a separate box, so that a connection that is open does not keep room for it.
     connection.ending.end = match Box::pin(connection.open()).await {
         Ok(()) => connection.move_bytes().await,
@@ -49,6 +55,7 @@ struct Connection {
     client: Socket,
     target: Option<Socket>,
     worker: Rc<Worker>,
+    admitted: Admitted,
     /// Who connected; `None` for the client of a Unix socket.
     peer: Option<SocketAddr>,
     /// What was expected of it.
@@ -65,7 +72,12 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(client: Socket, peer: Option<SocketAddr>, worker: Rc<Worker>) -> Self {
+    fn new(
+        client: Socket,
+        peer: Option<SocketAddr>,
+        worker: Rc<Worker>,
+        admitted: Admitted,
+    ) -> Self {
         worker.ends.count_accepted();
         let opening = worker.settings.accept_proxy.opening(peer);
         let ending = worker.ending();
@@ -73,6 +85,7 @@ impl Connection {
             client,
             target: None,
             worker,
+            admitted,
             peer,
             opening,
             announced: None,
@@ -99,6 +112,11 @@ impl Connection {
             Opening::Plain => {}
         }
         self.announced = announced.map(|addresses| addresses.source);
+        if let Some(client) = self.announced
+            && !self.admitted.count_as(client.ip())
+        {
+            return Err(End::OneTooMany);
+        }
         self.target = Some(self.connect(settings.connect_timeout).await?);
         let mut head = Vec::new();
         if let Some(version) = settings.send_proxy {
@@ -150,7 +168,12 @@ impl Connection {
         let survivor = match end {
             End::ClientFailed => Some(&*target).filter(|_| up.failed_side() != Some(Side::Sink)),
             End::TargetFailed => Some(&*client).filter(|_| down.failed_side() != Some(Side::Sink)),
-            End::Closed | End::Idle | End::NoTarget | End::BadHeader | End::Cut => None,
+            End::Closed
+            | End::Idle
+            | End::NoTarget
+            | End::BadHeader
+            | End::OneTooMany
+            | End::Cut => None,
         };
         if let Some(survivor) = survivor {
             let patience = limit.unwrap_or(PATIENCE).min(PATIENCE);

@@ -26,19 +26,22 @@ pub(crate) enum End {
     NoTarget,
     /// The PROXY header was not one, or did not come in time.
     BadHeader,
+    /// The client that the PROXY header names has as many connections as it may.
+    OneTooMany,
     /// The relay ended first.
     Cut,
 }
 
 impl End {
     /// Every end.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Closed,
         Self::ClientFailed,
         Self::TargetFailed,
         Self::Idle,
         Self::NoTarget,
         Self::BadHeader,
+        Self::OneTooMany,
         Self::Cut,
     ];
 
@@ -52,6 +55,7 @@ impl End {
             Self::Idle => "idle",
             Self::NoTarget => "no-target",
             Self::BadHeader => "bad-header",
+            Self::OneTooMany => "one-too-many",
             Self::Cut => "cut",
         }
     }

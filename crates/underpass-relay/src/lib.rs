@@ -33,4 +33,4 @@ pub use trust::AcceptProxy;
 pub use underpass_daemon::endpoint::{Endpoint, EndpointError};
 pub use underpass_daemon::log::Sink;
 pub use underpass_daemon::proxy::Version;
-pub use underpass_daemon::{Network, NetworkError, Settings};
+pub use underpass_daemon::{Network, NetworkError, PerAddressLimit, Settings};

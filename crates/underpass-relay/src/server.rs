@@ -117,7 +117,10 @@ impl Relay {
     /// # Errors
     ///
     /// [`BindError`].
-    pub fn bind(options: Options) -> Result<Self, BindError> {
+    pub fn bind(mut options: Options) -> Result<Self, BindError> {
+        if let Some(limit) = &mut options.daemon.connections_per_address {
+            limit.proxies.extend(options.accept_proxy.proxies());
+        }
         let set = TargetSet::new(options.targets.read()?, None);
         refuse(names::look_up(&set, &options.daemon.listen))?;
         let relay = Self::new(options, set, Role::Relay)?;

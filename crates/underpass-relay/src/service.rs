@@ -20,10 +20,12 @@ impl Service for Worker {
         let (socket, peer) = Socket::accepted(accepted);
         async move {
             match self.settings.role.clone() {
-                Role::Relay => connection::relay(socket, peer, self).await,
-                Role::Echo(tee) => echo::echo(socket, peer, tee, self).await,
+                Role::Relay => connection::relay(socket, peer, self, admitted).await,
+                Role::Echo(tee) => {
+                    echo::echo(socket, peer, tee, self).await;
+                    drop(admitted);
+                }
             }
-            drop(admitted);
         }
     }
 

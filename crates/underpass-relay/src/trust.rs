@@ -35,6 +35,18 @@ pub(crate) enum Opening {
 }
 
 impl AcceptProxy {
+    /// Who connects for others.
+    pub(crate) fn proxies(&self) -> Vec<Network> {
+        match self {
+            Self::FromNoOne => Vec::new(),
+            Self::FromEveryone => ["0.0.0.0/0", "::/0", "unix"]
+                .iter()
+                .map(|network| network.parse().expect("each is a network"))
+                .collect(),
+            Self::From(networks) => networks.clone(),
+        }
+    }
+
     /// What is expected of a peer; `None` is the client of a Unix socket.
     pub(crate) fn opening(&self, peer: Option<SocketAddr>) -> Opening {
         match self {

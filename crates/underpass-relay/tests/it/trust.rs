@@ -1,11 +1,13 @@
 //! Whose PROXY headers are believed: connections from several addresses of this machine.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType};
-use underpass_relay::{AcceptProxy, Endpoint, Options, Version};
+use underpass_relay::{AcceptProxy, Endpoint, Options, PerAddressLimit, Version};
 use underpass_testkit::server::{Server, free_address};
 use underpass_testkit::skip::Capability::Program;
 use underpass_testkit::{require, wait};
@@ -71,6 +73,39 @@ fn a_header_from_a_trusted_network_is_believed_and_a_stranger_s_is_his_own_bytes
     client.write_all(b"hello").unwrap();
     client.read(&mut [0]).unwrap_err();
     relay.until("ended_total{end=\"bad-header\"}", 1);
+}
+
+#[test]
+fn whom_a_header_names_is_counted_and_not_who_sends_it() {
+    for accept_proxy in
+        [AcceptProxy::From(vec!["127.0.0.2".parse().unwrap()]), AcceptProxy::FromEveryone]
+    {
+        let (target, endpoint) = listener();
+        let mut wanted = options(&[endpoint]);
+        wanted.accept_proxy = accept_proxy;
+        let (max, proxies) = (NonZeroUsize::MIN, Vec::new());
+        wanted.daemon.connections_per_address = Some(PerAddressLimit { max, proxies });
+        let relay = Running::start(wanted);
+        let connect = |client: &str| {
+            let mut peer = connect_from("127.0.0.2", relay.address());
+            let header = format!("PROXY TCP4 {client} 192.0.2.9 1 2\r\nx");
+            peer.write_all(header.as_bytes()).unwrap();
+            peer
+        };
+        let one = (connect("192.0.2.1"), accept(&target));
+        let _two = (connect("192.0.2.2"), accept(&target));
+        connect("192.0.2.1").read(&mut [0]).unwrap_err();
+        relay.until("ended_total{end=\"one-too-many\"}", 1);
+        assert_eq!(relay.metric("refused_total"), 1);
+        drop(one);
+        let again = || {
+            let mut peer = connect("192.0.2.1");
+            peer.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            let is_open = peer.read(&mut [0]).is_err_and(|it| it.kind() == ErrorKind::WouldBlock);
+            is_open.then_some(())
+        };
+        wait::until(PATIENCE, again).expect("a place is free");
+    }
 }
 
 /// A stranger of whom no header is expected may let the target speak first.
