@@ -14,11 +14,11 @@ use crate::fixture::{Fixture, LARGE_BYTES, fixture};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
-const PING: u8 = 6;
+pub(crate) const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
@@ -26,7 +26,7 @@ const CONTINUATION: u8 = 9;
 /// END_STREAM and END_HEADERS.
 const WHOLE: u8 = 5;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
@@ -39,14 +39,14 @@ fn get(stream: u32) -> Vec<u8> {
 }
 
 /// A client that has said that it speaks HTTP/2.
-fn begin(server: &Fixture) -> TcpStream {
+pub(crate) fn begin(server: &Fixture) -> TcpStream {
     let mut peer = server.connect();
     peer.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).unwrap();
     peer
 }
 
 /// Kind, stream and payload of the next frame; nothing at the end.
-fn next(peer: &mut TcpStream) -> Option<(u8, u32, Vec<u8>)> {
+pub(crate) fn next(peer: &mut TcpStream) -> Option<(u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     match peer.read_exact(&mut head) {
         Ok(()) => {}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::future::poll_fn;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use underpass_testkit::{require, wait};
 
 use crate::fixture::{Fixture, fixture};
 use crate::http2::{connect, content, request, run, whole};
+use crate::http2_limits::{DATA, HEADERS, PING, begin as begin_with_frames, frame, next};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -199,4 +201,31 @@ fn curl_is_told_that_no_files_are_taken() {
     let output = curl.arg(large).args(["-o", "/dev/null", &url]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(output.stdout, b"405");
+}
+
+#[test]
+fn a_client_is_told_to_send_only_if_it_waits_for_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    let put = [&[0x02, 3][..], b"PUT", &[0x86, 0x01, 1, b'x', 0x04, 2], b"/a"].concat();
+    let expect = [&put[..], &[0x0f, 20, 12], b"100-continue"].concat();
+    for (fields, expected) in [(put, 1), (expect, 2)] {
+        let mut peer = begin_with_frames(&server);
+        let content = frame(DATA, 1, 1, b"content");
+        peer.write_all(&[frame(HEADERS, 4, 1, &fields), content].concat()).unwrap();
+        let mut heads = 0;
+        loop {
+            match next(&mut peer).unwrap() {
+                (HEADERS, 1, _) => heads += 1,
+                // What its client waits for comes before what it answers.
+                (PING, ..) => break,
+                _ => {}
+            }
+            if fs::read(dir.path().join("a")).is_ok() && heads > 0 {
+                peer.write_all(&frame(PING, 0, 0, &[0; 8])).unwrap();
+            }
+        }
+        assert_eq!(heads, expected);
+        fs::remove_file(dir.path().join("a")).unwrap();
+    }
 }
