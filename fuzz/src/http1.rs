@@ -78,14 +78,19 @@ pub fn requests(mut wire: &[u8]) -> Vec<Request> {
 fn content_end(fields: &[(String, String)], rest: &[u8]) -> Option<usize> {
     match (all(fields, "transfer-encoding").as_slice(), all(fields, "content-length").as_slice()) {
         ([], []) => Some(0),
-        // The same length twice is that length.
-        ([], [len, others @ ..]) if others.iter().all(|it| it == len) => {
-            let len = len.parse().ok().filter(|_| len.bytes().all(|it| it.is_ascii_digit()))?;
-            (len <= rest.len()).then_some(len)
+        // The same number twice is that length (RFC 9110 §8.6).
+        ([], [len, others @ ..]) => {
+            let len = number(len)?;
+            let is_one = others.iter().all(|it| number(it) == Some(len));
+            (is_one && len <= rest.len()).then_some(len)
         }
         ([codings], []) if is_chunked(codings) => chunks_end(rest),
         _ => None,
     }
+}
+
+fn number(digits: &str) -> Option<usize> {
+    digits.parse().ok().filter(|_| digits.bytes().all(|it| it.is_ascii_digit()))
 }
 
 /// Whether a list of codings has this one alone; RFC 9110 §5.6.1.2: empty elements are ignored.
