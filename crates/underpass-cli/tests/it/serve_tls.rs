@@ -1,7 +1,7 @@
 //! `underpass serve` over HTTPS: its certificates and their renewal, curl and OpenSSL as clients.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -281,5 +281,33 @@ fn certificates_that_cannot_be_used_are_refused_at_the_start() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(stderr.contains(reason), "{stderr}");
         assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+/// k changes its keys, K asks for ours to be changed too (RFC 8446, 4.6.3). Records by rustls: the
+/// kernel does not follow.
+#[test]
+fn openssl_changes_keys_and_gets_every_byte_by_the_new_ones() {
+    require!(Program("openssl"));
+    let place = place();
+    place.write("a", &Identity::new().unwrap());
+    fs::write(place.path("served/large"), "0123456789".repeat(100_000)).unwrap();
+    let server = place.secured(&["a"], &["--ktls", "off"]);
+    for command in [b"k\n", b"K\n"] {
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-tls1_3", "-connect", &format!("127.0.0.1:{}", server.port)]);
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut client = client.spawn().unwrap();
+        let (mut typed, said) = (client.stdin.take().unwrap(), client.stderr.take().unwrap());
+        let mut said = BufReader::new(said).lines().map_while(Result::ok);
+        for _ in 0..3 {
+            // One at a time: a command is what begins a read of it.
+            typed.write_all(command).unwrap();
+            assert!(said.any(|line| line.contains("KEYUPDATE")), "it does");
+        }
+        typed.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let printed = client.wait_with_output().unwrap().stdout;
+        let printed = String::from_utf8_lossy(&printed);
+        assert!(printed.contains(&"0123456789".repeat(100_000)), "{}", printed.len());
     }
 }
