@@ -84,7 +84,8 @@ fn content_end(fields: &[(String, String)], rest: &[u8]) -> Option<usize> {
             let is_one = others.iter().all(|it| number(it) == Some(len));
             (is_one && len <= rest.len()).then_some(len)
         }
-        ([codings], []) if is_chunked(codings) => chunks_end(rest),
+        // RFC 9110 §5.3: several fields are one list.
+        (codings @ [_, ..], []) if is_chunked(&codings.join(",")) => chunks_end(rest),
         _ => None,
     }
 }
