@@ -193,7 +193,7 @@ fn archives_are_made_of_what_is_listed_in_forms_that_are_switched_on() {
     let without = Fixture::serve(site().served.clone());
     assert_eq!(status(&without, "/top/?archive=tar"), "404");
     let page = site().answers("GET /top/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    assert!(page.contains("<a href=\"?archive=tar\" download>"), "{page}");
+    assert!(page.contains("<a href=\"?archive=tar\" rel=\"nofollow\" download>"), "{page}");
     let archives = Some(Archives::new("tar".parse().unwrap(), Some(1_000_000)));
     let options = SiteOptions { archives, ..SiteOptions::new(site().served.clone()) };
     let small = Fixture::of(options)
