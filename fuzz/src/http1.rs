@@ -153,7 +153,8 @@ pub fn responses(mut wire: &[u8], requests: &[Request]) -> Vec<Response> {
         let end = if is_head { None } else { response_end(status, &fields, wire) };
         let (content, rest) = wire.split_at(end.unwrap_or(0));
         // The text for a head that could not be read comes whatever its method was, as the last.
-        let is_unread = is_head && status == 400 && all(&fields, "connection") == ["close"];
+        let is_unread =
+            is_head && matches!(status, 400 | 414 | 431) && all(&fields, "connection") == ["close"];
         wire = if is_unread { &[] } else { rest };
         fields.retain(|(name, _)| name != "date");
         let content = content.to_vec();
