@@ -109,7 +109,11 @@ impl Own {
         let home = cgroup_of_self(root, "")?;
         std::fs::write(root.join("cgroup.subtree_control"), "+io")?;
         let path = root.join(format!("underpass-{}", std::process::id()));
-        std::fs::create_dir(&path)?;
+        match std::fs::create_dir(&path) {
+            // It could not be removed the last time: a process in it was ending.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
         std::fs::write(path.join("cgroup.procs"), "0")?;
         Ok(Self { path, home, limits: 0 })
     }
