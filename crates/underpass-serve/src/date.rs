@@ -8,6 +8,8 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::HeaderValue;
+
 /// 9999-12-31T23:59:59Z in seconds since 1970.
 const SECS_MAX: i64 = 253_402_300_799;
 
@@ -22,17 +24,17 @@ pub(crate) fn imf_fixdate(secs: i64) -> Option<String> {
 }
 
 /// A second since 1970, and its IMF-fixdate.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Second {
     number: u64,
-    date: [u8; 29],
+    date: HeaderValue,
 }
 
 thread_local! {
     static LAST: RefCell<Second> = const { RefCell::new(Second { number: 0, date: EPOCH }) };
 }
 
-const EPOCH: [u8; 29] = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+const EPOCH: HeaderValue = HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT");
 
 impl Second {
     /// This one.
@@ -42,14 +44,14 @@ impl Second {
             if last.number != now {
                 *last = Self::of(now);
             }
-            *last
+            last.clone()
         })
     }
 
     /// One without a date is told as the first of all.
     pub(crate) fn of(number: u64) -> Self {
         let date = i64::try_from(number).ok().and_then(imf_fixdate);
-        let date = date.and_then(|date| date.as_bytes().try_into().ok()).unwrap_or(EPOCH);
+        let date = date.and_then(|date| date.try_into().ok()).unwrap_or(EPOCH);
         Self { number, date }
     }
 
@@ -57,8 +59,12 @@ impl Second {
         self.number
     }
 
-    pub(crate) const fn imf_fixdate(&self) -> &[u8] {
+    pub(crate) const fn imf_fixdate(&self) -> &HeaderValue {
         &self.date
+    }
+
+    pub(crate) fn into_imf_fixdate(self) -> HeaderValue {
+        self.date
     }
 }
 

@@ -139,14 +139,12 @@ impl Service {
             Ok(()) => answer,
             Err(refusal) => Answer::error(refusal.status()),
         };
-        let answer = self.with_page(answer).await;
-        self.dress(asked, answer)
+        self.complete(asked, answer).await
     }
 
     async fn respond_here(&self, asked: &Asked<'_>) -> Answer {
         let answer = self.follow(self.admit(asked), asked).await;
-        let answer = self.with_page(answer).await;
-        self.dress(asked, answer)
+        self.complete(asked, answer).await
     }
 
     /// Answers a request in the clear next to https, of which `port` is the port.
@@ -232,6 +230,10 @@ impl Service {
             }
             (None, None) => Answer::error(StatusCode::METHOD_NOT_ALLOWED),
         };
+        self.complete(asked, answer).await
+    }
+
+    async fn complete(&self, asked: &Asked<'_>, answer: Answer) -> Answer {
         let answer = self.with_page(answer).await;
         self.dress(asked, answer)
     }

@@ -186,8 +186,7 @@ impl Wanted {
         if target.is_directory() {
             return Err(Refusal::Directory);
         }
-        // hyper has refused a length that is not a number, and several.
-        let len = head.headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+        let len = Fields::of(&head.headers).content;
         let wanted = Self::at(target.as_bytes(), head.headers.clone(), len, site)?;
         if head.headers.contains_key(CONTENT_RANGE) {
             return Err(Refusal::ContentRange);

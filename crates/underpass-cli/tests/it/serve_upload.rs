@@ -19,6 +19,7 @@ use underpass_testkit::wait;
 use crate::command::underpass;
 use crate::place::Place;
 use crate::running::{Running, program};
+use crate::serve_tls::Secured;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -37,6 +38,13 @@ fn place() -> Place {
 impl Place {
     fn taking(&self, flags: &[&str]) -> Running {
         Running::start(self.command("0").args(["--upload", "**"]).args(flags))
+    }
+
+    /// The same over TLS, and the path of its certificate.
+    fn taking_over_tls(&self, flags: &[&str]) -> (Secured, String) {
+        self.write("a", &Identity::new().unwrap());
+        let server = self.secured(&["a"], &[&["--upload", "**", ALICE], flags].concat());
+        (server, self.path("a.crt").to_str().unwrap().to_owned())
     }
 
     fn names(&self) -> String {
@@ -90,16 +98,9 @@ fn curl_puts_a_file_in_place_if_it_has_the_password() {
 fn files_are_put_over_tls_and_replaced_where_that_is_asked_for() {
     require!(Program("curl"));
     let place = place();
-    let identity = Identity::new().unwrap();
-    fs::write(place.path("a.crt"), identity.pem()).unwrap();
-    fs::write(place.path("a.key"), identity.key_pem()).unwrap();
-    let (certificate, key) = (place.path("a.crt"), place.path("a.key"));
-    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-    let tls = ["--tls-cert", certificate, "--tls-key", key];
-    let server = place.taking(&[&[ALICE, "--upload-replace"][..], &tls].concat());
-    let after = server.line.split_once("https://127.0.0.1:").unwrap().1;
-    let url = format!("https://localhost:{}/", after.split_once('/').unwrap().0);
-    let flags = ["-u", "alice:password", "--cacert", certificate];
+    let (server, certificate) = place.taking_over_tls(&["--upload-replace"]);
+    let url = format!("https://localhost:{}/", server.port);
+    let flags = ["-u", "alice:password", "--cacert", &certificate];
     for version in ["--http1.1", "--http2"] {
         fs::write(place.path("served/large"), "old").unwrap();
         let flags = [&flags[..], &[version]].concat();
@@ -116,14 +117,8 @@ fn files_are_put_over_tls_and_replaced_where_that_is_asked_for() {
 fn curl_continues_an_upload_over_tls() {
     require!(Program("curl"));
     let place = place();
-    let identity = Identity::new().unwrap();
-    fs::write(place.path("a.crt"), identity.pem()).unwrap();
-    fs::write(place.path("a.key"), identity.key_pem()).unwrap();
-    let (certificate, key) = (place.path("a.crt"), place.path("a.key"));
-    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-    let server = place.taking(&[ALICE, "--tls-cert", certificate, "--tls-key", key]);
-    let after = server.line.split_once("https://127.0.0.1:").unwrap().1;
-    let origin = format!("https://localhost:{}", after.split_once('/').unwrap().0);
+    let (server, certificate) = place.taking_over_tls(&[]);
+    let origin = format!("https://localhost:{}", server.port);
     let half = usize::try_from(LARGE_BYTES / 2).unwrap();
     let content = pattern(0..LARGE_BYTES);
     for (name, content) in [("first", &content[..half]), ("second", &content[half..])] {
@@ -133,7 +128,7 @@ fn curl_continues_an_upload_over_tls() {
         let ask = |arguments: &[&str]| {
             let mut curl = Command::new("curl");
             curl.args(["-sS", "--noproxy", "*", "--max-time", "60", version, "-D", "-"]);
-            curl.args(["-u", "alice:password", "--cacert", certificate]).args(arguments);
+            curl.args(["-u", "alice:password", "--cacert", &certificate]).args(arguments);
             String::from_utf8(curl.output().unwrap().stdout).unwrap()
         };
         let begin = ["-X", "PUT", "-H", "Upload-Complete: ?0"];
@@ -155,7 +150,7 @@ fn curl_continues_an_upload_over_tls() {
         assert!(answer.contains(" 201"), "{version}: {answer}");
         assert!(place.is_whole(version));
         let mut curl = Command::new("curl");
-        let curl = curl.args(["-sS", "--noproxy", "*", "-I", "--cacert", certificate, &url]);
+        let curl = curl.args(["-sS", "--noproxy", "*", "-I", "--cacert", &certificate, &url]);
         let answer = String::from_utf8(curl.output().unwrap().stdout).unwrap();
         assert!(answer.contains(" 401"), "the URL alone is not enough: {answer}");
     }

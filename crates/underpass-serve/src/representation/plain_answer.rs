@@ -27,14 +27,14 @@ impl PlainAnswer {
             let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
             head.extend(line.concat());
         }
-        head.extend([b"date: ", now.imf_fixdate(), END].concat());
+        head.extend([b"date: ", now.imf_fixdate().as_bytes(), END].concat());
         Self { second: now.number(), head_bytes: head.len(), bytes: head.into() }
     }
 
     /// Makes it that of another second.
     pub(super) fn set_date(&mut self, now: &Second) {
         if self.second != now.number() {
-            let (end, date) = (self.head_bytes - END.len(), now.imf_fixdate());
+            let (end, date) = (self.head_bytes - END.len(), now.imf_fixdate().as_bytes());
             // Without a copy, unless a response of another second is still being sent.
             self.change(|bytes| bytes[end - date.len()..end].copy_from_slice(date));
             self.second = now.number();

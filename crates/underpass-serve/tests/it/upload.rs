@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -318,15 +318,20 @@ fn only_who_has_a_password_puts_something_wherever_all_may_read() {
     assert_eq!(place.names(), "in");
 }
 
-#[test]
-fn a_full_disk_is_told_and_nothing_is_left() {
-    let disk = require!(Disk::new(FileSystem::Ext4, 16 << 20));
+/// A server that takes files for a disk on which they do not fit.
+pub(crate) fn serve_small(disk: &Disk) -> (PathBuf, Fixture) {
     let root = disk.path().join("served");
     fs::create_dir(&root).unwrap();
     let mut site = site(&root, "**", true);
     let upload = Upload::new(vec!["**".parse().unwrap()], 1 << 30, true);
     site.stations.upload = Some(Arc::new(upload));
-    let server = Fixture::of(site);
+    (root, Fixture::of(site))
+}
+
+#[test]
+fn a_full_disk_is_told_and_nothing_is_left() {
+    let disk = require!(Disk::new(FileSystem::Ext4, 16 << 20));
+    let (root, server) = serve_small(&disk);
     fs::write(root.join("a"), "old").unwrap();
     // Known beforehand: its client need not send anything.
     let head =

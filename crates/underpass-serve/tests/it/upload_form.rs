@@ -3,16 +3,14 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::process::Command;
-use std::sync::Arc;
 
-use underpass_serve::upload::Upload;
 use underpass_testkit::disk::{Disk, FileSystem};
 use underpass_testkit::require;
 use underpass_testkit::skip::Capability::Program;
 use underpass_testkit::wait;
 
 use crate::fixture::{Fixture, field};
-use crate::upload::{PATIENCE, Place, names, rest, site, status, wait_for_nothing};
+use crate::upload::{PATIENCE, Place, names, rest, serve_small, site, status, wait_for_nothing};
 
 const TYPE: &str = "Content-Type: multipart/form-data; boundary=XY\r\n";
 
@@ -174,12 +172,7 @@ fn a_form_that_is_cut_short_leaves_nothing() {
 #[test]
 fn a_disk_that_a_form_fills_is_told_and_nothing_is_left() {
     let disk = require!(Disk::new(FileSystem::Ext4, 16 << 20));
-    let root = disk.path().join("served");
-    fs::create_dir(&root).unwrap();
-    let mut site = site(&root, "**", true);
-    let upload = Upload::new(vec!["**".parse().unwrap()], 1 << 30, true);
-    site.stations.upload = Some(Arc::new(upload));
-    let server = Fixture::of(site);
+    let (root, server) = serve_small(&disk);
     let files = form(&[("small", b"1"), ("large", &vec![b'x'; 24_000_000])]);
     let mut client = server.connect();
     client.write_all(format!("{}\r\n", head("/", TYPE, files.len())).as_bytes()).unwrap();

@@ -10,12 +10,12 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{DATE, EXPECT, HeaderValue};
+use http::header::{DATE, EXPECT};
 use http::request::Parts;
 use http::{Method, Request, Response as Head};
 use tokio::sync::OwnedSemaphorePermit;
@@ -31,7 +31,7 @@ use super::session::{Open, Response, Session};
 use crate::access_log::Cut as CutBy;
 use crate::account::Account;
 use crate::answer::Answer;
-use crate::date;
+use crate::date::Second;
 use crate::sending::Sending;
 use crate::taking::TooSlow;
 use crate::upload::is_upload;
@@ -175,9 +175,7 @@ fn begin(
     let mut head = Head::new(());
     *head.status_mut() = status;
     *head.headers_mut() = headers;
-    if let Some(date) = date_now() {
-        head.headers_mut().insert(DATE, date);
-    }
+    head.headers_mut().insert(DATE, Second::now().into_imf_fixdate());
     match respond.send_response(head, is_all) {
         Ok(stream) => (!is_all).then_some(Rest { stream, outgoing, response }),
         // The client has reset it, or has left.
@@ -187,22 +185,6 @@ fn begin(
             None
         }
     }
-}
-
-thread_local! {
-    /// The date of a second.
-    static DATE_NOW: RefCell<(u64, Option<HeaderValue>)> = const { RefCell::new((0, None)) };
-}
-
-fn date_now() -> Option<HeaderValue> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    DATE_NOW.with_borrow_mut(|(second, value)| {
-        if *second != now {
-            let date = i64::try_from(now).ok().and_then(date::imf_fixdate);
-            (*second, *value) = (now, date.and_then(|date| HeaderValue::try_from(date).ok()));
-        }
-        value.clone()
-    })
 }
 
 /// A response whose head is sent, and its content not.
