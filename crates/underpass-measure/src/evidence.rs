@@ -4,7 +4,10 @@
 //! socket and by where their page came from, at the first device; a retransmission is not
 //! counted twice. Bytes that a receiver copied are counted by the first page of their packet.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -41,8 +44,35 @@ pub struct FileId {
     pub inode: u64,
 }
 
-/// All calls of one kind that one process made from one file to another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+impl FileId {
+    /// Files that were opened, and closed before anybody could look what they are.
+    pub const NOT_SEEN: Self = Self::regular(0, 0, 0);
+
+    /// A regular file.
+    #[must_use]
+    pub const fn regular(major: u32, minor: u32, inode: u64) -> Self {
+        Self { kind: FileKind::Regular, major, minor, inode }
+    }
+}
+
+/// What the memory is that a call gave.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Memory {
+    /// The call gives none.
+    #[default]
+    None,
+    /// The process's own.
+    Own,
+    /// A mapping of a file.
+    File(FileId),
+    /// The process's own, and still as it was read from a file or a pipe.
+    ReadFrom(FileId),
+    /// It could not be looked at: it may be a mapping.
+    NotSeen,
+}
+
+/// All calls of one kind that one process made from one file to another, with memory of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Calls {
     /// The process (thread group) that called.
     pub process: u32,
@@ -52,6 +82,11 @@ pub struct Calls {
     pub source: Option<FileId>,
     /// What the call gives bytes to, if it gives them to a descriptor.
     pub target: Option<FileId>,
+    /// What the memory is that they gave.
+    pub memory: Memory,
+    /// Whether they returned before the process's first byte went to a TCP socket: it read its
+    /// configuration, its libraries, its code.
+    pub before_sending: bool,
     /// Whether `MSG_ZEROCOPY` was among the flags.
     pub is_zero_copy: bool,
     /// Whether a descriptor involved was opened with `O_DIRECT`.
@@ -89,6 +124,17 @@ pub enum Origin {
     Anonymous,
 }
 
+impl Origin {
+    /// The file whose page it is.
+    #[must_use]
+    pub const fn file(self) -> Option<FileId> {
+        match self {
+            Self::PageCache { major, minor, inode } => Some(FileId::regular(major, minor, inode)),
+            Self::Linear | Self::Kernel | Self::Anonymous => None,
+        }
+    }
+}
+
 /// What the socket buffer says of its pages (`skb_shared_info.flags`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum Lent {
@@ -114,7 +160,7 @@ pub struct Pages {
 }
 
 /// A TCP socket that a followed process used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Socket {
     /// The socket's inode, as in [`FileId::inode`].
     pub inode: u64,
@@ -132,6 +178,9 @@ pub struct Socket {
     pub sent: Vec<Pages>,
     /// Payload that left again.
     pub retransmitted_bytes: u64,
+    /// Payload that left since the socket was learned, as TCP itself counts it, each byte once:
+    /// also what went unseen. Nothing if it was not asked.
+    pub total_bytes: Option<u64>,
 }
 
 /// Bytes that a followed process had copied out of socket buffers.
@@ -144,16 +193,48 @@ pub struct Received {
 }
 
 /// A followed process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Process {
     /// Its number.
     pub process: u32,
+    /// The name of the program it executed last; empty if that was not seen.
+    pub program: String,
+    /// Whether it has ended.
+    pub has_ended: bool,
+    /// Whether it calls the kernel as a 32-bit process, whose calls are not known.
+    pub is_32_bit: bool,
     /// Page faults taken in user mode.
     pub user_faults: u64,
     /// Page faults taken by the kernel on its behalf, without those of get_user_pages.
     pub kernel_faults: u64,
     /// Times its threads were switched away from.
     pub switches: u64,
+}
+
+/// A file that a process mapped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mapped {
+    /// The process.
+    pub process: u32,
+    /// The file.
+    pub file: FileId,
+    /// Bytes that were mapped of it.
+    pub bytes: u64,
+    /// Whether some of it may be executed: it is the program or a library.
+    pub is_program: bool,
+}
+
+/// A time that was looked at without a rest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Look {
+    /// How long it was.
+    pub looked: Duration,
+    /// The time that it stands for: itself, and the rest behind it.
+    pub stands_for: Duration,
+    /// Bytes that left in pages of files.
+    pub by_reference: u64,
+    /// Other bytes that left.
+    pub copied: u64,
 }
 
 /// All that was seen since the watch began.
@@ -167,6 +248,13 @@ pub struct Evidence {
     pub received: Vec<Received>,
     /// The processes that were seen to run, or to be born.
     pub processes: Vec<Process>,
+    /// Where files are, as far as the kernel was asked when they were used.
+    #[serde(skip)]
+    pub names: BTreeMap<FileId, PathBuf>,
+    /// Files that processes mapped.
+    pub mapped: Vec<Mapped>,
+    /// The times that were looked at, if they were told apart.
+    pub looks: Vec<Look>,
     /// Events that found a table full: if not zero, the counts are lower bounds.
     pub lost: u64,
     /// Whether nothing was seen for parts of the time. What left may then lack the call that

@@ -313,6 +313,7 @@ impl Probe {
             processes: processes.iter().map(|(key, value)| layout::process(key, value)).collect(),
             lost: self.maps.lost.number()?,
             has_gaps: self.look > 1 || self.looking.is_empty(),
+            ..Evidence::default()
         })
     }
 }
@@ -339,8 +340,7 @@ fn named(inode: u64, process: u32, value: &[u8]) -> Socket {
         local,
         peer,
         upper_layer: layout::upper_layer(value),
-        sent: Vec::new(),
-        retransmitted_bytes: 0,
+        ..Socket::default()
     }
 }
 

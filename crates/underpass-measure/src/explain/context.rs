@@ -19,28 +19,6 @@ const DISGUISING: [&str; 2] = ["overlay", "btrfs"];
 /// File systems whose files the kernel makes up as they are read.
 const MADE_UP: [&str; 4] = ["proc", "sysfs", "cgroup2", "securityfs"];
 
-/// A file by its device and inode, whatever it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct FileKey {
-    /// Major number of its file system's device.
-    pub major: u32,
-    /// Minor number.
-    pub minor: u32,
-    /// The inode's number.
-    pub inode: u64,
-}
-
-impl FileKey {
-    /// Files that were opened, and closed before anybody could look what they are.
-    pub const NOT_SEEN: Self = Self { major: 0, minor: 0, inode: 0 };
-}
-
-impl From<FileId> for FileKey {
-    fn from(id: FileId) -> Self {
-        Self { major: id.major, minor: id.minor, inode: id.inode }
-    }
-}
-
 /// A range of a process's addresses that shows a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mapping {
@@ -49,7 +27,7 @@ pub struct Mapping {
     /// Address after the last.
     pub end: u64,
     /// The file.
-    pub file: FileKey,
+    pub file: FileId,
 }
 
 /// A watched process.
@@ -98,30 +76,27 @@ pub struct Context {
     /// The interfaces.
     pub interfaces: BTreeMap<InterfaceKey, Interface>,
     /// Where files are.
-    pub paths: BTreeMap<FileKey, PathBuf>,
+    pub paths: BTreeMap<FileId, PathBuf>,
     /// Types of mounted file systems, by device.
     pub file_systems: BTreeMap<(u32, u32), String>,
-    /// Bytes that a process read from a file before its first byte left a socket: its
-    /// configuration, its libraries, its code.
-    pub read_before_sending: BTreeMap<(u32, FileKey), u64>,
 }
 
 impl Context {
     /// The path of a file, or its device and inode.
     #[must_use]
-    pub fn name_of(&self, file: FileKey) -> String {
+    pub fn name_of(&self, file: FileId) -> String {
         if let Some(path) = self.paths.get(&file).or_else(|| self.disguised(file)) {
             return path.display().to_string();
         }
-        if file == FileKey::NOT_SEEN {
+        if file == FileId::NOT_SEEN {
             return "files that were not seen open".to_owned();
         }
         format!("inode {} of device {}:{}", file.inode, file.major, file.minor)
     }
 
     /// The path whose inode this is under another device, if there is exactly one.
-    fn disguised(&self, file: FileKey) -> Option<&PathBuf> {
-        let is_disguised = |key: &FileKey| {
+    fn disguised(&self, file: FileId) -> Option<&PathBuf> {
+        let is_disguised = |key: &FileId| {
             let file_system = self.file_systems.get(&(key.major, key.minor));
             key.inode == file.inode
                 && file_system.is_none_or(|name| DISGUISING.contains(&name.as_str()))
@@ -133,7 +108,7 @@ impl Context {
 
     /// Whether the kernel makes up what is read of a file.
     #[must_use]
-    pub fn is_made_up(&self, file: FileKey) -> bool {
+    pub fn is_made_up(&self, file: FileId) -> bool {
         let file_system = self.file_systems.get(&(file.major, file.minor));
         file_system.is_some_and(|name| MADE_UP.contains(&name.as_str()))
     }
@@ -150,7 +125,7 @@ impl Context {
 
     /// The file whose mapping holds an address of a process.
     #[must_use]
-    pub fn mapped(&self, process: u32, address: u64) -> Option<FileKey> {
+    pub fn mapped(&self, process: u32, address: u64) -> Option<FileId> {
         let program = self.programs.get(&process)?;
         let mapping = program.mappings.iter().find(|map| (map.start..map.end).contains(&address));
         mapping.map(|map| map.file)
@@ -182,8 +157,8 @@ impl Context {
 mod tests {
     use super::*;
 
-    const fn key(major: u32, minor: u32, inode: u64) -> FileKey {
-        FileKey { major, minor, inode }
+    const fn key(major: u32, minor: u32, inode: u64) -> FileId {
+        FileId::regular(major, minor, inode)
     }
 
     #[test]

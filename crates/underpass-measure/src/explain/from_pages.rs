@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::call::{self, Role};
-use crate::evidence::{Calls, Evidence, FileKind};
-use crate::explain::context::{Context, FileKey, InterfaceKey};
+use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
+use crate::explain::context::{Context, InterfaceKey};
 use crate::explain::fixes;
 use crate::explain::ledger::{Ledger, Part, Way};
 use crate::explain::reasons::{Finding, Reason};
@@ -20,7 +20,7 @@ struct Group<'a> {
     way: Way,
     program: String,
     processes: BTreeSet<u32>,
-    files: BTreeSet<FileKey>,
+    files: BTreeSet<FileId>,
     sockets: BTreeSet<u64>,
     bytes: u64,
 }
@@ -84,8 +84,7 @@ impl Group<'_> {
     /// Calls that read the files.
     fn taking(&self) -> SeenCalls {
         SeenCalls::of(self.evidence, |row| {
-            let is_of_file =
-                row.source.is_some_and(|source| self.files.contains(&FileKey::from(source)));
+            let is_of_file = row.source.is_some_and(|source| self.files.contains(&source));
             is_of_file && self.is_ours(row, Role::Take)
         })
     }
@@ -158,10 +157,7 @@ impl Group<'_> {
 
     fn mapped(&self) -> Finding {
         let given = SeenCalls::of(self.evidence, |row| {
-            let is_mapped = self
-                .context
-                .mapped(row.process, row.buffer)
-                .is_some_and(|file| self.files.contains(&file));
+            let is_mapped = matches!(row.memory, Memory::File(file) if self.files.contains(&file));
             is_mapped && self.is_ours(row, Role::Give)
         });
         let evidence = format!(

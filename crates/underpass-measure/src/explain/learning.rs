@@ -12,8 +12,8 @@ use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::call::{self, Role};
-use crate::evidence::{Evidence, FileKind};
-use crate::explain::context::{Context, FileKey, InterfaceKey, Program};
+use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
+use crate::explain::context::{Context, InterfaceKey, Program};
 use crate::explain::ledger::tcp_inodes;
 use crate::explain::networks::Networks;
 use crate::explain::proc::{self, Area};
@@ -31,7 +31,9 @@ pub(crate) struct Learning {
     /// Processes that have sent.
     senders: BTreeSet<u32>,
     /// What the others had read at the look before.
-    earlier_reads: BTreeMap<(u32, FileKey), u64>,
+    earlier_reads: BTreeMap<(u32, FileId), u64>,
+    /// Bytes that a process read from a file before its first byte left a socket.
+    read_before_sending: BTreeMap<(u32, FileId), u64>,
 }
 
 impl Learning {
@@ -115,20 +117,42 @@ impl Learning {
         }
         // The counts are not those of one moment: what was read since the look before may have
         // been sent while this one was made.
-        let is_before = |(process, _): &(u32, FileKey)| !self.senders.contains(process);
+        let is_before = |(process, _): &(u32, FileId)| !self.senders.contains(process);
         let earlier = std::mem::take(&mut self.earlier_reads);
-        self.context
-            .read_before_sending
-            .extend(earlier.into_iter().filter(|(key, _)| is_before(key)));
+        self.read_before_sending.extend(earlier.into_iter().filter(|(key, _)| is_before(key)));
         for row in evidence.calls.iter().filter(|row| !self.senders.contains(&row.process)) {
             if let Some(source) = row.source
                 && source.kind == FileKind::Regular
                 && call::role(row.number) == Some(Role::Take)
             {
-                let key = (row.process, FileKey::from(source));
+                let key = (row.process, source);
                 *self.earlier_reads.entry(key).or_default() += row.bytes;
             }
         }
+    }
+
+    /// Enters what was learned by looks: whose memory was given, and what was read before anything
+    /// was sent.
+    pub(crate) fn resolve(&self, evidence: &mut Evidence) {
+        let mut before = self.read_before_sending.clone();
+        let mut earlier = Vec::new();
+        for row in &mut evidence.calls {
+            match (call::role(row.number), row.source) {
+                (Some(Role::Give), _) => {
+                    let mapped = self.context.mapped(row.process, row.buffer);
+                    row.memory = mapped.map_or(Memory::Own, Memory::File);
+                }
+                (Some(Role::Take), Some(source)) => {
+                    let Some(read) = before.get_mut(&(row.process, source)) else { continue };
+                    let bytes = row.bytes.min(*read);
+                    *read -= bytes;
+                    row.bytes -= bytes;
+                    earlier.push(Calls { bytes, before_sending: true, calls: 0, ..row.clone() });
+                }
+                _ => {}
+            }
+        }
+        evidence.calls.extend(earlier);
     }
 
     /// Asks for the interfaces by which something left.
@@ -192,27 +216,17 @@ fn name_of(executable: &Path) -> String {
     }
 }
 
-fn key_of(metadata: &Metadata) -> FileKey {
+fn key_of(metadata: &Metadata) -> FileId {
     let device = metadata.dev();
-    FileKey {
-        major: rustix::fs::major(device),
-        minor: rustix::fs::minor(device),
-        inode: metadata.ino(),
-    }
+    FileId::regular(rustix::fs::major(device), rustix::fs::minor(device), metadata.ino())
 }
 
 /// Files that left or were read.
-fn used_files(evidence: &Evidence) -> BTreeSet<FileKey> {
-    use crate::evidence::Origin;
-    let read = evidence.calls.iter().filter_map(|row| {
-        row.source.filter(|source| source.kind == FileKind::Regular).map(FileKey::from)
-    });
+fn used_files(evidence: &Evidence) -> BTreeSet<FileId> {
+    let sources = evidence.calls.iter().filter_map(|row| row.source);
+    let read = sources.filter(|source| source.kind == FileKind::Regular);
     let pages = evidence.sockets.iter().flat_map(|socket| &socket.sent);
-    let left = pages.filter_map(|pages| match pages.origin {
-        Origin::PageCache { major, minor, inode } => Some(FileKey { major, minor, inode }),
-        Origin::Linear | Origin::Kernel | Origin::Anonymous => None,
-    });
-    read.chain(left).collect()
+    read.chain(pages.filter_map(|pages| pages.origin.file())).collect()
 }
 
 /// Takes today's mappings, and keeps earlier ones whose addresses hold nothing else.
@@ -243,47 +257,37 @@ mod tests {
 
     #[test]
     fn only_what_was_read_two_looks_before_a_byte_was_sent_is_set_apart() {
-        use crate::evidence::{Calls, FileId, Socket};
+        use crate::evidence::Socket;
         let id = |kind, inode| Some(FileId { kind, major: 8, minor: 1, inode });
         let row = |number, source, target, bytes| Calls {
             process: 5,
             number,
             source,
             target,
-            is_zero_copy: false,
-            is_direct: false,
             calls: 1,
-            failures: 0,
             bytes,
-            buffer: 0,
-            head: [0; 8],
+            ..Calls::default()
         };
         use linux_raw_sys::general::{__NR_read, __NR_write};
         let read = |bytes| row(__NR_read, id(FileKind::Regular, 7), None, bytes);
-        let socket = Socket {
-            inode: 31,
-            process: 5,
-            network: 0,
-            local: None,
-            peer: None,
-            upper_layer: None,
-            sent: Vec::new(),
-            retransmitted_bytes: 0,
-        };
+        let socket = Socket { inode: 31, process: 5, ..Socket::default() };
         let seen = |calls| Evidence { calls, sockets: vec![socket.clone()], ..Evidence::default() };
         let written = row(__NR_write, None, id(FileKind::Socket, 31), 9);
         let mut learning = Learning::default();
         learning.note_reads(&seen(vec![read(10)]));
-        assert!(learning.context.read_before_sending.is_empty());
+        assert!(learning.read_before_sending.is_empty());
         learning.note_reads(&seen(vec![read(300)]));
-        learning.note_reads(&seen(vec![read(4_000), written]));
-        let file = FileKey { major: 8, minor: 1, inode: 7 };
-        assert_eq!(learning.context.read_before_sending, [((5, file), 10)].into());
+        let mut last = seen(vec![read(4_000), written]);
+        learning.note_reads(&last);
+        learning.resolve(&mut last);
+        let reads = last.calls.iter().filter(|row| row.source.is_some());
+        let reads: Vec<(u64, bool)> = reads.map(|row| (row.bytes, row.before_sending)).collect();
+        assert_eq!(reads, [(3_990, false), (10, true)]);
     }
 
     #[test]
     fn an_earlier_mapping_is_kept_until_its_addresses_hold_something_else() {
-        let file = FileKey { major: 8, minor: 1, inode: 7 };
+        let file = FileId::regular(8, 1, 7);
         let area = |start, end, shows: bool| Area {
             start,
             end,

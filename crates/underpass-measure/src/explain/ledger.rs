@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::call::{self, Role};
-use crate::evidence::{Calls, Evidence, FileId, FileKind};
+use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
 use crate::explain::apportion::apportion;
-use crate::explain::context::{Context, FileKey, InterfaceKey};
+use crate::explain::context::{Context, InterfaceKey};
 use crate::explain::reading::{self, Piece, Reader};
 use crate::explain::socket::{Giving, Passing, Source, Uses, split};
 
@@ -86,7 +86,7 @@ pub(crate) struct Part {
     /// The socket's place in [`Evidence::sockets`].
     pub(crate) socket: usize,
     /// The file they came from, if one is known.
-    pub(crate) file: Option<FileKey>,
+    pub(crate) file: Option<FileId>,
     /// The way they went.
     pub(crate) way: Way,
     /// How many.
@@ -172,7 +172,7 @@ impl<'e> Rows<'e> {
             match call::role(row.number) {
                 Some(Role::Give) => uses.given.push(Giving {
                     process: row.process,
-                    mapped: context.mapped(row.process, row.buffer),
+                    memory: row.memory,
                     is_lent: row.is_zero_copy,
                     is_tls: is_tls_record(row.head),
                     bytes: row.bytes,
@@ -199,7 +199,7 @@ impl<'e> Rows<'e> {
     /// Where bytes passed from a descriptor come from: of a pipe, what was put into it.
     fn sources(&self, process: u32, source: Option<FileId>, bytes: u64) -> Vec<(Source, u64)> {
         match source {
-            Some(id) if id.kind == FileKind::Regular => vec![(Source::File(id.into()), bytes)],
+            Some(id) if id.kind == FileKind::Regular => vec![(Source::File(id), bytes)],
             Some(id) if id.kind == FileKind::Socket => vec![(Source::Socket, bytes)],
             Some(pipe) if pipe.kind == FileKind::Pipe => {
                 let fed = self.to_pipes.get(&(process, pipe)).into_iter().flatten();
@@ -236,15 +236,17 @@ fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
     for row in &evidence.calls {
         match (call::role(row.number), row.source, row.target) {
             (Some(Role::Take), Some(source), _)
-                if source.kind == FileKind::Regular && !context.is_made_up(source.into()) =>
+                if source.kind == FileKind::Regular
+                    && !row.before_sending
+                    && !context.is_made_up(source) =>
             {
                 let reader = readers.entry(row.process).or_default();
-                *reader.files.entry(source.into()).or_default() += row.bytes;
+                *reader.files.entry(source).or_default() += row.bytes;
             }
             (Some(Role::Give), _, Some(target))
                 if target.kind == FileKind::Socket
                     && is_tcp.contains(&target.inode)
-                    && context.mapped(row.process, row.buffer).is_none() =>
+                    && !matches!(row.memory, Memory::File(_)) =>
             {
                 let reader = readers.entry(row.process).or_default();
                 reader.given_bytes += row.bytes;
@@ -254,14 +256,6 @@ fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
             }
             _ => {}
         }
-    }
-    for ((process, file), bytes) in &context.read_before_sending {
-        if let Some(read) = readers.get_mut(process).and_then(|reader| reader.files.get_mut(file)) {
-            *read = read.saturating_sub(*bytes);
-        }
-    }
-    for reader in readers.values_mut() {
-        reader.files.retain(|_, bytes| *bytes > 0);
     }
     readers
 }

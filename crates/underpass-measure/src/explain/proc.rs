@@ -11,7 +11,8 @@ use std::fs::Metadata;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::explain::context::{FileKey, Mapping};
+use crate::evidence::FileId;
+use crate::explain::context::Mapping;
 
 /// Libraries that encrypt in user space.
 const TLS_LIBRARIES: [&str; 5] =
@@ -27,7 +28,7 @@ pub(crate) struct Area {
     pub(crate) end: u64,
     pub(crate) is_executable: bool,
     /// The file it shows and its path, if it shows one.
-    pub(crate) file: Option<(FileKey, PathBuf)>,
+    pub(crate) file: Option<(FileId, PathBuf)>,
 }
 
 /// A file of a process, if it can be read. A program's name, and a path, may be of any bytes.
@@ -150,7 +151,7 @@ fn area(line: &str) -> Option<Area> {
     let path = fields.next().unwrap_or("").trim_start();
     let hexadecimal = |text| u64::from_str_radix(text, 16).ok();
     let device = |text| u32::from_str_radix(text, 16).ok();
-    let key = FileKey { major: device(major)?, minor: device(minor)?, inode };
+    let key = FileId::regular(device(major)?, device(minor)?, inode);
     Some(Area {
         start: hexadecimal(start)?,
         end: hexadecimal(end)?,
@@ -161,7 +162,7 @@ fn area(line: &str) -> Option<Area> {
 
 /// Mappings of files that are not part of the program: of none of them a page may be executed.
 pub(crate) fn payload(areas: &[Area]) -> Vec<Mapping> {
-    let program: BTreeSet<FileKey> = areas
+    let program: BTreeSet<FileId> = areas
         .iter()
         .filter(|area| area.is_executable)
         .filter_map(|area| area.file.as_ref().map(|(file, _)| *file))
@@ -233,7 +234,7 @@ mod tests {
     fn payload_is_what_is_mapped_and_not_executed() {
         let areas = areas(MAPS);
         assert_eq!(areas.len(), 6);
-        let file = FileKey { major: 0x103, minor: 10, inode: 99 };
+        let file = FileId::regular(0x103, 10, 99);
         let expected = Mapping { start: 0x7f00_0000_0000, end: 0x7f00_1000_0000, file };
         assert_eq!(payload(&areas), [expected]);
         assert_eq!(areas[3].file, Some((file, "/srv/a file.bin".into())));

@@ -7,8 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use crate::evidence::FileId;
 use crate::explain::apportion::{apportion, take};
-use crate::explain::context::FileKey;
 use crate::explain::ledger::{Part, Way};
 
 /// Bytes of reading beyond what was given that are not a sign of a transformation.
@@ -24,7 +24,7 @@ const SMALL_BYTES: u64 = 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Reader {
     /// Bytes read, by file, since it began to send.
-    pub(crate) files: BTreeMap<FileKey, u64>,
+    pub(crate) files: BTreeMap<FileId, u64>,
     /// Bytes given to TCP sockets from memory that is not a mapping of a file.
     pub(crate) given_bytes: u64,
     /// TCP connections it gave them to.
@@ -70,13 +70,13 @@ impl Reader {
     }
 
     /// How many of the given bytes each file is behind.
-    fn sent(&self) -> BTreeMap<FileKey, u64> {
+    fn sent(&self) -> BTreeMap<FileId, u64> {
         let given = self.given_bytes;
         if self.is_transforming() {
             let weights: Vec<u64> = self.files.values().copied().collect();
             return self.files.keys().copied().zip(apportion(given, &weights)).collect();
         }
-        let mut largest_first: Vec<(FileKey, u64)> =
+        let mut largest_first: Vec<(FileId, u64)> =
             self.files.iter().map(|(file, read)| (*file, *read)).collect();
         largest_first.sort_by_key(|(file, read)| (Reverse(*read), *file));
         let heads = HEAD_BYTES.saturating_mul(self.connections);
@@ -84,7 +84,7 @@ impl Reader {
         let mut sent = BTreeMap::new();
         for (file, read) in &largest_first {
             // What was not seen open may be of /proc.
-            let is_beside = !sent.is_empty() || *file == FileKey::NOT_SEEN;
+            let is_beside = !sent.is_empty() || *file == FileId::NOT_SEEN;
             let is_of_heads = left <= heads && *read < SMALL_BYTES && is_beside;
             if *read <= left && !is_of_heads {
                 sent.insert(*file, *read);

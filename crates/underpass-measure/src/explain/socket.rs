@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::evidence::{FileId, FileKind, Lent, Origin, Socket};
+use crate::evidence::{FileId, FileKind, Lent, Memory, Origin, Socket};
 use crate::explain::apportion::take;
-use crate::explain::context::{FileKey, InterfaceKey};
+use crate::explain::context::InterfaceKey;
 use crate::explain::ledger::{Part, Way};
 use crate::explain::reading::Piece;
 
@@ -33,8 +33,8 @@ pub(crate) struct Uses {
 pub(crate) struct Giving {
     /// The process.
     pub(crate) process: u32,
-    /// The file whose mapping the memory is.
-    pub(crate) mapped: Option<FileKey>,
+    /// What the memory is.
+    pub(crate) memory: Memory,
     /// Whether the memory was lent (`MSG_ZEROCOPY`).
     pub(crate) is_lent: bool,
     /// Whether it began with a TLS record.
@@ -60,7 +60,7 @@ pub(crate) struct Passing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A regular file.
-    File(FileKey),
+    File(FileId),
     /// A socket.
     Socket,
     /// Memory lent to a pipe, a device, or what was not seen.
@@ -71,13 +71,13 @@ impl Source {
     /// What a descriptor's file is.
     pub(crate) fn of(id: Option<FileId>) -> Self {
         match id {
-            Some(id) if id.kind == FileKind::Regular => Self::File(id.into()),
+            Some(id) if id.kind == FileKind::Regular => Self::File(id),
             Some(id) if id.kind == FileKind::Socket => Self::Socket,
             Some(_) | None => Self::Other,
         }
     }
 
-    const fn file(self) -> Option<FileKey> {
+    const fn file(self) -> Option<FileId> {
         match self {
             Self::File(file) => Some(file),
             Self::Socket | Self::Other => None,
@@ -88,8 +88,8 @@ impl Source {
 /// What left a socket, by where it was.
 #[derive(Debug, Default)]
 struct Lay {
-    shared: BTreeMap<FileKey, u64>,
-    lent: BTreeMap<FileKey, u64>,
+    shared: BTreeMap<FileId, u64>,
+    lent: BTreeMap<FileId, u64>,
     kernel: u64,
     shared_kernel: u64,
     linear: u64,
@@ -105,10 +105,10 @@ impl Lay {
             let bytes = pages.bytes;
             match (pages.origin, pages.lent) {
                 (Origin::PageCache { major, minor, inode }, Lent::Shared) => {
-                    *lay.shared.entry(FileKey { major, minor, inode }).or_default() += bytes;
+                    *lay.shared.entry(FileId::regular(major, minor, inode)).or_default() += bytes;
                 }
                 (Origin::PageCache { major, minor, inode }, Lent::ZeroCopy) => {
-                    *lay.lent.entry(FileKey { major, minor, inode }).or_default() += bytes;
+                    *lay.lent.entry(FileId::regular(major, minor, inode)).or_default() += bytes;
                 }
                 (Origin::Kernel, Lent::Shared | Lent::ZeroCopy) => lay.shared_kernel += bytes,
                 // A file's page in a buffer that is not lent is not a reference to the file.
@@ -138,12 +138,12 @@ struct Book<'a> {
 }
 
 impl Book<'_> {
-    fn enter(&mut self, process: u32, file: Option<FileKey>, way: Way, bytes: u64) {
+    fn enter(&mut self, process: u32, file: Option<FileId>, way: Way, bytes: u64) {
         self.parts.push(Part { process, socket: self.place, file, way, bytes });
     }
 
     /// Enters pages of a file that no call accounts for.
-    fn enter_unaccounted(&mut self, file: FileKey, bytes: u64) {
+    fn enter_unaccounted(&mut self, file: FileId, bytes: u64) {
         let way = if self.is_blind { Way::Reference } else { Way::Unseen };
         self.enter(self.first_user, Some(file), way, bytes);
     }
@@ -259,10 +259,14 @@ fn passed_and_copied(
 
 /// What was written from mappings of files, and copied.
 fn mapped_and_copied(memory: u64, given: &mut [Giving], book: &mut Book<'_>) -> u64 {
+    let of_file = |give: &Giving| match give.memory {
+        Memory::File(file) => Some(file),
+        Memory::None | Memory::Own | Memory::ReadFrom(_) | Memory::NotSeen => None,
+    };
     let mut mapped: Vec<&mut Giving> =
-        given.iter_mut().filter(|give| give.mapped.is_some()).collect();
-    let owners: Vec<(u32, Option<FileKey>)> =
-        mapped.iter().map(|give| (give.process, give.mapped)).collect();
+        given.iter_mut().filter(|give| of_file(give).is_some()).collect();
+    let owners: Vec<(u32, Option<FileId>)> =
+        mapped.iter().map(|give| (give.process, of_file(give))).collect();
     let mut amounts: Vec<&mut u64> = mapped.iter_mut().map(|give| &mut give.bytes).collect();
     let taken = take(memory, &mut amounts);
     for ((process, file), bytes) in owners.into_iter().zip(&taken) {

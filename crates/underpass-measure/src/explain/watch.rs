@@ -293,7 +293,8 @@ impl Watch {
         self.look()?;
         let report = match &self.eyes {
             Eyes::Pages(probe) => {
-                let seen = probe.evidence()?;
+                let mut seen = probe.evidence()?;
+                self.learning.resolve(&mut seen);
                 self.learning.learn_interfaces(&seen);
                 self.learning.find_names(&seen);
                 Some(Report::new(&seen, &self.learning.context))

@@ -168,6 +168,7 @@ pub(crate) fn calls(key: &[u8], value: &[u8]) -> Calls {
         bytes: u64_at(value, call::BYTES),
         buffer: u64_at(value, call::BUFFER),
         head: word(value, call::HEAD),
+        ..Calls::default()
     }
 }
 
@@ -233,5 +234,6 @@ pub(crate) fn process(key: &[u8], value: &[u8]) -> Process {
         user_faults: u64_at(value, process::USER_FAULTS),
         kernel_faults: u64_at(value, process::KERNEL_FAULTS),
         switches: u64_at(value, process::SWITCHES),
+        ..Process::default()
     }
 }

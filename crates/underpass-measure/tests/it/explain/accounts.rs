@@ -2,7 +2,7 @@
 
 use linux_raw_sys::general as sys;
 use proptest::prelude::*;
-use underpass_measure::evidence::{Calls, Lent, Origin, Pages};
+use underpass_measure::evidence::{Calls, Lent, Memory, Origin, Pages};
 use underpass_measure::explain::report::{Report, Share, Shortfall};
 
 use crate::explain::made::*;
@@ -64,14 +64,13 @@ fn what_fits_into_the_heads_of_responses_is_not_sent() {
 
 #[test]
 fn what_was_read_before_the_first_byte_left_is_not_sent_even_if_it_would_fit() {
-    let seen = evidence(
+    let mut seen = evidence(
         vec![reads(NGINX, 8, 5_000), sendfiles(NGINX, 7, 31, MIB), writes(NGINX, 31, 40_000)],
         vec![socket(31, NGINX, vec![cached(7, MIB), kernel(40_000)])],
     );
-    let mut context = context();
-    assert_eq!(totals(&Report::new(&seen, &context)), [MIB, 5_000, 0, 35_000]);
-    context.read_before_sending.insert((NGINX, key(8)), 5_000);
-    assert_eq!(totals(&Report::new(&seen, &context)), [MIB, 0, 0, 40_000]);
+    assert_eq!(totals(&Report::new(&seen, &context())), [MIB, 5_000, 0, 35_000]);
+    seen.calls[0].before_sending = true;
+    assert_eq!(totals(&Report::new(&seen, &context())), [MIB, 0, 0, 40_000]);
 }
 
 #[test]
@@ -174,8 +173,15 @@ fn a_check_says_both_numbers_and_nothing_sent_is_a_failure() {
 
 fn any_calls() -> impl Strategy<Value = Calls> {
     let numbers = [sys::__NR_read, sys::__NR_write, sys::__NR_sendfile, sys::__NR_splice];
-    (0..4_usize, 0..2_u32, 0..3_u64, 0..2_u64, 0..9_000_u64, any::<[bool; 4]>()).prop_map(
-        move |(number, process, inode, socket, bytes, [is_piped, is_tls, is_lent, is_direct])| {
+    (0..4_usize, 0..2_u32, 0..3_u64, 0..2_u64, 0..9_000_u64, any::<[bool; 5]>()).prop_map(
+        move |(
+            number,
+            process,
+            inode,
+            socket,
+            bytes,
+            [is_piped, is_tls, is_lent, is_direct, is_mapped],
+        )| {
             let source = if is_piped { pipe(5) } else { file(7 + inode) };
             let ends = match number {
                 0 => (source, None),
@@ -184,6 +190,9 @@ fn any_calls() -> impl Strategy<Value = Calls> {
             };
             let mut row = calls(NGINX + 100 * process, numbers[number], ends, 3, bytes);
             (row.is_zero_copy, row.is_direct) = (is_lent, is_direct);
+            if is_mapped && number == 1 {
+                row.memory = Memory::File(key(9));
+            }
             if is_tls {
                 row.head = [0x17, 3, 3, 0, 9, 0, 0, 0];
             }
@@ -212,7 +221,6 @@ proptest! {
         first in prop::collection::vec(any_pages(), 0..6),
         second in prop::collection::vec(any_pages(), 0..6),
         is_encrypted in any::<bool>(),
-        is_mapped in any::<bool>(),
     ) {
         let sum = |pages: &[Pages]| pages.iter().map(|pages| pages.bytes).sum::<u64>();
         let left = sum(&first) + sum(&second);
@@ -224,8 +232,7 @@ proptest! {
             sockets[0].upper_layer = Some("tls".into());
         }
         let is_direct = rows.iter().any(|row| row.is_direct);
-        let context = if is_mapped { context_with_mapping(PYTHON, 9) } else { context() };
-        let report = Report::new(&evidence(rows, sockets), &context);
+        let report = Report::new(&evidence(rows, sockets), &context());
         let all = |shares: &[Share]| -> u64 {
             shares.iter().map(|share| share.file_bytes() + share.other_bytes).sum()
         };

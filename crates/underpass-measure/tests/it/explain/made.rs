@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use linux_raw_sys::general as sys;
-use underpass_measure::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Pages, Socket};
-use underpass_measure::explain::context::{
-    Context, FileKey, Interface, InterfaceKey, Mapping, Program,
+use underpass_measure::evidence::{
+    Calls, Evidence, FileId, FileKind, Lent, Memory, Origin, Pages, Socket,
 };
+use underpass_measure::explain::context::{Context, Interface, InterfaceKey, Program};
 use underpass_measure::explain::reasons::Finding;
 use underpass_measure::explain::report::Report;
 
@@ -19,7 +19,7 @@ pub(crate) const VETH: u32 = 2;
 
 /// A regular file of 8:1, by its inode.
 pub(crate) const fn file(inode: u64) -> Option<FileId> {
-    Some(FileId { kind: FileKind::Regular, major: 8, minor: 1, inode })
+    Some(key(inode))
 }
 
 pub(crate) const fn socket_id(inode: u64) -> Option<FileId> {
@@ -30,8 +30,8 @@ pub(crate) const fn pipe(inode: u64) -> Option<FileId> {
     Some(FileId { kind: FileKind::Pipe, major: 0, minor: 14, inode })
 }
 
-pub(crate) const fn key(inode: u64) -> FileKey {
-    FileKey { major: 8, minor: 1, inode }
+pub(crate) const fn key(inode: u64) -> FileId {
+    FileId::regular(8, 1, inode)
 }
 
 /// Calls of a process: number, source, target, how many, bytes.
@@ -42,19 +42,7 @@ pub(crate) fn calls(
     calls: u64,
     bytes: u64,
 ) -> Calls {
-    Calls {
-        process,
-        number,
-        source,
-        target,
-        is_zero_copy: false,
-        is_direct: false,
-        calls,
-        failures: 0,
-        bytes,
-        buffer: 0x5000,
-        head: *b"HTTP/1.1",
-    }
+    Calls { process, number, source, target, calls, bytes, head: *b"HTTP/1.1", ..Calls::default() }
 }
 
 pub(crate) fn reads(process: u32, inode: u64, bytes: u64) -> Calls {
@@ -91,9 +79,8 @@ pub(crate) fn socket(inode: u8, process: u32, sent: Vec<Pages>) -> Socket {
         network: NETWORK,
         local: Some(SocketAddr::from(([10, 0, 0, 1], 80))),
         peer: Some(SocketAddr::from(([10, 0, 0, inode], 40_000))),
-        upper_layer: None,
         sent,
-        retransmitted_bytes: 0,
+        ..Socket::default()
     }
 }
 
@@ -115,16 +102,12 @@ pub(crate) fn context() -> Context {
         interfaces: [(at(LO), interface("lo", true)), (at(VETH), interface("veth0", false))].into(),
         paths: [7, 8, 9].map(|inode| (key(inode), format!("/srv/{inode}").into())).into(),
         file_systems: [((8, 1), "ext4".into())].into(),
-        ..Context::default()
     }
 }
 
-/// A context in which a process maps a file at `0x5000`.
-pub(crate) fn context_with_mapping(process: u32, inode: u64) -> Context {
-    let mut context = context();
-    let mapping = Mapping { start: 0x5000, end: 0x9000, file: key(inode) };
-    context.programs.get_mut(&process).unwrap().mappings.push(mapping);
-    context
+/// Writes from a mapping of a file.
+pub(crate) fn mapped_writes(process: u32, inode: u64, socket: u64, bytes: u64) -> Calls {
+    Calls { memory: Memory::File(key(inode)), ..writes(process, socket, bytes) }
 }
 
 /// The totals: by reference, copied, unknown, other.

@@ -57,13 +57,15 @@ fn r1_names_the_calls_the_file_and_the_programs_own_remedy() {
 }
 
 #[test]
-fn r2_is_told_by_an_address_in_a_mapping_of_a_file() {
-    let seen =
-        evidence(vec![writes(NGINX, 31, 3 * MIB)], vec![socket(31, NGINX, vec![kernel(3 * MIB)])]);
-    let (reasons, evidence, _) = found(&seen, &context_with_mapping(NGINX, 8));
+fn r2_is_told_by_memory_that_is_a_mapping_of_a_file() {
+    let seen = evidence(
+        vec![mapped_writes(NGINX, 8, 31, 3 * MIB)],
+        vec![socket(31, NGINX, vec![kernel(3 * MIB)])],
+    );
+    let (reasons, evidence, _) = found(&seen, &context());
     assert_eq!(reasons, expected(&[("R2", 3 * MIB)]));
     in_order(&evidence, &["48 write calls", "3,145,728 bytes", "mapping of /srv/8"]);
-    let report = Report::new(&seen, &context_with_mapping(NGINX, 8));
+    let report = Report::new(&seen, &context());
     assert_eq!((report.files[0].name.as_str(), report.files[0].copied_bytes), ("/srv/8", 3 * MIB));
 }
 
@@ -157,9 +159,8 @@ fn r6_is_memory_lent_over_loopback_and_r7_too_little_of_it() {
 fn a_file_mapped_and_lent_is_by_reference() {
     let origin = cached(7, 0).origin;
     let lent = Pages { interface: VETH, origin, lent: Lent::ZeroCopy, bytes: MIB };
-    let seen =
-        evidence(vec![zero_copy(writes(NGINX, 31, MIB))], vec![socket(31, NGINX, vec![lent])]);
-    let report = Report::new(&seen, &context_with_mapping(NGINX, 7));
+    let rows = vec![zero_copy(mapped_writes(NGINX, 7, 31, MIB))];
+    let report = Report::new(&evidence(rows, vec![socket(31, NGINX, vec![lent])]), &context());
     assert_eq!((totals(&report), report.findings.len()), ([MIB, 0, 0, 0], 0));
 }
 
