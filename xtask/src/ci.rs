@@ -14,8 +14,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::bench::{self, Bench};
 use crate::outcome::{Expectation, FailedTests, Tally};
-use crate::{bench, fuzz, guest, package, tidy, workspace};
+use crate::{fuzz, guest, package, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
 const NEEDED: [(&str, &str); 45] = [
@@ -118,8 +119,13 @@ pub(crate) fn run() -> Result<()> {
     run.step("examples", |_| cargo(&["build", "--workspace", "--all-features", "--examples"]));
     run.step("package", |_| package::run(&package::Options::of_ci()?));
     run.step("fuzz", |_| fuzz::run(&fuzz::Options::default()));
-    for bench in bench::NAMES {
-        run.step(&format!("bench {bench}"), |run| run.bench(bench));
+    let mut benches = Vec::new();
+    run.step("names of benches", |_| {
+        benches = bench::all()?;
+        Ok(())
+    });
+    for bench in &benches {
+        run.step(&format!("bench {}", bench.name), |run| run.bench(bench));
     }
     run.step("guest", |run| {
         let tally = guest::run(&guest::Options::default())?;
@@ -155,14 +161,14 @@ impl Run {
     }
 
     /// Shows that a bench runs.
-    fn bench(&mut self, bench: &str) -> Result<()> {
-        if bench::NAMES_OF_ROOT.contains(&bench) && !is_root() {
-            println!("SKIP bench {bench}: {NOT_ROOT}");
+    fn bench(&mut self, bench: &Bench) -> Result<()> {
+        if bench.needs_root && !is_root() {
+            println!("SKIP bench {}: {NOT_ROOT}", bench.name);
             self.tally.skipped += 1;
             return Ok(());
         }
         let mut arguments = vec!["xtask", "bench"];
-        arguments.extend(bench.split(' '));
+        arguments.extend(bench.name.split(' '));
         arguments.push("--smoke");
         cargo(&arguments)
     }

@@ -16,6 +16,7 @@ mod process;
 mod tidy;
 mod workspace;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -31,15 +32,17 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measures against competitors, side by side in one run.
-    Bench(bench::Options),
+    /// Measures against competitors, side by side in one run; `bench --help` names them.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What underpass-bench is given.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Runs everything that must hold, and prints each command.
     Ci,
     /// Runs Kafka's clients on a server of this workspace and writes what they can do to `docs`.
     Clients(clients::Options),
-    /// Discards standard input, for a bench that measures what sends it.
-    #[command(hide = true)]
-    Discard,
     /// Gives each parser of what peers send some seconds of made-up input.
     Fuzz(fuzz::Options),
     /// Runs the engine's and the probe's tests on Debian's kernel in a virtual machine.
@@ -76,10 +79,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Bench(options) => bench::run(options),
+        Command::Bench { arguments } => bench::run(&arguments),
         Command::Ci => ci::run(),
         Command::Clients(options) => clients::run(&options),
-        Command::Discard => bench::discard_standard_input(),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Guest(options) => guest::run(&options).map(drop),
         Command::Package(options) => package::run(&options),

@@ -45,7 +45,7 @@ pub(super) fn run(old: Option<&Path>, is_smoke: bool, date: Option<&str>) -> Res
         }
         println!("\n== {name}");
         let mut bench = Command::new(std::env::current_exe()?);
-        bench.arg("bench").args(arguments);
+        bench.args(arguments);
         if is_smoke {
             bench.arg("--smoke");
         } else if let Some(old) = old {

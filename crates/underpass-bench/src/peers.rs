@@ -127,7 +127,7 @@ impl Crate {
             }
             let mut install = workspace::cargo();
             install.args(["install", "--locked", peer.name(), "--root"]).arg(crates_dir()?);
-            crate::ci::succeed(&mut install)?;
+            ensure!(install.status()?.success(), "cargo install {}", peer.name());
         }
         Ok(())
     }
