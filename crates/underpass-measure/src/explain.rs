@@ -23,3 +23,10 @@ mod seen_calls;
 mod socket;
 mod table;
 pub mod watch;
+
+#[cfg(test)]
+mod accounts_tests;
+#[cfg(test)]
+mod made_tests;
+#[cfg(test)]
+mod reasons_tests;

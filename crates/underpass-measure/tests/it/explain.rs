@@ -1,10 +1,8 @@
-//! `explain`: judgements of evidence written by hand, of known senders, and of real servers.
+//! `explain`: judgements of known senders, and of real servers.
 
-mod accounts;
 mod made;
 mod networks;
 mod numbers;
-mod reasons;
 mod rests;
 mod senders;
 mod servers;

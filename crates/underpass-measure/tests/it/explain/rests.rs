@@ -11,14 +11,12 @@ use std::time::Duration;
 use rustix::fs::{fstat, ftruncate, sendfile};
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, Signal, kill_process};
-use underpass_measure::explain::report::Report;
 use underpass_measure::explain::watch::Watch;
 use underpass_measure::probe::{Probe, Sight};
 use underpass_testkit::payload::pattern;
 use underpass_testkit::skip::Capability::{Program, RealProcessor, Root};
 use underpass_testkit::{require, wait};
 
-use crate::explain::made::*;
 use crate::explain::site::{Site, curl};
 
 const MIB: u64 = 1 << 20;
@@ -116,30 +114,6 @@ fn a_limited_watch_of_a_busy_server_looks_part_of_the_time_and_keeps_the_shares(
     assert!((35.0..65.0).contains(&share), "{share} % of what is one half: {report:#?}");
     let text = summary.text();
     assert!(text.contains("so that it takes at most 0.5 % of a processor's"), "{text}");
-}
-
-#[test]
-fn with_gaps_pages_need_no_call_and_trifles_are_no_reason() {
-    let mut seen = evidence(
-        vec![
-            sendfiles(NGINX, 7, 32, 4 * MIB),
-            sendfiles(NGINX, 7, 34, 10 * MIB),
-            reads(PYTHON, 8, 100 * MIB),
-            writes(PYTHON, 31, 98 * MIB),
-        ],
-        vec![
-            socket(32, NGINX, vec![cached(7, 6 * MIB)]),
-            socket(34, NGINX, vec![cached(7, 4 * MIB), linear(LO, 250)]),
-            socket(31, PYTHON, vec![kernel(90 * MIB)]),
-            socket(33, PYTHON, vec![kernel(10 * MIB)]),
-        ],
-    );
-    let report = Report::new(&seen, &context());
-    assert_eq!(totals(&report), [8 * MIB, 90 * MIB + 250, 0, 12 * MIB]);
-    seen.has_gaps = true;
-    let report = Report::new(&seen, &context());
-    assert_eq!(totals(&report), [10 * MIB, 98 * MIB + 250, 0, 2 * MIB]);
-    assert_eq!(reasons(&report), expected(&[("R1", 98 * MIB)]));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Who is credited with which bytes.
 
+use crate::evidence::{Calls, Lent, Memory, Origin, Pages};
+use crate::explain::report::{Report, Share, Shortfall};
 use linux_raw_sys::general as sys;
 use proptest::prelude::*;
-use underpass_measure::evidence::{Calls, Lent, Memory, Origin, Pages};
-use underpass_measure::explain::report::{Report, Share, Shortfall};
 
-use crate::explain::made::*;
+use crate::explain::made_tests::*;
 
 const MIB: u64 = 1 << 20;
 
@@ -22,7 +22,7 @@ fn sendfile_bytes_are_the_files_and_headers_are_not() {
         vec![sendfiles(NGINX, 7, 31, 10 * MIB), writes(NGINX, 31, 250)],
         vec![socket(31, NGINX, vec![cached(7, 10 * MIB), kernel(250)])],
     );
-    let report = Report::new(&seen, &context());
+    let report = judged!(&seen, &context());
     assert_eq!(totals(&report), [10 * MIB, 0, 0, 250]);
     assert_eq!(report.by_reference_percent.value(), Some(100.0));
     assert_eq!(bytes(&report.files), [("/srv/7", 10 * MIB, 0)]);
@@ -42,7 +42,7 @@ fn a_configuration_that_was_read_is_not_sent_and_the_largest_file_is() {
         ],
         vec![socket(31, PYTHON, vec![kernel(3 * MIB + 300)])],
     );
-    let report = Report::new(&seen, &context());
+    let report = judged!(&seen, &context());
     assert_eq!(totals(&report), [0, 3 * MIB, 0, 300]);
     assert_eq!(bytes(&report.files), [("/srv/7", 0, 3 * MIB)]);
 }
@@ -55,7 +55,7 @@ fn what_fits_into_the_heads_of_responses_is_not_sent() {
         let inodes = (31..).take(usize::try_from(connections).unwrap());
         rows.extend(inodes.clone().map(|inode| writes(PYTHON, inode.into(), given)));
         let sockets = inodes.map(|inode| socket(inode, PYTHON, vec![kernel(given)])).collect();
-        totals(&Report::new(&evidence(rows, sockets), &context()))
+        totals(&judged!(&evidence(rows, sockets), &context()))
     };
     assert_eq!(served(1, 200), [0, 2 * MIB, 0, 240]);
     assert_eq!(served(16, 1_000), [0, 2 * MIB, 0, 3_840]);
@@ -68,9 +68,9 @@ fn what_was_read_before_the_first_byte_left_is_not_sent_even_if_it_would_fit() {
         vec![reads(NGINX, 8, 5_000), sendfiles(NGINX, 7, 31, MIB), writes(NGINX, 31, 40_000)],
         vec![socket(31, NGINX, vec![cached(7, MIB), kernel(40_000)])],
     );
-    assert_eq!(totals(&Report::new(&seen, &context())), [MIB, 5_000, 0, 35_000]);
+    assert_eq!(totals(&judged!(&seen, &context())), [MIB, 5_000, 0, 35_000]);
     seen.calls[0].before_sending = true;
-    assert_eq!(totals(&Report::new(&seen, &context())), [MIB, 0, 0, 40_000]);
+    assert_eq!(totals(&judged!(&seen, &context())), [MIB, 0, 0, 40_000]);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn what_the_kernel_makes_up_is_no_file() {
     );
     let mut context = context();
     context.file_systems.insert((8, 1), "proc".into());
-    assert_eq!(totals(&Report::new(&seen, &context)), [0, 0, 0, 9_000]);
+    assert_eq!(totals(&judged!(&seen, &context)), [0, 0, 0, 9_000]);
 }
 
 #[test]
@@ -90,12 +90,12 @@ fn no_more_is_copied_than_was_read_nor_than_left() {
         vec![reads(PYTHON, 7, 1_000), writes(PYTHON, 31, 9_000)],
         vec![socket(31, PYTHON, vec![kernel(9_000)])],
     );
-    assert_eq!(totals(&Report::new(&sent_more, &context())), [0, 1_000, 0, 8_000]);
+    assert_eq!(totals(&judged!(&sent_more, &context())), [0, 1_000, 0, 8_000]);
     let left_less = evidence(
         vec![reads(PYTHON, 7, 9_000), writes(PYTHON, 31, 9_000)],
         vec![socket(31, PYTHON, vec![kernel(4_000)])],
     );
-    assert_eq!(totals(&Report::new(&left_less, &context())), [0, 4_000, 0, 0]);
+    assert_eq!(totals(&judged!(&left_less, &context())), [0, 4_000, 0, 0]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_process_gets_no_more_of_a_socket_than_its_own_calls() {
         ],
         vec![socket(31, NGINX, vec![cached(7, 4_000), kernel(900)])],
     );
-    let report = Report::new(&seen, &context());
+    let report = judged!(&seen, &context());
     assert_eq!(bytes(&report.processes), [("nginx 100", 3_000, 0), ("python3.11 200", 1_000, 500)]);
     assert_eq!(totals(&report), [4_000, 500, 0, 400]);
 }
@@ -120,7 +120,7 @@ fn pages_beyond_all_calls_are_nobodys() {
         vec![sendfiles(NGINX, 7, 31, MIB)],
         vec![socket(31, NGINX, vec![cached(7, 3 * MIB)])],
     );
-    let report = Report::new(&seen, &context());
+    let report = judged!(&seen, &context());
     assert_eq!(totals(&report), [MIB, 0, 0, 2 * MIB]);
     assert_eq!(reasons(&report), expected(&[("R0", 2 * MIB)]));
 }
@@ -131,7 +131,7 @@ fn each_file_and_each_peer_has_its_own_share() {
         vec![sendfiles(NGINX, 7, 31, 4_000), reads(NGINX, 8, 2_000), writes(NGINX, 32, 2_000)],
         vec![socket(31, NGINX, vec![cached(7, 4_000)]), socket(32, NGINX, vec![kernel(2_000)])],
     );
-    let report = Report::new(&seen, &context());
+    let report = judged!(&seen, &context());
     assert_eq!(bytes(&report.files), [("/srv/7", 4_000, 0), ("/srv/8", 0, 2_000)]);
     assert_eq!(bytes(&report.peers), [("10.0.0.31", 4_000, 0), ("10.0.0.32", 0, 2_000)]);
 }
@@ -147,9 +147,33 @@ fn splice_through_a_pipe_is_by_reference_and_a_relayed_socket_is_no_file() {
     let lent = |bytes| Pages { lent: Lent::Shared, ..kernel(bytes) };
     let rows = [through(1, file(7), 4_000), through(2, socket_id(40), 6_000)].concat();
     let seen = evidence(rows, vec![socket(31, NGINX, vec![cached(7, 4_000), lent(6_000)])]);
-    let report = Report::new(&seen, &context());
+    let report = judged!(&seen, &context());
     assert_eq!(totals(&report), [4_000, 0, 0, 6_000]);
     assert!(report.findings.is_empty(), "{:?}", report.findings);
+}
+
+#[test]
+fn with_gaps_pages_need_no_call_and_trifles_are_no_reason() {
+    let mut seen = evidence(
+        vec![
+            sendfiles(NGINX, 7, 32, 4 * MIB),
+            sendfiles(NGINX, 7, 34, 10 * MIB),
+            reads(PYTHON, 8, 100 * MIB),
+            writes(PYTHON, 31, 98 * MIB),
+        ],
+        vec![
+            socket(32, NGINX, vec![cached(7, 6 * MIB)]),
+            socket(34, NGINX, vec![cached(7, 4 * MIB), linear(LO, 250)]),
+            socket(31, PYTHON, vec![kernel(90 * MIB)]),
+            socket(33, PYTHON, vec![kernel(10 * MIB)]),
+        ],
+    );
+    let report = judged!(&seen, &context());
+    assert_eq!(totals(&report), [8 * MIB, 90 * MIB + 250, 0, 12 * MIB]);
+    seen.has_gaps = true;
+    let report = judged!(&seen, &context());
+    assert_eq!(totals(&report), [10 * MIB, 98 * MIB + 250, 0, 2 * MIB]);
+    assert_eq!(reasons(&report), expected(&[("R1", 98 * MIB)]));
 }
 
 #[test]
@@ -158,7 +182,7 @@ fn a_check_says_both_numbers_and_nothing_sent_is_a_failure() {
         vec![sendfiles(NGINX, 7, 31, 900), reads(NGINX, 8, 100), writes(NGINX, 31, 100)],
         vec![socket(31, NGINX, vec![cached(7, 900), kernel(100)])],
     );
-    let report = Report::new(&seen, &context());
+    let report = judged!(&seen, &context());
     assert_eq!((report.check(90.0), report.check(0.0)), (Ok(()), Ok(())));
     let shortfall = report.check(95.0).unwrap_err();
     assert!(
@@ -166,7 +190,7 @@ fn a_check_says_both_numbers_and_nothing_sent_is_a_failure() {
             .to_string()
             .starts_with("90.0 % of 1,000 file bytes left by reference, 95 % were demanded")
     );
-    let nothing = Report::new(&evidence(vec![], vec![]), &context());
+    let nothing = judged!(&evidence(vec![], vec![]), &context());
     assert_eq!(nothing.check(95.0), Err(Shortfall::Nothing { wanted: "95".into() }));
     assert_eq!(nothing.by_reference_percent.value(), None);
 }
