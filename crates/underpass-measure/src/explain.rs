@@ -1,28 +1,25 @@
 //! What share of a running program's file bytes left by reference, and why the rest did not.
 //!
-//! [`report::Report::new`] is a pure function of [`Evidence`](crate::evidence::Evidence) and a
-//! [`context::Context`]; what looks at the machine is apart from it.
+//! A report is a pure function of [`Evidence`](crate::evidence::Evidence) and of what else is known
+//! of the processes; what looks at the machine is apart from it.
 
-mod apportion;
 mod calls_only;
-pub mod context;
 mod ethtool;
 mod fixes;
 mod from_pages;
 mod learning;
-mod ledger;
 mod networks;
 pub mod outside;
 mod pace;
 pub(crate) mod proc;
-mod reading;
 pub mod reasons;
 mod refusal;
 pub mod report;
 mod seen_calls;
-mod socket;
 mod table;
 pub mod watch;
+
+pub(crate) use crate::account::context;
 
 #[cfg(test)]
 mod accounts_tests;

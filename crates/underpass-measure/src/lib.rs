@@ -4,6 +4,7 @@
 //! how it came to be known. Everything that judges is a function from the one to the other.
 #![forbid(unsafe_code)]
 
+mod account;
 pub mod assembler;
 pub mod btf;
 mod call;

@@ -1,6 +1,7 @@
 //! Who is credited with which bytes.
 
-use crate::evidence::{Calls, Lent, Memory, Origin, Pages};
+use crate::account::Account;
+use crate::evidence::{Calls, Lent, Memory, Origin, Pages, Received};
 use crate::explain::report::{Report, Share, Shortfall};
 use linux_raw_sys::general as sys;
 use proptest::prelude::*;
@@ -174,6 +175,54 @@ fn with_gaps_pages_need_no_call_and_trifles_are_no_reason() {
     let report = judged!(&seen, &context());
     assert_eq!(totals(&report), [10 * MIB, 98 * MIB + 250, 0, 2 * MIB]);
     assert_eq!(reasons(&report), expected(&[("R1", 98 * MIB)]));
+}
+
+#[test]
+fn each_way_has_as_many_copies_as_it_takes_and_what_the_kernel_put_off_is_one_more() {
+    let lent = |origin| Pages { origin, lent: Lent::ZeroCopy, ..kernel(900) };
+    let shared = Pages { lent: Lent::Shared, ..kernel(900) };
+    let spliced = |source| {
+        let through = |ends| calls(NGINX, sys::__NR_splice, ends, 4, 900);
+        vec![through((source, pipe(1))), through((pipe(1), socket_id(31)))]
+    };
+    let written = || vec![reads(NGINX, 7, 900), writes(NGINX, 31, 900)];
+    let zero_copy = |mut rows: Vec<Calls>| {
+        rows.iter_mut().for_each(|row| row.is_zero_copy = row.target.is_some());
+        rows
+    };
+    let sent_file = || vec![sendfiles(NGINX, 7, 31, 900)];
+    let mapped = vec![mapped_writes(NGINX, 7, 31, 900)];
+    let ways = [
+        (sent_file(), cached(7, 900), 0.0),
+        (sent_file(), linear(VETH, 900), 1.0),
+        (spliced(file(7)), cached(7, 900), 0.0),
+        (spliced(socket_id(40)), shared, 0.0),
+        (spliced(socket_id(40)), linear(VETH, 900), 1.0),
+        (mapped.clone(), kernel(900), 1.0),
+        (zero_copy(mapped), lent(cached(7, 0).origin), 0.0),
+        (written(), kernel(900), 2.0),
+        (zero_copy(written()), lent(Origin::Anonymous), 1.0),
+    ];
+    // A head next to the headers is copied, and not what was lent.
+    let pages = vec![cached(7, 900), linear(LO, 200)];
+    let received = |pages: &Pages| Received { process: PYTHON, pages: pages.clone() };
+    let mut seen = evidence(sent_file(), vec![socket(31, NGINX, pages.clone())]);
+    seen.received = pages.iter().map(received).collect();
+    assert_eq!(Account::of(&seen, &context()).deferred(&seen, 31, PYTHON), 0);
+    for (rows, pages, copies) in ways {
+        let mut seen = evidence(rows, vec![socket(31, NGINX, vec![pages.clone()])]);
+        let account = Account::of(&seen, &context());
+        assert_eq!(account.sender_copies(31, 900, 0).value(), Some(copies), "{seen:?}");
+        assert_eq!(account.of_socket(31).map(|part| part.bytes).sum::<u64>(), 900);
+        assert_eq!(account.sender_copies(31, 1_000, 0).value(), None);
+        // What was lent and arrives in pages of the kernel was copied after all.
+        let is_lent = pages.lent != Lent::No;
+        seen.received = vec![Received { process: PYTHON, pages: pages.clone() }];
+        assert_eq!(account.deferred(&seen, 31, PYTHON), 0);
+        seen.received[0].pages = kernel(900);
+        assert_eq!(account.deferred(&seen, 31, PYTHON), if is_lent { 900 } else { 0 });
+        assert_eq!(account.sender_copies(31, 900, 900).value(), Some(copies + 1.0));
+    }
 }
 
 #[test]

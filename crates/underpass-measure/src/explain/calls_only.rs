@@ -1,11 +1,11 @@
-//! Reasons next to the ledger's: R6, R7, R9, R11, and what is not known, R0.
+//! Reasons next to the account's: R6, R7, R9, R11, and what is not known, R0.
 
 use std::collections::BTreeSet;
 
+use crate::account::context::{Context, InterfaceKey};
+use crate::account::{Account, Class, Way, tcp_inodes};
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Socket};
-use crate::explain::context::{Context, InterfaceKey};
-use crate::explain::ledger::{Class, Ledger, Way, tcp_inodes};
 use crate::explain::reasons::{Finding, Reason};
 use crate::explain::seen_calls::SeenCalls;
 use crate::words::{count, of, share};
@@ -22,14 +22,14 @@ const WITHOUT_SHARED_EXTENTS: [&str; 9] =
 const WORTH_TELLING_BYTES: u64 = 64 * 1024;
 
 /// The findings.
-pub(crate) fn find(evidence: &Evidence, context: &Context, ledger: &Ledger) -> Vec<Finding> {
+pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(looped(evidence, context));
     findings.extend(too_small(evidence, context));
     findings.extend(file_to_file(evidence, context));
     findings.extend(sent_again(evidence));
-    findings.extend(from_memory(ledger));
-    findings.extend(not_accounted(ledger));
+    findings.extend(from_memory(account));
+    findings.extend(not_accounted(account));
     findings.extend(other_sockets(evidence));
     findings.extend(lost(evidence));
     findings
@@ -144,9 +144,9 @@ fn sent_again(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-fn from_memory(ledger: &Ledger) -> Option<Finding> {
-    let memory = ledger.sum(|part| part.way == Way::Memory);
-    let all = ledger.sum(|_| true);
+fn from_memory(account: &Account) -> Option<Finding> {
+    let memory = account.sum(|part| part.way == Way::Memory);
+    let all = account.sum(|_| true);
     (memory >= WORTH_TELLING_BYTES && memory >= all / 10).then(|| Finding {
         reason: Reason::R0,
         bytes: memory,
@@ -160,9 +160,9 @@ fn from_memory(ledger: &Ledger) -> Option<Finding> {
     })
 }
 
-fn not_accounted(ledger: &Ledger) -> Option<Finding> {
-    let unseen = ledger.sum(|part| part.way == Way::Unseen);
-    let files = ledger.sum(|part| part.way.class() != Class::NotAFile);
+fn not_accounted(account: &Account) -> Option<Finding> {
+    let unseen = account.sum(|part| part.way == Way::Unseen);
+    let files = account.sum(|part| part.way.class() != Class::NotAFile);
     (unseen >= WORTH_TELLING_BYTES || unseen > files).then(|| Finding {
         reason: Reason::R0,
         bytes: unseen,

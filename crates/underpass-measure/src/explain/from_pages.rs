@@ -1,13 +1,13 @@
-//! Reasons that pages prove: R1 to R5, R8 and R10, one for each way of the ledger, program by
+//! Reasons that pages prove: R1 to R5, R8 and R10, one for each way of the account, program by
 //! program.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::account::context::{Context, InterfaceKey};
+use crate::account::{Account, Part, Way};
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
-use crate::explain::context::{Context, InterfaceKey};
 use crate::explain::fixes;
-use crate::explain::ledger::{Ledger, Part, Way};
 use crate::explain::reasons::{Finding, Reason};
 use crate::explain::seen_calls::SeenCalls;
 use crate::words::{count, of};
@@ -16,7 +16,7 @@ use crate::words::{count, of};
 struct Group<'a> {
     evidence: &'a Evidence,
     context: &'a Context,
-    ledger: &'a Ledger,
+    account: &'a Account,
     way: Way,
     program: String,
     processes: BTreeSet<u32>,
@@ -26,15 +26,15 @@ struct Group<'a> {
 }
 
 /// The findings.
-pub(crate) fn find(evidence: &Evidence, context: &Context, ledger: &Ledger) -> Vec<Finding> {
+pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) -> Vec<Finding> {
     let mut keys: BTreeMap<(Way, String), Vec<&Part>> = BTreeMap::new();
-    for part in &ledger.parts {
+    for part in &account.parts {
         keys.entry((part.way, context.program_of(part.process))).or_default().push(part);
     }
     let groups = keys.into_iter().map(|((way, program), parts)| Group {
         evidence,
         context,
-        ledger,
+        account,
         way,
         program,
         processes: parts.iter().map(|part| part.process).collect(),
@@ -45,7 +45,7 @@ pub(crate) fn find(evidence: &Evidence, context: &Context, ledger: &Ledger) -> V
             .collect(),
         bytes: parts.iter().map(|part| part.bytes).sum(),
     });
-    let all: u64 = ledger.sum(|_| true);
+    let all: u64 = account.sum(|_| true);
     groups.filter(|group| group.is_sure(all)).filter_map(|group| group.finding()).collect()
 }
 
@@ -142,13 +142,13 @@ impl Group<'_> {
     }
 
     fn transformed(&self) -> Finding {
-        let sum = |of: fn(&crate::explain::reading::Reader) -> u64| -> u64 {
-            self.processes.iter().filter_map(|p| self.ledger.readers.get(p)).map(of).sum()
+        let sum = |of: fn(&crate::account::Reader) -> u64| -> u64 {
+            self.processes.iter().filter_map(|p| self.account.readers.get(p)).map(of).sum()
         };
         let evidence = format!(
             "{}: {} bytes were read of {} and {} given to sockets",
             self.program,
-            count(sum(crate::explain::reading::Reader::read_bytes)),
+            count(sum(crate::account::Reader::read_bytes)),
             self.file_names(),
             count(sum(|reader| reader.given_bytes)),
         );

@@ -11,10 +11,10 @@ use std::fs::Metadata;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use crate::account::tcp_inodes;
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
 use crate::explain::context::{Context, InterfaceKey, Program};
-use crate::explain::ledger::tcp_inodes;
 use crate::explain::networks::Networks;
 use crate::explain::proc::{self, Area};
 

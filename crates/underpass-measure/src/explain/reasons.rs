@@ -1,7 +1,7 @@
 //! Why file bytes were copied on their way to a socket: the reasons, each with the evidence
 //! behind it and what to change.
 //!
-//! A reason is only given for bytes that the ledger holds in its way, or for calls that were
+//! A reason is only given for bytes that the account holds in its way, or for calls that were
 //! counted; what fits none is R0, which says that it is not known.
 //!
 //! Source: Documentation/networking/msg_zerocopy.rst (loopback, 10 KB),
@@ -9,11 +9,11 @@
 
 use serde::Serialize;
 
+use crate::account::Account;
+use crate::account::context::Context;
 use crate::evidence::Evidence;
 use crate::explain::calls_only;
-use crate::explain::context::Context;
 use crate::explain::from_pages;
-use crate::explain::ledger::Ledger;
 
 /// Why bytes were copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -79,9 +79,9 @@ pub struct Finding {
 }
 
 /// Every reason that holds, most bytes first; R0 and R11 last.
-pub(crate) fn find(evidence: &Evidence, context: &Context, ledger: &Ledger) -> Vec<Finding> {
-    let mut findings = from_pages::find(evidence, context, ledger);
-    findings.extend(calls_only::find(evidence, context, ledger));
+pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) -> Vec<Finding> {
+    let mut findings = from_pages::find(evidence, context, account);
+    findings.extend(calls_only::find(evidence, context, account));
     findings.sort_by_key(|finding| {
         let is_last = matches!(finding.reason, Reason::R0 | Reason::R11);
         (is_last, std::cmp::Reverse(finding.bytes), finding.reason)

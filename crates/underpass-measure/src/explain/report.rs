@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::account::context::{Context, ENDED};
+use crate::account::{Account, Class, Part};
 use crate::evidence::Evidence;
-use crate::explain::context::{Context, ENDED};
-use crate::explain::ledger::{Class, Ledger, Part};
 use crate::explain::reasons::{self, Finding};
 use crate::figure::{Figure, float};
 use crate::probe::Tier;
@@ -124,12 +124,11 @@ pub enum Shortfall {
 
 impl Report {
     /// Judges what was seen.
-    #[must_use]
-    pub fn new(evidence: &Evidence, context: &Context) -> Self {
-        let ledger = Ledger::new(evidence, context);
+    pub(crate) fn new(evidence: &Evidence, context: &Context) -> Self {
+        let account = Account::of(evidence, context);
         let again = evidence.sockets.iter().map(|socket| socket.retransmitted_bytes).sum();
         let mut total = Share { name: "all".into(), ..Share::default() };
-        for part in &ledger.parts {
+        for part in &account.parts {
             total.add(part);
         }
         Self {
@@ -137,10 +136,10 @@ impl Report {
             by_reference_percent: percent(&total),
             copied: Figure::Derived { value: float(total.copied_bytes), from: COPIED_FROM },
             retransmitted: Figure::count(again),
-            files: by_file(&ledger, context),
-            peers: by_peer(&ledger, evidence),
-            processes: by_process(&ledger, context),
-            findings: reasons::find(evidence, context, &ledger),
+            files: by_file(&account, context),
+            peers: by_peer(&account, evidence),
+            processes: by_process(&account, context),
+            findings: reasons::find(evidence, context, &account),
             lost_events: evidence.lost,
             total,
         }
@@ -175,19 +174,19 @@ fn percent(total: &Share) -> Figure {
     }
 }
 
-fn by_file(ledger: &Ledger, context: &Context) -> Vec<Share> {
+fn by_file(account: &Account, context: &Context) -> Vec<Share> {
     let mut shares = BTreeMap::new();
-    for part in ledger.parts.iter().filter(|part| part.way.class() != Class::NotAFile) {
+    for part in account.parts.iter().filter(|part| part.way.class() != Class::NotAFile) {
         let name = part.file.map_or_else(|| "a file not seen".into(), |key| context.name_of(key));
         add(&mut shares, name, part);
     }
     sorted(shares)
 }
 
-fn by_peer(ledger: &Ledger, evidence: &Evidence) -> Vec<Share> {
+fn by_peer(account: &Account, evidence: &Evidence) -> Vec<Share> {
     let mut shares = BTreeMap::new();
     let mut connections: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    for part in &ledger.parts {
+    for part in &account.parts {
         let socket = evidence.sockets.get(part.socket);
         let peer = socket.and_then(|socket| socket.peer);
         let name = peer.map_or_else(|| "a peer not seen".into(), |peer| peer.ip().to_string());
@@ -202,9 +201,9 @@ fn by_peer(ledger: &Ledger, evidence: &Evidence) -> Vec<Share> {
     sorted(shares)
 }
 
-fn by_process(ledger: &Ledger, context: &Context) -> Vec<Share> {
+fn by_process(account: &Account, context: &Context) -> Vec<Share> {
     let mut shares = BTreeMap::new();
-    for part in &ledger.parts {
+    for part in &account.parts {
         let name = match context.program_of(part.process) {
             name if part.process == ENDED => name,
             name if name.ends_with(&format!(" {}", part.process)) => name,

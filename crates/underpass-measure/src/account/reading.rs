@@ -7,9 +7,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::apportion::{apportion, take};
+use super::{Part, Way};
 use crate::evidence::FileId;
-use crate::explain::apportion::{apportion, take};
-use crate::explain::ledger::{Part, Way};
 
 /// Bytes of reading beyond what was given that are not a sign of a transformation.
 const SLACK_BYTES: u64 = 64 * 1024;
@@ -40,6 +40,8 @@ pub(crate) struct Piece {
     pub(crate) socket: usize,
     /// Whether they are TLS records made in user space.
     pub(crate) is_tls: bool,
+    /// Whether the kernel was lent the memory (`MSG_ZEROCOPY`), and did not copy it.
+    pub(crate) is_lent: bool,
     /// How many; less what was already attributed.
     pub(crate) left: u64,
 }
@@ -47,8 +49,9 @@ pub(crate) struct Piece {
 impl Piece {
     /// What is left, as bytes that no file is known to be behind.
     pub(crate) const fn memory(&self) -> Part {
-        let Self { process, socket, left, .. } = *self;
-        Part { process, socket, file: None, way: Way::Memory, bytes: left }
+        let Self { process, socket, is_lent, left, .. } = *self;
+        let copies = if is_lent { 0 } else { 1 };
+        Part { process, socket, file: None, way: Way::Memory, copies, bytes: left }
     }
 }
 
@@ -113,17 +116,18 @@ pub(crate) fn attribute(reader: &Reader, mut pieces: Vec<Piece>, parts: &mut Vec
     let reached = scaled.checked_div(u128::from(reader.given_bytes)).unwrap_or(0);
     let shares = apportion(u64::try_from(reached).unwrap_or(left).min(left), &weights);
     for (file, share) in sent.keys().zip(shares) {
-        let owners: Vec<(u32, usize, bool)> =
-            pieces.iter().map(|piece| (piece.process, piece.socket, piece.is_tls)).collect();
+        let before = pieces.clone();
         let mut amounts: Vec<&mut u64> = pieces.iter_mut().map(|piece| &mut piece.left).collect();
-        for ((process, socket, is_tls), bytes) in owners.into_iter().zip(take(share, &mut amounts))
-        {
-            let way = match (is_tls, reader.is_transforming()) {
-                (true, _) => Way::ReadTls,
-                (false, true) => Way::ReadTransformed,
-                (false, false) => Way::Read,
+        for (piece, bytes) in before.iter().zip(take(share, &mut amounts)) {
+            let (way, more) = match (piece.is_tls, reader.is_transforming()) {
+                (true, _) => (Way::ReadTls, 1),
+                (false, true) => (Way::ReadTransformed, 0),
+                (false, false) => (Way::Read, 0),
             };
-            parts.push(Part { process, socket, file: Some(*file), way, bytes });
+            let Part { process, socket, copies, .. } = piece.memory();
+            // Copied by read(2), and in user space by what encrypts.
+            let copies = copies + 1 + more;
+            parts.push(Part { process, socket, file: Some(*file), way, copies, bytes });
         }
     }
     parts.extend(pieces.iter().map(Piece::memory));

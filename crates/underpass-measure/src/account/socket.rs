@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 
+use super::apportion::take;
+use super::context::InterfaceKey;
+use super::reading::Piece;
+use super::{Part, Way};
 use crate::evidence::{FileId, FileKind, Lent, Memory, Origin, Socket};
-use crate::explain::apportion::take;
-use crate::explain::context::InterfaceKey;
-use crate::explain::ledger::{Part, Way};
-use crate::explain::reading::Piece;
 
 /// What watched processes did to a socket.
 #[derive(Debug, Clone, Default)]
@@ -138,14 +138,14 @@ struct Book<'a> {
 }
 
 impl Book<'_> {
-    fn enter(&mut self, process: u32, file: Option<FileId>, way: Way, bytes: u64) {
-        self.parts.push(Part { process, socket: self.place, file, way, bytes });
+    fn enter(&mut self, process: u32, (file, way, copies): (Option<FileId>, Way, u8), bytes: u64) {
+        self.parts.push(Part { process, socket: self.place, file, way, copies, bytes });
     }
 
     /// Enters pages of a file that no call accounts for.
     fn enter_unaccounted(&mut self, file: FileId, bytes: u64) {
         let way = if self.is_blind { Way::Reference } else { Way::Unseen };
-        self.enter(self.first_user, Some(file), way, bytes);
+        self.enter(self.first_user, (Some(file), way, 0), bytes);
     }
 }
 
@@ -166,12 +166,15 @@ pub(crate) fn split(
     lent_pages(&lay, &mut given, &mut book);
     passed_and_copied(&mut lay, &given, &mut passed, is_encrypted, &mut book);
     let mut memory = lay.kernel + lay.shared_kernel + lay.linear + lay.anonymous;
+    let lent = from_memory(lay.anonymous, &mut given, true, is_encrypted, &book, pieces);
+    memory -= lent;
     memory -= mapped_and_copied(memory, &mut given, &mut book);
-    memory -= from_memory(memory, &mut given, is_encrypted, &book, pieces);
+    memory -= from_memory(memory, &mut given, false, is_encrypted, &book, pieces);
     if uses.has_gaps {
         // Given between two looks, by the one who gives what is seen.
         let is_tls = !is_encrypted && uses.given.iter().any(|give| give.is_tls);
-        pieces.push(Piece { process: socket.process, socket: place, is_tls, left: memory });
+        let process = socket.process;
+        pieces.push(Piece { process, socket: place, is_tls, is_lent: false, left: memory });
         return;
     }
     let (process, way) = match (uses.is_incomplete, uses.is_of_ring) {
@@ -179,7 +182,7 @@ pub(crate) fn split(
         (false, true) => (socket.process, Way::Ring),
         (false, false) => (socket.process, Way::Unseen),
     };
-    book.enter(process, None, way, memory);
+    book.enter(process, (None, way, 1), memory);
 }
 
 /// Pages of files that were passed: to the calls that name the file, then to the others.
@@ -193,7 +196,7 @@ fn shared_pages(lay: &Lay, passed: &mut [Passing], book: &mut Book<'_>) {
             let mut amounts: Vec<&mut u64> =
                 fitting.iter_mut().map(|pass| &mut pass.left).collect();
             for (process, taken) in processes.into_iter().zip(take(left, &mut amounts)) {
-                book.enter(process, Some(*file), Way::Reference, taken);
+                book.enter(process, (Some(*file), Way::Reference, 0), taken);
                 left -= taken;
             }
         }
@@ -209,7 +212,7 @@ fn lent_pages(lay: &Lay, given: &mut [Giving], book: &mut Book<'_>) {
         let mut amounts: Vec<&mut u64> = lending.iter_mut().map(|give| &mut give.bytes).collect();
         let mut left = *bytes;
         for (process, taken) in processes.into_iter().zip(take(left, &mut amounts)) {
-            book.enter(process, Some(*file), Way::Reference, taken);
+            book.enter(process, (Some(*file), Way::Reference, 0), taken);
             left -= taken;
         }
         book.enter_unaccounted(*file, left);
@@ -243,14 +246,16 @@ fn passed_and_copied(
         let mut amounts: Vec<&mut u64> = passed.iter_mut().map(|pass| &mut pass.left).collect();
         let taken = take(excess.min(*pages), &mut amounts);
         for ((process, source, is_direct), bytes) in processes.into_iter().zip(taken) {
-            let way = match (source, way) {
-                (Source::Socket | Source::Other, _) => Way::Relayed,
-                (Source::File(_), Some(way)) => way,
-                (Source::File(_), None) if is_encrypted => Way::Encrypted,
-                (Source::File(_), None) if is_direct => Way::Direct,
-                (Source::File(_), None) => Way::Uncached,
+            // Pages of the kernel that came in by a socket, and were passed on.
+            let is_as_it_came = way.is_none() && !is_encrypted;
+            let (way, copies) = match (source, way) {
+                (Source::Socket | Source::Other, _) => (Way::Relayed, u8::from(!is_as_it_came)),
+                (Source::File(_), Some(way)) => (way, 1),
+                (Source::File(_), None) if is_encrypted => (Way::Encrypted, 1),
+                (Source::File(_), None) if is_direct => (Way::Direct, 0),
+                (Source::File(_), None) => (Way::Uncached, 1),
             };
-            book.enter(process, source.file(), way, bytes);
+            book.enter(process, (source.file(), way, copies), bytes);
             *pages -= bytes;
             excess -= bytes;
         }
@@ -270,7 +275,7 @@ fn mapped_and_copied(memory: u64, given: &mut [Giving], book: &mut Book<'_>) -> 
     let mut amounts: Vec<&mut u64> = mapped.iter_mut().map(|give| &mut give.bytes).collect();
     let taken = take(memory, &mut amounts);
     for ((process, file), bytes) in owners.into_iter().zip(&taken) {
-        book.enter(process, file, Way::Mapped, *bytes);
+        book.enter(process, (file, Way::Mapped, 1), *bytes);
     }
     taken.iter().sum()
 }
@@ -279,16 +284,19 @@ fn mapped_and_copied(memory: u64, given: &mut [Giving], book: &mut Book<'_>) -> 
 fn from_memory(
     memory: u64,
     given: &mut [Giving],
+    is_lent: bool,
     is_encrypted: bool,
     book: &Book<'_>,
     pieces: &mut Vec<Piece>,
 ) -> u64 {
+    let fits = |give: &&mut Giving| !is_lent || give.is_lent;
+    let mut fitting: Vec<&mut Giving> = given.iter_mut().filter(fits).collect();
     let owners: Vec<(u32, bool)> =
-        given.iter().map(|give| (give.process, give.is_tls && !is_encrypted)).collect();
-    let mut amounts: Vec<&mut u64> = given.iter_mut().map(|give| &mut give.bytes).collect();
+        fitting.iter().map(|give| (give.process, give.is_tls && !is_encrypted)).collect();
+    let mut amounts: Vec<&mut u64> = fitting.iter_mut().map(|give| &mut give.bytes).collect();
     let taken = take(memory, &mut amounts);
     for ((process, is_tls), bytes) in owners.into_iter().zip(&taken) {
-        pieces.push(Piece { process, socket: book.place, is_tls, left: *bytes });
+        pieces.push(Piece { process, socket: book.place, is_tls, is_lent, left: *bytes });
     }
     taken.iter().sum()
 }

@@ -21,47 +21,47 @@ const MADE_UP: [&str; 4] = ["proc", "sysfs", "cgroup2", "securityfs"];
 
 /// A range of a process's addresses that shows a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Mapping {
+pub(crate) struct Mapping {
     /// First address.
-    pub start: u64,
+    pub(crate) start: u64,
     /// Address after the last.
-    pub end: u64,
+    pub(crate) end: u64,
     /// The file.
-    pub file: FileId,
+    pub(crate) file: FileId,
 }
 
 /// A watched process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Program {
+pub(crate) struct Program {
     /// The name of its executable, such as `nginx`.
-    pub name: String,
+    pub(crate) name: String,
     /// Its mappings of files that are not part of the program: constants of an executable or a
     /// library are also in a file, and are not its payload.
-    pub mappings: Vec<Mapping>,
+    pub(crate) mappings: Vec<Mapping>,
     /// A library that encrypts in user space, such as `libssl.so.3`, if one is loaded.
-    pub tls_library: Option<String>,
+    pub(crate) tls_library: Option<String>,
     /// Whether it has an io_uring open.
-    pub uses_uring: bool,
+    pub(crate) uses_uring: bool,
 }
 
 /// What an interface is told by: an index is of one network alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct InterfaceKey {
+pub(crate) struct InterfaceKey {
     /// The inode of its network namespace; 0 if that was not seen.
-    pub network: u64,
+    pub(crate) network: u64,
     /// Its index there.
-    pub index: u32,
+    pub(crate) index: u32,
 }
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Interface {
+pub(crate) struct Interface {
     /// Its name, such as `eth0`.
-    pub name: String,
+    pub(crate) name: String,
     /// Whether packets sent through it come back to this machine (`lo`).
-    pub is_loopback: bool,
+    pub(crate) is_loopback: bool,
     /// Whether it takes packets in scattered pieces (`tx-scatter-gather`), if it says.
-    pub has_scatter_gather: Option<bool>,
+    pub(crate) has_scatter_gather: Option<bool>,
 }
 
 /// Stands for processes that ended, of which there were too many to tell apart. The kernel's idle
@@ -70,21 +70,20 @@ pub(crate) const ENDED: u32 = 0;
 
 /// All that is known apart from the evidence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Context {
+pub(crate) struct Context {
     /// The processes, by number.
-    pub programs: BTreeMap<u32, Program>,
+    pub(crate) programs: BTreeMap<u32, Program>,
     /// The interfaces.
-    pub interfaces: BTreeMap<InterfaceKey, Interface>,
+    pub(crate) interfaces: BTreeMap<InterfaceKey, Interface>,
     /// Where files are.
-    pub paths: BTreeMap<FileId, PathBuf>,
+    pub(crate) paths: BTreeMap<FileId, PathBuf>,
     /// Types of mounted file systems, by device.
-    pub file_systems: BTreeMap<(u32, u32), String>,
+    pub(crate) file_systems: BTreeMap<(u32, u32), String>,
 }
 
 impl Context {
     /// The path of a file, or its device and inode.
-    #[must_use]
-    pub fn name_of(&self, file: FileId) -> String {
+    pub(crate) fn name_of(&self, file: FileId) -> String {
         if let Some(path) = self.paths.get(&file).or_else(|| self.disguised(file)) {
             return path.display().to_string();
         }
@@ -107,15 +106,13 @@ impl Context {
     }
 
     /// Whether the kernel makes up what is read of a file.
-    #[must_use]
-    pub fn is_made_up(&self, file: FileId) -> bool {
+    pub(crate) fn is_made_up(&self, file: FileId) -> bool {
         let file_system = self.file_systems.get(&(file.major, file.minor));
         file_system.is_some_and(|name| MADE_UP.contains(&name.as_str()))
     }
 
     /// The name of a process's program, or its number.
-    #[must_use]
-    pub fn program_of(&self, process: u32) -> String {
+    pub(crate) fn program_of(&self, process: u32) -> String {
         match self.programs.get(&process) {
             _ if process == ENDED => "processes that have ended".to_owned(),
             Some(program) if !program.name.is_empty() => program.name.clone(),
@@ -124,23 +121,20 @@ impl Context {
     }
 
     /// The file whose mapping holds an address of a process.
-    #[must_use]
-    pub fn mapped(&self, process: u32, address: u64) -> Option<FileId> {
+    pub(crate) fn mapped(&self, process: u32, address: u64) -> Option<FileId> {
         let program = self.programs.get(&process)?;
         let mapping = program.mappings.iter().find(|map| (map.start..map.end).contains(&address));
         mapping.map(|map| map.file)
     }
 
     /// The name of an interface, or its index.
-    #[must_use]
-    pub fn interface_name(&self, key: InterfaceKey) -> String {
+    pub(crate) fn interface_name(&self, key: InterfaceKey) -> String {
         let known = self.interfaces.get(&key);
         known.map_or_else(|| format!("interface {}", key.index), |known| known.name.clone())
     }
 
     /// Names of the programs of some processes, each once, with the count of processes.
-    #[must_use]
-    pub fn programs_of(&self, processes: &BTreeSet<u32>) -> String {
+    pub(crate) fn programs_of(&self, processes: &BTreeSet<u32>) -> String {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for process in processes {
             *counts.entry(self.program_of(*process)).or_default() += 1;

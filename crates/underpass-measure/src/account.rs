@@ -5,14 +5,22 @@
 //! with no more bytes of a socket than its own calls on it account for, and a file with no more
 //! than was read of it. The parts of a socket always add up to what left it.
 
+mod apportion;
+pub(crate) mod context;
+pub(crate) mod copies;
+mod reading;
+mod socket;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
-use crate::explain::apportion::apportion;
-use crate::explain::context::{Context, InterfaceKey};
-use crate::explain::reading::{self, Piece, Reader};
-use crate::explain::socket::{Giving, Passing, Source, Uses, split};
+
+use apportion::apportion;
+use context::{Context, InterfaceKey};
+use reading::Piece;
+pub(crate) use reading::Reader;
+use socket::{Giving, Passing, Source, Uses, split};
 
 /// The way bytes went from where they were to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,22 +97,26 @@ pub(crate) struct Part {
     pub(crate) file: Option<FileId>,
     /// The way they went.
     pub(crate) way: Way,
+    /// How often the processor copied each of them before it left.
+    pub(crate) copies: u8,
     /// How many.
     pub(crate) bytes: u64,
 }
 
 /// Every byte that left, and what each process read and gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Ledger {
+pub(crate) struct Account {
     /// The parts.
     pub(crate) parts: Vec<Part>,
     /// What processes read of files and gave to sockets from memory.
     pub(crate) readers: BTreeMap<u32, Reader>,
+    /// The sockets' inodes.
+    sockets: Vec<u64>,
 }
 
-impl Ledger {
+impl Account {
     /// Enters what was seen.
-    pub(crate) fn new(evidence: &Evidence, context: &Context) -> Self {
+    pub(crate) fn of(evidence: &Evidence, context: &Context) -> Self {
         let mut parts = Vec::new();
         let mut pieces = Vec::new();
         let rows = Rows::of(evidence);
@@ -112,11 +124,7 @@ impl Ledger {
             let uses = rows.uses(context, socket.inode);
             split(place, socket, &uses, &mut parts, &mut pieces);
         }
-        Self::closed(parts, &pieces, readers(evidence, context))
-    }
-
-    /// Enters what was given from memory, by the files that its process read.
-    fn closed(mut parts: Vec<Part>, pieces: &[Piece], readers: BTreeMap<u32, Reader>) -> Self {
+        let readers = readers(evidence, context);
         for (process, reader) in &readers {
             let own = pieces.iter().filter(|piece| piece.process == *process).cloned().collect();
             reading::attribute(reader, own, &mut parts);
@@ -124,7 +132,8 @@ impl Ledger {
         let without_reader = pieces.iter().filter(|piece| !readers.contains_key(&piece.process));
         parts.extend(without_reader.map(Piece::memory));
         parts.retain(|part| part.bytes > 0);
-        Self { parts, readers }
+        let sockets = evidence.sockets.iter().map(|socket| socket.inode).collect();
+        Self { parts, readers, sockets }
     }
 
     /// The sum of the parts that fit.
