@@ -20,7 +20,6 @@ mod seen;
 mod specimen;
 pub mod table;
 mod textbook;
-mod toll;
 mod worker;
 
 pub use crew::Program;

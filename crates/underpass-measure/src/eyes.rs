@@ -7,9 +7,7 @@
 //!
 //! Source: mmap(2), read(2), posix_fadvise(2) (`POSIX_FADV_DONTNEED`).
 
-pub(crate) mod cache;
 mod look;
-pub(crate) mod spent;
 
 use std::fs::File;
 use std::io;
@@ -18,10 +16,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::compare::report::{Cache, Spread};
+use crate::cache;
+pub use crate::cache::PAGE_BYTES;
 use crate::eyes::look::{Answer, Places};
-use crate::eyes::spent::Spent;
-use crate::figure::{Figure, float};
+use crate::figure::{Figure, Spread, float, gb, median};
+use crate::terms::Cache;
+use crate::usage::{self, Used};
 
 /// What was found of one file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -193,9 +193,6 @@ pub const TASKS: [(Task, Order); 4] = [
     (Task::Search, Order::Random),
 ];
 
-/// Smallest unit in which the page cache holds a file.
-pub const PAGE_BYTES: u64 = 4096;
-
 /// Looks at the file in every way. `progress` is told the share that is done, 0 to 1, and may ask
 /// for an end.
 ///
@@ -250,7 +247,7 @@ impl Subject<'_> {
     /// Both ways, in turns, and the rows of both.
     fn look(&self, task: Task, order: Order, cache: Cache) -> Result<[Look; 2], EyesError> {
         let places = Places::new(task, order, cache, self.bytes);
-        let row = |way, runs: Result<&[Spent], String>| match runs {
+        let row = |way, runs: Result<&[Used], String>| match runs {
             Ok(runs) => measured(way, task, order, cache, &places, runs),
             Err(why) => absent(way, task, order, cache, &places, &why),
         };
@@ -261,7 +258,7 @@ impl Subject<'_> {
                 if let Err(why) = self.prepare(cache).map_err(|error| self.failed(error))? {
                     return Ok([Way::Read, Way::Mapping].map(|way| row(way, Err(why.clone()))));
                 }
-                let looked = spent::in_a_fresh_thread(|| look::at(self.file, way, &places));
+                let looked = usage::in_a_fresh_thread(|| look::at(self.file, way, &places));
                 let (found, spent) = looked.map_err(|error| self.failed(error))?;
                 if found.is_broken || answer.is_some_and(|answer| answer != found) {
                     return Err(EyesError::Changed { file: self.path.to_owned() });
@@ -289,14 +286,11 @@ fn measured(
     order: Order,
     cache: Cache,
     places: &Places,
-    runs: &[Spent],
+    runs: &[Used],
 ) -> Look {
     let bytes = places.bytes();
-    let gb_per_s = |spent: &Spent| gb(bytes) / spent.elapsed.as_secs_f64().max(1e-9);
-    let mut runs: Vec<&Spent> = runs.iter().collect();
-    runs.sort_by(|a, b| gb_per_s(a).total_cmp(&gb_per_s(b)));
-    let median = runs[(runs.len() - 1) / 2];
-    let speed = |spent: &Spent| Figure::Measured(gb_per_s(spent));
+    let gb_per_s = |used: &Used| gb(bytes) / used.elapsed.as_secs_f64().max(1e-9);
+    let median = median(runs, gb_per_s);
     Look {
         way,
         task,
@@ -304,11 +298,7 @@ fn measured(
         cache,
         bytes,
         pieces: places.count(),
-        gb_per_s: Spread {
-            median: speed(median),
-            min: speed(runs[0]),
-            max: speed(runs[runs.len() - 1]),
-        },
+        gb_per_s: Spread::of(runs, gb_per_s),
         piece_ns: Figure::Derived {
             value: nanoseconds(median.elapsed) / float(places.count()),
             from: "time of the run / pieces",
@@ -316,10 +306,7 @@ fn measured(
         cpu_s_per_gb: Figure::Measured(median.cpu.as_secs_f64() / gb(bytes)),
         minor_faults: Figure::count(median.minor_faults),
         major_faults: Figure::count(median.major_faults),
-        disk_bytes: median.transferred.map_or_else(
-            || Figure::Unavailable("the kernel has no TASK_IO_ACCOUNTING".into()),
-            |transferred| Figure::count(transferred.disk_bytes),
-        ),
+        disk_bytes: Figure::of_disk(median.disk_read_bytes),
     }
 }
 
@@ -332,17 +319,13 @@ fn absent(way: Way, task: Task, order: Order, cache: Cache, places: &Places, why
         cache,
         bytes: places.bytes(),
         pieces: places.count(),
-        gb_per_s: Spread { median: none(), min: none(), max: none() },
+        gb_per_s: Spread::unavailable(why),
         piece_ns: none(),
         cpu_s_per_gb: none(),
         minor_faults: none(),
         major_faults: none(),
         disk_bytes: none(),
     }
-}
-
-fn gb(bytes: u64) -> f64 {
-    float(bytes) / 1e9
 }
 
 fn nanoseconds(time: std::time::Duration) -> f64 {

@@ -23,7 +23,15 @@ pub enum Figure {
     Unavailable(String),
 }
 
+/// Why nothing is known of what went to and from a disk.
+const NO_IO_ACCOUNTING: &str = "the kernel has no TASK_IO_ACCOUNTING";
+
 impl Figure {
+    /// A count of `/proc/pid/io`, which not every kernel keeps.
+    pub(crate) fn of_disk(bytes: Option<u64>) -> Self {
+        bytes.map_or_else(|| Self::Unavailable(NO_IO_ACCOUNTING.into()), Self::count)
+    }
+
     /// A count that was measured.
     #[must_use]
     pub const fn count(count: u64) -> Self {
@@ -59,10 +67,50 @@ impl fmt::Display for Figure {
     }
 }
 
+/// A figure of several runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Spread {
+    /// The middle one; of an even number, the lower of the two in the middle.
+    pub median: Figure,
+    /// The lowest.
+    pub min: Figure,
+    /// The highest.
+    pub max: Figure,
+}
+
+impl Spread {
+    /// Of what was measured of each, one at least.
+    pub(crate) fn of<T>(runs: &[T], key: impl Fn(&T) -> f64) -> Self {
+        let all = || runs.iter().map(&key);
+        Self {
+            median: Figure::Measured(key(median(runs, &key))),
+            min: Figure::Measured(all().fold(f64::INFINITY, f64::min)),
+            max: Figure::Measured(all().fold(0.0, f64::max)),
+        }
+    }
+
+    pub(crate) fn unavailable(why: &str) -> Self {
+        let none = || Figure::Unavailable(why.to_owned());
+        Self { median: none(), min: none(), max: none() }
+    }
+}
+
+/// The middle one by `key` of one at least; of an even number, the lower of the two.
+pub(crate) fn median<T>(runs: &[T], key: impl Fn(&T) -> f64) -> &T {
+    let mut sorted: Vec<&T> = runs.iter().collect();
+    sorted.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    sorted.get(runs.len().saturating_sub(1) / 2).expect("what is measured is run once at least")
+}
+
 /// A count as a number to reckon with.
 #[expect(clippy::cast_precision_loss, reason = "counts of bytes stay far below 2^53")]
 pub(crate) const fn float(count: u64) -> f64 {
     count as f64
+}
+
+/// Bytes in units of 10^9.
+pub(crate) const fn gb(bytes: u64) -> f64 {
+    float(bytes) / 1e9
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod affinity;
 pub mod assembler;
 pub mod btf;
+mod cache;
 mod call;
 pub mod claims;
 pub mod compare;
@@ -17,6 +19,10 @@ pub mod figure;
 #[cfg(feature = "html")]
 pub mod page;
 pub mod probe;
+mod terms;
+mod usage;
 mod words;
 
+pub use affinity::pin;
+pub use usage::{cpu_of_family, family};
 pub use words::printable;

@@ -13,8 +13,8 @@ use underpass_sys::region::Access;
 
 use crate::claims::rig::{self, Aligned, PIECE_BYTES, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::eyes::{cache, spent};
 use crate::figure::Figure;
+use crate::{cache, usage};
 
 const READ_BYTES: usize = 32 << 20;
 
@@ -25,36 +25,30 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
     if let Err(why) = cache::empty(&rig.file, bytes)? {
         return Ok(Shown::unavailable(why));
     }
-    let (mapped_sum, mapped) = spent::in_a_fresh_thread(|| {
+    let (mapped_sum, mapped) = usage::in_a_fresh_thread(|| {
         Ok::<_, io::Error>(rig::sum(&*rig.map(READ_BYTES, Access::Read)?))
     })?;
     let Some(cached) = cache::pages(&rig.file, bytes)? else {
         return Ok(Shown::unavailable("cachestat(2) needs Linux 6.5"));
     };
-    let (read_sum, read) = spent::in_a_fresh_thread(|| {
+    let (read_sum, read) = usage::in_a_fresh_thread(|| {
         rig::read_and_sum(&rig.file, bytes, Aligned::new(PIECE_BYTES).bytes())
     })?;
     let is_seen = is_a_store_seen(rig)?;
     if mapped_sum != read_sum {
         return Err(io::Error::other("the mapping and read(2) differ"));
     }
-    let fetched =
-        |spent: &spent::Spent| spent.transferred.map(|transferred| transferred.disk_bytes);
-    let figure = |bytes: Option<u64>| {
-        let why = "the kernel has no TASK_IO_ACCOUNTING";
-        bytes.map_or_else(|| Figure::Unavailable(why.into()), Figure::count)
-    };
     let lines = vec![
         Line::new("pages in the cache before", Figure::count(0), Unit::Pages),
         Line::new(
             "fetched from the disk by loads from a mapping",
-            figure(fetched(&mapped)),
+            Figure::of_disk(mapped.disk_read_bytes),
             Unit::Bytes,
         ),
         Line::new("pages in the cache afterwards", Figure::count(cached.cached), Unit::Pages),
         Line::new(
             "fetched from the disk by read(2) after that",
-            figure(fetched(&read)),
+            Figure::of_disk(read.disk_read_bytes),
             Unit::Bytes,
         ),
         Line::answer(
@@ -64,7 +58,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
     ];
     Ok(Shown {
         lines,
-        verdict: judge(cached.cached, fetched(&read).unwrap_or(0), is_seen),
+        verdict: judge(cached.cached, read.disk_read_bytes.unwrap_or(0), is_seen),
         explanation:
             "A mapping shows the pages of the page cache themselves: loads bring them in, \
                       read(2) then finds them, and a store is in the file at once. What goes \

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::claims::Given;
 use crate::claims::group::{self, Group};
 use crate::claims::rig::{Aligned, PIECE_BYTES, Rig, map, read_and_sum, sum};
-use crate::eyes::spent::{self, Spent, field};
+use crate::usage::{Meter, Used, field};
 use underpass_sys::region::Access;
 
 /// How a child reads.
@@ -215,9 +215,10 @@ fn account(order: &Reading) -> io::Result<Account> {
     let mut account = Account { sum: 0, passes: Vec::new(), memory: Memory { ..before } };
     let mut pass = |sum_of: &mut dyn FnMut() -> io::Result<u64>| -> io::Result<()> {
         for _ in 0..order.passes {
-            let (sum, spent) = spent::measured(&mut *sum_of)?;
+            let meter = Meter::thread()?;
+            let sum = sum_of()?;
             account.sum = account.sum.wrapping_add(sum);
-            account.passes.push(Pass::of(&spent));
+            account.passes.push(Pass::of(&meter.used()?));
         }
         Ok(())
     };
@@ -239,11 +240,11 @@ fn account(order: &Reading) -> io::Result<Account> {
 }
 
 impl Pass {
-    fn of(spent: &Spent) -> Self {
+    fn of(spent: &Used) -> Self {
         Self {
             minor_faults: spent.minor_faults,
             major_faults: spent.major_faults,
-            disk_bytes: spent.transferred.map(|transferred| transferred.disk_bytes),
+            disk_bytes: spent.disk_read_bytes,
         }
     }
 }

@@ -14,9 +14,9 @@ use std::time::Instant;
 use underpass_sys::cachestat::Pages;
 use underpass_sys::region::Access;
 
+use crate::cache;
 use crate::claims::rig::Rig;
 use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::eyes::cache;
 use crate::figure::{Figure, float};
 
 const STORED_PAGES: usize = 256;

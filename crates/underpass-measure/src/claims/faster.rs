@@ -7,9 +7,9 @@ use std::io;
 
 use crate::claims::rig::Rig;
 use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::compare::report::{Cache, Spread};
 use crate::eyes::{Eyes, Order, TASKS, Task};
-use crate::figure::Figure;
+use crate::figure::{Figure, Spread};
+use crate::terms::Cache;
 
 /// Ratio of the medians from which on a difference is worth a word.
 const QUICKER: f64 = 1.1;

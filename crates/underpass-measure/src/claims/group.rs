@@ -17,7 +17,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::claims::Given;
 use crate::claims::child::Keeper;
-use crate::eyes::spent::field;
+use crate::usage::field;
 
 /// A group. Removed when dropped, with an end to the processes in it.
 #[derive(Debug)]

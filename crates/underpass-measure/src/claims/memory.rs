@@ -10,11 +10,11 @@
 
 use std::io;
 
+use crate::cache;
 use crate::claims::child::{self, Way};
 use crate::claims::group::Group;
 use crate::claims::rig::{FILE_BYTES, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::eyes::cache;
 use crate::figure::{Figure, float};
 
 /// Bytes of the file that are read.

@@ -14,8 +14,8 @@ use underpass_sys::region::Access;
 
 use crate::claims::rig::{self, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::eyes::{cache, spent};
 use crate::figure::Figure;
+use crate::{cache, usage};
 
 const MAPPED_BYTES: usize = 4 << 20;
 
@@ -43,7 +43,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
     let cached_advised = cached(rig)?.unwrap_or(0);
     look::page_out(&region)?;
     let cached_paged_out = cached(rig)?.unwrap_or(0);
-    let (again, spent) = spent::in_a_fresh_thread(|| Ok::<_, io::Error>(rig::sum(&region)))?;
+    let (again, spent) = usage::in_a_fresh_thread(|| Ok::<_, io::Error>(rig::sum(&region)))?;
     let cached_again = cached(rig)?.unwrap_or(0);
     if first != again {
         return Err(io::Error::other("the pages came back with other bytes"));

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use underpass_sys::region::Access;
 
+use crate::cache;
 use crate::claims::rig::{self, Aligned, FILE_BYTES, PIECE_BYTES, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::eyes::cache;
 use crate::figure::Figure;
 use crate::words;
 

@@ -8,11 +8,11 @@
 
 use std::io;
 
+use crate::cache;
 use crate::claims::child::{self, Account, Way};
 use crate::claims::group::Group;
 use crate::claims::rig::{FILE_BYTES, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::eyes::cache;
 use crate::figure::{Figure, float};
 
 const READ_BYTES: usize = 24 << 20;
@@ -98,10 +98,7 @@ fn fetched(account: &Account, pass: usize) -> Option<f64> {
 
 fn push(lines: &mut Vec<Line>, name: &str, account: &Account, pass: usize) {
     let Some(pass) = account.passes.get(pass) else { return };
-    let disk = pass.disk_bytes.map_or_else(
-        || Figure::Unavailable("the kernel has no TASK_IO_ACCOUNTING".into()),
-        Figure::count,
-    );
+    let disk = Figure::of_disk(pass.disk_bytes);
     lines.push(Line::new(format!("{name}: fetched from the disk"), disk, Unit::Bytes));
     lines.push(Line::new(
         format!("{name}: major faults"),

@@ -8,13 +8,13 @@
 
 use std::io::{self, Read, Write};
 
-use rustix::thread::CpuSet;
 use rustix::time::ClockId;
 
+use crate::affinity::{own_processors, pin};
 use crate::claims::rig::{self, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::eyes::spent;
 use crate::figure::{Figure, float};
+use crate::usage;
 
 /// "Tens of nanoseconds to microseconds", in nanoseconds.
 const TENS: f64 = 10.0;
@@ -90,7 +90,7 @@ fn explanation(call: f64) -> String {
 
 /// Faults taken by touching new memory, and the time of each.
 fn first_touches() -> io::Result<(u64, f64)> {
-    let (memory, spent) = spent::in_a_fresh_thread(|| -> io::Result<Vec<u8>> {
+    let (memory, spent) = usage::in_a_fresh_thread(|| -> io::Result<Vec<u8>> {
         let mut memory = vec![0; TOUCHED_BYTES];
         for byte in memory.iter_mut().step_by(4096) {
             *std::hint::black_box(byte) = 1;
@@ -104,11 +104,12 @@ fn first_touches() -> io::Result<(u64, f64)> {
 
 /// Time of a change of threads, half of what a byte's way there and back takes.
 fn between_threads() -> io::Result<f64> {
+    let processor = own_processors().first().copied().unwrap_or(0);
     let (mut here_read, mut there_write) = io::pipe()?;
     let (mut there_read, mut here_write) = io::pipe()?;
     std::thread::scope(|scope| {
         let other = scope.spawn(move || -> io::Result<()> {
-            pin()?;
+            pin(processor)?;
             let mut byte = [0];
             while there_read.read(&mut byte)? == 1 {
                 there_write.write_all(&byte)?;
@@ -116,7 +117,7 @@ fn between_threads() -> io::Result<f64> {
             Ok(())
         });
         let this = scope.spawn(move || -> io::Result<f64> {
-            pin()?;
+            pin(processor)?;
             let mut outcome = Ok(());
             let each = rig::nanoseconds_each(ROUNDS / 20, || {
                 let mut byte = [7];
@@ -132,15 +133,6 @@ fn between_threads() -> io::Result<f64> {
         other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         each
     })
-}
-
-/// Keeps the thread on the first processor it may use.
-fn pin() -> io::Result<()> {
-    let allowed = rustix::thread::sched_getaffinity(None)?;
-    let first = (0..CpuSet::MAX_CPU).find(|&processor| allowed.is_set(processor));
-    let mut set = CpuSet::new();
-    set.set(first.unwrap_or(0));
-    Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
 #[cfg(test)]

@@ -13,11 +13,11 @@ use std::os::unix::net::UnixStream;
 
 use underpass_sys::map::Map;
 
+use crate::cache;
 use crate::claims::rig::{FILE_BYTES, PIECE_BYTES, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::eyes::cache;
-use crate::eyes::spent::{self, Spent};
 use crate::figure::{Figure, float};
+use crate::usage::{self, Used};
 
 /// How the bytes go.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +122,7 @@ fn copies(calls: &Calls) -> f64 {
     float(calls.read_bytes + calls.written_bytes) / float(FILE_BYTES)
 }
 
-fn cpu_s_per_gb(spent: &Spent) -> f64 {
+fn cpu_s_per_gb(spent: &Used) -> f64 {
     spent.cpu.as_secs_f64() / (float(FILE_BYTES) / 1e9)
 }
 
@@ -135,16 +135,16 @@ fn halves(ratio: f64) -> Verdict {
     if (0.0..=0.55).contains(&ratio) { Verdict::Holds } else { Verdict::DoesNotHold }
 }
 
-fn median(rig: &Rig<'_>, method: Method) -> io::Result<(Calls, Spent)> {
+fn median(rig: &Rig<'_>, method: Method) -> io::Result<(Calls, Used)> {
     cache::fill(&rig.file, FILE_BYTES)?.map_err(io::Error::other)?;
     let mut runs =
-        (0..RUNS).map(|_| run(rig, method)).collect::<io::Result<Vec<(Calls, Spent)>>>()?;
+        (0..RUNS).map(|_| run(rig, method)).collect::<io::Result<Vec<(Calls, Used)>>>()?;
     runs.sort_by_key(|(_, spent)| spent.cpu);
     Ok(runs.swap_remove(RUNS / 2))
 }
 
 /// Sends the file once, to a thread that reads it.
-fn run(rig: &Rig<'_>, method: Method) -> io::Result<(Calls, Spent)> {
+fn run(rig: &Rig<'_>, method: Method) -> io::Result<(Calls, Used)> {
     let (sender, mut receiver) = UnixStream::pair()?;
     std::thread::scope(|scope| {
         let sink = scope.spawn(move || -> io::Result<u64> {
@@ -157,7 +157,7 @@ fn run(rig: &Rig<'_>, method: Method) -> io::Result<(Calls, Spent)> {
                 }
             }
         });
-        let sent = spent::in_a_fresh_thread(|| {
+        let sent = usage::in_a_fresh_thread(|| {
             let calls = match method {
                 Method::ReadWrite => read_write(rig, &sender),
                 Method::MmapWrite => mmap_write(rig, &sender),

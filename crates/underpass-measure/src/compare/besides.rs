@@ -9,9 +9,8 @@
 use serde::Serialize;
 
 use super::crew::Run;
-use super::judge::{gb, median, seconds, spread, throughput};
-use super::report::Spread;
-use crate::figure::{Figure, float};
+use super::judge::{seconds, throughput};
+use crate::figure::{Figure, Spread, float, gb, median};
 
 /// By how much a watched run may be slower or faster than the slowest and fastest bare one.
 const UNLIKE_FROM: f64 = 0.1;
@@ -101,7 +100,7 @@ pub(super) fn discarded(runs: &[Run], receiver_copies: Figure) -> Option<Discard
     let cost = |ns: u64| Figure::Measured(seconds(ns) / gb(middle.sender.bytes));
     let receiver = middle.receiver.as_ref();
     Some(Discarded {
-        gb_per_s: spread(runs),
+        gb_per_s: Spread::of(runs, throughput),
         sender_cpu_s_per_gb: cost(middle.sender.cpu_ns),
         receiver_cpu_s_per_gb: receiver.map_or_else(
             || Figure::Unavailable("there is no receiver".into()),

@@ -13,13 +13,12 @@ use underpass::Method;
 use super::besides::{self, Besides};
 use super::crew::Run;
 use super::plan::Case;
-use super::report::{CallsOfKind, Pair, Row, Spread, Verdict};
+use super::report::{CallsOfKind, Row, Verdict};
 use super::seen::Seen;
 use super::textbook;
-use crate::figure::{Figure, float};
-
-/// Smallest unit in which files are mapped.
-const PAGE_BYTES: u64 = 4096;
+use crate::cache::PAGE_BYTES;
+use crate::figure::{Figure, Spread, float, gb, median};
+use crate::terms::Pair;
 
 /// All that is known of a row.
 #[derive(Debug)]
@@ -92,7 +91,7 @@ pub(super) fn row(known: &Known<'_>) -> Row {
         mapped_pages: mapped(PAGE_BYTES),
         sender_cpu_s_per_gb: Figure::Measured(seconds(middle.sender.cpu_ns) / gb(case.bytes)),
         receiver_cpu_s_per_gb: receiver_cpu,
-        gb_per_s: spread(known.timed),
+        gb_per_s: Spread::of(known.timed, throughput),
         peak_anonymous_bytes: peak.map_or_else(missing, |peak| Figure::count(peak.anonymous)),
         peak_file_mapped_bytes: mapped(1),
         besides: besides(known),
@@ -192,7 +191,7 @@ fn dma_copies(case: &Case, run: &Run) -> Figure {
             from: "bytes the disk read for the sender / payload; no device copies on the way, \
                    which is in memory",
         },
-        (_, None, _) => Figure::Unavailable("the kernel has no TASK_IO_ACCOUNTING".into()),
+        (_, None, _) => Figure::of_disk(None),
     }
 }
 
@@ -201,22 +200,6 @@ pub(super) fn throughput(run: &Run) -> f64 {
     let ended = run.receiver.as_ref().map_or(run.sender.ended_ns, |receiver| receiver.ended_ns);
     let took = ended.saturating_sub(run.sender.began_ns).max(1);
     float(run.sender.bytes) / float(took)
-}
-
-pub(super) fn spread(runs: &[Run]) -> Spread {
-    let all = || runs.iter().map(throughput);
-    Spread {
-        median: Figure::Measured(throughput(median(runs, throughput))),
-        min: Figure::Measured(all().fold(f64::INFINITY, f64::min)),
-        max: Figure::Measured(all().fold(0.0, f64::max)),
-    }
-}
-
-/// The middle run by `key`; of an even number, the lower of the two.
-pub(super) fn median(runs: &[Run], key: fn(&Run) -> f64) -> &Run {
-    let mut sorted: Vec<&Run> = runs.iter().collect();
-    sorted.sort_by(|a, b| key(a).total_cmp(&key(b)));
-    sorted.get(runs.len().saturating_sub(1) / 2).expect("a row has been run once at least")
 }
 
 /// How a method copies that cannot but copy.
@@ -255,10 +238,6 @@ const fn copying(method: Method) -> Option<Copying> {
 
 pub(super) fn seconds(ns: u64) -> f64 {
     float(ns) / 1e9
-}
-
-pub(super) fn gb(bytes: u64) -> f64 {
-    float(bytes) / 1e9
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! The machine as its kernel describes it.
 //!
-//! Source: uname(2), proc_cpuinfo(5), proc_meminfo(5), sched_getaffinity(2), tcp(7).
-
-use rustix::thread::CpuSet;
+//! Source: uname(2), proc_cpuinfo(5), proc_meminfo(5), tcp(7).
 
 use super::report::Machine;
-use crate::eyes::spent::field;
+use crate::affinity::own_processors;
+use crate::usage::field;
 
 /// Looks at it.
 pub(super) fn look(tier: char, tier_reason: String) -> Machine {
@@ -23,10 +22,4 @@ pub(super) fn look(tier: char, tier_reason: String) -> Machine {
         tier,
         tier_reason,
     }
-}
-
-/// The processors this process may run on.
-pub(super) fn own_processors() -> Vec<usize> {
-    let set = rustix::thread::sched_getaffinity(None).unwrap_or_default();
-    (0..CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor)).collect()
 }

@@ -5,7 +5,13 @@
 //! beginning: to a watcher, what a process copies out of a socket is what it received. A process
 //! carries out one order in its life, so that what it used is what the order cost.
 
+use std::io;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+use crate::usage::Meter;
+pub(super) use crate::usage::{Resident, Used};
 
 /// From the comparison to a process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,23 +100,14 @@ pub(super) struct Account {
     pub(super) differs_at: Option<u64>,
 }
 
-/// What a process used between two moments.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Used {
-    pub(super) minor_faults: u64,
-    pub(super) major_faults: u64,
-    /// Times it was switched away from, willingly or not.
-    pub(super) switches: u64,
-    /// Bytes its reads had fetched from a disk; `None` without task I/O accounting.
-    pub(super) disk_read_bytes: Option<u64>,
-    /// Bytes it dirtied that will be written to one.
-    pub(super) disk_write_bytes: Option<u64>,
-}
-
-/// Memory in use, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Resident {
-    pub(super) anonymous: u64,
-    /// Of mappings of the source.
-    pub(super) file: u64,
+impl Account {
+    /// Books what was used since the meter was made.
+    pub(super) fn book(&mut self, meter: &Meter) -> io::Result<()> {
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.used = meter.used()?;
+        self.began_ns = nanoseconds(meter.began());
+        self.ended_ns = nanoseconds(meter.began() + self.used.elapsed);
+        self.cpu_ns = nanoseconds(self.used.cpu);
+        Ok(())
+    }
 }

@@ -78,13 +78,6 @@ fn run_bytes(file_bytes: u64, transfer_bytes: u64) -> u64 {
     file_bytes.min(transfer_bytes.saturating_mul(TRANSFERS_MAX))
 }
 
-impl Pair {
-    /// Whether a network is between its ends.
-    pub(super) const fn has_network(self) -> bool {
-        matches!(self, Self::FileToTcp | Self::SocketToSocket)
-    }
-}
-
 /// Whether the engine has the method for these kinds at all.
 ///
 /// Source: sendfile(2) ("in_fd ... cannot be a socket"), `underpass::Method`.

@@ -10,6 +10,8 @@ use underpass::Method;
 
 use super::besides::Besides;
 use crate::figure::Figure;
+pub use crate::figure::Spread;
+pub use crate::terms::{Cache, Link, Pair};
 
 /// Everything one run of `underpass compare` found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -67,50 +69,6 @@ pub struct Conditions {
     pub receiver_call_bytes: usize,
     /// What else a reader must know: what was not as wanted, and what it means.
     pub notes: Vec<String>,
-}
-
-/// Where bytes come from and where they go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub enum Pair {
-    /// A file to a TCP socket.
-    #[serde(rename = "file-tcp")]
-    FileToTcp,
-    /// A file to a Unix stream socket.
-    #[serde(rename = "file-unix")]
-    FileToUnix,
-    /// A file to a pipe.
-    #[serde(rename = "file-pipe")]
-    FileToPipe,
-    /// A file to a file of the same file system.
-    #[serde(rename = "file-file")]
-    FileToFile,
-    /// A TCP socket to a TCP socket.
-    #[serde(rename = "socket-socket")]
-    SocketToSocket,
-}
-
-/// The state of the page cache before a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cache {
-    /// Every page of the file is cached.
-    Warm,
-    /// None is.
-    Cold,
-}
-
-/// What TCP runs over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub enum Link {
-    /// The loopback device.
-    #[serde(rename = "lo")]
-    Loopback,
-    /// A pair of virtual Ethernet devices between two network namespaces.
-    #[serde(rename = "veth")]
-    Veth,
-    /// The same, with scatter-gather off at the sender.
-    #[serde(rename = "veth-no-sg")]
-    VethWithoutScatterGather,
 }
 
 /// One method between one pair of ends.
@@ -184,17 +142,6 @@ pub struct CallsOfKind {
     pub bytes: Figure,
 }
 
-/// A figure of several runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Spread {
-    /// The middle one; of an even number, the lower of the two in the middle.
-    pub median: Figure,
-    /// The lowest.
-    pub min: Figure,
-    /// The highest.
-    pub max: Figure,
-}
-
 /// What became of the bytes of a row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -254,83 +201,6 @@ pub struct Absent {
     pub why: String,
 }
 
-impl Pair {
-    /// Every pair, in the order of tables.
-    pub const ALL: [Self; 5] = [
-        Self::FileToTcp,
-        Self::FileToUnix,
-        Self::FileToPipe,
-        Self::FileToFile,
-        Self::SocketToSocket,
-    ];
-
-    /// The word for it, as flags and JSON spell it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FileToTcp => "file-tcp",
-            Self::FileToUnix => "file-unix",
-            Self::FileToPipe => "file-pipe",
-            Self::FileToFile => "file-file",
-            Self::SocketToSocket => "socket-socket",
-        }
-    }
-}
-
-impl Cache {
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Warm => "warm",
-            Self::Cold => "cold",
-        }
-    }
-}
-
-impl Link {
-    /// Every link, in the order of tables.
-    pub const ALL: [Self; 3] = [Self::Loopback, Self::Veth, Self::VethWithoutScatterGather];
-
-    /// The word for it, as flags and JSON spell it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Loopback => "lo",
-            Self::Veth => "veth",
-            Self::VethWithoutScatterGather => "veth-no-sg",
-        }
-    }
-}
-
-impl fmt::Display for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::FileToTcp => "file → TCP",
-            Self::FileToUnix => "file → Unix socket",
-            Self::FileToPipe => "file → pipe",
-            Self::FileToFile => "file → file",
-            Self::SocketToSocket => "socket → socket",
-        })
-    }
-}
-
-impl fmt::Display for Cache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl fmt::Display for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Loopback => "loopback",
-            Self::Veth => "veth",
-            Self::VethWithoutScatterGather => "veth without scatter-gather",
-        })
-    }
-}
-
 /// `by reference 100 % (inode 17)`, or what happened instead and why.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -376,15 +246,5 @@ mod tests {
         assert_eq!(verdict(1.0), "by reference 100 % (inode 17)");
         assert_eq!(verdict(0.999_99), "by reference 99.9 % (inode 17)");
         assert_eq!(verdict(0.5), "by reference 50 % (inode 17)");
-    }
-
-    #[test]
-    fn json_spells_pairs_and_links_as_their_names() {
-        for pair in Pair::ALL {
-            assert_eq!(serde_json::to_value(pair).unwrap(), pair.name());
-        }
-        for link in Link::ALL {
-            assert_eq!(serde_json::to_value(link).unwrap(), link.name());
-        }
     }
 }

@@ -21,8 +21,10 @@ use super::plan::{self, Case, Wish};
 use super::report::{Absent, Cache, Conditions, Link, Pair, Report};
 use super::seen::Seen;
 use super::specimen::Specimen;
-use crate::eyes::cache;
+use crate::affinity::own_processors;
+use crate::cache;
 use crate::probe::{Probe, Sight, Tier};
+use crate::terms::ends;
 
 /// What is to be compared.
 #[derive(Debug, Clone)]
@@ -96,7 +98,7 @@ pub fn run(
         }
     }
     let has_wanted = network::has_congestion_control(CONGESTION_CONTROL);
-    let processors = machine::own_processors();
+    let processors = own_processors();
     let setting = Setting {
         program: &request.program,
         specimen,
@@ -338,7 +340,8 @@ impl Comparison<'_> {
 
     fn is_still_warm(&self, case: &Case) -> io::Result<bool> {
         let pages = cache::pages(&self.setting.specimen.file, self.bytes)?;
-        let is_whole = pages.is_none_or(|pages| pages.cached >= self.bytes.div_ceil(4096));
+        let is_whole =
+            pages.is_none_or(|pages| pages.cached >= self.bytes.div_ceil(cache::PAGE_BYTES));
         Ok(case.cache == Cache::Cold || is_whole)
     }
 
@@ -382,6 +385,5 @@ impl Comparison<'_> {
 
 /// `file → TCP over loopback, warm: sendfile`.
 fn label(case: &Case) -> String {
-    let over = case.link.map_or_else(String::new, |link| format!(" over {link}"));
-    format!("{}{over}, {}: {}", case.pair, case.cache, case.method)
+    format!("{}, {}: {}", ends(case.pair, case.link), case.cache, case.method)
 }

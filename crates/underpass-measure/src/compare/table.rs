@@ -14,6 +14,7 @@ use underpass::Method;
 use super::report::{Report, Row, Textbook};
 use crate::eyes::Eyes;
 use crate::figure::Figure;
+use crate::terms::ends;
 use crate::words;
 
 /// Columns that lines keep to.
@@ -267,8 +268,7 @@ impl Table {
             self.line("Not available here:");
         }
         for absent in &report.absent {
-            let over = absent.link.map_or_else(String::new, |link| format!(" over {link}"));
-            let start = format!("  {}{over}: ", absent.pair);
+            let start = format!("  {}: ", ends(absent.pair, absent.link));
             self.words(&start, "    ", &absent.why);
         }
         let reasons = std::mem::take(&mut self.reasons);
@@ -335,8 +335,7 @@ impl Machinery {
 
 /// `file → TCP over loopback, warm`.
 fn title(row: &Row) -> String {
-    let over = row.link.map_or_else(String::new, |link| format!(" over {link}"));
-    format!("{}{over}, {}", row.pair, row.cache)
+    format!("{}, {}", ends(row.pair, row.link), row.cache)
 }
 
 /// `64 pread64, 64 sendmsg`.

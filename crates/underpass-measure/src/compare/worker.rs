@@ -16,12 +16,12 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::Signal;
-use rustix::thread::CpuSet;
 use underpass::{Error, ErrorKind, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
 
 use super::channel;
 use super::order::{Account, Order, Receiving, Reply, Sending};
-use super::toll::{Memory, Toll};
+use crate::affinity::pin;
+use crate::usage::{Meter, Peak};
 
 /// Carries out the order that comes over `channel`, and returns when the channel ends.
 ///
@@ -49,12 +49,12 @@ fn carry_out(
     let start = Start { channel, go: File::from(go) };
     match order {
         Order::Send(sending) => {
-            pin(sending.processor)?;
+            sending.processor.map_or(Ok(()), pin)?;
             send(start, &sending, &first, &second)
         }
         Order::Receive(receiving) => {
             let file = receiving.compares.then(|| File::from(second));
-            pin(receiving.processor)?;
+            receiving.processor.map_or(Ok(()), pin)?;
             receive(start, &receiving, first, file.as_ref())
         }
     }
@@ -74,13 +74,6 @@ impl Start<'_> {
     }
 }
 
-fn pin(processor: Option<usize>) -> io::Result<()> {
-    let Some(processor) = processor else { return Ok(()) };
-    let mut set = CpuSet::new();
-    set.set(processor);
-    Ok(rustix::thread::sched_setaffinity(None, &set)?)
-}
-
 /// Moves the bytes as ordered.
 fn send(
     start: Start<'_>,
@@ -98,8 +91,8 @@ fn send(
         rustix::io::write(sink, &[])?;
     }
     let maps = matches!(method, Method::MmapWrite | Method::ZeroCopySend | Method::UringSendZc);
-    let mut memory = Memory::of(source)?;
-    let before = Toll::before()?;
+    let mut memory = Peak::of(source)?;
+    let meter = Meter::process()?;
     let (mut at, patient_until) = (0, Instant::now() + MEMORY_WAIT_MAX);
     while at < sending.bytes {
         let len = sending.transfer_bytes.max(1).min(sending.bytes - at);
@@ -121,12 +114,9 @@ fn send(
         }
         at += len;
     }
-    let after = Toll::after()?;
+    account.book(&meter)?;
     account.bytes = at;
-    (account.began_ns, account.ended_ns) = (before.now_ns, after.now_ns);
-    account.cpu_ns = after.cpu_ns - before.cpu_ns;
-    account.used = after.since(&before);
-    account.peak = sending.looks_at_memory.then_some(memory.peak);
+    account.peak = sending.looks_at_memory.then_some(memory.most);
     Ok(Reply::Done(Box::new(account)))
 }
 
@@ -153,7 +143,7 @@ fn step_through(
     transfer: &mut Transfer<'_>,
     (source, sink): (BorrowedFd<'_>, BorrowedFd<'_>),
     maps: bool,
-    memory: &mut Memory,
+    memory: &mut Peak,
 ) -> io::Result<Result<(), Error>> {
     loop {
         match transfer.step() {
@@ -247,7 +237,7 @@ fn receive(
     let mut expected = vec![0; if file.is_some() { buffer.len() } else { 0 }];
     start.wait()?;
     let mut account = Account::default();
-    let before = Toll::before()?;
+    let meter = Meter::process()?;
     loop {
         let n = match stream.read(&mut buffer) {
             Ok(0) => break,
@@ -261,10 +251,7 @@ fn receive(
         }
         account.bytes += n as u64;
     }
-    let after = Toll::after()?;
-    (account.began_ns, account.ended_ns) = (before.now_ns, after.now_ns);
-    account.cpu_ns = after.cpu_ns - before.cpu_ns;
-    account.used = after.since(&before);
+    account.book(&meter)?;
     Ok(Reply::Done(Box::new(account)))
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::explain::proc;
-use crate::eyes::spent::Transferred;
+use crate::usage::Io;
 
 /// What a process was counted to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -36,8 +36,8 @@ pub struct Counted {
 /// Counters of processes, at the first look and at the last.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    first: BTreeMap<u32, Transferred>,
-    last: BTreeMap<u32, Transferred>,
+    first: BTreeMap<u32, Io>,
+    last: BTreeMap<u32, Io>,
     open: BTreeMap<u32, (BTreeSet<String>, u64)>,
 }
 
@@ -51,7 +51,7 @@ impl Counters {
     pub(crate) fn look_at(&mut self, processes: impl IntoIterator<Item = u32>) {
         for process in processes {
             let io = proc::text(process, "io");
-            let Some(now) = io.and_then(|io| Transferred::parse(&io)) else { continue };
+            let Some(now) = io.and_then(|io| Io::parse(&io)) else { continue };
             self.first.entry(process).or_insert(now);
             self.last.insert(process, now);
             self.look_at_descriptors(process);
@@ -72,9 +72,9 @@ impl Counters {
 
     /// What each process did between the looks; `program` names it.
     pub(crate) fn counted(&self, program: impl Fn(u32) -> String) -> Vec<Counted> {
-        let counted = |(process, last): (&u32, &Transferred)| {
+        let counted = |(process, last): (&u32, &Io)| {
             let first = self.first.get(process).unwrap_or(last);
-            let since = |of: fn(&Transferred) -> u64| of(last).saturating_sub(of(first));
+            let since = |of: fn(&Io) -> u64| of(last).saturating_sub(of(first));
             let (open_files, open_sockets) = self.open.get(process).cloned().unwrap_or_default();
             Counted {
                 process: *process,

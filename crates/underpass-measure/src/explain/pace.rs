@@ -11,9 +11,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::eyes::spent::own_time;
 use crate::figure::float;
 use crate::probe::{Probe, ProbeError, Tolls};
+use crate::usage::own_time;
 
 /// How long a look is, or the time between two accounts of a long one.
 const LOOK: Duration = Duration::from_millis(30);

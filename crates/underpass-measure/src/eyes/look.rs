@@ -13,13 +13,12 @@ use std::os::unix::fs::FileExt;
 use underpass_sys::look::Words;
 use underpass_sys::region::{Access, Region};
 
-use crate::compare::report::Cache;
+use crate::cache::PAGE_BYTES;
 use crate::eyes::{Order, Task, Way};
+use crate::terms::Cache;
 
 /// Bytes of a call in sequence.
 const STRIDE_BYTES: u64 = 64 << 10;
-
-const PAGE_BYTES: u64 = 4096;
 
 const WORD_BYTES: u64 = 8;
 

@@ -15,6 +15,9 @@ use rustix::fs::Advice;
 use rustix::io::Errno;
 use underpass_sys::cachestat::{self, Pages};
 
+/// Smallest unit in which the page cache holds a file.
+pub const PAGE_BYTES: u64 = 4096;
+
 /// Tries before a state is given up.
 const TRIES: usize = 5;
 
@@ -39,7 +42,7 @@ pub(crate) fn pages(file: &File, bytes: u64) -> io::Result<Option<Pages>> {
 ///
 /// Those of read(2).
 pub(crate) fn fill(file: &File, bytes: u64) -> io::Result<Result<(), String>> {
-    let wanted = bytes.div_ceil(4096);
+    let wanted = bytes.div_ceil(PAGE_BYTES);
     let mut held = 0;
     for _ in 0..TRIES {
         held = pages(file, bytes)?.map_or(0, |pages| pages.cached);
