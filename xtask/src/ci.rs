@@ -16,16 +16,17 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::bench::{self, Bench};
 use crate::outcome::{Expectation, FailedTests, Tally};
-use crate::{fuzz, guest, package, tidy, workspace};
+use crate::{bpf, fuzz, guest, package, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 45] = [
+const NEEDED: [(&str, &str); 47] = [
     ("7z", "p7zip-full"),
     ("bash", "bash"),
     ("bsdtar", "libarchive-tools"),
     ("c++", "g++"),
     ("cc", "gcc"),
     ("chromium", "chromium"),
+    ("clang-14", "clang-14"),
     ("cpio", "cpio"),
     ("curl", "curl"),
     ("busybox", "busybox-static"),
@@ -40,6 +41,7 @@ const NEEDED: [(&str, &str); 45] = [
     ("javac", "default-jdk-headless"),
     ("kcat", "kcat"),
     ("ldd", "libc-bin"),
+    ("llvm-strip-14", "llvm-14"),
     ("losetup", "mount"),
     ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.ext4", "e2fsprogs"),
@@ -107,6 +109,7 @@ pub(crate) fn run() -> Result<()> {
         run.step(name, |_| cargo(arguments));
     }
     run.step("tidy", |_| tidy::run());
+    run.step("programs for the kernel", |_| bpf::run(&bpf::Options::of_ci()));
     for (name, arguments) in [
         ("tests", &["--workspace", "--all-features"][..]),
         ("tests without features", &["-p=underpass", "--no-default-features"]),

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask ci | tidy | bench | clients | fuzz | guest | package`.
+//! The project's own commands: `cargo xtask ci | tidy | bench | bpf | clients | fuzz | guest | …`.
 //!
 //! CI runs `cargo xtask ci` and nothing else, so whatever it checks can be run here as it is
 //! run there.
@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "what these commands find is what they print")]
 
 mod bench;
+mod bpf;
 mod ci;
 mod clients;
 mod fuzz;
@@ -39,6 +40,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Compiles the probe's programs for the kernel.
+    Bpf(bpf::Options),
     /// Runs everything that must hold, and prints each command.
     Ci,
     /// Runs Kafka's clients on a server of this workspace and writes what they can do to `docs`.
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Bench { arguments } => bench::run(&arguments),
+        Command::Bpf(options) => bpf::run(&options),
         Command::Ci => ci::run(),
         Command::Clients(options) => clients::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),

@@ -205,10 +205,6 @@ pub struct Process {
     pub is_32_bit: bool,
     /// Page faults taken in user mode.
     pub user_faults: u64,
-    /// Page faults taken by the kernel on its behalf, without those of get_user_pages.
-    pub kernel_faults: u64,
-    /// Times its threads were switched away from.
-    pub switches: u64,
 }
 
 /// A file that a process mapped.

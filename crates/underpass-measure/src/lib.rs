@@ -6,8 +6,6 @@
 
 mod account;
 mod affinity;
-pub mod assembler;
-pub mod btf;
 mod cache;
 mod call;
 pub mod claims;

@@ -12,37 +12,26 @@
 //!
 //! Source: bpf(2); capabilities(7); `Documentation/bpf/`.
 
-mod calls;
 mod layout;
 mod maps;
-mod namespace;
-mod offsets;
-mod pages;
-mod processes;
-mod program;
-mod receive;
-mod sockets;
+mod object;
 mod tier;
 mod toll;
-mod transmit;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::CStr;
+use std::error::Error;
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::OnceLock;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use underpass_sys::bpf;
 
-use crate::assembler::AssemblyError;
-use crate::btf::{Btf, BtfError};
 use crate::evidence::{Evidence, FileKind, Received, Socket};
 use layout::u64_at;
-use maps::Maps;
-use namespace::Namespace;
-use offsets::Offsets;
-use program::Program;
+use maps::{Entry, Map};
+use object::Programs;
 pub use tier::Tier;
 pub use toll::Tolls;
 
@@ -56,15 +45,9 @@ pub enum ProbeError {
         /// This one.
         architecture: &'static str,
     },
-    /// The kernel does not tell its types, or lacks one.
-    #[error(transparent)]
-    Types(#[from] BtfError),
-    /// What numbers processes have in this PID namespace cannot be known.
-    #[error(
-        "BPF sees other numbers of processes than this PID namespace, and the kernel does not tell \
-         these; run it outside the container"
-    )]
-    Namespace,
+    /// The kernel does not tell its types.
+    #[error("the kernel's types cannot be read; it needs CONFIG_DEBUG_INFO_BTF")]
+    Types(#[source] Box<dyn Error + Send + Sync>),
     /// bpf(2) is not permitted.
     #[error("bpf is not permitted; it takes root, or CAP_BPF and CAP_PERFMON")]
     Forbidden,
@@ -86,20 +69,18 @@ pub enum ProbeError {
         /// The errno.
         source: Errno,
     },
-    /// A program was written wrongly.
-    #[error("the program for {tracepoint} is wrong")]
-    Assembly {
-        /// What it was for.
-        tracepoint: &'static str,
-        /// How.
-        source: AssemblyError,
-    },
+}
+
+impl ProbeError {
+    fn types(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Types(source.into())
+    }
 }
 
 /// Programs that watch, until it is dropped.
 #[derive(Debug)]
 pub struct Probe {
-    maps: Maps,
+    maps: HashMap<String, Map>,
     programs: Vec<Loaded>,
     _lasting: Vec<OwnedFd>,
     /// What looks; empty while it rests.
@@ -118,66 +99,48 @@ pub enum Sight {
 }
 
 /// A program that the kernel took, and its tracepoint.
-type Loaded = (OwnedFd, &'static CStr);
-
-/// A tracepoint's name and who writes its program.
-type Tracepoint = (&'static CStr, for<'p> fn(&mut Program<'p>));
+type Loaded = (OwnedFd, &'static str);
 
 /// Rare ones, that keep in order who is followed and which sockets there are.
-const LASTING: [Tracepoint; 3] = [
-    (c"sched_process_fork", |program| program.write_fork()),
-    (c"sched_process_exit", |program| program.write_exit()),
-    (c"tcp_destroy_sock", |program| program.write_forget()),
-];
+const LASTING: [&str; 3] = ["sched_process_fork", "sched_process_exit", "tcp_destroy_sock"];
 
 /// The first [`SENDING`] of them see what leaves.
-const LOOKING: [Tracepoint; 6] = [
-    (c"net_dev_start_xmit", |program| program.write_transmit()),
-    (c"sys_exit", |program| program.write_calls()),
-    (c"skb_copy_datagram_iovec", |program| program.write_receive()),
-    (c"page_fault_user", |program| program.write_user_fault()),
-    (c"page_fault_kernel", |program| program.write_kernel_fault()),
-    (c"sched_switch", |program| program.write_switch()),
-];
+const LOOKING: [&str; 4] =
+    ["net_dev_start_xmit", "sys_exit", "skb_copy_datagram_iovec", "page_fault_user"];
 
 const SENDING: usize = 2;
 
-/// What the verifier says of a program that it refuses can be this long.
-const LOG_LEN: usize = 1 << 20;
-
-/// Times that a program is given to the verifier.
-const LOADS_MAX: u32 = 100;
-
-/// How much of the end of it is shown.
-const LOG_SHOWN: usize = 2_000;
+/// The inode of the first PID namespace (linux/proc_ns.h, `PROC_PID_INIT_INO`).
+const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 impl Probe {
     /// Loads and attaches the programs; nothing is followed yet.
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Forbidden`] without the capabilities; [`ProbeError::Namespace`] in a
-    /// PID namespace whose numbers the kernel does not tell; [`ProbeError::Types`] without type
+    /// [`ProbeError::Forbidden`] without the capabilities; [`ProbeError::Types`] without type
     /// information; the others where this kernel differs from those known.
     pub fn load(sight: Sight) -> Result<Self, ProbeError> {
         let architecture = std::env::consts::ARCH;
         if architecture != "x86_64" {
             return Err(ProbeError::Architecture { architecture });
         }
-        let maps = Maps::new().map_err(|source| failed("making a map", source))?;
-        let mut offsets = offsets_of_kernel()?.clone();
-        offsets.namespace = Namespace::of_own(&offsets, &maps)?;
         let tracepoints = match sight {
             Sight::Sending => &LOOKING[..SENDING],
             Sight::Everything => &LOOKING,
         };
-        let programs = match load_all(tracepoints, &offsets, &maps) {
-            Err(ProbeError::Refused { .. }) if offsets.cast.take().is_some() => {
-                load_all(tracepoints, &offsets, &maps)?
-            }
+        let namespace = own_namespace();
+        let load = |directly| {
+            let programs = Programs::new(namespace, directly)?;
+            let looking = load_all(&programs, tracepoints)?;
+            Ok((programs, looking))
+        };
+        let (from, programs) = match load(true) {
+            Err(ProbeError::Refused { .. }) => load(false)?,
             loaded => loaded?,
         };
-        let lasting = attach_all(&load_all(&LASTING, &offsets, &maps)?)?;
+        let lasting = attach_all(&load_all(&from, &LASTING)?)?;
+        let maps = from.maps;
         let toll = Duration::ZERO;
         let mut probe =
             Self { maps, programs, _lasting: lasting, looking: Vec::new(), look: 0, toll };
@@ -199,7 +162,7 @@ impl Probe {
         }
         self.look = self.look.wrapping_add(1).max(1);
         let value = u64::from(self.look).to_ne_bytes();
-        let set = self.maps.look.set(&0_u32.to_ne_bytes(), &value);
+        let set = self.maps["look"].set(&0_u32.to_ne_bytes(), &value);
         set.map_err(|source| failed("beginning a look", source))?;
         self.looking = attach_all(&self.programs)?;
         Ok(())
@@ -216,7 +179,7 @@ impl Probe {
     ///
     /// [`ProbeError::Call`] if the maps cannot be read.
     pub fn tolls(&self) -> Result<Tolls, ProbeError> {
-        let entries = self.maps.tolls.entries();
+        let entries = self.maps["tolls"].entries();
         let entries = entries.map_err(|source| failed("reading a map", source))?;
         Ok(Tolls(entries.iter().map(|(_, value)| u64_at(value, 0)).collect()))
     }
@@ -235,7 +198,7 @@ impl Probe {
     /// [`ProbeError::Call`] if too many are watched.
     pub fn follow(&self, process: u32) -> Result<(), ProbeError> {
         let (key, value) = (process.to_ne_bytes(), 1_u32.to_ne_bytes());
-        let set = self.maps.followed.set(&key, &value);
+        let set = self.maps["followed"].set(&key, &value);
         set.map_err(|source| failed("following a process", source))
     }
 
@@ -246,7 +209,7 @@ impl Probe {
     ///
     /// [`ProbeError::Call`] if the map cannot be written.
     pub fn unfollow(&self, process: u32) -> Result<(), ProbeError> {
-        let removed = self.maps.followed.remove(&process.to_ne_bytes());
+        let removed = self.maps["followed"].remove(&process.to_ne_bytes());
         removed.map_err(|source| failed("forgetting a process", source))
     }
 
@@ -256,7 +219,7 @@ impl Probe {
     ///
     /// [`ProbeError::Call`] if the map cannot be read.
     pub fn followed(&self) -> Result<BTreeSet<u32>, ProbeError> {
-        let entries = self.maps.followed.entries();
+        let entries = self.maps["followed"].entries();
         let entries = entries.map_err(|source| failed("reading a map", source))?;
         Ok(entries.iter().map(|(key, _)| layout::process_in(key)).collect())
     }
@@ -271,8 +234,12 @@ impl Probe {
         self.read().map_err(|source| failed("reading a map", source))
     }
 
+    fn entries(&self, map: &str) -> Result<Vec<Entry>, Errno> {
+        self.maps[map].entries()
+    }
+
     fn read(&self) -> Result<Evidence, Errno> {
-        let entries = self.maps.calls.entries()?;
+        let entries = self.entries("calls")?;
         let calls: Vec<_> = entries.iter().map(|(key, value)| layout::calls(key, value)).collect();
         let files = calls.iter().flat_map(|calls| {
             [calls.source, calls.target].into_iter().flatten().map(|file| (file, calls.process))
@@ -284,13 +251,13 @@ impl Probe {
             used.entry(file.inode).or_insert(process);
         }
         let mut sockets = BTreeMap::new();
-        for (key, value) in self.maps.names.entries()? {
+        for (key, value) in self.entries("names")? {
             let inode = u64_at(&key, 0);
             if let Some(&process) = used.get(&inode) {
                 sockets.insert(inode, named(inode, process, &value));
             }
         }
-        for (key, value) in self.maps.sent.entries()? {
+        for (key, value) in self.entries("sent")? {
             let bytes = u64_at(&value, 0);
             let (inode, pages) = layout::pages(&key, bytes);
             let Some(socket) = sockets.get_mut(&inode) else { continue };
@@ -300,32 +267,22 @@ impl Probe {
             }
         }
         let mut received = Vec::new();
-        for (key, value) in self.maps.received.entries()? {
+        for (key, value) in self.entries("received")? {
             if let (process, Some(pages)) = layout::pages(&key, u64_at(&value, 0)) {
                 received.push(Received { process: u32::try_from(process).unwrap_or(0), pages });
             }
         }
-        let processes = self.maps.processes.entries()?;
+        let processes = self.entries("processes")?;
         Ok(Evidence {
             calls,
             sockets: sockets.into_values().collect(),
             received,
             processes: processes.iter().map(|(key, value)| layout::process(key, value)).collect(),
-            lost: self.maps.lost.number()?,
+            lost: self.maps["lost"].number()?,
             has_gaps: self.look > 1 || self.looking.is_empty(),
             ..Evidence::default()
         })
     }
-}
-
-/// The running kernel's offsets, looked up once: its type information is long.
-fn offsets_of_kernel() -> Result<&'static Offsets, BtfError> {
-    static OFFSETS: OnceLock<Offsets> = OnceLock::new();
-    if let Some(known) = OFFSETS.get() {
-        return Ok(known);
-    }
-    let offsets = Offsets::of(&Btf::of_kernel()?)?;
-    Ok(OFFSETS.get_or_init(|| offsets))
 }
 
 fn named(inode: u64, process: u32, value: &[u8]) -> Socket {
@@ -344,68 +301,23 @@ fn named(inode: u64, process: u32, value: &[u8]) -> Socket {
     }
 }
 
-fn load_all(
-    tracepoints: &[Tracepoint],
-    offsets: &Offsets,
-    maps: &Maps,
-) -> Result<Vec<Loaded>, ProbeError> {
-    let load = |&(tracepoint, write): &Tracepoint| {
-        Ok((load(name_of(tracepoint), write, offsets, maps)?, tracepoint))
-    };
-    tracepoints.iter().map(load).collect()
+/// The inode of this process's PID namespace, 0 for the first.
+fn own_namespace() -> u32 {
+    let inode = std::fs::metadata("/proc/self/ns/pid").map_or(FIRST_NAMESPACE, |own| own.ino());
+    if inode == FIRST_NAMESPACE { 0 } else { u32::try_from(inode).unwrap_or(0) }
+}
+
+fn load_all(programs: &Programs, names: &[&'static str]) -> Result<Vec<Loaded>, ProbeError> {
+    names.iter().map(|name| Ok((programs.load(name)?, *name))).collect()
 }
 
 fn attach_all(programs: &[Loaded]) -> Result<Vec<OwnedFd>, ProbeError> {
-    let attach = |(program, tracepoint): &Loaded| {
-        let attached = bpf::attach_raw_tracepoint(program.as_fd(), tracepoint);
-        attached.map_err(|source| ProbeError::Call { call: name_of(tracepoint), source })
+    let attach = |(program, name): &Loaded| {
+        let tracepoint = CString::new(*name).unwrap_or_default();
+        let attached = bpf::attach_raw_tracepoint(program.as_fd(), &tracepoint);
+        attached.map_err(|source| ProbeError::Call { call: name, source })
     };
     programs.iter().map(attach).collect()
-}
-
-fn name_of(tracepoint: &'static CStr) -> &'static str {
-    tracepoint.to_str().unwrap_or("a tracepoint")
-}
-
-fn load(
-    name: &'static str,
-    write: impl for<'p> Fn(&mut Program<'p>),
-    offsets: &Offsets,
-    maps: &Maps,
-) -> Result<OwnedFd, ProbeError> {
-    let mut program = Program::new(offsets, maps);
-    write(&mut program);
-    let words =
-        program.finish().map_err(|source| ProbeError::Assembly { tracepoint: name, source })?;
-    let mut attempts = 0;
-    let loaded = loop {
-        attempts += 1;
-        match bpf::load_raw_tracepoint(&words, &mut []) {
-            // The verifier gives up for a signal, such as that of a child that ended.
-            Err(Errno::AGAIN) if attempts < LOADS_MAX => {}
-            loaded => break loaded,
-        }
-    };
-    loaded.map_err(|source| {
-        let mut log = vec![0; LOG_LEN];
-        match bpf::load_raw_tracepoint(&words, &mut log) {
-            Err(_) if source != Errno::PERM => {
-                let said = last_words(&log);
-                ProbeError::Refused { tracepoint: name, errno: source, said }
-            }
-            Ok(_) | Err(_) => failed("loading a program", source),
-        }
-    })
-}
-
-/// The end of a log, from the start of a line.
-fn last_words(log: &[u8]) -> String {
-    let said = String::from_utf8_lossy(log.split(|&byte| byte == 0).next().unwrap_or(&[]));
-    let mut from = said.len().saturating_sub(LOG_SHOWN);
-    while !said.is_char_boundary(from) {
-        from += 1;
-    }
-    said[from..].trim_end().into()
 }
 
 fn failed(call: &'static str, source: Errno) -> ProbeError {

@@ -22,18 +22,12 @@ enum Command {
     MapNextKey = 4,
     ProgramLoad = 5,
     RawTracepointOpen = 17,
+    TypesLoad = 18,
+    MapFreeze = 22,
 }
 
-/// Kinds of maps, by their numbers in linux/bpf.h (`enum bpf_map_type`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MapKind {
-    /// Keys of any bytes.
-    Hash = 1,
-    /// Keys are a u32 index; all entries exist from the start.
-    Array = 2,
-    /// As [`Hash`](Self::Hash); where it is full, what was used least lately makes room.
-    LruHash = 9,
-}
+/// Of a record of a function: its instruction and its type.
+const FUNCTION_LEN: u32 = 8;
 
 const PROGRAM_RAW_TRACEPOINT: u32 = 17;
 
@@ -41,13 +35,20 @@ const PROGRAM_RAW_TRACEPOINT: u32 = 17;
 /// know this one (linux/license.h).
 const LICENCE: &CStr = c"Dual MIT/GPL";
 
+/// What a map is made as: the attributes of `BPF_MAP_CREATE`.
 #[repr(C)]
-#[derive(Default)]
-struct MapCreate {
-    map_type: u32,
-    key_size: u32,
-    value_size: u32,
-    max_entries: u32,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapShape {
+    /// Its kind, by its number in linux/bpf.h (`enum bpf_map_type`).
+    pub kind: u32,
+    /// Length of its keys in bytes.
+    pub key_len: u32,
+    /// Length of its values.
+    pub value_len: u32,
+    /// How many it has room for.
+    pub entries_max: u32,
+    /// `BPF_F_...`.
+    pub flags: u32,
 }
 
 #[repr(C)]
@@ -70,6 +71,27 @@ struct ProgramLoad {
     log_level: u32,
     log_size: u32,
     log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TypesLoad {
+    btf: u64,
+    log_buf: u64,
+    size: u32,
+    log_size: u32,
+    log_level: u32,
+    _pad: u32,
 }
 
 #[repr(C)]
@@ -80,25 +102,40 @@ struct RawTracepoint {
     _pad: u32,
 }
 
-/// Makes a map; `key_len` and `value_len` in bytes.
+/// Makes a map.
 ///
 /// # Errors
 ///
 /// `EPERM` without `CAP_BPF`; `EINVAL` for sizes the kernel refuses; `ENOMEM`.
-pub fn create_map(
-    kind: MapKind,
-    key_len: u32,
-    value_len: u32,
-    entries_max: u32,
-) -> Result<OwnedFd, Errno> {
-    let attributes = MapCreate {
-        map_type: kind as u32,
-        key_size: key_len,
-        value_size: value_len,
-        max_entries: entries_max,
-    };
+pub fn create_map(shape: &MapShape) -> Result<OwnedFd, Errno> {
     // SAFETY: bpf(2), `BPF_MAP_CREATE`: reads the attributes and nothing they point to.
-    let answer = unsafe { call(Command::MapCreate, &attributes) }?;
+    let answer = unsafe { call(Command::MapCreate, shape) }?;
+    Ok(owned(answer))
+}
+
+/// Keeps a map as it is: programs loaded from now on may take its values for constants.
+///
+/// # Errors
+///
+/// `EPERM`; `EBUSY` if it is being written.
+pub fn freeze(map: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: bpf(2), linux/bpf.h `BPF_MAP_FREEZE`: reads the map's descriptor and nothing else.
+    unsafe { call(Command::MapFreeze, &map.as_raw_fd()) }.map(|_| ())
+}
+
+/// Gives the kernel the types of programs (BTF), which callbacks cannot be without.
+///
+/// # Errors
+///
+/// `EPERM`; `EINVAL` if it is not BTF, or of a kind that this kernel does not know.
+pub fn load_types(types: &[u8]) -> Result<OwnedFd, Errno> {
+    let attributes = TypesLoad {
+        btf: types.as_ptr().addr() as u64,
+        size: u32::try_from(types.len()).map_err(|_| Errno::OVERFLOW)?,
+        ..TypesLoad::default()
+    };
+    // SAFETY: bpf(2), linux/bpf.h `BPF_BTF_LOAD`: reads `size` bytes, and writes no log.
+    let answer = unsafe { call(Command::TypesLoad, &attributes) }?;
     Ok(owned(answer))
 }
 
@@ -178,6 +215,16 @@ impl MapLens {
     }
 }
 
+/// A program and what is known of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Program<'p> {
+    /// Its instructions.
+    pub instructions: &'p [u64],
+    /// The types that [`load_types`] gave, and which of them each function has: pairs of
+    /// instruction and type.
+    pub types: Option<(BorrowedFd<'p>, &'p [[u32; 2]])>,
+}
+
 /// Loads a program for raw tracepoints; the verifier's words go to `log`, NUL-terminated, if it
 /// is not empty.
 ///
@@ -185,8 +232,10 @@ impl MapLens {
 ///
 /// `EPERM` without the capabilities; `EACCES` or `EINVAL` if the verifier refuses; `ENOSPC` if
 /// its words do not fit.
-pub fn load_raw_tracepoint(instructions: &[u64], log: &mut [u8]) -> Result<OwnedFd, Errno> {
+pub fn load_raw_tracepoint(program: Program<'_>, log: &mut [u8]) -> Result<OwnedFd, Errno> {
     let too_large = |_| Errno::OVERFLOW;
+    let Program { instructions, types } = program;
+    let functions = types.map_or(&[][..], |(_, functions)| functions);
     let attributes = ProgramLoad {
         prog_type: PROGRAM_RAW_TRACEPOINT,
         insn_cnt: u32::try_from(instructions.len()).map_err(too_large)?,
@@ -195,9 +244,14 @@ pub fn load_raw_tracepoint(instructions: &[u64], log: &mut [u8]) -> Result<Owned
         log_level: u32::from(!log.is_empty()),
         log_size: u32::try_from(log.len()).map_err(too_large)?,
         log_buf: if log.is_empty() { 0 } else { log.as_mut_ptr().addr() as u64 },
+        prog_btf_fd: types.map_or(0, |(types, _)| types.as_raw_fd().cast_unsigned()),
+        func_info_rec_size: if functions.is_empty() { 0 } else { FUNCTION_LEN },
+        func_info: functions.as_ptr().addr() as u64,
+        func_info_cnt: u32::try_from(functions.len()).map_err(too_large)?,
+        ..ProgramLoad::default()
     };
-    // SAFETY: bpf(2), `BPF_PROG_LOAD`: reads insn_cnt instructions and a terminated licence,
-    // and writes at most log_size bytes to log_buf.
+    // SAFETY: bpf(2), `BPF_PROG_LOAD`: reads insn_cnt instructions, func_info_cnt records of
+    // eight bytes and a terminated licence, and writes at most log_size bytes to log_buf.
     let answer = unsafe { call(Command::ProgramLoad, &attributes) }?;
     Ok(owned(answer))
 }
@@ -261,7 +315,8 @@ mod tests {
     #[test]
     fn a_map_keeps_what_is_put_and_gives_its_keys_one_by_one() {
         underpass_testkit::require!(underpass_testkit::skip::Capability::Root);
-        let map = create_map(MapKind::Hash, 4, 8, 2).unwrap();
+        let shape = MapShape { kind: 1, key_len: 4, value_len: 8, entries_max: 2, flags: 0 };
+        let map = create_map(&shape).unwrap();
         update(map.as_fd(), LENS, &7_u32.to_ne_bytes(), &9_u64.to_ne_bytes()).unwrap();
         let mut value = [0; 8];
         lookup(map.as_fd(), LENS, &7_u32.to_ne_bytes(), &mut value).unwrap();
@@ -277,16 +332,32 @@ mod tests {
         assert_eq!(lookup(map.as_fd(), LENS, &7_u32.to_ne_bytes(), &mut value), Err(Errno::NOENT));
     }
 
+    fn bare(instructions: &[u64]) -> Program<'_> {
+        Program { instructions, types: None }
+    }
+
+    #[test]
+    fn a_frozen_map_stays_as_it_is() {
+        underpass_testkit::require!(underpass_testkit::skip::Capability::Root);
+        let shape = MapShape { kind: 2, key_len: 4, value_len: 8, entries_max: 1, flags: 0 };
+        let map = create_map(&shape).unwrap();
+        let set = |number: u64| update(map.as_fd(), LENS, &[0; 4], &number.to_ne_bytes());
+        set(3).unwrap();
+        freeze(map.as_fd()).unwrap();
+        assert_eq!(set(4), Err(Errno::PERM));
+        assert_eq!(load_types(&[0; 32]).unwrap_err(), Errno::INVAL);
+    }
+
     #[test]
     fn a_program_the_verifier_refuses_is_refused_with_its_words() {
         underpass_testkit::require!(underpass_testkit::skip::Capability::Root);
         // `exit` with r0 unset.
         let mut log = vec![0; 4_096];
-        load_raw_tracepoint(&[0x95], &mut log).unwrap_err();
+        load_raw_tracepoint(bare(&[0x95]), &mut log).unwrap_err();
         let said = CStr::from_bytes_until_nul(&log).unwrap().to_str().unwrap();
         assert!(said.contains("R0 !read_ok"), "{said}");
         // `mov r0, 0; exit`.
-        let program = load_raw_tracepoint(&[0xb7, 0x95], &mut []).unwrap();
+        let program = load_raw_tracepoint(bare(&[0xb7, 0x95]), &mut []).unwrap();
         let attached = attach_raw_tracepoint(program.as_fd(), c"sys_exit").unwrap();
         assert!(attached.as_raw_fd() > 0);
         let unknown = attach_raw_tracepoint(program.as_fd(), c"no_such_tracepoint");

@@ -1,7 +1,4 @@
-//! Keys and values of the probe's maps, byte by byte: the programs write them, Rust reads them.
-//!
-//! All fields are in the machine's order, and no byte between them is left unset: a key with
-//! garbage in it would be another key.
+//! Keys and values of the probe's maps, byte by byte, as probe.bpf.c has them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -23,7 +20,6 @@ pub(crate) mod call {
     pub(crate) const SOURCE: i16 = 8;
     pub(crate) const TARGET: i16 = SOURCE + file::LEN;
     pub(crate) const FLAGS: i16 = TARGET + file::LEN;
-    pub(crate) const KEY: i16 = FLAGS + 8;
 
     /// In [`FLAGS`]: `MSG_ZEROCOPY`.
     pub(crate) const IS_ZERO_COPY: i32 = 1;
@@ -35,7 +31,6 @@ pub(crate) mod call {
     pub(crate) const BYTES: i16 = 16;
     pub(crate) const BUFFER: i16 = 24;
     pub(crate) const HEAD: i16 = 32;
-    pub(crate) const VALUE: i16 = 40;
 }
 
 /// Key of the maps that count pages; the value is a number of bytes.
@@ -47,32 +42,14 @@ pub(crate) mod page {
     pub(crate) const ORIGIN: i16 = 16;
     pub(crate) const DEVICE: i16 = 20;
     pub(crate) const INODE: i16 = 24;
-    pub(crate) const KEY: i16 = 32;
-    pub(crate) const VALUE: i16 = 8;
 
     pub(crate) const LINEAR: i32 = 0;
-    pub(crate) const KERNEL: i32 = 1;
     pub(crate) const PAGE_CACHE: i32 = 2;
     pub(crate) const ANONYMOUS: i32 = 3;
 
     pub(crate) const NOT_LENT: i32 = 0;
     pub(crate) const SHARED: i32 = 1;
     pub(crate) const ZERO_COPY: i32 = 2;
-    /// In place of how it was lent: bytes that left again.
-    pub(crate) const AGAIN: i32 = 3;
-}
-
-/// Value of the map from a socket's address in the kernel to what is known of it.
-pub(crate) mod socket {
-    pub(crate) const INODE: i16 = 0;
-    /// The sequence number after the highest sent.
-    pub(crate) const NEXT: i16 = 8;
-    /// The look in which that was; 0 for none.
-    pub(crate) const LOOK: i16 = 12;
-    pub(crate) const HAS_UPPER: i16 = 16;
-    /// Address of the device by which the highest left.
-    pub(crate) const DEVICE: i16 = 24;
-    pub(crate) const VALUE: i16 = 32;
 }
 
 /// Value of the map from a socket's inode to its name.
@@ -87,29 +64,11 @@ pub(crate) mod name {
     pub(crate) const PEER: i16 = 16;
     pub(crate) const LOCAL: i16 = 32;
     pub(crate) const UPPER: i16 = 48;
-    pub(crate) const VALUE: i16 = 64;
 }
 
 /// Value of the processes' map.
 pub(crate) mod process {
     pub(crate) const USER_FAULTS: i16 = 0;
-    pub(crate) const KERNEL_FAULTS: i16 = 8;
-    pub(crate) const SWITCHES: i16 = 16;
-    pub(crate) const VALUE: i16 = 24;
-}
-
-/// The map of tolls, by processor.
-pub(crate) mod toll {
-    /// Processors told apart; beyond them, two share a count.
-    pub(crate) const PROCESSORS: i32 = 64;
-    /// A line of the cache, so that processors do not wait for each other.
-    pub(crate) const VALUE: i16 = 64;
-
-    /// For a call of a followed process, in addition to that for any call: what it takes in a busy
-    /// server, where keys are many and caches cold.
-    pub(crate) const FOLLOWED: i32 = 15;
-    /// For a packet.
-    pub(crate) const PACKET: i32 = 20;
 }
 
 const AF_INET: u16 = 2;
@@ -232,8 +191,6 @@ pub(crate) fn process(key: &[u8], value: &[u8]) -> Process {
     Process {
         process: process_in(key),
         user_faults: u64_at(value, process::USER_FAULTS),
-        kernel_faults: u64_at(value, process::KERNEL_FAULTS),
-        switches: u64_at(value, process::SWITCHES),
         ..Process::default()
     }
 }

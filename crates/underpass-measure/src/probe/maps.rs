@@ -1,22 +1,11 @@
-//! The maps by which programs and reader talk.
-//!
-//! Sizes are limits on what can be told apart, stated here; what does not fit is counted as lost.
+//! The maps by which programs and reader talk; probe.bpf.c says what is in them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use underpass_sys::bpf::{self, MapKind, MapLens};
+use underpass_sys::bpf::{self, MapLens, MapShape};
 
-use super::layout::{call, name, page, process, socket, toll, u64_at};
-
-/// Processes followed at a time, and those whose counts are kept: of those that end, the last.
-const PROCESSES_MAX: u32 = 4_096;
-/// TCP sockets alive at a time.
-const SOCKETS_MAX: u32 = 65_536;
-/// Kinds of call by process and files.
-const CALLS_MAX: u32 = 131_072;
-/// Socket, interface, origin.
-const PAGES_MAX: u32 = 131_072;
+use super::layout::u64_at;
 
 /// A key and its value.
 pub(crate) type Entry = (Vec<u8>, Vec<u8>);
@@ -29,10 +18,10 @@ pub(crate) struct Map {
 }
 
 impl Map {
-    fn new(kind: MapKind, key: i16, value: i16, entries_max: u32) -> Result<Self, Errno> {
-        let [key, value] = [key, value].map(i16::unsigned_abs);
-        let fd = bpf::create_map(kind, key.into(), value.into(), entries_max)?;
-        Ok(Self { fd, lens: MapLens { key: key.into(), value: value.into() } })
+    pub(crate) fn new(shape: &MapShape) -> Result<Self, Errno> {
+        let fd = bpf::create_map(shape)?;
+        let lens = MapLens { key: shape.key_len as usize, value: shape.value_len as usize };
+        Ok(Self { fd, lens })
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -80,49 +69,5 @@ impl Map {
                 entries.push((key.clone(), value));
             }
         }
-    }
-}
-
-/// All of them.
-#[derive(Debug)]
-pub(crate) struct Maps {
-    /// Processes to look at.
-    pub(crate) followed: Map,
-    /// Calls by process, number, files.
-    pub(crate) calls: Map,
-    /// TCP sockets alive, by address in the kernel.
-    pub(crate) sockets: Map,
-    /// Their names, by inode; they outlive the sockets.
-    pub(crate) names: Map,
-    /// Payload that left, by socket's inode.
-    pub(crate) sent: Map,
-    /// Bytes copied to processes.
-    pub(crate) received: Map,
-    /// Faults and switches.
-    pub(crate) processes: Map,
-    /// One number: what found a map full.
-    pub(crate) lost: Map,
-    /// One number: which look this is, from 1.
-    pub(crate) look: Map,
-    /// What was paid for looking, by processor.
-    pub(crate) tolls: Map,
-}
-
-impl Maps {
-    /// Makes them, empty.
-    pub(crate) fn new() -> Result<Self, Errno> {
-        let hash = |key, value, max| Map::new(MapKind::Hash, key, value, max);
-        Ok(Self {
-            followed: hash(4, 4, PROCESSES_MAX)?,
-            calls: hash(call::KEY, call::VALUE, CALLS_MAX)?,
-            sockets: hash(8, socket::VALUE, SOCKETS_MAX)?,
-            names: hash(8, name::VALUE, SOCKETS_MAX)?,
-            sent: hash(page::KEY, page::VALUE, PAGES_MAX)?,
-            received: hash(page::KEY, page::VALUE, PAGES_MAX)?,
-            processes: Map::new(MapKind::LruHash, 4, process::VALUE, PROCESSES_MAX)?,
-            lost: Map::new(MapKind::Array, 4, 8, 1)?,
-            look: Map::new(MapKind::Array, 4, 8, 1)?,
-            tolls: Map::new(MapKind::Array, 4, toll::VALUE, toll::PROCESSORS.unsigned_abs())?,
-        })
     }
 }

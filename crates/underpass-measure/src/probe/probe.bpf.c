@@ -1,0 +1,789 @@
+/* What the kernel is asked: programs on raw tracepoints, and the maps by which they tell.
+ *
+ * `cargo xtask bpf` compiles this to probe.bpf.o, which is checked in. Members of the kernel's
+ * structures are named here and found by the loader in the running kernel's type information
+ * (CO-RE); only what is used of them is declared. Rust's side of the maps is layout.rs.
+ *
+ * No byte of a key is left unset: a key with garbage in it would be another key. The frame has 512
+ * bytes.
+ *
+ * Source: linux/bpf.h; `Documentation/bpf/`; the tracepoints net:net_dev_start_xmit,
+ * raw_syscalls:sys_exit, skb:skb_copy_datagram_iovec, tcp:tcp_destroy_sock,
+ * sched:sched_process_fork, sched:sched_process_exit, exceptions:page_fault_user.
+ */
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int s32;
+typedef long long s64;
+
+#define INLINE static inline __attribute__((always_inline))
+#define PROGRAM(tracepoint) \
+	int tracepoint(u64 *); \
+	__attribute__((section("raw_tp/" #tracepoint), used)) int tracepoint(u64 *ctx)
+#define NULL ((void *)0)
+
+char LICENSE[] __attribute__((section("license"), used)) = "Dual MIT/GPL";
+
+/* A test compares this with the source: an object that was not made from it is found. */
+__asm__(".pushsection .source,\"\",@progbits\n.incbin \"probe.bpf.c\"\n.popsection");
+
+/* The kernel's structures. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct pt_regs { unsigned long di, si, dx, r10, r8, orig_ax; };
+typedef struct { int counter; } atomic_t;
+struct net;
+typedef struct { struct net *net; } possible_net_t;
+struct ns_common { u32 inum; };
+struct net { struct ns_common ns; };
+struct pid_namespace { struct ns_common ns; };
+struct upid { int nr; struct pid_namespace *ns; };
+struct pid { u32 level; struct upid numbers[1]; };
+struct signal_struct { atomic_t live; };
+struct super_block { u32 s_dev; };
+struct inode { u16 i_mode; unsigned long i_ino; struct super_block *i_sb; };
+struct file { u32 f_flags; struct inode *f_inode; void *private_data; };
+struct fdtable { u32 max_fds; struct file **fd; };
+struct files_struct { struct fdtable *fdt; };
+struct thread_info { u32 status; };
+struct task_struct {
+	struct thread_info thread_info;
+	struct files_struct *files;
+	int tgid;
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
+	struct signal_struct *signal;
+};
+struct in6_addr { u8 bytes[16]; };
+struct sock_common {
+	u16 skc_family, skc_num, skc_dport;
+	u32 skc_daddr, skc_rcv_saddr;
+	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
+	possible_net_t skc_net;
+};
+struct socket;
+struct sock { struct sock_common __sk_common; struct socket *sk_socket; u16 sk_protocol; };
+struct socket { struct sock *sk; };
+struct socket_alloc { struct inode vfs_inode; };
+struct tcp_ulp_ops { char name[16]; };
+struct inet_connection_sock { struct tcp_ulp_ops *icsk_ulp_ops; };
+struct net_device { int ifindex; };
+struct sk_buff {
+	struct sock *sk;
+	u32 len, data_len;
+	u16 transport_header;
+	u32 end;
+	u8 *head, *data;
+};
+struct skb_frag { u64 netmem; u32 len; };
+/* As it was until 6.10, and what it was an alias of until 6.6. */
+struct skb_frag___page { void *bv_page; };
+struct bio_vec { void *bv_page; u32 bv_len; };
+struct skb_shared_info { u8 flags, nr_frags; struct skb_frag frags[17]; };
+struct address_space { struct inode *host; };
+struct page { unsigned long compound_head; struct address_space *mapping; };
+
+#pragma clang attribute pop
+
+/* Where a TCP header has what is read of it. */
+struct tcp_head { u32 ports, sequence, acknowledged; u8 length; };
+
+#define OFFSET_OF_MEMBER 0
+#define SIZE_OF_TYPE 1
+#define EXISTS_FIELD 2
+#define ID_OF_TARGET 1
+#define TYPE_EXISTS(type) __builtin_preserve_type_info(*(type *)0, 0)
+#define TYPE_SIZE(type) __builtin_preserve_type_info(*(type *)0, SIZE_OF_TYPE)
+#define FIELD_EXISTS(type, field) __builtin_preserve_field_info(((type *)0)->field, EXISTS_FIELD)
+
+/* Helpers of the kernel, by their numbers in linux/bpf.h. */
+static void *(*const map_look_up)(void *map, const void *key) = (void *)1;
+static long (*const map_update)(void *map, const void *key, const void *value, u64 how) = (void *)2;
+static long (*const map_delete)(void *map, const void *key) = (void *)3;
+static u32 (*const this_processor)(void) = (void *)8;
+static u64 (*const this_pid_tgid)(void) = (void *)14;
+static struct task_struct *(*const this_task)(void) = (void *)35;
+static long (*const read_user)(void *to, u32 len, const void *from) = (void *)112;
+static long (*const read_kernel)(void *to, u32 len, const void *from) = (void *)113;
+/* bpf_rdonly_cast, a function of the kernel since 6.2 and no helper: the loader puts its type for
+ * this number. What it answers is read directly, and what is not memory is zero then, too. */
+static void *(*const rdonly_cast)(const void *address, u32 type) = (void *)9000001;
+
+#define ANY 0 /* Set a value whether its key is there or not, */
+#define NEW 1 /* or only if it is not: another processor may have been faster. */
+
+/* What the loader knows; constants by the time that the verifier comes by. */
+struct settings {
+	/* Whether there is rdonly_cast; a read costs one nanosecond then, and twenty otherwise. */
+	u32 reads_directly;
+	/* The inode of the PID namespace whose numbers are told; 0 where it is the first. */
+	u32 namespace;
+};
+const volatile struct settings settings = {};
+
+/* Which arguments of a call are what; for numbers of calls, from call.rs. */
+struct shape {
+	/* 1 to 6; 0 is none, 7 is what it returned. */
+	u8 source, target, flags;
+	u8 buffer;
+	u8 is_counted, is_probing;
+	u8 unused[2];
+};
+#define RETURNED 7
+#define NUMBERS 512
+const volatile struct shape shapes[NUMBERS] = {};
+
+enum buffer { NO_BUFFER, PLAIN, VECTOR, MESSAGE };
+
+/* Values of maps begin with these. */
+static const u64 zeros[16] = {};
+
+#define READ_ID __builtin_btf_type_id(*(struct pt_regs *)0, ID_OF_TARGET)
+
+/* What is at an address of the kernel; zero where there is no memory. */
+#define READ_AT(address) ({ \
+	typeof(address) at_ = (address); \
+	typeof(*at_) value_; \
+	if (settings.reads_directly) \
+		value_ = *(typeof(at_))rdonly_cast(at_, READ_ID); \
+	else \
+		read_kernel(&value_, sizeof(value_), at_); \
+	value_; })
+
+#define READ(from, member) READ_AT(&(from)->member)
+
+struct file_key { u32 mode, device; u64 inode; };
+
+struct call_key {
+	u32 process, number;
+	struct file_key source, target;
+	u32 flags, unused;
+};
+#define IS_ZERO_COPY 1
+#define IS_DIRECT 2
+
+struct call_value {
+	u64 calls, failures, bytes, buffer;
+	u8 head[8];
+};
+
+/* Key of the maps that count pages; the value is a number of bytes. */
+struct page_key {
+	/* A socket's inode, or a process. */
+	u64 owner;
+	u32 interface, lent, origin, device;
+	u64 inode;
+};
+enum origin { LINEAR, KERNEL, PAGE_CACHE, ANONYMOUS };
+/* AGAIN is in place of how it was lent: bytes that left again. */
+enum lent { NOT_LENT, SHARED, ZERO_COPY, AGAIN };
+
+struct known {
+	u64 inode;
+	/* The sequence number after the highest sent. */
+	u32 next;
+	/* The look in which that was; 0 for none. */
+	u32 look;
+	u64 has_upper;
+	/* Address of the device by which the highest left. */
+	u64 device;
+};
+
+struct name {
+	u32 process;
+	u16 family, local_port;
+	/* In network order, as the kernel keeps it. */
+	u16 peer_port, unused;
+	/* The inode of the network it is in. */
+	u32 network;
+	u8 peer[16], local[16], upper[16];
+};
+
+struct process { u64 user_faults, kernel_faults, switches; };
+
+/* A line of the cache, so that processors do not wait for each other. */
+struct toll { u64 paid, unused[7]; };
+/* Processors told apart; beyond them, two share a count. */
+#define PROCESSORS 64
+/* What a call of a followed process pays in addition to any call: what it takes in a busy server,
+ * where keys are many and caches cold; and a packet. */
+#define TOLL_FOLLOWED 15
+#define TOLL_PACKET 20
+
+#define HASH 1
+#define ARRAY 2
+#define LRU_HASH 9
+#define MAP(name, kind, key_type, value_type, entries) \
+	struct { \
+		int (*type)[kind]; \
+		typeof(key_type) *key; \
+		typeof(value_type) *value; \
+		int (*max_entries)[entries]; \
+	} name __attribute__((section(".maps"), used))
+
+/* Sizes are limits on what can be told apart; what does not fit is counted as lost. */
+MAP(followed, HASH, u32, u32, 4096);
+/* Calls by process, number and files. */
+MAP(calls, HASH, struct call_key, struct call_value, 131072);
+/* TCP sockets alive, by their addresses. */
+MAP(sockets, HASH, u64, struct known, 65536);
+/* Their names, by inode; they outlive the sockets. */
+MAP(names, HASH, u64, struct name, 65536);
+/* Payload that left, by socket's inode. */
+MAP(sent, HASH, struct page_key, u64, 131072);
+/* Bytes copied to processes. */
+MAP(received, HASH, struct page_key, u64, 131072);
+/* Of processes that end, those that did last are kept. */
+MAP(processes, LRU_HASH, u32, struct process, 4096);
+/* One number: what found a map full. */
+MAP(lost, ARRAY, u32, u64, 1);
+/* One number: which look this is, from 1. */
+MAP(look, ARRAY, u32, u64, 1);
+/* What was paid for looking. */
+MAP(tolls, ARRAY, u32, struct toll, PROCESSORS);
+
+INLINE void add(u64 *to, u64 amount)
+{
+	__sync_fetch_and_add(to, amount);
+}
+
+INLINE void count_loss(void)
+{
+	u32 index = 0;
+	u64 *count = map_look_up(&lost, &index);
+	if (count)
+		add(count, 1);
+}
+
+/* The value of a key, made of zeros if there was none. */
+INLINE void *entry(void *map, const void *key)
+{
+	void *value = map_look_up(map, key);
+	if (value)
+		return value;
+	map_update(map, key, zeros, NEW);
+	value = map_look_up(map, key);
+	if (!value)
+		count_loss();
+	return value;
+}
+
+/* Counts what this look at an event costs, so that its reader can look less often. */
+INLINE void pay(u64 tolls_due)
+{
+	u32 index = this_processor() % PROCESSORS;
+	struct toll *toll = map_look_up(&tolls, &index);
+	/* Its own processor's: only what interrupts this adds to it, too. */
+	if (toll)
+		toll->paid += tolls_due;
+}
+
+/* A zero that the verifier takes for any number, so that what it has proved for one packet holds
+ * for the next: with zeros that it knows, it goes through each row of fragments anew. */
+INLINE u64 nothing(void)
+{
+	return READ_AT((u64 *)NULL);
+}
+
+/* PID namespaces: each task has a number in its namespace and in every one above it. BPF sees those
+ * of the first, /proc those of its own. 0 for a task that has no number in ours. */
+INLINE u32 number_in_namespace(struct task_struct *task)
+{
+	struct pid *pid = READ(READ(task, group_leader), thread_pid);
+	u32 level = READ(pid, level);
+	for (int at = 0; at <= 32; at++) {
+		struct upid *number = (void *)&pid->numbers + level * TYPE_SIZE(struct upid);
+		if (READ(READ(number, ns), ns.inum) == settings.namespace)
+			return READ(number, nr);
+		if (!level--)
+			break;
+	}
+	return 0;
+}
+
+INLINE u32 process_of(struct task_struct *task)
+{
+	return settings.namespace ? number_in_namespace(task) : READ(task, tgid);
+}
+
+INLINE u32 this_process(void)
+{
+	return settings.namespace ? number_in_namespace(this_task()) : this_pid_tgid() >> 32;
+}
+
+/* Sockets: learned when a followed process uses one, forgotten with it. The kernel gives the
+ * memory of a socket that was destroyed to the next one; bytes of a stranger's would be charged to
+ * the socket that had the address before. */
+
+static __attribute__((noinline)) void name_socket(struct sock *sk, u64 inode, u32 process)
+{
+	struct name name = { .process = process };
+	struct net *net = READ(sk, __sk_common.skc_net.net);
+	/* Two networks have interfaces of the same index. */
+	if (net)
+		name.network = READ(net, ns.inum);
+	name.family = READ(sk, __sk_common.skc_family);
+	name.local_port = READ(sk, __sk_common.skc_num);
+	name.peer_port = READ(sk, __sk_common.skc_dport);
+	if (name.family == 10) {
+		read_kernel(name.peer, 16, &sk->__sk_common.skc_v6_daddr);
+		read_kernel(name.local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+	} else {
+		read_kernel(name.peer, 4, &sk->__sk_common.skc_daddr);
+		read_kernel(name.local, 4, &sk->__sk_common.skc_rcv_saddr);
+	}
+	map_update(&names, &inode, &name, ANY);
+}
+
+/* A protocol may be put above TCP at any time. */
+INLINE void note_upper_layer(struct known *known, struct sock *sk, u64 inode)
+{
+	if (known->has_upper)
+		return;
+	struct tcp_ulp_ops *upper = READ((struct inet_connection_sock *)sk, icsk_ulp_ops);
+	if (!upper)
+		return;
+	known->has_upper = 1;
+	struct name *name = map_look_up(&names, &inode);
+	if (name)
+		read_kernel(name->upper, 16, &upper->name);
+}
+
+/* Makes a socket one that is watched, if it is of TCP. */
+INLINE void learn_socket(struct sock *sk, u64 inode, u32 process)
+{
+	u64 address = (u64)sk;
+	struct known *known = map_look_up(&sockets, &address);
+	if (known) {
+		note_upper_layer(known, sk, inode);
+		return;
+	}
+	if (READ(sk, sk_protocol) != 6 /* IPPROTO_TCP */)
+		return;
+	struct known value = { .inode = inode };
+	/* Not in place of one that another processor has just made and counts in. */
+	map_update(&sockets, &address, &value, NEW);
+	name_socket(sk, inode, process);
+}
+
+PROGRAM(tcp_destroy_sock)
+{
+	u64 address = ctx[0];
+	map_delete(&sockets, &address);
+	return 0;
+}
+
+/* Where the page of a fragment comes from. A page of a file has a mapping that leads to its inode;
+ * one of a process has a mapping whose lowest bit is set; one that the kernel allocated for itself
+ * has none. A page within a larger folio tells of it only by its head.
+ *
+ * Source: linux/page-flags.h (compound_head, PAGE_MAPPING_FLAGS); linux/skbuff.h. */
+
+INLINE u64 mapping_of(u64 netmem)
+{
+	/* The lowest bit of a netmem_ref says that it is not a page. */
+	struct page *page = (void *)(netmem & ~1ull);
+	if (!page)
+		return 0;
+	u64 head = READ(page, compound_head);
+	if (head & 1)
+		page = (void *)(head - 1);
+	return (u64)READ(page, mapping);
+}
+
+INLINE void classify(struct page_key *key, u64 mapping)
+{
+	u64 none = nothing();
+	key->origin = KERNEL;
+	key->device = none;
+	key->inode = none;
+	if (!mapping)
+		return;
+	if (mapping & 3) {
+		/* PAGE_MAPPING_ANON; the other tag is of pages that can be moved. */
+		if (mapping & 1)
+			key->origin = ANONYMOUS;
+		return;
+	}
+	struct inode *inode = READ((struct address_space *)mapping, host);
+	if (!inode)
+		return;
+	key->origin = PAGE_CACHE;
+	key->inode = READ(inode, i_ino);
+	key->device = READ(READ(inode, i_sb), s_dev);
+}
+
+/* Of skb_shared_info.flags: SKBFL_ZEROCOPY_ENABLE and SKBFL_SHARED_FRAG. */
+INLINE u32 lent_by(u8 flags)
+{
+	return flags & 1 ? ZERO_COPY : flags & 2 ? SHARED : NOT_LENT;
+}
+
+/* What is behind the linear part of a socket buffer. */
+INLINE struct skb_shared_info *shared_part(struct sk_buff *skb)
+{
+	u8 *head = READ(skb, head);
+	return head ? (void *)(head + READ(skb, end)) : NULL;
+}
+
+INLINE void *fragment(struct skb_shared_info *shared, u32 index)
+{
+	struct skb_shared_info *none = NULL;
+	return (void *)&shared->frags + index * ((u64)&none->frags[1] - (u64)&none->frags[0]);
+}
+
+INLINE u64 fragment_page(void *fragment)
+{
+	if (FIELD_EXISTS(struct skb_frag, netmem))
+		return READ((struct skb_frag *)fragment, netmem);
+	if (TYPE_EXISTS(struct skb_frag))
+		return (u64)READ((struct skb_frag___page *)fragment, bv_page);
+	return (u64)READ((struct bio_vec *)fragment, bv_page);
+}
+
+INLINE u32 fragment_len(void *fragment)
+{
+	if (TYPE_EXISTS(struct skb_frag))
+		return READ((struct skb_frag *)fragment, len);
+	return READ((struct bio_vec *)fragment, bv_len);
+}
+
+/* Every packet of a watched socket as it reaches its first device: where its payload is.
+ *
+ * By socket and not by process: a good part of the packets leaves in the context of the process
+ * that receives an acknowledgement. The sequence number tells what left before: such bytes are
+ * counted apart, so that each byte of the stream is counted once. Behind a bridge, or a device
+ * upon a device, the same packet comes by again: what is old and leaves by another device than the
+ * newest did is that, and is not counted at all.
+ *
+ * Source: RFC 9293 §3.1; linux/skbuff.h. */
+
+/* MAX_SKB_FRAGS as kernels are usually configured; what is in further ones is counted as lost. */
+#define FRAGMENTS 17
+
+static __attribute__((noinline)) int count_pages(struct page_key *key, u64 amount)
+{
+	u64 *bytes = entry(&sent, key);
+	if (bytes)
+		add(bytes, amount);
+	return 0;
+}
+
+/* One that is not known sends for the first time, whose it may be: the context is not always its
+ * owner's, so the reader keeps those that a followed process's calls name. */
+INLINE struct known *known_socket(struct sock *sk)
+{
+	u64 address = (u64)sk;
+	struct known *known = map_look_up(&sockets, &address);
+	if (known)
+		return known;
+	struct socket *socket = READ(sk, sk_socket);
+	if (!socket)
+		return NULL;
+	learn_socket(sk, READ((struct socket_alloc *)socket, vfs_inode.i_ino), 0);
+	return map_look_up(&sockets, &address);
+}
+
+/* Takes what is skipped off a number of bytes. */
+INLINE s64 unskipped(s64 bytes, s64 *skip)
+{
+	if (bytes <= *skip) {
+		*skip -= bytes;
+		return 0;
+	}
+	bytes -= *skip;
+	*skip = nothing();
+	return bytes;
+}
+
+PROGRAM(net_dev_start_xmit)
+{
+	struct sk_buff *skb = (void *)ctx[0];
+	struct net_device *device = (void *)ctx[1];
+	struct sock *sk = READ(skb, sk);
+	if (!sk)
+		return 0;
+	u8 *head = READ(skb, head);
+	if (!head)
+		return 0;
+	struct tcp_head *tcp = (void *)(head + READ(skb, transport_header));
+	u8 *body = (u8 *)tcp + (READ(tcp, length) >> 4) * 4;
+	s64 payload = READ(skb, len) - (body - READ(skb, data));
+	if (payload < 1)
+		return 0;
+	s64 linear = payload - READ(skb, data_len);
+	if (linear < 0)
+		linear = nothing();
+	pay(TOLL_PACKET);
+	struct known *known = known_socket(sk);
+	if (!known)
+		return 0;
+	struct page_key key = { .owner = known->inode, .interface = READ(device, ifindex) };
+
+	/* A sequence number of an earlier look may be so far back that it seems to be ahead. */
+	u32 index = 0;
+	u64 *this_look = map_look_up(&look, &index);
+	if (!this_look)
+		return 0;
+	u32 sequence = __builtin_bswap32(READ(tcp, sequence));
+	s32 back = known->next - sequence;
+	s64 skip = nothing();
+	if (known->look != (u32)*this_look) {
+		known->look = *this_look;
+		back = 0;
+	}
+	if (back > 0) {
+		skip = back < payload ? back : payload;
+		if (skip == payload && (u64)device != known->device)
+			return 0;
+		key.lent = AGAIN;
+		count_pages(&key, skip);
+	}
+	if (back <= 0 || skip < payload) {
+		known->next = sequence + payload;
+		known->device = (u64)device;
+	}
+
+	s64 amount = unskipped(linear, &skip);
+	key.lent = NOT_LENT;
+	if (amount)
+		count_pages(&key, amount);
+
+	/* Fragments in a row with the same mapping are counted as one. */
+	struct skb_shared_info *shared = (void *)(head + READ(skb, end));
+	u32 count = READ(shared, nr_frags);
+	u64 row_mapping = -1;
+	key.lent = lent_by(READ(shared, flags));
+	amount = nothing();
+	for (u32 at = 0; at < FRAGMENTS && at != count; at++) {
+		void *this = fragment(shared, at);
+		s64 taken = unskipped(fragment_len(this), &skip);
+		if (!taken)
+			continue;
+		u64 mapping = mapping_of(fragment_page(this));
+		if (mapping != row_mapping) {
+			if (amount)
+				count_pages(&key, amount);
+			amount = nothing();
+			row_mapping = mapping;
+			classify(&key, mapping);
+		}
+		amount += taken;
+	}
+	if (count > FRAGMENTS)
+		count_loss();
+	if (amount)
+		count_pages(&key, amount);
+	return 0;
+}
+
+/* What is copied out of socket buffers to a followed process, and where it was. The tracepoint
+ * tells how much of a buffer was taken and not from where in it: a buffer with several fragments is
+ * named after its first. A receiver that discards (MSG_TRUNC) copies nothing and is not seen here.
+ * It tells of TCP, UDP and Unix sockets. */
+PROGRAM(skb_copy_datagram_iovec)
+{
+	u32 process = this_process();
+	if (!map_look_up(&followed, &process))
+		return 0;
+	struct sk_buff *skb = (void *)ctx[0];
+	struct page_key key = { .owner = process };
+	struct skb_shared_info *shared = shared_part(skb);
+	if (!shared)
+		return 0;
+	if (READ(shared, nr_frags)) {
+		key.lent = lent_by(READ(shared, flags));
+		classify(&key, mapping_of(fragment_page(fragment(shared, 0))));
+	}
+	u64 *bytes = entry(&received, &key);
+	if (bytes)
+		add(bytes, (u32)ctx[1]);
+	return 0;
+}
+
+/* Every system call of a followed process as it returns: which, between which files, how much.
+ *
+ * At the exit, not at the entry: one tracepoint instead of two, and the arguments are still
+ * in the saved registers. A descriptor that another thread closed meanwhile is not found.
+ *
+ * Source: syscall(2), x86-64 calling convention. */
+
+#define MSG_ZEROCOPY 0x4000000
+#define O_DIRECT 040000
+#define KIND_MASK 0170000
+#define KIND_SOCKET 0140000
+/* Elements of a vector that are looked at for the largest. */
+#define ELEMENTS 4
+
+struct element { u64 at, len; };
+
+INLINE u64 argument(struct pt_regs *regs, u64 returned, u8 which)
+{
+	switch (which) {
+	case 1:
+		return READ(regs, di);
+	case 2:
+		return READ(regs, si);
+	case 3:
+		return READ(regs, dx);
+	case 4:
+		return READ(regs, r10);
+	case 5:
+		return READ(regs, r8);
+	default:
+		return returned;
+	}
+}
+
+/* The file of a descriptor; learns it if it is a socket. */
+static __attribute__((noinline)) int resolve(u32 fd, struct file_key *to, struct call_key *key)
+{
+	struct fdtable *table = READ(READ(this_task(), files), fdt);
+	if (fd >= READ(table, max_fds))
+		return 0;
+	struct file **files = READ(table, fd);
+	if (!files)
+		return 0;
+	struct file *file = READ_AT(files + fd);
+	if (!file)
+		return 0;
+	if (READ(file, f_flags) & O_DIRECT)
+		key->flags |= IS_DIRECT;
+	struct inode *inode = READ(file, f_inode);
+	if (!inode)
+		return 0;
+	to->mode = READ(inode, i_mode);
+	to->inode = READ(inode, i_ino);
+	to->device = READ(READ(inode, i_sb), s_dev);
+	if ((to->mode & KIND_MASK) != KIND_SOCKET)
+		return 0;
+	struct socket *socket = READ(file, private_data);
+	struct sock *sk = socket ? READ(socket, sk) : NULL;
+	if (sk)
+		learn_socket(sk, to->inode, key->process);
+	return 0;
+}
+
+/* Where the bytes are that a call gives to its target. */
+INLINE u64 buffer_of(struct pt_regs *regs, u8 kind)
+{
+	struct element element = {};
+	u64 second = READ(regs, si);
+	u64 count;
+	switch (kind) {
+	case PLAIN:
+		return second;
+	case VECTOR:
+		count = READ(regs, dx);
+		break;
+	case MESSAGE:
+		/* msg_iov and msg_iovlen of struct user_msghdr (linux/socket.h). */
+		read_user(&element, sizeof(element), (void *)(second + 16));
+		second = element.at;
+		count = element.len;
+		break;
+	default:
+		return 0;
+	}
+	u64 largest = 0, buffer = 0;
+	for (u32 at = 0; at < ELEMENTS && at < count; at++) {
+		read_user(&element, sizeof(element), (void *)(second + at * sizeof(element)));
+		if (element.len > largest) {
+			largest = element.len;
+			buffer = element.at;
+		}
+	}
+	return buffer;
+}
+
+PROGRAM(sys_exit)
+{
+	struct pt_regs *regs = (void *)ctx[0];
+	s64 returned = ctx[1];
+	pay(1);
+	struct call_key key = { .process = this_process() };
+	if (!map_look_up(&followed, &key.process))
+		return 0;
+	pay(TOLL_FOLLOWED);
+	key.number = READ(regs, orig_ax);
+	u64 buffer = 0;
+	u8 head[8] = {};
+	u8 is_counted = 0;
+	if (key.number < NUMBERS) {
+		const volatile struct shape *shape = &shapes[key.number];
+		if (shape->source)
+			resolve(argument(regs, returned, shape->source), &key.source, &key);
+		if (shape->target)
+			resolve(argument(regs, returned, shape->target), &key.target, &key);
+		if (shape->flags && argument(regs, returned, shape->flags) & MSG_ZEROCOPY)
+			key.flags |= IS_ZERO_COPY;
+		/* A preadv2(2) that took 1 or 32 moves nothing: with RWF_NOWAIT, one byte asks whether a
+		 * page is cached, and 32 are kept to compare a file with later. */
+		is_counted = shape->is_counted &&
+			!(shape->is_probing && (returned == 1 || returned == 32));
+		buffer = buffer_of(regs, shape->buffer);
+		if (buffer)
+			read_user(head, sizeof(head), (void *)buffer);
+	}
+	struct call_value *value = entry(&calls, &key);
+	if (!value)
+		return 0;
+	add(&value->calls, 1);
+	if (returned < 0) {
+		add(&value->failures, 1);
+		return 0;
+	}
+	if (is_counted)
+		add(&value->bytes, returned);
+	if (buffer) {
+		value->buffer = buffer;
+		__builtin_memcpy(value->head, head, sizeof(head));
+	}
+	return 0;
+}
+
+/* The followed processes: who is born to them, when they end, their faults. */
+
+PROGRAM(sched_process_fork)
+{
+	u32 parent = process_of((void *)ctx[0]);
+	if (!map_look_up(&followed, &parent))
+		return 0;
+	u32 child = process_of((void *)ctx[1]);
+	/* Another thread of the same process has its number. */
+	if (!child || child == parent)
+		return 0;
+	u32 one = 1;
+	if (map_update(&followed, &child, &one, ANY))
+		count_loss();
+	else
+		entry(&processes, &child);
+	return 0;
+}
+
+/* Its number may be given to another. */
+PROGRAM(sched_process_exit)
+{
+	struct task_struct *task = (void *)ctx[0];
+	u32 process = process_of(task);
+	if (!map_look_up(&followed, &process))
+		return 0;
+	struct signal_struct *signal = READ(task, signal);
+	if (signal && !READ(signal, live.counter))
+		map_delete(&followed, &process);
+	return 0;
+}
+
+PROGRAM(page_fault_user)
+{
+	u32 process = this_process();
+	if (!map_look_up(&followed, &process))
+		return 0;
+	struct process *value = entry(&processes, &process);
+	if (value)
+		add(&value->user_faults, 1);
+	return 0;
+}
