@@ -17,7 +17,6 @@ mod rig;
 mod size;
 mod stays;
 mod switch;
-mod text;
 mod transfer;
 
 use std::fmt;
@@ -29,9 +28,6 @@ use std::process::Command;
 use serde::Serialize;
 
 pub use self::child::serve;
-#[cfg(feature = "html")]
-pub(crate) use self::text::quantity;
-pub use self::text::render;
 
 use crate::claims::rig::Rig;
 use crate::compare::report::Report;

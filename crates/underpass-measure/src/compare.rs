@@ -18,7 +18,6 @@ pub mod report;
 mod run;
 mod seen;
 mod specimen;
-pub mod table;
 mod textbook;
 mod worker;
 

@@ -16,7 +16,6 @@ pub mod reasons;
 mod refusal;
 pub mod report;
 mod seen_calls;
-mod table;
 pub mod watch;
 
 pub(crate) use crate::account::context;

@@ -17,6 +17,7 @@ pub mod figure;
 #[cfg(feature = "html")]
 pub mod page;
 pub mod probe;
+pub mod sheet;
 mod terms;
 mod usage;
 mod words;

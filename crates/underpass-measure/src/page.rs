@@ -14,7 +14,7 @@ mod table;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::claims::{self, Claim, Found, Verdict as Judgement};
+use crate::claims::{Claim, Found, Verdict as Judgement};
 use crate::compare::report::{Cache, Link, Pair, Report, Row, Verdict};
 use crate::eyes::Eyes;
 use crate::page::number::Notes;
@@ -250,7 +250,7 @@ fn lines(claim: &Claim, notes: &mut Notes) -> Markup {
                                         Found::Answer(answer) => (answer),
                                         Found::Figure { figure, unit } => {
                                             (number::marked(figure, notes, |value| {
-                                                claims::quantity(value, *unit)
+                                                crate::sheet::quantity(*unit)(value)
                                             }))
                                         }
                                     }

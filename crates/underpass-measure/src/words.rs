@@ -14,6 +14,27 @@ pub(crate) fn whole(value: f64) -> String {
     grouped(&format!("{value:.0}"))
 }
 
+/// Three significant digits: `0.00213`, `2.13`, `213`; and all those of whole thousands.
+pub(crate) fn decimal(value: f64) -> String {
+    let rounded = format!("{value:.2e}");
+    let power = rounded.split_once('e').and_then(|(_, power)| power.parse::<i32>().ok());
+    match power {
+        _ if value == 0.0 => "0".to_owned(),
+        Some(..-6) => rounded,
+        Some(power @ ..2) => format!("{value:.0$}", (2 - power).unsigned_abs() as usize),
+        Some(_) | None => whole(value),
+    }
+}
+
+/// How many times each byte was copied: `2.00`, and `<0.01` for what is less and not nothing.
+pub(crate) fn copies(value: f64) -> String {
+    match value {
+        0.0 => "0".to_owned(),
+        ..0.01 => "<0.01".to_owned(),
+        _ => format!("{value:.2}"),
+    }
+}
+
 fn grouped(digits: &str) -> String {
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -43,6 +64,11 @@ pub(crate) fn size(bytes: u64) -> String {
 /// A figure of bytes, as [`size`] writes it.
 pub(crate) fn bytes_of(value: f64) -> String {
     scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+}
+
+/// Nanoseconds in the unit that suits them: `61.4 ns`, `1.5 ms`.
+pub(crate) fn time(value: f64) -> String {
+    scaled(value, 1000.0, &["ns", "µs", "ms", "s"])
 }
 
 /// A figure in the largest of `units`, each `step` times the one before, that leaves at least one.
@@ -109,6 +135,24 @@ pub(crate) fn paragraph(text: &mut String, start: &str, indent: &str, words: &st
     text.push('\n');
 }
 
+/// Text broken at spaces into lines of `width` at most. The end of a word that is longer, such as
+/// a path, tells more than its beginning.
+pub(crate) fn broken(text: &str, width: usize) -> Vec<String> {
+    let words: Vec<String> = text.split_whitespace().map(|word| shortened(word, width)).collect();
+    let mut lines = String::new();
+    paragraph(&mut lines, "", "", &words.join(" "), width);
+    lines.lines().map(str::to_owned).collect()
+}
+
+fn shortened(word: &str, width: usize) -> String {
+    let len = word.chars().count();
+    if len <= width {
+        return word.to_owned();
+    }
+    let end: String = word.chars().skip(len - width.saturating_sub(1)).collect();
+    format!("…{end}")
+}
+
 /// The share of `part` in `whole` as `97.3 %`, cut after the first decimal; `<0.1 %` for what
 /// is less than that and not nothing; `–` if there is no whole.
 pub(crate) fn share(part: u64, whole: u64) -> String {
@@ -139,6 +183,30 @@ mod tests {
     fn sizes_take_the_largest_unit_that_leaves_one() {
         let texts = [0, 1022, 1024, 1536, 268_435_456, u64::MAX].map(size);
         assert_eq!(texts, ["0 B", "1022 B", "1 KiB", "1.5 KiB", "256 MiB", "16 EiB"]);
+    }
+
+    #[test]
+    fn a_decimal_has_three_digits_however_small_it_is() {
+        for (value, wanted) in [
+            (0.0, "0"),
+            (0.002_134, "0.00213"),
+            (3.21e-9, "3.21e-9"),
+            (0.099_96, "0.100"),
+            (9.996, "10.0"),
+            (99.96, "100"),
+            (2_723.351, "2,723"),
+            (121_638_400.0, "121,638,400"),
+        ] {
+            assert_eq!(decimal(value), wanted);
+        }
+        assert_eq!([0.0, 0.004, 1.0, 12.345].map(copies), ["0", "<0.01", "1.00", "12.35"]);
+    }
+
+    #[test]
+    fn the_end_of_a_long_path_is_kept() {
+        assert_eq!(broken("/a/very/long/path", 8), ["…ng/path"]);
+        assert_eq!(broken("over there", 8), ["over", "there"]);
+        assert_eq!(broken("", 8), [""]);
     }
 
     #[test]

@@ -6,9 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use underpass_measure::claims::{self, Claim};
+use underpass_measure::claims::Claim;
 use underpass_measure::compare::report::Report;
-use underpass_measure::compare::table;
 use underpass_measure::eyes::Eyes;
 
 use super::CompareArguments;
@@ -64,12 +63,7 @@ impl Form {
 
 fn text(findings: &Findings) -> String {
     let Findings { report, eyes, claims } = findings;
-    let mut text = table::render(report, eyes.as_ref());
-    if let Some(claims) = claims {
-        text.push_str("\nWhat textbooks say, and what this machine shows\n\n");
-        text.push_str(&claims::render(claims));
-    }
-    text
+    report.text(eyes.as_ref(), claims.as_deref())
 }
 
 #[cfg(feature = "html")]

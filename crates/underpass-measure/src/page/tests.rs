@@ -240,7 +240,7 @@ fn the_reports_numbers_and_what_it_lacks_are_on_the_page() {
         "1.7 MiB",
         "1,024",
         "31,061",
-        "8192 pages",
+        "8,192 pages",
         "24 GiB",
         "x 1.37",
     ] {

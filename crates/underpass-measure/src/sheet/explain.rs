@@ -5,8 +5,10 @@ use std::fmt::Write;
 
 use crate::explain::report::{Report, Share};
 use crate::explain::watch::{Summary, names};
+use crate::figure::Figure;
 use crate::probe::Tier;
-use crate::words::{count, of, paragraph, printable, share, size};
+use crate::sheet::{Cell, Field, Notes, Sheet};
+use crate::words::{bytes_of, count, of, paragraph, printable, share, size};
 
 /// Rows shown of a list.
 const ROWS_MAX: usize = 10;
@@ -15,8 +17,16 @@ const ROWS_MAX: usize = 10;
 const BAR_CELLS: u64 = 40;
 const LIVE_CELLS: u64 = 7;
 
-/// Columns of a name; four numbers are next to it.
-const NAME_COLUMNS_MAX: usize = TEXT_COLUMNS - 44;
+const SHARES: [Field<Share>; 4] = [
+    ("", "file bytes", |row| Cell::Figure(Figure::count(row.file_bytes()), bytes_of)),
+    ("", "by reference", |row| part(row, row.by_reference_bytes)),
+    ("", "copied", |row| part(row, row.copied_bytes)),
+    ("", "unknown", |row| part(row, row.unknown_bytes)),
+];
+
+fn part(row: &Share, bytes: u64) -> Cell {
+    Cell::Number(share(bytes, row.file_bytes()))
+}
 
 /// Columns a line of text has at most.
 const TEXT_COLUMNS: usize = 78;
@@ -112,12 +122,12 @@ impl Summary {
 impl Report {
     fn append(&self, text: &mut String) {
         self.append_total(text);
-        append_rows(text, "file", &self.files, false);
+        append_rows(text, "file", &self.files);
         if self.total.file_bytes() > 0 {
-            append_rows(text, "peer", &self.peers, true);
+            append_rows(text, "peer", &self.peers);
         }
         if self.processes.len() > 1 {
-            append_rows(text, "process", &self.processes, false);
+            append_rows(text, "process", &self.processes);
         }
         let is_whole = self.total.copied_bytes + self.total.unknown_bytes == 0;
         if is_whole && self.total.file_bytes() > 0 {
@@ -179,54 +189,23 @@ fn bar(part: u64, whole: u64, cells: u64) -> String {
     (0..u128::from(cells)).map(|cell| if cell < full { '█' } else { '░' }).collect()
 }
 
-fn append_rows(text: &mut String, what: &str, rows: &[Share], has_connections: bool) {
+fn append_rows(text: &mut String, title: &'static str, rows: &[Share]) {
     if rows.is_empty() {
         return;
     }
-    let name = |row: &Share| match row.connections.filter(|_| has_connections) {
-        Some(connections) => {
-            format!("{} ({})", printable(&row.name), of(connections, "connection"))
-        }
-        None => printable(&row.name),
+    let name = |row: &Share| match row.connections.filter(|_| title == "peer") {
+        Some(connections) => format!("{} ({})", row.name, of(connections, "connection")),
+        None => row.name.clone(),
     };
-    let width = rows.iter().take(ROWS_MAX).map(|row| name(row).chars().count()).max().unwrap_or(0);
-    let width = width.clamp(20, NAME_COLUMNS_MAX);
-    push(
-        text,
-        format_args!(
-            "\n{what:<width$}  {:>10}  {:>12}  {:>7}  {:>7}\n",
-            "file bytes", "by reference", "copied", "unknown"
-        ),
-    );
-    for row in rows.iter().take(ROWS_MAX) {
-        let all = row.file_bytes();
-        push(
-            text,
-            format_args!(
-                "{:<width$}  {:>10}  {:>12}  {:>7}  {:>7}\n",
-                shortened(&name(row), width),
-                size(all),
-                share(row.by_reference_bytes, all),
-                share(row.copied_bytes, all),
-                share(row.unknown_bytes, all),
-            ),
-        );
-    }
+    let shown = rows.iter().take(ROWS_MAX).map(|row| (name(row), "", row));
+    let mut sheet = Sheet::of(title, &SHARES, shown);
     if let Some(more) = rows.get(ROWS_MAX..).filter(|more| !more.is_empty()) {
-        let bytes: u64 = more.iter().map(Share::file_bytes).sum();
+        let bytes = more.iter().map(Share::file_bytes).sum();
         let rest = format!("and {} more", count(more.len() as u64));
-        push(text, format_args!("{rest:<width$}  {:>10}\n", size(bytes)));
+        sheet.push(rest, "", vec![Cell::Figure(Figure::count(bytes), bytes_of)]);
     }
-}
-
-/// The end of a path tells more than its beginning.
-fn shortened(name: &str, width: usize) -> String {
-    let len = name.chars().count();
-    if len <= width {
-        return name.to_owned();
-    }
-    let end: String = name.chars().skip(len - width + 1).collect();
-    format!("…{end}")
+    text.push('\n');
+    sheet.append(text, &mut Notes::default());
 }
 
 fn line(text: &mut String, indent: usize, words: &str) {
@@ -265,20 +244,5 @@ mod tests {
         let line = summary.line();
         assert!(line.contains("99.8 % by reference"), "{line}");
         assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
-    }
-
-    #[test]
-    fn a_name_is_one_line_and_does_nothing_to_a_terminal() {
-        let row = Share { name: "/srv/\u{1b}[2J\nfix: x".into(), ..Share::default() };
-        let mut text = String::new();
-        append_rows(&mut text, "file", &[row], false);
-        assert_eq!(text.lines().count(), 3, "{text}");
-        assert!(text.contains("/srv/\\u{1b}[2J\\u{a}fix: x  "), "{text}");
-    }
-
-    #[test]
-    fn the_end_of_a_long_path_is_kept() {
-        assert_eq!(shortened("/a/very/long/path", 8), "…ng/path");
-        assert_eq!(shortened("/short", 8), "/short");
     }
 }

@@ -1,0 +1,413 @@
+//! A comparison as sheets, and the text that is made of them.
+
+use underpass::Method;
+
+use crate::claims::{Claim, Found, Unit, Verdict};
+use crate::compare::report::{Cache, Report, Row, Verdict as Judged};
+use crate::eyes::{Eyes, Look, TASKS};
+use crate::figure::Figure;
+use crate::sheet::text::WIDTH;
+use crate::sheet::{Cell, Field, Notes, Sheet, summary};
+use crate::terms::ends;
+use crate::words;
+
+const COPIED: [Field<Row>; 7] = [
+    ("user/kernel crossings", "measured", |row| whole(&row.crossings)),
+    ("user/kernel crossings", "book", |row| book(row, |book| book.switches)),
+    ("CPU copies a byte", "sender", |row| copies(&row.sender_copies)),
+    ("CPU copies a byte", "book", |row| book(row, |book| book.cpu_copies)),
+    ("CPU copies a byte", "receiver", |row| copies(&row.receiver_copies)),
+    ("device copies", "measured", |row| copies(&row.dma_copies)),
+    ("device copies", "book", |row| book(row, |book| book.dma_copies)),
+];
+
+const COST: [Field<Row>; 7] = [
+    ("GB/s", "median", |row| decimal(&row.gb_per_s.median)),
+    ("GB/s", "lowest", |row| decimal(&row.gb_per_s.min)),
+    ("GB/s", "highest", |row| decimal(&row.gb_per_s.max)),
+    ("GB/s", "watched", |row| decimal(&row.besides.watched_gb_per_s)),
+    ("CPU s/GB", "sender", |row| decimal(&row.sender_cpu_s_per_gb)),
+    ("CPU s/GB", "receiver", |row| decimal(&row.receiver_cpu_s_per_gb)),
+    ("CPU s/GB", "softirq", |row| decimal(&row.besides.softirq_s_per_gb)),
+];
+
+const TOOK: [Field<Row>; 6] = [
+    ("page faults", "minor", |row| whole(&row.minor_faults)),
+    ("page faults", "major", |row| whole(&row.major_faults)),
+    ("", "context switches", |row| whole(&row.context_switches)),
+    ("memory at most", "anonymous", |row| bytes(&row.peak_anonymous_bytes)),
+    ("memory at most", "file mapped", |row| bytes(&row.peak_file_mapped_bytes)),
+    ("memory at most", "pages mapped", |row| whole(&row.mapped_pages)),
+];
+
+const DISCARDED: [Field<Row>; 4] = [
+    ("", "GB/s", |row| discarded(row, |it| decimal(&it.gb_per_s.median))),
+    ("CPU s/GB", "sender", |row| discarded(row, |it| decimal(&it.sender_cpu_s_per_gb))),
+    ("CPU s/GB", "receiver", |row| discarded(row, |it| decimal(&it.receiver_cpu_s_per_gb))),
+    ("", "receiver's copies", |row| discarded(row, |it| copies(&it.receiver_copies))),
+];
+
+const SEEN: [Field<Row>; 2] = [
+    ("", "system calls", |row| Cell::Words(calls(row))),
+    ("", "what became of the bytes", |row| Cell::Words(fate(row))),
+];
+
+/// A claim with more kinds of measurements shows them in a list.
+const HEADS_MAX: usize = 6;
+
+/// Both ways of looking at the same bytes.
+type Both = (Look, Look);
+
+const LOOKED: [Field<Both>; 5] = [
+    ("GB/s", "read(2)", |(read, _)| decimal(&read.gb_per_s.median)),
+    ("GB/s", "mapping", |(_, mapping)| decimal(&mapping.gb_per_s.median)),
+    ("", "times as quick", |looks| times_cell(looks)),
+    ("CPU s/GB", "read(2)", |(read, _)| decimal(&read.cpu_s_per_gb)),
+    ("CPU s/GB", "mapping", |(_, mapping)| decimal(&mapping.cpu_s_per_gb)),
+];
+
+const FETCHED: [Field<Both>; 5] = [
+    ("time a piece", "read(2)", |(read, _)| time(&read.piece_ns)),
+    ("time a piece", "mapping", |(_, mapping)| time(&mapping.piece_ns)),
+    ("", "looked at", |(read, _)| bytes(&Figure::count(read.bytes))),
+    ("from the disk", "read(2)", |(read, _)| bytes(&read.disk_bytes)),
+    ("from the disk", "mapping", |(_, mapping)| bytes(&mapping.disk_bytes)),
+];
+
+const RANGES: [Field<Both>; 6] = [
+    ("GB/s, read(2)", "lowest", |(read, _)| decimal(&read.gb_per_s.min)),
+    ("GB/s, read(2)", "highest", |(read, _)| decimal(&read.gb_per_s.max)),
+    ("GB/s, mapping", "lowest", |(_, mapping)| decimal(&mapping.gb_per_s.min)),
+    ("GB/s, mapping", "highest", |(_, mapping)| decimal(&mapping.gb_per_s.max)),
+    ("its faults", "minor", |(_, mapping)| whole(&mapping.minor_faults)),
+    ("its faults", "major", |(_, mapping)| whole(&mapping.major_faults)),
+];
+
+fn whole(figure: &Figure) -> Cell {
+    Cell::Figure(figure.clone(), words::whole)
+}
+
+fn copies(figure: &Figure) -> Cell {
+    Cell::Figure(figure.clone(), words::copies)
+}
+
+fn decimal(figure: &Figure) -> Cell {
+    Cell::Figure(figure.clone(), words::decimal)
+}
+
+fn bytes(figure: &Figure) -> Cell {
+    Cell::Figure(figure.clone(), words::bytes_of)
+}
+
+fn time(figure: &Figure) -> Cell {
+    Cell::Figure(figure.clone(), words::time)
+}
+
+fn book(row: &Row, of: fn(&crate::compare::report::Textbook) -> u32) -> Cell {
+    row.textbook.as_ref().map_or(Cell::Empty, |book| Cell::Number(of(book).to_string()))
+}
+
+fn discarded(row: &Row, of: fn(&crate::compare::besides::Discarded) -> Cell) -> Cell {
+    row.besides.discarded.as_ref().map_or(Cell::Empty, of)
+}
+
+/// `64 pread64, 64 sendmsg`.
+fn calls(row: &Row) -> String {
+    let kinds = row.calls.iter().map(|kind| match kind.calls.value() {
+        Some(calls) => format!("{} {}", words::whole(calls), kind.name),
+        None => format!("? {}", kind.name),
+    });
+    kinds.collect::<Vec<_>>().join(", ")
+}
+
+/// The verdict, and what there is to say of how it was seen.
+fn fate(row: &Row) -> String {
+    let by_reference = row.by_reference_bytes.value().filter(|bytes| *bytes > 0.0);
+    let bytes = by_reference
+        .map(|bytes| format!("; {}{} bytes", row.by_reference_bytes.mark(), words::whole(bytes)));
+    let unlike = row.besides.unlike.as_ref().map(|unlike| format!("; {unlike}"));
+    format!("{}{}{}", row.verdict, bytes.unwrap_or_default(), unlike.unwrap_or_default())
+}
+
+/// How many times as quick the mapping was as read(2).
+pub(crate) fn times(read: &Look, mapping: &Look) -> Option<f64> {
+    let (read, mapping) = read.gb_per_s.median.value().zip(mapping.gb_per_s.median.value())?;
+    (read > 0.0).then(|| mapping / read)
+}
+
+fn times_cell((read, mapping): &Both) -> Cell {
+    match (times(read, mapping), &read.gb_per_s.median) {
+        (Some(value), _) => decimal(&Figure::Derived { value, from: "mapping / read(2)" }),
+        (None, why) => decimal(why),
+    }
+}
+
+/// `file → TCP over loopback, warm`.
+pub(crate) fn title(row: &Row) -> String {
+    format!("{}, {}", ends(row.pair, row.link), row.cache)
+}
+
+/// Rows of whole files by pair, link and state of the cache: those that can be compared.
+pub(crate) fn groups(rows: &[Row]) -> Vec<Vec<&Row>> {
+    let whole: Vec<&Row> = rows.iter().filter(|row| row.transfer_bytes >= row.bytes).collect();
+    whole.chunk_by(|a, b| place(a) == place(b)).map(<[&Row]>::to_vec).collect()
+}
+
+fn place(row: &Row) -> impl PartialEq + use<> {
+    (row.pair, row.link, row.cache)
+}
+
+/// What colours a row on a page.
+pub(crate) const fn class(row: &Row) -> &'static str {
+    match row.verdict {
+        Judged::ByReference { .. } => "reference",
+        Judged::Mixed { .. } => "mixed",
+        Judged::Copied { .. } => "copied",
+        Judged::Unknown { .. } => "unknown",
+    }
+}
+
+/// A group's sheets, the most wanted first.
+pub(crate) fn of_group(rows: &[&Row]) -> [Sheet; 5] {
+    let of = |title, fields| {
+        let named = rows.iter().map(|row| (row.method.to_string(), class(row), *row));
+        Sheet::of(title, fields, named)
+    };
+    let books = rows.iter().filter_map(|row| {
+        let book = row.textbook.as_ref()?;
+        Some(format!("The book's {} ({}): {}.", book.name, row.method, book.why))
+    });
+    [
+        of("how often copied", &COPIED).before(books.collect()),
+        of("what it cost", &COST),
+        of("what it took", &TOOK),
+        of("receiver discards", &DISCARDED).after(
+            "The same to a receiver that has the kernel discard the bytes (MSG_TRUNC): without \
+             its copy, what is left is what the sender costs.",
+        ),
+        of("how it was seen", &SEEN),
+    ]
+}
+
+/// Rows by size of transfer, where several sizes were measured; with one sheet for speed and one
+/// for processor time.
+pub(crate) fn by_size<'r>(rows: &'r [Row]) -> Vec<([Sheet; 2], Vec<&'r Row>)> {
+    let mut places: Vec<Vec<&'r Row>> = Vec::new();
+    for row in rows {
+        match places.iter_mut().find(|rows| place(rows[0]) == place(row)) {
+            Some(rows) => rows.push(row),
+            None => places.push(vec![row]),
+        }
+    }
+    let sheets = |rows: Vec<&'r Row>| Some((sheets_by_size(&rows)?, rows));
+    places.into_iter().filter_map(sheets).collect()
+}
+
+fn sheets_by_size(rows: &[&Row]) -> Option<[Sheet; 2]> {
+    let mut sizes: Vec<u64> = rows.iter().map(|row| row.transfer_bytes).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    if sizes.len() < 2 {
+        return None;
+    }
+    let heads: Vec<String> = sizes.iter().copied().map(words::size).collect();
+    let sheet = |what: &str, of: fn(&Row) -> Cell| {
+        let mut sheet = Sheet::new("size of transfer", heads.iter().map(|it| (what, &**it)));
+        for method in Method::ALL.iter().filter(|it| rows.iter().any(|row| row.method == **it)) {
+            let cell = |size: &u64| {
+                let its = |row: &&&Row| row.method == *method && row.transfer_bytes == *size;
+                rows.iter().find(its).map_or(Cell::Empty, |row| of(row))
+            };
+            sheet.push(method.to_string(), "", sizes.iter().map(cell).collect());
+        }
+        sheet
+    };
+    Some([
+        sheet("GB/s", |row| decimal(&row.gb_per_s.median)),
+        sheet("CPU s/GB of the sender", |row| decimal(&row.sender_cpu_s_per_gb)),
+    ])
+}
+
+/// What the program's own eyes saw.
+pub(crate) fn of_eyes(eyes: &Eyes) -> [Sheet; 3] {
+    let mut looks = Vec::new();
+    for cache in [Cache::Warm, Cache::Cold] {
+        for (task, order) in TASKS {
+            let name = format!("{} {}, {cache}", order.name(), task.name());
+            let pair = eyes.pair(task, order, cache);
+            looks.extend(pair.map(|(read, mapping)| (name, (read.clone(), mapping.clone()))));
+        }
+    }
+    let named = || looks.iter().map(|(name, both)| (name.clone(), "", both));
+    [
+        Sheet::of("task", &LOOKED, named()),
+        Sheet::of("pieces and pages", &FETCHED, named()),
+        Sheet::of("range of runs", &RANGES, named()),
+    ]
+}
+
+/// The measurements of a claim; those named `A: B` as rows A under columns B.
+pub(crate) fn measurements(claim: &Claim) -> Sheet {
+    let cell = |found: &Found| match found {
+        Found::Answer(answer) => Cell::Words(answer.clone()),
+        Found::Figure { figure, unit } => Cell::Figure(figure.clone(), quantity(*unit)),
+    };
+    let split = claim.lines.iter().map(|line| line.what.split_once(": "));
+    let split: Vec<(&str, &str)> = split.collect::<Option<_>>().unwrap_or_default();
+    let (mut names, mut heads): (Vec<&str>, Vec<&str>) = split.iter().copied().unzip();
+    for texts in [&mut names, &mut heads] {
+        let mut seen = std::collections::BTreeSet::new();
+        texts.retain(|text| seen.insert(*text));
+    }
+    if heads.len() < 2 || heads.len() > HEADS_MAX || names.len() < 2 {
+        let mut sheet = Sheet::new("measured", [("", "found")]);
+        for line in &claim.lines {
+            sheet.push(line.what.clone(), "", vec![cell(&line.found)]);
+        }
+        return sheet;
+    }
+    let mut sheet = Sheet::new("measured", heads.iter().map(|head| ("", *head)));
+    for name in names {
+        let found = |head: &&str| {
+            let at = split.iter().position(|it| *it == (name, *head));
+            at.map_or(Cell::Empty, |at| cell(&claim.lines[at].found))
+        };
+        sheet.push(name.to_owned(), "", heads.iter().map(found).collect());
+    }
+    sheet
+}
+
+/// Under what a claim holds, or why it cannot be told.
+pub(crate) fn conclusion(claim: &Claim) -> Option<String> {
+    match &claim.verdict {
+        Verdict::HoldsIf(when) => Some(format!("holds if {when}")),
+        Verdict::Unavailable(why) => Some(why.clone()),
+        Verdict::Holds | Verdict::DoesNotHold => None,
+    }
+}
+
+/// How a claim's unit is written.
+pub(crate) fn quantity(unit: Unit) -> fn(f64) -> String {
+    fn counted(value: f64, one: &str, many: &str) -> String {
+        format!("{} {}", words::whole(value), if value == 1.0 { one } else { many })
+    }
+    match unit {
+        Unit::Nanoseconds => words::time,
+        Unit::Bytes => words::bytes_of,
+        Unit::Pages => |value| counted(value, "page", "pages"),
+        Unit::Calls => |value| counted(value, "call", "calls"),
+        Unit::Crossings => |value| counted(value, "crossing", "crossings"),
+        Unit::Switches => |value| counted(value, "switch", "switches"),
+        Unit::Faults => |value| counted(value, "fault", "faults"),
+        Unit::Copies => |value| format!("{} per byte", words::copies(value)),
+        Unit::GbPerS => |value| format!("{} GB/s", words::decimal(value)),
+        Unit::CpuSPerGb => |value| format!("{} CPU s/GB", words::decimal(value)),
+        Unit::Times => |value| format!("× {}", words::decimal(value)),
+    }
+}
+
+impl Report {
+    /// The whole as text for a terminal, with what else was measured.
+    #[must_use]
+    pub fn text(&self, eyes: Option<&Eyes>, claims: Option<&[Claim]>) -> String {
+        let (mut text, mut notes) = (String::new(), Notes::default());
+        for about in self.about() {
+            words::paragraph(&mut text, "", "  ", &about, WIDTH);
+        }
+        text +=
+            "No mark: measured. ~: derived. ?: not available here, see the notes.\n\nIn short\n";
+        for takeaway in summary::takeaways(self, eyes, claims) {
+            let start = format!("  {}: ", takeaway.of);
+            words::paragraph(&mut text, &start, "    ", &takeaway.text, WIDTH);
+        }
+        for group in groups(&self.rows) {
+            let size = words::size(group[0].bytes);
+            text += &format!("\n{}: {size}\n", title(group[0]));
+            append(&mut text, &of_group(&group), &mut notes);
+        }
+        for (sheets, rows) in by_size(&self.rows) {
+            text += &format!("\n{} by size of transfer\n", title(rows[0]));
+            append(&mut text, &sheets, &mut notes);
+        }
+        if let Some(eyes) = eyes {
+            let size = words::size(eyes.bytes);
+            text += &format!("\nfile → the program's own eyes, read(2) or a mapping: {size}\n");
+            append(&mut text, &of_eyes(eyes), &mut notes);
+        }
+        if let Some(claims) = claims {
+            text += "\nWhat textbooks say, and what this machine shows\n";
+            claims.iter().for_each(|claim| append_claim(&mut text, claim, &mut notes));
+        }
+        let notes: Vec<String> = notes.list().chain(self.conditions.notes.clone()).collect();
+        for (head, lines) in [("Not available here", self.not_run()), ("Notes", notes)] {
+            if !lines.is_empty() {
+                text += &format!("\n{head}\n");
+            }
+            lines.iter().for_each(|it| words::paragraph(&mut text, "  ", "     ", it, WIDTH));
+        }
+        text
+    }
+
+    /// The machine, and what was held fixed.
+    fn about(&self) -> [String; 3] {
+        let (machine, here) = (&self.machine, &self.conditions);
+        let pinned = match (here.sender_processor, here.receiver_processor) {
+            (Some(sender), Some(receiver)) => {
+                format!("senders on processor {sender}, all others on {receiver}")
+            }
+            _ => "no process is pinned to a processor".to_owned(),
+        };
+        let processors = words::of(machine.processors as u64, "processor");
+        [
+            format!(
+                "Linux {}, {} ({processors}), {} of memory; {pinned}",
+                machine.kernel,
+                machine.processor,
+                words::size(machine.memory_bytes),
+            ),
+            format!(
+                "{}: {} on {}, inode {}; TCP with {}, the receiver reads {} a call; figures of {}",
+                here.file,
+                words::size(here.file_bytes),
+                here.file_system,
+                here.inode,
+                here.congestion_control,
+                words::size(here.receiver_call_bytes as u64),
+                words::of(here.repeats.into(), "run"),
+            ),
+            format!("tier {}: {}", machine.tier, machine.tier_reason),
+        ]
+    }
+
+    /// What was asked for and could not be run, each reason once.
+    pub(crate) fn not_run(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for absent in &self.absent {
+            let ends = ends(absent.pair, absent.link);
+            let line = format!("{}, {ends}: {}", absent.method, absent.why);
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        lines
+    }
+}
+
+fn append(text: &mut String, sheets: &[Sheet], notes: &mut Notes) {
+    for sheet in sheets.iter().filter(|sheet| !sheet.used().is_empty()) {
+        text.push('\n');
+        sheet.append(text, notes);
+    }
+}
+
+pub(super) fn append_claim(text: &mut String, claim: &Claim, notes: &mut Notes) {
+    let start = format!("\n{}: ", claim.verdict.name().to_uppercase());
+    words::paragraph(text, &start, "  ", claim.sentence, WIDTH);
+    measurements(claim).append(text, notes);
+    if let Some(conclusion) = conclusion(claim) {
+        words::paragraph(text, "  => ", "     ", &conclusion, WIDTH);
+    }
+    if !claim.explanation.is_empty() {
+        words::paragraph(text, "     ", "     ", &claim.explanation, WIDTH);
+    }
+}
