@@ -108,7 +108,7 @@ pub(crate) fn run() -> Result<()> {
     ] {
         run.step(name, |_| cargo(arguments));
     }
-    run.step("tidy", |_| tidy::run());
+    run.step("tidy", |_| tidy::run(&tidy::Options::default()));
     run.step("programs for the kernel", |_| bpf::run(&bpf::Options::of_ci()));
     for (name, arguments) in [
         ("tests", &["--workspace", "--all-features"][..]),

@@ -53,7 +53,7 @@ enum Command {
     /// Makes a Debian package of the program.
     Package(package::Options),
     /// Checks the rules of the house that no compiler checks.
-    Tidy,
+    Tidy(tidy::Options),
 }
 
 /// A failure whose account has been printed, so that the line printed last can be another.
@@ -89,6 +89,6 @@ fn run(command: Command) -> Result<()> {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Guest(options) => guest::run(&options).map(drop),
         Command::Package(options) => package::run(&options),
-        Command::Tidy => tidy::run(),
+        Command::Tidy(options) => tidy::run(&options),
     }
 }

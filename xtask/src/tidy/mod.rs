@@ -9,6 +9,7 @@ mod errors;
 mod names;
 mod phrases;
 mod prose;
+mod rooms;
 mod safety;
 mod text;
 
@@ -17,8 +18,17 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 
 use crate::workspace;
+
+/// Checks the rules of the house that no compiler checks.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Options {
+    /// Only prints the lines of source of each crate, tests not counted.
+    #[arg(long)]
+    sizes: bool,
+}
 
 /// One file of the tree.
 #[derive(Debug)]
@@ -70,8 +80,12 @@ impl SourceFile {
 /// # Errors
 ///
 /// If anything does.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     let files = files()?;
+    if options.sizes {
+        print!("{}", rooms::sizes(&files));
+        return Ok(());
+    }
     let mut findings = Vec::new();
     for file in &files {
         findings.extend(text::check(file));
@@ -87,6 +101,7 @@ pub(crate) fn run() -> Result<()> {
     findings.extend(crates::check_manifests(&files));
     findings.extend(crates::check_lock(&files));
     findings.extend(crates::check_arrows(&workspace::metadata()?));
+    findings.extend(rooms::check(&files));
     findings.sort();
     for finding in &findings {
         println!("{finding}");
