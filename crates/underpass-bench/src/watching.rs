@@ -4,8 +4,11 @@
 //! turns. The watcher itself has the client's CPU, so what the server's CPU shows is the cost of
 //! what the kernel does for it.
 
+mod intervals;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -24,6 +27,9 @@ const WATCHED_WHOLE: &str = "watched, all of it";
 const LOST: Quantity = Quantity { name: "events lost", better: Better::Neither, decimals: 0 };
 const LOOKED: Quantity = Quantity { name: "looked %", better: Better::Neither, decimals: 0 };
 
+/// How long a watch of `--intervals` is, of which it rests most.
+const LOAD_OF_AN_INTERVAL: Duration = Duration::from_secs(6);
+
 /// What is asked for.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
@@ -32,17 +38,28 @@ pub(super) struct Options {
     /// The cases.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "large,100k,4k")]
     cases: Vec<Case>,
+    /// In place of the cases: this many loads of large and small files, each watched, and how
+    /// often the share that left by reference was within the interval that was told.
+    #[arg(long, value_name = "N")]
+    intervals: Option<u32>,
+    /// What the loads of `--intervals` are drawn from.
+    #[arg(long, default_value_t = 15)]
+    seed: u64,
 }
 
 impl Options {
     pub(super) fn fitting(mut self, is_smoke: bool) -> Self {
         self.load = self.load.fitting(is_smoke);
+        self.intervals = self.intervals.map(|count| if is_smoke { 3 } else { count });
         self
     }
 }
 
 /// Runs the bench.
 pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
+    if let Some(count) = options.intervals {
+        return intervals::run(count, options.seed, LOAD_OF_AN_INTERVAL, run);
+    }
     let (dir, size) = (files::scratch()?, options.load);
     let root = dir.path().join("root");
     std::fs::create_dir(&root)?;
@@ -58,14 +75,25 @@ pub(super) fn run(options: &Options, run: &mut Run) -> Result<()> {
                 run.warm(&path, who)?;
                 let watcher = Watcher::of(who, server)?;
                 case.measure(size, who, server, &mut run.report)?;
-                let (looked, lost) = watcher.map_or(Ok((0.0, 0.0)), Watcher::detach)?;
-                run.report.sample(case.name(), who, LOOKED, looked);
-                run.report.sample(case.name(), who, LOST, lost);
+                let seen = watcher.map(Watcher::detach).transpose()?.unwrap_or_default();
+                run.report.sample(case.name(), who, LOOKED, seen.looked);
+                run.report.sample(case.name(), who, LOST, seen.lost);
             }
         }
         case.print(size, &[LOOKED, LOST], &mut run.report);
     }
     Ok(())
+}
+
+/// What a watch told.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The percentage of the time that it looked.
+    looked: f64,
+    /// Events that it lost.
+    lost: f64,
+    /// What the percentage of file bytes that left by reference is between.
+    interval: Option<(f64, f64)>,
 }
 
 /// `underpass explain`, attached.
@@ -93,8 +121,8 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// Ends the watch; the percentage of the time that it looked, and the events it lost.
-    fn detach(mut self) -> Result<(f64, f64)> {
+    /// Ends the watch.
+    fn detach(mut self) -> Result<Seen> {
         kill_process(Pid::from_child(&self.0), Signal::INT)?;
         let mut said = String::new();
         let mut stdout = self.0.stdout.take().context("standard output is a pipe")?;
@@ -104,7 +132,9 @@ impl Watcher {
         let summary: serde_json::Value = serde_json::from_str(&said)?;
         let looked = summary["looked_percent"].as_f64().unwrap_or(100.0);
         let lost = summary["report"]["lost_events"].as_f64().context("no events in a report")?;
-        Ok((looked, lost))
+        let bound = |name: &str| summary["by_reference_interval"][name].as_f64();
+        let interval = bound("low").zip(bound("high"));
+        Ok(Seen { looked, lost, interval })
     }
 }
 
