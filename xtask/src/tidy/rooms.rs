@@ -23,10 +23,10 @@ struct House {
 const HOUSES: [House; 1] = [House {
     source: "crates/underpass-measure/src/",
     rooms: &[
-        "figure", "terms", "words", "evidence", "call", "affinity", "proc", "usage", "cache", "probe",
-        "observe", "account", "eyes", "compare", "explain", "claims", "sheet", "page",
+        "figure", "terms", "words", "evidence", "call", "affinity", "proc", "cache", "usage",
+        "probe", "observe", "account", "eyes", "compare", "explain", "claims", "sheet", "page",
     ],
-    lines: 14_606,
+    lines: 14_500,
     public: 193,
 }];
 
@@ -93,8 +93,10 @@ fn source_of(file: &SourceFile) -> &str {
     file.text.split_once("\n#[cfg(test)]\nmod tests {").map_or(&file.text, |(before, _)| before)
 }
 
+/// Lines of Rust and C, tests not counted.
 fn source_lines(file: &SourceFile) -> usize {
-    source_of(file).lines().count()
+    let is_code = [".rs", ".c", ".h"].iter().any(|end| file.path.ends_with(end));
+    if is_code { source_of(file).lines().count() } else { 0 }
 }
 
 /// Rooms that a text names by `crate::`, with the number of the line.
@@ -169,11 +171,8 @@ fn public_items(files: &[&SourceFile], source: &str, module: &str) -> usize {
 pub(super) fn sizes(files: &[SourceFile]) -> String {
     let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
     for file in files {
-        let Some((package, inside)) = file.path.split_once("/src/") else { continue };
-        let is_source = inside.ends_with(".rs") || inside.ends_with(".c") || inside.ends_with(".h");
-        if is_source {
-            *sizes.entry(package).or_default() += source_lines(file);
-        }
+        let Some((package, _)) = file.path.split_once("/src/") else { continue };
+        *sizes.entry(package).or_default() += source_lines(file);
     }
     let row = |(package, lines): (&&str, &usize)| format!("{lines:>7} {package}\n");
     sizes.iter().map(row).collect()
