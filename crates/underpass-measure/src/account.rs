@@ -8,19 +8,18 @@
 mod apportion;
 pub(crate) mod context;
 pub(crate) mod copies;
+mod flow;
 mod reading;
 mod socket;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use crate::call::{self, Role};
-use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
+use crate::call;
+use crate::evidence::{Evidence, FileId};
 
-use apportion::apportion;
 use context::{Context, InterfaceKey};
-use reading::Piece;
-pub(crate) use reading::Reader;
-use socket::{Giving, Passing, Source, Uses, split};
+use flow::Flows;
+use socket::{Uses, split};
 
 /// The way bytes went from where they were to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,14 +41,18 @@ pub(crate) enum Way {
     Mapped,
     /// Read into memory and written from there.
     Read,
+    /// Read into memory, and written into a pipe.
+    Piped,
     /// The same with TLS in between.
     ReadTls,
     /// The same, and what was written is not what was read.
     ReadTransformed,
     /// From memory; no reading of a file accounts for it.
     Memory,
-    /// Passed on from another socket.
+    /// Passed on from another socket, or from a device.
     Relayed,
+    /// Through a pipe that no watched process filled.
+    FromPipe,
     /// Copied, by operations of an io_uring that were not seen.
     Ring,
     /// No call of a watched process accounts for it.
@@ -78,10 +81,13 @@ impl Way {
             | Self::Encrypted
             | Self::Mapped
             | Self::Read
+            | Self::Piped
             | Self::ReadTls
             | Self::ReadTransformed => Class::Copied,
             Self::Uncached => Class::Unknown,
-            Self::Memory | Self::Relayed | Self::Ring | Self::Unseen => Class::NotAFile,
+            Self::Memory | Self::Relayed | Self::FromPipe | Self::Ring | Self::Unseen => {
+                Class::NotAFile
+            }
         }
     }
 }
@@ -103,13 +109,11 @@ pub(crate) struct Part {
     pub(crate) bytes: u64,
 }
 
-/// Every byte that left, and what each process read and gave.
+/// Every byte that left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Account {
     /// The parts.
     pub(crate) parts: Vec<Part>,
-    /// What processes read of files and gave to sockets from memory.
-    pub(crate) readers: BTreeMap<u32, Reader>,
     /// The sockets' inodes.
     sockets: Vec<u64>,
 }
@@ -117,23 +121,26 @@ pub(crate) struct Account {
 impl Account {
     /// Enters what was seen.
     pub(crate) fn of(evidence: &Evidence, context: &Context) -> Self {
-        let mut parts = Vec::new();
-        let mut pieces = Vec::new();
-        let rows = Rows::of(evidence);
+        let mut flows = Flows::of(evidence, context);
+        let (mut parts, mut pieces) = (Vec::new(), Vec::new());
+        let is_of_ring = evidence.calls.iter().any(|row| call::is_uring(row.number))
+            || context.programs.values().any(|program| program.uses_uring);
         for (place, socket) in evidence.sockets.iter().enumerate() {
-            let uses = rows.uses(context, socket.inode);
+            let has_gaps = evidence.has_gaps;
+            let mut uses = Uses { is_of_ring, has_gaps, ..Uses::default() };
+            for row in flows.to_sockets.get(&socket.inode).cloned().unwrap_or_default() {
+                uses.enter(row, &mut flows);
+            }
             split(place, socket, &uses, &mut parts, &mut pieces);
         }
-        let readers = readers(evidence, context);
-        for (process, reader) in &readers {
-            let own = pieces.iter().filter(|piece| piece.process == *process).cloned().collect();
-            reading::attribute(reader, own, &mut parts);
+        let processes: BTreeSet<u32> = pieces.iter().map(|piece| piece.process).collect();
+        for process in processes {
+            let own = pieces.iter().filter(|piece| piece.process == process).cloned().collect();
+            reading::attribute(&flows.reader(process), own, &mut parts);
         }
-        let without_reader = pieces.iter().filter(|piece| !readers.contains_key(&piece.process));
-        parts.extend(without_reader.map(Piece::memory));
         parts.retain(|part| part.bytes > 0);
         let sockets = evidence.sockets.iter().map(|socket| socket.inode).collect();
-        Self { parts, readers, sockets }
+        Self { parts, sockets }
     }
 
     /// The sum of the parts that fit.
@@ -142,129 +149,7 @@ impl Account {
     }
 }
 
-/// The calls by what they reached: there may be as many sockets as calls.
-#[derive(Debug)]
-struct Rows<'e> {
-    to_sockets: HashMap<u64, Vec<&'e Calls>>,
-    /// By process and pipe.
-    to_pipes: HashMap<(u32, FileId), Vec<&'e Calls>>,
-    has_ring: bool,
-    has_gaps: bool,
-}
-
-impl<'e> Rows<'e> {
-    fn of(evidence: &'e Evidence) -> Self {
-        let mut rows = Self {
-            to_sockets: HashMap::new(),
-            to_pipes: HashMap::new(),
-            has_ring: evidence.calls.iter().any(|row| call::is_uring(row.number)),
-            has_gaps: evidence.has_gaps,
-        };
-        for row in &evidence.calls {
-            match row.target {
-                Some(id) if id.kind == FileKind::Socket => {
-                    rows.to_sockets.entry(id.inode).or_default().push(row);
-                }
-                Some(id) if id.kind == FileKind::Pipe => {
-                    rows.to_pipes.entry((row.process, id)).or_default().push(row);
-                }
-                Some(_) | None => {}
-            }
-        }
-        rows
-    }
-
-    /// What watched processes did to the socket of an inode.
-    fn uses(&self, context: &Context, inode: u64) -> Uses {
-        let mut uses = Uses { has_gaps: self.has_gaps, ..Uses::default() };
-        for row in self.to_sockets.get(&inode).into_iter().flatten() {
-            match call::role(row.number) {
-                Some(Role::Give) => uses.given.push(Giving {
-                    process: row.process,
-                    memory: row.memory,
-                    is_lent: row.is_zero_copy,
-                    is_tls: is_tls_record(row.head),
-                    bytes: row.bytes,
-                }),
-                Some(Role::Pass) => {
-                    for (source, bytes) in self.sources(row.process, row.source, row.bytes) {
-                        uses.passed.push(Passing {
-                            process: row.process,
-                            source,
-                            is_direct: row.is_direct,
-                            left: bytes,
-                        });
-                    }
-                }
-                Some(Role::Unmeasured) => uses.is_incomplete = true,
-                Some(Role::Take) | None => {}
-            }
-        }
-        uses.is_of_ring =
-            self.has_ring || context.programs.values().any(|program| program.uses_uring);
-        uses
-    }
-
-    /// Where bytes passed from a descriptor come from: of a pipe, what was put into it.
-    fn sources(&self, process: u32, source: Option<FileId>, bytes: u64) -> Vec<(Source, u64)> {
-        match source {
-            Some(id) if id.kind == FileKind::Regular => vec![(Source::File(id), bytes)],
-            Some(id) if id.kind == FileKind::Socket => vec![(Source::Socket, bytes)],
-            Some(pipe) if pipe.kind == FileKind::Pipe => {
-                let fed = self.to_pipes.get(&(process, pipe)).into_iter().flatten();
-                let fed: Vec<(Source, u64)> =
-                    fed.map(|row| (Source::of(row.source), row.bytes)).collect();
-                let weights: Vec<u64> = fed.iter().map(|(_, bytes)| *bytes).collect();
-                if weights.iter().sum::<u64>() == 0 {
-                    return vec![(Source::Other, bytes)];
-                }
-                let shares = apportion(bytes, &weights);
-                fed.into_iter().zip(shares).map(|((source, _), share)| (source, share)).collect()
-            }
-            Some(_) | None => vec![(Source::Other, bytes)],
-        }
-    }
-}
-
-/// RFC 8446 section 5.1: a record begins with its type (20 to 24) and the version 3.1 to 3.4.
-fn is_tls_record(head: [u8; 8]) -> bool {
-    matches!(head, [20..=24, 3, 1..=4, ..])
-}
-
 /// The inodes of the TCP sockets.
 pub(crate) fn tcp_inodes(evidence: &Evidence) -> HashSet<u64> {
     evidence.sockets.iter().map(|socket| socket.inode).collect()
-}
-
-/// What each process read of files, less what it read before it sent anything, and what it gave
-/// to TCP sockets from memory that is not a mapping.
-fn readers(evidence: &Evidence, context: &Context) -> BTreeMap<u32, Reader> {
-    let is_tcp = tcp_inodes(evidence);
-    let mut sockets: BTreeSet<(u32, u64)> = BTreeSet::new();
-    let mut readers: BTreeMap<u32, Reader> = BTreeMap::new();
-    for row in &evidence.calls {
-        match (call::role(row.number), row.source, row.target) {
-            (Some(Role::Take), Some(source), _)
-                if source.kind == FileKind::Regular
-                    && !row.before_sending
-                    && !context.is_made_up(source) =>
-            {
-                let reader = readers.entry(row.process).or_default();
-                *reader.files.entry(source).or_default() += row.bytes;
-            }
-            (Some(Role::Give), _, Some(target))
-                if target.kind == FileKind::Socket
-                    && is_tcp.contains(&target.inode)
-                    && !matches!(row.memory, Memory::File(_)) =>
-            {
-                let reader = readers.entry(row.process).or_default();
-                reader.given_bytes += row.bytes;
-                if sockets.insert((row.process, target.inode)) {
-                    reader.connections += 1;
-                }
-            }
-            _ => {}
-        }
-    }
-    readers
 }

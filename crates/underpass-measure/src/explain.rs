@@ -25,4 +25,6 @@ mod accounts_tests;
 #[cfg(test)]
 mod made_tests;
 #[cfg(test)]
+mod pipes_tests;
+#[cfg(test)]
 mod reasons_tests;

@@ -75,6 +75,8 @@ pub(crate) struct Context {
     pub(crate) programs: BTreeMap<u32, Program>,
     /// The interfaces.
     pub(crate) interfaces: BTreeMap<InterfaceKey, Interface>,
+    /// Files of which a page may be executed: programs and libraries.
+    pub(crate) program_files: BTreeSet<FileId>,
     /// Where files are.
     pub(crate) paths: BTreeMap<FileId, PathBuf>,
     /// Types of mounted file systems, by device.

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::apportion::{apportion, take};
+use super::flow::{Content, Contents, Source};
 use super::{Part, Way};
 use crate::evidence::FileId;
 
@@ -23,9 +24,14 @@ const SMALL_BYTES: u64 = 1024;
 /// What a process read of files and gave to sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Reader {
-    /// Bytes read, by file, since it began to send.
-    pub(crate) files: BTreeMap<FileId, u64>,
-    /// Bytes given to TCP sockets from memory that is not a mapping of a file.
+    /// Bytes read, by file, since it began to send; also those that came by a pipe.
+    pub(crate) files: BTreeMap<Content, u64>,
+    /// Bytes read before that: of its configuration, most likely.
+    pub(crate) before: BTreeMap<Content, u64>,
+    /// Bytes taken out of pipes that no watched process filled.
+    pub(crate) piped_bytes: u64,
+    /// Bytes given to TCP sockets, and to pipes that lead on, from memory that is not a mapping of
+    /// a file.
     pub(crate) given_bytes: u64,
     /// TCP connections it gave them to.
     pub(crate) connections: u64,
@@ -73,13 +79,13 @@ impl Reader {
     }
 
     /// How many of the given bytes each file is behind.
-    fn sent(&self) -> BTreeMap<FileId, u64> {
+    fn sent(&self) -> BTreeMap<Content, u64> {
         let given = self.given_bytes;
         if self.is_transforming() {
             let weights: Vec<u64> = self.files.values().copied().collect();
             return self.files.keys().copied().zip(apportion(given, &weights)).collect();
         }
-        let mut largest_first: Vec<(FileId, u64)> =
+        let mut largest_first: Vec<(Content, u64)> =
             self.files.iter().map(|(file, read)| (*file, *read)).collect();
         largest_first.sort_by_key(|(file, read)| (Reverse(*read), *file));
         let heads = HEAD_BYTES.saturating_mul(self.connections);
@@ -87,9 +93,16 @@ impl Reader {
         let mut sent = BTreeMap::new();
         for (file, read) in &largest_first {
             // What was not seen open may be of /proc.
-            let is_beside = !sent.is_empty() || *file == FileId::NOT_SEEN;
+            let is_beside = !sent.is_empty() || file.source == Source::File(FileId::NOT_SEEN);
             let is_of_heads = left <= heads && *read < SMALL_BYTES && is_beside;
             if *read <= left && !is_of_heads {
+                sent.insert(*file, *read);
+                left -= read;
+            }
+        }
+        // Read whole, and then sent.
+        for (file, read) in &self.before {
+            if *read <= left && left - read <= heads {
                 sent.insert(*file, *read);
                 left -= read;
             }
@@ -103,32 +116,43 @@ impl Reader {
         }
         sent
     }
+
+    /// What some of the given bytes were, as far as files are behind them.
+    pub(crate) fn contents_of(&self, bytes: u64) -> Contents {
+        let sent = self.sent();
+        let wanted: u64 = sent.values().sum();
+        let weights: Vec<u64> = sent.values().copied().collect();
+        let scaled = u128::from(wanted) * u128::from(bytes.min(self.given_bytes));
+        let reached = scaled.checked_div(u128::from(self.given_bytes)).unwrap_or(0);
+        let shares = apportion(u64::try_from(reached).unwrap_or(bytes).min(bytes), &weights);
+        sent.into_keys().zip(shares).collect()
+    }
 }
 
 /// Enters what a process sent from memory, by the files it was read from.
 pub(crate) fn attribute(reader: &Reader, mut pieces: Vec<Piece>, parts: &mut Vec<Part>) {
     let left: u64 = pieces.iter().map(|piece| piece.left).sum();
-    let sent = reader.sent();
-    let wanted: u64 = sent.values().sum();
-    let weights: Vec<u64> = sent.values().copied().collect();
-    // Of what was given only a part has left.
-    let scaled = u128::from(wanted) * u128::from(left.min(reader.given_bytes));
-    let reached = scaled.checked_div(u128::from(reader.given_bytes)).unwrap_or(0);
-    let shares = apportion(u64::try_from(reached).unwrap_or(left).min(left), &weights);
-    for (file, share) in sent.keys().zip(shares) {
+    for (content, share) in reader.contents_of(left) {
         let before = pieces.clone();
         let mut amounts: Vec<&mut u64> = pieces.iter_mut().map(|piece| &mut piece.left).collect();
+        let is_transformed = content.is_transformed || reader.is_transforming();
         for (piece, bytes) in before.iter().zip(take(share, &mut amounts)) {
-            let (way, more) = match (piece.is_tls, reader.is_transforming()) {
-                (true, _) => (Way::ReadTls, 1),
-                (false, true) => (Way::ReadTransformed, 0),
-                (false, false) => (Way::Read, 0),
+            let (way, more) = match (piece.is_tls, is_transformed, content.copies) {
+                // Copied in user space, too, by what encrypts.
+                (true, ..) => (Way::ReadTls, 1),
+                (false, true, _) => (Way::ReadTransformed, 0),
+                (false, false, 0) => (Way::Read, 0),
+                (false, false, _) => (Way::Piped, 0),
             };
-            let Part { process, socket, copies, .. } = piece.memory();
-            // Copied by read(2), and in user space by what encrypts.
-            let copies = copies + 1 + more;
-            parts.push(Part { process, socket, file: Some(*file), way, copies, bytes });
+            let memory = piece.memory();
+            let copies = content.copies + 1 + memory.copies + more;
+            parts.push(Part { file: content.file(), way, copies, bytes, ..memory });
         }
+    }
+    let mut amounts: Vec<&mut u64> = pieces.iter_mut().map(|piece| &mut piece.left).collect();
+    let piped = take(reader.piped_bytes, &mut amounts);
+    for (piece, bytes) in pieces.iter().zip(piped) {
+        parts.push(Part { way: Way::FromPipe, bytes, ..piece.memory() });
     }
     parts.extend(pieces.iter().map(Piece::memory));
 }

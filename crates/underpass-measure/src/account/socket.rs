@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 
 use super::apportion::take;
 use super::context::InterfaceKey;
+use super::flow::{Content, Flows, Source};
 use super::reading::Piece;
 use super::{Part, Way};
-use crate::evidence::{FileId, FileKind, Lent, Memory, Origin, Socket};
+use crate::call::{self, Role};
+use crate::evidence::{Calls, FileId, Lent, Origin, Socket};
 
 /// What watched processes did to a socket.
 #[derive(Debug, Clone, Default)]
@@ -28,13 +30,40 @@ pub(crate) struct Uses {
     pub(crate) has_gaps: bool,
 }
 
+impl Uses {
+    /// Enters calls that reached the socket.
+    pub(crate) fn enter(&mut self, row: &Calls, flows: &mut Flows<'_>) {
+        match call::role(row.number) {
+            Some(Role::Give) => self.given.push(Giving {
+                process: row.process,
+                mapped: flows.mapped(row),
+                is_lent: row.is_zero_copy,
+                is_tls: is_tls_record(row.head),
+                bytes: row.bytes,
+            }),
+            Some(Role::Pass) => {
+                let (process, is_direct) = (row.process, row.is_direct);
+                let passing = |(content, left)| Passing { process, content, is_direct, left };
+                self.passed.extend(flows.passed(row).into_iter().map(passing));
+            }
+            Some(Role::Unmeasured) => self.is_incomplete = true,
+            Some(Role::Take) | None => {}
+        }
+    }
+}
+
+/// RFC 8446 section 5.1: a record begins with its type (20 to 24) and the version 3.1 to 3.4.
+fn is_tls_record(head: [u8; 8]) -> bool {
+    matches!(head, [20..=24, 3, 1..=4, ..])
+}
+
 /// Bytes that a process gave from memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Giving {
     /// The process.
     pub(crate) process: u32,
-    /// What the memory is.
-    pub(crate) memory: Memory,
+    /// The file whose mapping the memory is.
+    pub(crate) mapped: Option<FileId>,
     /// Whether the memory was lent (`MSG_ZEROCOPY`).
     pub(crate) is_lent: bool,
     /// Whether it began with a TLS record.
@@ -49,40 +78,11 @@ pub(crate) struct Passing {
     /// The process.
     pub(crate) process: u32,
     /// What was passed.
-    pub(crate) source: Source,
+    pub(crate) content: Content,
     /// Whether the descriptor bypasses the page cache.
     pub(crate) is_direct: bool,
     /// How many; less what was already entered.
     pub(crate) left: u64,
-}
-
-/// What bytes are passed from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A regular file.
-    File(FileId),
-    /// A socket.
-    Socket,
-    /// Memory lent to a pipe, a device, or what was not seen.
-    Other,
-}
-
-impl Source {
-    /// What a descriptor's file is.
-    pub(crate) fn of(id: Option<FileId>) -> Self {
-        match id {
-            Some(id) if id.kind == FileKind::Regular => Self::File(id),
-            Some(id) if id.kind == FileKind::Socket => Self::Socket,
-            Some(_) | None => Self::Other,
-        }
-    }
-
-    const fn file(self) -> Option<FileId> {
-        match self {
-            Self::File(file) => Some(file),
-            Self::Socket | Self::Other => None,
-        }
-    }
 }
 
 /// What left a socket, by where it was.
@@ -190,7 +190,9 @@ fn shared_pages(lay: &Lay, passed: &mut [Passing], book: &mut Book<'_>) {
     for (file, bytes) in &lay.shared {
         let mut left = *bytes;
         for is_named in [true, false] {
-            let fits = |pass: &&mut Passing| (pass.source.file() == Some(*file)) == is_named;
+            let fits = |pass: &&mut Passing| {
+                (pass.content == Content::of(Source::File(*file))) == is_named
+            };
             let mut fitting: Vec<&mut Passing> = passed.iter_mut().filter(fits).collect();
             let processes: Vec<u32> = fitting.iter().map(|pass| pass.process).collect();
             let mut amounts: Vec<&mut u64> =
@@ -241,21 +243,26 @@ fn passed_and_copied(
         if !is_possible {
             continue;
         }
-        let processes: Vec<(u32, Source, bool)> =
-            passed.iter().map(|pass| (pass.process, pass.source, pass.is_direct)).collect();
+        let before = passed.to_vec();
         let mut amounts: Vec<&mut u64> = passed.iter_mut().map(|pass| &mut pass.left).collect();
         let taken = take(excess.min(*pages), &mut amounts);
-        for ((process, source, is_direct), bytes) in processes.into_iter().zip(taken) {
-            // Pages of the kernel that came in by a socket, and were passed on.
-            let is_as_it_came = way.is_none() && !is_encrypted;
-            let (way, copies) = match (source, way) {
-                (Source::Socket | Source::Other, _) => (Way::Relayed, u8::from(!is_as_it_came)),
-                (Source::File(_), Some(way)) => (way, 1),
-                (Source::File(_), None) if is_encrypted => (Way::Encrypted, 1),
-                (Source::File(_), None) if is_direct => (Way::Direct, 0),
+        for (pass, bytes) in before.iter().zip(taken) {
+            // Otherwise these are the pages that were passed, and the one that filled them copied.
+            let is_copied = way.is_some() || is_encrypted;
+            let (source, copies) = (pass.content.source, pass.content.copies);
+            let (way, more) = match (source, way) {
+                (Source::File(_), _) if pass.content.is_transformed => (Way::ReadTransformed, 0),
+                (Source::File(_), _) if copies > 0 => (Way::Piped, 0),
+                (Source::File(_), Some(way)) => (way, 0),
+                (Source::File(_), None) if is_encrypted => (Way::Encrypted, 0),
+                (Source::File(_), None) if pass.is_direct => (Way::Direct, 0),
                 (Source::File(_), None) => (Way::Uncached, 1),
+                (Source::Socket | Source::Device, _) => (Way::Relayed, 0),
+                (Source::Memory, _) => (Way::Memory, 0),
+                (Source::Pipe, _) => (Way::FromPipe, 0),
             };
-            book.enter(process, (source.file(), way, copies), bytes);
+            let copies = copies + more + u8::from(is_copied);
+            book.enter(pass.process, (pass.content.file(), way, copies), bytes);
             *pages -= bytes;
             excess -= bytes;
         }
@@ -264,14 +271,10 @@ fn passed_and_copied(
 
 /// What was written from mappings of files, and copied.
 fn mapped_and_copied(memory: u64, given: &mut [Giving], book: &mut Book<'_>) -> u64 {
-    let of_file = |give: &Giving| match give.memory {
-        Memory::File(file) => Some(file),
-        Memory::None | Memory::Own | Memory::ReadFrom(_) | Memory::NotSeen => None,
-    };
     let mut mapped: Vec<&mut Giving> =
-        given.iter_mut().filter(|give| of_file(give).is_some()).collect();
+        given.iter_mut().filter(|give| give.mapped.is_some()).collect();
     let owners: Vec<(u32, Option<FileId>)> =
-        mapped.iter().map(|give| (give.process, of_file(give))).collect();
+        mapped.iter().map(|give| (give.process, give.mapped)).collect();
     let mut amounts: Vec<&mut u64> = mapped.iter_mut().map(|give| &mut give.bytes).collect();
     let taken = take(memory, &mut amounts);
     for ((process, file), bytes) in owners.into_iter().zip(&taken) {

@@ -75,6 +75,18 @@ fn what_was_read_before_the_first_byte_left_is_not_sent_even_if_it_would_fit() {
 }
 
 #[test]
+fn what_is_read_again_or_is_all_that_was_sent_was_not_read_only_to_know_how() {
+    let seen = |before: u64, after: u64| {
+        let mut rows = vec![reads(PYTHON, 7, before), reads(PYTHON, 7, after)];
+        rows[0].before_sending = true;
+        rows.push(writes(PYTHON, 31, before + after + 250));
+        evidence(rows, vec![socket(31, PYTHON, vec![kernel(before + after + 250)])])
+    };
+    let copied = |before, after| totals(&judged!(&seen(before, after), &context()))[1];
+    assert_eq!((copied(16_384, 83_616), copied(10_000, 0)), (100_000, 10_000));
+}
+
+#[test]
 fn what_the_kernel_makes_up_is_no_file() {
     let seen = evidence(
         vec![reads(PYTHON, 7, 3_000), writes(PYTHON, 31, 9_000)],
@@ -246,32 +258,25 @@ fn a_check_says_both_numbers_and_nothing_sent_is_a_failure() {
 
 fn any_calls() -> impl Strategy<Value = Calls> {
     let numbers = [sys::__NR_read, sys::__NR_write, sys::__NR_sendfile, sys::__NR_splice];
-    (0..4_usize, 0..2_u32, 0..3_u64, 0..2_u64, 0..9_000_u64, any::<[bool; 5]>()).prop_map(
-        move |(
-            number,
-            process,
-            inode,
-            socket,
-            bytes,
-            [is_piped, is_tls, is_lent, is_direct, is_mapped],
-        )| {
-            let source = if is_piped { pipe(5) } else { file(7 + inode) };
-            let ends = match number {
-                0 => (source, None),
-                1 => (None, socket_id(31 + socket)),
-                _ => (source, socket_id(31 + socket)),
-            };
-            let mut row = calls(NGINX + 100 * process, numbers[number], ends, 3, bytes);
-            (row.is_zero_copy, row.is_direct) = (is_lent, is_direct);
-            if is_mapped && number == 1 {
-                row.memory = Memory::File(key(9));
-            }
-            if is_tls {
-                row.head = [0x17, 3, 3, 0, 9, 0, 0, 0];
-            }
-            row
-        },
-    )
+    let moved = (0..4_usize, 0..2_u32, 0..3_u64, 0..2_u64, 0..9_000_u64);
+    (moved, any::<[bool; 7]>()).prop_map(move |((number, process, inode, socket, bytes), is)| {
+        let source = if is[0] { pipe(5 + socket) } else { file(7 + inode) };
+        let target = if is[1] { pipe(5 + inode % 2) } else { socket_id(31 + socket) };
+        let ends = match number {
+            0 => (source, None),
+            1 => (None, target),
+            _ => (source, target),
+        };
+        let mut row = calls(NGINX + 100 * process, numbers[number], ends, 3, bytes);
+        (row.is_zero_copy, row.is_direct, row.before_sending) = (is[2], is[3], is[4]);
+        if is[5] && number == 1 {
+            row.memory = Memory::File(key(9));
+        }
+        if is[6] {
+            row.head = [0x17, 3, 3, 0, 9, 0, 0, 0];
+        }
+        row
+    })
 }
 
 fn any_pages() -> impl Strategy<Value = Pages> {
@@ -287,7 +292,8 @@ fn any_pages() -> impl Strategy<Value = Pages> {
 
 proptest! {
     /// Whatever was seen, every byte that left is in the report exactly once, in the total, the
-    /// peers and the processes; and no more is by reference than were in pages of files.
+    /// peers and the processes; no more is by reference than were in pages of files, and no more of
+    /// a file than was read, passed or given of it for each process, or left in its pages.
     #[test]
     fn every_byte_that_left_is_accounted_once(
         rows in prop::collection::vec(any_calls(), 0..8),
@@ -305,7 +311,21 @@ proptest! {
             sockets[0].upper_layer = Some("tls".into());
         }
         let is_direct = rows.iter().any(|row| row.is_direct);
-        let report = Report::new(&evidence(rows, sockets), &context());
+        let seen = evidence(rows, sockets);
+        let account = Account::of(&seen, &context());
+        for inode in 7..10 {
+            let of_it = seen.calls.iter().filter(|row| {
+                row.source == file(inode) || row.memory == Memory::File(key(inode))
+            });
+            let used: u64 = of_it.map(|row| row.bytes).sum();
+            let pages = seen.sockets.iter().flat_map(|socket| &socket.sent);
+            let pages = pages.filter(|pages| pages.origin.file() == file(inode));
+            let pages: u64 = pages.map(|pages| pages.bytes).sum();
+            let takers = seen.calls.iter().filter(|row| row.source.is_some()).count() as u64;
+            let sent = account.sum(|part| part.file == file(inode));
+            prop_assert!(sent <= used * takers.max(1) + pages);
+        }
+        let report = Report::new(&seen, &context());
         let all = |shares: &[Share]| -> u64 {
             shares.iter().map(|share| share.file_bytes() + share.other_bytes).sum()
         };

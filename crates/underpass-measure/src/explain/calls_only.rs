@@ -29,6 +29,7 @@ pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) ->
     findings.extend(file_to_file(evidence, context));
     findings.extend(sent_again(evidence));
     findings.extend(from_memory(account));
+    findings.extend(from_pipe(account));
     findings.extend(not_accounted(account));
     findings.extend(other_sockets(evidence));
     findings.extend(lost(evidence));
@@ -157,6 +158,23 @@ fn from_memory(account: &Account) -> Option<Finding> {
             count(memory),
         ),
         fix: "'underpass explain -- COMMAND' sees what is read from the start".into(),
+    })
+}
+
+fn from_pipe(account: &Account) -> Option<Finding> {
+    let piped = account.sum(|part| part.way == Way::FromPipe);
+    let all = account.sum(|_| true);
+    (piped >= WORTH_TELLING_BYTES && piped >= all / 10).then(|| Finding {
+        reason: Reason::R0,
+        bytes: piped,
+        evidence: format!(
+            "{} bytes came through a pipe that no watched process filled, or before the watch: \
+             whether they are a file's is not seen",
+            count(piped),
+        ),
+        fix: "watch the one that fills the pipe, too: both by their parent, or explain -- sh -c \
+              'FILLER | SENDER'"
+            .into(),
     })
 }
 

@@ -27,6 +27,10 @@ pub(crate) fn reading(program: &str) -> &'static str {
     }
 }
 
+/// For what was read by one program and sent by another.
+pub(crate) const PIPED: &str = "give the program that sends the file itself as its input, and not \
+                                a pipe: it can then be sendfile(2)d or spliced";
+
 /// For what was encrypted in user space.
 pub(crate) fn user_tls(program: &str) -> &'static str {
     match family(program) {

@@ -16,7 +16,6 @@ use crate::words::{count, of};
 struct Group<'a> {
     evidence: &'a Evidence,
     context: &'a Context,
-    account: &'a Account,
     way: Way,
     program: String,
     processes: BTreeSet<u32>,
@@ -34,7 +33,6 @@ pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) ->
     let groups = keys.into_iter().map(|((way, program), parts)| Group {
         evidence,
         context,
-        account,
         way,
         program,
         processes: parts.iter().map(|part| part.process).collect(),
@@ -61,6 +59,7 @@ impl Group<'_> {
     fn finding(&self) -> Option<Finding> {
         Some(match self.way {
             Way::Read => self.read(),
+            Way::Piped => self.piped(),
             Way::ReadTls => self.read_and_encrypted(),
             Way::ReadTransformed => self.transformed(),
             Way::Mapped => self.mapped(),
@@ -69,7 +68,9 @@ impl Group<'_> {
             Way::Uncached => self.uncached(),
             Way::Direct => self.direct(),
             Way::Ring => self.ring(),
-            Way::Reference | Way::Memory | Way::Relayed | Way::Unseen => return None,
+            Way::Reference | Way::Memory | Way::Relayed | Way::FromPipe | Way::Unseen => {
+                return None;
+            }
         })
     }
 
@@ -81,12 +82,19 @@ impl Group<'_> {
         self.processes.contains(&row.process) && call::role(row.number) == Some(role)
     }
 
-    /// Calls that read the files.
+    /// Whether a call read the files, or put them into a pipe.
+    fn is_reading(&self, row: &Calls) -> bool {
+        let is_to_pipe = row.target.is_none_or(|target| target.kind == FileKind::Pipe);
+        row.source.is_some_and(|source| self.files.contains(&source)) && is_to_pipe
+    }
+
+    /// Calls that read the files: its own, or those that filled the pipe.
     fn taking(&self) -> SeenCalls {
-        SeenCalls::of(self.evidence, |row| {
-            let is_of_file = row.source.is_some_and(|source| self.files.contains(&source));
-            is_of_file && self.is_ours(row, Role::Take)
-        })
+        let is_own = |row: &Calls| self.is_reading(row) && self.is_ours(row, Role::Take);
+        match SeenCalls::of(self.evidence, is_own) {
+            own if own.bytes > 0 => own,
+            _ => SeenCalls::of(self.evidence, |row| self.is_reading(row)),
+        }
     }
 
     /// Calls of a role that reached the sockets.
@@ -126,6 +134,26 @@ impl Group<'_> {
         self.because(Reason::R1, evidence, fixes::reading(&self.program))
     }
 
+    fn piped(&self) -> Finding {
+        let reading = self.evidence.calls.iter().filter(|row| self.is_reading(row));
+        let readers = reading.map(|row| row.process).collect();
+        let taken = SeenCalls::of(self.evidence, |row| self.is_reading(row));
+        let [given, passed] = [Role::Give, Role::Pass].map(|role| self.reaching(role));
+        let sent = if given.bytes > passed.bytes { given } else { passed };
+        let evidence = format!(
+            "{}: {} took {} bytes of {}, which were written into a pipe; {}: {} gave {} to the \
+             sockets",
+            self.context.programs_of(&readers),
+            taken.names(),
+            count(taken.bytes),
+            self.file_names(),
+            self.program,
+            sent.names(),
+            count(sent.bytes),
+        );
+        self.because(Reason::R1, evidence, fixes::PIPED)
+    }
+
     fn tls_library(&self) -> Option<String> {
         let programs = self.processes.iter().filter_map(|it| self.context.programs.get(it));
         programs.filter_map(|program| program.tls_library.clone()).next()
@@ -142,15 +170,12 @@ impl Group<'_> {
     }
 
     fn transformed(&self) -> Finding {
-        let sum = |of: fn(&crate::account::Reader) -> u64| -> u64 {
-            self.processes.iter().filter_map(|p| self.account.readers.get(p)).map(of).sum()
-        };
         let evidence = format!(
             "{}: {} bytes were read of {} and {} given to sockets",
             self.program,
-            count(sum(crate::account::Reader::read_bytes)),
+            count(self.taking().bytes),
             self.file_names(),
-            count(sum(|reader| reader.given_bytes)),
+            count(self.reaching(Role::Give).bytes),
         );
         self.because(Reason::R4, evidence, fixes::transforming(&self.program))
     }

@@ -102,6 +102,7 @@ pub(crate) fn context() -> Context {
         interfaces: [(at(LO), interface("lo", true)), (at(VETH), interface("veth0", false))].into(),
         paths: [7, 8, 9].map(|inode| (key(inode), format!("/srv/{inode}").into())).into(),
         file_systems: [((8, 1), "ext4".into())].into(),
+        ..Context::default()
     }
 }
 

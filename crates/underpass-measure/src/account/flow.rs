@@ -1,0 +1,251 @@
+//! What came into a pipe, and into the memory of a process: followed back over pipes and processes
+//! to the files that were read.
+//!
+//! Nothing is taken out of a pipe here: what one reader takes of it is a share of all that came
+//! in, as it is with tee(2). Of a pipe that came short, and of what goes around in a circle, it is
+//! not known what it was.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::apportion::apportion;
+use super::context::Context;
+use super::reading::Reader;
+use super::tcp_inodes;
+use crate::call::{self, Role};
+use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
+
+/// What bytes were before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// A regular file.
+    File(FileId),
+    /// A socket.
+    Socket,
+    /// Memory of a process, of no file that is known.
+    Memory,
+    /// A device.
+    Device,
+    /// A pipe that no watched process filled.
+    Pipe,
+}
+
+/// Bytes of one source, and what became of them on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Content {
+    pub(crate) source: Source,
+    /// How often the processor copied them.
+    pub(crate) copies: u8,
+    /// Whether something else was written than had been read.
+    pub(crate) is_transformed: bool,
+}
+
+/// Contents, and how many bytes of each.
+pub(crate) type Contents = Vec<(Content, u64)>;
+
+impl Content {
+    pub(crate) const fn of(source: Source) -> Self {
+        Self { source, copies: 0, is_transformed: false }
+    }
+
+    const fn copied(self, times: u8) -> Self {
+        Self { copies: self.copies.saturating_add(times), ..self }
+    }
+
+    /// The file.
+    pub(crate) const fn file(self) -> Option<FileId> {
+        match self.source {
+            Source::File(file) => Some(file),
+            Source::Socket | Source::Memory | Source::Device | Source::Pipe => None,
+        }
+    }
+}
+
+/// The calls by what they reached, for there may be as many sockets as calls; and what followed
+/// from them so far.
+#[derive(Debug)]
+pub(crate) struct Flows<'e> {
+    evidence: &'e Evidence,
+    context: &'e Context,
+    pub(crate) to_sockets: HashMap<u64, Vec<&'e Calls>>,
+    to_pipes: HashMap<FileId, Vec<&'e Calls>>,
+    by_process: HashMap<u32, Vec<&'e Calls>>,
+    /// Who takes out of a pipe; [`None`] stands for those that pass on what is in it.
+    out_of_pipes: HashSet<(FileId, Option<u32>)>,
+    tcp: HashSet<u64>,
+    programs: BTreeSet<FileId>,
+    pipes: HashMap<FileId, Contents>,
+    readers: BTreeMap<u32, Reader>,
+}
+
+impl<'e> Flows<'e> {
+    pub(crate) fn of(evidence: &'e Evidence, context: &'e Context) -> Self {
+        let programs = evidence.mapped.iter().filter(|mapped| mapped.is_program);
+        let programs = programs.map(|mapped| mapped.file);
+        let mut flows = Self {
+            evidence,
+            context,
+            to_sockets: HashMap::new(),
+            to_pipes: HashMap::new(),
+            by_process: HashMap::new(),
+            out_of_pipes: HashSet::new(),
+            tcp: tcp_inodes(evidence),
+            programs: programs.chain(context.program_files.iter().copied()).collect(),
+            pipes: HashMap::new(),
+            readers: BTreeMap::new(),
+        };
+        for row in &evidence.calls {
+            flows.by_process.entry(row.process).or_default().push(row);
+            match row.target {
+                Some(id) if id.kind == FileKind::Socket => {
+                    flows.to_sockets.entry(id.inode).or_default().push(row);
+                }
+                Some(id) if id.kind == FileKind::Pipe => {
+                    flows.to_pipes.entry(id).or_default().push(row);
+                }
+                Some(_) | None => {}
+            }
+            if let Some(pipe) = row.source.filter(|id| id.kind == FileKind::Pipe) {
+                let taker = (call::role(row.number) == Some(Role::Take)).then_some(row.process);
+                flows.out_of_pipes.insert((pipe, taker));
+            }
+        }
+        flows
+    }
+
+    /// The file whose mapping was given; constants of a program are in a file, too, and are its
+    /// own memory.
+    pub(crate) fn mapped(&self, row: &Calls) -> Option<FileId> {
+        let Memory::File(file) = row.memory else { return None };
+        (!self.programs.contains(&file)).then_some(file)
+    }
+
+    /// What a call that passes bytes took them from.
+    pub(crate) fn passed(&mut self, row: &Calls) -> Contents {
+        let source = match row.source {
+            Some(pipe) if pipe.kind == FileKind::Pipe => return self.drawn(pipe, row.bytes),
+            Some(id) if id.kind == FileKind::Regular => Source::File(id),
+            Some(id) if id.kind == FileKind::Socket => Source::Socket,
+            Some(_) => Source::Device,
+            // vmsplice(2) lends it.
+            None => self.mapped(row).map_or(Source::Memory, Source::File),
+        };
+        vec![(Content::of(source), row.bytes)]
+    }
+
+    /// What was taken out of a pipe.
+    fn drawn(&mut self, pipe: FileId, bytes: u64) -> Contents {
+        let mut contents = self.pipe(pipe);
+        let weights: Vec<u64> = contents.iter().map(|(_, bytes)| *bytes).collect();
+        let there: u64 = weights.iter().sum();
+        // In a rest it may have been filled, too, and with the same.
+        let is_enough = there > 0 && self.evidence.has_gaps;
+        let known = if is_enough { bytes } else { bytes.min(there) };
+        for (content, share) in contents.iter_mut().zip(apportion(known, &weights)) {
+            content.1 = share;
+        }
+        contents.push((Content::of(Source::Pipe), bytes - known));
+        contents.retain(|(_, bytes)| *bytes > 0);
+        contents
+    }
+
+    /// All that came into a pipe.
+    fn pipe(&mut self, pipe: FileId) -> Contents {
+        if let Some(known) = self.pipes.get(&pipe) {
+            return known.clone();
+        }
+        // What goes around in a circle finds nothing.
+        self.pipes.insert(pipe, Vec::new());
+        let mut contents: BTreeMap<Content, u64> = BTreeMap::new();
+        for row in self.to_pipes.get(&pipe).cloned().unwrap_or_default() {
+            let put = match call::role(row.number) {
+                Some(Role::Pass) => self.passed(row),
+                Some(Role::Give) => self.given(row),
+                Some(Role::Take | Role::Unmeasured) | None => Vec::new(),
+            };
+            for (content, bytes) in put {
+                *contents.entry(content).or_default() += bytes;
+            }
+        }
+        let contents: Contents = contents.into_iter().collect();
+        self.pipes.insert(pipe, contents.clone());
+        contents
+    }
+
+    /// What a process wrote into a pipe.
+    fn given(&mut self, row: &Calls) -> Contents {
+        if let Some(file) = self.mapped(row) {
+            return vec![(Content::of(Source::File(file)).copied(1), row.bytes)];
+        }
+        let reader = self.reader(row.process);
+        let mut contents = reader.contents_of(row.bytes);
+        let known: u64 = contents.iter().map(|(_, bytes)| *bytes).sum();
+        for (content, _) in &mut contents {
+            // Read, and written.
+            *content = content.copied(2);
+            content.is_transformed |= reader.is_transforming();
+        }
+        contents.push((Content::of(Source::Memory).copied(1), row.bytes - known));
+        contents
+    }
+
+    /// What a process read, and what it gave from memory that is not a mapping.
+    pub(crate) fn reader(&mut self, process: u32) -> Reader {
+        if let Some(known) = self.readers.get(&process) {
+            return known.clone();
+        }
+        self.readers.insert(process, Reader::default());
+        let mut reader = Reader::default();
+        let mut sockets = HashSet::new();
+        for row in self.by_process.get(&process).cloned().unwrap_or_default() {
+            match (call::role(row.number), row.source, row.target) {
+                (Some(Role::Take), Some(source), _) => self.take(row, source, &mut reader),
+                (Some(Role::Give), _, Some(target)) if self.mapped(row).is_none() => {
+                    if target.kind == FileKind::Socket && self.tcp.contains(&target.inode) {
+                        reader.given_bytes += row.bytes;
+                        sockets.insert(target.inode);
+                    } else if self.leads_on(process, target) {
+                        reader.given_bytes += row.bytes;
+                    }
+                }
+                _ => {}
+            }
+        }
+        reader.connections = sockets.len() as u64;
+        // What is read again when it sends was not read to know how, nor by one that never sends.
+        let files = &mut reader.files;
+        reader.before.retain(|content, bytes| {
+            let is_sent = sockets.is_empty() || files.contains_key(content);
+            if is_sent {
+                *files.entry(*content).or_default() += *bytes;
+            }
+            !is_sent
+        });
+        self.readers.insert(process, reader.clone());
+        reader
+    }
+
+    /// Whether a pipe is one out of which a watched process takes what this one gave: not that by
+    /// which it wakes itself.
+    fn leads_on(&self, process: u32, pipe: FileId) -> bool {
+        let is_of_it = |(of, taker): &&(FileId, Option<u32>)| {
+            *of == pipe && taker.is_none_or(|taker| taker != process)
+        };
+        pipe.kind == FileKind::Pipe && self.out_of_pipes.iter().any(|out| is_of_it(&out))
+    }
+
+    /// What a call took into memory.
+    fn take(&mut self, row: &Calls, source: FileId, reader: &mut Reader) {
+        if source.kind == FileKind::Pipe {
+            for (content, bytes) in self.drawn(source, row.bytes) {
+                match content.source {
+                    Source::File(_) => *reader.files.entry(content).or_default() += bytes,
+                    Source::Pipe => reader.piped_bytes += bytes,
+                    Source::Socket | Source::Memory | Source::Device => {}
+                }
+            }
+        } else if source.kind == FileKind::Regular && !self.context.is_made_up(source) {
+            let files = if row.before_sending { &mut reader.before } else { &mut reader.files };
+            *files.entry(Content::of(Source::File(source))).or_default() += row.bytes;
+        }
+    }
+}
