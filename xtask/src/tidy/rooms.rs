@@ -87,7 +87,7 @@ impl House {
 
 /// A file's text without its test module.
 fn source_of(file: &SourceFile) -> &str {
-    if file.path.ends_with("/tests.rs") {
+    if ["/tests.rs", "_tests.rs"].iter().any(|end| file.path.ends_with(end)) {
         return "";
     }
     file.text.split_once("\n#[cfg(test)]\nmod tests {").map_or(&file.text, |(before, _)| before)
@@ -212,6 +212,7 @@ mod tests {
         let message = "a/src/:0: 7 lines of source, at most 6: delete what is said twice";
         assert_eq!(found("a/src/low.rs", &"//\n".repeat(7)), [message]);
         assert_eq!(found("a/src/low/tests.rs", &"//\n".repeat(9)), [""; 0]);
+        assert_eq!(found("a/src/low/other_tests.rs", &"//\n".repeat(9)), [""; 0]);
         let files = [SourceFile::of("a/src/low.rs", "//\n//\n"), SourceFile::of("a/b.rs", "//\n")];
         assert_eq!(sizes(&files), "      2 a\n");
     }
