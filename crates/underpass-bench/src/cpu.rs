@@ -4,17 +4,16 @@
 //! nanoseconds, kernel work and threads that have ended included, and can be read until the
 //! process has been waited for.
 //!
-//! Source: sched_setaffinity(2); clock_getcpuclockid(3); proc_tid_children(5).
+//! Source: sched_setaffinity(2); clock_getcpuclockid(3).
 
 use std::fs;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use nix::time::{ClockId, clock_getcpuclockid};
-use nix::unistd::Pid;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
+use underpass_measure::cpu_of_family;
 
 /// Where the server or the sender runs.
 pub(crate) const SERVING: usize = 0;
@@ -25,9 +24,8 @@ pub(crate) const ASKING: usize = 1;
 /// Binds the calling thread, and threads it starts afterwards, to one CPU. If the machine has
 /// only one CPU, both sides share it; the record shows how many there are.
 pub(crate) fn pin_here(cpu: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu % count()?);
-    sched_setaffinity(None, &set).with_context(|| format!("CPU {cpu}"))
+    let cpu = cpu % count()?;
+    underpass_measure::pin(cpu).with_context(|| format!("CPU {cpu}"))
 }
 
 /// How many CPUs the machine has, bound or not.
@@ -67,12 +65,12 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn start(process: u32) -> Result<Self> {
-        Ok(Self { process, used: used_by(process)?, start: Instant::now() })
+        Ok(Self { process, used: cpu_of_family(process)?, start: Instant::now() })
     }
 
     pub(crate) fn stop(self) -> Result<Spent> {
         let wall = self.start.elapsed();
-        Ok(Spent { cpu: used_by(self.process)?.saturating_sub(self.used), wall })
+        Ok(Spent { cpu: cpu_of_family(self.process)?.saturating_sub(self.used), wall })
     }
 }
 
@@ -81,69 +79,20 @@ pub(crate) fn end(mut child: Child) -> Result<Duration> {
     let pid = rustix::process::Pid::from_child(&child);
     // It stays a zombie, whose clock can still be read.
     waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
-    let used = clock_of(child.id())?;
+    let used = cpu_of_family(child.id())?;
     let status = child.wait()?;
     ensure!(status.success(), "it ended with {status}");
     Ok(used)
 }
 
-/// CPU time used so far by a process and its descendants.
-fn used_by(process: u32) -> Result<Duration> {
-    family(process)?.into_iter().map(clock_of).sum()
-}
-
-fn clock_of(process: u32) -> Result<Duration> {
-    let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(process)?))
-        .with_context(|| format!("the CPU clock of process {process}"))?;
-    read(clock)
-}
-
 /// CPU time used by the calling thread.
 pub(crate) fn used_here() -> Result<Duration> {
-    read(ClockId::CLOCK_THREAD_CPUTIME_ID)
-}
-
-fn read(clock: ClockId) -> Result<Duration> {
-    Ok(clock.now()?.into())
-}
-
-/// A process and its descendants, from the lists of the children of each thread.
-pub(crate) fn family(process: u32) -> Result<Vec<u32>> {
-    let (mut found, mut next) = (vec![process], 0);
-    while let Some(&parent) = found.get(next) {
-        let tasks = format!("/proc/{parent}/task");
-        for task in fs::read_dir(&tasks).with_context(|| tasks.clone())? {
-            // A thread may end between the listing and here.
-            let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
-            found.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
-        }
-        next += 1;
-    }
-    Ok(found)
+    Ok(Duration::try_from(clock_gettime(ClockId::ThreadCPUTime))?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_meter_counts_children_and_a_family_is_a_process_with_its_children() {
-        let script = "sh -c 'while :; do :; done' & wait";
-        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
-        let found = family(std::process::id()).unwrap();
-        assert!(found.contains(&child.id()) && found.contains(&std::process::id()));
-        assert!(!found.contains(&1));
-        let grown = underpass_testkit::wait::until(Duration::from_secs(60), || {
-            let (own, all) = (clock_of(child.id()).unwrap(), used_by(child.id()).unwrap());
-            (all > own + Duration::from_millis(50)).then_some(())
-        });
-        for id in family(child.id()).unwrap() {
-            let pid = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        }
-        child.wait().unwrap();
-        assert!(grown.is_some());
-    }
 
     #[test]
     fn the_time_of_a_program_that_has_ended_is_finer_than_a_tick_and_failure_is_an_error() {
