@@ -39,6 +39,8 @@ pub(crate) enum Way {
     Uncached,
     /// Written from a mapping of the file.
     Mapped,
+    /// The same, and encrypted in between by the program.
+    MappedTls,
     /// Read into memory and written from there.
     Read,
     /// Read into memory, and written into a pipe.
@@ -51,6 +53,8 @@ pub(crate) enum Way {
     Memory,
     /// Passed on from another socket, or from a device.
     Relayed,
+    /// Taken out of a socket into memory, and written from there.
+    RelayedThroughMemory,
     /// Through a pipe that no watched process filled.
     FromPipe,
     /// Copied, by operations of an io_uring that were not seen.
@@ -80,14 +84,18 @@ impl Way {
             Self::Linear { .. }
             | Self::Encrypted
             | Self::Mapped
+            | Self::MappedTls
             | Self::Read
             | Self::Piped
             | Self::ReadTls
             | Self::ReadTransformed => Class::Copied,
             Self::Uncached => Class::Unknown,
-            Self::Memory | Self::Relayed | Self::FromPipe | Self::Ring | Self::Unseen => {
-                Class::NotAFile
-            }
+            Self::Memory
+            | Self::Relayed
+            | Self::RelayedThroughMemory
+            | Self::FromPipe
+            | Self::Ring
+            | Self::Unseen => Class::NotAFile,
         }
     }
 }

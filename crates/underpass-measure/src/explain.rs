@@ -15,6 +15,7 @@ pub(crate) mod proc;
 pub mod reasons;
 mod refusal;
 pub mod report;
+mod runtime;
 mod seen_calls;
 pub mod watch;
 
@@ -26,5 +27,7 @@ mod accounts_tests;
 mod made_tests;
 #[cfg(test)]
 mod pipes_tests;
+#[cfg(test)]
+mod programs_tests;
 #[cfg(test)]
 mod reasons_tests;

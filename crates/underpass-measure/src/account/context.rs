@@ -19,6 +19,17 @@ const DISGUISING: [&str; 2] = ["overlay", "btrfs"];
 /// File systems whose files the kernel makes up as they are read.
 const MADE_UP: [&str; 4] = ["proc", "sysfs", "cgroup2", "securityfs"];
 
+/// Where files are that programs map for themselves.
+const OF_SYSTEM: [&str; 7] = [
+    "/etc",
+    "/lib",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/share/locale",
+    "/usr/share/mime",
+    "/var/cache",
+];
+
 /// A range of a process's addresses that shows a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Mapping {
@@ -40,8 +51,17 @@ pub(crate) struct Program {
     pub(crate) mappings: Vec<Mapping>,
     /// A library that encrypts in user space, such as `libssl.so.3`, if one is loaded.
     pub(crate) tls_library: Option<String>,
+    /// What its code runs on, if that matters.
+    pub(crate) runtime: Option<Runtime>,
     /// Whether it has an io_uring open.
     pub(crate) uses_uring: bool,
+}
+
+/// What a program's code runs on, by which its way to sendfile(2) is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) enum Runtime {
+    Go,
+    Java,
 }
 
 /// What an interface is told by: an index is of one network alone.
@@ -79,6 +99,10 @@ pub(crate) struct Context {
     pub(crate) program_files: BTreeSet<FileId>,
     /// Where files are.
     pub(crate) paths: BTreeMap<FileId, PathBuf>,
+    /// How long files are.
+    pub(crate) sizes: BTreeMap<FileId, u64>,
+    /// Whether the watch began before the program did.
+    pub(crate) is_from_start: bool,
     /// Types of mounted file systems, by device.
     pub(crate) file_systems: BTreeMap<(u32, u32), String>,
 }
@@ -111,6 +135,12 @@ impl Context {
     pub(crate) fn is_made_up(&self, file: FileId) -> bool {
         let file_system = self.file_systems.get(&(file.major, file.minor));
         file_system.is_some_and(|name| MADE_UP.contains(&name.as_str()))
+    }
+
+    /// Whether a file is of the system's own, such as a table of locales, by where it is.
+    pub(crate) fn is_of_system(&self, file: FileId) -> bool {
+        let path = self.paths.get(&file);
+        path.is_some_and(|path| OF_SYSTEM.iter().any(|directory| path.starts_with(directory)))
     }
 
     /// The name of a process's program, or its number.

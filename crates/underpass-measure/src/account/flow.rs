@@ -14,6 +14,15 @@ use super::tcp_inodes;
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
 
+/// What is read to see what a file is; more at a time is read to be sent.
+const SNIFFED_BYTES_MAX: u64 = 4096;
+
+/// What is read of a library's head, at most.
+const HEAD_BYTES: u64 = 1024;
+
+/// From here on a file is sent, and not one of those that a program reads of the system for itself.
+const SYSTEM_BYTES_MAX: u64 = 1 << 20;
+
 /// What bytes were before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
@@ -69,8 +78,8 @@ pub(crate) struct Flows<'e> {
     pub(crate) to_sockets: HashMap<u64, Vec<&'e Calls>>,
     to_pipes: HashMap<FileId, Vec<&'e Calls>>,
     by_process: HashMap<u32, Vec<&'e Calls>>,
-    /// Who takes out of a pipe; [`None`] stands for those that pass on what is in it.
-    out_of_pipes: HashSet<(FileId, Option<u32>)>,
+    /// Who takes out of a pipe, or passes on what is in it.
+    out_of_pipes: HashSet<(FileId, u32)>,
     tcp: HashSet<u64>,
     programs: BTreeSet<FileId>,
     pipes: HashMap<FileId, Contents>,
@@ -105,8 +114,7 @@ impl<'e> Flows<'e> {
                 Some(_) | None => {}
             }
             if let Some(pipe) = row.source.filter(|id| id.kind == FileKind::Pipe) {
-                let taker = (call::role(row.number) == Some(Role::Take)).then_some(row.process);
-                flows.out_of_pipes.insert((pipe, taker));
+                flows.out_of_pipes.insert((pipe, row.process));
             }
         }
         flows
@@ -176,7 +184,8 @@ impl<'e> Flows<'e> {
         if let Some(file) = self.mapped(row) {
             return vec![(Content::of(Source::File(file)).copied(1), row.bytes)];
         }
-        let reader = self.reader(row.process);
+        let leads_on = row.target.is_some_and(|pipe| self.leads_on(row.process, pipe));
+        let reader = if leads_on { self.reader(row.process) } else { Reader::default() };
         let mut contents = reader.contents_of(row.bytes);
         let known: u64 = contents.iter().map(|(_, bytes)| *bytes).sum();
         for (content, _) in &mut contents {
@@ -186,6 +195,37 @@ impl<'e> Flows<'e> {
         }
         contents.push((Content::of(Source::Memory).copied(1), row.bytes - known));
         contents
+    }
+
+    /// Bytes of those read of a file that may have been sent. One that is also passed is read for
+    /// its beginning, to see what it is: this is sent only where that much was not passed.
+    fn sent_of_read(&self, process: u32, file: FileId, read: u64) -> u64 {
+        let rows = || self.by_process.get(&process).into_iter().flatten();
+        let of_file = |is: Role| {
+            rows().filter(move |row| row.source == Some(file) && call::role(row.number) == Some(is))
+        };
+        let passed: u64 = of_file(Role::Pass).map(|row| row.bytes).sum();
+        let calls: u64 = of_file(Role::Take).map(|row| row.calls - row.failures).sum();
+        let size = self.context.sizes.get(&file).copied().unwrap_or(0);
+        let piece = read.checked_div(calls).unwrap_or(0);
+        if passed == 0 || piece > SNIFFED_BYTES_MAX || piece >= size {
+            return read;
+        }
+        match (passed % size, passed % (size - piece)) {
+            (0, _) => 0,
+            (_, 0) => read.min(passed / (size - piece) * piece),
+            _ => read,
+        }
+    }
+
+    /// Files that a process mapped and may have sent.
+    fn mapped_files(&self, process: u32) -> BTreeSet<FileId> {
+        let mapped = self.evidence.mapped.iter().filter(|mapped| mapped.process == process);
+        let earlier = self.context.programs.get(&process).into_iter();
+        let earlier = earlier.flat_map(|program| &program.mappings).map(|mapping| mapping.file);
+        let all = mapped.map(|mapped| mapped.file).chain(earlier);
+        all.filter(|file| !self.programs.contains(file) && !self.context.is_of_system(*file))
+            .collect()
     }
 
     /// What a process read, and what it gave from memory that is not a mapping.
@@ -211,10 +251,17 @@ impl<'e> Flows<'e> {
             }
         }
         reader.connections = sockets.len() as u64;
+        reader.mapped = self.mapped_files(process);
+        for (content, read) in &mut reader.files {
+            if let (Source::File(file), 0) = (content.source, content.copies) {
+                *read = self.sent_of_read(process, file, *read);
+            }
+        }
         // What is read again when it sends was not read to know how, nor by one that never sends.
         let files = &mut reader.files;
         reader.before.retain(|content, bytes| {
-            let is_sent = sockets.is_empty() || files.contains_key(content);
+            let is_of_system = content.file().is_some_and(|file| self.context.is_of_system(file));
+            let is_sent = files.contains_key(content) || sockets.is_empty() && !is_of_system;
             if is_sent {
                 *files.entry(*content).or_default() += *bytes;
             }
@@ -224,18 +271,22 @@ impl<'e> Flows<'e> {
         reader
     }
 
-    /// Whether a pipe is one out of which a watched process takes what this one gave: not that by
-    /// which it wakes itself.
+    /// Whether what a process gave is taken out of a pipe by another that is watched. What it gives
+    /// to itself is not followed.
     fn leads_on(&self, process: u32, pipe: FileId) -> bool {
-        let is_of_it = |(of, taker): &&(FileId, Option<u32>)| {
-            *of == pipe && taker.is_none_or(|taker| taker != process)
-        };
-        pipe.kind == FileKind::Pipe && self.out_of_pipes.iter().any(|out| is_of_it(&out))
+        let mut out = self.out_of_pipes.iter().filter(|(of, _)| *of == pipe);
+        pipe.kind == FileKind::Pipe && out.any(|(_, taker)| *taker != process)
     }
 
     /// What a call took into memory.
     fn take(&mut self, row: &Calls, source: FileId, reader: &mut Reader) {
-        if source.kind == FileKind::Pipe {
+        // The loader looks at the head of each library before it maps it.
+        let is_loading =
+            self.programs.contains(&source) && row.bytes <= row.calls.saturating_mul(HEAD_BYTES);
+        if source.kind == FileKind::Socket {
+            reader.received_bytes += row.bytes;
+            reader.received_calls += row.calls - row.failures;
+        } else if source.kind == FileKind::Pipe {
             for (content, bytes) in self.drawn(source, row.bytes) {
                 match content.source {
                     Source::File(_) => *reader.files.entry(content).or_default() += bytes,
@@ -243,8 +294,13 @@ impl<'e> Flows<'e> {
                     Source::Socket | Source::Memory | Source::Device => {}
                 }
             }
-        } else if source.kind == FileKind::Regular && !self.context.is_made_up(source) {
-            let files = if row.before_sending { &mut reader.before } else { &mut reader.files };
+        } else if source.kind == FileKind::Regular
+            && !is_loading
+            && !self.context.is_made_up(source)
+        {
+            let is_of_system = self.context.is_of_system(source) && row.bytes < SYSTEM_BYTES_MAX;
+            let is_before = row.before_sending || is_of_system;
+            let files = if is_before { &mut reader.before } else { &mut reader.files };
             *files.entry(Content::of(Source::File(source))).or_default() += row.bytes;
         }
     }

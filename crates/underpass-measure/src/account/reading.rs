@@ -5,7 +5,7 @@
 //! configuration that was read, too, does not fit into what is left, which is headers.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::apportion::{apportion, take};
 use super::flow::{Content, Contents, Source};
@@ -18,6 +18,9 @@ const SLACK_BYTES: u64 = 64 * 1024;
 /// A response's head, about; what is left of a connection's bytes below it is taken for one.
 const HEAD_BYTES: u64 = 320;
 
+/// A request, about.
+const REQUEST_BYTES: u64 = 1024;
+
 /// Files from here on are never taken for part of heads.
 const SMALL_BYTES: u64 = 1024;
 
@@ -26,10 +29,15 @@ const SMALL_BYTES: u64 = 1024;
 pub(crate) struct Reader {
     /// Bytes read, by file, since it began to send; also those that came by a pipe.
     pub(crate) files: BTreeMap<Content, u64>,
-    /// Bytes read before that: of its configuration, most likely.
+    /// Bytes read before that, or of the system: of its configuration and its code, most likely.
     pub(crate) before: BTreeMap<Content, u64>,
     /// Bytes taken out of pipes that no watched process filled.
     pub(crate) piped_bytes: u64,
+    /// Bytes taken out of sockets, and the calls that took them.
+    pub(crate) received_bytes: u64,
+    pub(crate) received_calls: u64,
+    /// Files that it mapped.
+    pub(crate) mapped: BTreeSet<FileId>,
     /// Bytes given to TCP sockets, and to pipes that lead on, from memory that is not a mapping of
     /// a file.
     pub(crate) given_bytes: u64,
@@ -38,7 +46,7 @@ pub(crate) struct Reader {
 }
 
 /// Bytes of a socket that a process gave from memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Piece {
     /// The process.
     pub(crate) process: u32,
@@ -46,6 +54,8 @@ pub(crate) struct Piece {
     pub(crate) socket: usize,
     /// Whether they are TLS records made in user space.
     pub(crate) is_tls: bool,
+    /// Whether it was not seen what the memory is.
+    pub(crate) is_unseen: bool,
     /// Whether the kernel was lent the memory (`MSG_ZEROCOPY`), and did not copy it.
     pub(crate) is_lent: bool,
     /// How many; less what was already attributed.
@@ -117,6 +127,16 @@ impl Reader {
         sent
     }
 
+    /// Bytes taken out of sockets, if they are those that were given: about as many, once what was
+    /// read of files is set apart, and more at a time than requests have.
+    fn relayed_bytes(&self) -> u64 {
+        let made = self.given_bytes.saturating_sub(self.sent().values().sum());
+        let (less, more) = (made.min(self.received_bytes), made.max(self.received_bytes));
+        let is_alike = less >= SLACK_BYTES && more - less <= more / 10 + SLACK_BYTES;
+        let is_long = self.received_bytes >= self.received_calls.saturating_mul(REQUEST_BYTES);
+        if is_alike && is_long { self.received_bytes } else { 0 }
+    }
+
     /// What some of the given bytes were, as far as files are behind them.
     pub(crate) fn contents_of(&self, bytes: u64) -> Contents {
         let sent = self.sent();
@@ -129,9 +149,14 @@ impl Reader {
     }
 }
 
+fn tls_bytes(pieces: &[Piece]) -> u64 {
+    pieces.iter().filter(|piece| piece.is_tls).map(|piece| piece.left).sum()
+}
+
 /// Enters what a process sent from memory, by the files it was read from.
 pub(crate) fn attribute(reader: &Reader, mut pieces: Vec<Piece>, parts: &mut Vec<Part>) {
     let left: u64 = pieces.iter().map(|piece| piece.left).sum();
+    let all_tls = tls_bytes(&pieces);
     for (content, share) in reader.contents_of(left) {
         let before = pieces.clone();
         let mut amounts: Vec<&mut u64> = pieces.iter_mut().map(|piece| &mut piece.left).collect();
@@ -149,10 +174,25 @@ pub(crate) fn attribute(reader: &Reader, mut pieces: Vec<Piece>, parts: &mut Vec
             parts.push(Part { file: content.file(), way, copies, bytes, ..memory });
         }
     }
-    let mut amounts: Vec<&mut u64> = pieces.iter_mut().map(|piece| &mut piece.left).collect();
-    let piped = take(reader.piped_bytes, &mut amounts);
-    for (piece, bytes) in pieces.iter().zip(piped) {
-        parts.push(Part { way: Way::FromPipe, bytes, ..piece.memory() });
+    // The heads of records are not of a mapping where the rest was read.
+    let is_tls_mapped = tls_bytes(&pieces) > all_tls / 2;
+    let file = reader.mapped.first().copied().filter(|_| reader.mapped.len() == 1);
+    let mut enter = |way, file, copies, most, fits: fn(&Piece) -> bool| {
+        let before = pieces.clone();
+        let fitting = pieces.iter_mut().filter(|piece| fits(piece));
+        let mut amounts: Vec<&mut u64> = fitting.map(|piece| &mut piece.left).collect();
+        let taken = take(most, &mut amounts);
+        for (piece, bytes) in before.iter().filter(|piece| fits(piece)).zip(taken) {
+            let memory = piece.memory();
+            parts.push(Part { file, way, copies: memory.copies + copies, bytes, ..memory });
+        }
+    };
+    enter(Way::RelayedThroughMemory, None, 1, reader.relayed_bytes(), |_| true);
+    enter(Way::FromPipe, None, 1, reader.piped_bytes, |_| true);
+    if !reader.mapped.is_empty() {
+        let most = if is_tls_mapped { left } else { 0 };
+        enter(Way::MappedTls, file, 1, most, |piece| piece.is_tls);
+        enter(Way::Mapped, file, 0, left, |piece| piece.is_unseen);
     }
-    parts.extend(pieces.iter().map(Piece::memory));
+    enter(Way::Memory, None, 0, left, |_| true);
 }

@@ -13,7 +13,7 @@ use super::flow::{Content, Flows, Source};
 use super::reading::Piece;
 use super::{Part, Way};
 use crate::call::{self, Role};
-use crate::evidence::{Calls, FileId, Lent, Origin, Socket};
+use crate::evidence::{Calls, FileId, Lent, Memory, Origin, Socket};
 
 /// What watched processes did to a socket.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +37,7 @@ impl Uses {
             Some(Role::Give) => self.given.push(Giving {
                 process: row.process,
                 mapped: flows.mapped(row),
+                is_unseen: row.memory == Memory::NotSeen,
                 is_lent: row.is_zero_copy,
                 is_tls: is_tls_record(row.head),
                 bytes: row.bytes,
@@ -64,6 +65,8 @@ pub(crate) struct Giving {
     pub(crate) process: u32,
     /// The file whose mapping the memory is.
     pub(crate) mapped: Option<FileId>,
+    /// Whether it was not seen what the memory is.
+    pub(crate) is_unseen: bool,
     /// Whether the memory was lent (`MSG_ZEROCOPY`).
     pub(crate) is_lent: bool,
     /// Whether it began with a TLS record.
@@ -174,7 +177,7 @@ pub(crate) fn split(
         // Given between two looks, by the one who gives what is seen.
         let is_tls = !is_encrypted && uses.given.iter().any(|give| give.is_tls);
         let process = socket.process;
-        pieces.push(Piece { process, socket: place, is_tls, is_lent: false, left: memory });
+        pieces.push(Piece { process, socket: place, is_tls, left: memory, ..Piece::default() });
         return;
     }
     let (process, way) = match (uses.is_incomplete, uses.is_of_ring) {
@@ -294,12 +297,13 @@ fn from_memory(
 ) -> u64 {
     let fits = |give: &&mut Giving| !is_lent || give.is_lent;
     let mut fitting: Vec<&mut Giving> = given.iter_mut().filter(fits).collect();
-    let owners: Vec<(u32, bool)> =
-        fitting.iter().map(|give| (give.process, give.is_tls && !is_encrypted)).collect();
+    let before: Vec<Giving> = fitting.iter().map(|give| (*give).clone()).collect();
     let mut amounts: Vec<&mut u64> = fitting.iter_mut().map(|give| &mut give.bytes).collect();
     let taken = take(memory, &mut amounts);
-    for ((process, is_tls), bytes) in owners.into_iter().zip(&taken) {
-        pieces.push(Piece { process, socket: book.place, is_tls, is_lent, left: *bytes });
+    for (give, left) in before.iter().zip(&taken) {
+        let Giving { process, is_unseen, .. } = *give;
+        let (socket, is_tls) = (book.place, give.is_tls && !is_encrypted);
+        pieces.push(Piece { process, socket, is_tls, is_unseen, is_lent, left: *left });
     }
     taken.iter().sum()
 }

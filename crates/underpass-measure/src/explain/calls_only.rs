@@ -28,7 +28,7 @@ pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) ->
     findings.extend(too_small(evidence, context));
     findings.extend(file_to_file(evidence, context));
     findings.extend(sent_again(evidence));
-    findings.extend(from_memory(account));
+    findings.extend(from_memory(account, context));
     findings.extend(from_pipe(account));
     findings.extend(not_accounted(account));
     findings.extend(other_sockets(evidence));
@@ -145,19 +145,28 @@ fn sent_again(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-fn from_memory(account: &Account) -> Option<Finding> {
+fn from_memory(account: &Account, context: &Context) -> Option<Finding> {
     let memory = account.sum(|part| part.way == Way::Memory);
     let all = account.sum(|_| true);
+    let (or_before, fix) = if context.is_from_start {
+        (
+            "before anything was sent, or of the system's own files",
+            "none: of what a program makes of its memory no more is seen",
+        )
+    } else {
+        let fix = "'underpass explain -- COMMAND' sees what is read from the start";
+        ("before the watch, before anything was sent, or of the system's own files", fix)
+    };
     (memory >= WORTH_TELLING_BYTES && memory >= all / 10).then(|| Finding {
         reason: Reason::R0,
         bytes: memory,
         evidence: format!(
             "{} bytes left from memory of the processes, and no file that was read accounts for \
              them: made up by the program, headers, received, read through a mapping, or read \
-             before the watch or before anything was sent",
+             {or_before}",
             count(memory),
         ),
-        fix: "'underpass explain -- COMMAND' sees what is read from the start".into(),
+        fix: fix.into(),
     })
 }
 

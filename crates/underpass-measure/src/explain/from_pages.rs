@@ -1,5 +1,5 @@
-//! Reasons that pages prove: R1 to R5, R8 and R10, one for each way of the account, program by
-//! program.
+//! Reasons that pages prove: R1 to R5, R8, R10 and R12, one for each way of the account
+//! and each change that would mend it, with the programs it would mend.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +7,17 @@ use crate::account::context::{Context, InterfaceKey};
 use crate::account::{Account, Part, Way};
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
-use crate::explain::fixes;
+use crate::explain::fixes::{self, About};
 use crate::explain::reasons::{Finding, Reason};
 use crate::explain::seen_calls::SeenCalls;
 use crate::words::{count, of};
 
-/// Bytes that one program sent in one way.
+/// Bytes that went one way and that one change would mend, of the programs it would mend.
 struct Group<'a> {
     evidence: &'a Evidence,
     context: &'a Context,
     way: Way,
+    fix: String,
     program: String,
     processes: BTreeSet<u32>,
     files: BTreeSet<FileId>,
@@ -26,34 +27,70 @@ struct Group<'a> {
 
 /// The findings.
 pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) -> Vec<Finding> {
-    let mut keys: BTreeMap<(Way, String), Vec<&Part>> = BTreeMap::new();
+    let mut by_program: BTreeMap<(Way, String), Vec<&Part>> = BTreeMap::new();
     for part in &account.parts {
-        keys.entry((part.way, context.program_of(part.process))).or_default().push(part);
+        let key = (part.way, context.program_of(part.process));
+        by_program.entry(key).or_default().push(part);
     }
-    let groups = keys.into_iter().map(|((way, program), parts)| Group {
-        evidence,
-        context,
-        way,
-        program,
-        processes: parts.iter().map(|part| part.process).collect(),
-        files: parts.iter().filter_map(|part| part.file).collect(),
-        sockets: parts
-            .iter()
-            .filter_map(|part| evidence.sockets.get(part.socket).map(|socket| socket.inode))
-            .collect(),
-        bytes: parts.iter().map(|part| part.bytes).sum(),
+    let mut by_fix: BTreeMap<(Way, String), Vec<&Part>> = BTreeMap::new();
+    for ((way, program), parts) in by_program {
+        let process = parts.first().and_then(|part| context.programs.get(&part.process));
+        let runtime = process.and_then(|process| process.runtime);
+        let about = About { program: &program, runtime, is_small: is_small(&parts, context) };
+        by_fix.entry((way, fixes::of(way, &about, context))).or_default().extend(parts);
+    }
+    let groups = by_fix.into_iter().map(|((way, fix), parts)| {
+        let processes: BTreeSet<u32> = parts.iter().map(|part| part.process).collect();
+        let inode = |part: &&Part| Some(evidence.sockets.get(part.socket)?.inode);
+        Group {
+            evidence,
+            context,
+            way,
+            fix,
+            program: context.programs_of(&processes),
+            processes,
+            files: parts.iter().filter_map(|part| part.file).collect(),
+            sockets: parts.iter().filter_map(inode).collect(),
+            bytes: parts.iter().map(|part| part.bytes).sum(),
+        }
     });
     let all: u64 = account.sum(|_| true);
-    groups.filter(|group| group.is_sure(all)).filter_map(|group| group.finding()).collect()
+    groups.filter(|group| group.is_worth(all)).filter_map(|group| group.finding()).collect()
 }
+
+/// Whether the files were sent in so little at a time that copying them is right. It is not known
+/// of files whose length is not.
+fn is_small(parts: &[&Part], context: &Context) -> bool {
+    let mut by_file: BTreeMap<FileId, u64> = BTreeMap::new();
+    for part in parts {
+        *by_file.entry(part.file.unwrap_or(FileId::NOT_SEEN)).or_default() += part.bytes;
+    }
+    let mut times = 0;
+    for (file, bytes) in &by_file {
+        match context.sizes.get(file) {
+            Some(size @ 1..) => times += bytes.div_ceil(*size),
+            Some(0) | None => return false,
+        }
+    }
+    let bytes: u64 = by_file.values().sum();
+    bytes <= times.saturating_mul(SMALL_BYTES_MAX)
+}
+
+/// A copy of this many bytes costs less than lending them.
+const SMALL_BYTES_MAX: u64 = 16 * 1024;
+
+/// What is less than this, and less than one in `NOTED` of all bytes, is not worth a line.
+const WORTH_BYTES: u64 = 4096;
+const NOTED: u64 = 1000;
 
 /// What is less than one in this many bytes may be calls and packets that fell into different
 /// looks.
 const SURE: u64 = 100;
 
 impl Group<'_> {
-    const fn is_sure(&self, all: u64) -> bool {
-        !self.evidence.has_gaps || self.bytes.saturating_mul(SURE) >= all
+    const fn is_worth(&self, all: u64) -> bool {
+        let is_sure = !self.evidence.has_gaps || self.bytes.saturating_mul(SURE) >= all;
+        is_sure && (self.bytes >= WORTH_BYTES || self.bytes.saturating_mul(NOTED) >= all)
     }
 
     fn finding(&self) -> Option<Finding> {
@@ -63,6 +100,8 @@ impl Group<'_> {
             Way::ReadTls => self.read_and_encrypted(),
             Way::ReadTransformed => self.transformed(),
             Way::Mapped => self.mapped(),
+            Way::MappedTls => self.mapped_and_encrypted(),
+            Way::RelayedThroughMemory => self.relayed(),
             Way::Linear { interface } => self.linear(interface),
             Way::Encrypted => self.encrypted_by_the_kernel(),
             Way::Uncached => self.uncached(),
@@ -74,8 +113,8 @@ impl Group<'_> {
         })
     }
 
-    fn because(&self, reason: Reason, evidence: String, fix: &str) -> Finding {
-        Finding { reason, bytes: self.bytes, evidence, fix: fix.to_owned() }
+    fn because(&self, reason: Reason, evidence: String) -> Finding {
+        Finding { reason, bytes: self.bytes, evidence, fix: self.fix.clone() }
     }
 
     fn is_ours(&self, row: &Calls, role: Role) -> bool {
@@ -124,14 +163,15 @@ impl Group<'_> {
     fn file_names(&self) -> String {
         match self.files.first() {
             Some(file) if self.files.len() == 1 => self.context.name_of(*file),
-            Some(_) | None => of(self.files.len() as u64, "file"),
+            None => "one of several files".to_owned(),
+            Some(_) => of(self.files.len() as u64, "file"),
         }
     }
 
     fn read(&self) -> Finding {
         let evidence =
             format!("{}; these left in pages of the kernel's own", self.read_and_given());
-        self.because(Reason::R1, evidence, fixes::reading(&self.program))
+        self.because(Reason::R1, evidence)
     }
 
     fn piped(&self) -> Finding {
@@ -151,22 +191,23 @@ impl Group<'_> {
             sent.names(),
             count(sent.bytes),
         );
-        self.because(Reason::R1, evidence, fixes::PIPED)
+        self.because(Reason::R1, evidence)
     }
 
-    fn tls_library(&self) -> Option<String> {
-        let programs = self.processes.iter().filter_map(|it| self.context.programs.get(it));
-        programs.filter_map(|program| program.tls_library.clone()).next()
+    /// A library that encrypts, for the end of a sentence.
+    fn tls_library(&self) -> String {
+        let mut programs = self.processes.iter().filter_map(|it| self.context.programs.get(it));
+        let library = programs.find_map(|program| program.tls_library.as_deref());
+        library.map_or_else(String::new, |name| format!(", {name} is loaded"))
     }
 
     fn read_and_encrypted(&self) -> Finding {
-        let library = self.tls_library();
-        let library = library.map_or_else(String::new, |name| format!(", {name} is loaded"));
         let evidence = format!(
-            "{}; what was given are TLS records, and the sockets have no upper layer tls{library}",
-            self.read_and_given()
+            "{}; what was given are TLS records, and the sockets have no upper layer tls{}",
+            self.read_and_given(),
+            self.tls_library(),
         );
-        self.because(Reason::R3, evidence, fixes::user_tls(&self.program))
+        self.because(Reason::R3, evidence)
     }
 
     fn transformed(&self) -> Finding {
@@ -177,12 +218,16 @@ impl Group<'_> {
             self.file_names(),
             count(self.reaching(Role::Give).bytes),
         );
-        self.because(Reason::R4, evidence, fixes::transforming(&self.program))
+        self.because(Reason::R4, evidence)
     }
 
     fn mapped(&self) -> Finding {
         let given = SeenCalls::of(self.evidence, |row| {
-            let is_mapped = matches!(row.memory, Memory::File(file) if self.files.contains(&file));
+            let is_mapped = match row.memory {
+                Memory::File(file) => self.files.contains(&file),
+                Memory::NotSeen => true,
+                Memory::None | Memory::Own | Memory::ReadFrom(_) => false,
+            };
             is_mapped && self.is_ours(row, Role::Give)
         });
         let evidence = format!(
@@ -192,22 +237,49 @@ impl Group<'_> {
             count(given.bytes),
             self.file_names(),
         );
-        let fix = "sendfile(2) of the file: a mapping saves the copy of read(2), not that of \
-                   write(2)";
-        self.because(Reason::R2, evidence, fix)
+        self.because(Reason::R2, evidence)
+    }
+
+    fn mapped_and_encrypted(&self) -> Finding {
+        let given = self.reaching(Role::Give);
+        let evidence = format!(
+            "{}: {} gave {} bytes to the sockets, which are TLS records; no file that was read \
+             accounts for them, and {} is mapped; the sockets have no upper layer tls{}",
+            self.program,
+            given.names(),
+            count(given.bytes),
+            self.file_names(),
+            self.tls_library(),
+        );
+        self.because(Reason::R3, evidence)
+    }
+
+    fn relayed(&self) -> Finding {
+        let given = self.reaching(Role::Give);
+        let taken = SeenCalls::of(self.evidence, |row| {
+            let is_socket = row.source.is_some_and(|source| source.kind == FileKind::Socket);
+            is_socket && self.is_ours(row, Role::Take)
+        });
+        let evidence = format!(
+            "{}: {} took {} bytes out of sockets, {} gave {} to sockets, and no file accounts for \
+             them",
+            self.program,
+            taken.names(),
+            count(taken.bytes),
+            given.names(),
+            count(given.bytes),
+        );
+        self.because(Reason::R12, evidence)
     }
 
     fn linear(&self, key: InterfaceKey) -> Finding {
         let interface = self.context.interfaces.get(&key);
         let name = self.context.interface_name(key);
         let passed = self.reaching(Role::Pass);
-        let (says, fix) = match interface.and_then(|interface| interface.has_scatter_gather) {
-            Some(false) => (", whose tx-scatter-gather is off", format!("ethtool -K {name} sg on")),
-            Some(true) => (
-                ", although its tx-scatter-gather is on",
-                format!("look for what needs whole packets: ethtool -k {name} (checksums)"),
-            ),
-            None => ("", format!("ethtool -K {name} sg on, if ethtool -k {name} says it is off")),
+        let says = match interface.and_then(|interface| interface.has_scatter_gather) {
+            Some(false) => ", whose tx-scatter-gather is off",
+            Some(true) => ", although its tx-scatter-gather is on",
+            None => "",
         };
         let evidence = format!(
             "{}: {} returned {} bytes as passed, and {} were next to the headers when they left by \
@@ -217,7 +289,7 @@ impl Group<'_> {
             count(passed.bytes),
             count(self.bytes),
         );
-        self.because(Reason::R5, evidence, &fix)
+        self.because(Reason::R5, evidence)
     }
 
     fn encrypted_by_the_kernel(&self) -> Finding {
@@ -229,9 +301,7 @@ impl Group<'_> {
             passed.names(),
             count(passed.bytes),
         );
-        let fix = "none in software, for encrypting writes every byte; a network card that \
-                   encrypts (ethtool -K DEVICE tls-hw-tx-offload on) and TLS_TX_ZEROCOPY_RO";
-        self.because(Reason::R3, evidence, fix)
+        self.because(Reason::R3, evidence)
     }
 
     fn uncached(&self) -> Finding {
@@ -245,9 +315,7 @@ impl Group<'_> {
             self.file_names(),
             count(self.bytes),
         );
-        let fix = "serve it from a file system that uses the page cache (not FUSE with \
-                   direct_io, not procfs or sysfs)";
-        self.because(Reason::R8, evidence, fix)
+        self.because(Reason::R8, evidence)
     }
 
     fn direct(&self) -> Finding {
@@ -258,8 +326,7 @@ impl Group<'_> {
             count(self.bytes),
             self.file_names(),
         );
-        let fix = "none needed; without O_DIRECT the next sendfile would find the pages cached";
-        self.because(Reason::R8, evidence, fix)
+        self.because(Reason::R8, evidence)
     }
 
     fn ring(&self) -> Finding {
@@ -273,8 +340,6 @@ impl Group<'_> {
             enters.names(),
             count(self.bytes),
         );
-        let fix = "IORING_OP_SPLICE through a pipe for files; IORING_OP_SEND_ZC for memory, from \
-                   10 KB on, to peers on other machines";
-        self.because(Reason::R10, evidence, fix)
+        self.because(Reason::R10, evidence)
     }
 }

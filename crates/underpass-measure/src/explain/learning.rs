@@ -17,6 +17,7 @@ use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
 use crate::explain::context::{Context, InterfaceKey, Program};
 use crate::explain::networks::Networks;
 use crate::explain::proc::{self, Area};
+use crate::explain::runtime;
 
 /// Directory entries looked at for the names of files that were never seen open.
 const ENTRIES_MAX: usize = 50_000;
@@ -58,10 +59,18 @@ impl Learning {
         let areas = proc::areas(&maps);
         let paths = areas.iter().filter_map(|area| area.file.clone());
         self.context.paths.extend(paths);
+        let executable_areas = areas.iter().filter(|area| area.is_executable);
+        let program_files = executable_areas.filter_map(|area| Some(area.file.as_ref()?.0));
+        self.context.program_files.extend(program_files);
         let uses_uring = self.look_at_descriptors(process);
         let program = self.context.programs.entry(process).or_default();
         // A program that executed another is known by the later one.
-        program.name = name_of(&executable);
+        let name = name_of(&executable);
+        if program.name != name {
+            program.runtime = runtime::of_executable(&base.join("exe"));
+            program.name = name;
+        }
+        program.runtime = runtime::of_libraries(&areas).or(program.runtime);
         program.uses_uring |= uses_uring;
         program.tls_library = proc::tls_library(&areas).or_else(|| program.tls_library.take());
         keep_mappings(program, &areas);
@@ -94,6 +103,7 @@ impl Learning {
                 && let Some(metadata) = metadata
             {
                 if metadata.is_file() {
+                    self.context.sizes.insert(key_of(&metadata), metadata.len());
                     self.context.paths.insert(key_of(&metadata), target);
                 } else if metadata.is_dir() {
                     self.directories.insert(target);
@@ -194,6 +204,7 @@ impl Learning {
                     && metadata.is_file()
                 {
                     wanted.remove(&entry.ino());
+                    self.context.sizes.insert(key_of(&metadata), metadata.len());
                     self.context.paths.insert(key_of(&metadata), entry.path());
                 }
                 // Another file system beneath may be without end, as /proc is.

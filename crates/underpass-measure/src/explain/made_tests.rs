@@ -131,7 +131,7 @@ const VERDICTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/verdicts.json
 /// The verdicts, and how many a test has asked for.
 struct Verdicts {
     recorded: BTreeMap<String, serde_json::Value>,
-    asked: BTreeMap<&'static str, u32>,
+    asked: BTreeMap<String, u32>,
 }
 
 static RECORDED: LazyLock<Mutex<Verdicts>> = LazyLock::new(|| {
@@ -150,7 +150,7 @@ pub(crate) fn as_recorded(test: &'static str, report: Report) -> Report {
     let is_verdict = |field: &str| ["total", "files", "peers", "findings"].contains(&field);
     verdict.as_object_mut().unwrap().retain(|field, _| is_verdict(field));
     let mut verdicts = RECORDED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let asked = verdicts.asked.entry(test).or_default();
+    let asked = verdicts.asked.entry(name.clone()).or_default();
     *asked += 1;
     let name = format!("{name} {asked}");
     if std::env::var_os("VERDICTS").is_some() {

@@ -147,6 +147,16 @@ fn bytes_that_go_around_are_no_files_and_a_pipe_to_oneself_is_nothing_given() {
     let seen = evidence(rows, vec![socket(31, NC, vec![kernel(MIB)])]);
     assert_eq!(totals(&judged!(&seen, &programs())), [0, 0, 0, MIB]);
 
+    // What it gives to itself is its own, whatever it read.
+    let rows = vec![
+        reads(NC, 7, MIB),
+        moves(NC, sys::__NR_write, (None, pipe(1)), MIB),
+        spliced(pipe(1), socket_id(31), MIB),
+    ];
+    let shared = Pages { lent: Lent::Shared, ..kernel(MIB) };
+    let seen = evidence(rows, vec![socket(31, NC, vec![shared])]);
+    assert_eq!(ways(&seen), [(None, Way::Memory, 1, MIB)]);
+
     let rows = vec![
         reads(NC, 7, MIB),
         writes(NC, 31, MIB),

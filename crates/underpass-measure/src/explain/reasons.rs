@@ -42,6 +42,8 @@ pub enum Reason {
     R10,
     /// Sent again.
     R11,
+    /// Passed on from a socket through memory.
+    R12,
 }
 
 impl Reason {
@@ -61,6 +63,7 @@ impl Reason {
             Self::R9 => "from file to file without shared extents",
             Self::R10 => "by io_uring, without splice or SEND_ZC",
             Self::R11 => "sent again",
+            Self::R12 => "passed on from a socket through memory",
         }
     }
 }

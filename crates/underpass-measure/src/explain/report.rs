@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::account::context::{Context, ENDED};
-use crate::account::{Account, Class, Part};
+use crate::account::{Account, Class, Part, Way};
 use crate::evidence::Evidence;
 use crate::explain::reasons::{self, Finding};
 use crate::figure::{Figure, float};
@@ -177,7 +177,9 @@ fn percent(total: &Share) -> Figure {
 fn by_file(account: &Account, context: &Context) -> Vec<Share> {
     let mut shares = BTreeMap::new();
     for part in account.parts.iter().filter(|part| part.way.class() != Class::NotAFile) {
-        let name = part.file.map_or_else(|| "a file not seen".into(), |key| context.name_of(key));
+        let is_mapped = matches!(part.way, Way::Mapped | Way::MappedTls);
+        let not_told = if is_mapped { "one of several mapped files" } else { "a file not seen" };
+        let name = part.file.map_or_else(|| not_told.into(), |key| context.name_of(key));
         add(&mut shares, name, part);
     }
     sorted(shares)

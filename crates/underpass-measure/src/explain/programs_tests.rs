@@ -1,0 +1,256 @@
+//! What real programs do, with what was once said of them wrongly.
+
+use linux_raw_sys::general as sys;
+
+use crate::account::context::Runtime;
+use crate::account::{Account, Way};
+use crate::evidence::{Calls, Evidence, Mapped, Memory};
+use crate::explain::context::{Context, Program};
+use crate::explain::made_tests::*;
+use crate::explain::report::Report;
+
+const MIB: u64 = 1 << 20;
+const KIB: u64 = 1 << 10;
+const APP: u32 = 500;
+const OTHER: u32 = 501;
+
+fn with(program: &str, runtime: Option<Runtime>) -> Context {
+    let mut context = context();
+    let name = program.to_owned();
+    context.programs.insert(APP, Program { name, runtime, ..Program::default() });
+    context
+}
+
+fn mapped(inode: u64, is_program: bool) -> Mapped {
+    Mapped { process: APP, file: key(inode), bytes: MIB, is_program }
+}
+
+fn tls(mut row: Calls) -> Calls {
+    row.head = [0x17, 3, 3, 0x40, 0x11, 1, 2, 3];
+    row
+}
+
+fn not_seen(row: Calls) -> Calls {
+    Calls { memory: Memory::NotSeen, ..row }
+}
+
+fn left(rows: Vec<Calls>, bytes: u64) -> Evidence {
+    evidence(rows, vec![socket(31, APP, vec![kernel(bytes)])])
+}
+
+fn copied(report: &Report) -> Vec<(&str, u64)> {
+    report.files.iter().map(|share| (share.name.as_str(), share.copied_bytes)).collect()
+}
+
+/// Java, three files mapped a request each: all of it was "of" the last.
+#[test]
+fn each_map_that_was_given_is_of_its_own_file() {
+    let rows = [(7, 100 * MIB), (8, 2 * MIB), (9, 200 * KIB)];
+    let rows = rows.map(|(inode, bytes)| mapped_writes(APP, inode, 31, bytes)).to_vec();
+    let all = 102 * MIB + 200 * KIB;
+    let report = judged!(&left(rows, all), &with("java", Some(Runtime::Java)));
+    let expected = [("/srv/7", 100 * MIB), ("/srv/8", 2 * MIB), ("/srv/9", 200 * KIB)];
+    assert_eq!(copied(&report), expected);
+}
+
+/// Apache with EnableMMAP and threads, whose maps the kernel cannot always look at: "of no file".
+#[test]
+fn memory_that_was_not_seen_is_of_the_file_that_is_mapped_or_of_one_of_several() {
+    let mut seen = left(vec![not_seen(writes(APP, 31, MIB))], MIB);
+    let of = |seen: &Evidence| {
+        let report = judged!(seen, &with("apache2", None));
+        (totals(&report), reasons(&report), report.files[0].name.clone())
+    };
+    seen.mapped = vec![mapped(7, false), mapped(99, true)];
+    let r2 = || expected(&[("R2", MIB)]);
+    assert_eq!(of(&seen), ([0, MIB, 0, 0], r2(), "/srv/7".into()));
+    seen.mapped.push(mapped(8, false));
+    assert_eq!(of(&seen), ([0, MIB, 0, 0], r2(), "one of several mapped files".into()));
+    // Nothing is mapped, or what is read accounts for it.
+    seen.mapped.clear();
+    assert_eq!(totals(&judged!(&seen, &with("apache2", None))), [0, 0, 0, MIB]);
+    seen.calls.push(reads(APP, 9, MIB));
+    seen.mapped.push(mapped(8, false));
+    assert_eq!(of(&seen), ([0, MIB, 0, 0], expected(&[("R1", MIB)]), "/srv/9".into()));
+}
+
+/// Python's ssl over a kept mapping: "of no file".
+#[test]
+fn tls_records_that_nothing_read_accounts_for_are_of_a_mapping() {
+    let mut seen = left(vec![tls(writes(APP, 31, MIB))], MIB);
+    seen.mapped = vec![mapped(7, false), mapped(8, false)];
+    let mut context = with("python3", None);
+    context.paths.insert(key(8), "/usr/lib/locale/locale-archive".into());
+    let report = judged!(&seen, &context);
+    assert_eq!(
+        (copied(&report), reasons(&report)),
+        (vec![("/srv/7", MIB)], expected(&[("R3", MIB)]))
+    );
+    assert!(report.findings[0].evidence.contains("/srv/7 is mapped"), "{:?}", report.findings);
+    let copies: Vec<u8> = Account::of(&seen, &context).parts.iter().map(|it| it.copies).collect();
+    assert_eq!(copies, [2]);
+    // The heads of records are not of it.
+    seen.calls.push(reads(APP, 9, MIB - 9_000));
+    assert_eq!(totals(&judged!(&seen, &context)), [0, MIB - 9_000, 0, 9_000]);
+}
+
+/// Go: of each 4 KiB file 512 bytes go with the head, and 512 were read to see what it is; 225 of
+/// 200 KiB were said to have left.
+#[test]
+fn what_was_read_to_see_what_a_file_is_was_not_sent() {
+    let go = |passed: u64, read: u64, given: u64| {
+        let mut rows = vec![reads(APP, 7, read), sendfiles(APP, 7, 31, passed)];
+        rows[0].calls = read / 512;
+        rows.push(writes(APP, 31, given));
+        let pages = vec![cached(7, passed), kernel(given)];
+        let mut context = with("server", Some(Runtime::Go));
+        context.sizes.insert(key(7), 4096);
+        let seen = evidence(rows, vec![socket(31, APP, pages)]);
+        totals(&judged!(&seen, &context))
+    };
+    let (small, head) = (50 * 3584, 50 * 190);
+    assert_eq!(go(small, 100 * 512, 50 * 512 + head), [small, 50 * 512, 0, head]);
+    assert_eq!(go(50 * 4096, 50 * 512, 30_000), [50 * 4096, 0, 0, 30_000]);
+    // A server that sends it both ways reads more at a time.
+    let mut both = vec![sendfiles(APP, 7, 31, MIB), reads(APP, 7, MIB), writes(APP, 32, MIB)];
+    both[1].calls = 32;
+    let mut context = with("nginx", None);
+    context.sizes.insert(key(7), MIB);
+    let sockets = vec![socket(31, APP, vec![cached(7, MIB)]), socket(32, APP, vec![kernel(MIB)])];
+    assert_eq!(totals(&judged!(&evidence(both, sockets), &context)), [MIB, MIB, 0, 0]);
+}
+
+/// vsftpd: libm.so.6 with "832 bytes copied".
+#[test]
+fn the_head_of_a_library_is_not_sent_and_constants_of_a_program_are_no_mapping() {
+    let mut rows = vec![reads(APP, 9, 832), reads(APP, 7, MIB), writes(APP, 31, MIB + 5_000)];
+    rows.push(mapped_writes(APP, 99, 31, 700));
+    let mut seen = left(rows, MIB + 5_700);
+    assert_eq!(copied(&judged!(&seen, &with("vsftpd", None))).len(), 3);
+    seen.mapped = vec![mapped(9, true), mapped(99, true)];
+    let report = judged!(&seen, &with("vsftpd", None));
+    assert_eq!(copied(&report), [("/srv/7", MIB)]);
+    // One that is served is.
+    seen.calls[0] = reads(APP, 9, 5_000);
+    assert_eq!(totals(&judged!(&seen, &with("vsftpd", None)))[1], MIB + 5_000);
+}
+
+/// Python reads its modules, and other programs tables of types and locales, when they are asked.
+#[test]
+fn what_is_read_of_the_system_is_not_sent_unless_it_is_all_that_was() {
+    let of = |path: &str, system: u64, given: u64| {
+        let rows = vec![reads(APP, 7, MIB), reads(APP, 8, system), writes(APP, 31, given)];
+        let mut context = with("python3", None);
+        context.paths.insert(key(8), path.into());
+        totals(&judged!(&left(rows, given), &context))[1]
+    };
+    let module = "/usr/lib/python3.11/__pycache__/email.pyc";
+    assert_eq!(of(module, 20_000, MIB + 60_000), MIB);
+    assert_eq!(of("/srv/8", 20_000, MIB + 60_000), MIB + 20_000);
+    assert_eq!(of(module, 20_000, MIB + 20_250), MIB + 20_000);
+    assert_eq!(of(module, MIB, 2 * MIB + 60_000), 2 * MIB);
+}
+
+/// rsync and samba: R1 for 20 bytes.
+#[test]
+fn a_trifle_is_counted_and_is_no_reason() {
+    let of = |file: u64, trifle: u64| {
+        let rows = vec![
+            sendfiles(APP, 7, 31, file),
+            Calls { calls: 1, ..mapped_writes(APP, 8, 31, trifle) },
+        ];
+        let pages = vec![cached(7, file), kernel(trifle)];
+        let seen = evidence(rows, vec![socket(31, APP, pages)]);
+        let report = judged!(&seen, &with("smbd", None));
+        assert_eq!(totals(&report), [file, trifle, 0, 0]);
+        report.findings.len()
+    };
+    assert_eq!(
+        (of(MIB, 20), of(10 * KIB, 20), of(100 * MIB, 4096), of(100 * MIB, 4095)),
+        (0, 1, 1, 0)
+    );
+}
+
+/// samba: R1 three times, since its processes had three names.
+#[test]
+fn one_change_that_would_mend_several_programs_is_told_once() {
+    let rows = [(APP, 7, 31), (OTHER, 8, 32)];
+    let rows = rows.map(|(process, inode, socket)| {
+        vec![reads(process, inode, MIB), writes(process, socket, MIB)]
+    });
+    let sockets = [(APP, 31), (OTHER, 32)];
+    let sockets = sockets.map(|(process, inode)| socket(inode, process, vec![kernel(MIB)]));
+    let seen = evidence(rows.concat(), sockets.to_vec());
+    let report = judged!(&seen, &with("socat", None));
+    assert_eq!(reasons(&report), expected(&[("R1", 2 * MIB)]));
+    let text = &report.findings[0].evidence;
+    assert!(text.starts_with("process 501, socat: 32 read calls took 2,097,152"), "{text}");
+    let mut context = with("nginx", None);
+    context.programs.insert(OTHER, Program { name: "apache2".into(), ..Program::default() });
+    assert_eq!(reasons(&judged!(&seen, &context)).len(), 2);
+}
+
+/// lighttpd, 4 KiB files: advice that does not pay.
+#[test]
+fn small_files_are_copied_rightly_if_their_length_is_known() {
+    let seen =
+        left(vec![reads(APP, 7, 4 * MIB), writes(APP, 31, 4 * MIB + 9_000)], 4 * MIB + 9_000);
+    let fix = |size: Option<u64>| {
+        let mut context = with("lighttpd", None);
+        context.sizes.extend(size.map(|size| (key(7), size)));
+        judged!(&seen, &context).findings[0].fix.clone()
+    };
+    assert!(fix(Some(4096)).starts_with("none: small pieces"));
+    for size in [None, Some(4 * MIB), Some(0)] {
+        assert!(fix(size).contains("network-backend"), "{size:?}");
+    }
+}
+
+/// HAProxy without splice: R0, and a fix that does not help.
+#[test]
+fn what_came_from_a_socket_and_went_to_one_is_relayed_and_heads_are_not() {
+    let received = |bytes, number| calls(APP, number, (socket_id(40), None), 1_600, bytes);
+    let rows = vec![received(100 * MIB, sys::__NR_recvfrom), writes(APP, 31, 100 * MIB)];
+    let report = judged!(&left(rows, 100 * MIB), &with("haproxy", None));
+    assert_eq!(
+        (totals(&report)[3], reasons(&report)),
+        (100 * MIB, expected(&[("R12", 100 * MIB)]))
+    );
+    assert!(report.findings[0].fix.contains("splice-auto"), "{:?}", report.findings);
+    // Heads are about as long as requests.
+    let heads = |times: u64| {
+        let request = Calls { calls: times, ..received(260 * times, sys::__NR_read) };
+        let rows = vec![request, sendfiles(APP, 7, 31, MIB), writes(APP, 31, 250 * times)];
+        let pages = vec![cached(7, MIB), kernel(250 * times)];
+        let seen = evidence(rows, vec![socket(31, APP, pages)]);
+        reasons(&judged!(&seen, &with("app", None)))
+    };
+    assert_eq!((heads(1), heads(400)), (vec![], vec![]));
+    // A server that was asked for much and made up more.
+    let rows = vec![received(80 * KIB, sys::__NR_read), writes(APP, 31, MIB)];
+    let report = judged!(&left(rows, MIB), &with("app", None));
+    assert_eq!(reasons(&report), expected(&[("R0", MIB)]));
+}
+
+/// Under `-- COMMAND` it was advised to use `-- COMMAND`.
+#[test]
+fn who_watches_from_the_start_is_not_told_to() {
+    let seen = left(vec![writes(APP, 31, MIB)], MIB);
+    let mut context = with("yes", None);
+    assert!(judged!(&seen, &context).findings[0].fix.contains("explain -- COMMAND"));
+    context.is_from_start = true;
+    let report = judged!(&seen, &context);
+    let finding = &report.findings[0];
+    assert!(!finding.fix.contains("COMMAND") && !finding.evidence.contains("before the watch"));
+}
+
+#[test]
+fn a_file_that_is_mapped_and_read_is_credited_for_each() {
+    let rows =
+        vec![mapped_writes(APP, 7, 31, MIB), reads(APP, 7, 2 * MIB), writes(APP, 31, 2 * MIB)];
+    let seen = left(rows, 3 * MIB);
+    let account = Account::of(&seen, &with("app", None));
+    let sum = |way| account.sum(|part| part.way == way && part.file == Some(key(7)));
+    assert_eq!((sum(Way::Mapped), sum(Way::Read)), (MIB, 2 * MIB));
+    assert_eq!(account.sum(|_| true), 3 * MIB);
+}
