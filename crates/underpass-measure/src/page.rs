@@ -1,23 +1,25 @@
-//! A comparison as one HTML page: tables, plots, the path of a byte, and what textbooks say.
+//! A comparison as one HTML page: what to take away first, then figures, and how they are known.
 //!
 //! The page needs nothing but itself: no script, no font, no image and no address of one. Whatever
 //! came from outside, such as a file's name, is escaped by the macro that writes it. Colours
 //! follow the reader's preference for light or dark, and none of them says what a word next to it
 //! does not.
 //!
-//! Source: Web Content Accessibility Guidelines 2.2, 1.4.1 (use of colour), 1.4.3 (contrast).
+//! Source: Web Content Accessibility Guidelines 2.2, 1.4.1 (use of colour), 1.4.3 (contrast),
+//! 1.4.10 (reflow).
 
-mod diagram;
-mod number;
-mod plot;
-mod table;
+mod bars;
+mod lines;
+mod paths;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use underpass::Method;
 
-use crate::claims::{Claim, Found, Verdict as Judgement};
-use crate::compare::report::{Cache, Link, Pair, Report, Row, Verdict};
+use crate::claims::{Claim, Verdict};
+use crate::compare::report::{Report, Row};
 use crate::eyes::Eyes;
-use crate::page::number::Notes;
+use crate::sheet::{self, Notes, Sheet};
+use crate::terms::Cache;
 use crate::words;
 
 /// Rules for light and dark, wide and narrow.
@@ -27,7 +29,6 @@ const STYLE: &str = include_str!("page/style.css");
 #[must_use]
 pub fn render(report: &Report, eyes: Option<&Eyes>, claims: Option<&[Claim]>) -> String {
     let mut notes = Notes::default();
-    let groups = groups(&report.rows);
     let body = html! {
         header {
             h1 { "From a file to the other end: what was copied" }
@@ -35,23 +36,19 @@ pub fn render(report: &Report, eyes: Option<&Eyes>, claims: Option<&[Claim]>) ->
                 "Measured by " code { "underpass compare" } " on Linux " (report.machine.kernel)
                 ": " (report.conditions.file) "."
             }
-            (legend())
         }
-        nav aria-label="Contents" { (contents(&groups, eyes.is_some(), claims.is_some())) }
         main {
-            @for group in &groups {
-                section id=(group.id()) {
-                    h2 { (group.title()) }
-                    (figures(group))
-                    (table::of_rows(group, &mut notes))
-                    (diagrams(group))
-                }
+            (summary(report, eyes, claims))
+            (contents(report, eyes.is_some(), claims.is_some()))
+            (methods(&report.rows))
+            @for (at, rows) in sheet::groups(&report.rows).iter().enumerate() {
+                (group(rows, at == 0, &mut notes))
             }
-            (sizes(&report.rows))
+            (by_size(&report.rows, &mut notes))
             @if let Some(eyes) = eyes { (seen(eyes, &mut notes)) }
             @if let Some(claims) = claims { (judged(claims, &mut notes)) }
             (conditions(report))
-            (notes.list())
+            (notes.html())
         }
     };
     let page = html! {
@@ -70,136 +67,147 @@ pub fn render(report: &Report, eyes: Option<&Eyes>, claims: Option<&[Claim]>) ->
     page.into_string()
 }
 
-/// Rows that can be compared with each other: the same bytes between the same ends.
-struct Group<'a> {
-    pair: Pair,
-    link: Option<Link>,
-    cache: Cache,
-    rows: Vec<&'a Row>,
-}
-
-impl Group<'_> {
-    fn title(&self) -> String {
-        let over = self.link.map(|link| format!(" over {link}")).unwrap_or_default();
-        format!("{}{over}, {}", self.pair, self.cache)
-    }
-
-    fn id(&self) -> String {
-        let link = self.link.map(|link| format!("-{}", link.name())).unwrap_or_default();
-        format!("{}{link}-{}", self.pair.name(), self.cache.name())
-    }
-}
-
-/// Rows of whole transfers by ends and cache state, in the report's order.
-fn groups(rows: &[Row]) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    for row in rows.iter().filter(|row| row.transfer_bytes >= row.bytes) {
-        let is_its = |group: &&mut Group<'_>| {
-            (group.pair, group.link, group.cache) == (row.pair, row.link, row.cache)
-        };
-        match groups.iter_mut().find(is_its) {
-            Some(group) => group.rows.push(row),
-            None => groups.push(Group {
-                pair: row.pair,
-                link: row.link,
-                cache: row.cache,
-                rows: vec![row],
-            }),
-        }
-    }
-    groups
-}
-
-fn contents(groups: &[Group<'_>], has_eyes: bool, has_claims: bool) -> Markup {
+fn summary(report: &Report, eyes: Option<&Eyes>, claims: Option<&[Claim]>) -> Markup {
     html! {
-        ul {
-            @for group in groups { li { a href=(format!("#{}", group.id())) { (group.title()) } } }
-            @if has_eyes { li { a href="#eyes" { "To the program's own eyes" } } }
-            @if has_claims { li { a href="#claims" { "What textbooks say" } } }
-            li { a href="#conditions" { "Machine and conditions" } }
-        }
-    }
-}
-
-fn legend() -> Markup {
-    html! {
-        p.legend {
-            span.key { span.swatch.reference {} "by reference" } " "
-            span.key { span.swatch.mixed {} "partly" } " "
-            span.key { span.swatch.copied {} "copied" } " "
-            span.key { span.swatch.unknown {} "cannot be told" }
-        }
-        p.legend {
-            "A number without a mark was measured; " b { "~" } " was derived from measured ones; "
-            b { "?" } " is not available here. The notes say how and why."
-        }
-    }
-}
-
-/// What colours a row.
-fn class(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::ByReference { .. } => "reference",
-        Verdict::Mixed { .. } => "mixed",
-        Verdict::Copied { .. } => "copied",
-        Verdict::Unknown { .. } => "unknown",
-    }
-}
-
-fn figures(group: &Group<'_>) -> Markup {
-    html! {
-        div.plots {
-            figure {
-                figcaption {
-                    "Throughput in GB/s, with the lowest and the highest run; more is better"
+        section.summary id="summary" {
+            h2 { "In short" }
+            ul {
+                @for it in sheet::takeaways(report, eyes, claims) {
+                    li { a href=(format!("#{}", it.id)) { (it.of) } ": " (it.text) }
                 }
-                (plot::throughput(group))
-            }
-            figure {
-                figcaption {
-                    "Processor time in s/GB, of the sender and, lighter, of the receiver; "
-                    "less is better"
-                }
-                (plot::processor_time(group))
             }
         }
     }
 }
 
-fn diagrams(group: &Group<'_>) -> Markup {
+fn contents(report: &Report, has_eyes: bool, has_claims: bool) -> Markup {
     html! {
-        details open[group.pair == Pair::FileToTcp] {
-            summary { "The path of a byte, by method" }
-            div.diagrams {
-                @for row in &group.rows {
-                    figure {
-                        figcaption { (row.method) }
-                        (diagram::of_row(row))
+        nav aria-label="Contents" {
+            ul {
+                li { a href="#methods" { "The methods" } }
+                @for rows in sheet::groups(&report.rows) {
+                    li { a href=(format!("#{}", sheet::id(rows[0]))) { (sheet::title(rows[0])) } }
+                }
+                @if has_eyes { li { a href="#eyes" { "To the program's own eyes" } } }
+                @if has_claims { li { a href="#claims" { "What textbooks say" } } }
+                li { a href="#conditions" { "Machine and conditions" } }
+            }
+        }
+    }
+}
+
+/// What each method does, in a sentence.
+const fn sentence(method: Method) -> &'static str {
+    match method {
+        Method::Copy => "read(2) into the program's memory and write(2) out of it: two copies.",
+        Method::MmapWrite => {
+            "The file is mapped, and write(2) copies from the mapping: one copy, and page faults."
+        }
+        Method::Sendfile => {
+            "sendfile(2): the kernel hands references to the file's cached pages to the socket."
+        }
+        Method::Splice => "splice(2) moves references to pages through a pipe, from sockets too.",
+        Method::CopyFileRange => {
+            "copy_file_range(2): the file system copies, or shares extents, without the program."
+        }
+        Method::Clone => "ioctl(FICLONE): both files share extents until one of them is written.",
+        Method::ZeroCopySend => {
+            "send(2) with MSG_ZEROCOPY lends mapped pages to the socket; for a receiver on the \
+             same machine the kernel copies them after all."
+        }
+        Method::UringSendZc => "IORING_OP_SEND_ZC of io_uring: lends pages as MSG_ZEROCOPY does.",
+        Method::UringSplice => "splice(2) through a pipe as well, asked for through io_uring.",
+        _ => "A method that this page does not know.",
+    }
+}
+
+fn methods(rows: &[Row]) -> Markup {
+    let is_used = |method: &&Method| rows.iter().any(|row| row.method == **method);
+    html! {
+        section id="methods" {
+            h2 { "The methods" }
+            dl {
+                @for method in Method::ALL.iter().filter(is_used) {
+                    dt { (method) } dd { (sentence(*method)) }
+                }
+            }
+            p.legend {
+                @for (class, words) in [
+                    ("reference", "by reference"),
+                    ("mixed", "partly"),
+                    ("copied", "copied"),
+                    ("unknown", "cannot be told"),
+                ] {
+                    span.key { span class=(format!("swatch {class}")) {} (words) } " "
+                }
+            }
+            p.legend {
+                "A number without a mark was measured; " b { "~" } " was derived from measured \
+                ones; " b { "?" } " is not available here. The notes say how and why."
+            }
+        }
+    }
+}
+
+/// The first shows all but its numbers; of the others it is asked for.
+fn group(rows: &[&Row], is_first: bool, notes: &mut Notes) -> Markup {
+    let [copied, cost, took, discarded, seen] = sheet::of_group(rows);
+    html! {
+        section id=(sheet::id(rows[0])) {
+            h2 { (sheet::title(rows[0])) }
+            div.figures { (bars::throughput(rows)) (bars::processor_time(rows)) }
+            (more("How often every byte was copied", is_first, copied.html(notes)))
+            (more("The path of a byte", is_first, paths::of_rows(rows)))
+            (more("What was seen of each method", false, seen.html(notes)))
+            (more("Cost, page faults and memory in numbers", false, html! {
+                (cost.html(notes)) (took.html(notes)) (discarded.html(notes))
+            }))
+        }
+    }
+}
+
+fn more(title: &str, is_open: bool, content: Markup) -> Markup {
+    html! { details open[is_open] { summary { (title) } (content) } }
+}
+
+fn by_size(rows: &[Row], notes: &mut Notes) -> Markup {
+    let places = sheet::by_size(rows);
+    html! {
+        @if !places.is_empty() {
+            section id="sizes" {
+                h2 { "By size of transfer" }
+                @for (sheets, rows) in &places {
+                    h3 { (sheet::title(rows[0])) }
+                    div.figures {
+                        (lines::by_size(rows, "GB/s", |row| &row.gb_per_s.median))
+                        (lines::by_size(rows, "CPU s/GB of the sender", |row| {
+                            &row.sender_cpu_s_per_gb
+                        }))
                     }
+                    (more("In numbers", false, all(sheets, notes)))
                 }
             }
         }
     }
 }
 
-fn sizes(rows: &[Row]) -> Markup {
-    let Some(plots) = plot::by_size(rows) else { return html! {} };
-    html! {
-        section id="sizes" {
-            h2 { "By size of transfer" }
-            div.plots { (plots) }
-        }
-    }
+fn all(sheets: &[Sheet], notes: &mut Notes) -> Markup {
+    html! { @for sheet in sheets { (sheet.html(notes)) } }
 }
 
 fn seen(eyes: &Eyes, notes: &mut Notes) -> Markup {
+    let [looked, others @ ..] = sheet::of_eyes(eyes);
     html! {
         section id="eyes" {
-            h2 { "To the program's own eyes: read(2) against a mapping" }
-            p { (words::size(eyes.bytes)) " of " (eyes.file.display()) ", "
-                (words::of(eyes.repeats.into(), "run")) " of each." }
-            div.plots { (plot::eyes(eyes)) }
-            (table::of_eyes(eyes, notes))
+            h2 { "To the program's own eyes: read(2) or a mapping" }
+            p {
+                (words::size(eyes.bytes)) " of " (eyes.file.display()) ", "
+                (words::of(eyes.repeats.into(), "run")) " of each task: every word is summed up, \
+                or one is searched for, in sequence or at random places."
+            }
+            div.figures { (bars::eyes(eyes, Cache::Warm)) (bars::eyes(eyes, Cache::Cold)) }
+            (looked.html(notes))
+            (more("Pieces, pages and the range of the runs", false, all(&others, notes)))
         }
     }
 }
@@ -216,95 +224,39 @@ fn judged(claims: &[Claim], notes: &mut Notes) -> Markup {
                         }
                         " " (claim.sentence)
                     }
-                    @if let Some(detail) = claim.verdict.detail() { p.detail { (detail) } }
+                    @if let Some(so) = sheet::conclusion(claim) { p.detail { (so) } }
                     @if !claim.explanation.is_empty() { p { (claim.explanation) } }
-                    (lines(claim, notes))
-                }
-            }
-        }
-    }
-}
-
-fn badge(verdict: &Judgement) -> &'static str {
-    match verdict {
-        Judgement::Holds => "reference",
-        Judgement::HoldsIf(_) => "mixed",
-        Judgement::DoesNotHold => "copied",
-        Judgement::Unavailable(_) => "unknown",
-    }
-}
-
-fn lines(claim: &Claim, notes: &mut Notes) -> Markup {
-    let name = format!("Measurements: {}", claim.sentence);
-    html! {
-        @if !claim.lines.is_empty() {
-            div.scroll tabindex="0" role="region" aria-label=(name) {
-                table.lines {
-                    thead { tr { th scope="col" { "Measured" } th scope="col" { "Found" } } }
-                    tbody {
-                        @for line in &claim.lines {
-                            tr {
-                                th scope="row" { (line.what) }
-                                td {
-                                    @match &line.found {
-                                        Found::Answer(answer) => (answer),
-                                        Found::Figure { figure, unit } => {
-                                            (number::marked(figure, notes, |value| {
-                                                crate::sheet::quantity(*unit)(value)
-                                            }))
-                                        }
-                                    }
-                                }
-                            }
-                        }
+                    @if !claim.lines.is_empty() {
+                        (more("Measurements", false, sheet::measurements(claim).html(notes)))
                     }
                 }
             }
         }
+    }
+}
+
+const fn badge(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "reference",
+        Verdict::HoldsIf(_) => "mixed",
+        Verdict::DoesNotHold => "copied",
+        Verdict::Unavailable(_) => "unknown",
     }
 }
 
 fn conditions(report: &Report) -> Markup {
-    let (machine, held) = (&report.machine, &report.conditions);
-    let processor = |number: Option<usize>| {
-        number.map_or_else(|| "not pinned".to_owned(), |number| format!("processor {number}"))
-    };
+    let not_run = report.not_run();
     html! {
         section id="conditions" {
             h2 { "Machine and conditions" }
-            dl {
-                dt { "Kernel" } dd { (machine.kernel) }
-                dt { "Processor" }
-                dd { (machine.processor) ", " (machine.processors) " to be used" }
-                dt { "Memory" } dd { (words::size(machine.memory_bytes)) }
-                dt { "Evidence" } dd { "Tier " (machine.tier) ": " (machine.tier_reason) }
-                dt { "File" }
-                dd { (held.file) ", inode " (held.inode) ", " (held.file_system) ", "
-                    (words::size(held.file_bytes)) }
-                dt { "Runs" } dd { (held.repeats) " of each row, interleaved; medians" }
-                dt { "Congestion control" }
-                dd { (held.congestion_control) "; the kernel's default is "
-                    (machine.default_congestion_control) }
-                dt { "Sender" } dd { (processor(held.sender_processor)) }
-                dt { "Receiver" }
-                dd { (processor(held.receiver_processor)) ", "
-                    (words::size(held.receiver_call_bytes as u64)) " a call" }
-            }
-            @if !held.notes.is_empty() {
+            @for about in report.about() { p { (about) "." } }
+            @if !report.conditions.notes.is_empty() {
                 h3 { "Also to know" }
-                ul { @for note in &held.notes { li { (note) } } }
+                ul { @for note in &report.conditions.notes { li { (note) } } }
             }
-            @if !report.absent.is_empty() {
-                h3 { "Not run" }
-                ul {
-                    @for absent in &report.absent {
-                        li {
-                            (absent.method) ", " (absent.pair)
-                            @if let Some(link) = absent.link { " over " (link) }
-                            ": " (absent.why)
-                        }
-                    }
-                }
+            @if !not_run.is_empty() {
+                h3 { "Not available here" }
+                ul { @for line in &not_run { li { (line) } } }
             }
         }
     }

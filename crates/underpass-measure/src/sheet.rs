@@ -5,6 +5,8 @@
 
 mod compare;
 mod explain;
+#[cfg(feature = "html")]
+mod html;
 mod summary;
 mod text;
 
@@ -13,7 +15,11 @@ use serde::Serialize;
 use crate::figure::Figure;
 
 #[cfg(feature = "html")]
-pub(crate) use compare::quantity;
+pub(crate) use compare::{
+    by_size, class, conclusion, groups, measurements, of_eyes, of_group, times, title,
+};
+#[cfg(feature = "html")]
+pub(crate) use summary::{id, takeaways};
 
 /// Rows under columns. The title is the head of the rows' names.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -79,8 +79,8 @@ const RANGES: [Field<Both>; 6] = [
     ("GB/s, read(2)", "highest", |(read, _)| decimal(&read.gb_per_s.max)),
     ("GB/s, mapping", "lowest", |(_, mapping)| decimal(&mapping.gb_per_s.min)),
     ("GB/s, mapping", "highest", |(_, mapping)| decimal(&mapping.gb_per_s.max)),
-    ("its faults", "minor", |(_, mapping)| whole(&mapping.minor_faults)),
-    ("its faults", "major", |(_, mapping)| whole(&mapping.major_faults)),
+    ("mapping's faults", "minor", |(_, mapping)| whole(&mapping.minor_faults)),
+    ("mapping's faults", "major", |(_, mapping)| whole(&mapping.major_faults)),
 ];
 
 fn whole(figure: &Figure) -> Cell {
@@ -287,7 +287,7 @@ pub(crate) fn conclusion(claim: &Claim) -> Option<String> {
 }
 
 /// How a claim's unit is written.
-pub(crate) fn quantity(unit: Unit) -> fn(f64) -> String {
+fn quantity(unit: Unit) -> fn(f64) -> String {
     fn counted(value: f64, one: &str, many: &str) -> String {
         format!("{} {}", words::whole(value), if value == 1.0 { one } else { many })
     }
@@ -349,7 +349,7 @@ impl Report {
     }
 
     /// The machine, and what was held fixed.
-    fn about(&self) -> [String; 3] {
+    pub(crate) fn about(&self) -> [String; 3] {
         let (machine, here) = (&self.machine, &self.conditions);
         let pinned = match (here.sender_processor, here.receiver_processor) {
             (Some(sender), Some(receiver)) => {
