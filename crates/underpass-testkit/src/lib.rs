@@ -19,6 +19,7 @@ pub mod payload;
 pub mod peer;
 pub mod prometheus;
 pub mod python;
+pub mod recorded;
 pub mod senders;
 pub mod served;
 pub mod server;

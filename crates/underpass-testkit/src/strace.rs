@@ -210,7 +210,7 @@ pub fn bytes(calls: &[Call], name: &str) -> u64 {
     answers.filter_map(|n| u64::try_from(n).ok()).sum()
 }
 
-fn parse(record: &str) -> Vec<Call> {
+pub(crate) fn parse(record: &str) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     let mut unfinished: BTreeMap<u32, usize> = BTreeMap::new();
     for line in record.lines() {
