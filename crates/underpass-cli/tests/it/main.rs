@@ -18,6 +18,7 @@ mod log_settings;
 mod log_topics;
 mod packaging;
 mod place;
+mod programs;
 mod relay;
 mod running;
 mod sandbox;
