@@ -16,15 +16,17 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::bench::{self, Bench};
 use crate::outcome::{Expectation, FailedTests, Tally};
-use crate::{bpf, fuzz, guest, package, tidy, workspace};
+use crate::{bpf, fuzz, guest, package, programs, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 47] = [
+const NEEDED: [(&str, &str); 54] = [
     ("7z", "p7zip-full"),
+    ("apache2", "apache2-bin"),
     ("bash", "bash"),
     ("bsdtar", "libarchive-tools"),
     ("c++", "g++"),
     ("cc", "gcc"),
+    ("caddy", "caddy"),
     ("chromium", "chromium"),
     ("clang-14", "clang-14"),
     ("cpio", "cpio"),
@@ -41,6 +43,7 @@ const NEEDED: [(&str, &str); 47] = [
     ("javac", "default-jdk-headless"),
     ("kcat", "kcat"),
     ("ldd", "libc-bin"),
+    ("lighttpd", "lighttpd"),
     ("llvm-strip-14", "llvm-14"),
     ("losetup", "mount"),
     ("mkfs.btrfs", "btrfs-progs"),
@@ -57,8 +60,11 @@ const NEEDED: [(&str, &str); 47] = [
     ("openssl", "openssl"),
     ("python3", "python3"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("rsync", "rsync"),
     ("setcap", "libcap2-bin"),
     ("slowhttptest", "slowhttptest"),
+    ("smbclient", "smbclient"),
+    ("smbd", "samba"),
     ("socat", "socat"),
     ("strace", "strace"),
     ("strip", "binutils"),
@@ -67,6 +73,7 @@ const NEEDED: [(&str, &str); 47] = [
     ("tc", "iproute2"),
     ("unshare", "util-linux"),
     ("unzip", "unzip"),
+    ("vsftpd", "vsftpd"),
 ];
 
 /// Why a test skips that only root can run.
@@ -78,6 +85,8 @@ struct Run {
     failures: Vec<String>,
     failed_tests: FailedTests,
     skips_file: std::path::PathBuf,
+    /// Takes what the programs came to that tests watch.
+    programs: std::path::PathBuf,
 }
 
 /// Runs every step.
@@ -93,7 +102,7 @@ pub(crate) fn run() -> Result<()> {
         }
         Ok(()) | Err(_) => {}
     }
-    let mut run = Run::new(skips_file);
+    let mut run = Run::new(skips_file, programs::empty_dir()?);
     run.step("packages", |_| install());
     for (name, arguments) in [
         ("format", &["fmt", "--all", "--check"][..]),
@@ -116,6 +125,12 @@ pub(crate) fn run() -> Result<()> {
     ] {
         run.step(name, |run| run.tests(arguments));
     }
+    run.step(
+        "page of programs",
+        |run| {
+            if is_root() { programs::check(&run.programs) } else { Ok(()) }
+        },
+    );
     run.step("tests of every interleaving", Run::interleavings);
     run.step("documentation", |_| documentation());
     run.step("licences and sources", |_| deny());
@@ -140,9 +155,9 @@ pub(crate) fn run() -> Result<()> {
 }
 
 impl Run {
-    fn new(skips_file: std::path::PathBuf) -> Self {
+    fn new(skips_file: std::path::PathBuf, programs: std::path::PathBuf) -> Self {
         let failed_tests = FailedTests::default();
-        Self { tally: Tally::default(), failures: Vec::new(), failed_tests, skips_file }
+        Self { tally: Tally::default(), failures: Vec::new(), failed_tests, skips_file, programs }
     }
 
     fn step(&mut self, name: &str, step: impl FnOnce(&mut Self) -> Result<()>) {
@@ -186,7 +201,7 @@ impl Run {
     }
 
     fn count(&mut self, mut cargo: Command) -> Result<()> {
-        cargo.env("UNDERPASS_SKIPS", &self.skips_file);
+        cargo.env("UNDERPASS_SKIPS", &self.skips_file).env(programs::OUTCOMES, &self.programs);
         announce(&cargo);
         let mut child = cargo.stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().context("the output is a pipe")?;
@@ -317,7 +332,7 @@ mod tests {
     use super::*;
 
     fn fresh() -> Run {
-        Run::new("no/such/file".into())
+        Run::new("no/such/file".into(), "no/such/dir".into())
     }
 
     #[test]

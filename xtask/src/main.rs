@@ -14,6 +14,7 @@ mod guest;
 mod outcome;
 mod package;
 mod process;
+mod programs;
 mod tidy;
 mod workspace;
 
@@ -52,6 +53,8 @@ enum Command {
     Guest(guest::Options),
     /// Makes a Debian package of the program.
     Package(package::Options),
+    /// Runs programs that people run under `underpass explain` and writes what it says to `docs`.
+    Programs,
     /// Checks the rules of the house that no compiler checks.
     Tidy(tidy::Options),
 }
@@ -89,6 +92,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Guest(options) => guest::run(&options).map(drop),
         Command::Package(options) => package::run(&options),
+        Command::Programs => programs::run(),
         Command::Tidy(options) => tidy::run(&options),
     }
 }
