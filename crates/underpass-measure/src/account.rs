@@ -12,14 +12,14 @@ mod flow;
 mod reading;
 mod socket;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use crate::call;
 use crate::evidence::{Evidence, FileId};
 
 use context::{Context, InterfaceKey};
 use flow::Flows;
-use socket::{Uses, split};
+use socket::{Move, Uses, split};
 
 /// The way bytes went from where they were to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,21 +130,22 @@ impl Account {
     /// Enters what was seen.
     pub(crate) fn of(evidence: &Evidence, context: &Context) -> Self {
         let mut flows = Flows::of(evidence, context);
-        let (mut parts, mut pieces) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
+        let mut by_process: BTreeMap<u32, Vec<Move>> = BTreeMap::new();
         let is_of_ring = evidence.calls.iter().any(|row| call::is_uring(row.number))
             || context.programs.values().any(|program| program.uses_uring);
         for (place, socket) in evidence.sockets.iter().enumerate() {
             let has_gaps = evidence.has_gaps;
             let mut uses = Uses { is_of_ring, has_gaps, ..Uses::default() };
             for row in flows.to_sockets.get(&socket.inode).cloned().unwrap_or_default() {
-                uses.enter(row, &mut flows);
+                uses.enter(row, place, &mut flows);
             }
-            split(place, socket, &uses, &mut parts, &mut pieces);
+            for it in split(place, socket, uses, &mut parts) {
+                by_process.entry(it.process).or_default().push(it);
+            }
         }
-        let processes: BTreeSet<u32> = pieces.iter().map(|piece| piece.process).collect();
-        for process in processes {
-            let own = pieces.iter().filter(|piece| piece.process == process).cloned().collect();
-            reading::attribute(&flows.reader(process), own, &mut parts);
+        for (process, moves) in by_process {
+            reading::attribute(&flows.reader(process), moves, &mut parts);
         }
         parts.retain(|part| part.bytes > 0);
         let sockets = evidence.sockets.iter().map(|socket| socket.inode).collect();

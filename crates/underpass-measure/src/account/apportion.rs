@@ -25,16 +25,6 @@ pub(crate) fn apportion(total: u64, weights: &[u64]) -> Vec<u64> {
     shares
 }
 
-/// Takes up to `total` from amounts in proportion to them, and returns what each gave.
-pub(crate) fn take(total: u64, amounts: &mut [&mut u64]) -> Vec<u64> {
-    let there: Vec<u64> = amounts.iter().map(|amount| **amount).collect();
-    let taken = apportion(total.min(there.iter().sum()), &there);
-    for (amount, taken) in amounts.iter_mut().zip(&taken) {
-        **amount -= taken;
-    }
-    taken
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,13 +37,5 @@ mod tests {
         assert_eq!(apportion(u64::MAX, &[u64::MAX, 0]), [u64::MAX, 0]);
         assert_eq!(apportion(7, &[0, 0]), [7, 0]);
         assert!(apportion(7, &[]).is_empty());
-    }
-
-    #[test]
-    fn no_more_is_taken_than_there_is() {
-        let (mut a, mut b) = (30, 10);
-        assert_eq!(take(20, &mut [&mut a, &mut b]), [15, 5]);
-        assert_eq!(take(50, &mut [&mut a, &mut b]), [15, 5]);
-        assert_eq!((a, b), (0, 0));
     }
 }

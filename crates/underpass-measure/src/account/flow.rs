@@ -32,6 +32,8 @@ pub(crate) enum Source {
     Socket,
     /// Memory of a process, of no file that is known.
     Memory,
+    /// Memory of a process, which could not be looked at.
+    NotSeen,
     /// A device.
     Device,
     /// A pipe that no watched process filled.
@@ -64,7 +66,9 @@ impl Content {
     pub(crate) const fn file(self) -> Option<FileId> {
         match self.source {
             Source::File(file) => Some(file),
-            Source::Socket | Source::Memory | Source::Device | Source::Pipe => None,
+            Source::Socket | Source::Memory | Source::NotSeen | Source::Device | Source::Pipe => {
+                None
+            }
         }
     }
 }
@@ -291,7 +295,7 @@ impl<'e> Flows<'e> {
                 match content.source {
                     Source::File(_) => *reader.files.entry(content).or_default() += bytes,
                     Source::Pipe => reader.piped_bytes += bytes,
-                    Source::Socket | Source::Memory | Source::Device => {}
+                    Source::Socket | Source::Memory | Source::NotSeen | Source::Device => {}
                 }
             }
         } else if source.kind == FileKind::Regular

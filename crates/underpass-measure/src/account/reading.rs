@@ -7,8 +7,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::apportion::{apportion, take};
+use super::apportion::apportion;
 use super::flow::{Content, Contents, Source};
+use super::socket::{Move, take};
 use super::{Part, Way};
 use crate::evidence::FileId;
 
@@ -43,32 +44,6 @@ pub(crate) struct Reader {
     pub(crate) given_bytes: u64,
     /// TCP connections it gave them to.
     pub(crate) connections: u64,
-}
-
-/// Bytes of a socket that a process gave from memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Piece {
-    /// The process.
-    pub(crate) process: u32,
-    /// The socket's place.
-    pub(crate) socket: usize,
-    /// Whether they are TLS records made in user space.
-    pub(crate) is_tls: bool,
-    /// Whether it was not seen what the memory is.
-    pub(crate) is_unseen: bool,
-    /// Whether the kernel was lent the memory (`MSG_ZEROCOPY`), and did not copy it.
-    pub(crate) is_lent: bool,
-    /// How many; less what was already attributed.
-    pub(crate) left: u64,
-}
-
-impl Piece {
-    /// What is left, as bytes that no file is known to be behind.
-    pub(crate) const fn memory(&self) -> Part {
-        let Self { process, socket, is_lent, left, .. } = *self;
-        let copies = if is_lent { 0 } else { 1 };
-        Part { process, socket, file: None, way: Way::Memory, copies, bytes: left }
-    }
 }
 
 impl Reader {
@@ -149,50 +124,40 @@ impl Reader {
     }
 }
 
-fn tls_bytes(pieces: &[Piece]) -> u64 {
-    pieces.iter().filter(|piece| piece.is_tls).map(|piece| piece.left).sum()
+fn tls_bytes(moves: &[Move]) -> u64 {
+    moves.iter().filter(|it| it.is_tls).map(|it| it.left).sum()
 }
 
 /// Enters what a process sent from memory, by the files it was read from.
-pub(crate) fn attribute(reader: &Reader, mut pieces: Vec<Piece>, parts: &mut Vec<Part>) {
-    let left: u64 = pieces.iter().map(|piece| piece.left).sum();
-    let all_tls = tls_bytes(&pieces);
+pub(crate) fn attribute(reader: &Reader, mut moves: Vec<Move>, parts: &mut Vec<Part>) {
+    let left: u64 = moves.iter().map(|it| it.left).sum();
+    let all_tls = tls_bytes(&moves);
     for (content, share) in reader.contents_of(left) {
-        let before = pieces.clone();
-        let mut amounts: Vec<&mut u64> = pieces.iter_mut().map(|piece| &mut piece.left).collect();
         let is_transformed = content.is_transformed || reader.is_transforming();
-        for (piece, bytes) in before.iter().zip(take(share, &mut amounts)) {
-            let (way, more) = match (piece.is_tls, is_transformed, content.copies) {
+        for it in take(share, &mut moves, |_| true) {
+            let (way, more) = match (it.is_tls, is_transformed, content.copies) {
                 // Copied in user space, too, by what encrypts.
                 (true, ..) => (Way::ReadTls, 1),
                 (false, true, _) => (Way::ReadTransformed, 0),
                 (false, false, 0) => (Way::Read, 0),
                 (false, false, _) => (Way::Piped, 0),
             };
-            let memory = piece.memory();
-            let copies = content.copies + 1 + memory.copies + more;
-            parts.push(Part { file: content.file(), way, copies, bytes, ..memory });
+            let copies = content.copies + 1 + it.written() + more;
+            parts.push(Part { file: content.file(), ..it.part(way, copies) });
         }
     }
     // The heads of records are not of a mapping where the rest was read.
-    let is_tls_mapped = tls_bytes(&pieces) > all_tls / 2;
+    let is_tls_mapped = tls_bytes(&moves) > all_tls / 2;
     let file = reader.mapped.first().copied().filter(|_| reader.mapped.len() == 1);
-    let mut enter = |way, file, copies, most, fits: fn(&Piece) -> bool| {
-        let before = pieces.clone();
-        let fitting = pieces.iter_mut().filter(|piece| fits(piece));
-        let mut amounts: Vec<&mut u64> = fitting.map(|piece| &mut piece.left).collect();
-        let taken = take(most, &mut amounts);
-        for (piece, bytes) in before.iter().filter(|piece| fits(piece)).zip(taken) {
-            let memory = piece.memory();
-            parts.push(Part { file, way, copies: memory.copies + copies, bytes, ..memory });
-        }
+    let mut enter = |way, file, copies, most, fits: fn(&Move) -> bool| {
+        let part = |it: &Move| Part { file, ..it.part(way, it.written() + copies) };
+        parts.extend(take(most, &mut moves, fits).iter().map(part));
     };
     enter(Way::RelayedThroughMemory, None, 1, reader.relayed_bytes(), |_| true);
     enter(Way::FromPipe, None, 1, reader.piped_bytes, |_| true);
     if !reader.mapped.is_empty() {
-        let most = if is_tls_mapped { left } else { 0 };
-        enter(Way::MappedTls, file, 1, most, |piece| piece.is_tls);
-        enter(Way::Mapped, file, 0, left, |piece| piece.is_unseen);
+        enter(Way::MappedTls, file, 1, if is_tls_mapped { left } else { 0 }, |it| it.is_tls);
+        enter(Way::Mapped, file, 0, left, |it| it.content.source == Source::NotSeen);
     }
     enter(Way::Memory, None, 0, left, |_| true);
 }

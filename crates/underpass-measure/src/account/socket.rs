@@ -7,21 +7,75 @@
 
 use std::collections::BTreeMap;
 
-use super::apportion::take;
+use super::apportion::apportion;
 use super::context::InterfaceKey;
 use super::flow::{Content, Flows, Source};
-use super::reading::Piece;
 use super::{Part, Way};
 use crate::call::{self, Role};
 use crate::evidence::{Calls, FileId, Lent, Memory, Origin, Socket};
 
+/// How a call moves bytes to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// From a descriptor.
+    Passed,
+    /// From a descriptor that bypasses the page cache.
+    PassedDirect,
+    /// From memory.
+    Given,
+    /// From memory that is lent (`MSG_ZEROCOPY`).
+    Lent,
+}
+
+/// Bytes that a process moved to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Move {
+    pub(crate) process: u32,
+    /// The socket's place.
+    pub(crate) socket: usize,
+    pub(crate) how: How,
+    /// What was passed, or the file whose mapping was given.
+    pub(crate) content: Content,
+    /// Whether they are TLS records made in user space.
+    pub(crate) is_tls: bool,
+    /// How many; less what was already entered.
+    pub(crate) left: u64,
+}
+
+impl Move {
+    const fn is_given(&self) -> bool {
+        matches!(self.how, How::Given | How::Lent)
+    }
+
+    /// The bytes as a part; of what was copied on this side of the socket.
+    pub(crate) const fn part(&self, way: Way, copies: u8) -> Part {
+        let Self { process, socket, left: bytes, .. } = *self;
+        Part { process, socket, file: self.content.file(), way, copies, bytes }
+    }
+
+    /// How often writing copied them.
+    pub(crate) const fn written(&self) -> u8 {
+        if matches!(self.how, How::Lent) { 0 } else { 1 }
+    }
+}
+
+/// Takes up to `most` bytes from the moves that fit, in proportion to what is left of them.
+pub(crate) fn take(most: u64, moves: &mut [Move], fits: impl Fn(&Move) -> bool) -> Vec<Move> {
+    let fitting = moves.iter_mut().filter(|it| fits(it));
+    let mut fitting: Vec<&mut Move> = fitting.collect();
+    let there: Vec<u64> = fitting.iter().map(|it| it.left).collect();
+    let shares = apportion(most.min(there.iter().sum()), &there);
+    let taken = fitting.iter_mut().zip(shares).map(|(it, share)| {
+        it.left -= share;
+        Move { left: share, ..**it }
+    });
+    taken.collect()
+}
+
 /// What watched processes did to a socket.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Uses {
-    /// Bytes given from memory.
-    pub(crate) given: Vec<Giving>,
-    /// Bytes passed from other descriptors.
-    pub(crate) passed: Vec<Passing>,
+    pub(crate) moves: Vec<Move>,
     /// Whether calls were made whose bytes are not known.
     pub(crate) is_incomplete: bool,
     /// Whether a watched process has an io_uring, whose operations are not calls.
@@ -31,21 +85,33 @@ pub(crate) struct Uses {
 }
 
 impl Uses {
-    /// Enters calls that reached the socket.
-    pub(crate) fn enter(&mut self, row: &Calls, flows: &mut Flows<'_>) {
+    /// Enters calls that reached the socket at a place.
+    pub(crate) fn enter(&mut self, row: &Calls, socket: usize, flows: &mut Flows<'_>) {
+        let process = row.process;
         match call::role(row.number) {
-            Some(Role::Give) => self.given.push(Giving {
-                process: row.process,
-                mapped: flows.mapped(row),
-                is_unseen: row.memory == Memory::NotSeen,
-                is_lent: row.is_zero_copy,
-                is_tls: is_tls_record(row.head),
-                bytes: row.bytes,
-            }),
+            Some(Role::Give) => {
+                let unknown = match row.memory {
+                    Memory::NotSeen => Source::NotSeen,
+                    Memory::None | Memory::Own | Memory::File(_) | Memory::ReadFrom(_) => {
+                        Source::Memory
+                    }
+                };
+                let content = Content::of(flows.mapped(row).map_or(unknown, Source::File));
+                let how = if row.is_zero_copy { How::Lent } else { How::Given };
+                let (is_tls, left) = (is_tls_record(row.head), row.bytes);
+                self.moves.push(Move { process, socket, how, content, is_tls, left });
+            }
             Some(Role::Pass) => {
-                let (process, is_direct) = (row.process, row.is_direct);
-                let passing = |(content, left)| Passing { process, content, is_direct, left };
-                self.passed.extend(flows.passed(row).into_iter().map(passing));
+                let how = if row.is_direct { How::PassedDirect } else { How::Passed };
+                let passed = flows.passed(row).into_iter();
+                self.moves.extend(passed.map(|(content, left)| Move {
+                    process,
+                    socket,
+                    how,
+                    content,
+                    is_tls: false,
+                    left,
+                }));
             }
             Some(Role::Unmeasured) => self.is_incomplete = true,
             Some(Role::Take) | None => {}
@@ -56,36 +122,6 @@ impl Uses {
 /// RFC 8446 section 5.1: a record begins with its type (20 to 24) and the version 3.1 to 3.4.
 fn is_tls_record(head: [u8; 8]) -> bool {
     matches!(head, [20..=24, 3, 1..=4, ..])
-}
-
-/// Bytes that a process gave from memory.
-#[derive(Debug, Clone)]
-pub(crate) struct Giving {
-    /// The process.
-    pub(crate) process: u32,
-    /// The file whose mapping the memory is.
-    pub(crate) mapped: Option<FileId>,
-    /// Whether it was not seen what the memory is.
-    pub(crate) is_unseen: bool,
-    /// Whether the memory was lent (`MSG_ZEROCOPY`).
-    pub(crate) is_lent: bool,
-    /// Whether it began with a TLS record.
-    pub(crate) is_tls: bool,
-    /// How many; less what was already entered.
-    pub(crate) bytes: u64,
-}
-
-/// Bytes that a process passed from a descriptor.
-#[derive(Debug, Clone)]
-pub(crate) struct Passing {
-    /// The process.
-    pub(crate) process: u32,
-    /// What was passed.
-    pub(crate) content: Content,
-    /// Whether the descriptor bypasses the page cache.
-    pub(crate) is_direct: bool,
-    /// How many; less what was already entered.
-    pub(crate) left: u64,
 }
 
 /// What left a socket, by where it was.
@@ -131,179 +167,107 @@ impl Lay {
     }
 }
 
-/// Where entries go.
-struct Book<'a> {
-    place: usize,
-    first_user: u32,
-    /// Whether there may be passing that no call tells of.
-    is_blind: bool,
-    parts: &'a mut Vec<Part>,
-}
-
-impl Book<'_> {
-    fn enter(&mut self, process: u32, (file, way, copies): (Option<FileId>, Way, u8), bytes: u64) {
-        self.parts.push(Part { process, socket: self.place, file, way, copies, bytes });
-    }
-
-    /// Enters pages of a file that no call accounts for.
-    fn enter_unaccounted(&mut self, file: FileId, bytes: u64) {
-        let way = if self.is_blind { Way::Reference } else { Way::Unseen };
-        self.enter(self.first_user, (Some(file), way, 0), bytes);
-    }
-}
-
-/// Divides what left a socket: into `parts`, and into `pieces` what came from memory.
-pub(crate) fn split(
-    place: usize,
-    socket: &Socket,
-    uses: &Uses,
-    parts: &mut Vec<Part>,
-    pieces: &mut Vec<Piece>,
-) {
-    let (mut given, mut passed) = (uses.given.clone(), uses.passed.clone());
+/// Divides what left the socket at a place: into `parts`, and returns what came from memory.
+pub(crate) fn split(place: usize, socket: &Socket, uses: Uses, parts: &mut Vec<Part>) -> Vec<Move> {
+    let mut moves = uses.moves;
     let is_encrypted = socket.upper_layer.as_deref() == Some("tls");
+    let is_tls = !is_encrypted && moves.iter().any(|it| it.is_tls);
+    moves.iter_mut().for_each(|it| it.is_tls &= !is_encrypted);
     let mut lay = Lay::of(socket);
-    let is_blind = uses.is_of_ring || uses.has_gaps;
-    let mut book = Book { place, first_user: socket.process, is_blind, parts };
-    shared_pages(&lay, &mut passed, &mut book);
-    lent_pages(&lay, &mut given, &mut book);
-    passed_and_copied(&mut lay, &given, &mut passed, is_encrypted, &mut book);
-    let mut memory = lay.kernel + lay.shared_kernel + lay.linear + lay.anonymous;
-    let lent = from_memory(lay.anonymous, &mut given, true, is_encrypted, &book, pieces);
-    memory -= lent;
-    memory -= mapped_and_copied(memory, &mut given, &mut book);
-    memory -= from_memory(memory, &mut given, false, is_encrypted, &book, pieces);
-    if uses.has_gaps {
-        // Given between two looks, by the one who gives what is seen.
-        let is_tls = !is_encrypted && uses.given.iter().any(|give| give.is_tls);
-        let process = socket.process;
-        pieces.push(Piece { process, socket: place, is_tls, left: memory, ..Piece::default() });
-        return;
-    }
-    let (process, way) = match (uses.is_incomplete, uses.is_of_ring) {
-        (true, _) => (socket.process, Way::Memory),
-        (false, true) => (socket.process, Way::Ring),
-        (false, false) => (socket.process, Way::Unseen),
+    // What is seen and no call accounts for.
+    let own = |left| Move {
+        process: socket.process,
+        socket: place,
+        how: How::Given,
+        content: Content::of(Source::Memory),
+        is_tls,
+        left,
     };
-    book.enter(process, (None, way, 1), memory);
+    let is_blind = uses.is_of_ring || uses.has_gaps;
+    for (file, left) in pages_of_files(&lay, &mut moves, parts) {
+        let way = if is_blind { Way::Reference } else { Way::Unseen };
+        parts.push(Part { file: Some(file), ..own(left).part(way, 0) });
+    }
+    passed_and_copied(&mut lay, &mut moves, is_encrypted, parts);
+    let mut memory = lay.kernel + lay.shared_kernel + lay.linear + lay.anonymous;
+    let mut pieces = take(lay.anonymous, &mut moves, |it| it.how == How::Lent);
+    memory -= sum(&pieces);
+    let is_mapped = |it: &Move| it.is_given() && it.content.file().is_some();
+    let mapped = take(memory, &mut moves, is_mapped);
+    memory -= sum(&mapped);
+    parts.extend(mapped.iter().map(|it| it.part(Way::Mapped, 1)));
+    let written = take(memory, &mut moves, Move::is_given);
+    memory -= sum(&written);
+    // Memory that is lent and yet in pages of the kernel was copied.
+    pieces.extend(written.iter().map(|it| Move { how: How::Given, ..*it }));
+    match (uses.has_gaps, uses.is_incomplete, uses.is_of_ring) {
+        // Given between two looks, by the one who gives what is seen.
+        (true, ..) => pieces.push(own(memory)),
+        (false, true, _) => parts.push(own(memory).part(Way::Memory, 1)),
+        (false, false, true) => parts.push(own(memory).part(Way::Ring, 1)),
+        (false, false, false) => parts.push(own(memory).part(Way::Unseen, 1)),
+    }
+    pieces
 }
 
-/// Pages of files that were passed: to the calls that name the file, then to the others.
-fn shared_pages(lay: &Lay, passed: &mut [Passing], book: &mut Book<'_>) {
+fn sum(moves: &[Move]) -> u64 {
+    moves.iter().map(|it| it.left).sum()
+}
+
+/// Pages of files that were passed: to the calls that name the file, then to the others; and those
+/// that were lent by `MSG_ZEROCOPY` from a mapping. Returns what is left of each.
+fn pages_of_files(lay: &Lay, moves: &mut [Move], parts: &mut Vec<Part>) -> Vec<(FileId, u64)> {
+    let mut rest = Vec::new();
+    let mut enter = |file: FileId, bytes: u64, order: [&dyn Fn(&Move) -> bool; 2]| {
+        let mut left = bytes;
+        for fits in order {
+            let taken = take(left, moves, fits);
+            left -= sum(&taken);
+            let part = |it: &Move| Part { file: Some(file), ..it.part(Way::Reference, 0) };
+            parts.extend(taken.iter().map(part));
+        }
+        rest.push((file, left));
+    };
     for (file, bytes) in &lay.shared {
-        let mut left = *bytes;
-        for is_named in [true, false] {
-            let fits = |pass: &&mut Passing| {
-                (pass.content == Content::of(Source::File(*file))) == is_named
-            };
-            let mut fitting: Vec<&mut Passing> = passed.iter_mut().filter(fits).collect();
-            let processes: Vec<u32> = fitting.iter().map(|pass| pass.process).collect();
-            let mut amounts: Vec<&mut u64> =
-                fitting.iter_mut().map(|pass| &mut pass.left).collect();
-            for (process, taken) in processes.into_iter().zip(take(left, &mut amounts)) {
-                book.enter(process, (Some(*file), Way::Reference, 0), taken);
-                left -= taken;
-            }
-        }
-        book.enter_unaccounted(*file, left);
+        let whole = Content::of(Source::File(*file));
+        enter(*file, *bytes, [&|it| !it.is_given() && it.content == whole, &|it| !it.is_given()]);
     }
-}
-
-/// Pages of files that were lent by `MSG_ZEROCOPY` from a mapping.
-fn lent_pages(lay: &Lay, given: &mut [Giving], book: &mut Book<'_>) {
     for (file, bytes) in &lay.lent {
-        let mut lending: Vec<&mut Giving> = given.iter_mut().filter(|give| give.is_lent).collect();
-        let processes: Vec<u32> = lending.iter().map(|give| give.process).collect();
-        let mut amounts: Vec<&mut u64> = lending.iter_mut().map(|give| &mut give.bytes).collect();
-        let mut left = *bytes;
-        for (process, taken) in processes.into_iter().zip(take(left, &mut amounts)) {
-            book.enter(process, (Some(*file), Way::Reference, 0), taken);
-            left -= taken;
-        }
-        book.enter_unaccounted(*file, left);
+        enter(*file, *bytes, [&|it| it.how == How::Lent, &|_| false]);
     }
+    rest
 }
 
 /// What was passed and yet is in pages of the kernel or next to the headers.
-fn passed_and_copied(
-    lay: &mut Lay,
-    given: &[Giving],
-    passed: &mut [Passing],
-    is_encrypted: bool,
-    book: &mut Book<'_>,
-) {
-    let from_memory: u64 = given.iter().map(|give| give.bytes).sum();
+fn passed_and_copied(lay: &mut Lay, moves: &mut [Move], is_encrypted: bool, parts: &mut Vec<Part>) {
+    let given = moves.iter().filter(|it| it.is_given()).map(|it| it.left).sum::<u64>();
     let copied = lay.kernel + lay.shared_kernel + lay.linear;
-    let expected = from_memory.saturating_sub(lay.anonymous);
-    let mut excess = copied.saturating_sub(expected);
-    let interface = lay.interface;
+    let mut excess = copied.saturating_sub(given.saturating_sub(lay.anonymous));
+    let linear = Way::Linear { interface: lay.interface };
     let places = [
-        (&mut lay.linear, true, Some(Way::Linear { interface })),
+        (&mut lay.linear, true, Some(linear)),
         (&mut lay.shared_kernel, true, None),
         (&mut lay.kernel, is_encrypted, None),
     ];
-    for (pages, is_possible, way) in places {
-        if !is_possible {
-            continue;
-        }
-        let before = passed.to_vec();
-        let mut amounts: Vec<&mut u64> = passed.iter_mut().map(|pass| &mut pass.left).collect();
-        let taken = take(excess.min(*pages), &mut amounts);
-        for (pass, bytes) in before.iter().zip(taken) {
+    for (pages, _, way) in places.into_iter().filter(|(_, is_possible, _)| *is_possible) {
+        for it in take(excess.min(*pages), moves, |it| !it.is_given()) {
             // Otherwise these are the pages that were passed, and the one that filled them copied.
             let is_copied = way.is_some() || is_encrypted;
-            let (source, copies) = (pass.content.source, pass.content.copies);
-            let (way, more) = match (source, way) {
-                (Source::File(_), _) if pass.content.is_transformed => (Way::ReadTransformed, 0),
+            let copies = it.content.copies;
+            let (way, more) = match (it.content.source, way) {
+                (Source::File(_), _) if it.content.is_transformed => (Way::ReadTransformed, 0),
                 (Source::File(_), _) if copies > 0 => (Way::Piped, 0),
                 (Source::File(_), Some(way)) => (way, 0),
                 (Source::File(_), None) if is_encrypted => (Way::Encrypted, 0),
-                (Source::File(_), None) if pass.is_direct => (Way::Direct, 0),
+                (Source::File(_), None) if it.how == How::PassedDirect => (Way::Direct, 0),
                 (Source::File(_), None) => (Way::Uncached, 1),
                 (Source::Socket | Source::Device, _) => (Way::Relayed, 0),
-                (Source::Memory, _) => (Way::Memory, 0),
+                (Source::Memory | Source::NotSeen, _) => (Way::Memory, 0),
                 (Source::Pipe, _) => (Way::FromPipe, 0),
             };
-            let copies = copies + more + u8::from(is_copied);
-            book.enter(pass.process, (pass.content.file(), way, copies), bytes);
-            *pages -= bytes;
-            excess -= bytes;
+            parts.push(it.part(way, copies + more + u8::from(is_copied)));
+            *pages -= it.left;
+            excess -= it.left;
         }
     }
-}
-
-/// What was written from mappings of files, and copied.
-fn mapped_and_copied(memory: u64, given: &mut [Giving], book: &mut Book<'_>) -> u64 {
-    let mut mapped: Vec<&mut Giving> =
-        given.iter_mut().filter(|give| give.mapped.is_some()).collect();
-    let owners: Vec<(u32, Option<FileId>)> =
-        mapped.iter().map(|give| (give.process, give.mapped)).collect();
-    let mut amounts: Vec<&mut u64> = mapped.iter_mut().map(|give| &mut give.bytes).collect();
-    let taken = take(memory, &mut amounts);
-    for ((process, file), bytes) in owners.into_iter().zip(&taken) {
-        book.enter(process, (file, Way::Mapped, 1), *bytes);
-    }
-    taken.iter().sum()
-}
-
-/// What was given from other memory: a file may have been read into it.
-fn from_memory(
-    memory: u64,
-    given: &mut [Giving],
-    is_lent: bool,
-    is_encrypted: bool,
-    book: &Book<'_>,
-    pieces: &mut Vec<Piece>,
-) -> u64 {
-    let fits = |give: &&mut Giving| !is_lent || give.is_lent;
-    let mut fitting: Vec<&mut Giving> = given.iter_mut().filter(fits).collect();
-    let before: Vec<Giving> = fitting.iter().map(|give| (*give).clone()).collect();
-    let mut amounts: Vec<&mut u64> = fitting.iter_mut().map(|give| &mut give.bytes).collect();
-    let taken = take(memory, &mut amounts);
-    for (give, left) in before.iter().zip(&taken) {
-        let Giving { process, is_unseen, .. } = *give;
-        let (socket, is_tls) = (book.place, give.is_tls && !is_encrypted);
-        pieces.push(Piece { process, socket, is_tls, is_unseen, is_lent, left: *left });
-    }
-    taken.iter().sum()
 }
