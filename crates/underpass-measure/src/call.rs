@@ -46,7 +46,7 @@ enum Buffer {
 struct Call {
     number: u32,
     name: &'static str,
-    /// None for those that only tell of a socket.
+    /// None for those that only tell of a socket or a mapping.
     role: Option<Role>,
     source: Argument,
     target: Argument,
@@ -54,13 +54,27 @@ struct Call {
     buffer: Buffer,
     /// Whether it returns a number of bytes.
     is_counted: bool,
+    kind: Kind,
+}
+
+/// Calls that are more than they seem; as in probe.bpf.c.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ordinary,
+    /// It also asks, of a page, whether it is there.
+    Probing,
+    /// It maps the file of its fifth argument.
+    Mapping,
+    /// It takes away what is at its first argument.
+    Unmapping,
 }
 
 const fn call(number: u32, name: &'static str, role: Role) -> Call {
     let (source, target, flags) = (Argument::None, Argument::None, Argument::None);
     let is_counted = !matches!(role, Role::Unmeasured);
     let role = Some(role);
-    Call { number, name, role, source, target, flags, buffer: Buffer::None, is_counted }
+    let (buffer, kind) = (Buffer::None, Kind::Ordinary);
+    Call { number, name, role, source, target, flags, buffer, is_counted, kind }
 }
 
 const fn naming(number: u32, name: &'static str) -> Call {
@@ -83,6 +97,11 @@ impl Call {
         self
     }
 
+    const fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     const fn flagged(mut self, flags: Argument) -> Self {
         self.flags = flags;
         self
@@ -94,12 +113,12 @@ use Buffer::{Message, Plain, Vector};
 
 /// The calls that matter. What is neither read from nor written to is only counted.
 #[rustfmt::skip]
-const TABLE: [Call; 27] = [
+const TABLE: [Call; 29] = [
     call(sys::__NR_read, "read", Role::Take).from(First),
     call(sys::__NR_pread64, "pread64", Role::Take).from(First),
     call(sys::__NR_readv, "readv", Role::Take).from(First),
     call(sys::__NR_preadv, "preadv", Role::Take).from(First),
-    call(sys::__NR_preadv2, "preadv2", Role::Take).from(First),
+    call(sys::__NR_preadv2, "preadv2", Role::Take).from(First).kind(Kind::Probing),
     call(sys::__NR_recvfrom, "recvfrom", Role::Take).from(First),
     call(sys::__NR_recvmsg, "recvmsg", Role::Take).from(First),
     // They return a number of messages.
@@ -121,6 +140,8 @@ const TABLE: [Call; 27] = [
     call(sys::__NR_io_uring_setup, "io_uring_setup", Role::Unmeasured),
     call(sys::__NR_io_uring_enter, "io_uring_enter", Role::Unmeasured),
     call(sys::__NR_io_uring_register, "io_uring_register", Role::Unmeasured),
+    naming(sys::__NR_mmap, "mmap").kind(Kind::Mapping),
+    naming(sys::__NR_munmap, "munmap").kind(Kind::Unmapping),
     naming(sys::__NR_connect, "connect").to(First),
     // What they return is the descriptor.
     naming(sys::__NR_accept, "accept").from(Returned),
@@ -136,14 +157,13 @@ pub(crate) fn shapes() -> [u8; SHAPES * SHAPE] {
     let mut bytes = [0; SHAPES * SHAPE];
     for call in &TABLE {
         let at = call.number as usize * SHAPE;
-        let is_probing = call.number == sys::__NR_preadv2;
         let shape = [
             call.source as u8,
             call.target as u8,
             call.flags as u8,
             call.buffer as u8,
             call.is_counted.into(),
-            is_probing.into(),
+            call.kind as u8,
         ];
         bytes[at..at + shape.len()].copy_from_slice(&shape);
     }

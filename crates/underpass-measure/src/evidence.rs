@@ -55,7 +55,8 @@ impl FileId {
     }
 }
 
-/// What the memory is that a call gave.
+/// What the memory is that a call gave. One that gives memory of several kinds is in several rows,
+/// and counted in the first of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum Memory {
     /// The call gives none.
@@ -97,10 +98,7 @@ pub struct Calls {
     pub failures: u64,
     /// Sum of what they returned, of calls that return a number of bytes.
     pub bytes: u64,
-    /// Address in the process of the last buffer given to the target, 0 where there was none. Of
-    /// vectored calls, that of the largest among the first four elements.
-    pub buffer: u64,
-    /// The first bytes of that buffer, as they were when the call returned.
+    /// The first bytes that were given last, as they were when the call returned.
     pub head: [u8; 8],
 }
 

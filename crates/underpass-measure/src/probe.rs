@@ -272,12 +272,14 @@ impl Probe {
                 received.push(Received { process: u32::try_from(process).unwrap_or(0), pages });
             }
         }
+        let mapped = self.entries("mapped")?;
         let processes = self.entries("processes")?;
         Ok(Evidence {
             calls,
             sockets: sockets.into_values().collect(),
             received,
             processes: processes.iter().map(|(key, value)| layout::process(key, value)).collect(),
+            mapped: mapped.iter().filter_map(|(key, value)| layout::mapped(key, value)).collect(),
             lost: self.maps["lost"].number()?,
             has_gaps: self.look > 1 || self.looking.is_empty(),
             ..Evidence::default()

@@ -238,6 +238,34 @@ impl Peer {
         self.tell(&format!("send {way} {call_bytes} {header_bytes} {body_bytes} {times} {file}"))
     }
 
+    /// Begins to give, `times` times, a header and the whole of each file by one writev(2), the
+    /// files mapped anew each time, as something to be executed or not; [`Peer::sent`] waits for
+    /// the end. The paths hold no blank.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is gone.
+    pub fn begin_gathering(
+        &mut self,
+        (header_bytes, times): (u64, u64),
+        is_executable: bool,
+        files: &[&Path],
+    ) -> io::Result<()> {
+        let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        let protection = if is_executable { 'x' } else { 'r' };
+        self.tell(&format!("gather {header_bytes} {times} {protection} {}", files.join(" ")))
+    }
+
+    /// Has a second thread map and unmap memory until the peer ends.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong.
+    pub fn churn(&mut self) -> io::Result<()> {
+        self.tell("churn")?;
+        self.answer("churning").map(|[]| ())
+    }
+
     /// Waits until all is acknowledged and every completion has come.
     ///
     /// # Errors

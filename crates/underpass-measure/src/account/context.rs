@@ -152,13 +152,6 @@ impl Context {
         }
     }
 
-    /// The file whose mapping holds an address of a process.
-    pub(crate) fn mapped(&self, process: u32, address: u64) -> Option<FileId> {
-        let program = self.programs.get(&process)?;
-        let mapping = program.mappings.iter().find(|map| (map.start..map.end).contains(&address));
-        mapping.map(|map| map.file)
-    }
-
     /// The name of an interface, or its index.
     pub(crate) fn interface_name(&self, key: InterfaceKey) -> String {
         let known = self.interfaces.get(&key);
@@ -205,15 +198,5 @@ mod tests {
         assert_eq!(context.name_of(key(8, 1, 7)), "/merged/a");
         context.paths.insert(key(0, 99, 7), "/subvolume/b".into());
         assert_eq!(context.name_of(key(8, 1, 7)), "inode 7 of device 8:1");
-    }
-
-    #[test]
-    fn an_address_belongs_to_the_mapping_that_holds_it_and_to_none_at_its_end() {
-        let mapping = Mapping { start: 0x1000, end: 0x3000, file: key(8, 1, 7) };
-        let program = Program { mappings: vec![mapping], ..Program::default() };
-        let context = Context { programs: [(5, program)].into(), ..Context::default() };
-        assert_eq!(context.mapped(5, 0x1000), Some(key(8, 1, 7)));
-        assert_eq!(context.mapped(5, 0x2fff), Some(key(8, 1, 7)));
-        assert_eq!((context.mapped(5, 0x3000), context.mapped(6, 0x1000)), (None, None));
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::account::tcp_inodes;
 use crate::call::{self, Role};
-use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
+use crate::evidence::{Calls, Evidence, FileId, FileKind};
 use crate::explain::context::{Context, InterfaceKey, Program};
 use crate::explain::networks::Networks;
 use crate::explain::proc::{self, Area};
@@ -141,25 +141,17 @@ impl Learning {
         }
     }
 
-    /// Enters what was learned by looks: whose memory was given, and what was read before anything
-    /// was sent.
+    /// Enters what was learned by looks: what was read before anything was sent.
     pub(crate) fn resolve(&self, evidence: &mut Evidence) {
         let mut before = self.read_before_sending.clone();
         let mut earlier = Vec::new();
         for row in &mut evidence.calls {
-            match (call::role(row.number), row.source) {
-                (Some(Role::Give), _) => {
-                    let mapped = self.context.mapped(row.process, row.buffer);
-                    row.memory = mapped.map_or(Memory::Own, Memory::File);
-                }
-                (Some(Role::Take), Some(source)) => {
-                    let Some(read) = before.get_mut(&(row.process, source)) else { continue };
-                    let bytes = row.bytes.min(*read);
-                    *read -= bytes;
-                    row.bytes -= bytes;
-                    earlier.push(Calls { bytes, before_sending: true, calls: 0, ..row.clone() });
-                }
-                _ => {}
+            if let (Some(Role::Take), Some(source)) = (call::role(row.number), row.source) {
+                let Some(read) = before.get_mut(&(row.process, source)) else { continue };
+                let bytes = row.bytes.min(*read);
+                *read -= bytes;
+                row.bytes -= bytes;
+                earlier.push(Calls { bytes, before_sending: true, calls: 0, ..row.clone() });
             }
         }
         evidence.calls.extend(earlier);

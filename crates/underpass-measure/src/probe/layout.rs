@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::evidence::{Calls, FileId, FileKind, Lent, Origin, Pages, Process};
+use crate::evidence::{Calls, FileId, FileKind, Lent, Mapped, Memory, Origin, Pages, Process};
 
 /// A file within a key: mode, device, inode.
 pub(crate) mod file {
@@ -19,18 +19,22 @@ pub(crate) mod call {
     pub(crate) const NUMBER: i16 = 4;
     pub(crate) const SOURCE: i16 = 8;
     pub(crate) const TARGET: i16 = SOURCE + file::LEN;
-    pub(crate) const FLAGS: i16 = TARGET + file::LEN;
+    pub(crate) const MEMORY: i16 = TARGET + file::LEN;
+    pub(crate) const FLAGS: i16 = MEMORY + file::LEN;
 
     /// In [`FLAGS`]: `MSG_ZEROCOPY`.
     pub(crate) const IS_ZERO_COPY: i32 = 1;
     /// In [`FLAGS`]: a file opened with `O_DIRECT`.
     pub(crate) const IS_DIRECT: i32 = 2;
 
+    /// In place of the mode of [`MEMORY`].
+    pub(crate) const OWN: u32 = 1;
+    pub(crate) const NOT_SEEN: u32 = 2;
+
     pub(crate) const CALLS: i16 = 0;
     pub(crate) const FAILURES: i16 = 8;
     pub(crate) const BYTES: i16 = 16;
-    pub(crate) const BUFFER: i16 = 24;
-    pub(crate) const HEAD: i16 = 32;
+    pub(crate) const HEAD: i16 = 24;
 }
 
 /// Key of the maps that count pages; the value is a number of bytes.
@@ -64,6 +68,13 @@ pub(crate) mod name {
     pub(crate) const PEER: i16 = 16;
     pub(crate) const LOCAL: i16 = 32;
     pub(crate) const UPPER: i16 = 48;
+}
+
+/// Files that were mapped, by process and file.
+pub(crate) mod mapped {
+    pub(crate) const FILE: i16 = 8;
+    pub(crate) const BYTES: i16 = 0;
+    pub(crate) const IS_PROGRAM: i16 = 8;
 }
 
 /// Value of the processes' map.
@@ -120,15 +131,26 @@ pub(crate) fn calls(key: &[u8], value: &[u8]) -> Calls {
         number: u32_at(key, call::NUMBER),
         source: file_at(key, call::SOURCE),
         target: file_at(key, call::TARGET),
+        memory: match u32_at(key, call::MEMORY + file::MODE) {
+            call::OWN => Memory::Own,
+            call::NOT_SEEN => Memory::NotSeen,
+            _ => file_at(key, call::MEMORY).map_or(Memory::None, Memory::File),
+        },
         is_zero_copy: flags & call::IS_ZERO_COPY != 0,
         is_direct: flags & call::IS_DIRECT != 0,
         calls: u64_at(value, call::CALLS),
         failures: u64_at(value, call::FAILURES),
         bytes: u64_at(value, call::BYTES),
-        buffer: u64_at(value, call::BUFFER),
         head: word(value, call::HEAD),
         ..Calls::default()
     }
+}
+
+/// An entry of the map of files that were mapped.
+pub(crate) fn mapped(key: &[u8], value: &[u8]) -> Option<Mapped> {
+    let (process, file) = (process_in(key), file_at(key, mapped::FILE)?);
+    let is_program = u64_at(value, mapped::IS_PROGRAM) != 0;
+    Some(Mapped { process, file, bytes: u64_at(value, mapped::BYTES), is_program })
 }
 
 /// An entry of a map of pages: whose they are, and what; nothing for bytes that left again.

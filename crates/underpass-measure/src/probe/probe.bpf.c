@@ -43,9 +43,11 @@ struct pid_namespace { struct ns_common ns; };
 struct upid { int nr; struct pid_namespace *ns; };
 struct pid { u32 level; struct upid numbers[1]; };
 struct signal_struct { atomic_t live; };
-struct super_block { u32 s_dev; };
+struct super_block { u32 s_dev; unsigned long s_flags; };
 struct inode { u16 i_mode; unsigned long i_ino; struct super_block *i_sb; };
 struct file { u32 f_flags; struct inode *f_inode; void *private_data; };
+struct mm_struct { struct file *exe_file; };
+struct vm_area_struct { struct mm_struct *vm_mm; struct file *vm_file; };
 struct fdtable { u32 max_fds; struct file **fd; };
 struct files_struct { struct fdtable *fdt; };
 struct thread_info { u32 status; };
@@ -107,6 +109,11 @@ static u32 (*const this_processor)(void) = (void *)8;
 static u64 (*const this_pid_tgid)(void) = (void *)14;
 static struct task_struct *(*const this_task)(void) = (void *)35;
 static long (*const read_user)(void *to, u32 len, const void *from) = (void *)112;
+static struct task_struct *(*const this_task_typed)(void) = (void *)158;
+typedef long look_at_area(struct task_struct *task, struct vm_area_struct *area, void *context);
+/* Since Linux 5.17. */
+static long (*const find_area)(struct task_struct *task, u64 at, look_at_area *look, void *context,
+			       u64 flags) = (void *)180;
 static long (*const read_kernel)(void *to, u32 len, const void *from) = (void *)113;
 /* bpf_rdonly_cast, a function of the kernel since 6.2 and no helper: the loader puts its type for
  * this number. What it answers is read directly, and what is not memory is zero then, too. */
@@ -129,9 +136,12 @@ struct shape {
 	/* 1 to 6; 0 is none, 7 is what it returned. */
 	u8 source, target, flags;
 	u8 buffer;
-	u8 is_counted, is_probing;
+	/* Whether it returns a number of bytes. */
+	u8 is_counted;
+	u8 kind;
 	u8 unused[2];
 };
+enum kind { ORDINARY, PROBING, MAPPING, UNMAPPING };
 #define RETURNED 7
 #define NUMBERS 512
 const volatile struct shape shapes[NUMBERS] = {};
@@ -159,16 +169,25 @@ struct file_key { u32 mode, device; u64 inode; };
 
 struct call_key {
 	u32 process, number;
-	struct file_key source, target;
+	struct file_key source, target, memory;
 	u32 flags, unused;
 };
+/* In place of a file's mode, of the memory that a call gave. */
+#define OWN 1
+#define NOT_SEEN 2
 #define IS_ZERO_COPY 1
 #define IS_DIRECT 2
 
 struct call_value {
-	u64 calls, failures, bytes, buffer;
+	u64 calls, failures, bytes;
+	/* The first bytes that it gave last. */
 	u8 head[8];
 };
+
+struct mapped_key { u32 process, unused; struct file_key file; };
+struct mapped { u64 bytes, is_program; };
+/* An area of an earlier look may have gone since. */
+struct area_key { u32 process, look; u64 start; };
 
 /* Key of the maps that count pages; the value is a number of bytes. */
 struct page_key {
@@ -228,6 +247,9 @@ struct toll { u64 paid, unused[7]; };
 MAP(followed, HASH, u32, u32, 4096);
 /* Calls by process, number and files. */
 MAP(calls, HASH, struct call_key, struct call_value, 131072);
+/* Files that were mapped, and by which address those that were mapped last are. */
+MAP(mapped, HASH, struct mapped_key, struct mapped, 16384);
+MAP(areas, LRU_HASH, struct area_key, struct file_key, 16384);
 /* TCP sockets alive, by their addresses. */
 MAP(sockets, HASH, u64, struct known, 65536);
 /* Their names, by inode; they outlive the sockets. */
@@ -279,6 +301,13 @@ INLINE void pay(u64 tolls_due)
 	/* Its own processor's: only what interrupts this adds to it, too. */
 	if (toll)
 		toll->paid += tolls_due;
+}
+
+INLINE u32 this_look(void)
+{
+	u32 index = 0;
+	u64 *number = map_look_up(&look, &index);
+	return number ? *number : 0;
 }
 
 /* A zero that the verifier takes for any number, so that what it has proved for one packet holds
@@ -524,15 +553,12 @@ PROGRAM(net_dev_start_xmit)
 	struct page_key key = { .owner = known->inode, .interface = READ(device, ifindex) };
 
 	/* A sequence number of an earlier look may be so far back that it seems to be ahead. */
-	u32 index = 0;
-	u64 *this_look = map_look_up(&look, &index);
-	if (!this_look)
-		return 0;
+	u32 look_now = this_look();
 	u32 sequence = __builtin_bswap32(READ(tcp, sequence));
 	s32 back = known->next - sequence;
 	s64 skip = nothing();
-	if (known->look != (u32)*this_look) {
-		known->look = *this_look;
+	if (known->look != look_now) {
+		known->look = look_now;
 		back = 0;
 	}
 	if (back > 0) {
@@ -615,10 +641,9 @@ PROGRAM(skb_copy_datagram_iovec)
 #define O_DIRECT 040000
 #define KIND_MASK 0170000
 #define KIND_SOCKET 0140000
-/* Elements of a vector that are looked at for the largest. */
-#define ELEMENTS 4
-
-struct element { u64 at, len; };
+#define KIND_REGULAR 0100000
+/* Of super_block.s_flags: the kernel's own file systems, such as that of shared memory. */
+#define SB_KERNMOUNT (1 << 22)
 
 INLINE u64 argument(struct pt_regs *regs, u64 returned, u8 which)
 {
@@ -638,8 +663,15 @@ INLINE u64 argument(struct pt_regs *regs, u64 returned, u8 which)
 	}
 }
 
-/* The file of a descriptor; learns it if it is a socket. */
-static __attribute__((noinline)) int resolve(u32 fd, struct file_key *to, struct call_key *key)
+INLINE void identify(struct inode *inode, struct file_key *to)
+{
+	to->mode = READ(inode, i_mode);
+	to->inode = READ(inode, i_ino);
+	to->device = READ(READ(inode, i_sb), s_dev);
+}
+
+/* The file of a descriptor; learns it if it is a socket. Answers with the flags of the file. */
+static __attribute__((noinline)) u32 resolve(u32 fd, struct file_key *to, u32 process)
 {
 	struct fdtable *table = READ(READ(this_task(), files), fdt);
 	if (fd >= READ(table, max_fds))
@@ -650,53 +682,141 @@ static __attribute__((noinline)) int resolve(u32 fd, struct file_key *to, struct
 	struct file *file = READ_AT(files + fd);
 	if (!file)
 		return 0;
-	if (READ(file, f_flags) & O_DIRECT)
-		key->flags |= IS_DIRECT;
 	struct inode *inode = READ(file, f_inode);
 	if (!inode)
 		return 0;
-	to->mode = READ(inode, i_mode);
-	to->inode = READ(inode, i_ino);
-	to->device = READ(READ(inode, i_sb), s_dev);
-	if ((to->mode & KIND_MASK) != KIND_SOCKET)
+	identify(inode, to);
+	if ((to->mode & KIND_MASK) == KIND_SOCKET) {
+		struct socket *socket = READ(file, private_data);
+		struct sock *sk = socket ? READ(socket, sk) : NULL;
+		if (sk)
+			learn_socket(sk, to->inode, process);
+	}
+	return READ(file, f_flags);
+}
+
+/* A mapping of a file is told by its file; not one of the program itself, whose constants and
+ * variables are its own, and not one of shared memory. */
+static long name_area(struct task_struct *task, struct vm_area_struct *area, void *context)
+{
+	struct file_key *to = context;
+	to->mode = OWN;
+	struct file *file = READ(area, vm_file);
+	if (!file)
 		return 0;
-	struct socket *socket = READ(file, private_data);
-	struct sock *sk = socket ? READ(socket, sk) : NULL;
-	if (sk)
-		learn_socket(sk, to->inode, key->process);
+	struct inode *inode = READ(file, f_inode);
+	struct file *program = READ(READ(area, vm_mm), exe_file);
+	if (inode == READ(program, f_inode) || READ(READ(inode, i_sb), s_flags) & SB_KERNMOUNT)
+		return 0;
+	identify(inode, to);
 	return 0;
 }
 
-/* Where the bytes are that a call gives to its target. */
-INLINE u64 buffer_of(struct pt_regs *regs, u8 kind)
+/* What the memory at an address is. While another thread maps something, the kernel does not wait
+ * to tell (EBUSY): then it is what was mapped there last, if that was seen. */
+static __attribute__((noinline)) int find_memory(u64 at, u32 process, struct file_key *to)
 {
-	struct element element = {};
-	u64 second = READ(regs, si);
-	u64 count;
-	switch (kind) {
-	case PLAIN:
-		return second;
-	case VECTOR:
-		count = READ(regs, dx);
-		break;
-	case MESSAGE:
-		/* msg_iov and msg_iovlen of struct user_msghdr (linux/socket.h). */
-		read_user(&element, sizeof(element), (void *)(second + 16));
-		second = element.at;
-		count = element.len;
-		break;
-	default:
+	to->mode = NOT_SEEN;
+	to->device = 0;
+	to->inode = 0;
+	if (find_area(this_task_typed(), at, name_area, to, 0) != -16)
 		return 0;
+	struct area_key key = { .process = process, .look = this_look(), .start = at };
+	struct file_key *area = map_look_up(&areas, &key);
+	if (area)
+		*to = *area;
+	return 0;
+}
+
+/* A call that returned: less than zero if it failed. */
+static __attribute__((noinline)) int count_call(struct call_key *key, s64 returned, u64 calls_made,
+						u64 given_at)
+{
+	struct call_value *value = entry(&calls, key);
+	if (!value)
+		return 0;
+	add(&value->calls, calls_made);
+	if (returned < 0)
+		add(&value->failures, calls_made);
+	else
+		add(&value->bytes, returned);
+	if (given_at)
+		read_user(value->head, sizeof(value->head), (void *)given_at);
+	return 0;
+}
+
+struct element { u64 at, len; };
+/* Elements of a vector that are looked at; what is in further ones is not seen. */
+#define ELEMENTS 16
+
+/* Counts what a call gave from memory, by what the memory is: a head that is made up is told from
+ * the mapping behind it. Elements in a row of the same memory are counted as one. */
+INLINE void count_given(struct pt_regs *regs, u8 buffer, struct call_key *key, s64 returned)
+{
+	struct element element = { .at = READ(regs, si), .len = returned };
+	u64 vector = element.at, count = 1;
+	if (buffer == VECTOR)
+		count = READ(regs, dx);
+	if (buffer == MESSAGE) {
+		/* msg_iov and msg_iovlen of struct user_msghdr (linux/socket.h). */
+		read_user(&element, sizeof(element), (void *)(vector + 16));
+		vector = element.at;
+		count = element.len;
 	}
-	u64 largest = 0, buffer = 0;
-	for (u32 at = 0; at < ELEMENTS && at < count; at++) {
-		read_user(&element, sizeof(element), (void *)(second + at * sizeof(element)));
-		if (element.len > largest) {
-			largest = element.len;
-			buffer = element.at;
+	u64 left = returned, row = 0, row_at = 0, calls_made = 1;
+	for (u32 at = 0; at < ELEMENTS && at < count && left; at++) {
+		if (buffer != PLAIN)
+			read_user(&element, sizeof(element), (void *)(vector + at * sizeof(element)));
+		u64 bytes = element.len < left ? element.len : left;
+		if (!bytes)
+			continue;
+		left -= bytes;
+		struct file_key memory;
+		find_memory(element.at, key->process, &memory);
+		if (row && (memory.inode != key->memory.inode || memory.mode != key->memory.mode ||
+			    memory.device != key->memory.device)) {
+			count_call(key, row, calls_made, row_at);
+			calls_made = row = 0;
 		}
+		if (!row) {
+			key->memory = memory;
+			row_at = element.at;
+		}
+		row += bytes;
 	}
-	return buffer;
+	if (row) {
+		count_call(key, row, calls_made, row_at);
+		calls_made = 0;
+	}
+	if (left) {
+		key->memory = (struct file_key){ .mode = NOT_SEEN };
+		count_call(key, left, calls_made, 0);
+	}
+}
+
+#define PROT_EXEC 4
+#define MAP_ANONYMOUS 0x20
+
+/* A mmap(2) that returned: a file that may be executed is a program or a library. */
+INLINE void note_mapping(struct pt_regs *regs, u32 process, u64 returned)
+{
+	if (returned > -4096ull)
+		return;
+	struct area_key area = { .process = process, .look = this_look(), .start = returned };
+	struct mapped_key key = { .process = process };
+	if (!(READ(regs, r10) & MAP_ANONYMOUS))
+		resolve(READ(regs, r8), &key.file, process);
+	if ((key.file.mode & KIND_MASK) != KIND_REGULAR) {
+		map_delete(&areas, &area);
+		return;
+	}
+	map_update(&areas, &area, &key.file, ANY);
+	struct mapped *value = entry(&mapped, &key);
+	if (!value)
+		return;
+	add(&value->bytes, READ(regs, si));
+	if (READ(regs, dx) & PROT_EXEC)
+		value->is_program = 1;
 }
 
 PROGRAM(sys_exit)
@@ -709,39 +829,36 @@ PROGRAM(sys_exit)
 		return 0;
 	pay(TOLL_FOLLOWED);
 	key.number = READ(regs, orig_ax);
-	u64 buffer = 0;
-	u8 head[8] = {};
-	u8 is_counted = 0;
-	if (key.number < NUMBERS) {
-		const volatile struct shape *shape = &shapes[key.number];
-		if (shape->source)
-			resolve(argument(regs, returned, shape->source), &key.source, &key);
-		if (shape->target)
-			resolve(argument(regs, returned, shape->target), &key.target, &key);
-		if (shape->flags && argument(regs, returned, shape->flags) & MSG_ZEROCOPY)
-			key.flags |= IS_ZERO_COPY;
-		/* A preadv2(2) that took 1 or 32 moves nothing: with RWF_NOWAIT, one byte asks whether a
-		 * page is cached, and 32 are kept to compare a file with later. */
-		is_counted = shape->is_counted &&
-			!(shape->is_probing && (returned == 1 || returned == 32));
-		buffer = buffer_of(regs, shape->buffer);
-		if (buffer)
-			read_user(head, sizeof(head), (void *)buffer);
-	}
-	struct call_value *value = entry(&calls, &key);
-	if (!value)
-		return 0;
-	add(&value->calls, 1);
-	if (returned < 0) {
-		add(&value->failures, 1);
+	if (key.number >= NUMBERS) {
+		count_call(&key, returned < 0 ? returned : 0, 1, 0);
 		return 0;
 	}
-	if (is_counted)
-		add(&value->bytes, returned);
-	if (buffer) {
-		value->buffer = buffer;
-		__builtin_memcpy(value->head, head, sizeof(head));
+	const volatile struct shape *shape = &shapes[key.number];
+	u32 file_flags = 0;
+	if (shape->source)
+		file_flags |= resolve(argument(regs, returned, shape->source), &key.source, key.process);
+	if (shape->target)
+		file_flags |= resolve(argument(regs, returned, shape->target), &key.target, key.process);
+	if (file_flags & O_DIRECT)
+		key.flags |= IS_DIRECT;
+	if (shape->flags && argument(regs, returned, shape->flags) & MSG_ZEROCOPY)
+		key.flags |= IS_ZERO_COPY;
+	if (shape->kind == MAPPING)
+		note_mapping(regs, key.process, returned);
+	if (shape->kind == UNMAPPING) {
+		struct area_key area = { key.process, this_look(), READ(regs, di) };
+		map_delete(&areas, &area);
 	}
+	/* A preadv2(2) that took 1 or 32 moves nothing: with RWF_NOWAIT, one byte asks whether a page
+	 * is cached, and 32 are kept to compare a file with later. */
+	int is_probe = shape->kind == PROBING && (returned == 1 || returned == 32);
+	if (returned > 0 && (!shape->is_counted || is_probe))
+		returned = 0;
+	u8 buffer = shape->buffer;
+	if (buffer != NO_BUFFER && returned > 0)
+		count_given(regs, buffer, &key, returned);
+	else
+		count_call(&key, returned, 1, 0);
 	return 0;
 }
 

@@ -6,6 +6,8 @@
  *   listen ADDRESS                            listening PORT
  *   accept                                    connected INODE PORT ADDRESS-OF-SOCKET
  *   send METHOD CALL HEADER BODY TIMES FILE   sent BYTES RETRANSMITTED SENDS COPIED
+ *   gather HEADER TIMES r|x FILE...           sent BYTES 0 0 0
+ *   churn                                     churning      (a thread maps and unmaps, for ever)
  *   receive copy|truncate HEADER BODY TIMES   received BYTES
  *   encrypt                                   encrypted      (what is sent from now on)
  *   decrypt                                   decrypted      (what is received from now on)
@@ -14,7 +16,9 @@
  *
  * A failure is answered by a line that begins with "error". "send" sends TIMES times HEADER
  * bytes of 255, with MSG_MORE, and the first BODY bytes of FILE, CALL bytes a call; it answers
- * when every byte is acknowledged and every MSG_ZEROCOPY send has its completion. "receive"
+ * when every byte is acknowledged and every MSG_ZEROCOPY send has its completion. "gather" maps the
+ * whole of each FILE anew each time, to be executed or not, gives a header and all of them by one
+ * call, and unmaps them; the names hold no blank. "receive"
  * expects the same of a file whose byte i is i mod 251. The address of the socket is as
  * /proc/net/tcp shows it: hashed, so good for nothing but comparing.
  *
@@ -28,6 +32,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -39,6 +44,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/errqueue.h>
@@ -292,6 +298,64 @@ static int send_load(const struct load *load)
     return done;
 }
 
+static int gather(size_t header, size_t times, int protection, char *names)
+{
+    enum { FILES = 8 };
+    /* In the file of the program, as what a program is compiled with. */
+    static char head[1 << 16] = { (char)HEADER_BYTE };
+    struct iovec pieces[FILES + 1] = { { .iov_base = head, .iov_len = least(header, sizeof head) } };
+    int files[FILES], count = 0;
+    size_t each = pieces[0].iov_len;
+    for (char *name = strtok(names, " "); name && count < FILES; name = strtok(NULL, " ")) {
+        struct stat stat;
+        files[count] = open(name, O_RDONLY | O_CLOEXEC);
+        if (files[count] < 0 || fstat(files[count], &stat) < 0)
+            return fail(name);
+        pieces[++count].iov_len = (size_t)stat.st_size;
+        each += (size_t)stat.st_size;
+    }
+    memset(head, HEADER_BYTE, sizeof head);
+    for (size_t i = 0; i < times; i++) {
+        for (int at = 0; at < count; at++) {
+            struct iovec *piece = &pieces[at + 1];
+            piece->iov_base = mmap(NULL, piece->iov_len, protection, MAP_SHARED, files[at], 0);
+            if (piece->iov_base == MAP_FAILED)
+                return fail("mmap");
+        }
+        ssize_t given = writev(sock, pieces, count + 1);
+        if (given != (ssize_t)each)
+            return fail("writev");
+        for (int at = 0; at < count; at++)
+            munmap(pieces[at + 1].iov_base, pieces[at + 1].iov_len);
+    }
+    while (count > 0)
+        close(files[--count]);
+    if (settle() < 0)
+        return -1;
+    printf("sent %zu 0 0 0\n", times * each);
+    return 0;
+}
+
+static void *map_and_unmap(void *nothing)
+{
+    for (;;) {
+        void *map = mmap(NULL, 1 << 16, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (map != MAP_FAILED)
+            munmap(map, 1 << 16);
+    }
+    return nothing;
+}
+
+static int churn(void)
+{
+    pthread_t thread;
+    errno = pthread_create(&thread, NULL, map_and_unmap, NULL);
+    if (errno != 0)
+        return fail("pthread_create");
+    puts("churning");
+    return 0;
+}
+
 /* Where byte `at` of the stream belongs: in a header, or at a place of the file. */
 static int expected(size_t at, size_t header, size_t body)
 {
@@ -435,6 +499,13 @@ static int perform(const char *line)
         load.file = line + at;
         return send_load(&load);
     }
+    if (sscanf(line, "gather %zu %zu %63s %n", &header, &times, word, &at) == 3 && at > 0) {
+        char names[4096];
+        snprintf(names, sizeof names, "%s", line + at);
+        return gather(header, times, word[0] == 'x' ? PROT_READ | PROT_EXEC : PROT_READ, names);
+    }
+    if (!strcmp(line, "churn"))
+        return churn();
     if (sscanf(line, "receive %63s %zu %zu %zu", word, &header, &body, &times) == 4)
         return receive(word, header, body, times);
     if (!strcmp(line, "adopt")) {

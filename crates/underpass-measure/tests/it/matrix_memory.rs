@@ -1,0 +1,132 @@
+//! What memory each call gave: a mapping of which file, or the process's own.
+//!
+//! The kernel is asked as the call returns, so that a mapping that is there for one call is seen,
+//! and the next one at its address is not taken for it.
+//!
+//! Source: mmap(2); writev(2).
+
+use std::collections::BTreeMap;
+
+use linux_raw_sys::general as nr;
+use underpass_measure::evidence::{Calls, Evidence, FileKind, Mapped, Memory};
+use underpass_measure::probe::{Probe, Sight};
+use underpass_testkit::network::Link;
+use underpass_testkit::require;
+use underpass_testkit::senders::{Load, Receiving, Sending};
+use underpass_testkit::skip::Capability::Root;
+
+use crate::matrix::file_id;
+use crate::matrix_peers::{Pair, patterned, program};
+
+const LEN: u64 = 1_000_003;
+const HEADER: u64 = 200;
+const TIMES: u64 = 50;
+
+/// Bytes that a process gave, by what the memory was; without its answers to the test.
+fn sent(evidence: &Evidence, process: u32) -> BTreeMap<Memory, u64> {
+    let is_answer = |row: &Calls| {
+        let kind = row.target.map(|target| target.kind);
+        row.number == nr::__NR_write && kind != Some(FileKind::Socket)
+    };
+    let mut sums = BTreeMap::new();
+    for row in evidence.calls.iter().filter(|row| row.process == process && !is_answer(row)) {
+        if row.memory != Memory::None {
+            *sums.entry(row.memory).or_default() += row.bytes;
+        }
+    }
+    sums
+}
+
+#[test]
+fn each_way_shows_whose_memory_it_gave_and_heads_apart_from_bodies() {
+    require!(Root);
+    let program = require!(program());
+    let (link, file) = (Link::loopback(), patterned(LEN));
+    let load = Load { call_bytes: 65_536, header_bytes: HEADER, body_bytes: LEN, times: 3 };
+    for way in Sending::ALL {
+        let mut pair = Pair::start(&program, &link);
+        let probe = Probe::load(Sight::Sending).unwrap();
+        probe.follow(pair.sender.id()).unwrap();
+        pair.connect(&link);
+        pair.transfer(way, file.path(), &load, Receiving::Copy);
+        pair.close();
+        let (heads, bodies) = (3 * HEADER, 3 * LEN);
+        let mapped = Memory::File(file_id(file.path()));
+        let expected = match way {
+            Sending::ReadWrite | Sending::ZeroCopy => [(Memory::Own, heads + bodies)].into(),
+            Sending::Sendfile | Sending::Splice => [(Memory::Own, heads)].into(),
+            Sending::MappedWrite | Sending::MappedSplice | Sending::MappedZeroCopy => {
+                [(Memory::Own, heads), (mapped, bodies)].into()
+            }
+        };
+        let evidence = probe.evidence().unwrap();
+        assert_eq!(sent(&evidence, pair.sender.id()), expected, "{way}");
+    }
+}
+
+#[test]
+fn files_mapped_for_one_call_are_each_told_and_so_is_what_was_mapped() {
+    require!(Root);
+    let program = require!(program());
+    let link = Link::loopback();
+    let files = [patterned(LEN), patterned(70_001), patterned(17)];
+    let paths = files.each_ref().map(|file| file.path());
+    for is_program in [false, true] {
+        let mut pair = Pair::start(&program, &link);
+        let probe = Probe::load(Sight::Sending).unwrap();
+        let sender = pair.sender.id();
+        probe.follow(sender).unwrap();
+        pair.connect(&link);
+        let all = Load::whole(TIMES * (HEADER + LEN + 70_001 + 17));
+        pair.receiver.begin_receiving(Receiving::Truncate, &all).unwrap();
+        pair.sender.begin_gathering((HEADER, TIMES), is_program, &paths).unwrap();
+        assert_eq!(pair.sender.sent().unwrap().bytes, all.body_bytes);
+        pair.receiver.received().unwrap();
+        pair.close();
+        let evidence = probe.evidence().unwrap();
+        let file = |at: usize| file_id(paths[at]);
+        let expected = [
+            (Memory::Own, TIMES * HEADER),
+            (Memory::File(file(0)), TIMES * LEN),
+            (Memory::File(file(1)), TIMES * 70_001),
+            (Memory::File(file(2)), TIMES * 17),
+        ];
+        assert_eq!(sent(&evidence, sender), expected.into());
+        let calls = evidence.calls.iter().filter(|row| row.number == nr::__NR_writev);
+        assert_eq!(calls.map(|row| row.calls).sum::<u64>(), TIMES);
+        let mapped = |file, bytes| Mapped { process: sender, file, bytes, is_program };
+        for expected in [mapped(file(0), TIMES * LEN), mapped(file(1), TIMES * 70_001)] {
+            assert!(evidence.mapped.contains(&expected), "{expected:?} in {:?}", evidence.mapped);
+        }
+    }
+}
+
+/// While the process's map of memory is being changed, the kernel does not wait to tell.
+#[test]
+fn beside_a_thread_that_maps_all_the_time_no_memory_is_taken_for_another() {
+    require!(Root);
+    let program = require!(program());
+    let link = Link::loopback();
+    let files = [patterned(LEN), patterned(70_001)];
+    let paths = files.each_ref().map(|file| file.path());
+    let mut pair = Pair::start(&program, &link);
+    let probe = Probe::load(Sight::Sending).unwrap();
+    let sender = pair.sender.id();
+    probe.follow(sender).unwrap();
+    pair.connect(&link);
+    pair.sender.churn().unwrap();
+    let all = Load::whole(TIMES * (HEADER + LEN + 70_001));
+    pair.receiver.begin_receiving(Receiving::Truncate, &all).unwrap();
+    pair.sender.begin_gathering((HEADER, TIMES), false, &paths).unwrap();
+    assert_eq!(pair.sender.sent().unwrap().bytes, all.body_bytes);
+    pair.receiver.received().unwrap();
+    pair.close();
+    let mut sent = sent(&probe.evidence().unwrap(), sender);
+    let unseen = sent.remove(&Memory::NotSeen).unwrap_or(0);
+    // Maps are known by where they were mapped; the head is not.
+    assert!(unseen <= TIMES * HEADER, "{unseen} beside {sent:?}");
+    let own = sent.remove(&Memory::Own).unwrap_or(0);
+    assert_eq!(own + unseen, TIMES * HEADER);
+    let file = |at: usize| Memory::File(file_id(paths[at]));
+    assert_eq!(sent, [(file(0), TIMES * LEN), (file(1), TIMES * 70_001)].into());
+}
