@@ -67,18 +67,21 @@ enum Kind {
     Mapping,
     /// It takes away what is at its first argument.
     Unmapping,
+    /// It may send, and does not say how much.
+    Unmeasured,
 }
 
 const fn call(number: u32, name: &'static str, role: Role) -> Call {
     let (source, target, flags) = (Argument::None, Argument::None, Argument::None);
     let is_counted = !matches!(role, Role::Unmeasured);
     let role = Some(role);
-    let (buffer, kind) = (Buffer::None, Kind::Ordinary);
+    let buffer = Buffer::None;
+    let kind = if is_counted { Kind::Ordinary } else { Kind::Unmeasured };
     Call { number, name, role, source, target, flags, buffer, is_counted, kind }
 }
 
 const fn naming(number: u32, name: &'static str) -> Call {
-    Call { role: None, ..call(number, name, Role::Unmeasured) }
+    Call { role: None, kind: Kind::Ordinary, ..call(number, name, Role::Unmeasured) }
 }
 
 impl Call {

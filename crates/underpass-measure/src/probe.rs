@@ -197,8 +197,13 @@ impl Probe {
     ///
     /// [`ProbeError::Call`] if too many are watched.
     pub fn follow(&self, process: u32) -> Result<(), ProbeError> {
-        let (key, value) = (process.to_ne_bytes(), 1_u32.to_ne_bytes());
-        let set = self.maps["followed"].set(&key, &value);
+        let (followed, key) = (&self.maps["followed"], process.to_ne_bytes());
+        let set = match followed.get(&key) {
+            // What is known of it stays known.
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => followed.set(&key, &followed.zeros()),
+            Err(source) => Err(source),
+        };
         set.map_err(|source| failed("following a process", source))
     }
 

@@ -299,6 +299,16 @@ impl Peer {
         self.answer("received").map(|[bytes]| bytes)
     }
 
+    /// Has it send no more, whatever it is told.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong.
+    pub fn shut(&mut self) -> io::Result<()> {
+        self.tell("shut")?;
+        self.answer("shut").map(|[]| ())
+    }
+
     /// Closes the connection.
     ///
     /// # Errors

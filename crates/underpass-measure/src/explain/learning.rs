@@ -6,14 +6,12 @@
 //!
 //! Source: proc_pid_fd(5), proc_pid_maps(5).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::Metadata;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::account::tcp_inodes;
-use crate::call::{self, Role};
-use crate::evidence::{Calls, Evidence, FileId, FileKind};
+use crate::evidence::{Evidence, FileId, FileKind};
 use crate::explain::context::{Context, InterfaceKey, Program};
 use crate::explain::networks::Networks;
 use crate::explain::proc::{self, Area};
@@ -29,12 +27,6 @@ pub(crate) struct Learning {
     networks: Networks,
     /// Directories that processes work in or hold open.
     directories: BTreeSet<PathBuf>,
-    /// Processes that have sent.
-    senders: BTreeSet<u32>,
-    /// What the others had read at the look before.
-    earlier_reads: BTreeMap<(u32, FileId), u64>,
-    /// Bytes that a process read from a file before its first byte left a socket.
-    read_before_sending: BTreeMap<(u32, FileId), u64>,
 }
 
 impl Learning {
@@ -111,50 +103,6 @@ impl Learning {
             }
         }
         uses_uring
-    }
-
-    /// Notes what processes read that have not sent yet.
-    pub(crate) fn note_reads(&mut self, evidence: &Evidence) {
-        let is_tcp = tcp_inodes(evidence);
-        for row in &evidence.calls {
-            let is_to_tcp = row
-                .target
-                .is_some_and(|id| id.kind == FileKind::Socket && is_tcp.contains(&id.inode));
-            let sends = matches!(call::role(row.number), Some(Role::Give | Role::Pass));
-            if is_to_tcp && sends && row.bytes > 0 {
-                self.senders.insert(row.process);
-            }
-        }
-        // The counts are not those of one moment: what was read since the look before may have
-        // been sent while this one was made.
-        let is_before = |(process, _): &(u32, FileId)| !self.senders.contains(process);
-        let earlier = std::mem::take(&mut self.earlier_reads);
-        self.read_before_sending.extend(earlier.into_iter().filter(|(key, _)| is_before(key)));
-        for row in evidence.calls.iter().filter(|row| !self.senders.contains(&row.process)) {
-            if let Some(source) = row.source
-                && source.kind == FileKind::Regular
-                && call::role(row.number) == Some(Role::Take)
-            {
-                let key = (row.process, source);
-                *self.earlier_reads.entry(key).or_default() += row.bytes;
-            }
-        }
-    }
-
-    /// Enters what was learned by looks: what was read before anything was sent.
-    pub(crate) fn resolve(&self, evidence: &mut Evidence) {
-        let mut before = self.read_before_sending.clone();
-        let mut earlier = Vec::new();
-        for row in &mut evidence.calls {
-            if let (Some(Role::Take), Some(source)) = (call::role(row.number), row.source) {
-                let Some(read) = before.get_mut(&(row.process, source)) else { continue };
-                let bytes = row.bytes.min(*read);
-                *read -= bytes;
-                row.bytes -= bytes;
-                earlier.push(Calls { bytes, before_sending: true, calls: 0, ..row.clone() });
-            }
-        }
-        evidence.calls.extend(earlier);
     }
 
     /// Asks for the interfaces by which something left.
@@ -256,36 +204,6 @@ mod tests {
         let name = learning.context.program_of(own);
         assert!(name.starts_with("underpass_measure"), "{name}");
         assert!(!learning.context.file_systems.is_empty());
-    }
-
-    #[test]
-    fn only_what_was_read_two_looks_before_a_byte_was_sent_is_set_apart() {
-        use crate::evidence::Socket;
-        let id = |kind, inode| Some(FileId { kind, major: 8, minor: 1, inode });
-        let row = |number, source, target, bytes| Calls {
-            process: 5,
-            number,
-            source,
-            target,
-            calls: 1,
-            bytes,
-            ..Calls::default()
-        };
-        use linux_raw_sys::general::{__NR_read, __NR_write};
-        let read = |bytes| row(__NR_read, id(FileKind::Regular, 7), None, bytes);
-        let socket = Socket { inode: 31, process: 5, ..Socket::default() };
-        let seen = |calls| Evidence { calls, sockets: vec![socket.clone()], ..Evidence::default() };
-        let written = row(__NR_write, None, id(FileKind::Socket, 31), 9);
-        let mut learning = Learning::default();
-        learning.note_reads(&seen(vec![read(10)]));
-        assert!(learning.read_before_sending.is_empty());
-        learning.note_reads(&seen(vec![read(300)]));
-        let mut last = seen(vec![read(4_000), written]);
-        learning.note_reads(&last);
-        learning.resolve(&mut last);
-        let reads = last.calls.iter().filter(|row| row.source.is_some());
-        let reads: Vec<(u64, bool)> = reads.map(|row| (row.bytes, row.before_sending)).collect();
-        assert_eq!(reads, [(3_990, false), (10, true)]);
     }
 
     #[test]

@@ -222,9 +222,6 @@ impl Watch {
         if let Eyes::Counters { counters, .. } = &mut self.eyes {
             counters.look_at(there());
         }
-        if let Some(seen) = seen {
-            self.learning.note_reads(&seen);
-        }
         Ok(())
     }
 
@@ -293,8 +290,7 @@ impl Watch {
         self.look()?;
         let report = match &self.eyes {
             Eyes::Pages(probe) => {
-                let mut seen = probe.evidence()?;
-                self.learning.resolve(&mut seen);
+                let seen = probe.evidence()?;
                 self.learning.learn_interfaces(&seen);
                 self.learning.find_names(&seen);
                 Some(Report::new(&seen, &self.learning.context))

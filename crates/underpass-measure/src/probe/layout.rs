@@ -26,6 +26,8 @@ pub(crate) mod call {
     pub(crate) const IS_ZERO_COPY: i32 = 1;
     /// In [`FLAGS`]: a file opened with `O_DIRECT`.
     pub(crate) const IS_DIRECT: i32 = 2;
+    /// In [`FLAGS`]: before the process's first byte.
+    pub(crate) const BEFORE_SENDING: i32 = 4;
 
     /// In place of the mode of [`MEMORY`].
     pub(crate) const OWN: u32 = 1;
@@ -138,11 +140,11 @@ pub(crate) fn calls(key: &[u8], value: &[u8]) -> Calls {
         },
         is_zero_copy: flags & call::IS_ZERO_COPY != 0,
         is_direct: flags & call::IS_DIRECT != 0,
+        before_sending: flags & call::BEFORE_SENDING != 0,
         calls: u64_at(value, call::CALLS),
         failures: u64_at(value, call::FAILURES),
         bytes: u64_at(value, call::BYTES),
         head: word(value, call::HEAD),
-        ..Calls::default()
     }
 }
 

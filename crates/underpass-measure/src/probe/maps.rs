@@ -32,6 +32,11 @@ impl Map {
         bpf::update(self.as_fd(), self.lens, key, value)
     }
 
+    /// A value that nothing was written to.
+    pub(crate) fn zeros(&self) -> Vec<u8> {
+        vec![0; self.lens.value]
+    }
+
     /// Takes a key out, if it is there.
     pub(crate) fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         match bpf::delete(self.as_fd(), self.lens, key) {
@@ -41,7 +46,7 @@ impl Map {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
-        let mut value = vec![0; self.lens.value];
+        let mut value = self.zeros();
         match bpf::lookup(self.as_fd(), self.lens, key, &mut value) {
             Ok(()) => Ok(Some(value)),
             Err(Errno::NOENT) => Ok(None),

@@ -141,7 +141,7 @@ struct shape {
 	u8 kind;
 	u8 unused[2];
 };
-enum kind { ORDINARY, PROBING, MAPPING, UNMAPPING };
+enum kind { ORDINARY, PROBING, MAPPING, UNMAPPING, UNMEASURED };
 #define RETURNED 7
 #define NUMBERS 512
 const volatile struct shape shapes[NUMBERS] = {};
@@ -177,11 +177,20 @@ struct call_key {
 #define NOT_SEEN 2
 #define IS_ZERO_COPY 1
 #define IS_DIRECT 2
+#define BEFORE_SENDING 4
 
 struct call_value {
 	u64 calls, failures, bytes;
 	/* The first bytes that it gave last. */
 	u8 head[8];
+};
+
+struct follower {
+	/* Whether a byte of its went to a TCP socket. */
+	u64 has_sent;
+	/* Until then: how much it read last by which row of calls. */
+	u64 bytes;
+	struct call_key reading;
 };
 
 struct mapped_key { u32 process, unused; struct file_key file; };
@@ -244,7 +253,7 @@ struct toll { u64 paid, unused[7]; };
 	} name __attribute__((section(".maps"), used))
 
 /* Sizes are limits on what can be told apart; what does not fit is counted as lost. */
-MAP(followed, HASH, u32, u32, 4096);
+MAP(followed, HASH, u32, struct follower, 4096);
 /* Calls by process, number and files. */
 MAP(calls, HASH, struct call_key, struct call_value, 131072);
 /* Files that were mapped, and by which address those that were mapped last are. */
@@ -381,21 +390,22 @@ INLINE void note_upper_layer(struct known *known, struct sock *sk, u64 inode)
 		read_kernel(name->upper, 16, &upper->name);
 }
 
-/* Makes a socket one that is watched, if it is of TCP. */
-INLINE void learn_socket(struct sock *sk, u64 inode, u32 process)
+/* Makes a socket one that is watched, if it is of TCP; answers whether it is. */
+INLINE int learn_socket(struct sock *sk, u64 inode, u32 process)
 {
 	u64 address = (u64)sk;
 	struct known *known = map_look_up(&sockets, &address);
 	if (known) {
 		note_upper_layer(known, sk, inode);
-		return;
+		return 1;
 	}
 	if (READ(sk, sk_protocol) != 6 /* IPPROTO_TCP */)
-		return;
+		return 0;
 	struct known value = { .inode = inode };
 	/* Not in place of one that another processor has just made and counts in. */
 	map_update(&sockets, &address, &value, NEW);
 	name_socket(sk, inode, process);
+	return 1;
 }
 
 PROGRAM(tcp_destroy_sock)
@@ -670,6 +680,9 @@ INLINE void identify(struct inode *inode, struct file_key *to)
 	to->device = READ(READ(inode, i_sb), s_dev);
 }
 
+/* In the flags of a file that is a TCP socket. */
+#define IS_TCP 0x80000000
+
 /* The file of a descriptor; learns it if it is a socket. Answers with the flags of the file. */
 static __attribute__((noinline)) u32 resolve(u32 fd, struct file_key *to, u32 process)
 {
@@ -689,8 +702,8 @@ static __attribute__((noinline)) u32 resolve(u32 fd, struct file_key *to, u32 pr
 	if ((to->mode & KIND_MASK) == KIND_SOCKET) {
 		struct socket *socket = READ(file, private_data);
 		struct sock *sk = socket ? READ(socket, sk) : NULL;
-		if (sk)
-			learn_socket(sk, to->inode, process);
+		if (sk && learn_socket(sk, to->inode, process))
+			return IS_TCP;
 	}
 	return READ(file, f_flags);
 }
@@ -819,13 +832,43 @@ INLINE void note_mapping(struct pt_regs *regs, u32 process, u64 returned)
 		value->is_program = 1;
 }
 
+/* What a process reads before it sends anything is its configuration, its libraries, its code; but
+ * for what it read last, which may be what it sends now. */
+INLINE void note_reading(struct follower *follower, struct call_key *key, u64 bytes)
+{
+	struct call_key *last = &follower->reading;
+	if (last->number != key->number || last->flags != key->flags ||
+	    last->source.inode != key->source.inode || last->source.device != key->source.device) {
+		*last = *key;
+		follower->bytes = 0;
+	}
+	follower->bytes += bytes;
+}
+
+static __attribute__((noinline)) int begin_sending(struct follower *follower)
+{
+	struct call_key key = follower->reading;
+	u64 bytes = follower->bytes;
+	follower->has_sent = 1;
+	struct call_value *before = map_look_up(&calls, &key);
+	if (!before || !bytes)
+		return 0;
+	add(&before->bytes, -bytes);
+	key.flags &= ~BEFORE_SENDING;
+	struct call_value *value = entry(&calls, &key);
+	if (value)
+		add(&value->bytes, bytes);
+	return 0;
+}
+
 PROGRAM(sys_exit)
 {
 	struct pt_regs *regs = (void *)ctx[0];
 	s64 returned = ctx[1];
 	pay(1);
 	struct call_key key = { .process = this_process() };
-	if (!map_look_up(&followed, &key.process))
+	struct follower *follower = map_look_up(&followed, &key.process);
+	if (!follower)
 		return 0;
 	pay(TOLL_FOLLOWED);
 	key.number = READ(regs, orig_ax);
@@ -834,12 +877,12 @@ PROGRAM(sys_exit)
 		return 0;
 	}
 	const volatile struct shape *shape = &shapes[key.number];
-	u32 file_flags = 0;
+	u32 source = 0, target = 0;
 	if (shape->source)
-		file_flags |= resolve(argument(regs, returned, shape->source), &key.source, key.process);
+		source = resolve(argument(regs, returned, shape->source), &key.source, key.process);
 	if (shape->target)
-		file_flags |= resolve(argument(regs, returned, shape->target), &key.target, key.process);
-	if (file_flags & O_DIRECT)
+		target = resolve(argument(regs, returned, shape->target), &key.target, key.process);
+	if ((source | target) & O_DIRECT)
 		key.flags |= IS_DIRECT;
 	if (shape->flags && argument(regs, returned, shape->flags) & MSG_ZEROCOPY)
 		key.flags |= IS_ZERO_COPY;
@@ -852,6 +895,14 @@ PROGRAM(sys_exit)
 	/* A preadv2(2) that took 1 or 32 moves nothing: with RWF_NOWAIT, one byte asks whether a page
 	 * is cached, and 32 are kept to compare a file with later. */
 	int is_probe = shape->kind == PROBING && (returned == 1 || returned == 32);
+	if (!follower->has_sent) {
+		if ((target & IS_TCP || shape->kind == UNMEASURED) && returned > 0)
+			begin_sending(follower);
+		else
+			key.flags |= BEFORE_SENDING;
+		if (shape->source && !shape->target && shape->is_counted && returned > 0)
+			note_reading(follower, &key, returned);
+	}
 	if (returned > 0 && (!shape->is_counted || is_probe))
 		returned = 0;
 	u8 buffer = shape->buffer;
@@ -873,8 +924,8 @@ PROGRAM(sched_process_fork)
 	/* Another thread of the same process has its number. */
 	if (!child || child == parent)
 		return 0;
-	u32 one = 1;
-	if (map_update(&followed, &child, &one, ANY))
+	struct follower none = {};
+	if (map_update(&followed, &child, &none, ANY))
 		count_loss();
 	else
 		entry(&processes, &child);

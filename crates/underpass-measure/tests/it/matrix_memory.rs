@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use linux_raw_sys::general as nr;
-use underpass_measure::evidence::{Calls, Evidence, FileKind, Mapped, Memory};
+use underpass_measure::evidence::{Calls, Evidence, FileId, FileKind, Mapped, Memory};
 use underpass_measure::probe::{Probe, Sight};
 use underpass_testkit::network::Link;
 use underpass_testkit::require;
@@ -124,9 +124,64 @@ fn beside_a_thread_that_maps_all_the_time_no_memory_is_taken_for_another() {
     let mut sent = sent(&probe.evidence().unwrap(), sender);
     let unseen = sent.remove(&Memory::NotSeen).unwrap_or(0);
     // Maps are known by where they were mapped; the head is not.
-    assert!(unseen <= TIMES * HEADER, "{unseen} beside {sent:?}");
+    assert!(unseen <= TIMES * HEADER, "{unseen} next to {sent:?}");
     let own = sent.remove(&Memory::Own).unwrap_or(0);
     assert_eq!(own + unseen, TIMES * HEADER);
     let file = |at: usize| Memory::File(file_id(paths[at]));
     assert_eq!(sent, [(file(0), TIMES * LEN), (file(1), TIMES * 70_001)].into());
+}
+
+/// Reads of a process by their source: those before its first byte, and all.
+fn reads(evidence: &Evidence, process: u32) -> BTreeMap<FileId, (u64, u64)> {
+    let mut sums = BTreeMap::new();
+    let reads = [nr::__NR_read, nr::__NR_pread64];
+    let rows = evidence.calls.iter().filter(|row| row.process == process);
+    for row in rows.filter(|row| reads.contains(&row.number)) {
+        let Some(source) = row.source else { continue };
+        let sum: &mut (u64, u64) = sums.entry(source).or_default();
+        sum.0 += if row.before_sending { row.bytes } else { 0 };
+        sum.1 += row.bytes;
+    }
+    sums
+}
+
+#[test]
+fn what_was_read_before_the_first_byte_is_told_but_not_what_was_read_to_send_it() {
+    require!(Root);
+    let program = require!(program());
+    let (link, file, other) = (Link::loopback(), patterned(LEN), patterned(17));
+    let mut pair = Pair::start(&program, &link);
+    let probe = Probe::load(Sight::Sending).unwrap();
+    let sender = pair.sender.id();
+    probe.follow(sender).unwrap();
+    // It finds its socket in a file of /proc, and its first byte does not leave.
+    pair.connect(&link);
+    pair.sender.shut().unwrap();
+    pair.sender.begin_gathering((HEADER, 1), false, &[other.path()]).unwrap();
+    let failed = pair.sender.sent().unwrap_err().to_string();
+    assert!(failed.contains("writev"), "{failed}");
+    pair.close();
+    pair.connect(&link);
+    pair.transfer(Sending::ReadWrite, file.path(), &Load::whole(LEN), Receiving::Copy);
+    pair.close();
+    let before = reads(&probe.evidence().unwrap(), sender);
+    assert_eq!(before[&file_id(file.path())], (0, LEN));
+    let table: Vec<(u64, u64)> = before
+        .iter()
+        .filter(|(id, _)| id.kind == FileKind::Regular && **id != file_id(file.path()))
+        .map(|(_, bytes)| *bytes)
+        .collect();
+    assert!(table.len() == 1 && table[0].0 > 0 && table[0].0 == table[0].1, "{table:?}");
+    // And its orders, the last of which is older than its first byte.
+    let mut pair = Pair::start(&program, &link);
+    let probe = Probe::load(Sight::Sending).unwrap();
+    let sender = pair.sender.id();
+    probe.follow(sender).unwrap();
+    pair.connect(&link);
+    pair.transfer(Sending::Sendfile, file.path(), &Load::whole(LEN), Receiving::Copy);
+    pair.connect(&link);
+    let before = reads(&probe.evidence().unwrap(), sender);
+    let table = before.iter().find(|(id, _)| id.kind == FileKind::Regular);
+    let (_, (first, both)) = table.unwrap();
+    assert!(*first > 0 && first < both, "{before:?}");
 }

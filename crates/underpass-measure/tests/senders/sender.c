@@ -11,6 +11,7 @@
  *   receive copy|truncate HEADER BODY TIMES   received BYTES
  *   encrypt                                   encrypted      (what is sent from now on)
  *   decrypt                                   decrypted      (what is received from now on)
+ *   shut                                      shut           (nothing can be sent any more)
  *   ended                                     ended          (the other end closed)
  *   close                                     closed
  *
@@ -520,6 +521,10 @@ static int perform(const char *line)
         return by_kernel_tls(TLS_TX);
     if (!strcmp(line, "decrypt"))
         return by_kernel_tls(TLS_RX);
+    if (!strcmp(line, "shut")) {
+        puts("shut");
+        return shutdown(sock, SHUT_WR) < 0 ? fail("shutdown") : 0;
+    }
     if (!strcmp(line, "ended"))
         return ended();
     if (!strcmp(line, "close")) {
