@@ -3,6 +3,7 @@
 //! No mark means measured, `~` derived, and `?1` not available here: the note of that number says
 //! why. A row of which nothing is available says so once.
 
+mod claims;
 mod compare;
 mod explain;
 #[cfg(feature = "html")]
@@ -15,9 +16,9 @@ use serde::Serialize;
 use crate::figure::Figure;
 
 #[cfg(feature = "html")]
-pub(crate) use compare::{
-    by_size, class, conclusion, groups, measurements, of_eyes, of_group, times, title,
-};
+pub(crate) use claims::{conclusion, measurements};
+#[cfg(feature = "html")]
+pub(crate) use compare::{by_size, class, groups, of_eyes, of_group, times, title};
 #[cfg(feature = "html")]
 pub(crate) use summary::{id, takeaways};
 

@@ -306,8 +306,8 @@ fn what_to_take_away_is_at_the_head_of_the_page_and_of_the_text() {
     let (short, _) = short.split_once("\n\n").unwrap();
     let short = short.split_whitespace().collect::<Vec<_>>().join(" ");
     for told in [
-        "file → TCP over loopback: quickest zero-copy-send 7.66 GB/s (by reference), slowest copy \
-         3.66 GB/s (copied)",
+        "file → TCP over loopback: quickest zero-copy-send 7.66 GB/s (by reference; sendfile may \
+         be as quick), slowest copy 3.66 GB/s (copied)",
         "What a copy costs: no processor time that shows here: copy takes 0.232",
         "file → the program's own eyes: a mapping is 1.37 to 1.37 times as quick as read(2), warm",
         "What textbooks say: of 2 sentences, 0 hold here, 1 under a condition",

@@ -2,12 +2,12 @@
 
 use underpass::Method;
 
-use crate::claims::{Claim, Found, Unit, Verdict};
+use crate::claims::Claim;
 use crate::compare::report::{Cache, Report, Row, Verdict as Judged};
 use crate::eyes::{Eyes, Look, TASKS};
 use crate::figure::Figure;
 use crate::sheet::text::WIDTH;
-use crate::sheet::{Cell, Field, Notes, Sheet, summary};
+use crate::sheet::{Cell, Field, Notes, Sheet, claims as judged, summary};
 use crate::terms::ends;
 use crate::words;
 
@@ -51,9 +51,6 @@ const SEEN: [Field<Row>; 2] = [
     ("", "system calls", |row| Cell::Words(calls(row))),
     ("", "what became of the bytes", |row| Cell::Words(fate(row))),
 ];
-
-/// A claim with more kinds of measurements shows them in a list.
-const HEADS_MAX: usize = 6;
 
 /// Both ways of looking at the same bytes.
 type Both = (Look, Look);
@@ -246,66 +243,6 @@ pub(crate) fn of_eyes(eyes: &Eyes) -> [Sheet; 3] {
     ]
 }
 
-/// The measurements of a claim; those named `A: B` as rows A under columns B.
-pub(crate) fn measurements(claim: &Claim) -> Sheet {
-    let cell = |found: &Found| match found {
-        Found::Answer(answer) => Cell::Words(answer.clone()),
-        Found::Figure { figure, unit } => Cell::Figure(figure.clone(), quantity(*unit)),
-    };
-    let split = claim.lines.iter().map(|line| line.what.split_once(": "));
-    let split: Vec<(&str, &str)> = split.collect::<Option<_>>().unwrap_or_default();
-    let (mut names, mut heads): (Vec<&str>, Vec<&str>) = split.iter().copied().unzip();
-    for texts in [&mut names, &mut heads] {
-        let mut seen = std::collections::BTreeSet::new();
-        texts.retain(|text| seen.insert(*text));
-    }
-    if heads.len() < 2 || heads.len() > HEADS_MAX || names.len() < 2 {
-        let mut sheet = Sheet::new("measured", [("", "found")]);
-        for line in &claim.lines {
-            sheet.push(line.what.clone(), "", vec![cell(&line.found)]);
-        }
-        return sheet;
-    }
-    let mut sheet = Sheet::new("measured", heads.iter().map(|head| ("", *head)));
-    for name in names {
-        let found = |head: &&str| {
-            let at = split.iter().position(|it| *it == (name, *head));
-            at.map_or(Cell::Empty, |at| cell(&claim.lines[at].found))
-        };
-        sheet.push(name.to_owned(), "", heads.iter().map(found).collect());
-    }
-    sheet
-}
-
-/// Under what a claim holds, or why it cannot be told.
-pub(crate) fn conclusion(claim: &Claim) -> Option<String> {
-    match &claim.verdict {
-        Verdict::HoldsIf(when) => Some(format!("holds if {when}")),
-        Verdict::Unavailable(why) => Some(why.clone()),
-        Verdict::Holds | Verdict::DoesNotHold => None,
-    }
-}
-
-/// How a claim's unit is written.
-fn quantity(unit: Unit) -> fn(f64) -> String {
-    fn counted(value: f64, one: &str, many: &str) -> String {
-        format!("{} {}", words::whole(value), if value == 1.0 { one } else { many })
-    }
-    match unit {
-        Unit::Nanoseconds => words::time,
-        Unit::Bytes => words::bytes_of,
-        Unit::Pages => |value| counted(value, "page", "pages"),
-        Unit::Calls => |value| counted(value, "call", "calls"),
-        Unit::Crossings => |value| counted(value, "crossing", "crossings"),
-        Unit::Switches => |value| counted(value, "switch", "switches"),
-        Unit::Faults => |value| counted(value, "fault", "faults"),
-        Unit::Copies => |value| format!("{} per byte", words::copies(value)),
-        Unit::GbPerS => |value| format!("{} GB/s", words::decimal(value)),
-        Unit::CpuSPerGb => |value| format!("{} CPU s/GB", words::decimal(value)),
-        Unit::Times => |value| format!("× {}", words::decimal(value)),
-    }
-}
-
 impl Report {
     /// The whole as text for a terminal, with what else was measured.
     #[must_use]
@@ -336,7 +273,7 @@ impl Report {
         }
         if let Some(claims) = claims {
             text += "\nWhat textbooks say, and what this machine shows\n";
-            claims.iter().for_each(|claim| append_claim(&mut text, claim, &mut notes));
+            claims.iter().for_each(|claim| judged::append(&mut text, claim, &mut notes));
         }
         let notes: Vec<String> = notes.list().chain(self.conditions.notes.clone()).collect();
         for (head, lines) in [("Not available here", self.not_run()), ("Notes", notes)] {
@@ -397,17 +334,5 @@ fn append(text: &mut String, sheets: &[Sheet], notes: &mut Notes) {
     for sheet in sheets.iter().filter(|sheet| !sheet.used().is_empty()) {
         text.push('\n');
         sheet.append(text, notes);
-    }
-}
-
-pub(super) fn append_claim(text: &mut String, claim: &Claim, notes: &mut Notes) {
-    let start = format!("\n{}: ", claim.verdict.name().to_uppercase());
-    words::paragraph(text, &start, "  ", claim.sentence, WIDTH);
-    measurements(claim).append(text, notes);
-    if let Some(conclusion) = conclusion(claim) {
-        words::paragraph(text, "  => ", "     ", &conclusion, WIDTH);
-    }
-    if !claim.explanation.is_empty() {
-        words::paragraph(text, "     ", "     ", &claim.explanation, WIDTH);
     }
 }

@@ -71,35 +71,44 @@ const fn fate(row: &Row) -> &'static str {
     }
 }
 
-fn least<'a>(rows: &[&'a Row], of: fn(&Row) -> &Figure) -> Option<(&'a Row, f64)> {
+/// Rows of which a figure is known, least first.
+fn ranked<'a>(rows: &[&'a Row], of: fn(&Row) -> &Figure) -> Vec<(&'a Row, f64)> {
     let known = rows.iter().filter_map(|row| Some((*row, of(row).value()?)));
-    known.min_by(|a, b| a.1.total_cmp(&b.1))
+    let mut known: Vec<(&Row, f64)> = known.collect();
+    known.sort_by(|a, b| a.1.total_cmp(&b.1));
+    known
 }
 
-fn most<'a>(rows: &[&'a Row], of: fn(&Row) -> &Figure) -> Option<(&'a Row, f64)> {
-    let known = rows.iter().filter_map(|row| Some((*row, of(row).value()?)));
-    known.max_by(|a, b| a.1.total_cmp(&b.1))
+/// Whether some run of the one was as quick as some run of the other.
+fn overlap(a: &Row, b: &Row) -> bool {
+    let (a, b) = (&a.gb_per_s, &b.gb_per_s);
+    a.min.value() <= b.max.value() && b.min.value() <= a.max.value()
 }
 
-/// The quickest and the slowest, where their runs do not overlap, and who takes least of the
+/// The quickest and the slowest, if their runs tell them apart, and who takes least of the
 /// processor.
 fn extremes(rows: &[&Row]) -> Option<String> {
-    let speed: fn(&Row) -> &Figure = |row| &row.gb_per_s.median;
-    let ((quick, fast), (slow, lazy)) = (most(rows, speed)?, least(rows, speed)?);
-    let told =
-        |row: &Row, value: f64| format!("{} {} GB/s ({})", row.method, decimal(value), fate(row));
-    if quick.method == slow.method {
-        return Some(told(quick, fast));
-    }
-    let overlap = quick.gb_per_s.min.value() <= slow.gb_per_s.max.value();
-    let mut text = if overlap {
-        let (fast, lazy) = (decimal(fast), decimal(lazy));
-        format!("{lazy} to {fast} GB/s, none clearly the quickest: their runs overlap")
-    } else {
-        format!("quickest {}, slowest {}", told(quick, fast), told(slow, lazy))
+    let speeds = ranked(rows, |row| &row.gb_per_s.median);
+    let (&(slow, low), &(quick, high)) = (speeds.first()?, speeds.last()?);
+    let told = |row: &Row, value: f64, word: &str| {
+        let rivals = speeds.iter().filter(|(it, _)| it.method != row.method && overlap(it, row));
+        let rivals = match rivals.map(|(it, _)| it.method.name()).collect::<Vec<_>>()[..] {
+            [] => String::new(),
+            [one] => format!("; {one} may be as {word}"),
+            ref many => format!("; {} others may be as {word}", many.len()),
+        };
+        format!("{} {} GB/s ({}{rivals})", row.method, decimal(value), fate(row))
     };
-    let cost: fn(&Row) -> &Figure = |row| &row.sender_cpu_s_per_gb;
-    if let Some(((cheap, low), (dear, high))) = least(rows, cost).zip(most(rows, cost)) {
+    let mut text = if quick.method == slow.method {
+        return Some(told(quick, high, "quick"));
+    } else if overlap(quick, slow) {
+        let (low, high) = (decimal(low), decimal(high));
+        format!("{low} to {high} GB/s, none clearly the quickest: their runs overlap")
+    } else {
+        let (quick, slow) = (told(quick, high, "quick"), told(slow, low, "slow"));
+        format!("quickest {quick}, slowest {slow}")
+    };
+    if let [(cheap, low), .., (dear, high)] = ranked(rows, |row| &row.sender_cpu_s_per_gb)[..] {
         let (low, high) = (decimal(low), decimal(high));
         text +=
             &format!("; sender's CPU s/GB {low} ({}) to {high} ({})", cheap.method, dear.method);
@@ -109,29 +118,22 @@ fn extremes(rows: &[&Row]) -> Option<String> {
 
 /// The processor time of one copy: what copying costs more than the cheapest way by reference.
 fn price(rows: &[&Row]) -> Option<String> {
-    let copy = rows.iter().find(|row| row.method == Method::Copy)?;
-    let lent: Vec<&Row> = rows
-        .iter()
-        .copied()
-        .filter(|row| matches!(row.verdict, Judged::ByReference { .. }))
-        .collect();
-    let (lent, cheap) = least(&lent, |row| &row.sender_cpu_s_per_gb)?;
-    let dear = copy.sender_cpu_s_per_gb.value()?;
+    let costs = ranked(rows, |row| &row.sender_cpu_s_per_gb);
+    let (copy, dear) = costs.iter().find(|(row, _)| row.method == Method::Copy)?;
+    let lends = |row: &Row| matches!(row.verdict, Judged::ByReference { .. });
+    let (lent, cheap) = costs.iter().find(|(row, _)| lends(row))?;
     let copies = copy.sender_copies.value()? - lent.sender_copies.value()?;
-    let (ends, method, paid) = (ends(copy.pair, copy.link), lent.method, decimal(cheap));
     let seconds = (dear - cheap) / copies.max(1.0);
+    let (ends, method) = (ends(copy.pair, copy.link), lent.method);
+    let (dear, cheap) = (decimal(*dear), decimal(*cheap));
     Some(if seconds > 0.0 {
         format!(
-            "about {} s of the sender's processor time a GB ({ends}): copy takes {} s/GB and \
-             copies each byte {copies:.0} times more than {method}, which takes {paid}",
-            decimal(seconds),
-            decimal(dear),
+            "about {} s of the sender's processor time a GB ({ends}): copy takes {dear} s/GB and \
+             copies each byte {copies:.0} times more than {method}, which takes {cheap}",
+            decimal(seconds)
         )
     } else {
-        format!(
-            "no processor time that shows here: copy takes {}, {method} {paid} s/GB",
-            decimal(dear)
-        )
+        format!("no processor time that shows here: copy takes {dear}, {method} {cheap} s/GB")
     })
 }
 

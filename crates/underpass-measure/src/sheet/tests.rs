@@ -103,7 +103,7 @@ fn measurements_of_the_same_kinds_are_columns_and_others_a_list() {
             explanation: "word ".repeat(30),
         };
         let mut text = String::new();
-        compare::append_claim(&mut text, &claim, &mut Notes::default());
+        claims::append(&mut text, &claim, &mut Notes::default());
         text
     };
     let list = text(["one", "two", "three", "four"]);
