@@ -49,9 +49,6 @@ pub(crate) enum Command {
     /// Carry out one order of a comparison, which comes over standard input.
     #[command(hide = true)]
     MeasureEnd,
-    /// Carry out one order of a claim's measurement, which comes over standard input.
-    #[command(hide = true)]
-    MeasureClaim,
     /// Explain what share of a program's file bytes left by reference, and why the rest did not.
     Explain(Deferred<ExplainArguments>),
     /// Stop, and become a command when continued; explain starts commands so.

@@ -9,13 +9,11 @@ mod output;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
-use std::process::Command;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use underpass::Method;
 use underpass_measure::claims::{self, Claim, Given};
-use underpass_measure::compare::report::{Link, Pair, Report};
+use underpass_measure::compare::report::Report;
 use underpass_measure::compare::{self, CompareError, Program, Request, Specimen};
 use underpass_measure::eyes::{self, Eyes, PAGE_BYTES, Wanted};
 
@@ -25,9 +23,6 @@ use output::{Findings, Form};
 
 /// Bytes that are looked at, at most: several times a processor's caches.
 const EYES_BYTES_MAX: u64 = 64 << 20;
-
-/// Bytes that show what a device does to sendfile.
-const DEVICE_BYTES: u64 = 32 << 20;
 
 /// Steps of a bar that shows a share.
 const SHARE_STEPS: u64 = 1000;
@@ -63,15 +58,6 @@ pub(crate) fn run(wanted: CompareArguments) -> anyhow::Result<()> {
 /// Those of the channel, which standard input is.
 pub(crate) fn serve() -> anyhow::Result<()> {
     Ok(compare::serve(io::stdin().as_fd())?)
-}
-
-/// Carries out what a claim's measurement asks of a separate process.
-///
-/// # Errors
-///
-/// Those of standard input and output, which carry orders and answers.
-pub(crate) fn serve_claim() -> anyhow::Result<()> {
-    Ok(claims::serve(io::stdin().lock(), io::stdout().lock())?)
 }
 
 fn specimen(wanted: &CompareArguments) -> anyhow::Result<Specimen> {
@@ -145,54 +131,11 @@ fn judge(
     eyes: Option<&Eyes>,
     bar: &ProgressBar,
 ) -> anyhow::Result<Vec<Claim>> {
-    let devices = over_devices(wanted, report, specimen, bar);
-    let again = || {
-        let mut command = Command::new("/proc/self/exe");
-        command.arg("measure-claim");
-        command
-    };
-    let given = Given {
-        directory: specimen.directory(),
-        again: Some(&again),
-        report: devices.as_ref().or(Some(report)),
-        eyes,
-    };
-    Ok(claims::run(&given, &mut |share, sentence| {
-        show(bar, share, sentence);
+    let (directory, program, most) = (specimen.directory(), &Program::default(), wanted.tier);
+    Ok(claims::run(&Given { directory, program, report, most, eyes }, &mut |share, what| {
+        show(bar, share, what);
         ControlFlow::Continue(())
     })?)
-}
-
-/// sendfile over devices with and without scatter-gather, unless that was compared already or
-/// they cannot be made here.
-fn over_devices(
-    wanted: &CompareArguments,
-    report: &Report,
-    specimen: &Specimen,
-    bar: &ProgressBar,
-) -> Option<Report> {
-    let links = [Link::Veth, Link::VethWithoutScatterGather];
-    let has = |link| report.rows.iter().any(|row| row.link == Some(link));
-    if links.into_iter().all(has) {
-        return None;
-    }
-    let request = Request {
-        bytes: DEVICE_BYTES,
-        pairs: vec![Pair::FileToTcp],
-        methods: vec![Method::Sendfile],
-        links: links.to_vec(),
-        cold: false,
-        transfers: Vec::new(),
-        repeats: 3,
-        most: wanted.tier,
-        program: Program::default(),
-    };
-    let compared = compare::run(specimen, &request, &mut |progress| {
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.done as u64);
-        bar.set_message(progress.label.to_owned());
-    });
-    compared.ok()
 }
 
 fn bar() -> ProgressBar {

@@ -51,7 +51,6 @@ fn main() -> ExitCode {
         Command::Tsdb(wanted) => ("tsdb", tsdb::run(*wanted.0)),
         Command::Compare(wanted) => ("compare", compare::run(*wanted.0)),
         Command::MeasureEnd => ("measure-end", compare::serve()),
-        Command::MeasureClaim => ("measure-claim", compare::serve_claim()),
         Command::Explain(wanted) => ("explain", explain::run(*wanted.0)),
         Command::Become { command } => ("explain", explain::become_command(&command)),
         Command::Completions { shell } => ("completions", generate::completions(shell)),

@@ -1,38 +1,32 @@
 //! What textbooks say of copies, sentence by sentence, and what this machine shows.
 //!
-//! Every claim has its own small measurement, on a file made for it, and a verdict that is a pure
-//! function of its figures. A measurement that cannot be made here yields
-//! [`Verdict::Unavailable`] with why, and leaves the others alone.
+//! What a comparison and the program's own eyes have shown decides some of them, and the others
+//! have a small measurement each, on a file made for it. Every verdict is a pure function of
+//! figures. A measurement that cannot be made here yields [`Verdict::Unavailable`] with why, and
+//! leaves the others alone.
 
 mod around;
-mod child;
-mod device;
+mod by_eyes;
+mod by_report;
 mod dirty;
-mod faster;
-mod group;
 mod input;
-mod memory;
 mod refault;
 mod rig;
-mod size;
 mod stays;
 mod switch;
-mod transfer;
 
-use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde::Serialize;
 
-pub use self::child::serve;
-
-use crate::claims::rig::Rig;
+use crate::claims::rig::{FILE_BYTES, Rig};
 use crate::compare::report::Report;
+use crate::compare::{Program, Specimen, devices};
 use crate::eyes::{self, Eyes, EyesError, Wanted};
 use crate::figure::{Figure, float};
+use crate::probe::Tier;
 
 /// A sentence, and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -115,30 +109,19 @@ pub enum Verdict {
     Unavailable(String),
 }
 
-/// What the measurements may use.
-#[derive(Clone, Copy)]
+/// What the verdicts are taken from.
+#[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
     /// Where the file that is measured is made; on a disk, if anything is to be learnt of disks.
     pub directory: &'a Path,
-    /// Makes the command that starts this program again so that it calls [`serve`] on its
-    /// standard input and output. Without it, what needs a separate process is unavailable.
-    pub again: Option<&'a (dyn Fn() -> Command + Sync)>,
-    /// A comparison, for what depends on devices: its rows over veth with and without
-    /// scatter-gather.
-    pub report: Option<&'a Report>,
+    /// How this program is run again.
+    pub program: &'a Program,
+    /// A comparison. What it lacks is measured here.
+    pub report: &'a Report,
+    /// The tier of evidence that is used at most for that.
+    pub most: Tier,
     /// What the program's own eyes were measured to see; measured here if it is not given.
     pub eyes: Option<&'a Eyes>,
-}
-
-impl fmt::Debug for Given<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Given")
-            .field("directory", &self.directory)
-            .field("again", &self.again.is_some())
-            .field("report", &self.report.is_some())
-            .field("eyes", &self.eyes.is_some())
-            .finish()
-    }
 }
 
 /// Why nothing was measured.
@@ -191,7 +174,7 @@ impl Line {
 }
 
 /// What one measurement brought.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 struct Shown {
     lines: Vec<Line>,
     verdict: Verdict,
@@ -200,82 +183,71 @@ struct Shown {
 
 impl Shown {
     fn unavailable(why: impl Into<String>) -> Self {
-        Self {
-            lines: Vec::new(),
-            verdict: Verdict::Unavailable(why.into()),
-            explanation: String::new(),
-        }
+        let (lines, explanation) = (Vec::new(), String::new());
+        Self { lines, verdict: Verdict::Unavailable(why.into()), explanation }
     }
 }
 
-/// A short name, the sentence, and its measurement.
-struct Sentence {
-    name: &'static str,
-    text: &'static str,
-    measure: fn(&mut Rig<'_>) -> io::Result<Shown>,
+/// What decides a sentence.
+enum By {
+    /// A separate measurement.
+    Rig(fn(&Rig<'_>) -> io::Result<Shown>),
+    /// A comparison.
+    Report(fn(&Report) -> Shown),
+    /// The program's own eyes.
+    Eyes(fn(&Eyes) -> Shown),
 }
 
-const SENTENCES: [Sentence; 12] = [
-    Sentence {
-        name: "switch",
-        text: "A switch between user and kernel mode costs tens of nanoseconds to microseconds.",
-        measure: switch::measure,
-    },
-    Sentence {
-        name: "mmap-copy",
-        text: "mmap and write save one CPU copy against read and write.",
-        measure: transfer::mapping_saves_a_copy,
-    },
-    Sentence { name: "mmap-memory", text: "mmap halves the memory.", measure: memory::measure },
-    Sentence {
-        name: "mmap-large",
-        text: "mmap suits large files; for small ones its set-up costs more than it saves.",
-        measure: size::measure,
-    },
-    Sentence {
-        name: "mmap-cache",
-        text: "mmap goes around the page cache.",
-        measure: around::measure,
-    },
-    Sentence { name: "mmap-read", text: EYES_SENTENCE, measure: faster::measure },
-    Sentence {
-        name: "mmap-stays",
-        text: "Mapped pages stay until memory runs short, and serve the next query.",
-        measure: stays::measure,
-    },
-    Sentence {
-        name: "mmap-refault",
-        text: "A mapped page that was evicted comes back through a fault.",
-        measure: refault::measure,
-    },
-    Sentence {
-        name: "mmap-dirty",
-        text: "Dirty mapped pages reach the disk by writeback.",
-        measure: dirty::measure,
-    },
-    Sentence {
-        name: "sendfile-input",
-        text: "sendfile needs a file as its input.",
-        measure: input::measure,
-    },
-    Sentence {
-        name: "sendfile-switches",
-        text: "sendfile halves the switches between user and kernel mode.",
-        measure: transfer::sendfile_halves_the_switches,
-    },
-    Sentence {
-        name: "sendfile-device",
-        text: "sendfile needs a scatter-gather device to avoid the last CPU copy.",
-        measure: device::scatter_gather,
-    },
+/// A short name, the sentence, and what decides it.
+const SENTENCES: [(&str, &str, By); 12] = [
+    (
+        "switch",
+        "A switch between user and kernel mode costs tens of nanoseconds to microseconds.",
+        By::Rig(switch::measure),
+    ),
+    (
+        "mmap-copy",
+        "mmap and write save one CPU copy against read and write.",
+        By::Report(by_report::mapping_saves_a_copy),
+    ),
+    ("mmap-memory", "mmap halves the memory.", By::Eyes(by_eyes::mapping_halves_the_memory)),
+    (
+        "mmap-large",
+        "mmap suits large files; for small ones its set-up costs more than it saves.",
+        By::Report(by_report::mapping_suits_large_files),
+    ),
+    ("mmap-cache", "mmap goes around the page cache.", By::Rig(around::measure)),
+    ("mmap-read", "mmap beats read.", By::Eyes(by_eyes::mapping_beats_read)),
+    (
+        "mmap-stays",
+        "Mapped pages stay until memory runs short, and serve the next query.",
+        By::Rig(stays::measure),
+    ),
+    (
+        "mmap-refault",
+        "A mapped page that was evicted comes back through a fault.",
+        By::Rig(refault::measure),
+    ),
+    ("mmap-dirty", "Dirty mapped pages reach the disk by writeback.", By::Rig(dirty::measure)),
+    ("sendfile-input", "sendfile needs a file as its input.", By::Rig(input::measure)),
+    (
+        "sendfile-switches",
+        "sendfile halves the switches between user and kernel mode.",
+        By::Report(by_report::sendfile_halves_the_switches),
+    ),
+    (
+        "sendfile-device",
+        "sendfile needs a scatter-gather device to avoid the last CPU copy.",
+        By::Report(by_report::sendfile_needs_scatter_gather),
+    ),
 ];
 
-/// The sentence whose measurement comes first, and its share of the time.
-const EYES_SENTENCE: &str = "mmap beats read.";
-const EYES_SHARE: f64 = 0.6;
+/// Parts of the time: of what a comparison lacks, and of looking at the file.
+const COMPARING: f64 = 0.3;
+const LOOKING: f64 = 0.3;
 
-/// Measures every claim, in the order of the list. `progress` is told the share that is done,
-/// 0 to 1, and the sentence that comes next, and may ask for an end.
+/// Judges every claim, in the order of the list. `progress` is told the share that is done,
+/// 0 to 1, and what comes next, and may ask for an end.
 ///
 /// Takes less than 20 s on a machine with a disk. The file and the control groups that are made
 /// for it are gone afterwards, also after an end that `progress` asked for.
@@ -287,25 +259,42 @@ pub fn run(
     given: &Given<'_>,
     progress: &mut dyn FnMut(f64, &str) -> ControlFlow<()>,
 ) -> Result<Vec<Claim>, ClaimsError> {
-    let mut rig = Rig::new(given)
-        .map_err(|source| ClaimsError::NoFile { directory: given.directory.to_owned(), source })?;
-    let before = if given.eyes.is_none() { EYES_SHARE } else { 0.0 };
-    if given.eyes.is_none() {
-        let wanted = Wanted { bytes_max: rig::FILE_BYTES, repeats: 5, cold: true };
-        let progress = &mut |share: f64| progress(share * before, EYES_SENTENCE);
-        rig.eyes = match eyes::run(rig.path().as_ref(), &wanted, progress) {
-            Err(EyesError::Interrupted) => return Err(ClaimsError::Interrupted),
-            eyes => eyes.map_err(|error| error.to_string()),
-        };
-    }
+    let Given { directory, program, report, most, .. } = *given;
+    let specimen = Specimen::make_in(directory, FILE_BYTES)
+        .map_err(|source| ClaimsError::NoFile { directory: directory.to_owned(), source })?;
+    let rig = Rig { program, specimen };
+    let on = &mut |share, what: &str| progress(COMPARING * share, what);
+    let ControlFlow::Continue(report) =
+        devices::completed(report, &rig.specimen, program, most, on)
+    else {
+        return Err(ClaimsError::Interrupted);
+    };
+    let eyes = match given.eyes {
+        Some(eyes) => Ok(eyes.clone()),
+        None => {
+            let wanted = Wanted { bytes_max: FILE_BYTES, repeats: 5, cold: false };
+            let on = &mut |share| progress(COMPARING + LOOKING * share, "the program's own eyes");
+            match eyes::run(&rig.specimen.path(), &wanted, on) {
+                Err(EyesError::Interrupted) => return Err(ClaimsError::Interrupted),
+                eyes => eyes.map_err(|error| error.to_string()),
+            }
+        }
+    };
     let mut claims = Vec::with_capacity(SENTENCES.len());
-    for (step, Sentence { name, text, measure }) in SENTENCES.into_iter().enumerate() {
-        if progress(before + (1.0 - before) * share(step), text).is_break() {
+    for (step, (name, sentence, by)) in SENTENCES.into_iter().enumerate() {
+        let before = COMPARING + LOOKING;
+        if progress(before + (1.0 - before) * share(step), sentence).is_break() {
             return Err(ClaimsError::Interrupted);
         }
-        let shown = measure(&mut rig).unwrap_or_else(|error| Shown::unavailable(error.to_string()));
+        let shown = match by {
+            By::Rig(measure) => {
+                measure(&rig).unwrap_or_else(|error| Shown::unavailable(error.to_string()))
+            }
+            By::Report(judge) => judge(&report),
+            By::Eyes(judge) => eyes.as_ref().map_or_else(Shown::unavailable, judge),
+        };
         let Shown { lines, verdict, explanation } = shown;
-        claims.push(Claim { name, sentence: text, lines, verdict, explanation });
+        claims.push(Claim { name, sentence, lines, verdict, explanation });
     }
     Ok(claims)
 }

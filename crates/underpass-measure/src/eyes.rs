@@ -21,7 +21,7 @@ pub use crate::cache::PAGE_BYTES;
 use crate::eyes::look::{Answer, Places};
 use crate::figure::{Figure, Spread, float, gb, median};
 use crate::terms::Cache;
-use crate::usage::{self, Used};
+use crate::usage::{self, Peak, Resident, Used};
 
 /// What was found of one file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,6 +34,19 @@ pub struct Eyes {
     pub repeats: u32,
     /// By cache state, task and order; of each, [`Way::Read`] before [`Way::Mapping`].
     pub rows: Vec<Look>,
+    /// What each way takes, after looking at all of it.
+    pub memory: Vec<Held>,
+}
+
+/// Memory of a program that has looked at the file, beyond what it had before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// How the bytes came before its eyes.
+    pub way: Way,
+    /// Memory that shows no file.
+    pub anonymous_bytes: u64,
+    /// Pages of the file in a mapping.
+    pub mapped_bytes: u64,
 }
 
 /// One way of looking, at one task.
@@ -73,6 +86,8 @@ pub enum Way {
     Read,
     /// Loads from a mapping.
     Mapping,
+    /// read(2) into a buffer as large as what is looked at.
+    Whole,
 }
 
 /// What is done with the bytes.
@@ -167,6 +182,7 @@ impl Way {
         match self {
             Self::Read => "read",
             Self::Mapping => "mapping",
+            Self::Whole => "read whole",
         }
     }
 }
@@ -225,7 +241,9 @@ pub fn run(
         }
         rows.extend(subject.look(task, order, cache)?);
     }
-    Ok(Eyes { file: path.to_owned(), bytes, repeats: subject.repeats, rows })
+    let memory = [Way::Whole, Way::Read, Way::Mapping].map(|way| subject.held(way));
+    let memory = memory.into_iter().collect::<io::Result<_>>().map_err(failed)?;
+    Ok(Eyes { file: path.to_owned(), bytes, repeats: subject.repeats, rows, memory })
 }
 
 fn share(step: usize, steps: usize) -> f64 {
@@ -258,7 +276,8 @@ impl Subject<'_> {
                 if let Err(why) = self.prepare(cache).map_err(|error| self.failed(error))? {
                     return Ok([Way::Read, Way::Mapping].map(|way| row(way, Err(why.clone()))));
                 }
-                let looked = usage::in_a_fresh_thread(|| look::at(self.file, way, &places));
+                let looked =
+                    usage::in_a_fresh_thread(|| look::at(self.file, way, &places, || Ok(())));
                 let (found, spent) = looked.map_err(|error| self.failed(error))?;
                 if found.is_broken || answer.is_some_and(|answer| answer != found) {
                     return Err(EyesError::Changed { file: self.path.to_owned() });
@@ -269,6 +288,19 @@ impl Subject<'_> {
         }
         let [read, mapped] = &runs;
         Ok([row(Way::Read, Ok(read)), row(Way::Mapping, Ok(mapped))])
+    }
+
+    /// What looking at all of it takes, just before its end.
+    fn held(&self, way: Way) -> io::Result<Held> {
+        cache::fill(self.file, self.bytes)?.unwrap_or_default();
+        let mut places = Places::new(Task::Sum, Order::Sequential, Cache::Warm, self.bytes);
+        if way == Way::Whole {
+            places = Places::whole(self.bytes);
+        }
+        let mut peak = Peak::of(self.file)?;
+        look::at(self.file, way, &places, || peak.look(0))?;
+        let Resident { anonymous: anonymous_bytes, file: mapped_bytes } = peak.most;
+        Ok(Held { way, anonymous_bytes, mapped_bytes })
     }
 
     /// Brings the page cache into its state, or says why that is not possible.

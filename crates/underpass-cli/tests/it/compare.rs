@@ -95,6 +95,31 @@ fn json_has_every_pair_with_what_was_copied_and_by_what_that_is_known() {
     assert!(data == pattern(0..FILE_LEN), "the file is only read");
 }
 
+#[test]
+fn a_file_in_memory_is_never_cold_and_what_is_copied_of_it_is_known() {
+    let directory = TempDir::new_in("/dev/shm").unwrap();
+    std::fs::write(directory.path().join("data"), pattern(0..MOVED)).unwrap();
+    let output = compare(directory.path())
+        .args(["data", "--cold", "--repeats", "1", "--transfers", "1MiB", "--json"])
+        .args(["--pairs", "file-file,file-eyes"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    assert!(rows.len() >= 3, "{report:#}");
+    for row in rows {
+        assert_eq!(row["cache"], "warm");
+        assert!(row["verdict"]["copied"]["why"].is_string(), "{row:#}");
+        assert!(value(&row["sender_copies"]).unwrap() >= 1.0, "{row:#}");
+    }
+    assert_eq!(report["conditions"]["notes"][0], "no row is cold: the file is on tmpfs, in memory");
+    for row in report["eyes"]["rows"].as_array().unwrap() {
+        let is_absent = row["gb_per_s"]["median"]["unavailable"].is_string();
+        assert_eq!(is_absent, row["cache"] == "cold", "{row:#}");
+    }
+}
+
 /// What a comparison says of four pairs and five methods without BPF.
 fn by_counters(directory: &Path) -> Value {
     let methods = "copy,mmap-write,sendfile,splice,zero-copy-send";

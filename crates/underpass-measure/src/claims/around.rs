@@ -11,29 +11,25 @@ use std::os::unix::fs::FileExt;
 
 use underpass_sys::region::Access;
 
-use crate::claims::rig::{self, Aligned, PIECE_BYTES, Rig};
+use crate::cache::PAGE_BYTES;
+use crate::claims::rig::{self, FILE_BYTES, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
 use crate::figure::Figure;
 use crate::{cache, usage};
 
-const READ_BYTES: usize = 32 << 20;
-
 const STORED: [u8; 8] = *b"through!";
 
-pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
-    let bytes = READ_BYTES as u64;
-    if let Err(why) = cache::empty(&rig.file, bytes)? {
+pub(super) fn measure(rig: &Rig<'_>) -> io::Result<Shown> {
+    if let Err(why) = cache::empty(&rig.specimen.file, FILE_BYTES)? {
         return Ok(Shown::unavailable(why));
     }
     let (mapped_sum, mapped) = usage::in_a_fresh_thread(|| {
-        Ok::<_, io::Error>(rig::sum(&*rig.map(READ_BYTES, Access::Read)?))
+        Ok::<_, io::Error>(rig::sum(&*rig.map(FILE_BYTES, Access::Read)?))
     })?;
-    let Some(cached) = cache::pages(&rig.file, bytes)? else {
+    let Some(cached) = cache::pages(&rig.specimen.file, FILE_BYTES)? else {
         return Ok(Shown::unavailable("cachestat(2) needs Linux 6.5"));
     };
-    let (read_sum, read) = usage::in_a_fresh_thread(|| {
-        rig::read_and_sum(&rig.file, bytes, Aligned::new(PIECE_BYTES).bytes())
-    })?;
+    let (read_sum, read) = usage::in_a_fresh_thread(|| rig.read_and_sum())?;
     let is_seen = is_a_store_seen(rig)?;
     if mapped_sum != read_sum {
         return Err(io::Error::other("the mapping and read(2) differ"));
@@ -69,18 +65,18 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
 
 fn is_a_store_seen(rig: &Rig<'_>) -> io::Result<bool> {
     let mut before = [0; 8];
-    rig.file.read_exact_at(&mut before, 0)?;
-    let region = rig.map(4096, Access::ReadWrite)?;
+    rig.specimen.file.read_exact_at(&mut before, 0)?;
+    let region = rig.map(PAGE_BYTES, Access::ReadWrite)?;
     region.copy_in(0, &STORED);
     let mut seen = [0; 8];
-    rig.file.read_exact_at(&mut seen, 0)?;
+    rig.specimen.file.read_exact_at(&mut seen, 0)?;
     region.copy_in(0, &before);
     Ok(seen == STORED)
 }
 
 fn judge(cached: u64, fetched_again: u64, is_seen: bool) -> Verdict {
-    let went_through = cached * 4096 >= READ_BYTES as u64 / 2;
-    if went_through && fetched_again < READ_BYTES as u64 / 2 && is_seen {
+    let went_through = cached * PAGE_BYTES >= FILE_BYTES / 2;
+    if went_through && fetched_again < FILE_BYTES / 2 && is_seen {
         return Verdict::DoesNotHold;
     }
     Verdict::Holds

@@ -14,14 +14,14 @@ use std::time::Instant;
 use underpass_sys::cachestat::Pages;
 use underpass_sys::region::Access;
 
-use crate::cache;
+use crate::cache::{self, PAGE_BYTES};
 use crate::claims::rig::Rig;
 use crate::claims::{Line, Shown, Unit, Verdict};
 use crate::figure::{Figure, float};
 
 const STORED_PAGES: usize = 256;
 
-const STORED_BYTES: usize = STORED_PAGES * 4096;
+const STORED_BYTES: u64 = STORED_PAGES as u64 * PAGE_BYTES;
 
 /// Dirty pages after each step.
 #[derive(Debug, Clone, Copy)]
@@ -32,10 +32,10 @@ struct Seen {
     flushed: u64,
 }
 
-pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
-    rig.file.sync_all()?;
+pub(super) fn measure(rig: &Rig<'_>) -> io::Result<Shown> {
+    rig.specimen.file.sync_all()?;
     let waiting = |rig: &Rig<'_>| -> io::Result<Option<u64>> {
-        let pages: Option<Pages> = cache::pages(&rig.file, STORED_BYTES as u64)?;
+        let pages: Option<Pages> = cache::pages(&rig.specimen.file, STORED_BYTES)?;
         Ok(pages.map(|pages| pages.dirty + pages.writeback))
     };
     let region = rig.map(STORED_BYTES, Access::ReadWrite)?;
@@ -52,7 +52,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
     drop(region);
     let unmapped = waiting(rig)?.unwrap_or(0);
     let start = Instant::now();
-    rig.file.sync_data()?;
+    rig.specimen.file.sync_data()?;
     let fdatasync = start.elapsed();
     let flushed = waiting(rig)?.unwrap_or(0);
     let on_disk = on_disk(rig);
@@ -98,14 +98,14 @@ fn store(region: &underpass_sys::region::Region, word: [u8; 8]) {
 
 /// Whether the disk has the words stored last.
 fn on_disk(rig: &Rig<'_>) -> io::Result<bool> {
-    let path = format!("/proc/self/fd/{}", rig.file.as_raw_fd());
+    let path = format!("/proc/self/fd/{}", rig.specimen.file.as_raw_fd());
     let direct = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).map_err(io::Error::other)?;
     let file = std::fs::OpenOptions::new().read(true).custom_flags(direct).open(path)?;
     // O_DIRECT wants memory aligned as the disk's blocks are.
     let mut memory = vec![0; 2 * 4096];
     let start = memory.as_ptr().align_offset(4096);
     let page = &mut memory[start..start + 4096];
-    std::os::unix::fs::FileExt::read_exact_at(&file, page, (STORED_BYTES - 4096) as u64)?;
+    std::os::unix::fs::FileExt::read_exact_at(&file, page, STORED_BYTES - PAGE_BYTES)?;
     Ok(page.starts_with(b"written2"))
 }
 

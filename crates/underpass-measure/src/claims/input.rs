@@ -29,9 +29,9 @@ struct Tried {
     into_pipe: Result<usize, Errno>,
 }
 
-pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
+pub(super) fn measure(rig: &Rig<'_>) -> io::Result<Shown> {
     let tried = [
-        tried("a file on disk", true, || Ok((rig.file.try_clone()?.into(), None)))?,
+        tried("a file on disk", true, || Ok((rig.specimen.file.try_clone()?.into(), None)))?,
         tried("a memfd", true, || {
             let memory = rustix::fs::memfd_create("underpass", MemfdFlags::CLOEXEC)?;
             File::from(memory.try_clone()?).write_all(OFFERED)?;

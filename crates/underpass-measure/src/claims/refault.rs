@@ -17,7 +17,7 @@ use crate::claims::{Line, Shown, Unit, Verdict};
 use crate::figure::Figure;
 use crate::{cache, usage};
 
-const MAPPED_BYTES: usize = 4 << 20;
+const MAPPED_BYTES: u64 = 4 << 20;
 
 /// What was counted.
 #[derive(Debug, Clone, Copy)]
@@ -28,18 +28,18 @@ struct Seen {
     cached_again: u64,
 }
 
-pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
-    let bytes = MAPPED_BYTES as u64;
+pub(super) fn measure(rig: &Rig<'_>) -> io::Result<Shown> {
+    let bytes = MAPPED_BYTES;
     let cached = |rig: &Rig<'_>| -> io::Result<Option<u64>> {
-        Ok(cache::pages(&rig.file, bytes)?.map(|pages| pages.cached))
+        Ok(cache::pages(&rig.specimen.file, bytes)?.map(|pages| pages.cached))
     };
-    rig.file.sync_all()?;
+    rig.specimen.file.sync_all()?;
     let region = rig.map(MAPPED_BYTES, Access::Read)?;
     let first = rig::sum(&region);
     let Some(cached_before) = cached(rig)? else {
         return Ok(Shown::unavailable("cachestat(2) needs Linux 6.5"));
     };
-    rustix::fs::fadvise(&rig.file, 0, std::num::NonZeroU64::new(bytes), Advice::DontNeed)?;
+    rustix::fs::fadvise(&rig.specimen.file, 0, std::num::NonZeroU64::new(bytes), Advice::DontNeed)?;
     let cached_advised = cached(rig)?.unwrap_or(0);
     look::page_out(&region)?;
     let cached_paged_out = cached(rig)?.unwrap_or(0);

@@ -7,15 +7,17 @@
 //! Source: `Documentation/admin-guide/cgroup-v2.rst`, `workingset_refault_file`; mm/workingset.c.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use crate::cache;
-use crate::claims::child::{self, Account, Way};
-use crate::claims::group::Group;
 use crate::claims::rig::{FILE_BYTES, Rig};
 use crate::claims::{Line, Shown, Unit, Verdict};
+use crate::compare::group::Group;
+use crate::compare::order::Order;
+use crate::compare::process::Worker;
 use crate::figure::{Figure, float};
+use crate::usage::Used;
 
-const READ_BYTES: usize = 24 << 20;
 const MIB: f64 = 1_048_576.0;
 
 /// Room for the file and all else that a process needs, and room for a part of it.
@@ -37,20 +39,20 @@ struct Seen {
     short_bytes: f64,
 }
 
-pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
-    if let Err(why) = cache::empty(&rig.file, FILE_BYTES)? {
+pub(super) fn measure(rig: &Rig<'_>) -> io::Result<Shown> {
+    if let Err(why) = cache::empty(&rig.specimen.file, FILE_BYTES)? {
         return Ok(Shown::unavailable(why));
     }
-    let ample = Group::new(rig.given, Some(AMPLE_BYTES))?;
-    let first = child::read(rig, Some(&ample), READ_BYTES, Way::Mapping, 2)?;
-    let next = child::read(rig, Some(&ample), READ_BYTES, Way::Mapping, 1)?;
+    let ample = Group::new(rig.program, AMPLE_BYTES)?;
+    let first = passes(rig, &ample, 2)?;
+    let next = passes(rig, &ample, 1)?;
     let ample_refaults = refaults(&ample);
     drop(ample);
-    if let Err(why) = cache::empty(&rig.file, FILE_BYTES)? {
+    if let Err(why) = cache::empty(&rig.specimen.file, FILE_BYTES)? {
         return Ok(Shown::unavailable(why));
     }
-    let short = Group::new(rig.given, Some(SHORT_BYTES))?;
-    let squeezed = child::read(rig, Some(&short), READ_BYTES, Way::Mapping, 2)?;
+    let short = Group::new(rig.program, SHORT_BYTES)?;
+    let squeezed = passes(rig, &short, 2)?;
     let short_refaults = refaults(&short);
     drop(short);
     let mut lines = Vec::new();
@@ -64,11 +66,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
     let seen = fetched(&first, 1).zip(fetched(&next, 0)).zip(fetched(&squeezed, 1));
     let Some(((again_bytes, next_bytes), short_bytes)) = seen else {
         let why = "the kernel has no TASK_IO_ACCOUNTING";
-        return Ok(Shown {
-            lines,
-            verdict: Verdict::Unavailable(why.into()),
-            explanation: String::new(),
-        });
+        return Ok(Shown { lines, ..Shown::unavailable(why) });
     };
     Ok(Shown {
         lines,
@@ -79,7 +77,7 @@ pub(super) fn measure(rig: &mut Rig<'_>) -> io::Result<Shown> {
              kernel evicted mapped pages like any others, and the second pass fetched {:.1} MiB. \
              It is the page cache that keeps them, not the mapping: what read(2) brings in stays \
              too.",
-            READ_BYTES >> 20,
+            FILE_BYTES >> 20,
             again_bytes / MIB,
             next_bytes / MIB,
             SHORT_BYTES >> 20,
@@ -92,24 +90,31 @@ fn refaults(group: &Group) -> Figure {
     group.refaults().map_or_else(|error| Figure::Unavailable(error.to_string()), Figure::count)
 }
 
-fn fetched(account: &Account, pass: usize) -> Option<f64> {
-    account.passes.get(pass)?.disk_bytes.map(float)
+/// What each pass over a mapping of the file used, in a process of the group.
+fn passes(rig: &Rig<'_>, group: &Group, passes: u32) -> io::Result<Vec<Used>> {
+    let file = rig.specimen.file.as_fd();
+    let worker = Worker::ready(rig.program, &Order::Read { passes }, &[file])?;
+    // It has not touched the file: whose pages it brings in are charged to the group.
+    group.add(worker.process())?;
+    worker.go()?;
+    Ok(worker.account()?.passes)
 }
 
-fn push(lines: &mut Vec<Line>, name: &str, account: &Account, pass: usize) {
-    let Some(pass) = account.passes.get(pass) else { return };
-    let disk = Figure::of_disk(pass.disk_bytes);
+fn fetched(passes: &[Used], pass: usize) -> Option<f64> {
+    passes.get(pass)?.disk_read_bytes.map(float)
+}
+
+fn push(lines: &mut Vec<Line>, name: &str, passes: &[Used], pass: usize) {
+    let Some(used) = passes.get(pass) else { return };
+    let disk = Figure::of_disk(used.disk_read_bytes);
+    let faults = Figure::count(used.major_faults);
     lines.push(Line::new(format!("{name}: fetched from the disk"), disk, Unit::Bytes));
-    lines.push(Line::new(
-        format!("{name}: major faults"),
-        Figure::count(pass.major_faults),
-        Unit::Faults,
-    ));
+    lines.push(Line::new(format!("{name}: major faults"), faults, Unit::Faults));
 }
 
 fn judge(seen: &Seen) -> Verdict {
-    let stray = STRAY_SHARE * float(READ_BYTES as u64);
-    let half = float(READ_BYTES as u64) / 2.0;
+    let stray = STRAY_SHARE * float(FILE_BYTES);
+    let half = float(FILE_BYTES) / 2.0;
     let stays = seen.again_bytes <= stray && seen.next_bytes <= stray;
     match (stays, seen.short_bytes >= half) {
         (true, true) => Verdict::Holds,
@@ -126,7 +131,7 @@ mod tests {
 
     #[test]
     fn pages_stay_only_if_neither_the_second_pass_nor_the_next_process_fetches_them() {
-        let file = 24.0 * 1_048_576.0;
+        let file = float(FILE_BYTES);
         let seen =
             |again_bytes, next_bytes, short_bytes| Seen { again_bytes, next_bytes, short_bytes };
         assert_eq!(judge(&seen(0.0, 4096.0, file)), Verdict::Holds);

@@ -29,7 +29,7 @@ const TOUCHED_BYTES: usize = 16 << 20;
 /// Times a byte goes from one thread to another and back.
 const ROUNDS: u32 = 2_000;
 
-pub(super) fn measure(_: &mut Rig<'_>) -> io::Result<Shown> {
+pub(super) fn measure(_: &Rig<'_>) -> io::Result<Shown> {
     let call = rig::nanoseconds_each(2_000, || {
         std::hint::black_box(rustix::process::getppid());
     });

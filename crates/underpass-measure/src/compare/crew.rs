@@ -5,40 +5,22 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
 use underpass::Method;
 
 use super::besides;
-use super::channel;
 use super::network::Network;
-use super::order::{Account, Order, Receiving, Reply, Sending};
+use super::order::{Account, Order, Receiving, Sending};
 use super::plan::Case;
+use super::process::{Program, RunError, Worker};
 use super::report::{Link, Pair};
 use super::specimen::Specimen;
 use super::worker::first_difference;
-
-/// How this program is run again as one that carries out an order.
-#[derive(Debug, Clone)]
-pub struct Program {
-    /// The program.
-    pub path: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<String>,
-}
-
-impl Default for Program {
-    /// This program, with `measure-end`: what answers to it calls [`serve`](super::serve) with
-    /// its standard input.
-    fn default() -> Self {
-        Self { path: "/proc/self/exe".into(), arguments: vec!["measure-end".into()] }
-    }
-}
+use crate::cache;
 
 /// What all runs have in common.
 #[derive(Debug)]
@@ -98,21 +80,6 @@ pub(super) struct Run {
     pub(super) softirq_ticks: Option<u64>,
 }
 
-/// Why a run gave nothing.
-#[derive(Debug)]
-pub(super) enum RunError {
-    /// The method cannot do this here.
-    Refused(String),
-    /// Something else went wrong.
-    Failed(io::Error),
-}
-
-impl From<io::Error> for RunError {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
 /// The descriptors of a run: what the sender reads and writes, and what else there is.
 struct Joint {
     source: Option<OwnedFd>,
@@ -133,10 +100,10 @@ impl Setting<'_> {
     ) -> Result<Run, RunError> {
         let joint = self.join(case)?;
         let sink = File::from(joint.sink.try_clone()?);
-        let sender = Worker::start(self.program)?;
         let file = self.specimen.file.as_fd();
         let source = joint.source.as_ref().map_or(file, |source| source.as_fd());
-        sender.order(&Order::Send(self.sending(case, purpose)), [source, sink.as_fd()])?;
+        let order = Order::Send(self.sending(case, purpose));
+        let sender = Worker::start(self.program, &order, &[source, sink.as_fd()])?;
         let receiver = joint.far.as_ref().map(|far| self.receiver(far, purpose)).transpose()?;
         let feeder = joint.feed.as_ref().map(|feed| self.feeder(case, feed)).transpose()?;
         let source_inode = rustix::fs::fstat(source).map_err(io::Error::from)?.st_ino;
@@ -230,22 +197,18 @@ impl Setting<'_> {
     }
 
     fn receiver(&self, far: &OwnedFd, purpose: Purpose) -> io::Result<Worker> {
-        let receiver = Worker::start(self.program)?;
-        let order = Receiving {
+        let order = Order::Receive(Receiving {
             call_bytes: self.receiver_call_bytes,
             processor: self.receiver_processor,
             discards: purpose.discards(),
             compares: purpose == Purpose::Check,
-        };
-        let descriptors = [far.as_fd(), self.specimen.file.as_fd()];
-        receiver.order(&Order::Receive(order), descriptors)?;
-        Ok(receiver)
+        });
+        Worker::start(self.program, &order, &[far.as_fd(), self.specimen.file.as_fd()])
     }
 
     /// Starts the process that sends the file to the source of a run from socket to socket.
     fn feeder(&self, case: &Case, feed: &OwnedFd) -> io::Result<Worker> {
-        let feeder = Worker::start(self.program)?;
-        let order = Sending {
+        let order = Order::Send(Sending {
             method: Method::Sendfile.name().into(),
             from_file: true,
             to_file: false,
@@ -254,9 +217,8 @@ impl Setting<'_> {
             processor: self.receiver_processor,
             shows_sink: false,
             looks_at_memory: false,
-        };
-        feeder.order(&Order::Send(order), [self.specimen.file.as_fd(), feed.as_fd()])?;
-        Ok(feeder)
+        });
+        Worker::start(self.program, &order, &[self.specimen.file.as_fd(), feed.as_fd()])
     }
 
     fn first_difference(
@@ -298,8 +260,11 @@ fn difference(one: &File, other: &File, bytes: u64) -> io::Result<Option<u64>> {
 }
 
 /// Bytes of a file whose extents other files have too; `None` where the file system does not
-/// tell.
+/// tell. One in memory has no extents.
 fn shared_bytes(file: &File) -> Option<u64> {
+    if matches!(cache::file_system_in_memory(file), Ok(Some(_))) {
+        return Some(0);
+    }
     let (mut shared, mut next) = (0, Some(0));
     while let Some(offset) = next {
         let part = underpass_sys::extents::shared(file.as_fd(), offset).ok()?;
@@ -307,86 +272,4 @@ fn shared_bytes(file: &File) -> Option<u64> {
         next = part.next.filter(|&end| end > offset);
     }
     Some(shared)
-}
-
-/// A process that carries out one order. Killed when dropped.
-#[derive(Debug)]
-struct Worker {
-    child: Child,
-    channel: OwnedFd,
-    /// A byte in this pipe says that it may begin.
-    go: PipeWriter,
-    /// The other end, until it is handed over.
-    its_go: PipeReader,
-}
-
-impl Worker {
-    fn start(program: &Program) -> io::Result<Self> {
-        let (channel, its_own) = channel::pair()?;
-        let (its_go, go) = io::pipe()?;
-        let child = Command::new(&program.path)
-            .args(&program.arguments)
-            .stdin(Stdio::from(its_own))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        Ok(Self { child, channel, go, its_go })
-    }
-
-    fn process(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Gives it its order. The pipe goes first of the descriptors.
-    fn order(&self, order: &Order, descriptors: [BorrowedFd<'_>; 2]) -> io::Result<()> {
-        let [first, second] = descriptors;
-        channel::send(&self.channel, order, &[self.its_go.as_fd(), first, second])
-    }
-
-    fn go(&self) -> io::Result<()> {
-        (&self.go).write_all(b"!")
-    }
-
-    /// Waits until it is ready to begin.
-    fn is_ready(&self) -> Result<(), RunError> {
-        match channel::receive(&self.channel)? {
-            Some((Reply::Ready, _)) => Ok(()),
-            Some((Reply::Refused { why }, _)) => Err(RunError::Refused(why)),
-            Some((Reply::Failed { why }, _)) => Err(io::Error::other(why).into()),
-            Some((Reply::Done(_), _)) => {
-                Err(io::Error::other("a process was done before it began").into())
-            }
-            None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-        }
-    }
-
-    /// Waits until it is done.
-    fn account(mut self) -> Result<Account, RunError> {
-        match channel::receive(&self.channel)? {
-            Some((Reply::Done(account), _)) => Ok(*account),
-            Some((Reply::Refused { why }, _)) => Err(RunError::Refused(why)),
-            Some((Reply::Failed { why }, _)) => Err(io::Error::other(why).into()),
-            Some((Reply::Ready, _)) => Err(io::Error::other("a process was ready twice").into()),
-            None => Err(io::Error::other(self.last_words()).into()),
-        }
-    }
-
-    /// What it printed before it ended without an answer.
-    fn last_words(&mut self) -> String {
-        let mut words = String::new();
-        if let Some(stderr) = &mut self.child.stderr
-            && stderr.read_to_string(&mut words).is_err()
-        {
-            words.clear();
-        }
-        let line = words.lines().next().unwrap_or("it said nothing");
-        format!("a process that carries out an order ended: {line}")
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // It may have ended by itself; either way nothing is left to do about it.
-        self.child.kill().and_then(|()| self.child.wait().map(drop)).unwrap_or_default();
-    }
 }

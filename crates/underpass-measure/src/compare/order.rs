@@ -6,6 +6,7 @@
 //! carries out one order in its life, so that what it used is what the order cost.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,16 +16,23 @@ pub(super) use crate::usage::{Resident, Used};
 
 /// From the comparison to a process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// Move bytes by a method of the engine. Comes with the source and the sink.
     Send(Sending),
     /// Read a stream to its end. Comes with the stream and, to compare it with, the file.
     Receive(Receiving),
+    /// Look at all of a file through a mapping, this many times. Comes with the file.
+    Read {
+        /// How often.
+        passes: u32,
+    },
+    /// Remove this control group when the channel ends. The process outlives its starter.
+    Keep(PathBuf),
 }
 
 /// Moving bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Sending {
+pub(crate) struct Sending {
     /// The method's name.
     pub(super) method: String,
     /// Whether the source is a file, and not a stream.
@@ -45,7 +53,7 @@ pub(super) struct Sending {
 
 /// Reading a stream to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Receiving {
+pub(crate) struct Receiving {
     /// Bytes each read(2) asks for.
     pub(super) call_bytes: usize,
     /// The processor to run on.
@@ -63,21 +71,15 @@ pub(super) enum Reply {
     Ready,
     /// Done.
     Done(Box<Account>),
-    /// The method cannot do this here.
-    Refused {
-        /// What was answered.
-        why: String,
-    },
+    /// The method cannot do this here, and what was answered.
+    Refused(String),
     /// Something else went wrong.
-    Failed {
-        /// What.
-        why: String,
-    },
+    Failed(String),
 }
 
 /// What an order cost. Times are of `CLOCK_MONOTONIC`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Account {
+pub(crate) struct Account {
     /// Bytes moved, or received.
     pub(super) bytes: u64,
     /// When the first call was about to be made, in nanoseconds.
@@ -94,6 +96,8 @@ pub(super) struct Account {
     pub(super) zero_copy_copied: u64,
     /// What the process used.
     pub(super) used: Used,
+    /// What each pass over a file used.
+    pub(crate) passes: Vec<Used>,
     /// Most memory in use: anonymous beyond that at the start; `None` if it was not looked at.
     pub(super) peak: Option<Resident>,
     /// Where what arrived first differed from the file.

@@ -133,8 +133,8 @@ pub struct Row {
 /// System calls of one kind in one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CallsOfKind {
-    /// The call, such as `sendfile`; or what the engine calls the method, where calls are not
-    /// seen one by one.
+    /// The call, such as `sendfile`; several, such as `read + write`, where they are not seen one
+    /// by one.
     pub name: String,
     /// How many there were.
     pub calls: Figure,

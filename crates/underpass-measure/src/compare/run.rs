@@ -12,13 +12,14 @@ use std::io;
 use underpass::Method;
 
 use super::besides;
-use super::crew::{Program, Purpose, Run, RunError, Setting};
+use super::crew::{Purpose, Run, Setting};
 use super::failure::CompareError;
 use super::judge::{self, Known};
 use super::machine;
 use super::network::{self, Network};
 use super::plan::{self, Case, Wish};
-use super::report::{Absent, Cache, Conditions, Link, Pair, Report};
+use super::process::{Program, RunError};
+use super::report::{Absent, Cache, Conditions, Link, Pair, Report, Row};
 use super::seen::Seen;
 use super::specimen::Specimen;
 use crate::affinity::own_processors;
@@ -86,7 +87,8 @@ pub fn run(
     request: &Request,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Report, CompareError> {
-    let groups = groups(request, specimen.bytes);
+    let in_memory = cache::file_system_in_memory(&specimen.file).ok().flatten();
+    let groups = groups(request, specimen.bytes, request.cold && in_memory.is_none());
     let rows: usize = groups.iter().map(Vec::len).sum();
     if rows == 0 && !request.pairs.is_empty() {
         return Err(CompareError::Nothing);
@@ -121,6 +123,9 @@ pub fn run(
         notes: Vec::new(),
         absent: Vec::new(),
     };
+    if let (true, Some(name)) = (request.cold, in_memory) {
+        comparison.note(format!("no row is cold: the file is on {name}, in memory"));
+    }
     let mut measured = comparison.check(groups)?;
     for group in &mut measured {
         comparison.time(group, repeats)?;
@@ -132,36 +137,25 @@ pub fn run(
         for row in &mut measured {
             comparison.watch(probe, row)?;
         }
+        // What could be run before and not under the probe is absent.
+        measured.retain(|row| row.watched.is_some());
     }
     let (tier, tier_reason) = match probe {
         Ok(_) => ('A', "calls and pages are watched in the kernel".to_owned()),
         Err(why) => ('C', format!("{why}; only a process's own counters are read")),
     };
-    let judged = |row: &Measured| {
-        let seen = row.watched.as_ref().map_or_else(|| Err(&*tier_reason), |(_, seen)| Ok(seen));
-        judge::row(&Known {
-            case: &row.case,
-            timed: &row.timed,
-            checked: &row.checked,
-            seen,
-            watched: row.watched.as_ref().map(|(run, _)| run),
-            discarding: &row.discarding,
-            seen_discarding: row.seen_discarding.as_ref(),
-            inode: specimen.inode,
-        })
-    };
-    let rows = measured.iter().map(judged).collect();
+    let rows = measured.iter().map(|row| row.judged(specimen.inode, &tier_reason)).collect();
     let conditions = comparison.conditions(repeats);
     let machine = machine::look(tier, tier_reason);
     Ok(Report { machine, conditions, rows, absent: comparison.absent })
 }
 
-fn groups(request: &Request, file_bytes: u64) -> Vec<Vec<Case>> {
+fn groups(request: &Request, file_bytes: u64, cold: bool) -> Vec<Vec<Case>> {
     let bytes = request.bytes.max(1).min(file_bytes);
     let Request { pairs, methods, links, .. } = request;
     let wish = |cache, pairs, transfers| Wish { pairs, methods, links, cache, bytes, transfers };
     let mut groups = plan::groups(wish(Cache::Warm, pairs, &request.transfers));
-    if request.cold {
+    if cold {
         let from_files: Vec<Pair> =
             pairs.iter().copied().filter(|&pair| pair != Pair::SocketToSocket).collect();
         groups.extend(plan::groups(wish(Cache::Cold, &from_files, &[])));
@@ -183,6 +177,22 @@ struct Measured {
     /// A run that was watched, and what was seen of it.
     watched: Option<(Run, Seen)>,
     seen_discarding: Option<Seen>,
+}
+
+impl Measured {
+    /// The row; `not_seen` is why nothing was seen of it, if nothing was.
+    fn judged(&self, inode: u64, not_seen: &str) -> Row {
+        judge::row(&Known {
+            case: &self.case,
+            timed: &self.timed,
+            checked: &self.checked,
+            seen: self.watched.as_ref().map(|(_, seen)| seen).ok_or(not_seen),
+            watched: self.watched.as_ref().map(|(run, _)| run),
+            discarding: &self.discarding,
+            seen_discarding: self.seen_discarding.as_ref(),
+            inode,
+        })
+    }
 }
 
 /// What is under way.
@@ -294,12 +304,20 @@ impl Comparison<'_> {
         let failed = |source| CompareError::Run { label: label.clone(), source };
         let mut retries = 0;
         loop {
-            let is_as_wanted = self.prepare(case).map_err(failed)?;
+            let outcome = self.prepare(case).map_err(failed)?;
+            let is_as_wanted = outcome.is_ok();
+            if let Err(why) = outcome {
+                let why = format!("the file was not {}: {why}", case.cache);
+                if case.cache == Cache::Cold {
+                    self.absent(case, why);
+                    return Ok(None);
+                }
+                self.note(why);
+            }
             let run = match self.setting.run(case, purpose, &mut watch) {
                 Ok(run) => run,
                 Err(RunError::Refused(why)) => {
-                    let Case { pair, link, method, .. } = *case;
-                    self.absent.push(Absent { pair, link, method, why });
+                    self.absent(case, why);
                     return Ok(None);
                 }
                 Err(RunError::Failed(source)) => {
@@ -324,18 +342,21 @@ impl Comparison<'_> {
         }
     }
 
-    /// Brings the page cache into its state, and notes where that was not possible.
-    fn prepare(&mut self, case: &Case) -> io::Result<bool> {
+    /// Brings the page cache into its state, or says why that was not possible.
+    fn prepare(&self, case: &Case) -> io::Result<Result<(), String>> {
         let file = &self.setting.specimen.file;
-        let outcome = match case.cache {
-            Cache::Warm => cache::fill(file, self.bytes)?,
-            Cache::Cold => cache::empty(file, self.bytes)?,
-        };
-        let is_as_wanted = outcome.is_ok();
-        if let Err(why) = outcome {
-            self.note(format!("the file was not {}: {why}", case.cache));
+        match case.cache {
+            Cache::Warm => cache::fill(file, self.bytes),
+            Cache::Cold => cache::empty(file, self.bytes),
         }
-        Ok(is_as_wanted)
+    }
+
+    /// Enters a row that cannot be run, once.
+    fn absent(&mut self, &Case { pair, link, method, .. }: &Case, why: String) {
+        let absent = Absent { pair, link, method, why };
+        if !self.absent.contains(&absent) {
+            self.absent.push(absent);
+        }
     }
 
     fn is_still_warm(&self, case: &Case) -> io::Result<bool> {

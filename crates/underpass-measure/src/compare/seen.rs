@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use linux_raw_sys::general::__NR_io_uring_enter;
 
 use super::crew::Run;
+use crate::account::copies::is_reference;
 use crate::call::{self, Role};
-use crate::evidence::{Calls, Evidence, FileKind, Lent, Origin, Pages};
+use crate::evidence::{Calls, Evidence, FileKind, Origin, Pages};
 
 /// What was seen of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,20 +90,6 @@ fn touches(calls: &Calls, ends: [u64; 2]) -> bool {
 
 fn total(pages: &[Pages]) -> u64 {
     pages.iter().map(|pages| pages.bytes).sum()
-}
-
-/// Whether these bytes are references to pages that somebody else has.
-///
-/// Pages of a file or of a process are never copies: the kernel copies into its own pages.
-/// (A Unix socket does not mark them as lent.) `passes_kernel_pages` says that the sender's own
-/// input was in pages of the kernel, as a socket's may be: then a lent one is that input, and
-/// otherwise a copy next to lent pages.
-pub(super) fn is_reference(pages: &Pages, passes_kernel_pages: bool) -> bool {
-    match (pages.origin, pages.lent) {
-        (Origin::PageCache { .. } | Origin::Anonymous, _) => true,
-        (Origin::Kernel, Lent::Shared | Lent::ZeroCopy) => passes_kernel_pages,
-        (Origin::Kernel, Lent::No) | (Origin::Linear, _) => false,
-    }
 }
 
 /// The inode whose pages most of the lent bytes were.

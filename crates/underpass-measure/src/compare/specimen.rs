@@ -11,10 +11,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::words;
-
-/// `f_type` of file systems in memory (statfs(2)).
-const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
+use crate::{cache, words};
 
 /// Byte `i` is `i` mod this; prime to the sizes of pages and buffers, so that bytes out of place
 /// are found.
@@ -23,7 +20,7 @@ const PERIOD: u8 = 251;
 /// The file whose bytes are moved.
 #[derive(Debug)]
 pub struct Specimen {
-    pub(super) file: File,
+    pub(crate) file: File,
     /// Its path, or what it was made as.
     pub(super) name: String,
     pub(super) bytes: u64,
@@ -65,28 +62,28 @@ impl Specimen {
         places.extend(std::env::current_dir());
         let is_on_disk = |place: &PathBuf| {
             File::open(place)
-                .and_then(|directory| file_system(&directory))
-                .is_ok_and(|name| !IN_MEMORY.contains(&name.as_str()))
+                .and_then(|directory| cache::file_system_in_memory(&directory))
+                .is_ok_and(|name| name.is_none())
         };
         places.sort_by_key(|place| !is_on_disk(place));
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for place in places {
-            let made = tempfile::tempfile_in(&place)
-                .and_then(|file| fill(&file, bytes).map(|()| file))
-                .map_err(|error| {
-                    let (size, place) = (words::size(bytes), place.display());
-                    let why = format!("{size} cannot be written in {place}: {error}");
-                    io::Error::new(error.kind(), why)
-                });
-            match made {
-                Ok(file) => {
-                    let name = format!("a temporary file in {}", place.display());
-                    return Self::over(file, name, place);
-                }
+            match Self::make_in(&place, bytes) {
+                Ok(made) => return Ok(made),
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    /// Makes a file of `bytes` bytes in a directory.
+    pub(crate) fn make_in(place: &Path, bytes: u64) -> io::Result<Self> {
+        let made = tempfile::tempfile_in(place).and_then(|file| fill(&file, bytes).map(|()| file));
+        let file = made.map_err(|error| {
+            let (size, place) = (words::size(bytes), place.display());
+            io::Error::new(error.kind(), format!("{size} cannot be written in {place}: {error}"))
+        })?;
+        Self::over(file, format!("a temporary file in {}", place.display()), place.to_owned())
     }
 
     /// A path by which this process, and others of its user, can open it while it is held.
@@ -109,7 +106,7 @@ impl Specimen {
 
     fn over(file: File, name: String, directory: PathBuf) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        let file_system = file_system(&file)?;
+        let file_system = cache::file_system(&file)?;
         let (bytes, inode) = (metadata.len(), metadata.ino());
         Ok(Self { file, name, bytes, inode, file_system, directory })
     }
@@ -138,25 +135,6 @@ fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
     }
     // Dirty pages cannot be evicted, and are written out in the middle of a measurement.
     file.sync_data()
-}
-
-/// The name of the file system that a file is on.
-fn file_system(file: &File) -> io::Result<String> {
-    let magic = rustix::fs::fstatfs(file)?.f_type;
-    let known = [
-        (0xef53, "ext4"),
-        (0x5846_5342, "xfs"),
-        (0x9123_683e, "btrfs"),
-        (0x0102_1994, "tmpfs"),
-        (0x8584_58f6, "ramfs"),
-        (0x794c_7630, "overlayfs"),
-        (0x2fc1_2fc1, "zfs"),
-        (0xf2f5_2010, "f2fs"),
-        (0x6969, "nfs"),
-        (0x6573_5546, "fuse"),
-    ];
-    let name = known.iter().find(|(number, _)| *number == magic);
-    Ok(name.map_or_else(|| format!("{magic:#x}"), |(_, name)| (*name).to_owned()))
 }
 
 #[cfg(test)]

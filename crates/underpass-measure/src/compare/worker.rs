@@ -2,7 +2,8 @@
 //!
 //! It dies with the process that started it: the kernel kills it when the thread that forked it
 //! ends, and where that came before it asked for it, its channel is at its end. It is killed and
-//! does not clean up, so nothing it makes may have a name.
+//! does not clean up, so nothing it makes may have a name. The keeper of a control group, which
+//! has one, outlives its maker for as long as removing it takes.
 //!
 //! Source: PR_SET_PDEATHSIG(2const), sched_setaffinity(2).
 
@@ -17,8 +18,11 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::Signal;
 use underpass::{Error, ErrorKind, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
+use underpass_sys::look::Words;
+use underpass_sys::region::{Access, Region};
 
 use super::channel;
+use super::group;
 use super::order::{Account, Order, Receiving, Reply, Sending};
 use crate::affinity::pin;
 use crate::usage::{Meter, Peak};
@@ -29,35 +33,25 @@ use crate::usage::{Meter, Peak};
 ///
 /// Those of the channel. What goes wrong with the order is answered over it instead.
 pub fn serve(channel: BorrowedFd<'_>) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let Some((order, descriptors)) = channel::receive::<Order>(channel)? else { return Ok(()) };
-    let reply = match carry_out(channel, order, descriptors) {
-        Ok(reply) => reply,
-        Err(error) => Reply::Failed { why: error.to_string() },
-    };
-    channel::send(channel, &reply, &[])
-}
-
-fn carry_out(
-    channel: BorrowedFd<'_>,
-    order: Order,
-    descriptors: Vec<OwnedFd>,
-) -> io::Result<Reply> {
-    let Ok([go, first, second]) = <[OwnedFd; 3]>::try_from(descriptors) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "an order without descriptors"));
-    };
-    let start = Start { channel, go: File::from(go) };
-    match order {
-        Order::Send(sending) => {
-            sending.processor.map_or(Ok(()), pin)?;
-            send(start, &sending, &first, &second)
-        }
-        Order::Receive(receiving) => {
-            let file = receiving.compares.then(|| File::from(second));
-            receiving.processor.map_or(Ok(()), pin)?;
-            receive(start, &receiving, first, file.as_ref())
-        }
+    let mut descriptors = descriptors.into_iter();
+    let mut next = || descriptors.next().ok_or(io::ErrorKind::InvalidData);
+    let start = Start { channel, go: File::from(next()?) };
+    if let Order::Keep(group) = order {
+        channel::send(channel, &Reply::Ready, &[])?;
+        channel::receive::<Order>(channel)?;
+        return group::remove(&group);
     }
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let first = next()?;
+    let reply = match order {
+        Order::Send(sending) => send(start, &sending, &first, &next()?),
+        Order::Receive(receiving) => receive(start, &receiving, first, &File::from(next()?)),
+        Order::Read { passes } => read(start, &File::from(first), passes),
+        Order::Keep(_) => Err(io::ErrorKind::InvalidData.into()),
+    };
+    let reply = reply.unwrap_or_else(|error| Reply::Failed(error.to_string()));
+    channel::send(channel, &reply, &[])
 }
 
 /// Where the word to begin comes from.
@@ -82,8 +76,9 @@ fn send(
     sink: &OwnedFd,
 ) -> io::Result<Reply> {
     let Ok(method) = sending.method.parse() else {
-        return Ok(Reply::Refused { why: format!("there is no method {}", sending.method) });
+        return Ok(Reply::Refused(format!("there is no method {}", sending.method)));
     };
+    sending.processor.map_or(Ok(()), pin)?;
     start.wait()?;
     let mut account = Account::default();
     if sending.shows_sink {
@@ -197,14 +192,14 @@ fn refusal(error: &Error) -> Reply {
     match error.kind {
         // What there is no room for here says nothing against the other rows.
         ErrorKind::Unsupported { .. } | ErrorKind::Io(Errno::NOSPC | Errno::DQUOT) => {
-            Reply::Refused { why }
+            Reply::Refused(why)
         }
         ErrorKind::Io(_)
         | ErrorKind::Truncated { .. }
         | ErrorKind::Changed
         | ErrorKind::NoLease(_)
         | ErrorKind::Tls(_)
-        | _ => Reply::Failed { why },
+        | _ => Reply::Failed(why),
     }
 }
 
@@ -230,11 +225,12 @@ fn receive(
     start: Start<'_>,
     receiving: &Receiving,
     stream: OwnedFd,
-    file: Option<&File>,
+    file: &File,
 ) -> io::Result<Reply> {
+    receiving.processor.map_or(Ok(()), pin)?;
     let mut stream = Incoming { stream: File::from(stream), discards: receiving.discards };
     let mut buffer = vec![0; receiving.call_bytes.max(1)];
-    let mut expected = vec![0; if file.is_some() { buffer.len() } else { 0 }];
+    let mut expected = vec![0; if receiving.compares { buffer.len() } else { 0 }];
     start.wait()?;
     let mut account = Account::default();
     let meter = Meter::process()?;
@@ -244,7 +240,7 @@ fn receive(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             answer => answer?,
         };
-        if let (Some(file), None) = (file, account.differs_at) {
+        if receiving.compares && account.differs_at.is_none() {
             file.read_exact_at(&mut expected[..n], account.bytes)?;
             let differs = first_difference(&buffer[..n], &expected[..n]);
             account.differs_at = differs.map(|index| account.bytes + index as u64);
@@ -252,6 +248,21 @@ fn receive(
         account.bytes += n as u64;
     }
     account.book(&meter)?;
+    Ok(Reply::Done(Box::new(account)))
+}
+
+/// Looks at every word of a file through a mapping.
+fn read(start: Start<'_>, file: &File, passes: u32) -> io::Result<Reply> {
+    let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    start.wait()?;
+    let mut account = Account::default();
+    let region = Region::map(file.try_clone()?.into(), 0, len, Access::Read, Box::new(()))?;
+    for _ in 0..passes {
+        let meter = Meter::thread()?;
+        let words = Words::of_region(&region, 0..len / 8 * 8).into_iter().flatten();
+        std::hint::black_box(words.fold(0, u64::wrapping_add));
+        account.passes.push(meter.used()?);
+    }
     Ok(Reply::Done(Box::new(account)))
 }
 

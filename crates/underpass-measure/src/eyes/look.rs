@@ -72,6 +72,11 @@ impl Places {
         Self { task, starts, piece, end: bytes }
     }
 
+    /// All of them in one piece.
+    pub(super) fn whole(bytes: u64) -> Self {
+        Self { task: Task::Sum, starts: vec![0], piece: bytes, end: bytes }
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> u64 {
         self.starts.len() as u64
@@ -86,7 +91,7 @@ impl Places {
     fn iter(&self) -> impl Iterator<Item = (u64, usize)> {
         self.starts.iter().map(|&start| {
             let len = self.piece.min(self.end - start);
-            (start, usize::try_from(len).expect("a piece is at most 64 KiB"))
+            (start, usize::try_from(len).expect("a piece is in memory"))
         })
     }
 }
@@ -110,20 +115,29 @@ impl Answer {
     }
 }
 
-/// Looks at the places of the file.
+/// Looks at the places of the file; `at_end` is called while its memory is still in use.
 ///
 /// # Errors
 ///
-/// Those of read(2) and mmap(2).
-pub(super) fn at(file: &File, way: Way, places: &Places) -> io::Result<Answer> {
+/// Those of read(2), mmap(2) and `at_end`.
+pub(super) fn at(
+    file: &File,
+    way: Way,
+    places: &Places,
+    at_end: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Answer> {
     match way {
-        Way::Read => read(file, places),
-        Way::Mapping => mapping(file, places),
+        Way::Read | Way::Whole => read(file, places, at_end),
+        Way::Mapping => mapping(file, places, at_end),
     }
 }
 
-fn read(file: &File, places: &Places) -> io::Result<Answer> {
-    let piece = usize::try_from(places.piece).expect("a piece is at most 64 KiB");
+fn read(
+    file: &File,
+    places: &Places,
+    at_end: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Answer> {
+    let piece = usize::try_from(places.piece).map_err(io::Error::other)?;
     let mut memory = vec![0; piece + size_of::<u64>()];
     let start = memory.as_ptr().align_offset(size_of::<u64>());
     let buffer = &mut memory[start..start + piece];
@@ -133,10 +147,15 @@ fn read(file: &File, places: &Places) -> io::Result<Answer> {
         answer.is_broken |= n < len;
         answer.add(places.task, Words::of(&buffer[..len]).expect("the buffer is aligned"));
     }
+    at_end()?;
     Ok(answer)
 }
 
-fn mapping(file: &File, places: &Places) -> io::Result<Answer> {
+fn mapping(
+    file: &File,
+    places: &Places,
+    at_end: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Answer> {
     let len = usize::try_from(places.end).map_err(io::Error::other)?;
     let region = Region::map(file.try_clone()?.into(), 0, len, Access::Read, Box::new(()))?;
     let mut answer = Answer::none();
@@ -144,6 +163,7 @@ fn mapping(file: &File, places: &Places) -> io::Result<Answer> {
         let at = usize::try_from(at).map_err(io::Error::other)?;
         answer.add(places.task, words(&region, at..at + len));
     }
+    at_end()?;
     answer.is_broken = region.broken_at().is_some();
     Ok(answer)
 }
@@ -205,11 +225,11 @@ mod tests {
         for way in [Way::Read, Way::Mapping] {
             for order in [Order::Sequential, Order::Random] {
                 let places = Places::new(Task::Sum, order, Cache::Warm, 20 * 4096);
-                let sum = at(&file, way, &places).unwrap();
+                let sum = at(&file, way, &places, || Ok(())).unwrap();
                 assert_eq!(sum.sum, SOUGHT.wrapping_add(5), "{way:?} {order:?}");
             }
             let places = Places::new(Task::Search, Order::Sequential, Cache::Warm, 20 * 4096);
-            assert_eq!(at(&file, way, &places).unwrap().found, 1, "{way:?}");
+            assert_eq!(at(&file, way, &places, || Ok(())).unwrap().found, 1, "{way:?}");
         }
     }
 
@@ -219,7 +239,7 @@ mod tests {
         file.set_len(8 * 4096).unwrap();
         let places = Places::new(Task::Sum, Order::Random, Cache::Warm, 16 * 4096);
         for way in [Way::Read, Way::Mapping] {
-            assert!(at(&file, way, &places).unwrap().is_broken, "{way:?}");
+            assert!(at(&file, way, &places, || Ok(())).unwrap().is_broken, "{way:?}");
         }
     }
 }

@@ -154,7 +154,7 @@ fn eyes() -> Eyes {
             }
         }
     }
-    Eyes { file: "/srv/<eyes>".into(), bytes: 67_108_864, repeats: 5, rows }
+    Eyes { file: "/srv/<eyes>".into(), bytes: 67_108_864, repeats: 5, rows, memory: Vec::new() }
 }
 
 fn claims() -> Vec<Claim> {

@@ -28,15 +28,17 @@ pub(super) fn fate(known: &Known<'_>) -> Fate {
     let receiver_copies = Figure::Unavailable("a file has no receiver".into());
     let Some(shared) = shared else {
         let why = "the file system does not tell which extents are shared (FIEMAP)";
-        let copied = copies(known.case.method).filter(|_| dirtied > Some(DIRTIED_MAX));
+        let is_copied = dirtied > Some(DIRTIED_MAX) || copying(known.case.method).is_some();
+        let copied = copies(known.case.method).filter(|_| is_copied);
         return Fate {
             sender_copies: copied.unwrap_or_else(|| Figure::Unavailable(why.into())),
             receiver_copies,
             by_reference_bytes: Figure::Unavailable(why.into()),
             inode: None,
-            verdict: match dirtied {
-                Some(dirtied) if dirtied > DIRTIED_MAX => copied_verdict(known.case.method),
-                Some(_) | None => Verdict::Unknown { why: why.into() },
+            verdict: if is_copied {
+                copied_verdict(known.case.method)
+            } else {
+                Verdict::Unknown { why: why.into() }
             },
         };
     };

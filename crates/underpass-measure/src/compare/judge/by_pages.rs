@@ -7,8 +7,9 @@
 //! Source: Documentation/networking/msg_zerocopy.rst, "Loopback"; skbuff.h, `SKBFL_SHARED_FRAG`.
 
 use super::{Fate, Known, NEARLY_ALL, copying};
+use crate::account::copies::is_reference;
 use crate::compare::report::{Link, Pair, Verdict};
-use crate::compare::seen::{Seen, inode_of, is_reference};
+use crate::compare::seen::{Seen, inode_of};
 use crate::evidence::{Origin, Pages};
 use crate::figure::{Figure, float};
 use crate::words::count;

@@ -258,3 +258,37 @@ fn what_a_discarding_receiver_makes_of_it_stands_beside_the_row() {
     assert_eq!(discarded.receiver_cpu_s_per_gb, Figure::Measured(0.25));
     assert_eq!(row.gb_per_s.median, Figure::Measured(0.5));
 }
+
+#[test]
+fn a_file_system_that_tells_nothing_of_extents_does_not_hide_what_read_and_write_copy() {
+    for (method, copies) in [(Method::Copy, 2.0), (Method::MmapWrite, 1.0)] {
+        let checked = Run { receiver: None, ..run(1) };
+        let row = judged(&case(Pair::FileToFile, None, method), &checked, Err("no BPF"));
+        assert!(matches!(row.verdict, Verdict::Copied { .. }), "{}", row.verdict);
+        assert_eq!(row.sender_copies.value(), Some(copies));
+    }
+}
+
+#[test]
+fn calls_have_the_kernels_names_also_where_only_the_engine_counted_them() {
+    let names = |method: Method, seen: Option<&str>| {
+        let case = case(Pair::FileToTcp, Some(Link::Loopback), method);
+        let mut bare = [run(10_000_000)];
+        bare[0].sender.by_method = vec![(method.name().into(), PAYLOAD, 32)];
+        let calls = seen.map(|name| (name.to_owned(), 16, PAYLOAD));
+        let seen = Seen { calls: calls.into_iter().collect(), ..Seen::default() };
+        // Far slower than the bare run: its numbers are not shown, and its names are.
+        let (checked, watched) = (run(1), run(90_000_000));
+        let known = known(&case, &bare, &checked, Ok(&seen));
+        let row = row(&Known { watched: Some(&watched), ..known });
+        assert_eq!(row.calls[0].calls, Figure::Measured(32.0));
+        row.calls[0].name.clone()
+    };
+    assert_eq!(names(Method::MmapWrite, Some("sendto")), "sendto");
+    assert_eq!(names(Method::MmapWrite, None), "write");
+    assert_eq!(names(Method::Copy, None), "read + write");
+    assert_eq!(names(Method::UringSendZc, Some("io_uring_enter")), "IORING_OP_SEND_ZC");
+    for method in Method::ALL.iter().filter(|method| method.name().contains('-')) {
+        assert_ne!(names(*method, None), method.name());
+    }
+}

@@ -15,16 +15,15 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use crate::claims::Given;
-use crate::claims::child::Keeper;
+use super::order::Order;
+use super::process::{Program, Worker};
 use crate::usage::field;
 
 /// A group. Removed when dropped, with an end to the processes in it.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     path: PathBuf,
-    version: Version,
-    _keeper: Keeper,
+    _keeper: Worker,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,19 +33,19 @@ enum Version {
 }
 
 impl Group {
-    /// Makes a group that may hold `limit_bytes` of memory, or as much as it likes.
+    /// Makes a group that may hold `limit_bytes` of memory.
     ///
     /// # Errors
     ///
     /// `EACCES` or `EROFS` for those who may not; `ENOENT` where no hierarchy controls memory;
     /// those of starting a process.
-    pub(super) fn new(given: &Given<'_>, limit_bytes: Option<u64>) -> io::Result<Self> {
+    pub(crate) fn new(program: &Program, limit_bytes: u64) -> io::Result<Self> {
         let mut refusal = io::Error::new(
             io::ErrorKind::NotFound,
             "no control group hierarchy that controls memory is mounted",
         );
         for (parent, version) in parents()? {
-            match Self::within(given, &parent, version, limit_bytes) {
+            match Self::within(program, &parent, version, limit_bytes) {
                 Ok(group) => return Ok(group),
                 Err(error) => {
                     let text = format!("no group can be made in {}: {error}", parent.display());
@@ -58,10 +57,10 @@ impl Group {
     }
 
     fn within(
-        given: &Given<'_>,
+        program: &Program,
         parent: &Path,
         version: Version,
-        limit_bytes: Option<u64>,
+        limit_bytes: u64,
     ) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if version == Version::Two {
@@ -70,29 +69,20 @@ impl Group {
         sweep(parent);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("{NAME}{}-{count}", std::process::id()));
-        let keeper = Keeper::of(given, &path)?;
+        let keeper = Worker::ready(program, &Order::Keep(path.clone()), &[])?;
         std::fs::create_dir(&path)?;
-        let group = Self { path, version, _keeper: keeper };
-        if let Some(bytes) = limit_bytes {
-            let name = group.name("memory.limit_in_bytes", "memory.max");
-            std::fs::write(group.path.join(name), bytes.to_string())?;
-        }
+        let group = Self { path, _keeper: keeper };
+        let name = match version {
+            Version::One => "memory.limit_in_bytes",
+            Version::Two => "memory.max",
+        };
+        std::fs::write(group.path.join(name), limit_bytes.to_string())?;
         Ok(group)
     }
 
     /// Moves a process into the group. What it holds already stays charged elsewhere.
-    pub(super) fn add(&self, process: u32) -> io::Result<()> {
+    pub(crate) fn add(&self, process: u32) -> io::Result<()> {
         std::fs::write(self.path.join("cgroup.procs"), process.to_string())
-    }
-
-    /// The most memory that was charged to the group, in bytes, pages of files among it.
-    ///
-    /// # Errors
-    ///
-    /// `ENOENT` for version 2 before Linux 5.19.
-    pub(super) fn peak_bytes(&self) -> io::Result<u64> {
-        let text = self.read(self.name("memory.max_usage_in_bytes", "memory.peak"))?;
-        text.trim().parse().map_err(io::Error::other)
     }
 
     /// Pages of files that were brought in again soon after they had been evicted.
@@ -100,24 +90,11 @@ impl Group {
     /// # Errors
     ///
     /// [`io::ErrorKind::Unsupported`] where the kernel does not count them.
-    pub(super) fn refaults(&self) -> io::Result<u64> {
-        let text = self.read("memory.stat")?;
+    pub(crate) fn refaults(&self) -> io::Result<u64> {
+        let text = std::fs::read_to_string(self.path.join("memory.stat"))?;
         field(&text, "workingset_refault_file ").ok_or_else(|| {
             io::Error::new(io::ErrorKind::Unsupported, "memory.stat has no workingset_refault_file")
         })
-    }
-
-    fn read(&self, name: &str) -> io::Result<String> {
-        let path = self.path.join(name);
-        std::fs::read_to_string(&path)
-            .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
-    }
-
-    const fn name(&self, one: &'static str, two: &'static str) -> &'static str {
-        match self.version {
-            Version::One => one,
-            Version::Two => two,
-        }
     }
 }
 
@@ -226,16 +203,16 @@ fn own_group<'a>(memberships: &'a str, controller: &str) -> &'a str {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::claims::tests::again;
+    use crate::compare::tests::program;
     use underpass_testkit::require;
     use underpass_testkit::skip::{Capability, Missing};
 
     /// Held by those who count groups.
-    pub(in crate::claims) static ALONE: Mutex<()> = Mutex::new(());
+    pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
     #[test]
     fn a_group_whose_maker_is_gone_is_removed_and_others_are_left() {
@@ -272,10 +249,7 @@ pub(super) mod tests {
     fn a_group_and_what_runs_in_it_are_gone_when_it_is_dropped() {
         require!(Capability::Root);
         let _alone = ALONE.lock();
-        let given =
-            Given { directory: Path::new("/"), again: Some(&again), report: None, eyes: None };
-        let made =
-            Group::new(&given, Some(8 << 20)).map_err(|error| Missing::new(error.to_string()));
+        let made = Group::new(&program(), 8 << 20).map_err(|error| Missing::new(error.to_string()));
         let group = require!(made);
         let path = group.path.clone();
         assert!(path.is_dir());
@@ -294,11 +268,10 @@ pub(super) mod tests {
             require!(parents().unwrap().pop().ok_or_else(|| Missing::new("no control groups")));
         let path = parent.join(format!("underpass-claims-{}-killed", std::process::id()));
         std::fs::create_dir(&path).unwrap();
-        // The keeper's input ends as it does when the kernel closes a dead maker's descriptors.
-        let order = format!("{{\"Keep\":{path:?}}}\n");
-        let mut reply = Vec::new();
-        crate::claims::serve(order.as_bytes(), &mut reply).unwrap();
-        assert_eq!(reply, b"\"Keeping\"\n");
+        // The keeper's channel ends as it does when the kernel closes a dead maker's descriptors.
+        let keeper = Worker::ready(&program(), &Order::Keep(path.clone()), &[]).unwrap();
+        assert!(path.exists());
+        drop(keeper);
         assert!(!path.exists());
     }
 }
