@@ -168,7 +168,7 @@ fn a_page_appears_whole_and_alone_and_text_has_claims_when_asked() {
     let path = directory.path().join("page.html");
     let page = std::fs::read_to_string(&path).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"));
-    for part in ["sendfile", "id=\"eyes\"", "file → TCP over loopback, warm", "<svg"] {
+    for part in ["sendfile", "id=\"eyes\"", "file → TCP over loopback, warm", "class=\"bars\""] {
         assert!(page.contains(part), "{part}");
     }
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644);
