@@ -17,6 +17,7 @@ mod refusal;
 pub mod report;
 mod runtime;
 mod seen_calls;
+pub mod session;
 pub mod watch;
 
 pub(crate) use crate::account::context;

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 use rustix::fs::{Access, access};
@@ -100,17 +100,7 @@ impl Child {
 
     /// Lets it begin.
     pub(crate) fn resume(&self) -> anyhow::Result<()> {
-        Ok(self.signal(Signal::CONT)?)
-    }
-
-    /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: Signal) -> rustix::io::Result<()> {
-        kill_process(Pid::from_child(&self.child), signal)
-    }
-
-    /// Whether it has ended, and how.
-    pub(crate) fn try_wait(&mut self) -> std::io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
+        Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
     }
 
     /// That it ended well, or by a signal that ends commands (of the user's, or of ours).
@@ -118,9 +108,11 @@ impl Child {
     /// # Errors
     ///
     /// If not.
-    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
-        let Some(status) = self.try_wait()? else { return Ok(()) };
-        let asked = [Signal::INT, Signal::TERM].map(Signal::as_raw);
+    pub(crate) fn check(&mut self, was_killed: bool) -> anyhow::Result<()> {
+        let Some(status) = self.child.try_wait()? else { return Ok(()) };
+        let mut asked = vec![Signal::INT, Signal::TERM, Signal::HUP];
+        asked.extend(was_killed.then_some(Signal::KILL));
+        let asked: Vec<i32> = asked.into_iter().map(Signal::as_raw).collect();
         if status.success() || status.signal().is_some_and(|signal| asked.contains(&signal)) {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::evidence::{Evidence, FileId, FileKind};
+use crate::evidence::{Evidence, FileId, FileKind, Socket};
 use crate::explain::context::{Context, InterfaceKey, Program};
 use crate::explain::networks::Networks;
 use crate::explain::proc::{self, Area};
@@ -115,6 +115,18 @@ impl Learning {
                 }
             }
         }
+    }
+
+    /// Bytes in the queues of those of the sockets that no program has any more.
+    pub(crate) fn queued(&self, evidence: &Evidence) -> u64 {
+        let ends = |socket: &Socket| Some((socket.network, socket.local?, socket.peer?));
+        let ours: BTreeSet<_> = evidence.sockets.iter().filter_map(ends).collect();
+        let networks: BTreeSet<u64> = ours.iter().map(|(network, ..)| *network).collect();
+        let queues = networks.into_iter().flat_map(|network| {
+            let queues = self.networks.orphans(network);
+            queues.into_iter().map(move |queue| ((network, queue.local, queue.peer), queue.bytes))
+        });
+        queues.filter(|(ends, _)| ours.contains(ends)).map(|(_, bytes)| bytes).sum()
     }
 
     /// Looks for the names of files that left and were never seen open: next to those that were,

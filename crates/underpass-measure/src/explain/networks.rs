@@ -3,10 +3,12 @@
 //! A network is held by one descriptor, however many processes are in it: a server that forks for
 //! each request would take them all.
 //!
-//! Source: network_namespaces(7), setns(2), netdevice(7).
+//! Source: network_namespaces(7), setns(2), netdevice(7);
+//! `Documentation/networking/proc_net_tcp.rst`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -54,16 +56,68 @@ impl Networks {
             let name = rustix::net::netdevice::index_to_name(socket()?, index)?;
             Ok((name, ethtool::has_scatter_gather(index).ok()))
         };
-        let known = self.files.iter().find(|((_, inode), _)| *inode == key.network);
-        let answer = match known {
-            Some((_, file)) => in_network(Some(file), ask),
-            None if own_inode() == Some(key.network) => in_network(None, ask),
-            None => None,
-        };
         let unknown = || (format!("interface {index}"), None);
-        let (name, has_scatter_gather) = answer.unwrap_or_else(unknown);
+        let (name, has_scatter_gather) = self.ask(key.network, ask).unwrap_or_else(unknown);
         Interface { name, is_loopback: index == LOOPBACK_INDEX, has_scatter_gather }
     }
+
+    /// The TCP sockets of a network that no program has any more, and what is in their queues.
+    pub(crate) fn orphans(&self, network: u64) -> Vec<Queue> {
+        let ask = || {
+            let read = |name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+            Ok(["tcp", "tcp6"].map(|name| read(name).unwrap_or_default()).concat())
+        };
+        let text = self.ask(network, ask).unwrap_or_default();
+        text.lines().filter_map(orphan).collect()
+    }
+
+    /// Asks in a network, if a process was seen in it.
+    fn ask<T: Send + 'static>(
+        &self,
+        network: u64,
+        ask: impl FnOnce() -> rustix::io::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let known = self.files.iter().find(|((_, inode), _)| *inode == network);
+        match known {
+            Some((_, file)) => in_network(Some(file), ask),
+            None if own_inode() == Some(network) => in_network(None, ask),
+            None => None,
+        }
+    }
+}
+
+/// A socket with bytes that its other end has not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Queue {
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: SocketAddr,
+    pub(crate) bytes: u64,
+}
+
+/// A line of /proc/net/tcp: what belongs to no program has no inode, and has its end in the queue,
+/// which counts as a byte.
+fn orphan(line: &str) -> Option<Queue> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (sent, _) = fields.get(4)?.split_once(':')?;
+    let bytes = u64::from_str_radix(sent, 16).ok()?.saturating_sub(1);
+    let is_orphan = *fields.get(9)? == "0" && bytes > 0;
+    let (local, peer) = (address(fields[1])?, address(fields[2])?);
+    is_orphan.then_some(Queue { local, peer, bytes })
+}
+
+/// Words of the address as the processor reads them, in hexadecimal, and the port.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (words, port) = text.split_once(':')?;
+    let word = |at: usize| u32::from_str_radix(words.get(at..at + 8)?, 16).ok();
+    let bytes = |at| word(at).map(u32::to_ne_bytes);
+    let ip = match words.len() {
+        8 => IpAddr::from(Ipv4Addr::from(bytes(0)?)),
+        _ => {
+            let all = [bytes(0)?, bytes(8)?, bytes(16)?, bytes(24)?].concat();
+            IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(all).ok()?)).to_canonical()
+        }
+    };
+    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
 fn socket() -> rustix::io::Result<OwnedFd> {
@@ -101,6 +155,25 @@ fn own_inode() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_program_has_any_more_is_told_with_its_queue() {
+        let rest = "00:00000000 00000000     0        0";
+        let line = |ends: &str, queue: &str, inode: u64| {
+            format!("   0: {ends} 04 {queue}:00000000 {rest} {inode} 2 0000 20 4 1 10 -1")
+        };
+        let ends = "0100007F:1F90 0200007F:ABCD";
+        let (local, peer) = (([127, 0, 0, 1], 8080).into(), ([127, 0, 0, 2], 0xabcd).into());
+        let queue = Queue { local, peer, bytes: 0x12_3455 };
+        assert_eq!(orphan(&line(ends, "00123456", 0)), Some(queue));
+        assert_eq!(orphan(&line(ends, "00123456", 7)), None);
+        assert_eq!(orphan(&line(ends, "00000001", 0)), None);
+        let six = "00000000000000000000000001000000:0050 B80D0120000000000000000001000000:0051";
+        let queue = orphan(&line(six, "00000002", 0)).unwrap();
+        let texts = [queue.local.to_string(), queue.peer.to_string()];
+        assert_eq!(texts, ["[::1]:80", "[2001:db8::1]:81"]);
+        assert_eq!(orphan("  sl  local_address rem_address   st tx_queue rx_queue tr"), None);
+    }
 
     #[test]
     fn processes_of_one_network_take_one_descriptor() {

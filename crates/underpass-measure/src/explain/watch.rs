@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getpgrp, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
 
 use crate::explain::learning::Learning;
@@ -36,6 +37,16 @@ pub struct Summary {
     pub budget_percent: Option<f64>,
     /// Processes it followed, with the names of their programs.
     pub followed: Vec<(u32, String)>,
+    /// Those that a command left running when it ended by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_running: Vec<(u32, String)>,
+    /// Those that did not end when they were asked to, and were killed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub killed: Vec<(u32, String)>,
+    /// Bytes of programs that had ended, still in the queues of their sockets, or on the way and
+    /// not acknowledged, when the watch ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub queued_bytes: u64,
     /// The judgement, in tier A.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
@@ -60,6 +71,11 @@ impl Summary {
             }),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Debug)]
@@ -281,6 +297,48 @@ impl Watch {
         !self.there.keys().any(|process| proc::is_running(*process))
     }
 
+    /// Whether the process that was asked for was there at the last look.
+    pub(crate) fn is_root_there(&self) -> bool {
+        self.there.contains_key(&self.root)
+    }
+
+    /// Who was there at the last look and has not ended, with the names of their programs.
+    pub(crate) fn there(&self) -> Vec<(u32, String)> {
+        let there = self.there.keys().filter(|process| proc::is_running(**process));
+        there.map(|process| (*process, self.learning.context.program_of(*process))).collect()
+    }
+
+    /// Sends a signal to all that are there. One that a terminal sent has reached those of this
+    /// program's own process group.
+    pub(crate) fn pass_on(&self, signal: Signal, is_from_terminal: bool) {
+        let own = getpgrp();
+        for (process, began) in &self.there {
+            let Some(pid) = i32::try_from(*process).ok().and_then(Pid::from_raw) else { continue };
+            if is_from_terminal && getpgid(Some(pid)) == Ok(own) {
+                continue;
+            }
+            let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+            // If it has the number now, it is the one that is held.
+            if proc::status(*process).is_some_and(|now| now.began == *began) {
+                // One that has ended meanwhile, or is another user's, is not to be reached.
+                pidfd_send_signal(&held, signal).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Bytes in the queues of sockets whose programs have closed them or ended, and all that were
+    /// seen to leave.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError::Probe`] if the probe fails.
+    pub(crate) fn queued(&self) -> Result<(u64, u64), WatchError> {
+        let Eyes::Pages(probe) = &self.eyes else { return Ok((0, 0)) };
+        let seen = probe.evidence()?;
+        let pages = seen.sockets.iter().flat_map(|socket| &socket.sent);
+        Ok((self.learning.queued(&seen), pages.map(|pages| pages.bytes).sum()))
+    }
+
     /// What was seen so far.
     ///
     /// # Errors
@@ -312,6 +370,9 @@ impl Watch {
             looked_percent: looked.map(|share| share * 100.0),
             budget_percent: budget.map(|share| share * 100.0),
             followed: self.named(),
+            left_running: Vec::new(),
+            killed: Vec::new(),
+            queued_bytes: 0,
             report,
             counted,
         })

@@ -45,11 +45,32 @@ impl Summary {
             );
             line(&mut text, 0, &gaps);
         }
+        self.append_end(&mut text);
         match &self.report {
             Some(report) => report.append(&mut text),
             None => self.append_counted(&mut text),
         }
         text
+    }
+
+    /// What the end of the watch did not wait for, and whom it ended or did not.
+    fn append_end(&self, text: &mut String) {
+        if self.queued_bytes > 0 {
+            let total = self
+                .report
+                .as_ref()
+                .map_or(0, |report| report.total.file_bytes() + report.total.other_bytes);
+            let (queued, all) = (count(self.queued_bytes), count(total + self.queued_bytes));
+            let why = "the program had ended, and the other end was too slow to wait for";
+            line(text, 0, &format!("{queued} of {all} bytes had not left: {why}"));
+        }
+        if !self.killed.is_empty() {
+            line(text, 0, &format!("killed, for it did not end: {}", names(&self.killed)));
+        }
+        if !self.left_running.is_empty() {
+            let left = names(&self.left_running);
+            line(text, 0, &format!("left running by the command, and not ended: {left}"));
+        }
     }
 
     /// One line for a live watch: what left so far and how.
@@ -237,6 +258,9 @@ mod tests {
             seconds: 3600.0,
             looked_percent: None,
             budget_percent: None,
+            left_running: Vec::new(),
+            killed: Vec::new(),
+            queued_bytes: 0,
             followed: Vec::new(),
             report: Some(report),
             counted: Vec::new(),
