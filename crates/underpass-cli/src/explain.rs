@@ -6,6 +6,7 @@ mod signals;
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use underpass_measure::explain::session::Session;
@@ -39,7 +40,9 @@ pub(crate) fn run(wanted: ExplainArguments) -> anyhow::Result<()> {
     let process = process.context("give a PID or a command")?;
     let mut watch = Watch::start_within(process, wanted.tier)?;
     if wanted.budget < EVERYTHING {
-        watch.limit(wanted.budget / 100.0)?;
+        // Rests are by chance, and no two watches rest alike.
+        let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
+        watch.limit(wanted.budget / 100.0, seed.into())?;
     }
     announce(&watch, child.as_ref());
     if let Some(child) = &child {

@@ -26,7 +26,7 @@ use crate::compare::report::Report;
 use crate::compare::{Program, Specimen, devices};
 use crate::eyes::{self, Eyes, EyesError, Wanted};
 use crate::figure::{Figure, float};
-use crate::probe::Tier;
+use crate::observe::Tier;
 
 /// A sentence, and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -39,7 +39,7 @@ pub(crate) mod tests {
     use underpass_sys::region::{Access, Region};
 
     use super::{Program, Request, Specimen, run};
-    use crate::probe::Tier;
+    use crate::observe::Tier;
     use crate::terms::{Cache, Pair};
 
     /// Not a test: what [`program`] starts, which has a channel as its input.

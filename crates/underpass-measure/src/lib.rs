@@ -14,9 +14,11 @@ pub mod evidence;
 pub mod explain;
 pub mod eyes;
 pub mod figure;
+pub mod observe;
 #[cfg(feature = "html")]
 pub mod page;
 pub mod probe;
+mod proc;
 pub mod sheet;
 mod terms;
 mod usage;

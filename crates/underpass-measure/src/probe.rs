@@ -15,7 +15,6 @@
 mod layout;
 mod maps;
 mod object;
-mod tier;
 mod toll;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,7 +31,6 @@ use crate::evidence::{Evidence, FileKind, Received, Socket};
 use layout::u64_at;
 use maps::{Entry, Map};
 use object::Programs;
-pub use tier::Tier;
 pub use toll::Tolls;
 
 /// Why there is no probe.

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use underpass::Method;
 use underpass_measure::compare::Specimen;
 use underpass_measure::compare::report::{Link, Pair};
-use underpass_measure::probe::Tier;
+use underpass_measure::observe::Tier;
 
 use crate::explain::tier;
 use crate::values::size;

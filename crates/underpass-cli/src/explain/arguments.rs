@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Args;
-use underpass_measure::probe::Tier;
+use underpass_measure::observe::Tier;
 
 /// A week: longer than any watch, and short enough for every clock.
 const SECONDS_MAX: f64 = 604_800.0;
@@ -45,8 +45,8 @@ pub(crate) struct ExplainArguments {
     ///
     /// Watching costs the watched program some hundred nanoseconds a system call and about a
     /// microsecond a packet. If that would be more than this, explain watches only part of the time
-    /// and says which part; the shares are then those of a sample. For tier A.
-    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = budget)]
+    /// and says which part, and from where to where the share of all the time is. For tier A.
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = budget)]
     pub(crate) budget: f64,
 
     /// Print JSON, one object a line; the command's standard output then goes to standard error.

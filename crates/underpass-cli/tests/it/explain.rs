@@ -113,6 +113,7 @@ fn a_watch_of_a_busy_server_keeps_to_its_budget_and_says_how_much_it_saw() {
     assert_eq!(summary["budget_percent"], 0.1);
     let looked = summary["looked_percent"].as_f64().unwrap();
     assert!((0.5..80.0).contains(&looked), "looked at {looked} %");
+    assert_eq!(summary["by_reference_interval"]["high"], 100.0, "{summary}");
     assert!(summary["report"]["total"]["by_reference_bytes"].as_u64().unwrap() > 0);
 }
 

@@ -8,7 +8,7 @@ use underpass::Method;
 use super::report::{Absent, Report, Row};
 use super::{Program, Progress, Request, Specimen, run};
 use crate::figure::float;
-use crate::probe::Tier;
+use crate::observe::Tier;
 use crate::terms::{Cache, Link, Pair};
 
 /// What has to have been compared.

@@ -24,7 +24,8 @@ use super::seen::Seen;
 use super::specimen::Specimen;
 use crate::affinity::own_processors;
 use crate::cache;
-use crate::probe::{Probe, Sight, Tier};
+use crate::observe::{Observer, Tier};
+use crate::probe::{Probe, Sight};
 use crate::terms::ends;
 
 /// What is to be compared.
@@ -132,17 +133,17 @@ pub fn run(
         group.retain(|row| !row.timed.is_empty());
     }
     let mut measured: Vec<Measured> = measured.into_iter().flatten().collect();
-    let probe = Probe::within(request.most, Sight::Everything);
-    if let Ok(probe) = &probe {
+    let Observer { probe, why, .. } = Observer::best(request.most, Sight::Everything, || true);
+    if let Some(probe) = &probe {
         for row in &mut measured {
             comparison.watch(probe, row)?;
         }
         // What could be run before and not under the probe is absent.
         measured.retain(|row| row.watched.is_some());
     }
-    let (tier, tier_reason) = match probe {
-        Ok(_) => ('A', "calls and pages are watched in the kernel".to_owned()),
-        Err(why) => ('C', format!("{why}; only a process's own counters are read")),
+    let (tier, tier_reason) = match why {
+        None => ('A', "calls and pages are watched in the kernel".to_owned()),
+        Some(why) => ('C', format!("{why}; only a process's own counters are read")),
     };
     let rows = measured.iter().map(|row| row.judged(specimen.inode, &tier_reason)).collect();
     let conditions = comparison.conditions(repeats);

@@ -12,10 +12,10 @@ use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::evidence::{Evidence, FileId, FileKind, Socket};
-use crate::explain::context::{Context, InterfaceKey, Program};
+use crate::explain::context::{Context, InterfaceKey, Mapping, Program};
 use crate::explain::networks::Networks;
-use crate::explain::proc::{self, Area};
 use crate::explain::runtime;
+use crate::proc::{self, Area, Proc};
 
 /// Directory entries looked at for the names of files that were never seen open.
 const ENTRIES_MAX: usize = 50_000;
@@ -30,36 +30,27 @@ pub(crate) struct Learning {
 }
 
 impl Learning {
-    /// Looks at processes that are there; of those that are gone stays known what was.
-    pub(crate) fn look_at(&mut self, processes: impl IntoIterator<Item = u32>) {
-        for process in processes {
-            self.look_at_one(process);
-        }
-    }
-
-    fn look_at_one(&mut self, process: u32) {
-        let base = PathBuf::from(format!("/proc/{process}"));
-        let Ok(executable) = std::fs::read_link(base.join("exe")) else {
-            return self.look_from_afar(process);
-        };
+    /// Looks at a process; of those that are gone stays known what was.
+    pub(crate) fn look_at(&mut self, seen: &Proc) {
+        let Some(executable) = seen.link("exe") else { return self.look_from_afar(seen) };
+        let process = seen.number();
         if !self.context.programs.contains_key(&process) {
-            self.look_once(process, &base);
+            self.look_once(seen);
         }
         // It may go to another, as what ip-netns(8) executes does.
-        self.networks.learn(&base.join("ns/net"));
-        let maps = proc::text(process, "maps").unwrap_or_default();
-        let areas = proc::areas(&maps);
+        self.networks.learn(seen);
+        let areas = proc::areas(&seen.text("maps").unwrap_or_default());
         let paths = areas.iter().filter_map(|area| area.file.clone());
         self.context.paths.extend(paths);
         let executable_areas = areas.iter().filter(|area| area.is_executable);
         let program_files = executable_areas.filter_map(|area| Some(area.file.as_ref()?.0));
         self.context.program_files.extend(program_files);
-        let uses_uring = self.look_at_descriptors(process);
+        let uses_uring = self.look_at_descriptors(seen);
         let program = self.context.programs.entry(process).or_default();
         // A program that executed another is known by the later one.
         let name = name_of(&executable);
         if program.name != name {
-            program.runtime = runtime::of_executable(&base.join("exe"));
+            program.runtime = seen.file("exe").and_then(|exe| runtime::of_executable(&exe));
             program.name = name;
         }
         program.runtime = runtime::of_libraries(&areas).or(program.runtime);
@@ -69,37 +60,30 @@ impl Learning {
     }
 
     /// What another user's process shows: its name.
-    fn look_from_afar(&mut self, process: u32) {
-        if let Some(name) = proc::text(process, "comm") {
-            let program = self.context.programs.entry(process).or_default();
-            if program.name.is_empty() {
-                name.trim_end().clone_into(&mut program.name);
-            }
+    fn look_from_afar(&mut self, seen: &Proc) {
+        let program = self.context.programs.entry(seen.number()).or_default();
+        if program.name.is_empty() {
+            program.name = seen.name();
         }
     }
 
-    fn look_once(&mut self, process: u32, base: &Path) {
-        let mounts = proc::text(process, "mountinfo").unwrap_or_default();
+    fn look_once(&mut self, seen: &Proc) {
+        let mounts = seen.text("mountinfo").unwrap_or_default();
         self.context.file_systems.extend(proc::file_systems(&mounts));
-        if let Ok(directory) = std::fs::read_link(base.join("cwd")) {
-            self.directories.insert(directory);
-        }
+        self.directories.extend(seen.link("cwd"));
     }
 
     /// Notes the paths of regular files, and returns whether there is an io_uring.
-    fn look_at_descriptors(&mut self, process: u32) -> bool {
+    fn look_at_descriptors(&mut self, seen: &Proc) -> bool {
         let mut uses_uring = false;
-        for (target, metadata) in proc::descriptors(process) {
+        for (target, file, len) in seen.descriptors() {
             uses_uring |= target.as_os_str() == "anon_inode:[io_uring]";
-            if target.is_absolute()
-                && let Some(metadata) = metadata
-            {
-                if metadata.is_file() {
-                    self.context.sizes.insert(key_of(&metadata), metadata.len());
-                    self.context.paths.insert(key_of(&metadata), target);
-                } else if metadata.is_dir() {
-                    self.directories.insert(target);
-                }
+            // What has no path, such as memfd_create(2) makes, is named in place of one.
+            if target.is_absolute() && file.kind == FileKind::Regular {
+                self.context.sizes.insert(file, len);
+                self.context.paths.insert(file, target);
+            } else if target.is_absolute() && file.kind == FileKind::Directory {
+                self.directories.insert(target);
             }
         }
         uses_uring
@@ -197,7 +181,22 @@ fn keep_mappings(program: &mut Program, areas: &[Area]) {
     let is_free =
         |start: u64, end: u64| !areas.iter().any(|area| area.start < end && start < area.end);
     program.mappings.retain(|mapping| is_free(mapping.start, mapping.end));
-    program.mappings.extend(proc::payload(areas));
+    program.mappings.extend(payload(areas));
+}
+
+/// Mappings of files that are not part of the program: of none of them a page may be executed.
+fn payload(areas: &[Area]) -> Vec<Mapping> {
+    let program: BTreeSet<FileId> = areas
+        .iter()
+        .filter(|area| area.is_executable)
+        .filter_map(|area| area.file.as_ref().map(|(file, _)| *file))
+        .collect();
+    let mapping = |area: &Area| {
+        let (file, _) = area.file.as_ref()?;
+        let mapping = Mapping { start: area.start, end: area.end, file: *file };
+        (!program.contains(file)).then_some(mapping)
+    };
+    areas.iter().filter_map(mapping).collect()
 }
 
 #[cfg(test)]
@@ -210,7 +209,7 @@ mod tests {
         std::fs::write(file.path(), "a").unwrap();
         let mut learning = Learning::default();
         let own = std::process::id();
-        learning.look_at([own]);
+        learning.look_at(&Proc::open(own).unwrap());
         let key = key_of(&file.as_file().metadata().unwrap());
         assert_eq!(learning.context.paths.get(&key).map(PathBuf::as_path), Some(file.path()));
         let name = learning.context.program_of(own);
@@ -233,5 +232,19 @@ mod tests {
         assert_eq!(program.mappings.len(), 1);
         keep_mappings(&mut program, &[area(0x1f00, 0x3000, false)]);
         assert!(program.mappings.is_empty());
+    }
+
+    #[test]
+    fn payload_is_what_is_mapped_and_not_executed() {
+        let file = |inode| FileId::regular(8, 1, inode);
+        let area = |start, inode, is_executable| Area {
+            start,
+            end: start + 0x1000,
+            is_executable,
+            file: Some((file(inode), "/a".into())),
+        };
+        let areas = [area(0x1000, 7, false), area(0x2000, 7, true), area(0x3000, 9, false)];
+        let expected = Mapping { start: 0x3000, end: 0x4000, file: file(9) };
+        assert_eq!(payload(&areas), [expected]);
     }
 }

@@ -11,14 +11,15 @@ use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::thread;
 
 use rustix::net::{AddressFamily, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::evidence::FileId;
 use crate::explain::context::{Interface, InterfaceKey};
 use crate::explain::ethtool;
+use crate::proc::Proc;
 
 /// linux/include/net/flow.h: `LOOPBACK_IFINDEX`.
 const LOOPBACK_INDEX: u32 = 1;
@@ -26,26 +27,19 @@ const LOOPBACK_INDEX: u32 = 1;
 /// Networks whose interfaces can be asked for; each takes a descriptor.
 const NETWORKS_MAX: usize = 128;
 
-/// A namespace, by device and inode.
-type Key = (u64, u64);
-
 /// What is known so far.
 #[derive(Debug, Default)]
 pub(crate) struct Networks {
-    files: BTreeMap<Key, File>,
+    /// By the inode of the namespace: all are of one file system.
+    files: BTreeMap<u64, File>,
 }
 
 impl Networks {
-    /// Notes the network of a process, whose `ns/net` this is.
-    pub(crate) fn learn(&mut self, path: &Path) {
-        let Ok(metadata) = std::fs::metadata(path) else { return };
-        let key = (metadata.dev(), metadata.ino());
-        if !self.files.contains_key(&key) {
-            if self.files.len() >= NETWORKS_MAX {
-                return;
-            }
-            let Ok(file) = File::open(path) else { return };
-            self.files.insert(key, file);
+    /// Notes the network of a process.
+    pub(crate) fn learn(&mut self, seen: &Proc) {
+        let Some((FileId { inode, .. }, _)) = seen.at("ns/net") else { return };
+        if !self.files.contains_key(&inode) && self.files.len() < NETWORKS_MAX {
+            self.files.extend(seen.file("ns/net").map(|file| (inode, file)));
         }
     }
 
@@ -77,9 +71,8 @@ impl Networks {
         network: u64,
         ask: impl FnOnce() -> rustix::io::Result<T> + Send + 'static,
     ) -> Option<T> {
-        let known = self.files.iter().find(|((_, inode), _)| *inode == network);
-        match known {
-            Some((_, file)) => in_network(Some(file), ask),
+        match self.files.get(&network) {
+            Some(file) => in_network(Some(file), ask),
             None if own_inode() == Some(network) => in_network(None, ask),
             None => None,
         }
@@ -177,9 +170,9 @@ mod tests {
 
     #[test]
     fn processes_of_one_network_take_one_descriptor() {
-        let mut networks = Networks::default();
+        let (mut networks, own) = (Networks::default(), Proc::open(std::process::id()).unwrap());
         for _ in 0..1_000 {
-            networks.learn(Path::new("/proc/self/ns/net"));
+            networks.learn(&own);
         }
         assert_eq!(networks.files.len(), 1);
         let key = InterfaceKey { network: own_inode().unwrap(), index: LOOPBACK_INDEX };

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::explain::proc;
+use crate::evidence::FileKind;
+use crate::proc::Proc;
 use crate::usage::Io;
 
 /// What a process was counted to do.
@@ -44,27 +45,21 @@ pub(crate) struct Counters {
 impl Counters {
     /// Whether a process's counters may be read.
     pub(crate) fn may_read(process: u32) -> bool {
-        proc::text(process, "io").is_some()
+        Proc::open(process).is_some_and(|it| it.text("io").is_some())
     }
 
-    /// Looks at processes.
-    pub(crate) fn look_at(&mut self, processes: impl IntoIterator<Item = u32>) {
-        for process in processes {
-            let io = proc::text(process, "io");
-            let Some(now) = io.and_then(|io| Io::parse(&io)) else { continue };
-            self.first.entry(process).or_insert(now);
-            self.last.insert(process, now);
-            self.look_at_descriptors(process);
-        }
-    }
-
-    fn look_at_descriptors(&mut self, process: u32) {
+    /// Looks at a process.
+    pub(crate) fn look_at(&mut self, seen: &Proc) {
+        let io = seen.text("io").and_then(|io| Io::parse(&io));
+        let (Some(now), process) = (io, seen.number()) else { return };
+        self.first.entry(process).or_insert(now);
+        self.last.insert(process, now);
         let (files, sockets) = self.open.entry(process).or_default();
         *sockets = 0;
-        for (target, metadata) in proc::descriptors(process) {
-            if target.to_string_lossy().starts_with("socket:") {
+        for (target, file, _) in seen.descriptors() {
+            if file.kind == FileKind::Socket {
                 *sockets += 1;
-            } else if metadata.is_some_and(|metadata| metadata.is_file()) {
+            } else if file.kind == FileKind::Regular && target.is_absolute() {
                 files.insert(target.display().to_string());
             }
         }
@@ -101,10 +96,10 @@ mod tests {
     fn what_this_process_reads_between_two_looks_is_counted() {
         let own = std::process::id();
         let mut counters = Counters::default();
-        counters.look_at([own]);
+        counters.look_at(&Proc::open(own).unwrap());
         let mut zeros = vec![0; 1 << 20];
         std::fs::File::open("/dev/zero").unwrap().read_exact(&mut zeros).unwrap();
-        counters.look_at([own]);
+        counters.look_at(&Proc::open(own).unwrap());
         let counted = counters.counted(|_| "it".into());
         assert_eq!((counted.len(), counted[0].program.as_str()), (1, "it"));
         assert!(counted[0].read_bytes >= 1 << 20, "{counted:?}");

@@ -2,8 +2,8 @@
 //!
 //! Source: proc_pid_stat(5), proc_pid_status(5).
 
-use crate::explain::proc;
 use crate::probe::ProbeError;
+use crate::proc::{self, Proc};
 use crate::words::printable;
 
 /// Why there is no watch.
@@ -66,17 +66,21 @@ pub(crate) fn require_watchable(process: u32) -> Result<(), WatchError> {
     if proc::own_number() != Some(std::process::id()) {
         return Err(WatchError::Numbers);
     }
-    let status = proc::status(process).ok_or(WatchError::NoProcess { process })?;
+    let asked = Proc::open(process);
+    let status = asked.as_ref().and_then(Proc::status);
+    let (Some(asked), Some(status)) = (asked, status) else {
+        return Err(WatchError::NoProcess { process });
+    };
     let thread = process;
-    let process = proc::process_of(thread).unwrap_or(process);
-    let program = printable(proc::text(process, "comm").unwrap_or_default().trim_end());
+    let process = asked.process().unwrap_or(process);
+    let program = printable(&Proc::open(process).map(|it| it.name()).unwrap_or_default());
     if process != thread {
         return Err(WatchError::Thread { thread, process, program });
     }
     if status.is_of_kernel {
         return Err(WatchError::OfKernel { process, program });
     }
-    if !proc::is_there(process, status) {
+    if !asked.is_there(status) {
         return Err(WatchError::Ended { process, program, parent: status.parent });
     }
     Ok(())

@@ -14,7 +14,7 @@ use crate::account::{Account, Class, Part, Way};
 use crate::evidence::Evidence;
 use crate::explain::reasons::{self, Finding};
 use crate::figure::{Figure, float};
-use crate::probe::Tier;
+use crate::observe::Tier;
 use crate::words;
 
 /// How copied bytes are derived.
@@ -96,6 +96,17 @@ pub enum Shortfall {
         share: String,
         /// File bytes that left.
         file_bytes: u64,
+        /// The percentage demanded, as text.
+        wanted: String,
+    },
+    /// It may be less or more than demanded.
+    #[error(
+        "cannot be judged: {share} of the file bytes left by reference, {wanted} % were demanded; \
+         watch longer, or with --budget 100"
+    )]
+    Undecided {
+        /// From where to where the share is, as text.
+        share: String,
         /// The percentage demanded, as text.
         wanted: String,
     },

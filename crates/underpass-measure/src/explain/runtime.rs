@@ -4,10 +4,9 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use crate::account::context::Runtime;
-use crate::explain::proc::Area;
+use crate::proc::Area;
 
 /// Names of sections are not longer than this, all together.
 const NAMES_BYTES_MAX: u64 = 1 << 16;
@@ -20,8 +19,8 @@ pub(crate) fn of_libraries(areas: &[Area]) -> Option<Runtime> {
 }
 
 /// What it is, as far as an executable tells.
-pub(crate) fn of_executable(path: &Path) -> Option<Runtime> {
-    let names = section_names(&File::open(path).ok()?)?;
+pub(crate) fn of_executable(file: &File) -> Option<Runtime> {
+    let names = section_names(file)?;
     let mut names = names.split(|byte| *byte == 0);
     names.any(|name| name == b".go.buildinfo").then_some(Runtime::Go)
 }
@@ -64,10 +63,10 @@ mod tests {
 
     #[test]
     fn go_is_told_by_a_section_and_java_by_a_library() {
-        let runtime = |names: &[u8]| of_executable(elf(names).path());
+        let runtime = |names: &[u8]| of_executable(elf(names).as_file());
         assert_eq!(runtime(b"\0.text\0.go.buildinfo\0"), Some(Runtime::Go));
         assert_eq!((runtime(b"\0.text\0.go.build\0"), runtime(b"")), (None, None));
-        assert_eq!(of_executable(&std::env::current_exe().unwrap()), None);
+        assert_eq!(of_executable(&File::open("/proc/self/exe").unwrap()), None);
         let names = section_names(&File::open("/proc/self/exe").unwrap()).unwrap();
         assert!(names.windows(6).any(|name| name == b"\0.text"));
         let area = |path: &str| Area {
@@ -86,8 +85,7 @@ mod tests {
         for len in 0..whole.len() {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), &whole[..len]).unwrap();
-            assert_eq!(of_executable(file.path()), None, "{len} bytes");
+            assert_eq!(of_executable(file.as_file()), None, "{len} bytes");
         }
-        assert_eq!(of_executable(Path::new("/nowhere")), None);
     }
 }

@@ -7,103 +7,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getpgrp, pidfd_open, pidfd_send_signal};
-use serde::Serialize;
 
+pub use crate::explain::interval::Interval;
 use crate::explain::learning::Learning;
-use crate::explain::outside::{Counted, Counters};
-use crate::explain::pace::Pace;
-use crate::explain::proc::{self, Status};
+use crate::explain::limited::Limited;
+use crate::explain::outside::Counters;
 pub use crate::explain::refusal::WatchError;
 use crate::explain::refusal::require_watchable;
-use crate::explain::report::{Report, Shortfall};
-use crate::probe::{Probe, Sight, Tier};
-use crate::words::of;
-
-/// What was seen, for a reader.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
-    /// What the watcher was privileged to know.
-    pub tier: Tier,
-    /// Why it is not tier A.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tier_why: Option<String>,
-    /// How long it watched.
-    pub seconds: f64,
-    /// Percentage of that time that was looked at, where the rest would have cost too much.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub looked_percent: Option<f64>,
-    /// Percentage of a processor's time that looking was allowed to take, where it was limited.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget_percent: Option<f64>,
-    /// Processes it followed, with the names of their programs.
-    pub followed: Vec<(u32, String)>,
-    /// Those that a command left running when it ended by itself.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub left_running: Vec<(u32, String)>,
-    /// Those that did not end when they were asked to, and were killed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub killed: Vec<(u32, String)>,
-    /// Bytes of programs that had ended, still in the queues of their sockets, or on the way and
-    /// not acknowledged, when the watch ended.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub queued_bytes: u64,
-    /// The judgement, in tier A.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub report: Option<Report>,
-    /// What was counted, in the other tiers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub counted: Vec<Counted>,
-}
-
-impl Summary {
-    /// Holds the share by reference against a demanded percentage.
-    ///
-    /// # Errors
-    ///
-    /// [`Shortfall`] if it is below, if nothing was sent, or if it cannot be known.
-    pub fn check(&self, min_by_reference: f64) -> Result<(), Shortfall> {
-        match &self.report {
-            Some(report) => report.check(min_by_reference),
-            None => Err(Shortfall::Unknown {
-                tier: self.tier,
-                why: self.tier_why.clone().unwrap_or_default(),
-                wanted: min_by_reference.to_string(),
-            }),
-        }
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-const fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-#[derive(Debug)]
-enum Eyes {
-    Pages(Box<Probe>),
-    Counters { counters: Counters, tier: Tier, why: String },
-}
-
-impl Eyes {
-    /// The best that is permitted, and not better than `most`.
-    fn of(process: u32, most: Tier) -> Self {
-        match Probe::within(most, Sight::Sending) {
-            Ok(probe) => Self::Pages(probe),
-            Err(why) => {
-                let may_count = most != Tier::D && Counters::may_read(process);
-                let tier = if may_count { Tier::C } else { Tier::D };
-                Self::Counters { counters: Counters::default(), tier, why }
-            }
-        }
-    }
-}
+use crate::explain::report::Report;
+pub use crate::explain::summary::Summary;
+pub(crate) use crate::explain::summary::names;
+use crate::observe::{Observer, Tier};
+use crate::probe::Sight;
+use crate::proc::{self, Proc, Status};
 
 /// A watch that has begun.
 #[derive(Debug)]
 pub struct Watch {
-    eyes: Eyes,
+    observer: Observer,
+    counters: Counters,
     learning: Learning,
-    pace: Option<Pace>,
+    limited: Option<Limited>,
     root: u32,
     /// All that were ever followed.
     followed: BTreeSet<u32>,
@@ -134,9 +58,10 @@ impl Watch {
     pub fn start_within(process: u32, most: Tier) -> Result<Self, WatchError> {
         require_watchable(process)?;
         let mut watch = Self {
-            eyes: Eyes::of(process, most),
+            observer: Observer::best(most, Sight::Sending, || Counters::may_read(process)),
+            counters: Counters::default(),
             learning: Learning::default(),
-            pace: None,
+            limited: None,
             root: process,
             followed: BTreeSet::new(),
             there: BTreeMap::new(),
@@ -151,13 +76,14 @@ impl Watch {
 
     /// From now on takes at most this share, from 0 to 1, of the time of any processor from those
     /// who run there; [`turn`](Self::turn) takes care of it. Without a limit, nothing goes unseen.
+    /// The seed is that of the chance by which it rests.
     ///
     /// # Errors
     ///
     /// [`WatchError::Probe`] if the probe fails.
-    pub fn limit(&mut self, budget: f64) -> Result<(), WatchError> {
-        if let Eyes::Pages(probe) = &self.eyes {
-            self.pace = Some(Pace::new(budget, probe)?);
+    pub fn limit(&mut self, budget: f64, seed: u64) -> Result<(), WatchError> {
+        if let Some(probe) = &self.observer.probe {
+            self.limited = Some(Limited::new(budget, seed, probe)?);
         }
         Ok(())
     }
@@ -169,8 +95,8 @@ impl Watch {
     ///
     /// [`WatchError::Probe`] if the probe fails.
     pub fn turn(&mut self) -> Result<Option<Duration>, WatchError> {
-        match (&mut self.pace, &mut self.eyes) {
-            (Some(pace), Eyes::Pages(probe)) => Ok(Some(pace.turn(probe)?)),
+        match (&mut self.limited, &mut self.observer.probe) {
+            (Some(limited), Some(probe)) => Ok(Some(limited.turn(probe)?)),
             _ => Ok(None),
         }
     }
@@ -178,25 +104,19 @@ impl Watch {
     /// Whether the watch had to rest, so that parts of the time went unseen.
     #[must_use]
     pub fn is_partial(&self) -> bool {
-        self.pace.as_ref().is_some_and(|pace| pace.looked().is_some())
+        self.limited.as_ref().is_some_and(|limited| limited.looked().is_some())
     }
 
     /// What this watch is privileged to know.
     #[must_use]
     pub const fn tier(&self) -> Tier {
-        match self.eyes {
-            Eyes::Pages(_) => Tier::A,
-            Eyes::Counters { tier, .. } => tier,
-        }
+        self.observer.tier
     }
 
     /// Why pages are not seen, if they are not.
     #[must_use]
     pub fn tier_why(&self) -> Option<&str> {
-        match &self.eyes {
-            Eyes::Pages(_) => None,
-            Eyes::Counters { why, .. } => Some(why),
-        }
+        self.observer.why.as_deref()
     }
 
     /// The first process with its program, and how many more there are.
@@ -219,24 +139,26 @@ impl Watch {
     /// [`WatchError::Probe`] if the probe fails.
     pub fn look(&mut self) -> Result<(), WatchError> {
         let is_first = self.followed.is_empty();
-        let seen = match &mut self.eyes {
+        let seen = match &self.observer.probe {
             // What is forked from now on is followed by the kernel itself.
-            Eyes::Pages(probe) if !is_first => {
+            Some(probe) if !is_first => {
                 let seen = probe.evidence()?;
                 self.there = began(probe.followed()?);
                 Some(seen)
             }
-            Eyes::Pages(_) | Eyes::Counters { .. } => {
+            Some(_) | None => {
                 self.follow_family(is_first)?;
                 None
             }
         };
         let news = seen.iter().flat_map(|seen| &seen.processes).map(|process| process.process);
         self.followed.extend(news.chain(self.there.keys().copied()));
-        let there = || self.there.keys().copied();
-        self.learning.look_at(there());
-        if let Eyes::Counters { counters, .. } = &mut self.eyes {
-            counters.look_at(there());
+        for (process, began) in &self.there {
+            let Some(there) = proc::running(*process, *began) else { continue };
+            self.learning.look_at(&there);
+            if self.observer.probe.is_none() {
+                self.counters.look_at(&there);
+            }
         }
         Ok(())
     }
@@ -245,35 +167,29 @@ impl Watch {
     fn follow_family(&mut self, is_first: bool) -> Result<(), WatchError> {
         loop {
             let all = proc::all();
-            self.there.retain(|process, began| {
-                let now = all.get(process);
-                now.is_some_and(|now| now.began == *began && proc::is_there(*process, *now))
-            });
+            self.there.retain(|process, began| proc::running(*process, *began).is_some());
             let family = self.family(is_first, &all);
             let is_new = |process: &u32| !self.there.contains_key(process);
-            let there = |process| Some((process, *all.get(&process)?));
-            let is_there = |(process, status): &(u32, Status)| proc::is_there(*process, *status);
-            let news = family.into_iter().filter(is_new).filter_map(there).filter(is_there);
-            let news: Vec<(u32, Status)> = news.collect();
+            let began = |process| Some((process, all.get(&process)?.began));
+            let is_there =
+                |(process, began): &(u32, u64)| proc::running(*process, *began).is_some();
+            let news = family.into_iter().filter(is_new).filter_map(began).filter(is_there);
+            let news: Vec<(u32, u64)> = news.collect();
             if news.is_empty() {
                 return Ok(());
             }
-            for (process, status) in news {
-                self.follow(process, status.began)?;
+            for (process, began) in news {
+                self.follow(process, began)?;
             }
         }
     }
 
     fn follow(&mut self, process: u32, began: u64) -> Result<(), WatchError> {
-        match &mut self.eyes {
-            Eyes::Pages(probe) => {
-                probe.follow(process)?;
-                let is_same = |now: Status| now.began == began && proc::is_there(process, now);
-                if !proc::status(process).is_some_and(is_same) {
-                    probe.unfollow(process)?;
-                }
+        if let Some(probe) = &self.observer.probe {
+            probe.follow(process)?;
+            if proc::running(process, began).is_none() {
+                probe.unfollow(process)?;
             }
-            Eyes::Counters { .. } => {}
         }
         self.there.insert(process, began);
         Ok(())
@@ -294,7 +210,7 @@ impl Watch {
     /// Whether every process that was followed has ended, up to the last look.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        !self.there.keys().any(|process| proc::is_running(*process))
+        !self.there.iter().any(|(process, began)| proc::running(*process, *began).is_some())
     }
 
     /// Whether the process that was asked for was there at the last look.
@@ -304,8 +220,11 @@ impl Watch {
 
     /// Who was there at the last look and has not ended, with the names of their programs.
     pub(crate) fn there(&self) -> Vec<(u32, String)> {
-        let there = self.there.keys().filter(|process| proc::is_running(**process));
-        there.map(|process| (*process, self.learning.context.program_of(*process))).collect()
+        let there = self
+            .there
+            .iter()
+            .filter(|(process, began)| proc::running(**process, **began).is_some());
+        there.map(|(process, _)| (*process, self.learning.context.program_of(*process))).collect()
     }
 
     /// Sends a signal to all that are there. One that a terminal sent has reached those of this
@@ -319,7 +238,7 @@ impl Watch {
             }
             let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
             // If it has the number now, it is the one that is held.
-            if proc::status(*process).is_some_and(|now| now.began == *began) {
+            if proc::running(*process, *began).is_some() {
                 // One that has ended meanwhile, or is another user's, is not to be reached.
                 pidfd_send_signal(&held, signal).unwrap_or_default();
             }
@@ -333,7 +252,7 @@ impl Watch {
     ///
     /// [`WatchError::Probe`] if the probe fails.
     pub(crate) fn queued(&self) -> Result<(u64, u64), WatchError> {
-        let Eyes::Pages(probe) = &self.eyes else { return Ok((0, 0)) };
+        let Some(probe) = &self.observer.probe else { return Ok((0, 0)) };
         let seen = probe.evidence()?;
         let pages = seen.sockets.iter().flat_map(|socket| &socket.sent);
         Ok((self.learning.queued(&seen), pages.map(|pages| pages.bytes).sum()))
@@ -346,35 +265,29 @@ impl Watch {
     /// [`WatchError::Probe`] if the probe fails.
     pub fn summary(&mut self) -> Result<Summary, WatchError> {
         self.look()?;
-        let report = match &self.eyes {
-            Eyes::Pages(probe) => {
-                let seen = probe.evidence()?;
-                self.learning.learn_interfaces(&seen);
-                self.learning.find_names(&seen);
-                Some(Report::new(&seen, &self.learning.context))
-            }
-            Eyes::Counters { .. } => None,
-        };
-        let looked = self.pace.as_ref().and_then(Pace::looked);
-        let budget = self.pace.as_ref().filter(|_| looked.is_some()).map(Pace::budget);
-        let counted = match &self.eyes {
-            Eyes::Pages(_) => Vec::new(),
-            Eyes::Counters { counters, .. } => {
-                counters.counted(|process| self.learning.context.program_of(process))
-            }
-        };
+        let limited = self.limited.as_ref().filter(|limited| limited.looked().is_some());
+        let (mut report, mut interval) = (None, None);
+        if let Some(probe) = &self.observer.probe {
+            let seen = probe.evidence()?;
+            self.learning.learn_interfaces(&seen);
+            self.learning.find_names(&seen);
+            let judged = Report::new(&seen, &self.learning.context);
+            interval = limited.map(|limited| limited.interval(&seen, &judged));
+            report = Some(judged);
+        }
         Ok(Summary {
             tier: self.tier(),
             tier_why: self.tier_why().map(str::to_owned),
             seconds: self.start.elapsed().as_secs_f64(),
-            looked_percent: looked.map(|share| share * 100.0),
-            budget_percent: budget.map(|share| share * 100.0),
+            looked_percent: limited.and_then(Limited::looked).map(|share| share * 100.0),
+            budget_percent: limited.map(|limited| limited.budget() * 100.0),
+            by_reference_interval: interval,
             followed: self.named(),
             left_running: Vec::new(),
             killed: Vec::new(),
             queued_bytes: 0,
             report,
-            counted,
+            counted: self.counters.counted(|process| self.learning.context.program_of(process)),
         })
     }
 }
@@ -382,19 +295,9 @@ impl Watch {
 /// Those of some processes that are there, and when they began.
 fn began(processes: BTreeSet<u32>) -> BTreeMap<u32, u64> {
     let began = |process| {
-        let status = proc::status(process)?;
-        proc::is_there(process, status).then_some((process, status.began))
+        let there = Proc::open(process)?;
+        let status = there.status()?;
+        there.is_there(status).then_some((process, status.began))
     };
     processes.into_iter().filter_map(began).collect()
-}
-
-/// `nginx (100) and 2 more processes`.
-pub(crate) fn names(followed: &[(u32, String)]) -> String {
-    match followed {
-        [] => "nothing".to_owned(),
-        [(process, program)] => format!("{program} ({process})"),
-        [(process, program), others @ ..] => {
-            format!("{program} ({process}) and {}", of(others.len() as u64, "more process"))
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::explain::report::{Report, Share};
 use crate::explain::watch::{Summary, names};
 use crate::figure::Figure;
-use crate::probe::Tier;
+use crate::observe::Tier;
 use crate::sheet::{Cell, Field, Notes, Sheet};
 use crate::words::{bytes_of, count, of, paragraph, printable, share, size};
 
@@ -44,6 +44,11 @@ impl Summary {
                  processor's: bytes and calls are those of that time"
             );
             line(&mut text, 0, &gaps);
+        }
+        if let Some(interval) = self.by_reference_interval {
+            let (share, looks) = (interval.text(), of(interval.looks as u64, "look"));
+            let all = format!("{share} of all file bytes went by reference, as {looks} tell");
+            line(&mut text, 0, &all);
         }
         self.append_end(&mut text);
         match &self.report {
@@ -258,6 +263,7 @@ mod tests {
             seconds: 3600.0,
             looked_percent: None,
             budget_percent: None,
+            by_reference_interval: None,
             left_running: Vec::new(),
             killed: Vec::new(),
             queued_bytes: 0,

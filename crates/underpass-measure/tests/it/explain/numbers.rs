@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use underpass_measure::explain::report::Report;
 use underpass_measure::explain::watch::{Summary, Watch, WatchError};
-use underpass_measure::probe::Tier;
+use underpass_measure::observe::Tier;
 use underpass_measure::probe::{Probe, Sight};
 use underpass_testkit::payload::pattern;
 use underpass_testkit::skip::Capability::{Program, RealProcessor, Root};

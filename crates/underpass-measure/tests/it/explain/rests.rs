@@ -96,7 +96,7 @@ fn a_limited_watch_of_a_busy_server_looks_part_of_the_time_and_keeps_the_shares(
             }
         });
         let mut watch = Watch::start(nginx.id()).unwrap();
-        watch.limit(0.005).unwrap();
+        watch.limit(0.005, 15).unwrap();
         let enough = || {
             assert!(watch.turn().unwrap().is_some());
             let summary = watch.summary().unwrap();
@@ -127,7 +127,7 @@ fn a_child_that_was_born_during_a_rest_is_followed() {
         .spawn()
         .unwrap();
     let mut watch = Watch::start(shell.id()).unwrap();
-    watch.limit(0.0).unwrap();
+    watch.limit(0.0, 15).unwrap();
     let rests = || watch.turn().map(|_| watch.is_partial().then_some(())).unwrap();
     wait::until(PATIENCE, rests).expect("nothing is cheap enough");
     shell.stdin.take().unwrap().write_all(b"\n").unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use underpass_measure::explain::reasons::{Finding, Reason};
 use underpass_measure::explain::report::{Report, Share};
 use underpass_measure::explain::watch::Watch;
-use underpass_measure::probe::Tier;
+use underpass_measure::observe::Tier;
 use underpass_testkit::disk::disk_dir;
 use underpass_testkit::server::{Server, free_address};
 use underpass_testkit::wait;

@@ -1,18 +1,25 @@
 //! What /proc tells of a process: its parent, its program, its mappings, descriptors and mounts.
 //!
-//! Reading is pure here: text in, values out; a line that cannot be read is left out, since a
-//! later kernel may add some.
+//! A process is looked at through its directory, which is held: when it has ended nothing can be
+//! read there, even if another has its number.
+//!
+//! Parsing is pure: text in, values out; a line that cannot be read is left out, since a later
+//! kernel may add some.
 //!
 //! Source: proc_pid_stat(5), proc_pid_status(5), proc_pid_task(5), proc_pid_maps(5),
 //! proc_pid_mountinfo(5), proc_pid_fd(5).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Metadata;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use crate::evidence::FileId;
-use crate::explain::context::Mapping;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, statat};
+
+use crate::evidence::{FileId, FileKind};
 
 /// Libraries that encrypt in user space.
 const TLS_LIBRARIES: [&str; 5] =
@@ -31,10 +38,102 @@ pub(crate) struct Area {
     pub(crate) file: Option<(FileId, PathBuf)>,
 }
 
-/// A file of a process, if it can be read. A program's name, and a path, may be of any bytes.
-pub(crate) fn text(process: u32, name: &str) -> Option<String> {
-    let bytes = std::fs::read(format!("/proc/{process}/{name}")).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+/// A process, for as long as it is there.
+#[derive(Debug)]
+pub(crate) struct Proc {
+    directory: OwnedFd,
+    number: u32,
+}
+
+impl Proc {
+    /// The one that has a number now, a thread's too.
+    pub(crate) fn open(number: u32) -> Option<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(format!("/proc/{number}"), flags, Mode::empty()).ok()?;
+        Some(Self { directory, number })
+    }
+
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// A file of it, if that can be opened.
+    pub(crate) fn file(&self, name: &str) -> Option<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        Some(rustix::fs::openat(&self.directory, name, flags, Mode::empty()).ok()?.into())
+    }
+
+    /// The same as text. A program's name, and a path, may be of any bytes.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        let mut bytes = Vec::new();
+        self.file(name)?.read_to_end(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Where a link of it leads.
+    pub(crate) fn link(&self, name: &str) -> Option<PathBuf> {
+        let target = rustix::fs::readlinkat(&self.directory, name, Vec::new()).ok()?;
+        Some(OsString::from_vec(target.into_bytes()).into())
+    }
+
+    /// Its program's name for itself, of 15 bytes at most.
+    pub(crate) fn name(&self) -> String {
+        self.text("comm").unwrap_or_default().trim_end().to_owned()
+    }
+
+    pub(crate) fn status(&self) -> Option<Status> {
+        status_in(&self.text("stat")?)
+    }
+
+    /// Whether it is more than a status that its parent has not asked for.
+    pub(crate) fn is_there(&self, status: Status) -> bool {
+        let is_running = |thread: u32| {
+            let stat = self.text(&format!("task/{thread}/stat"));
+            stat.as_deref().and_then(status_in).is_some_and(|status| !status.has_ended)
+        };
+        // The others of its threads may outlive the first.
+        !status.has_ended || self.numbers("task").any(is_running)
+    }
+
+    /// The number of the process: its own, or that of which it is a thread.
+    pub(crate) fn process(&self) -> Option<u32> {
+        let status = self.text("status")?;
+        status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+    }
+
+    /// What a path beneath its directory leads to, and how long that is.
+    pub(crate) fn at(&self, name: &str) -> Option<(FileId, u64)> {
+        let stat = statat(&self.directory, name, AtFlags::empty()).ok()?;
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => FileKind::Regular,
+            FileType::Directory => FileKind::Directory,
+            FileType::Socket => FileKind::Socket,
+            FileType::Fifo => FileKind::Pipe,
+            FileType::CharacterDevice => FileKind::CharacterDevice,
+            FileType::BlockDevice => FileKind::BlockDevice,
+            FileType::Symlink | FileType::Unknown => FileKind::Other,
+        };
+        let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+        let len = stat.st_size.cast_unsigned();
+        Some((FileId { kind, major, minor, inode: stat.st_ino }, len))
+    }
+
+    /// Where its descriptors lead: a path, or a name in place of one such as `socket:[7]`; what it
+    /// is, and how long.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (PathBuf, FileId, u64)> {
+        self.numbers("fd").filter_map(|number| {
+            let name = format!("fd/{number}");
+            let (file, len) = self.at(&name)?;
+            Some((self.link(&name)?, file, len))
+        })
+    }
+
+    /// The numbers among the names in a directory of it.
+    fn numbers(&self, directory: &str) -> impl Iterator<Item = u32> + use<> {
+        let entries = self.file(directory).and_then(|directory| Dir::new(directory).ok());
+        let entries = entries.into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())
+    }
 }
 
 /// This process's number as /proc shows it: that of the PID namespace in which it was mounted.
@@ -42,21 +141,19 @@ pub(crate) fn own_number() -> Option<u32> {
     std::fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
 }
 
-/// The numbers among the names in a directory; none if it cannot be read.
-pub(crate) fn numbers<N: FromStr>(directory: &str) -> impl Iterator<Item = N> + use<N> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+/// Every process, by number.
+pub(crate) fn all() -> BTreeMap<u32, Status> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let process = |number: u32| Some((number, Proc::open(number)?.status()?));
+    numbers.filter_map(process).collect()
 }
 
-/// Where the descriptors of a process lead, and what is there if that is a path.
-pub(crate) fn descriptors(process: u32) -> impl Iterator<Item = (PathBuf, Option<Metadata>)> {
-    let entries = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
-    entries.filter_map(|entry| {
-        let target = std::fs::read_link(entry.path()).ok()?;
-        let is_path = target.is_absolute();
-        let metadata = is_path.then(|| std::fs::metadata(entry.path()).ok()).flatten();
-        Some((target, metadata))
-    })
+/// The process of a number, if it is the one that began then and has not ended.
+pub(crate) fn running(number: u32, began: u64) -> Option<Proc> {
+    let proc = Proc::open(number)?;
+    let status = proc.status()?;
+    (status.began == began && proc.is_there(status)).then_some(proc)
 }
 
 /// What `stat` says of a process.
@@ -69,17 +166,6 @@ pub(crate) struct Status {
     pub(crate) began: u64,
     /// Whether its first thread has ended.
     has_ended: bool,
-}
-
-/// Every process, by number.
-pub(crate) fn all() -> BTreeMap<u32, Status> {
-    let process = |process: u32| Some((process, status(process)?));
-    numbers("/proc").filter_map(process).collect()
-}
-
-/// The status of a process.
-pub(crate) fn status(process: u32) -> Option<Status> {
-    status_in(&text(process, "stat")?)
 }
 
 /// Reads `stat` from behind the name, which may hold blanks and brackets.
@@ -108,34 +194,6 @@ pub(crate) fn family(process: u32, all: &BTreeMap<u32, Status>) -> BTreeSet<u32>
     }
 }
 
-/// Whether a process exists and is more than a status that its parent has not asked for.
-pub(crate) fn is_running(process: u32) -> bool {
-    status(process).is_some_and(|status| is_there(process, status))
-}
-
-/// The same of one whose status is known.
-pub(crate) fn is_there(process: u32, status: Status) -> bool {
-    // The others of its threads may outlive the first.
-    !status.has_ended || threads(process).any(|thread| is_thread_running(process, thread))
-}
-
-/// The threads of a process; none if it is gone.
-pub(crate) fn threads(process: u32) -> impl Iterator<Item = u32> {
-    numbers(&format!("/proc/{process}/task"))
-}
-
-fn is_thread_running(process: u32, thread: u32) -> bool {
-    let stat = text(process, &format!("task/{thread}/stat"));
-    stat.as_deref().and_then(status_in).is_some_and(|status| !status.has_ended)
-}
-
-/// The process that a number is of: itself, or that of which it is a thread.
-pub(crate) fn process_of(number: u32) -> Option<u32> {
-    let status = text(number, "status")?;
-    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
-    process.trim().parse().ok()
-}
-
 /// Reads `maps`.
 pub(crate) fn areas(maps: &str) -> Vec<Area> {
     maps.lines().filter_map(area).collect()
@@ -158,21 +216,6 @@ fn area(line: &str) -> Option<Area> {
         is_executable: permissions.contains('x'),
         file: (inode != 0 && path.starts_with('/')).then(|| (key, path.into())),
     })
-}
-
-/// Mappings of files that are not part of the program: of none of them a page may be executed.
-pub(crate) fn payload(areas: &[Area]) -> Vec<Mapping> {
-    let program: BTreeSet<FileId> = areas
-        .iter()
-        .filter(|area| area.is_executable)
-        .filter_map(|area| area.file.as_ref().map(|(file, _)| *file))
-        .collect();
-    let mapping = |area: &Area| {
-        let (file, _) = area.file.as_ref()?;
-        let mapping = Mapping { start: area.start, end: area.end, file: *file };
-        (!program.contains(file)).then_some(mapping)
-    };
-    areas.iter().filter_map(mapping).collect()
 }
 
 /// The name of the first library that encrypts.
@@ -221,23 +264,44 @@ mod tests {
             .spawn()
             .unwrap();
         let mut said = [0];
-        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+        Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
         let process = child.id();
-        assert!(is_running(process), "{:?}", text(process, "stat"));
+        let proc = Proc::open(process).unwrap();
+        let status = proc.status().unwrap();
+        assert!(proc.is_there(status), "{:?}", proc.text("stat"));
         assert_eq!(all()[&process].parent, std::process::id());
+        assert!(running(process, status.began).is_some());
+        assert!(running(process, status.began + 1).is_none(), "it is another one");
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(!is_running(process));
+        assert!(running(process, status.began).is_none());
+        // Its number may be another's by now, and its directory is not.
+        assert_eq!((proc.status(), proc.text("comm")), (None, None));
     }
 
     #[test]
-    fn payload_is_what_is_mapped_and_not_executed() {
+    fn this_process_shows_where_its_descriptors_lead_and_whose_a_thread_is() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let proc = Proc::open(std::process::id()).unwrap();
+        let path = file.path().to_owned();
+        let (_, found, len) = proc.descriptors().find(|(target, ..)| *target == path).unwrap();
+        assert_eq!(found.kind, FileKind::Regular);
+        assert_eq!(Some((found, len)), proc.at(path.to_str().unwrap()));
+        let thread = rustix::thread::gettid().as_raw_pid().cast_unsigned();
+        let thread = Proc::open(thread).unwrap();
+        assert_eq!((thread.process(), proc.process()), (Some(proc.number()), Some(proc.number())));
+        assert_eq!(thread.link("cwd"), std::env::current_dir().ok());
+        assert!(Proc::open(1 << 23).is_none());
+    }
+
+    #[test]
+    fn mappings_are_read_with_their_files_whatever_these_are_called() {
         let areas = areas(MAPS);
         assert_eq!(areas.len(), 6);
         let file = FileId::regular(0x103, 10, 99);
-        let expected = Mapping { start: 0x7f00_0000_0000, end: 0x7f00_1000_0000, file };
-        assert_eq!(payload(&areas), [expected]);
         assert_eq!(areas[3].file, Some((file, "/srv/a file.bin".into())));
+        assert_eq!((areas[3].start, areas[3].end), (0x7f00_0000_0000, 0x7f00_1000_0000));
+        assert_eq!(areas.iter().filter(|area| area.is_executable).count(), 3);
         assert_eq!(tls_library(&areas).as_deref(), Some("libssl.so.3"));
         assert_eq!(areas[2].file, None);
     }
