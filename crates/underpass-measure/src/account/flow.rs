@@ -261,11 +261,14 @@ impl<'e> Flows<'e> {
                 *read = self.sent_of_read(process, file, *read);
             }
         }
-        // What is read again when it sends was not read to know how, nor by one that never sends.
+        // What is read again when it sends was not read to know how; nor by one that never sends,
+        // if it gave no more to pipes than this.
+        let read = reader.read_bytes() + reader.before.values().sum::<u64>();
+        let is_filter = sockets.is_empty() && read >= reader.given_bytes / 2;
         let files = &mut reader.files;
         reader.before.retain(|content, bytes| {
             let is_of_system = content.file().is_some_and(|file| self.context.is_of_system(file));
-            let is_sent = files.contains_key(content) || sockets.is_empty() && !is_of_system;
+            let is_sent = files.contains_key(content) || is_filter && !is_of_system;
             if is_sent {
                 *files.entry(*content).or_default() += *bytes;
             }
@@ -293,7 +296,7 @@ impl<'e> Flows<'e> {
         } else if source.kind == FileKind::Pipe {
             for (content, bytes) in self.drawn(source, row.bytes) {
                 match content.source {
-                    Source::File(_) => *reader.files.entry(content).or_default() += bytes,
+                    Source::File(_) => reader.note(content, row.before_sending, bytes),
                     Source::Pipe => reader.piped_bytes += bytes,
                     Source::Socket | Source::Memory | Source::NotSeen | Source::Device => {}
                 }
@@ -304,8 +307,7 @@ impl<'e> Flows<'e> {
         {
             let is_of_system = self.context.is_of_system(source) && row.bytes < SYSTEM_BYTES_MAX;
             let is_before = row.before_sending || is_of_system;
-            let files = if is_before { &mut reader.before } else { &mut reader.files };
-            *files.entry(Content::of(Source::File(source))).or_default() += row.bytes;
+            reader.note(Content::of(Source::File(source)), is_before, row.bytes);
         }
     }
 }

@@ -47,6 +47,14 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// Notes bytes that were read of a file.
+    pub(crate) fn note(&mut self, content: Content, is_before: bool, bytes: u64) {
+        let files = if is_before { &mut self.before } else { &mut self.files };
+        if bytes > 0 {
+            *files.entry(content).or_default() += bytes;
+        }
+    }
+
     /// Bytes read of all files.
     pub(crate) fn read_bytes(&self) -> u64 {
         self.files.values().sum()
@@ -87,7 +95,8 @@ impl Reader {
         }
         // Read whole, and then sent.
         for (file, read) in &self.before {
-            if *read <= left && left - read <= heads {
+            let is_with_head = *read >= SMALL_BYTES && *read <= left && left - read <= heads;
+            if is_with_head || *read == left {
                 sent.insert(*file, *read);
                 left -= read;
             }

@@ -84,6 +84,10 @@ fn what_is_read_again_or_is_all_that_was_sent_was_not_read_only_to_know_how() {
     };
     let copied = |before, after| totals(&judged!(&seen(before, after), &context()))[1];
     assert_eq!((copied(16_384, 83_616), copied(10_000, 0)), (100_000, 10_000));
+    // Of little with a head it is not known; without one it is.
+    let whole = vec![Calls { before_sending: true, ..reads(PYTHON, 7, 5) }, writes(PYTHON, 31, 5)];
+    let whole = evidence(whole, vec![socket(31, PYTHON, vec![kernel(5)])]);
+    assert_eq!((copied(200, 0), totals(&judged!(&whole, &context()))[1]), (0, 5));
 }
 
 #[test]

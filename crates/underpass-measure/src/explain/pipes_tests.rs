@@ -136,6 +136,29 @@ fn a_pipe_that_is_not_watched_is_said_to_be_and_its_bytes_are_no_files() {
 }
 
 #[test]
+fn what_a_program_reads_for_itself_is_not_what_it_writes_nor_what_it_sends_later() {
+    // head(1) of /dev/zero reads the aliases of locales.
+    let mut rows = cat(CAT, 7, 1, 2_996).to_vec();
+    rows[1].bytes = 5 * MIB;
+    rows.extend([from_pipe(NC, 1, 5 * MIB), writes(NC, 31, 5 * MIB)]);
+    let seen = evidence(rows, vec![socket(31, NC, vec![kernel(5 * MIB)])]);
+    assert_eq!(totals(&judged!(&seen, &programs())), [0, 0, 0, 5 * MIB]);
+    // A shell that becomes the program took a line of a filter before.
+    let mut rows = cat(CAT, 7, 1, 2_996).to_vec();
+    rows[1].bytes = 36;
+    rows.push(Calls { before_sending: true, ..from_pipe(NC, 1, 36) });
+    rows.push(writes(NC, 31, 57));
+    let seen = evidence(rows, vec![socket(31, NC, vec![kernel(57)])]);
+    assert_eq!(totals(&judged!(&seen, &programs())), [0, 0, 0, 57]);
+    // What is taken first is of what is taken, and sent, later.
+    let mut rows = cat(CAT, 7, 1, MIB).to_vec();
+    rows.push(Calls { before_sending: true, ..from_pipe(NC, 1, 16_384) });
+    rows.extend([from_pipe(NC, 1, MIB - 16_384), writes(NC, 31, MIB)]);
+    let seen = evidence(rows, vec![socket(31, NC, vec![kernel(MIB)])]);
+    assert_eq!(totals(&judged!(&seen, &programs())), [0, MIB, 0, 0]);
+}
+
+#[test]
 fn bytes_that_go_around_are_no_files_and_a_pipe_to_oneself_is_nothing_given() {
     let rows = vec![
         from_pipe(CAT, 1, MIB),
