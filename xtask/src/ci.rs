@@ -19,7 +19,7 @@ use crate::outcome::{Expectation, FailedTests, Tally};
 use crate::{bpf, fuzz, guest, package, programs, tidy, workspace};
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 54] = [
+const NEEDED: [(&str, &str); 55] = [
     ("7z", "p7zip-full"),
     ("apache2", "apache2-bin"),
     ("bash", "bash"),
@@ -61,6 +61,7 @@ const NEEDED: [(&str, &str); 54] = [
     ("python3", "python3"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("rsync", "rsync"),
+    ("script", "bsdutils"),
     ("setcap", "libcap2-bin"),
     ("slowhttptest", "slowhttptest"),
     ("smbclient", "smbclient"),
