@@ -74,6 +74,7 @@ impl Session<'_> {
     ///
     /// [`WatchError::Probe`] if the probe fails.
     pub fn run(mut self, watch: &mut Watch) -> Result<Summary, WatchError> {
+        watch.learning.context.is_from_start = self.is_command;
         let was_asked = self.until_the_end(watch);
         let killed = match was_asked {
             Ok(false) => Vec::new(),

@@ -26,7 +26,7 @@ use crate::proc::{self, Proc, Status};
 pub struct Watch {
     observer: Observer,
     counters: Counters,
-    learning: Learning,
+    pub(super) learning: Learning,
     limited: Option<Limited>,
     root: u32,
     /// All that were ever followed.
