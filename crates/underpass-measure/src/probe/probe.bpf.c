@@ -900,7 +900,7 @@ PROGRAM(sys_exit)
 			begin_sending(follower);
 		else
 			key.flags |= BEFORE_SENDING;
-		if (shape->source && !shape->target && shape->is_counted && returned > 0)
+		if (shape->source && !shape->target && shape->is_counted && returned > 0 && !is_probe)
 			note_reading(follower, &key, returned);
 	}
 	if (returned > 0 && (!shape->is_counted || is_probe))
