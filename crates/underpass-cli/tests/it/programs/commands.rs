@@ -15,7 +15,7 @@ use underpass_testkit::require;
 use underpass_testkit::strace::Strace;
 
 use crate::hidden::tried;
-use crate::programs::judged::{Expected, Known, NO_FILE_NAMES, NO_PROGRAM_NAMES};
+use crate::programs::judged::{Expected, Known, NO_NAMES};
 use crate::programs::site::{FILES, Site, content, programs};
 use crate::programs::truth::{Body, Truth};
 use crate::programs::watched::Watched;
@@ -83,8 +83,7 @@ fn nc_reads_its_input_and_writes() {
     assert!(watched.truth.is_read);
     Expected::of("nc", "nc < FILE")
         .because("R1", "sendfile")
-        .wrong_at_times(NO_FILE_NAMES)
-        .wrong_at_times(NO_PROGRAM_NAMES)
+        .wrong_at_times(NO_NAMES)
         .judge(&watched);
 }
 
@@ -94,8 +93,7 @@ fn a_shell_that_becomes_nc_is_nc() {
     let watched = commanded("exec nc -N HOST PORT <FILE");
     Expected::of("nc", "sh -c 'exec nc < FILE'")
         .because("R1", "sendfile")
-        .wrong_at_times(NO_FILE_NAMES)
-        .wrong_at_times(NO_PROGRAM_NAMES)
+        .wrong_at_times(NO_NAMES)
         .wrong_at_times(FIX_OF_ANOTHER)
         .judge(&watched);
 }
@@ -106,8 +104,7 @@ fn socat_reads_and_writes() {
     let watched = commanded("exec socat -u OPEN:FILE TCP:HOST:PORT");
     Expected::of("socat", "FILE to TCP")
         .because("R1", "splice")
-        .wrong_at_times(NO_FILE_NAMES)
-        .wrong_at_times(NO_PROGRAM_NAMES)
+        .wrong_at_times(NO_NAMES)
         .wrong_at_times(FIX_OF_ANOTHER)
         .judge(&watched);
 }
@@ -119,8 +116,7 @@ fn what_cat_writes_to_nc_is_of_its_file() {
     assert!(watched.truth.is_read);
     Expected::of("nc", "cat FILE | nc")
         .because("R1", "not a pipe")
-        .wrong_at_times(NO_FILE_NAMES)
-        .wrong_at_times(NO_PROGRAM_NAMES)
+        .wrong_at_times(NO_NAMES)
         .judge(&watched);
 }
 
@@ -131,7 +127,6 @@ fn what_cat_writes_to_a_splicing_program_is_of_its_file_and_copied_once() {
     assert!(watched.truth.is_read);
     Expected::of("underpass", "cat FILE | underpass copy")
         .because("R1", "not a pipe")
-        .wrong_at_times(NO_FILE_NAMES)
-        .wrong_at_times(NO_PROGRAM_NAMES)
+        .wrong_at_times(NO_NAMES)
         .judge(&watched);
 }
