@@ -11,7 +11,6 @@ use serde::Serialize;
 use super::crew::Run;
 use super::judge::{seconds, throughput};
 use crate::figure::{Figure, Spread, float, gb, median};
-use crate::words::decimal;
 
 /// By how much a watched run may be slower or faster than the slowest and fastest bare one.
 const UNLIKE_FROM: f64 = 0.1;
@@ -60,10 +59,8 @@ pub(super) fn unlike(watched: &Run, bare: &[Run]) -> Option<String> {
     let is_like = speed >= least * (1.0 - UNLIKE_FROM) && speed <= most * (1.0 + UNLIKE_FROM);
     (!is_like).then(|| {
         format!(
-            "what was seen is of a watched run at {} GB/s, and bare runs had {} to {}",
-            decimal(speed),
-            decimal(least),
-            decimal(most)
+            "what was seen is of a watched run at {speed:.2} GB/s, and bare runs had {least:.2} to \
+             {most:.2}"
         )
     })
 }
