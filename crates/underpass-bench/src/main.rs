@@ -50,7 +50,7 @@ use report::Report;
 use run::{Run, turns};
 
 /// The benches, as the command line has them.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "serve",
     "http2",
     "latency",
@@ -64,6 +64,7 @@ const NAMES: [&str; 18] = [
     "cold --http2",
     "transfer",
     "watching",
+    "watching --intervals 3",
     "relay",
     "copy",
     "tsdb",
@@ -72,8 +73,8 @@ const NAMES: [&str; 18] = [
 ];
 
 /// Those that limit a disk or look into the kernel.
-const NAMES_OF_ROOT: [&str; 5] =
-    ["cold", "cold --tls", "cold --http2", "watching", "log --part cold"];
+const NAMES_OF_ROOT: [&str; 6] =
+    ["cold", "cold --tls", "cold --http2", "watching", "watching --intervals 3", "log --part cold"];
 
 /// Measures this workspace against its competitors.
 #[derive(Debug, Parser)]
