@@ -14,6 +14,7 @@
 
 mod layout;
 mod maps;
+mod names;
 mod object;
 mod toll;
 
@@ -21,15 +22,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use underpass_sys::bpf;
 
-use crate::evidence::{Evidence, FileKind, Received, Socket};
+use crate::evidence::{Calls, Evidence, FileId, FileKind, Mapped, Memory, Received, Socket};
 use layout::u64_at;
 use maps::{Entry, Map};
+use names::Mounts;
 use object::Programs;
 pub use toll::Tolls;
 
@@ -85,6 +90,8 @@ pub struct Probe {
     looking: Vec<OwnedFd>,
     look: u32,
     toll: Duration,
+    /// Paths that were found: a file that is deleted since keeps its name.
+    names: Mutex<BTreeMap<FileId, PathBuf>>,
 }
 
 /// What a probe looks at: each tracepoint costs those who pass it.
@@ -100,7 +107,8 @@ pub enum Sight {
 type Loaded = (OwnedFd, &'static str);
 
 /// Rare ones, that keep in order who is followed and which sockets there are.
-const LASTING: [&str; 3] = ["sched_process_fork", "sched_process_exit", "tcp_destroy_sock"];
+const LASTING: [&str; 4] =
+    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "tcp_destroy_sock"];
 
 /// The first [`SENDING`] of them see what leaves.
 const LOOKING: [&str; 4] =
@@ -140,8 +148,8 @@ impl Probe {
         let lasting = attach_all(&load_all(&from, &LASTING)?)?;
         let maps = from.maps;
         let toll = Duration::ZERO;
-        let mut probe =
-            Self { maps, programs, _lasting: lasting, looking: Vec::new(), look: 0, toll };
+        let (looking, names) = (Vec::new(), Mutex::default());
+        let mut probe = Self { maps, programs, _lasting: lasting, looking, look: 0, toll, names };
         let bare = toll::trial();
         probe.look()?;
         probe.toll = toll::trial().saturating_sub(bare);
@@ -199,10 +207,23 @@ impl Probe {
         let set = match followed.get(&key) {
             // What is known of it stays known.
             Ok(Some(_)) => Ok(()),
-            Ok(None) => followed.set(&key, &followed.zeros()),
+            Ok(None) => {
+                followed.set(&key, &followed.zeros()).and_then(|()| self.note_program(process))
+            }
             Err(source) => Err(source),
         };
         set.map_err(|source| failed("following a process", source))
+    }
+
+    /// The kernel tells of a program when it is executed, and this one was before.
+    fn note_program(&self, process: u32) -> Result<(), Errno> {
+        let (processes, key) = (&self.maps["processes"], process.to_ne_bytes());
+        let executable = std::fs::read_link(format!("/proc/{process}/exe")).unwrap_or_default();
+        let name = executable.file_name().unwrap_or_default();
+        if processes.get(&key)?.is_some() {
+            return Ok(());
+        }
+        processes.set(&key, &layout::process_named(name.as_bytes(), processes.zeros()))
     }
 
     /// Forgets a process that ended before it was followed, of whose end the kernel does not tell:
@@ -276,17 +297,54 @@ impl Probe {
             }
         }
         let mapped = self.entries("mapped")?;
+        let mapped: Vec<_> =
+            mapped.iter().filter_map(|(key, value)| layout::mapped(key, value)).collect();
         let processes = self.entries("processes")?;
+        let mut processes: Vec<_> =
+            processes.iter().map(|(key, value)| layout::process(key, value)).collect();
+        for process in &mut processes {
+            let number = process.process.to_ne_bytes();
+            process.has_ended = self.maps["followed"].get(&number)?.is_none();
+        }
         Ok(Evidence {
+            names: self.names_of(&calls, &mapped)?,
             calls,
             sockets: sockets.into_values().collect(),
             received,
-            processes: processes.iter().map(|(key, value)| layout::process(key, value)).collect(),
-            mapped: mapped.iter().filter_map(|(key, value)| layout::mapped(key, value)).collect(),
+            processes,
+            mapped,
             lost: self.maps["lost"].number()?,
             has_gaps: self.look > 1 || self.looking.is_empty(),
             ..Evidence::default()
         })
+    }
+
+    /// Where the files are that were used.
+    fn names_of(
+        &self,
+        calls: &[Calls],
+        mapped: &[Mapped],
+    ) -> Result<BTreeMap<FileId, PathBuf>, Errno> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mounts = Mounts::default();
+        let of_calls = calls.iter().flat_map(|row| {
+            let memory = match row.memory {
+                Memory::File(file) => Some(file),
+                Memory::None | Memory::Own | Memory::ReadFrom(_) | Memory::NotSeen => None,
+            };
+            [row.source, row.target, memory].into_iter().flatten().map(|file| (row.process, file))
+        });
+        let mapped = mapped.iter().map(|mapped| (mapped.process, mapped.file));
+        for (process, file) in of_calls.chain(mapped) {
+            if file.kind != FileKind::Regular || names.contains_key(&file) {
+                continue;
+            }
+            let Some(found) = self.maps["paths"].get(&layout::path_key(file))? else { continue };
+            if let Some(path) = mounts.path_of(process, file, &layout::path(&found)) {
+                names.insert(file, path);
+            }
+        }
+        Ok(names.clone())
     }
 }
 

@@ -299,6 +299,17 @@ impl Peer {
         self.answer("received").map(|[bytes]| bytes)
     }
 
+    /// Has it ask for its number as a 32-bit process would: the number, or less than zero where
+    /// the kernel has no such calls.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is gone.
+    pub fn ask_as_32_bit(&mut self) -> io::Result<i64> {
+        self.tell("compat")?;
+        self.line("compat")?.parse().map_err(io::Error::other)
+    }
+
     /// Has it send no more, whatever it is told.
     ///
     /// # Errors

@@ -6,10 +6,8 @@
 //!
 //! Source: proc_pid_fd(5), proc_pid_maps(5).
 
-use std::collections::{BTreeSet, VecDeque};
-use std::fs::Metadata;
-use std::os::unix::fs::{DirEntryExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::evidence::{Evidence, FileId, FileKind, Socket};
 use crate::explain::context::{Context, InterfaceKey, Mapping, Program};
@@ -17,16 +15,11 @@ use crate::explain::networks::Networks;
 use crate::explain::runtime;
 use crate::proc::{self, Area, Proc};
 
-/// Directory entries looked at for the names of files that were never seen open.
-const ENTRIES_MAX: usize = 50_000;
-
 /// What is known so far.
 #[derive(Debug, Default)]
 pub(crate) struct Learning {
     pub(crate) context: Context,
     networks: Networks,
-    /// Directories that processes work in or hold open.
-    directories: BTreeSet<PathBuf>,
 }
 
 impl Learning {
@@ -70,7 +63,6 @@ impl Learning {
     fn look_once(&mut self, seen: &Proc) {
         let mounts = seen.text("mountinfo").unwrap_or_default();
         self.context.file_systems.extend(proc::file_systems(&mounts));
-        self.directories.extend(seen.link("cwd"));
     }
 
     /// Notes the paths of regular files, and returns whether there is an io_uring.
@@ -82,8 +74,6 @@ impl Learning {
             if target.is_absolute() && file.kind == FileKind::Regular {
                 self.context.sizes.insert(file, len);
                 self.context.paths.insert(file, target);
-            } else if target.is_absolute() && file.kind == FileKind::Directory {
-                self.directories.insert(target);
             }
         }
         uses_uring
@@ -113,44 +103,19 @@ impl Learning {
         queues.filter(|(ends, _)| ours.contains(ends)).map(|(_, bytes)| bytes).sum()
     }
 
-    /// Looks for the names of files that left and were never seen open: next to those that were,
-    /// and beneath the directories the processes work in.
-    pub(crate) fn find_names(&mut self, evidence: &Evidence) {
-        let mut wanted: BTreeSet<u64> = used_files(evidence)
-            .into_iter()
-            .filter(|key| !self.context.paths.contains_key(key))
-            .map(|key| key.inode)
-            .collect();
-        let beside = self.context.paths.values().filter_map(|path| path.parent());
-        let beside: BTreeSet<PathBuf> = beside.map(Path::to_owned).collect();
-        let mut queue: VecDeque<PathBuf> = beside.into_iter().collect();
-        let known = queue.len();
-        queue.extend(self.directories.iter().cloned());
-        let (mut place, mut left) = (0, ENTRIES_MAX);
-        while let Some(directory) = queue.pop_front()
-            && !wanted.is_empty()
-        {
-            place += 1;
-            let Ok(device) = std::fs::metadata(&directory).map(|it| it.dev()) else { continue };
-            let Ok(entries) = std::fs::read_dir(&directory) else { continue };
-            for entry in entries.flatten().take(left) {
-                left -= 1;
-                if wanted.contains(&entry.ino())
-                    && let Ok(metadata) = entry.metadata()
-                    && metadata.is_file()
-                {
-                    wanted.remove(&entry.ino());
-                    self.context.sizes.insert(key_of(&metadata), metadata.len());
-                    self.context.paths.insert(key_of(&metadata), entry.path());
-                }
-                // Another file system beneath may be without end, as /proc is.
-                let is_beneath = place > known
-                    && entry.file_type().is_ok_and(|kind| kind.is_dir())
-                    && entry.metadata().is_ok_and(|metadata| metadata.dev() == device);
-                if is_beneath {
-                    queue.push_back(entry.path());
-                }
+    /// Takes over what the kernel told: where files are, and what programs are called that have
+    /// ended, perhaps before a look.
+    pub(crate) fn learn_names(&mut self, evidence: &Evidence) {
+        for (file, path) in &evidence.names {
+            self.context.paths.entry(*file).or_insert_with(|| path.clone());
+            if let Ok(metadata) = std::fs::metadata(path) {
+                self.context.sizes.entry(*file).or_insert(metadata.len());
             }
+        }
+        let ended = evidence.processes.iter().filter(|process| process.has_ended);
+        for process in ended.filter(|process| !process.program.is_empty()) {
+            let program = self.context.programs.entry(process.process).or_default();
+            program.name.clone_from(&process.program);
         }
     }
 }
@@ -161,19 +126,6 @@ fn name_of(executable: &Path) -> String {
         Some(known) => known.to_owned(),
         None => name,
     }
-}
-
-fn key_of(metadata: &Metadata) -> FileId {
-    let device = metadata.dev();
-    FileId::regular(rustix::fs::major(device), rustix::fs::minor(device), metadata.ino())
-}
-
-/// Files that left or were read.
-fn used_files(evidence: &Evidence) -> BTreeSet<FileId> {
-    let sources = evidence.calls.iter().filter_map(|row| row.source);
-    let read = sources.filter(|source| source.kind == FileKind::Regular);
-    let pages = evidence.sockets.iter().flat_map(|socket| &socket.sent);
-    read.chain(pages.filter_map(|pages| pages.origin.file())).collect()
 }
 
 /// Takes today's mappings, and keeps earlier ones whose addresses hold nothing else.
@@ -210,8 +162,7 @@ mod tests {
         let mut learning = Learning::default();
         let own = std::process::id();
         learning.look_at(&Proc::open(own).unwrap());
-        let key = key_of(&file.as_file().metadata().unwrap());
-        assert_eq!(learning.context.paths.get(&key).map(PathBuf::as_path), Some(file.path()));
+        assert!(learning.context.paths.values().any(|path| path == file.path()));
         let name = learning.context.program_of(own);
         assert!(name.starts_with("underpass_measure"), "{name}");
         assert!(!learning.context.file_systems.is_empty());

@@ -270,7 +270,7 @@ impl Watch {
         if let Some(probe) = &self.observer.probe {
             let seen = probe.evidence()?;
             self.learning.learn_interfaces(&seen);
-            self.learning.find_names(&seen);
+            self.learning.learn_names(&seen);
             let judged = Report::new(&seen, &self.learning.context);
             interval = limited.map(|limited| limited.interval(&seen, &judged));
             report = Some(judged);

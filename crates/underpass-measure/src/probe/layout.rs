@@ -1,6 +1,9 @@
 //! Keys and values of the probe's maps, byte by byte, as probe.bpf.c has them.
 
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use crate::evidence::{Calls, FileId, FileKind, Lent, Mapped, Memory, Origin, Pages, Process};
 
@@ -82,6 +85,8 @@ pub(crate) mod mapped {
 /// Value of the processes' map.
 pub(crate) mod process {
     pub(crate) const USER_FAULTS: i16 = 0;
+    pub(crate) const IS_32_BIT: i16 = 8;
+    pub(crate) const PROGRAM: usize = 16;
 }
 
 const AF_INET: u16 = 2;
@@ -200,9 +205,43 @@ pub(crate) fn network(value: &[u8]) -> u64 {
 
 /// Name of the protocol above TCP.
 pub(crate) fn upper_layer(value: &[u8]) -> Option<String> {
-    let name: [u8; 16] = word(value, name::UPPER);
-    let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-    (len > 0).then(|| String::from_utf8_lossy(&name[..len]).into_owned())
+    Some(text(&word::<16>(value, name::UPPER))).filter(|name| !name.is_empty())
+}
+
+fn text(field: &[u8]) -> String {
+    String::from_utf8_lossy(terminated(field)).into_owned()
+}
+
+fn terminated(field: &[u8]) -> &[u8] {
+    field.split(|&byte| byte == 0).next().unwrap_or(&[])
+}
+
+/// A value of the processes' map for one whose program is known otherwise.
+pub(crate) fn process_named(program: &[u8], mut zeros: Vec<u8>) -> Vec<u8> {
+    let room = zeros.len() - process::PROGRAM - 1;
+    let len = program.len().min(room);
+    zeros[process::PROGRAM..][..len].copy_from_slice(&program[..len]);
+    zeros
+}
+
+/// Length of one name in an entry of the map of paths.
+const PART: usize = 64;
+
+/// The key of a file in the map of paths.
+pub(crate) fn path_key(file: FileId) -> [u8; 16] {
+    let device = u64::from(file.major << 20 | file.minor);
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&device.to_ne_bytes());
+    key[8..].copy_from_slice(&file.inode.to_ne_bytes());
+    key
+}
+
+/// Where a file is in its file system: the entry has its names from the last to the first.
+pub(crate) fn path(value: &[u8]) -> PathBuf {
+    let count = usize::try_from(u64_at(value, 0)).unwrap_or(0);
+    let parts: Vec<&[u8]> = value[8..].chunks(PART).take(count).map(terminated).collect();
+    let names = parts.iter().rev().map(|part| OsStr::from_bytes(part));
+    Path::new("/").join(names.collect::<PathBuf>())
 }
 
 /// The process that is a key.
@@ -215,6 +254,8 @@ pub(crate) fn process(key: &[u8], value: &[u8]) -> Process {
     Process {
         process: process_in(key),
         user_faults: u64_at(value, process::USER_FAULTS),
+        is_32_bit: u64_at(value, process::IS_32_BIT) != 0,
+        program: text(&value[process::PROGRAM..]),
         ..Process::default()
     }
 }

@@ -45,7 +45,11 @@ struct pid { u32 level; struct upid numbers[1]; };
 struct signal_struct { atomic_t live; };
 struct super_block { u32 s_dev; unsigned long s_flags; };
 struct inode { u16 i_mode; unsigned long i_ino; struct super_block *i_sb; };
-struct file { u32 f_flags; struct inode *f_inode; void *private_data; };
+struct qstr { const u8 *name; };
+struct dentry { struct dentry *d_parent; struct qstr d_name; };
+struct path { struct dentry *dentry; };
+struct file { u32 f_flags; struct path f_path; struct inode *f_inode; void *private_data; };
+struct linux_binprm { struct file *file; };
 struct mm_struct { struct file *exe_file; };
 struct vm_area_struct { struct mm_struct *vm_mm; struct file *vm_file; };
 struct fdtable { u32 max_fds; struct file **fd; };
@@ -109,9 +113,13 @@ static u32 (*const this_processor)(void) = (void *)8;
 static u64 (*const this_pid_tgid)(void) = (void *)14;
 static struct task_struct *(*const this_task)(void) = (void *)35;
 static long (*const read_user)(void *to, u32 len, const void *from) = (void *)112;
+/* Answers with the length, the terminating zero with it. */
+static long (*const read_text)(void *to, u32 len, const void *from) = (void *)115;
 static struct task_struct *(*const this_task_typed)(void) = (void *)158;
 typedef long look_at_area(struct task_struct *task, struct vm_area_struct *area, void *context);
 /* Since Linux 5.17. */
+static long (*const loop)(u32 times, long (*each)(u32 index, void *context), void *context,
+			  u64 flags) = (void *)181;
 static long (*const find_area)(struct task_struct *task, u64 at, look_at_area *look, void *context,
 			       u64 flags) = (void *)180;
 static long (*const read_kernel)(void *to, u32 len, const void *from) = (void *)113;
@@ -230,7 +238,20 @@ struct name {
 	u8 peer[16], local[16], upper[16];
 };
 
-struct process { u64 user_faults, kernel_faults, switches; };
+struct process {
+	u64 user_faults, is_32_bit;
+	/* What it executed last. */
+	char program[64];
+};
+
+/* A file's names from the last to the first beneath the root of its file system. */
+#define PARTS 16
+#define PART_LEN 64
+struct names {
+	u64 count;
+	char part[PARTS][PART_LEN];
+};
+struct names_key { u64 device, inode; };
 
 /* A line of the cache, so that processors do not wait for each other. */
 struct toll { u64 paid, unused[7]; };
@@ -243,6 +264,7 @@ struct toll { u64 paid, unused[7]; };
 
 #define HASH 1
 #define ARRAY 2
+#define ARRAY_BY_PROCESSOR 6
 #define LRU_HASH 9
 #define MAP(name, kind, key_type, value_type, entries) \
 	struct { \
@@ -259,6 +281,9 @@ MAP(calls, HASH, struct call_key, struct call_value, 131072);
 /* Files that were mapped, and by which address those that were mapped last are. */
 MAP(mapped, HASH, struct mapped_key, struct mapped, 16384);
 MAP(areas, LRU_HASH, struct area_key, struct file_key, 16384);
+/* Where files are that were used, as it was when they were used first; and room to find it out. */
+MAP(paths, LRU_HASH, struct names_key, struct names, 4096);
+MAP(room, ARRAY_BY_PROCESSOR, u32, struct names, 1);
 /* TCP sockets alive, by their addresses. */
 MAP(sockets, HASH, u64, struct known, 65536);
 /* Their names, by inode; they outlive the sockets. */
@@ -680,22 +705,55 @@ INLINE void identify(struct inode *inode, struct file_key *to)
 	to->device = READ(READ(inode, i_sb), s_dev);
 }
 
+INLINE struct file *file_of(u32 fd)
+{
+	struct fdtable *table = READ(READ(this_task(), files), fdt);
+	struct file **files = READ(table, fd);
+	return files && fd < READ(table, max_fds) ? READ_AT(files + fd) : NULL;
+}
+
+/* Notes where a file is. A name that is too long, or too deep, is not noted, rather than in part. */
+static __attribute__((noinline)) int note_path(struct file *file)
+{
+	struct file_key id = {};
+	u32 index = 0;
+	struct names *names = map_look_up(&room, &index);
+	struct inode *inode = file ? READ(file, f_inode) : NULL;
+	if (!names || !inode)
+		return 0;
+	identify(inode, &id);
+	struct names_key key = { id.device, id.inode };
+	if ((id.mode & KIND_MASK) != KIND_REGULAR || map_look_up(&paths, &key))
+		return 0;
+	struct dentry *dentry = READ(file, f_path.dentry);
+	for (u32 at = 0; at < PARTS; at++) {
+		struct dentry *parent = READ(dentry, d_parent);
+		if (parent == dentry) {
+			names->count = at;
+			map_update(&paths, &key, names, ANY);
+			return 0;
+		}
+		long len = read_text(names->part[at], PART_LEN, READ(dentry, d_name.name));
+		if (len < 2 || len == PART_LEN)
+			return 0;
+		dentry = parent;
+	}
+	return 0;
+}
+
+static long note_path_of_area(struct task_struct *task, struct vm_area_struct *area, void *context)
+{
+	return note_path(READ(area, vm_file));
+}
+
 /* In the flags of a file that is a TCP socket. */
 #define IS_TCP 0x80000000
 
 /* The file of a descriptor; learns it if it is a socket. Answers with the flags of the file. */
 static __attribute__((noinline)) u32 resolve(u32 fd, struct file_key *to, u32 process)
 {
-	struct fdtable *table = READ(READ(this_task(), files), fdt);
-	if (fd >= READ(table, max_fds))
-		return 0;
-	struct file **files = READ(table, fd);
-	if (!files)
-		return 0;
-	struct file *file = READ_AT(files + fd);
-	if (!file)
-		return 0;
-	struct inode *inode = READ(file, f_inode);
+	struct file *file = file_of(fd);
+	struct inode *inode = file ? READ(file, f_inode) : NULL;
 	if (!inode)
 		return 0;
 	identify(inode, to);
@@ -741,13 +799,14 @@ static __attribute__((noinline)) int find_memory(u64 at, u32 process, struct fil
 	return 0;
 }
 
-/* A call that returned: less than zero if it failed. */
+/* A call that returned: less than zero if it failed. Answers whether it is the first of its row. */
 static __attribute__((noinline)) int count_call(struct call_key *key, s64 returned, u64 calls_made,
 						u64 given_at)
 {
 	struct call_value *value = entry(&calls, key);
 	if (!value)
 		return 0;
+	int is_new = !value->calls && !value->bytes;
 	add(&value->calls, calls_made);
 	if (returned < 0)
 		add(&value->failures, calls_made);
@@ -755,56 +814,93 @@ static __attribute__((noinline)) int count_call(struct call_key *key, s64 return
 		add(&value->bytes, returned);
 	if (given_at)
 		read_user(value->head, sizeof(value->head), (void *)given_at);
-	return 0;
+	return is_new;
 }
 
 struct element { u64 at, len; };
 /* Elements of a vector that are looked at; what is in further ones is not seen. */
 #define ELEMENTS 16
 
+/* A call that gave memory, as far as it has been looked at. */
+struct giving {
+	struct call_key *key;
+	u64 vector, count, left;
+	/* The elements so far that are of the memory in the key, and where they begin. */
+	u64 row, row_at;
+	u64 calls_made;
+};
+
+INLINE void count_row(struct giving *giving)
+{
+	if (!giving->row)
+		return;
+	/* Not from within count_call: frames one within the other have 512 bytes in all. */
+	if (count_call(giving->key, giving->row, giving->calls_made, giving->row_at) &&
+	    (giving->key->memory.mode & KIND_MASK) == KIND_REGULAR)
+		find_area(this_task_typed(), giving->row_at, note_path_of_area, giving->key, 0);
+	giving->calls_made = 0;
+	giving->row = 0;
+}
+
+INLINE void give(struct giving *giving, struct element *element)
+{
+	u64 bytes = element->len < giving->left ? element->len : giving->left;
+	if (!bytes)
+		return;
+	giving->left -= bytes;
+	struct file_key memory, *last = &giving->key->memory;
+	find_memory(element->at, giving->key->process, &memory);
+	if (memory.inode != last->inode || memory.mode != last->mode || memory.device != last->device)
+		count_row(giving);
+	if (!giving->row) {
+		*last = memory;
+		giving->row_at = element->at;
+	}
+	giving->row += bytes;
+}
+
+static long give_element(u32 index, void *context)
+{
+	struct giving *giving = context;
+	struct element element;
+	if (index >= giving->count || !giving->left)
+		return 1;
+	read_user(&element, sizeof(element), (void *)(giving->vector + index * sizeof(element)));
+	give(giving, &element);
+	return 0;
+}
+
 /* Counts what a call gave from memory, by what the memory is: a head that is made up is told from
  * the mapping behind it. Elements in a row of the same memory are counted as one. */
-INLINE void count_given(struct pt_regs *regs, u8 buffer, struct call_key *key, s64 returned)
+static __attribute__((noinline)) int count_given(struct pt_regs *regs, u8 buffer,
+						 struct call_key *key, u64 returned)
 {
 	struct element element = { .at = READ(regs, si), .len = returned };
-	u64 vector = element.at, count = 1;
-	if (buffer == VECTOR)
-		count = READ(regs, dx);
+	/* Until 6.6 the verifier looks at a loop as if it were gone through once, and takes out what
+	 * cannot be reached from where it begins: so it must know nothing of that. */
+	u64 none = nothing();
+	struct giving giving = { .key = key, .row = none, .row_at = none };
+	giving.left = returned + none;
+	giving.calls_made = none + 1;
+	key->memory = (struct file_key){ none, none, none };
+	giving.vector = element.at;
+	giving.count = READ(regs, dx);
 	if (buffer == MESSAGE) {
 		/* msg_iov and msg_iovlen of struct user_msghdr (linux/socket.h). */
-		read_user(&element, sizeof(element), (void *)(vector + 16));
-		vector = element.at;
-		count = element.len;
+		read_user(&element, sizeof(element), (void *)(giving.vector + 16));
+		giving.vector = element.at;
+		giving.count = element.len;
 	}
-	u64 left = returned, row = 0, row_at = 0, calls_made = 1;
-	for (u32 at = 0; at < ELEMENTS && at < count && left; at++) {
-		if (buffer != PLAIN)
-			read_user(&element, sizeof(element), (void *)(vector + at * sizeof(element)));
-		u64 bytes = element.len < left ? element.len : left;
-		if (!bytes)
-			continue;
-		left -= bytes;
-		struct file_key memory;
-		find_memory(element.at, key->process, &memory);
-		if (row && (memory.inode != key->memory.inode || memory.mode != key->memory.mode ||
-			    memory.device != key->memory.device)) {
-			count_call(key, row, calls_made, row_at);
-			calls_made = row = 0;
-		}
-		if (!row) {
-			key->memory = memory;
-			row_at = element.at;
-		}
-		row += bytes;
-	}
-	if (row) {
-		count_call(key, row, calls_made, row_at);
-		calls_made = 0;
-	}
-	if (left) {
+	if (buffer == PLAIN)
+		give(&giving, &element);
+	else
+		loop(ELEMENTS, give_element, &giving, 0);
+	count_row(&giving);
+	if (giving.left) {
 		key->memory = (struct file_key){ .mode = NOT_SEEN };
-		count_call(key, left, calls_made, 0);
+		count_call(key, giving.left, giving.calls_made, 0);
 	}
+	return 0;
 }
 
 #define PROT_EXEC 4
@@ -827,6 +923,8 @@ INLINE void note_mapping(struct pt_regs *regs, u32 process, u64 returned)
 	struct mapped *value = entry(&mapped, &key);
 	if (!value)
 		return;
+	if (!value->bytes)
+		note_path(file_of(READ(regs, r8)));
 	add(&value->bytes, READ(regs, si));
 	if (READ(regs, dx) & PROT_EXEC)
 		value->is_program = 1;
@@ -871,6 +969,13 @@ PROGRAM(sys_exit)
 	if (!follower)
 		return 0;
 	pay(TOLL_FOLLOWED);
+	/* TS_COMPAT: numbers and arguments are others. */
+	if (READ(this_task(), thread_info.status) & 2) {
+		struct process *process = entry(&processes, &key.process);
+		if (process)
+			process->is_32_bit = 1;
+		return 0;
+	}
 	key.number = READ(regs, orig_ax);
 	if (key.number >= NUMBERS) {
 		count_call(&key, returned < 0 ? returned : 0, 1, 0);
@@ -908,8 +1013,12 @@ PROGRAM(sys_exit)
 	u8 buffer = shape->buffer;
 	if (buffer != NO_BUFFER && returned > 0)
 		count_given(regs, buffer, &key, returned);
-	else
-		count_call(&key, returned, 1, 0);
+	else if (count_call(&key, returned, 1, 0)) {
+		if (shape->source)
+			note_path(file_of(argument(regs, ctx[1], shape->source)));
+		if (shape->target)
+			note_path(file_of(argument(regs, ctx[1], shape->target)));
+	}
 	return 0;
 }
 
@@ -927,8 +1036,25 @@ PROGRAM(sched_process_fork)
 	struct follower none = {};
 	if (map_update(&followed, &child, &none, ANY))
 		count_loss();
-	else
-		entry(&processes, &child);
+	else {
+		struct process *of_parent = map_look_up(&processes, &parent);
+		struct process *of_child = entry(&processes, &child);
+		if (of_parent && of_child)
+			__builtin_memcpy(of_child->program, of_parent->program, PART_LEN);
+	}
+	return 0;
+}
+
+/* Another program, with the descriptors and the number of the one before. */
+PROGRAM(sched_process_exec)
+{
+	u32 process = process_of((void *)ctx[0]);
+	if (!map_look_up(&followed, &process))
+		return 0;
+	struct process *value = entry(&processes, &process);
+	struct file *file = READ((struct linux_binprm *)ctx[2], file);
+	if (value && file)
+		read_text(value->program, PART_LEN, READ(READ(file, f_path.dentry), d_name.name));
 	return 0;
 }
 

@@ -5,6 +5,7 @@ mod explain;
 mod hidden;
 mod matrix;
 mod matrix_memory;
+mod matrix_names;
 mod matrix_peers;
 mod matrix_sockets;
 mod matrix_tls;

@@ -11,6 +11,7 @@
  *   receive copy|truncate HEADER BODY TIMES   received BYTES
  *   encrypt                                   encrypted      (what is sent from now on)
  *   decrypt                                   decrypted      (what is received from now on)
+ *   compat                                    compat NUMBER  (of the process, by a 32-bit call)
  *   shut                                      shut           (nothing can be sent any more)
  *   ended                                     ended          (the other end closed)
  *   close                                     closed
@@ -521,6 +522,12 @@ static int perform(const char *line)
         return by_kernel_tls(TLS_TX);
     if (!strcmp(line, "decrypt"))
         return by_kernel_tls(TLS_RX);
+    if (!strcmp(line, "compat")) {
+        int number = 20; /* getpid(2) there, and writev(2) here. */
+        __asm__ volatile("int $0x80" : "+a"(number) : : "memory", "r8", "r9", "r10", "r11");
+        printf("compat %d\n", number);
+        return 0;
+    }
     if (!strcmp(line, "shut")) {
         puts("shut");
         return shutdown(sock, SHUT_WR) < 0 ? fail("shutdown") : 0;
