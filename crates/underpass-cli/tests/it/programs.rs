@@ -21,6 +21,7 @@ mod own;
 mod python;
 mod rsync;
 mod samba;
+mod signals;
 mod site;
 mod truth;
 mod vsftpd;

@@ -17,16 +17,17 @@ use crate::evidence::FileId;
 const DISGUISING: [&str; 2] = ["overlay", "btrfs"];
 
 /// File systems whose files the kernel makes up as they are read.
-const MADE_UP: [&str; 4] = ["proc", "sysfs", "cgroup2", "securityfs"];
+const MADE_UP: [&str; 5] = ["proc", "sysfs", "cgroup", "cgroup2", "securityfs"];
 
-/// Where files are that programs map for themselves.
-const OF_SYSTEM: [&str; 7] = [
+/// Where files are that programs read and map for themselves.
+const OF_SYSTEM: [&str; 8] = [
     "/etc",
     "/lib",
     "/usr/lib",
     "/usr/lib64",
     "/usr/share/locale",
     "/usr/share/mime",
+    "/usr/share/zoneinfo",
     "/var/cache",
 ];
 

@@ -7,7 +7,7 @@ use underpass_testkit::recorded::Recorded;
 use underpass_testkit::require;
 
 use crate::programs::client::{fetch, fetch_at_once};
-use crate::programs::judged::{Expected, Known, NO_NAMES, SMALL_FILES};
+use crate::programs::judged::{Expected, Known};
 use crate::programs::site::{Site, address, programs};
 use crate::programs::truth::Body;
 use crate::programs::watched::{Watched, watched};
@@ -49,11 +49,7 @@ fn plainly(site: &Site, address: SocketAddr) -> Vec<Body> {
 fn with_sendfile_it_lends_all() {
     require!(programs(&["apache2"]));
     let watched = apache("event", "EnableSendfile On\nEnableMMAP Off", plainly);
-    Expected::of("Apache", "EnableSendfile On")
-        .named("apache2")
-        .wrong_at_times(SMALL_FILES)
-        .wrong_at_times(NO_NAMES)
-        .judge(&watched);
+    Expected::of("Apache", "EnableSendfile On").named("apache2").judge(&watched);
 }
 
 #[test]
@@ -64,8 +60,6 @@ fn with_mappings_made_by_threads_at_once_it_copies_all() {
     Expected::of("Apache", "EnableMMAP On, 8 clients")
         .named("apache2")
         .because("R2", "sendfile")
-        .wrong_at_times(SMALL_FILES)
-        .wrong_at_times(NO_NAMES)
         .wrong_at_times(AT_ONCE)
         .judge(&watched);
 }
@@ -78,7 +72,5 @@ fn with_neither_it_reads_and_writes() {
     Expected::of("Apache", "neither")
         .named("apache2")
         .because("R1", "EnableSendfile On")
-        .wrong_at_times(SMALL_FILES)
-        .wrong_at_times(NO_NAMES)
         .judge(&watched);
 }

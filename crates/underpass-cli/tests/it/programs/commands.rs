@@ -15,7 +15,7 @@ use underpass_testkit::require;
 use underpass_testkit::strace::Strace;
 
 use crate::hidden::tried;
-use crate::programs::judged::{Expected, Known, NO_NAMES};
+use crate::programs::judged::Expected;
 use crate::programs::site::{FILES, Site, content, programs};
 use crate::programs::truth::{Body, Truth};
 use crate::programs::watched::Watched;
@@ -74,39 +74,26 @@ fn commanded(text: &str) -> Watched {
     tried(once, |watched| watched.left() == watched.truth.left())
 }
 
-const FIX_OF_ANOTHER: Known = ("the fix is that of another program", &[("fix", "none: small")]);
-
 #[test]
 fn nc_reads_its_input_and_writes() {
     require!(programs(&["nc"]));
     let watched = commanded("nc -N HOST PORT <FILE; true");
     assert!(watched.truth.is_read);
-    Expected::of("nc", "nc < FILE")
-        .because("R1", "sendfile")
-        .wrong_at_times(NO_NAMES)
-        .judge(&watched);
+    Expected::of("nc", "nc < FILE").because("R1", "sendfile").judge(&watched);
 }
 
 #[test]
 fn a_shell_that_becomes_nc_is_nc() {
     require!(programs(&["nc"]));
     let watched = commanded("exec nc -N HOST PORT <FILE");
-    Expected::of("nc", "sh -c 'exec nc < FILE'")
-        .because("R1", "sendfile")
-        .wrong_at_times(NO_NAMES)
-        .wrong_at_times(FIX_OF_ANOTHER)
-        .judge(&watched);
+    Expected::of("nc", "sh -c 'exec nc < FILE'").because("R1", "sendfile").judge(&watched);
 }
 
 #[test]
 fn socat_reads_and_writes() {
     require!(programs(&["socat"]));
     let watched = commanded("exec socat -u OPEN:FILE TCP:HOST:PORT");
-    Expected::of("socat", "FILE to TCP")
-        .because("R1", "splice")
-        .wrong_at_times(NO_NAMES)
-        .wrong_at_times(FIX_OF_ANOTHER)
-        .judge(&watched);
+    Expected::of("socat", "FILE to TCP").because("R1", "splice").judge(&watched);
 }
 
 #[test]
@@ -114,10 +101,7 @@ fn what_cat_writes_to_nc_is_of_its_file() {
     require!(programs(&["nc"]));
     let watched = commanded("cat FILE | nc -N HOST PORT");
     assert!(watched.truth.is_read);
-    Expected::of("nc", "cat FILE | nc")
-        .because("R1", "not a pipe")
-        .wrong_at_times(NO_NAMES)
-        .judge(&watched);
+    Expected::of("nc", "cat FILE | nc").because("R1", "not a pipe").judge(&watched);
 }
 
 #[test]
@@ -127,6 +111,5 @@ fn what_cat_writes_to_a_splicing_program_is_of_its_file_and_copied_once() {
     assert!(watched.truth.is_read);
     Expected::of("underpass", "cat FILE | underpass copy")
         .because("R1", "not a pipe")
-        .wrong_at_times(NO_NAMES)
         .judge(&watched);
 }

@@ -4,7 +4,7 @@ use underpass_testkit::recorded::Recorded;
 use underpass_testkit::require;
 
 use crate::programs::client::fetch_in_turns;
-use crate::programs::judged::{Expected, NO_NAMES, SMALL_FILES};
+use crate::programs::judged::Expected;
 use crate::programs::site::{Site, address, programs};
 use crate::programs::watched::{Watched, watched};
 
@@ -24,11 +24,7 @@ fn java(way: &str) -> Watched {
 #[test]
 fn transfer_to_lends_all() {
     require!(programs(&["java", "javac"]));
-    Expected::of("Java", "transferTo")
-        .named("java")
-        .wrong_at_times(SMALL_FILES)
-        .wrong_at_times(NO_NAMES)
-        .judge(&java("transferTo"));
+    Expected::of("Java", "transferTo").named("java").judge(&java("transferTo"));
 }
 
 #[test]
@@ -36,12 +32,7 @@ fn streams_copy_all() {
     require!(programs(&["java", "javac"]));
     let watched = java("streams");
     assert!(watched.truth.is_read);
-    Expected::of("Java", "streams")
-        .named("java")
-        .because("R1", "transferTo")
-        .wrong_at_times(SMALL_FILES)
-        .wrong_at_times(NO_NAMES)
-        .judge(&watched);
+    Expected::of("Java", "streams").named("java").because("R1", "transferTo").judge(&watched);
 }
 
 #[test]
@@ -52,7 +43,5 @@ fn a_mapping_of_one_request_is_copied_from_and_not_taken_for_that_of_another_fil
     Expected::of("Java", "mapped, a request each")
         .named("java")
         .because("R2", "sendfile")
-        .wrong_at_times(SMALL_FILES)
-        .wrong_at_times(NO_NAMES)
         .judge(&watched);
 }

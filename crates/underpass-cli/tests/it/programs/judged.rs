@@ -27,14 +27,9 @@ pub(crate) struct Expected {
 pub(crate) type Known = (&'static str, &'static [(&'static str, &'static str)]);
 
 pub(crate) const SMALL_FILES: Known = (
-    "small files that it reads for itself count as sent",
+    "a small file that it reads for itself between requests counts as sent",
     &[("total", "copied"), ("files", ""), ("reasons", "R1")],
 );
-pub(crate) const NO_NAMES: Known = (
-    "a file or a process that was there for a moment has no name",
-    &[("names", "inode"), ("files", "inode"), ("programs", "")],
-);
-
 struct Wrong {
     why: &'static str,
     line: &'static str,

@@ -7,7 +7,7 @@ use underpass_testkit::kafka::{Apache, Broker};
 use underpass_testkit::recorded::Recorded;
 use underpass_testkit::require;
 
-use crate::programs::judged::{Expected, NO_NAMES, SMALL_FILES};
+use crate::programs::judged::{Expected, SMALL_FILES};
 use crate::programs::site::{Site, programs};
 use crate::programs::truth::Body;
 use crate::programs::watched::watched;
@@ -47,7 +47,6 @@ fn it_lends_whole_batches() {
     Expected::of("Kafka 4.1", "kcat -C")
         .named("java")
         .wrong_at_times(SMALL_FILES)
-        .wrong_at_times(NO_NAMES)
         .wrong_at_times(("some connections are not told", &[("peers", "connections")]))
         .judge(&watched);
 }

@@ -6,7 +6,7 @@ use underpass_testkit::recorded::Recorded;
 use underpass_testkit::require;
 
 use crate::programs::client::{fetch, fetch_in_turns, fetch_one};
-use crate::programs::judged::{Expected, NO_NAMES};
+use crate::programs::judged::Expected;
 use crate::programs::site::{Site, address, programs};
 use crate::programs::truth::Body;
 use crate::programs::watched::{Watched, watched};
@@ -69,7 +69,6 @@ fn a_mapping_of_one_request_is_copied_from() {
     Expected::of("Python", "mmap, a request each")
         .named("python3")
         .because("R2", "sendfile")
-        .wrong_at_times(NO_NAMES)
         .judge(&watched);
 }
 
@@ -86,6 +85,5 @@ fn tls_over_a_mapping_is_encrypted_from_the_file() {
             "heads of records are of the file",
             &[("total", "0 other"), ("files", ""), ("reasons", "R3")],
         ))
-        .wrong_at_times(NO_NAMES)
         .judge(&watched);
 }

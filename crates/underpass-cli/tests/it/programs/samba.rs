@@ -6,7 +6,7 @@ use std::process::Command;
 use underpass_testkit::recorded::Recorded;
 use underpass_testkit::require;
 
-use crate::programs::judged::{Expected, NO_NAMES, SMALL_FILES};
+use crate::programs::judged::{Expected, SMALL_FILES};
 use crate::programs::site::{FILES, Site, address, content, programs};
 use crate::programs::truth::Body;
 use crate::programs::watched::{Watched, watched};
@@ -56,7 +56,6 @@ fn with_sendfile_it_lends_all() {
     Expected::of("Samba", "use sendfile = yes")
         .named("smbd")
         .wrong_at_times(SMALL_FILES)
-        .wrong_at_times(NO_NAMES)
         .judge(&watched);
 }
 
@@ -69,7 +68,6 @@ fn with_other_threads_reading_it_copies_all() {
         .named("smbd")
         .because("R1", "sendfile")
         .wrong_at_times(SMALL_FILES)
-        .wrong_at_times(NO_NAMES)
         .judge(&watched);
 }
 
@@ -82,6 +80,5 @@ fn without_either_it_copies_all() {
         .named("smbd")
         .because("R1", "sendfile")
         .wrong_at_times(SMALL_FILES)
-        .wrong_at_times(NO_NAMES)
         .judge(&watched);
 }
