@@ -24,8 +24,8 @@ const LOOKS_MIN: usize = 10;
 /// Times that chance decides.
 const DRAWS: usize = 500;
 
-/// Draws left out at each end: one in a hundred, since loads are seldom as kind as chance.
-const OUTERMOST: usize = DRAWS / 100;
+/// Draws left out at each end: one in two hundred, since loads are seldom as kind as chance.
+const OUTERMOST: usize = DRAWS / 200;
 
 /// What a look saw, times the time that it stands for.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

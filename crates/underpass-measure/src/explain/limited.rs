@@ -2,7 +2,7 @@
 //!
 //! To go from a look to a rest and back stops every processor some dozens of times, for as long
 //! as the kernel changes its own code, which no toll counts: what it takes of this thread's time
-//! is added.
+//! is added, and as much again for the processor of the watched.
 //!
 //! Source: `Documentation/trace/tracepoints.rst`; clock_gettime(2) (`CLOCK_THREAD_CPUTIME_ID`).
 
@@ -40,12 +40,12 @@ impl Limited {
             let before = own_time();
             if self.pace.is_resting() {
                 probe.look()?;
-                self.pace.look(self.start.elapsed(), own_time().saturating_sub(before));
+                self.pace.look(self.start.elapsed(), switched_since(before));
             } else {
                 let cost = probe.toll().mul_f64(float(tolls.most_since(&self.paid)));
                 if self.pace.is_dear(now, cost) {
                     probe.rest();
-                    let ended = own_time().saturating_sub(before);
+                    let ended = switched_since(before);
                     self.pace.rest(now, ended, Left::of(&probe.evidence()?));
                 } else {
                     self.pace.go_on(now, Left::of(&probe.evidence()?));
@@ -77,6 +77,11 @@ impl Limited {
         ];
         Interval::of(&looks, of_files, all_that_left(seen), self.seed)
     }
+}
+
+/// What it took of two processors to begin a look or to end it, which this thread began then.
+fn switched_since(then: Duration) -> Duration {
+    2 * own_time().saturating_sub(then)
 }
 
 impl Left {

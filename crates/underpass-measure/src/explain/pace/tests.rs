@@ -25,8 +25,8 @@ const TOLL: f64 = 100e-9;
 const CALL: f64 = 16.0;
 const PACKET: f64 = 20.0;
 
-/// What it takes to begin a look, or to end it.
-const SWITCH: Duration = Duration::from_micros(220);
+/// What it takes to begin a look, or to end it, of each of two processors.
+const SWITCH: Duration = Duration::from_micros(2 * 220);
 
 /// The default.
 const BUDGET: f64 = 0.02;
@@ -142,7 +142,7 @@ fn ninety_five_of_a_hundred_watches_of_few_large_and_many_small_files_hold_the_t
         let (hold, width) =
             hundred(|seed| Load { is_large_by_reference, ..Load::new(4, 20_000.0, seed) });
 
-        assert!(hold >= 95 && width <= 20.0, "{hold} of 100, {width} points wide");
+        assert!(hold >= 95 && width <= 25.0, "{hold} of 100, {width} points wide");
     }
 }
 
@@ -164,5 +164,5 @@ fn a_load_that_repeats_itself_is_seen_from_all_sides() {
         Load { large, large_bytes: period / 4.0 * LARGE_PER_SECOND, ..load }
     });
 
-    assert!(hold >= 95 && width <= 20.0, "{hold} of 100, {width} points wide");
+    assert!(hold >= 95 && width <= 25.0, "{hold} of 100, {width} points wide");
 }
