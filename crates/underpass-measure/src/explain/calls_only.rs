@@ -32,6 +32,7 @@ pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) ->
     findings.extend(from_pipe(account));
     findings.extend(not_accounted(account));
     findings.extend(other_sockets(evidence));
+    findings.extend(of_32_bits(evidence, context));
     findings.extend(lost(evidence));
     findings
 }
@@ -224,6 +225,21 @@ fn other_sockets(evidence: &Evidence) -> Option<Finding> {
             of(sockets.len() as u64, "socket"),
         ),
         fix: "none: what becomes of them is not known".into(),
+    })
+}
+
+fn of_32_bits(evidence: &Evidence, context: &Context) -> Option<Finding> {
+    let such = evidence.processes.iter().filter(|process| process.is_32_bit);
+    let such: BTreeSet<u32> = such.map(|process| process.process).collect();
+    (!such.is_empty()).then(|| Finding {
+        reason: Reason::R0,
+        bytes: 0,
+        evidence: format!(
+            "{}: made calls of 32 bits, whose numbers and arguments are others: what such calls \
+             sent is in no count above",
+            context.programs_of(&such),
+        ),
+        fix: "watch a build of 64 bits".into(),
     })
 }
 

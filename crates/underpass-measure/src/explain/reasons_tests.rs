@@ -1,6 +1,6 @@
 //! Each reason from the evidence that proves it, and none from evidence that does not.
 
-use crate::evidence::{Calls, Evidence, Lent, Origin, Pages};
+use crate::evidence::{Calls, Evidence, Lent, Origin, Pages, Process};
 use crate::explain::report::Report;
 use linux_raw_sys::general as sys;
 
@@ -237,4 +237,8 @@ fn r0_says_what_is_not_known() {
 
     let lost = Evidence { lost: 3, ..Evidence::default() };
     in_order(&found(&judged!(&lost, &context())).1, &["3 events", "lower bound"]);
+
+    let of_32_bits = Process { process: NGINX, is_32_bit: true, ..Process::default() };
+    let such = Evidence { processes: vec![of_32_bits, Process::default()], ..Evidence::default() };
+    in_order(&found(&judged!(&such, &context())).1, &["nginx: made calls of 32 bits"]);
 }
