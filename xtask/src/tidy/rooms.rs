@@ -26,8 +26,8 @@ const HOUSES: [House; 1] = [House {
         "figure", "terms", "words", "evidence", "call", "affinity", "proc", "cache", "usage",
         "probe", "observe", "account", "eyes", "compare", "explain", "claims", "sheet", "page",
     ],
-    lines: 15_200,
-    public: 193,
+    lines: 15_030,
+    public: 82,
 }];
 
 /// Applies the rules to each crate that has them.
@@ -90,7 +90,9 @@ fn source_of(file: &SourceFile) -> &str {
     if ["/tests.rs", "_tests.rs"].iter().any(|end| file.path.ends_with(end)) {
         return "";
     }
-    file.text.split_once("\n#[cfg(test)]\nmod tests {").map_or(&file.text, |(before, _)| before)
+    let tests = ["\n#[cfg(test)]\nmod tests {", "\n#[cfg(test)]\npub(crate) mod tests {"];
+    let ends = tests.iter().filter_map(|start| file.text.find(start));
+    &file.text[..ends.min().unwrap_or(file.text.len())]
 }
 
 /// Lines of Rust and C, tests not counted.
@@ -208,6 +210,8 @@ mod tests {
     fn lines_count_without_tests() {
         let tests = "\n#[cfg(test)]\nmod tests {\n}\n";
         assert_eq!(found("a/src/low.rs", &format!("{}{tests}", "//\n".repeat(5))), [""; 0]);
+        let shared = tests.replace("mod", "pub(crate) mod");
+        assert_eq!(found("a/src/low.rs", &format!("{}{shared}", "//\n".repeat(5))), [""; 0]);
         assert_eq!(found("a/src/low.rs", &"//\n".repeat(6)), [""; 0]);
         let message = "a/src/:0: 7 lines of source, at most 6: delete what is said twice";
         assert_eq!(found("a/src/low.rs", &"//\n".repeat(7)), [message]);
