@@ -22,7 +22,7 @@ fn is_init_hidden() -> bool {
             // An orphan, whose end init is woken to hear of.
             Command::new("sh").args(["-c", "true & exit"]).status().unwrap();
             let evidence = probe.evidence().unwrap();
-            evidence.processes.iter().any(|process| process.process == 1).then_some(())
+            evidence.calls.iter().any(|calls| calls.process == 1).then_some(())
         });
         is_seen.is_none()
     });
