@@ -52,13 +52,15 @@ fn saved(with_read: &Figure, with_map: &Figure) -> Verdict {
 
 pub(super) fn mapping_suits_large_files(report: &Report) -> Shown {
     let rows = |method| warm(report, Link::Loopback, method);
-    let costs: Vec<Cost> = rows(Method::Copy)
+    let mut costs: Vec<Cost> = rows(Method::Copy)
         .filter_map(|read| {
             let map =
                 rows(Method::MmapWrite).find(|map| map.transfer_bytes == read.transfer_bytes)?;
             Cost::of(read, map)
         })
         .collect();
+    // Rows are in the order in which their sizes were asked for.
+    costs.sort_by_key(|cost| cost.bytes);
     let [smallest, .., largest] = &costs[..] else { return absent(report, Link::Loopback) };
     let from = "processor time of the sender / transfers";
     let lines = costs.iter().flat_map(|cost| {
@@ -318,7 +320,10 @@ mod tests {
             assert!(shown.explanation.contains("warm file"), "{}", shown.explanation);
             assert_eq!(judge(&with_cold), shown);
         }
-        let large = mapping_suits_large_files(&warm).verdict;
+        let large = mapping_suits_large_files(&warm);
+        warm.rows.reverse();
+        assert_eq!(mapping_suits_large_files(&warm), large, "sizes in another order");
+        let large = large.verdict;
         assert!(
             matches!(&large, Verdict::HoldsIf(why) if why.starts_with("large means 16 MiB")),
             "{large:?}"

@@ -71,6 +71,8 @@ pub(crate) fn completed(
             Ok(more) => {
                 whole.rows.extend(more.rows);
                 whole.absent.extend(more.absent);
+                let notes = more.conditions.notes.into_iter();
+                whole.conditions.notes.extend(notes.map(|note| format!("for the claims: {note}")));
             }
             Err(error) => whole.absent.extend(need.links.iter().map(|&link| Absent {
                 pair: Pair::FileToTcp,

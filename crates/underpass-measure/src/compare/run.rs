@@ -260,7 +260,8 @@ impl Comparison<'_> {
             let watched = self.watched(probe, &row.case, Purpose::Watch)?;
             let is_like = |(run, _): &(Run, Seen)| besides::unlike(run, &row.timed).is_none();
             let is_enough = watched.as_ref().is_none_or(is_like);
-            row.watched = watched;
+            // One that is refused now does not take away what was seen before.
+            row.watched = watched.or_else(|| row.watched.take());
             if is_enough {
                 break;
             }
