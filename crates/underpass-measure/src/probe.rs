@@ -263,6 +263,8 @@ impl Probe {
     }
 
     fn read(&self) -> Result<Evidence, Errno> {
+        // Pages first: those of a server that is busy would have no call, if calls were older.
+        let sent = self.entries("sent")?;
         let entries = self.entries("calls")?;
         let calls: Vec<_> = entries.iter().map(|(key, value)| layout::calls(key, value)).collect();
         let files = calls.iter().flat_map(|calls| {
@@ -281,7 +283,7 @@ impl Probe {
                 sockets.insert(inode, named(inode, process, &value));
             }
         }
-        for (key, value) in self.entries("sent")? {
+        for (key, value) in sent {
             let bytes = u64_at(&value, 0);
             let (inode, pages) = layout::pages(&key, bytes);
             let Some(socket) = sockets.get_mut(&inode) else { continue };

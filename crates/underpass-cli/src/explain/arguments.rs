@@ -72,9 +72,9 @@ Examples:
       Check: the exit code is 1 unless 95 % of the file bytes left by reference.
 
 What it needs:
-  Tier A sees pages and needs root, or CAP_BPF and CAP_PERFMON. Without them, or if BPF is locked,
-  tier C can watch only your own processes, by their counters. These say nothing about copies, so
-  --min-by-reference then always fails.";
+  Tier A sees pages and needs Linux 5.17 and root, or CAP_BPF and CAP_PERFMON. Without them, or if
+  BPF is locked, tier C can watch only your own processes, by their counters. These say nothing
+  about copies, so --min-by-reference then always fails.";
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: Option<f64> = text.parse().ok();

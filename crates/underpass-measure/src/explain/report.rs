@@ -110,6 +110,18 @@ pub enum Shortfall {
         /// The percentage demanded, as text.
         wanted: String,
     },
+    /// Events were lost, and what they told may be more or less than was demanded.
+    #[error(
+        "cannot be judged: {} found the tables full, {wanted} % by reference were demanded; \
+         watch for a shorter time, or fewer processes",
+        words::of(*lost_events, "event")
+    )]
+    Lost {
+        /// How many.
+        lost_events: u64,
+        /// The percentage demanded, as text.
+        wanted: String,
+    },
     /// Nothing that could be judged left.
     #[error(
         "no file bytes were seen to leave a TCP socket, {wanted} % by reference were demanded; \
@@ -156,6 +168,11 @@ impl Report {
         }
     }
 
+    /// Whether there is something to judge, and no event was lost.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.total.file_bytes() > 0 && self.lost_events == 0
+    }
+
     /// Holds the share by reference against a demanded percentage.
     ///
     /// # Errors
@@ -163,6 +180,9 @@ impl Report {
     /// [`Shortfall`] if it is below, if no file bytes left.
     pub fn check(&self, min_by_reference: f64) -> Result<(), Shortfall> {
         let wanted = min_by_reference.to_string();
+        if self.lost_events > 0 {
+            return Err(Shortfall::Lost { lost_events: self.lost_events, wanted });
+        }
         match self.by_reference_percent.value() {
             None => Err(Shortfall::Nothing { wanted }),
             Some(percent) if percent < min_by_reference => Err(Shortfall::Below {

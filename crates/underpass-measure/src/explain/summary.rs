@@ -62,7 +62,7 @@ impl Summary {
                 why: self.tier_why.clone().unwrap_or_default(),
                 wanted,
             }),
-            (Some(report), Some(interval)) if report.total.file_bytes() > 0 => {
+            (Some(report), Some(interval)) if report.is_whole() => {
                 let (share, file_bytes) = (interval.text(), report.total.file_bytes());
                 match interval {
                     Interval { low, .. } if low >= min_by_reference => Ok(()),
@@ -104,7 +104,7 @@ mod tests {
         let mut report = Report::new(&Evidence::default(), &Context::default());
         // What was seen does not decide.
         report.total.by_reference_bytes = 1_000;
-        let checked = |low, high| {
+        let checked = |report: &Report, low, high| {
             let summary = Summary {
                 tier: Tier::A,
                 tier_why: None,
@@ -121,13 +121,17 @@ mod tests {
             };
             summary.check(95.0).map_err(|shortfall| shortfall.to_string())
         };
-        assert_eq!(checked(95.0, 99.0), Ok(()));
+        assert_eq!(checked(&report, 95.0, 99.0), Ok(()));
         assert_eq!(
-            checked(71.23, 98.0).unwrap_err(),
+            checked(&report, 71.23, 98.0).unwrap_err(),
             "cannot be judged: 71.2 to 98 % of the file bytes left by reference, 95 % were \
              demanded; watch longer, or with --budget 100"
         );
-        let below = checked(20.0, 94.99).unwrap_err();
+        report.lost_events = 3;
+        let lost = checked(&report, 95.0, 99.0).unwrap_err();
+        assert!(lost.starts_with("cannot be judged: 3 events found the tables full"), "{lost}");
+        report.lost_events = 0;
+        let below = checked(&report, 20.0, 94.99).unwrap_err();
         assert!(below.starts_with("20 to 95 % of 1,000 file bytes left by reference"), "{below}");
     }
 }
