@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::workspace;
+use underpass_testkit::workspace;
 
 /// What runs the bench of a debug build, which makes an optimised one where it measures.
 const RUN: [&str; 4] = ["run", "--quiet", "--package=underpass-bench", "--"];

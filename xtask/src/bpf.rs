@@ -10,8 +10,8 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::process::output;
-use crate::workspace;
+use underpass_testkit::process::output;
+use underpass_testkit::workspace;
 
 /// The compiler, as Debian 12 has it: another one writes another object.
 const CLANG: &str = "clang-14";

@@ -16,7 +16,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::bench::{self, Bench};
 use crate::outcome::{Expectation, FailedTests, Tally};
-use crate::{bpf, fuzz, guest, package, programs, tidy, workspace};
+use crate::{bpf, fuzz, guest, package, programs, tidy};
+use underpass_testkit::workspace;
 
 /// Programs that steps and tests start, and Debian's packages that have them.
 const NEEDED: [(&str, &str); 55] = [

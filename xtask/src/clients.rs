@@ -12,7 +12,7 @@ use clap::Args;
 use underpass_testkit::kafka::{Answer, Apache, Broker, Client, Feature, Page, Tool};
 use underpass_testkit::server::{Server, free_address};
 
-use crate::workspace;
+use underpass_testkit::workspace;
 
 /// What is run.
 #[derive(Debug, Args)]

@@ -11,7 +11,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{ci, workspace};
+use crate::ci;
+use underpass_testkit::workspace;
 
 /// What one input may take: under load a target that talks to a server takes a while.
 const TIMEOUT_S: u32 = 60;

@@ -13,10 +13,8 @@ mod fuzz;
 mod guest;
 mod outcome;
 mod package;
-mod process;
 mod programs;
 mod tidy;
-mod workspace;
 
 use std::ffi::OsString;
 use std::fmt;

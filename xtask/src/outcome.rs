@@ -11,7 +11,7 @@ use std::fmt;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::workspace;
+use underpass_testkit::workspace;
 
 /// Sums of `test result:` lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -17,8 +17,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::process::output;
-use crate::workspace;
+use underpass_testkit::process::output;
+use underpass_testkit::workspace;
 
 /// As a package says it.
 const MAINTAINER: &str = "The underpass maintainers <maintainers@underpass.invalid>";
@@ -137,7 +137,8 @@ fn commands(help: &str) -> impl Iterator<Item = &str> {
 
 fn put_compressed(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     put(path, content, 0o644)?;
-    output(Command::new("gzip").args(["-9n"]).arg(path)).map(drop)
+    output(Command::new("gzip").args(["-9n"]).arg(path))?;
+    Ok(())
 }
 
 /// The packages of the libraries that a program is linked with. `dir` is for what

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{ci, workspace};
+use crate::ci;
+use underpass_testkit::workspace;
 
 /// Where the page is.
 const PAGE: &str = "docs/programs.md";

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use crate::workspace;
+use underpass_testkit::workspace;
 
 /// A directory for one run, removed with the value.
 pub(crate) fn scratch() -> Result<tempfile::TempDir> {

@@ -17,7 +17,7 @@ use super::cpu::Meter;
 use super::peers::Peer;
 use super::report::{BUSY, FLOW, PRICE};
 use super::{Run, cpu, files, turns};
-use crate::process::output;
+use underpass_testkit::process::output;
 
 /// How many files there are, asked for by turns: one in demand, and more than a server keeps in
 /// its memory.
@@ -114,7 +114,8 @@ fn measure(
 fn verify(address: SocketAddr, file: &Path) -> Result<()> {
     let script = r#"curl -sSf --http2-prior-knowledge "$0" | cmp - "$1""#;
     let url = url(address, file);
-    output(Command::new("sh").args(["-c", script, &url]).arg(file)).map(drop)
+    output(Command::new("sh").args(["-c", script, &url]).arg(file))?;
+    Ok(())
 }
 
 fn url(address: SocketAddr, file: &Path) -> String {

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::workspace;
+use underpass_testkit::workspace;
 
 /// Set in the environment of the optimised, isolated half.
 const ISOLATED: &str = "UNDERPASS_BENCH_ISOLATED";

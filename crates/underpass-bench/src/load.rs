@@ -19,7 +19,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::process::output;
+use underpass_testkit::process::output;
 
 /// The first receive of a response: its head, and the whole of a small body.
 const FIRST_BYTES: usize = 8 << 10;
@@ -317,7 +317,8 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
 pub(crate) fn verify(address: SocketAddr, path: &str, file: &Path) -> Result<()> {
     let script = r#"curl -sSf "$0" | cmp - "$1""#;
     let url = format!("http://{address}{path}");
-    output(Command::new("sh").args(["-c", script, &url]).arg(file)).map(drop)
+    output(Command::new("sh").args(["-c", script, &url]).arg(file))?;
+    Ok(())
 }
 
 #[cfg(test)]

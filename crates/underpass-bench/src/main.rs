@@ -25,7 +25,6 @@ mod latency;
 mod load;
 mod log;
 mod peers;
-mod process;
 mod relay;
 mod relay_idle;
 mod report;
@@ -38,13 +37,13 @@ mod transfer;
 mod tsdb;
 mod watching;
 mod way;
-mod workspace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
+use underpass_testkit::workspace;
 
 use report::Report;
 use run::{Run, turns};

@@ -14,8 +14,8 @@ use underpass_testkit::server::{Server, free_address};
 use super::cpu;
 use super::secured::Certificate;
 use super::way::Way;
-use crate::process::output;
-use crate::workspace;
+use underpass_testkit::process::output;
+use underpass_testkit::workspace;
 
 /// `underpass` of this workspace, as the tables name it.
 pub(crate) const NEW: &str = "underpass";

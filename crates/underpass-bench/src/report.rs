@@ -19,8 +19,8 @@ use anyhow::{Context, Result, ensure};
 use super::cpu::{self, Spent};
 use super::peers::{NEW, OLD};
 use super::stats;
-use crate::process::output;
-use crate::workspace;
+use underpass_testkit::process::output;
+use underpass_testkit::workspace;
 
 /// Which way a quantity is better, hence which of its values is the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,7 +32,7 @@ use super::cpu::Spent;
 use super::drain::{self, Kind, Reader, Reading};
 use super::report::{Better, FLOW, PRICE, Quantity};
 use super::{Run, cpu, files, peers, turns};
-use crate::process::output;
+use underpass_testkit::process::output;
 
 const CALLS: Quantity = Quantity { name: "calls/MiB", better: Better::Neither, decimals: 1 };
 

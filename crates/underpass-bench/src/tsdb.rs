@@ -19,8 +19,8 @@ use underpass_testkit::prometheus::{Fixture, Suite, keep};
 use super::cpu::Spent;
 use super::report::{Better, Quantity};
 use super::{Run, cpu, files, turns};
-use crate::process::output;
 use reader::{Reader, Ready};
+use underpass_testkit::process::output;
 
 const TIME: Quantity = Quantity { name: "ms", better: Better::Less, decimals: 1 };
 const USED: Quantity = Quantity { name: "CPU ms", better: Better::Less, decimals: 1 };

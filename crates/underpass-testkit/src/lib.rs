@@ -17,6 +17,7 @@ pub mod midsend;
 pub mod network;
 pub mod payload;
 pub mod peer;
+pub mod process;
 pub mod prometheus;
 pub mod python;
 pub mod recorded;
@@ -28,3 +29,4 @@ pub mod strace;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod wait;
+pub mod workspace;

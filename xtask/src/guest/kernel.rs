@@ -12,7 +12,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::output;
+use underpass_testkit::process::output;
 
 /// What the guest loads. Kernel TLS asks the crypto layer for `gcm(aes)` by name, so its
 /// parts are depended on by no module; nor are those of `rfc7539(chacha20,poly1305)`.

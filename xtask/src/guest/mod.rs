@@ -22,7 +22,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::outcome::{Expectation, Tally};
-use crate::workspace;
+use underpass_testkit::workspace;
 
 /// A package whose tests run in the guest.
 #[derive(Debug, Clone, Copy)]

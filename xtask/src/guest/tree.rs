@@ -17,8 +17,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::TestBinary;
 use super::kernel::Kernel;
-use crate::process::output;
-use crate::workspace;
+use underpass_testkit::process::output;
+use underpass_testkit::workspace;
 
 /// Programs that tests start; each is taken from the host.
 const PROGRAMS: [&str; 10] = [
@@ -91,7 +91,8 @@ fn compile(source: &Path, dir: &Path) -> Result<()> {
     let name = source.file_stem().context("a source has a name")?;
     let mut cc = Command::new("cc");
     cc.args(["-O2", "-static", "-o"]).arg(dir.join(name)).arg(source);
-    output(&mut cc).map(drop)
+    output(&mut cc)?;
+    Ok(())
 }
 
 /// Makes an empty ext4 image and returns where it is.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::output;
+use underpass_testkit::process::output;
 
 /// What has to be in it, among others.
 const FILES: [&str; 9] = [
@@ -59,7 +59,8 @@ pub(super) fn run(dir: &Path, package: &Path) -> Result<()> {
 fn dpkg(root: &Path, action: &str, of: &std::ffi::OsStr) -> Result<()> {
     let mut dpkg = Command::new("dpkg");
     dpkg.arg("--root").arg(root).args(["--force-depends", "--force-script-chrootless"]);
-    output(dpkg.arg("--log=/dev/null").arg(action).arg(of)).map(drop)
+    output(dpkg.arg("--log=/dev/null").arg(action).arg(of))?;
+    Ok(())
 }
 
 /// All that is beneath a root but for what dpkg keeps for itself, empty directories too.

@@ -20,7 +20,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::workspace;
+use underpass_testkit::workspace;
 
 /// Checks the rules of the house that no compiler checks.
 #[derive(Debug, Default, Args)]

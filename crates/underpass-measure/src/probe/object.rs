@@ -18,7 +18,7 @@ use crate::call;
 
 static OBJECT: &[u8] = include_bytes!("probe.bpf.o");
 
-/// What probe.bpf.c has in place of a function of the kernel that is none of its helpers.
+/// What probe.bpf.c has in place of a function of the kernel that is not a helper.
 const RDONLY_CAST: i32 = 9_000_001;
 /// A call, and what is in place of its source register if it is of a function of the kernel.
 const CALL: u8 = 0x85;

@@ -1,8 +1,7 @@
 //! Other programs, run to their end.
 
+use std::io;
 use std::process::Command;
-
-use anyhow::{Context, Result, ensure};
 
 /// What a command printed, trimmed.
 ///
@@ -10,12 +9,18 @@ use anyhow::{Context, Result, ensure};
 ///
 /// If it cannot be started, fails (what it wrote to stderr is in the message), or prints
 /// something that is not UTF-8.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+pub fn output(command: &mut Command) -> io::Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| name.clone())?;
+    let output = command
+        .output()
+        .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
     let (out, complaint) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
-    ensure!(output.status.success(), "{name}: {}: {}", output.status, complaint.trim());
-    Ok(String::from_utf8(out).with_context(|| name)?.trim().to_owned())
+    if !output.status.success() {
+        return Err(io::Error::other(format!("{name}: {}: {}", output.status, complaint.trim())));
+    }
+    let out = String::from_utf8(out);
+    let out = out.map_err(|error| io::Error::other(format!("{name}: {error}")))?;
+    Ok(out.trim().to_owned())
 }
 
 #[cfg(test)]
