@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -66,8 +65,6 @@ pub enum Memory {
     Own,
     /// A mapping of a file.
     File(FileId),
-    /// The process's own, and still as it was read from a file or a pipe.
-    ReadFrom(FileId),
     /// It could not be looked at: it may be a mapping.
     NotSeen,
 }
@@ -218,19 +215,6 @@ pub struct Mapped {
     pub is_program: bool,
 }
 
-/// A time that was looked at without a rest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Look {
-    /// How long it was.
-    pub looked: Duration,
-    /// The time that it stands for: itself, and the rest behind it.
-    pub stands_for: Duration,
-    /// Bytes that left in pages of files.
-    pub by_reference: u64,
-    /// Other bytes that left.
-    pub copied: u64,
-}
-
 /// All that was seen since the watch began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Evidence {
@@ -247,8 +231,6 @@ pub struct Evidence {
     pub names: BTreeMap<FileId, PathBuf>,
     /// Files that processes mapped.
     pub mapped: Vec<Mapped>,
-    /// The times that were looked at, if they were told apart.
-    pub looks: Vec<Look>,
     /// Events that found a table full: if not zero, the counts are lower bounds.
     pub lost: u64,
     /// Whether nothing was seen for parts of the time. What left may then lack the call that

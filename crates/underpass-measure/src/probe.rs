@@ -317,7 +317,6 @@ impl Probe {
             mapped,
             lost: self.maps["lost"].number()?,
             has_gaps: self.look > 1 || self.looking.is_empty(),
-            ..Evidence::default()
         })
     }
 
@@ -332,7 +331,7 @@ impl Probe {
         let of_calls = calls.iter().flat_map(|row| {
             let memory = match row.memory {
                 Memory::File(file) => Some(file),
-                Memory::None | Memory::Own | Memory::ReadFrom(_) | Memory::NotSeen => None,
+                Memory::None | Memory::Own | Memory::NotSeen => None,
             };
             [row.source, row.target, memory].into_iter().flatten().map(|file| (row.process, file))
         });

@@ -92,9 +92,7 @@ impl Uses {
             Some(Role::Give) => {
                 let unknown = match row.memory {
                     Memory::NotSeen => Source::NotSeen,
-                    Memory::None | Memory::Own | Memory::File(_) | Memory::ReadFrom(_) => {
-                        Source::Memory
-                    }
+                    Memory::None | Memory::Own | Memory::File(_) => Source::Memory,
                 };
                 let content = Content::of(flows.mapped(row).map_or(unknown, Source::File));
                 let how = if row.is_zero_copy { How::Lent } else { How::Given };

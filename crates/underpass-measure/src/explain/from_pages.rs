@@ -226,7 +226,7 @@ impl Group<'_> {
             let is_mapped = match row.memory {
                 Memory::File(file) => self.files.contains(&file),
                 Memory::NotSeen => true,
-                Memory::None | Memory::Own | Memory::ReadFrom(_) => false,
+                Memory::None | Memory::Own => false,
             };
             is_mapped && self.is_ours(row, Role::Give)
         });
