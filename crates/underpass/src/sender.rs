@@ -93,7 +93,7 @@ impl Writes {
             Ok(Attempt::Wrote(wrote)) => {
                 self.sent.note(wrote);
                 self.note(policy, slices, wrote.bytes);
-                if wrote.bytes == slices.iter().map(|slice| slice.len()).sum() {
+                if wrote.bytes == slices.iter().map(|slice| slice.len()).sum::<usize>() {
                     self.cork.pull(socket);
                 }
             }
