@@ -65,11 +65,14 @@ impl House {
         };
         let place = |room: &str| self.rooms.iter().position(|known| *known == room);
         let Some(own) = place(room) else {
-            let message = format!("the room `{room}` has no place: give it one in ROOMS");
+            let message = format!("the room `{room}` has no place: give it one in HOUSES");
             return vec![file.finding(0, message)];
         };
         let mut findings = Vec::new();
-        for (number, used) in rooms_used(source_of(file)) {
+        let text = source_of(file);
+        let root = "super::".repeat(file.path[self.source.len()..].split('/').count());
+        for (number, used) in rooms_used(text, "crate::").into_iter().chain(rooms_used(text, &root))
+        {
             if place(used).is_some_and(|place| place > own) {
                 let message = format!("`{room}` uses `{used}`, a room above it: move it down");
                 findings.push(file.finding(number, message));
@@ -101,12 +104,12 @@ fn source_lines(file: &SourceFile) -> usize {
     if is_code { source_of(file).lines().count() } else { 0 }
 }
 
-/// Rooms that a text names by `crate::`, with the number of the line.
-fn rooms_used(text: &str) -> Vec<(usize, &str)> {
+/// Rooms that a text names by a path to the crate's root, with the number of the line.
+fn rooms_used<'a>(text: &'a str, root: &str) -> Vec<(usize, &'a str)> {
     let mut used = Vec::new();
-    for (at, path) in text.match_indices("crate::") {
-        let is_longer_word = text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        if is_longer_word {
+    for (at, path) in text.match_indices(root) {
+        let is_longer = text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+        if is_longer {
             continue;
         }
         let line = text[..at].lines().count().max(1);
@@ -198,6 +201,8 @@ mod tests {
         let up = "a/src/low/deep.rs:2: `low` uses `high`, a room above it: move it down";
         assert_eq!(found("a/src/low/deep.rs", "//\nuse crate::high::A;\n"), [up]);
         assert_eq!(found("a/src/low/deep.rs", "//\nuse crate::{low::{x}, high::A};\n"), [up]);
+        assert_eq!(found("a/src/low/deep.rs", "//\nuse super::super::high::A;\n"), [up]);
+        assert_eq!(found("a/src/low/deep.rs", "//\nuse super::high::A;\n"), [""; 0]);
         assert_eq!(found("a/src/new.rs", "").len(), 1);
         assert_eq!(found("b/src/new.rs", "use crate::high;"), [""; 0]);
         assert_eq!(
