@@ -4,7 +4,7 @@
 //! nanoseconds, kernel work and threads that have ended included, and can be read until the
 //! process has been waited for.
 //!
-//! Source: sched_setaffinity(2); clock_getcpuclockid(3).
+//! Source: sched_setaffinity(2); clock_getcpuclockid(3); proc_tid_children(5).
 
 use std::fs;
 use std::process::{Child, Command};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::time::{ClockId, clock_gettime};
-use underpass_measure::cpu_of_family;
+use underpass_sys::usage;
 
 /// Where the server or the sender runs.
 pub(crate) const SERVING: usize = 0;
@@ -74,6 +74,30 @@ impl Meter {
     }
 }
 
+/// Processor time that a process and its descendants have used so far, those that have ended and
+/// were waited for left out.
+fn cpu_of_family(process: u32) -> Result<Duration> {
+    let mut total = Duration::ZERO;
+    for process in family(process)? {
+        total += usage::clock_of(process)?;
+    }
+    Ok(total)
+}
+
+/// A process and its descendants, from the lists of the children of each thread.
+pub(crate) fn family(process: u32) -> Result<Vec<u32>> {
+    let (mut found, mut next) = (vec![process], 0);
+    while let Some(&parent) = found.get(next) {
+        for task in fs::read_dir(format!("/proc/{parent}/task"))? {
+            // A thread may end between the listing and here.
+            let list = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            found.extend(list.split_whitespace().filter_map(|number| number.parse::<u32>().ok()));
+        }
+        next += 1;
+    }
+    Ok(found)
+}
+
 /// Waits until a process has ended well; returns the CPU time of its whole life.
 pub(crate) fn end(mut child: Child) -> Result<Duration> {
     let pid = rustix::process::Pid::from_child(&child);
@@ -99,5 +123,25 @@ mod tests {
         let used = end(Command::new("true").spawn().unwrap()).unwrap();
         assert!(!used.is_zero(), "{used:?}");
         end(Command::new("false").spawn().unwrap()).unwrap_err();
+    }
+
+    #[test]
+    fn a_family_is_a_process_with_its_children_and_their_time_counts() {
+        let script = "sh -c 'while :; do :; done' & wait";
+        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let found = family(std::process::id()).unwrap();
+        assert!(found.contains(&child.id()) && found.contains(&std::process::id()));
+        assert!(!found.contains(&1));
+        let grown = underpass_testkit::wait::until(Duration::from_secs(60), || {
+            let own = usage::clock_of(child.id()).unwrap();
+            let all = cpu_of_family(child.id()).unwrap();
+            (all > own + Duration::from_millis(50)).then_some(())
+        });
+        for process in family(child.id()).unwrap() {
+            let process = rustix::process::Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+            rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+        }
+        child.wait().unwrap();
+        assert!(grown.is_some());
     }
 }

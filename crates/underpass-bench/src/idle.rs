@@ -144,7 +144,7 @@ pub(super) fn allow_descriptors(wanted: u64) -> Result<()> {
 /// Anonymous memory of a process and its descendants, in KiB.
 pub(super) fn anonymous_kib(process: u32) -> Result<u64> {
     let mut sum = 0;
-    for id in underpass_measure::family(process)? {
+    for id in cpu::family(process)? {
         let path = format!("/proc/{id}/smaps_rollup");
         let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
         let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:"));

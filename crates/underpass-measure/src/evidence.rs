@@ -15,17 +15,11 @@ use serde::Serialize;
 pub enum FileKind {
     /// A regular file.
     Regular,
-    /// A directory.
-    Directory,
     /// A socket of any family.
     Socket,
     /// A pipe or FIFO.
     Pipe,
-    /// A character device.
-    CharacterDevice,
-    /// A block device.
-    BlockDevice,
-    /// A symbolic link, or an anonymous inode such as that of epoll.
+    /// A device, a directory, or an anonymous inode such as that of epoll.
     Other,
 }
 

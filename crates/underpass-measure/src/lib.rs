@@ -25,5 +25,4 @@ mod usage;
 mod words;
 
 pub use affinity::pin;
-pub use usage::{cpu_of_family, family};
 pub use words::printable;

@@ -106,12 +106,13 @@ impl Proc {
         let stat = statat(&self.directory, name, AtFlags::empty()).ok()?;
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => FileKind::Regular,
-            FileType::Directory => FileKind::Directory,
             FileType::Socket => FileKind::Socket,
             FileType::Fifo => FileKind::Pipe,
-            FileType::CharacterDevice => FileKind::CharacterDevice,
-            FileType::BlockDevice => FileKind::BlockDevice,
-            FileType::Symlink | FileType::Unknown => FileKind::Other,
+            FileType::Directory
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Symlink
+            | FileType::Unknown => FileKind::Other,
         };
         let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
         let len = stat.st_size.cast_unsigned();

@@ -4,8 +4,8 @@
 //! only the disk's counters are taken: sendfile(2) counts there as read and as written, splice(2)
 //! as neither.
 //!
-//! Source: getrusage(2), clock_gettime(2), clock_getcpuclockid(3), proc_pid_io(5),
-//! proc_pid_smaps(5), proc_tid_children(5).
+//! Source: getrusage(2), clock_gettime(2), proc_pid_io(5),
+//! proc_pid_smaps(5).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -149,38 +149,6 @@ fn clock(clock: ClockId) -> Duration {
     Duration::try_from(rustix::time::clock_gettime(clock)).unwrap_or_default()
 }
 
-/// Processor time that a process and its descendants have used so far, those that have ended and
-/// were waited for left out.
-///
-/// # Errors
-///
-/// If one of them is gone.
-pub fn cpu_of_family(process: u32) -> io::Result<Duration> {
-    let mut total = Duration::ZERO;
-    for process in family(process)? {
-        total += usage::clock_of(process)?;
-    }
-    Ok(total)
-}
-
-/// A process and its descendants, from the lists of the children of each thread.
-///
-/// # Errors
-///
-/// If one of them is gone.
-pub fn family(process: u32) -> io::Result<Vec<u32>> {
-    let (mut found, mut next) = (vec![process], 0);
-    while let Some(&parent) = found.get(next) {
-        for task in std::fs::read_dir(format!("/proc/{parent}/task"))? {
-            // A thread may end between the listing and here.
-            let list = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
-            found.extend(list.split_whitespace().filter_map(|number| number.parse::<u32>().ok()));
-        }
-        next += 1;
-    }
-    Ok(found)
-}
-
 /// The counts of `/proc/pid/io`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Io {
@@ -299,8 +267,6 @@ impl Peak {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
 
     #[test]
@@ -329,26 +295,6 @@ mod tests {
         let used = meter.used().unwrap();
         assert!(used.disk_write_bytes.is_none_or(|bytes| bytes >= 1 << 20), "{used:?}");
         assert!(used.elapsed > Duration::ZERO && meter.began() > Duration::ZERO, "{used:?}");
-    }
-
-    #[test]
-    fn a_family_is_a_process_with_its_children_and_their_time_counts() {
-        let script = "sh -c 'while :; do :; done' & wait";
-        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
-        let found = family(std::process::id()).unwrap();
-        assert!(found.contains(&child.id()) && found.contains(&std::process::id()));
-        assert!(!found.contains(&1));
-        let grown = underpass_testkit::wait::until(Duration::from_secs(60), || {
-            let own = usage::clock_of(child.id()).unwrap();
-            let all = cpu_of_family(child.id()).unwrap();
-            (all > own + Duration::from_millis(50)).then_some(())
-        });
-        for process in family(child.id()).unwrap() {
-            let process = rustix::process::Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
-            rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
-        }
-        child.wait().unwrap();
-        assert!(grown.is_some());
     }
 
     #[test]

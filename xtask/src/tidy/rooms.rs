@@ -26,7 +26,7 @@ const HOUSES: [House; 1] = [House {
         "figure", "terms", "words", "evidence", "call", "affinity", "proc", "cache", "usage",
         "probe", "observe", "account", "eyes", "compare", "explain", "claims", "sheet", "page",
     ],
-    lines: 15_060,
+    lines: 15_040,
     public: 82,
 }];
 

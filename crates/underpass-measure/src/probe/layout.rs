@@ -119,11 +119,8 @@ fn file_at(key: &[u8], at: i16) -> Option<FileId> {
     let kind = match u32_at(key, at + file::MODE) & 0o170_000 {
         0 => return None,
         0o100_000 => FileKind::Regular,
-        0o040_000 => FileKind::Directory,
         0o140_000 => FileKind::Socket,
         0o010_000 => FileKind::Pipe,
-        0o020_000 => FileKind::CharacterDevice,
-        0o060_000 => FileKind::BlockDevice,
         _ => FileKind::Other,
     };
     let (major, minor) = device(u32_at(key, at + file::DEVICE));
