@@ -36,8 +36,8 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("underpass", &["underpass-sys"]),
     ("underpass-sys", &[]),
     ("underpass-testkit", &[]),
-    // The bench drives the engine, and uses the rigs of the tests.
-    ("underpass-bench", &["underpass", "underpass-measure", "underpass-testkit"]),
+    // The bench drives the engine, reads other processes' clocks, and uses the rigs of the tests.
+    ("underpass-bench", &["underpass", "underpass-measure", "underpass-sys", "underpass-testkit"]),
     // Nothing of the product: tidy runs while the engine does not build.
     ("xtask", &["underpass-testkit"]),
 ];
