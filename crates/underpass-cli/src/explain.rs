@@ -9,9 +9,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use underpass_measure::explain::session::Session;
-use underpass_measure::explain::watch::{Summary, Watch};
-use underpass_measure::printable;
+use underpass_measure::{Session, Summary, Watch, printable};
 
 pub(crate) use arguments::{ExplainArguments, tier};
 pub(crate) use child::become_command;

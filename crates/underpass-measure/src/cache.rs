@@ -21,7 +21,7 @@ use underpass_sys::cachestat::{self, Pages};
 use crate::affinity::{own_processors, pin};
 
 /// Smallest unit in which the page cache holds a file.
-pub const PAGE_BYTES: u64 = 4096;
+pub(crate) const PAGE_BYTES: u64 = 4096;
 
 /// Tries before filling is given up.
 const TRIES: usize = 5;

@@ -16,21 +16,19 @@ mod stays;
 mod switch;
 
 use std::io;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::claims::rig::{FILE_BYTES, Rig};
 use crate::compare::report::Report;
-use crate::compare::{Program, Specimen, devices};
-use crate::eyes::{self, Eyes, EyesError, Wanted};
-use crate::figure::{Figure, float};
-use crate::observe::Tier;
+use crate::compare::{Progress, Request, Specimen, devices};
+use crate::eyes::{self, Eyes, Wanted};
+use crate::figure::Figure;
 
 /// A sentence, and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// A short name, as links spell it.
     pub name: &'static str,
     /// What textbooks say.
@@ -45,7 +43,7 @@ pub struct Claim {
 
 /// One measurement.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// What was measured.
     pub what: String,
     /// What was found.
@@ -55,7 +53,7 @@ pub struct Line {
 /// What a measurement found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Found {
+pub(crate) enum Found {
     /// A number.
     Figure {
         /// The number.
@@ -70,7 +68,7 @@ pub enum Found {
 /// What a figure counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Unit {
+pub(crate) enum Unit {
     /// 10^-9 s.
     Nanoseconds,
     /// Bytes.
@@ -98,7 +96,7 @@ pub enum Unit {
 /// What a machine shows of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is so.
     Holds,
     /// It is so under a condition.
@@ -109,56 +107,15 @@ pub enum Verdict {
     Unavailable(String),
 }
 
-/// What the verdicts are taken from.
-#[derive(Debug, Clone, Copy)]
-pub struct Given<'a> {
-    /// Where the file that is measured is made; on a disk, if anything is to be learnt of disks.
-    pub directory: &'a Path,
-    /// How this program is run again.
-    pub program: &'a Program,
-    /// A comparison. What it lacks is measured here.
-    pub report: &'a Report,
-    /// The tier of evidence that is used at most for that.
-    pub most: Tier,
-    /// What the program's own eyes were measured to see; measured here if it is not given.
-    pub eyes: Option<&'a Eyes>,
-}
-
-/// Why nothing was measured.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClaimsError {
-    /// There is no file to measure with.
-    #[error("no file can be made in {}", directory.display())]
-    NoFile {
-        /// Where.
-        directory: PathBuf,
-        /// What the kernel answered.
-        source: io::Error,
-    },
-    /// The caller asked for an end.
-    #[error("interrupted")]
-    Interrupted,
-}
-
 impl Verdict {
     /// The word for it: `holds`, `holds if`, `does not hold`, `unavailable`.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Holds => "holds",
             Self::HoldsIf(_) => "holds if",
             Self::DoesNotHold => "does not hold",
             Self::Unavailable(_) => "unavailable",
-        }
-    }
-
-    /// Under what it holds, or why it cannot be told.
-    #[must_use]
-    pub fn detail(&self) -> Option<&str> {
-        match self {
-            Self::HoldsIf(detail) | Self::Unavailable(detail) => Some(detail),
-            Self::Holds | Self::DoesNotHold => None,
         }
     }
 }
@@ -242,65 +199,58 @@ const SENTENCES: [(&str, &str, By); 12] = [
     ),
 ];
 
-/// Parts of the time: of what a comparison lacks, and of looking at the file.
-const COMPARING: f64 = 0.3;
-const LOOKING: f64 = 0.3;
-
-/// Judges every claim, in the order of the list. `progress` is told the share that is done,
-/// 0 to 1, and what comes next, and may ask for an end.
-///
-/// Takes less than 20 s on a machine with a disk. The file and the control groups that are made
-/// for it are gone afterwards, also after an end that `progress` asked for.
-///
-/// # Errors
-///
-/// [`ClaimsError`].
-pub fn run(
-    given: &Given<'_>,
-    progress: &mut dyn FnMut(f64, &str) -> ControlFlow<()>,
-) -> Result<Vec<Claim>, ClaimsError> {
-    let Given { directory, program, report, most, .. } = *given;
-    let specimen = Specimen::make_in(directory, FILE_BYTES)
-        .map_err(|source| ClaimsError::NoFile { directory: directory.to_owned(), source })?;
-    let rig = Rig { program, specimen };
-    let on = &mut |share, what: &str| progress(COMPARING * share, what);
-    let ControlFlow::Continue(report) =
-        devices::completed(report, &rig.specimen, program, most, on)
-    else {
-        return Err(ClaimsError::Interrupted);
-    };
-    let eyes = match given.eyes {
-        Some(eyes) => Ok(eyes.clone()),
-        None => {
-            let wanted = Wanted { bytes_max: FILE_BYTES, repeats: 5, cold: false };
-            let on = &mut |share| progress(COMPARING + LOOKING * share, "the program's own eyes");
-            match eyes::run(&rig.specimen.path(), &wanted, on) {
-                Err(EyesError::Interrupted) => return Err(ClaimsError::Interrupted),
-                eyes => eyes.map_err(|error| error.to_string()),
-            }
-        }
-    };
-    let mut claims = Vec::with_capacity(SENTENCES.len());
-    for (step, (name, sentence, by)) in SENTENCES.into_iter().enumerate() {
-        let before = COMPARING + LOOKING;
-        if progress(before + (1.0 - before) * share(step), sentence).is_break() {
-            return Err(ClaimsError::Interrupted);
-        }
-        let shown = match by {
-            By::Rig(measure) => {
-                measure(&rig).unwrap_or_else(|error| Shown::unavailable(error.to_string()))
-            }
-            By::Report(judge) => judge(&report),
-            By::Eyes(judge) => eyes.as_ref().map_or_else(Shown::unavailable, judge),
-        };
-        let Shown { lines, verdict, explanation } = shown;
-        claims.push(Claim { name, sentence, lines, verdict, explanation });
-    }
-    Ok(claims)
+/// A file for the measurements: in `directory`, or where temporary files are if none can be made
+/// there.
+pub(crate) fn file(directory: &Path) -> Result<Specimen, String> {
+    let made = Specimen::make_in(directory, FILE_BYTES);
+    made.or_else(|_| Specimen::make(FILE_BYTES)).map_err(|error| error.to_string())
 }
 
-fn share(step: usize) -> f64 {
-    float(step as u64) / float(SENTENCES.len() as u64)
+/// Judges every claim, in the order of the list, by what is given and by what is measured on
+/// `file`.
+///
+/// Takes less than 20 s on a machine with a disk. The file and the control groups that are made
+/// for it are gone afterwards.
+pub(crate) fn run(
+    file: &Result<Specimen, String>,
+    request: &Request,
+    report: &Report,
+    eyes: Option<&Eyes>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Vec<Claim> {
+    let report = match file {
+        Ok(specimen) => &devices::completed(report, specimen, request, progress),
+        Err(_) => report,
+    };
+    let eyes = match (eyes, file) {
+        (Some(eyes), _) => Ok(eyes.clone()),
+        (None, Ok(specimen)) => looked_at(specimen, progress),
+        (None, Err(why)) => Err(why.clone()),
+    };
+    let measured = |measure: fn(&Rig<'_>) -> io::Result<Shown>| match file {
+        Ok(specimen) => measure(&Rig { program: &request.program, specimen })
+            .unwrap_or_else(|error| Shown::unavailable(error.to_string())),
+        Err(why) => Shown::unavailable(why),
+    };
+    let total = SENTENCES.len();
+    let judged = |(done, (name, sentence, by)): (usize, (&'static str, &'static str, By))| {
+        progress(Progress { done, total, label: sentence });
+        let Shown { lines, verdict, explanation } = match by {
+            By::Rig(measure) => measured(measure),
+            By::Report(judge) => judge(report),
+            By::Eyes(judge) => eyes.as_ref().map_or_else(Shown::unavailable, judge),
+        };
+        Claim { name, sentence, lines, verdict, explanation }
+    };
+    SENTENCES.into_iter().enumerate().map(judged).collect()
+}
+
+/// What the program's own eyes see of the file.
+fn looked_at(specimen: &Specimen, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Eyes, String> {
+    let wanted = Wanted { bytes_max: FILE_BYTES, repeats: 5, cold: false };
+    let label = "the program's own eyes";
+    let on = &mut |done, total| progress(Progress { done, total, label });
+    eyes::run(&specimen.path(), label, &wanted, on).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! process that started them, files have no names and networks are held by descriptors alone, so
 //! a comparison that is killed leaves nothing behind.
 
-pub mod besides;
+pub(crate) mod besides;
 mod channel;
 mod crew;
 pub(crate) mod devices;
@@ -17,7 +17,7 @@ mod network;
 pub(crate) mod order;
 mod plan;
 pub(crate) mod process;
-pub mod report;
+pub(crate) mod report;
 mod run;
 mod seen;
 mod specimen;
@@ -25,9 +25,9 @@ mod textbook;
 mod worker;
 
 pub use failure::CompareError;
-pub use network::NetworkError;
 pub use process::Program;
-pub use run::{Progress, Request, run};
+pub(crate) use run::run;
+pub use run::{Progress, Request};
 pub use specimen::Specimen;
 pub use worker::serve;
 

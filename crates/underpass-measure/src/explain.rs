@@ -11,18 +11,25 @@ mod interval;
 mod learning;
 mod limited;
 mod networks;
-pub mod outside;
+pub(crate) mod outside;
 mod pace;
-pub mod reasons;
+pub(crate) mod reasons;
 mod refusal;
-pub mod report;
+pub(crate) mod report;
 mod runtime;
 mod seen_calls;
-pub mod session;
+pub(crate) mod session;
 mod summary;
-pub mod watch;
+pub(crate) mod watch;
 
 pub(crate) use crate::account::context;
+pub use outside::Counted;
+pub use reasons::{Finding, Reason};
+pub use refusal::WatchError;
+pub use report::{Report, Share, Shortfall};
+pub use session::{Came, Session};
+pub use summary::Summary;
+pub use watch::Watch;
 
 #[cfg(test)]
 mod accounts_tests;

@@ -11,13 +11,12 @@ mod look;
 
 use std::fs::File;
 use std::io;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::cache;
-pub use crate::cache::PAGE_BYTES;
+use crate::cache::PAGE_BYTES;
 use crate::eyes::look::{Answer, Places};
 use crate::figure::{Figure, Spread, float, gb, median};
 use crate::terms::Cache;
@@ -25,9 +24,9 @@ use crate::usage::{self, Peak, Resident, Used};
 
 /// What was found of one file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Eyes {
-    /// The file's path, as it was given.
-    pub file: PathBuf,
+pub(crate) struct Eyes {
+    /// The file's name, as it was given.
+    pub file: String,
     /// Bytes of it that were looked at, from its start.
     pub bytes: u64,
     /// Timed runs of each row; the figures are those of the run with the median throughput.
@@ -40,7 +39,7 @@ pub struct Eyes {
 
 /// Memory of a program that has looked at the file, beyond what it had before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Held {
+pub(crate) struct Held {
     /// How the bytes came before its eyes.
     pub way: Way,
     /// Memory that shows no file.
@@ -51,7 +50,7 @@ pub struct Held {
 
 /// One way of looking, at one task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Look {
+pub(crate) struct Look {
     /// How the bytes came before the program's eyes.
     pub way: Way,
     /// What was done with them.
@@ -81,7 +80,7 @@ pub struct Look {
 /// How the bytes come before the program's eyes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Way {
+pub(crate) enum Way {
     /// read(2) into a buffer, which is used again and again.
     Read,
     /// Loads from a mapping.
@@ -93,7 +92,7 @@ pub enum Way {
 /// What is done with the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Task {
+pub(crate) enum Task {
     /// Every word is added up: in sequence 64 KiB at a time, at random by pages.
     Sum,
     /// In sequence, every word is compared with one that is looked for; at random, single words
@@ -104,7 +103,7 @@ pub enum Task {
 /// In which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Order {
+pub(crate) enum Order {
     /// From the start to the end.
     Sequential,
     /// Every piece at a place that does not follow from the last.
@@ -113,7 +112,7 @@ pub enum Order {
 
 /// What is to be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Bytes of the file to look at, at most.
     pub bytes_max: u64,
     /// Timed runs of each row, 1 at least.
@@ -122,41 +121,10 @@ pub struct Wanted {
     pub cold: bool,
 }
 
-/// Why nothing was found.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EyesError {
-    /// A system call failed.
-    #[error("{} cannot be looked at", file.display())]
-    Io {
-        /// The file.
-        file: PathBuf,
-        /// What the kernel answered.
-        source: io::Error,
-    },
-    /// It holds less than a page.
-    #[error("{} has {bytes} bytes: give a file of {PAGE_BYTES} at least", file.display())]
-    TooSmall {
-        /// The file.
-        file: PathBuf,
-        /// Its size.
-        bytes: u64,
-    },
-    /// Two runs came to different answers.
-    #[error("{} changed while it was looked at", file.display())]
-    Changed {
-        /// The file.
-        file: PathBuf,
-    },
-    /// The caller asked for an end.
-    #[error("interrupted")]
-    Interrupted,
-}
-
 impl Task {
     /// The word for it.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Sum => "sum",
             Self::Search => "search",
@@ -167,7 +135,7 @@ impl Task {
 impl Order {
     /// The word for it.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Sequential => "sequential",
             Self::Random => "random",
@@ -175,22 +143,10 @@ impl Order {
     }
 }
 
-impl Way {
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Mapping => "mapping",
-            Self::Whole => "read whole",
-        }
-    }
-}
-
 impl Eyes {
     /// The rows of one task, read first, if it was measured.
     #[must_use]
-    pub fn pair(&self, task: Task, order: Order, cache: Cache) -> Option<(&Look, &Look)> {
+    pub(crate) fn pair(&self, task: Task, order: Order, cache: Cache) -> Option<(&Look, &Look)> {
         let of = |way| {
             let is = |row: &&Look| {
                 (row.way, row.task, row.order, row.cache) == (way, task, order, cache)
@@ -202,68 +158,51 @@ impl Eyes {
 }
 
 /// Every task in every order.
-pub const TASKS: [(Task, Order); 4] = [
+pub(crate) const TASKS: [(Task, Order); 4] = [
     (Task::Sum, Order::Sequential),
     (Task::Sum, Order::Random),
     (Task::Search, Order::Sequential),
     (Task::Search, Order::Random),
 ];
 
-/// Looks at the file in every way. `progress` is told the share that is done, 0 to 1, and may ask
-/// for an end.
+/// Looks at the file in every way. `progress` is told how many tasks of how many are done.
 ///
 /// The file is read only; its pages are taken out of the page cache if [`Wanted::cold`] says so.
-///
-/// # Errors
-///
-/// [`EyesError`].
-pub fn run(
+pub(crate) fn run(
     path: &Path,
+    name: &str,
     wanted: &Wanted,
-    progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
-) -> Result<Eyes, EyesError> {
-    let failed = |source| EyesError::Io { file: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
+    progress: &mut dyn FnMut(usize, usize),
+) -> io::Result<Eyes> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
     let bytes = size.min(wanted.bytes_max) / PAGE_BYTES * PAGE_BYTES;
     if bytes == 0 {
-        return Err(EyesError::TooSmall { file: path.to_owned(), bytes: size });
+        let why = format!("it has {size} bytes: give a file of {PAGE_BYTES} at least");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
-    let subject = Subject { path, file: &file, bytes, repeats: wanted.repeats.max(1) };
+    let subject = Subject { file: &file, bytes, repeats: wanted.repeats.max(1) };
     let caches: &[Cache] = if wanted.cold { &[Cache::Warm, Cache::Cold] } else { &[Cache::Warm] };
+    let tasks = caches.iter().flat_map(|cache| TASKS.map(|(task, order)| (task, order, *cache)));
     let mut rows = Vec::new();
-    for (step, (task, order, cache)) in
-        caches.iter().flat_map(|cache| TASKS.map(|(task, order)| (task, order, *cache))).enumerate()
-    {
-        let steps = caches.len() * TASKS.len();
-        if progress(share(step, steps)).is_break() {
-            return Err(EyesError::Interrupted);
-        }
+    for (step, (task, order, cache)) in tasks.enumerate() {
+        progress(step, caches.len() * TASKS.len());
         rows.extend(subject.look(task, order, cache)?);
     }
     let memory = [Way::Whole, Way::Read, Way::Mapping].map(|way| subject.held(way));
-    let memory = memory.into_iter().collect::<io::Result<_>>().map_err(failed)?;
-    Ok(Eyes { file: path.to_owned(), bytes, repeats: subject.repeats, rows, memory })
-}
-
-fn share(step: usize, steps: usize) -> f64 {
-    float(step as u64) / float(steps as u64)
+    let memory = memory.into_iter().collect::<io::Result<_>>()?;
+    Ok(Eyes { file: name.to_owned(), bytes, repeats: subject.repeats, rows, memory })
 }
 
 struct Subject<'a> {
-    path: &'a Path,
     file: &'a File,
     bytes: u64,
     repeats: u32,
 }
 
 impl Subject<'_> {
-    fn failed(&self, source: io::Error) -> EyesError {
-        EyesError::Io { file: self.path.to_owned(), source }
-    }
-
     /// Both ways, in turns, and the rows of both.
-    fn look(&self, task: Task, order: Order, cache: Cache) -> Result<[Look; 2], EyesError> {
+    fn look(&self, task: Task, order: Order, cache: Cache) -> io::Result<[Look; 2]> {
         let places = Places::new(task, order, cache, self.bytes);
         let row = |way, runs: Result<&[Used], String>| match runs {
             Ok(runs) => measured(way, task, order, cache, &places, runs),
@@ -273,14 +212,13 @@ impl Subject<'_> {
         let mut answer: Option<Answer> = None;
         for _ in 0..self.repeats {
             for (way, runs) in [Way::Read, Way::Mapping].into_iter().zip(&mut runs) {
-                if let Err(why) = self.prepare(cache).map_err(|error| self.failed(error))? {
+                if let Err(why) = self.prepare(cache)? {
                     return Ok([Way::Read, Way::Mapping].map(|way| row(way, Err(why.clone()))));
                 }
-                let looked =
-                    usage::in_a_fresh_thread(|| look::at(self.file, way, &places, || Ok(())));
-                let (found, spent) = looked.map_err(|error| self.failed(error))?;
+                let look = || look::at(self.file, way, &places, || Ok(()));
+                let (found, spent): (Answer, Used) = usage::in_a_fresh_thread(look)?;
                 if found.is_broken || answer.is_some_and(|answer| answer != found) {
-                    return Err(EyesError::Changed { file: self.path.to_owned() });
+                    return Err(io::Error::other("it changed while it was looked at"));
                 }
                 answer = Some(found);
                 runs.push(spent);

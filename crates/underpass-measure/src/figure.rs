@@ -69,7 +69,7 @@ impl fmt::Display for Figure {
 
 /// A figure of several runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// The middle one; of an even number, the lower of the two in the middle.
     pub median: Figure,
     /// The lowest.

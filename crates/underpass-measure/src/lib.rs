@@ -1,6 +1,6 @@
 //! What was copied on the way from a file to a socket, and what was not: measured.
 //!
-//! [`evidence`] is what the kernel was seen to do, as plain data; [`figure`] is a number and
+//! [`Evidence`] is what the kernel was seen to do, as plain data; [`Figure`] is a number and
 //! how it came to be known. Everything that judges is a function from the one to the other.
 #![forbid(unsafe_code)]
 
@@ -8,21 +8,35 @@ mod account;
 mod affinity;
 mod cache;
 mod call;
-pub mod claims;
-pub mod compare;
-pub mod evidence;
-pub mod explain;
-pub mod eyes;
-pub mod figure;
-pub mod observe;
+mod claims;
+mod compare;
+mod evidence;
+mod explain;
+mod eyes;
+mod figure;
+mod findings;
+mod observe;
 #[cfg(feature = "html")]
-pub mod page;
-pub mod probe;
+mod page;
+mod probe;
 mod proc;
-pub mod sheet;
+mod sheet;
 mod terms;
 mod usage;
 mod words;
 
 pub use affinity::pin;
+pub use compare::{CompareError, Program, Progress, Request, Specimen, serve};
+pub use evidence::{
+    Calls, Evidence, FileId, FileKind, Lent, Mapped, Memory, Origin, Pages, Process, Received,
+    Socket,
+};
+pub use explain::{
+    Came, Counted, Finding, Reason, Report, Session, Share, Shortfall, Summary, Watch, WatchError,
+};
+pub use figure::Figure;
+pub use findings::Findings;
+pub use observe::Tier;
+pub use probe::{Probe, ProbeError, Sight};
+pub use terms::{Link, Pair};
 pub use words::printable;

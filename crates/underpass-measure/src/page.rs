@@ -27,7 +27,7 @@ const STYLE: &str = include_str!("page/style.css");
 
 /// Renders a report, and what else was measured with it, as one self-contained page.
 #[must_use]
-pub fn render(report: &Report, eyes: Option<&Eyes>, claims: Option<&[Claim]>) -> String {
+pub(crate) fn render(report: &Report, eyes: Option<&Eyes>, claims: Option<&[Claim]>) -> String {
     let mut notes = Notes::default();
     let body = html! {
         header {
@@ -201,7 +201,7 @@ fn seen(eyes: &Eyes, notes: &mut Notes) -> Markup {
         section id="eyes" {
             h2 { "To the program's own eyes: read(2) or a mapping" }
             p {
-                (words::size(eyes.bytes)) " of " (eyes.file.display()) ", "
+                (words::size(eyes.bytes)) " of " (eyes.file) ", "
                 (words::of(eyes.repeats.into(), "run")) " of each task: every word is summed up, \
                 or one is searched for, in sequence or at random places."
             }

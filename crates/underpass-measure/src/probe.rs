@@ -36,7 +36,7 @@ use layout::u64_at;
 use maps::{Entry, Map};
 use names::Mounts;
 use object::Programs;
-pub use toll::Tolls;
+pub(crate) use toll::Tolls;
 
 /// Why there is no probe.
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +184,7 @@ impl Probe {
     /// # Errors
     ///
     /// [`ProbeError::Call`] if the maps cannot be read.
-    pub fn tolls(&self) -> Result<Tolls, ProbeError> {
+    pub(crate) fn tolls(&self) -> Result<Tolls, ProbeError> {
         let entries = self.maps["tolls"].entries();
         let entries = entries.map_err(|source| failed("reading a map", source))?;
         Ok(Tolls(entries.iter().map(|(_, value)| u64_at(value, 0)).collect()))

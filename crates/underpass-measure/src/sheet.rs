@@ -24,7 +24,7 @@ pub(crate) use summary::{id, takeaways};
 
 /// Rows under columns. The title is the head of the rows' names.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Sheet {
+pub(crate) struct Sheet {
     title: String,
     lead: String,
     columns: Vec<Column>,
@@ -50,7 +50,7 @@ struct Line {
 /// What one row has in one column.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Cell {
+pub(crate) enum Cell {
     /// Nothing belongs here.
     Empty,
     /// Words, which may be broken into lines.
@@ -62,12 +62,15 @@ pub enum Cell {
 }
 
 /// A column of sheets that show `T`: its group, its name and what a row has in it.
-pub type Field<T> = (&'static str, &'static str, fn(&T) -> Cell);
+pub(crate) type Field<T> = (&'static str, &'static str, fn(&T) -> Cell);
 
 impl Sheet {
     /// A sheet without rows.
     #[must_use]
-    pub fn new<'a>(title: &str, columns: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+    pub(crate) fn new<'a>(
+        title: &str,
+        columns: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
         let column =
             |(group, name): (&str, &str)| Column { group: group.into(), name: name.into() };
         let columns = columns.into_iter().map(column).collect();
@@ -76,7 +79,7 @@ impl Sheet {
 
     /// A row for each of `items`, which are of one kind.
     #[must_use]
-    pub fn of<'a, T: 'a>(
+    pub(crate) fn of<'a, T: 'a>(
         title: &str,
         fields: &[Field<T>],
         items: impl IntoIterator<Item = (String, &'static str, &'a T)>,
@@ -89,19 +92,19 @@ impl Sheet {
     }
 
     /// Adds a row.
-    pub fn push(&mut self, name: String, class: &'static str, cells: Vec<Cell>) {
+    pub(crate) fn push(&mut self, name: String, class: &'static str, cells: Vec<Cell>) {
         self.rows.push(Line { name, class, cells });
     }
 
     /// The same with words before its table; of many sheets with the same, the first shows them.
     #[must_use]
-    pub fn after(self, lead: &str) -> Self {
+    pub(crate) fn after(self, lead: &str) -> Self {
         Self { lead: lead.into(), ..self }
     }
 
     /// The same with words after its table.
     #[must_use]
-    pub fn before(self, foot: Vec<String>) -> Self {
+    pub(crate) fn before(self, foot: Vec<String>) -> Self {
         Self { foot, ..self }
     }
 
@@ -134,7 +137,7 @@ impl Line {
 
 /// What is said once for all sheets of a document.
 #[derive(Debug, Default)]
-pub struct Notes {
+pub(crate) struct Notes {
     numbered: Vec<String>,
     said: Vec<String>,
 }

@@ -41,7 +41,7 @@ pub enum Link {
 /// The state of the page cache before a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Cache {
+pub(crate) enum Cache {
     /// Every page of the file is cached.
     Warm,
     /// None is.
@@ -94,7 +94,7 @@ impl Link {
 impl Cache {
     /// The word for it.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Warm => "warm",
             Self::Cold => "cold",

@@ -25,9 +25,10 @@ const HOUSES: [House; 1] = [House {
     rooms: &[
         "figure", "terms", "words", "evidence", "call", "affinity", "proc", "cache", "usage",
         "probe", "observe", "account", "eyes", "compare", "explain", "claims", "sheet", "page",
+        "findings",
     ],
-    lines: 15_040,
-    public: 82,
+    lines: 14_961,
+    public: 40,
 }];
 
 /// Applies the rules to each crate that has them.

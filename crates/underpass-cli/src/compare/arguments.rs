@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use underpass::Method;
-use underpass_measure::compare::Specimen;
-use underpass_measure::compare::report::{Link, Pair};
-use underpass_measure::observe::Tier;
+use underpass_measure::{Link, Pair, Tier};
 
 use crate::explain::tier;
 use crate::values::size;
@@ -126,22 +124,6 @@ What it needs:
   tier C knows of copies only where the calls themselves imply them. The table says which tier was
   used and what is not known.
   '--over veth' needs root, and the packages iproute2 and ethtool.";
-
-impl CompareArguments {
-    /// Bytes that a run moves.
-    pub(crate) fn bytes(&self, specimen: &Specimen) -> u64 {
-        self.size.min(specimen.bytes())
-    }
-
-    /// The ends that are two descriptors.
-    pub(crate) fn pairs(&self) -> Vec<Pair> {
-        let pair = |ends: &Ends| match ends {
-            Ends::Pair(pair) => Some(*pair),
-            Ends::Eyes => None,
-        };
-        self.pairs.iter().filter_map(pair).collect()
-    }
-}
 
 fn method() -> impl TypedValueParser<Value = Method> {
     PossibleValuesParser::new(Method::ALL.iter().map(|it| it.name()))

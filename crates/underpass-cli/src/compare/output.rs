@@ -3,24 +3,12 @@
 //! Whether a page can be written is tried before anything is measured.
 
 #[cfg(feature = "html")]
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde::Serialize;
-use underpass_measure::claims::Claim;
-use underpass_measure::compare::report::Report;
-use underpass_measure::eyes::Eyes;
+use underpass_measure::Findings;
 
 use super::CompareArguments;
 use crate::exit::print;
-
-/// Everything that was measured.
-#[derive(Debug, Serialize)]
-pub(super) struct Findings {
-    #[serde(flatten)]
-    pub(super) report: Report,
-    pub(super) eyes: Option<Eyes>,
-    pub(super) claims: Option<Vec<Claim>>,
-}
 
 /// How they are printed.
 #[derive(Debug)]
@@ -53,22 +41,10 @@ impl Form {
     /// Those of writing.
     pub(super) fn write(&self, findings: &Findings) -> anyhow::Result<()> {
         match self {
-            Self::Text => print(text(findings).as_bytes()),
+            Self::Text => print(findings.text().as_bytes()),
             Self::Json => print((serde_json::to_string_pretty(findings)? + "\n").as_bytes()),
             #[cfg(feature = "html")]
-            Self::Page(path) => write_page(path, findings),
+            Self::Page(path) => crate::page::write(path, &findings.page()),
         }
     }
-}
-
-fn text(findings: &Findings) -> String {
-    let Findings { report, eyes, claims } = findings;
-    report.text(eyes.as_ref(), claims.as_deref())
-}
-
-#[cfg(feature = "html")]
-fn write_page(path: &Path, findings: &Findings) -> anyhow::Result<()> {
-    let Findings { report, eyes, claims } = findings;
-    let page = underpass_measure::page::render(report, eyes.as_ref(), claims.as_deref());
-    crate::page::write(path, &page)
 }

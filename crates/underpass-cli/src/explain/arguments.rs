@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Args;
-use underpass_measure::observe::Tier;
+use underpass_measure::Tier;
 
 /// A week: longer than any watch, and short enough for every clock.
 const SECONDS_MAX: f64 = 604_800.0;

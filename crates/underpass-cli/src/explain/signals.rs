@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
-use underpass_measure::explain::session::Came;
+use underpass_measure::Came;
 
 /// Signals that have come and were not told yet.
 pub(crate) struct Signals {

@@ -18,7 +18,7 @@ pub(super) const FILE_BYTES: u64 = 24 << 20;
 pub(super) struct Rig<'a> {
     pub(super) program: &'a Program,
     /// A file of [`FILE_BYTES`].
-    pub(super) specimen: Specimen,
+    pub(super) specimen: &'a Specimen,
 }
 
 impl Rig<'_> {

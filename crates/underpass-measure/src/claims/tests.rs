@@ -4,8 +4,10 @@ use crate::compare::group::{Group, tests::ALONE};
 use crate::compare::report::{CallsOfKind, Conditions, Machine, Row, Verdict as Judged};
 use crate::compare::tests::program;
 use crate::figure::Spread;
+use crate::observe::Tier;
 use crate::terms::{Cache, Link, Pair};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use underpass::Method;
 use underpass_testkit::disk::disk_dir;
 
@@ -35,6 +37,22 @@ pub(super) fn report() -> Report {
         },
         rows: Vec::new(),
         absent: Vec::new(),
+    }
+}
+
+fn request() -> Request {
+    Request {
+        bytes: 0,
+        pairs: Vec::new(),
+        methods: Vec::new(),
+        links: Vec::new(),
+        cold: false,
+        transfers: Vec::new(),
+        repeats: 1,
+        most: Tier::C,
+        eyes: false,
+        claims: true,
+        program: program(),
     }
 }
 
@@ -104,17 +122,11 @@ fn every_sentence_gets_its_measurement_and_its_verdict() {
     let file = tempfile::NamedTempFile::new_in(&directory).unwrap();
     file.as_file().set_len(8 << 20).unwrap();
     let wanted = Wanted { bytes_max: 8 << 20, repeats: 1, cold: false };
-    let on = &mut |_| ControlFlow::Continue(());
-    let eyes = eyes::run(file.path(), &wanted, on).unwrap();
-    let (program, report, most) = (&program(), &report(), Tier::C);
-    let given = Given { directory: &directory, program, report, most, eyes: Some(&eyes) };
-    let mut shares = Vec::new();
-    let claims = run(&given, &mut |share, _| {
-        shares.push(share);
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    assert!(shares.is_sorted() && shares.iter().all(|share| (0.0..1.0).contains(share)));
+    let eyes = eyes::run(file.path(), "a file", &wanted, &mut |_, _| ()).unwrap();
+    let (request, mut labels) = (request(), 0);
+    let file = super::file(&directory);
+    let claims = run(&file, &request, &report(), Some(&eyes), &mut |_| labels += 1);
+    assert!(labels > claims.len());
     let verdict = |name| &claims.iter().find(|claim| claim.name == name).unwrap().verdict;
     assert_eq!(claims.len(), SENTENCES.len());
     for claim in &claims {
@@ -126,34 +138,25 @@ fn every_sentence_gets_its_measurement_and_its_verdict() {
     assert!(!matches!(verdict("mmap-large"), Verdict::Unavailable(_)), "{claims:#?}");
     assert!(matches!(verdict("sendfile-input"), Verdict::HoldsIf(why) if why.contains("TCP")));
     assert!(matches!(verdict("sendfile-device"), Verdict::Unavailable(_)), "{claims:#?}");
-    if underpass_sys::cachestat::cached_pages(file.as_fd(), 0, 1).is_ok() {
+    if underpass_sys::cachestat::cached_pages(file.unwrap().file.as_fd(), 0, 1).is_ok() {
         assert_eq!(verdict("mmap-cache"), &Verdict::DoesNotHold, "{claims:#?}");
         assert_eq!(verdict("mmap-refault"), &Verdict::Holds, "{claims:#?}");
         assert_eq!(verdict("mmap-dirty"), &Verdict::Holds, "{claims:#?}");
     }
-    if Group::new(program, 64 << 20).is_ok_and(|group| group.refaults().is_ok()) {
+    if Group::new(&request.program, 64 << 20).is_ok_and(|group| group.refaults().is_ok()) {
         assert_eq!(verdict("mmap-stays"), &Verdict::Holds, "{claims:#?}");
     }
     assert_eq!(groups_left(), 0);
 }
 
 #[test]
-fn an_end_can_be_asked_for_at_any_step() {
-    let directory = disk_dir().unwrap();
-    let (program, report, most) = (&program(), &report(), Tier::C);
-    let given = Given { directory: &directory, program, report, most, eyes: None };
-    let mut steps = 0;
-    let outcome = run(&given, &mut |_, _| {
-        steps += 1;
-        if steps == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    assert!(matches!(outcome, Err(ClaimsError::Interrupted)), "{outcome:?}");
-}
-
-#[test]
-fn without_a_directory_to_write_to_there_is_no_measuring() {
-    let (directory, program, report, most) = (Path::new("/proc"), &program(), &report(), Tier::C);
-    let given = Given { directory, program, report, most, eyes: None };
-    let error = run(&given, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
-    assert_eq!(error.to_string(), "no file can be made in /proc");
+fn without_a_directory_to_write_to_the_file_is_made_where_temporary_files_are() {
+    let made = file(Path::new("/proc")).unwrap();
+    assert_ne!(made.directory(), Path::new("/proc"));
+    let claims = run(&Err("no room".into()), &request(), &report(), None, &mut |_| ());
+    assert_eq!(claims.len(), SENTENCES.len());
+    let unavailable = |why: &str| Verdict::Unavailable(why.into());
+    assert_eq!(claims[0].verdict, unavailable("no room"));
+    assert_eq!(claims[1].verdict, unavailable("nothing was sent over loopback"));
+    assert_eq!(claims[2].verdict, unavailable("no room"));
 }

@@ -23,7 +23,7 @@ const TICKS_MIN: u64 = 2;
 
 /// What else was measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Besides {
+pub(crate) struct Besides {
     /// 10^9 bytes of payload per second in the run that the probe watched.
     pub watched_gb_per_s: Figure,
     /// That the watched run was unlike the others, and how: then calls are those of the bare runs.
@@ -36,7 +36,7 @@ pub struct Besides {
 
 /// The same transfer to a receiver that has the kernel discard the bytes (`MSG_TRUNC`).
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Discarded {
+pub(crate) struct Discarded {
     /// 10^9 bytes of payload per second.
     pub gb_per_s: Spread,
     /// Processor time of the sender per 10^9 bytes of payload, in seconds.

@@ -1,14 +1,10 @@
 //! What claims are judged by and a comparison lacks: a file sent over the loopback device in
 //! pieces and whole, and over devices with and without scatter-gather.
 
-use std::ops::ControlFlow;
-
 use underpass::Method;
 
 use super::report::{Absent, Report, Row};
-use super::{Program, Progress, Request, Specimen, run};
-use crate::figure::float;
-use crate::observe::Tier;
+use super::{Progress, Request, Specimen, run};
 use crate::terms::{Cache, Link, Pair};
 
 /// What has to have been compared.
@@ -37,24 +33,14 @@ const NEEDS: [Need; 2] = [
 ];
 
 /// The report, with what it lacks measured on `specimen`; what cannot be is absent with why.
-/// `progress` is told the share that is done and what comes next, and may ask for an end.
 pub(crate) fn completed(
     report: &Report,
     specimen: &Specimen,
-    program: &Program,
-    most: Tier,
-    progress: &mut dyn FnMut(f64, &str) -> ControlFlow<()>,
-) -> ControlFlow<(), Report> {
+    request: &Request,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Report {
     let mut whole = report.clone();
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !need.is_met(&report.rows)).collect();
-    for (index, need) in missing.iter().enumerate() {
-        let mut flow = ControlFlow::Continue(());
-        let mut told = |at: Progress<'_>| {
-            let done = float(index as u64) + float(at.done as u64) / float(at.total as u64 + 1);
-            if flow.is_continue() {
-                flow = progress(done / float(missing.len() as u64), at.label);
-            }
-        };
+    for need in NEEDS.iter().filter(|need| !need.is_met(&report.rows)) {
         let request = Request {
             bytes: specimen.bytes(),
             pairs: vec![Pair::FileToTcp],
@@ -63,11 +49,10 @@ pub(crate) fn completed(
             cold: false,
             transfers: need.transfers.to_vec(),
             repeats: 3,
-            most,
-            program: program.clone(),
+            ..request.clone()
         };
         whole.rows.retain(|row| row.link.is_none_or(|link| !need.links.contains(&link)));
-        match run(specimen, &request, &mut told) {
+        match run(specimen, &request, progress) {
             Ok(more) => {
                 whole.rows.extend(more.rows);
                 whole.absent.extend(more.absent);
@@ -81,9 +66,8 @@ pub(crate) fn completed(
                 why: error.to_string(),
             })),
         }
-        flow?;
     }
-    ControlFlow::Continue(whole)
+    whole
 }
 
 impl Need {

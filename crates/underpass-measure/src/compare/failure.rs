@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::network::NetworkError;
 use crate::words::count;
 
 /// Why there is no report.
@@ -10,8 +9,8 @@ use crate::words::count;
 #[non_exhaustive]
 pub enum CompareError {
     /// There is no such network.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
+    #[error("{0}")]
+    Network(String),
     /// None of the methods moves bytes between any of the ends.
     #[error("none of these methods moves bytes between these ends")]
     Nothing,

@@ -30,7 +30,7 @@ pub(super) struct Network {
 
 /// Why there is no such network.
 #[derive(Debug, thiserror::Error)]
-pub enum NetworkError {
+pub(super) enum NetworkError {
     /// A namespace was refused.
     #[error("no network namespace is given ({0}); '--over veth' needs root")]
     Namespace(io::Error),

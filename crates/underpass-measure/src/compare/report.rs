@@ -10,12 +10,12 @@ use underpass::Method;
 
 use super::besides::Besides;
 use crate::figure::Figure;
-pub use crate::figure::Spread;
-pub use crate::terms::{Cache, Link, Pair};
+pub(crate) use crate::figure::Spread;
+pub(crate) use crate::terms::{Cache, Link, Pair};
 
 /// Everything one run of `underpass compare` found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Where it ran.
     pub machine: Machine,
     /// What was held fixed.
@@ -29,7 +29,7 @@ pub struct Report {
 
 /// The machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Release of the kernel, as uname(2) gives it.
     pub kernel: String,
     /// The processor's name.
@@ -48,7 +48,7 @@ pub struct Machine {
 
 /// What was held fixed while the methods were compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Conditions {
+pub(crate) struct Conditions {
     /// The file's path, or what it was made as.
     pub file: String,
     /// The file's inode.
@@ -75,7 +75,7 @@ pub struct Conditions {
 ///
 /// Figures are of one run each: those that vary are of the run with the median throughput.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
+pub(crate) struct Row {
     /// The ends.
     pub pair: Pair,
     /// What is between them; `None` where there is no network.
@@ -132,7 +132,7 @@ pub struct Row {
 
 /// System calls of one kind in one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CallsOfKind {
+pub(crate) struct CallsOfKind {
     /// The call, such as `sendfile`; several, such as `read + write`, where they are not seen one
     /// by one.
     pub name: String,
@@ -145,7 +145,7 @@ pub struct CallsOfKind {
 /// What became of the bytes of a row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// All of them, or all but a few, crossed as references.
     ByReference {
         /// Share of the payload, 0 to 1.
@@ -174,7 +174,7 @@ pub enum Verdict {
 
 /// A row of the table that textbooks print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Textbook {
+pub(crate) struct Textbook {
     /// What they call it.
     pub name: &'static str,
     /// Changes between user and kernel mode.
@@ -189,7 +189,7 @@ pub struct Textbook {
 
 /// A row that was asked for and could not be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Absent {
+pub(crate) struct Absent {
     /// The ends.
     pub pair: Pair,
     /// What is between them.

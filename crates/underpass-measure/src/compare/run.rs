@@ -27,6 +27,7 @@ use crate::cache;
 use crate::observe::{Observer, Tier};
 use crate::probe::{Probe, Sight};
 use crate::terms::ends;
+use crate::words;
 
 /// What is to be compared.
 #[derive(Debug, Clone)]
@@ -47,6 +48,10 @@ pub struct Request {
     pub repeats: u32,
     /// The tier of evidence that is used at most: A, or C as if no more were permitted.
     pub most: Tier,
+    /// Whether what it costs a program to read the bytes itself is measured too.
+    pub eyes: bool,
+    /// Whether the sentences of textbooks are judged too.
+    pub claims: bool,
     /// How this program is run again.
     pub program: Program,
 }
@@ -83,7 +88,7 @@ const RECEIVER_CALL_BYTES: usize = 1 << 20;
 /// # Errors
 ///
 /// [`CompareError`].
-pub fn run(
+pub(crate) fn run(
     specimen: &Specimen,
     request: &Request,
     progress: &mut dyn FnMut(Progress<'_>),
@@ -97,7 +102,8 @@ pub fn run(
     let mut networks = BTreeMap::from([(Link::Loopback, Network::loopback())]);
     for link in groups.iter().flatten().filter_map(|case| case.link) {
         if let Entry::Vacant(vacant) = networks.entry(link) {
-            vacant.insert(Network::new(link)?);
+            let made = Network::new(link);
+            vacant.insert(made.map_err(|error| CompareError::Network(words::chain(&error)))?);
         }
     }
     let has_wanted = network::has_congestion_control(CONGESTION_CONTROL);

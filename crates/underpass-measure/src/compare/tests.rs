@@ -37,6 +37,8 @@ fn a_row_that_is_not_cold_is_absent_and_says_why() {
         transfers: Vec::new(),
         repeats: 1,
         most: Tier::C,
+        eyes: false,
+        claims: false,
         program: program(),
     };
     let caches = || {

@@ -75,7 +75,7 @@ impl Look {
 
 /// From where to where the percentage by reference is, of all the time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Interval {
+pub(crate) struct Interval {
     /// The least.
     pub low: f64,
     /// The most.

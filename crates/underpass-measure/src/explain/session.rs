@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::explain::watch::{Summary, Watch, WatchError};
+use crate::explain::{Summary, Watch, WatchError};
 
 /// Looks are at least so far apart.
 const PAUSE_MIN: Duration = Duration::from_millis(20);

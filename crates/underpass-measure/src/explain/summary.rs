@@ -26,7 +26,7 @@ pub struct Summary {
     pub budget_percent: Option<f64>,
     /// The share by reference of all the time, where only a part of it was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub by_reference_interval: Option<Interval>,
+    pub(crate) by_reference_interval: Option<Interval>,
     /// Processes it followed, with the names of their programs.
     pub followed: Vec<(u32, String)>,
     /// Those that a command left running when it ended by itself.

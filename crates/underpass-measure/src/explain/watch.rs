@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getpgrp, pidfd_open, pidfd_send_signal};
 
-pub use crate::explain::interval::Interval;
 use crate::explain::learning::Learning;
 use crate::explain::limited::Limited;
 use crate::explain::outside::Counters;
-pub use crate::explain::refusal::WatchError;
+use crate::explain::refusal::WatchError;
 use crate::explain::refusal::require_watchable;
 use crate::explain::report::Report;
-pub use crate::explain::summary::Summary;
+use crate::explain::summary::Summary;
 pub(crate) use crate::explain::summary::names;
 use crate::observe::{Observer, Tier};
 use crate::probe::Sight;

@@ -17,12 +17,12 @@ const TRIALS: u32 = 7;
 /// What looking has cost, by processor: a system call of a process that is not followed pays one
 /// toll, whatever else is looked at the multiple that it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tolls(pub(super) Vec<u64>);
+pub(crate) struct Tolls(pub(super) Vec<u64>);
 
 impl Tolls {
     /// Tolls since an earlier count, of the processor that paid most.
     #[must_use]
-    pub fn most_since(&self, earlier: &Self) -> u64 {
+    pub(crate) fn most_since(&self, earlier: &Self) -> u64 {
         let paid = self.0.iter().zip(&earlier.0).map(|(now, before)| now.saturating_sub(*before));
         paid.max().unwrap_or(0)
     }

@@ -246,7 +246,7 @@ pub(crate) fn of_eyes(eyes: &Eyes) -> [Sheet; 3] {
 impl Report {
     /// The whole as text for a terminal, with what else was measured.
     #[must_use]
-    pub fn text(&self, eyes: Option<&Eyes>, claims: Option<&[Claim]>) -> String {
+    pub(crate) fn text(&self, eyes: Option<&Eyes>, claims: Option<&[Claim]>) -> String {
         let (mut text, mut notes) = (String::new(), Notes::default());
         for about in self.about() {
             words::paragraph(&mut text, "", "  ", &about, WIDTH);

@@ -3,8 +3,9 @@
 
 use std::fmt::Write;
 
+use crate::explain::Summary;
 use crate::explain::report::{Report, Share};
-use crate::explain::watch::{Summary, names};
+use crate::explain::watch::names;
 use crate::figure::Figure;
 use crate::observe::Tier;
 use crate::sheet::{Cell, Field, Notes, Sheet};

@@ -27,7 +27,7 @@ struct Drawn<'a> {
 
 impl Sheet {
     /// Appends the lines.
-    pub fn append(&self, text: &mut String, notes: &mut Notes) {
+    pub(crate) fn append(&self, text: &mut String, notes: &mut Notes) {
         if !self.lead.is_empty() && notes.is_new(&self.lead) {
             words::paragraph(text, "  ", "  ", &self.lead, WIDTH);
         }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use underpass_measure::probe::{Probe, Sight};
+use underpass_measure::{Probe, Sight};
 use underpass_testkit::wait;
 
 /// Whether this machine lets no program of the probe run while its init process does, as a

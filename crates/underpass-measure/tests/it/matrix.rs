@@ -9,8 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use linux_raw_sys::general as nr;
-use underpass_measure::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Pages, Socket};
-use underpass_measure::probe::{Probe, Sight};
+use underpass_measure::{
+    Calls, Evidence, FileId, FileKind, Lent, Origin, Pages, Probe, Sight, Socket,
+};
 use underpass_testkit::compiled::Program;
 use underpass_testkit::kernel::is_slow;
 use underpass_testkit::network::Link;

@@ -8,8 +8,7 @@
 use std::collections::BTreeMap;
 
 use linux_raw_sys::general as nr;
-use underpass_measure::evidence::{Calls, Evidence, FileId, FileKind, Mapped, Memory};
-use underpass_measure::probe::{Probe, Sight};
+use underpass_measure::{Calls, Evidence, FileId, FileKind, Mapped, Memory, Probe, Sight};
 use underpass_testkit::network::Link;
 use underpass_testkit::require;
 use underpass_testkit::senders::{Load, Receiving, Sending};

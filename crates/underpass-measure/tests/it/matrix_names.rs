@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use linux_raw_sys::general as nr;
-use underpass_measure::evidence::{Evidence, Process};
-use underpass_measure::probe::{Probe, Sight};
+use underpass_measure::{Evidence, Probe, Process, Sight};
 use underpass_testkit::disk::disk_dir;
 use underpass_testkit::network::Link;
 use underpass_testkit::senders::{Load, Receiving, Sending};

@@ -9,8 +9,7 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use underpass_measure::evidence::{Evidence, Lent, Origin};
-use underpass_measure::probe::{Probe, Sight};
+use underpass_measure::{Evidence, Lent, Origin, Probe, Sight};
 use underpass_testkit::compiled::Program;
 use underpass_testkit::network::Link;
 use underpass_testkit::require;

@@ -5,8 +5,7 @@
 //!
 //! Source: Documentation/networking/tls.rst; RFC 8446 section 5.2 (what a record adds).
 
-use underpass_measure::evidence::Origin;
-use underpass_measure::probe::{Probe, Sight};
+use underpass_measure::{Origin, Probe, Sight};
 use underpass_testkit::network::Link;
 use underpass_testkit::require;
 use underpass_testkit::senders::{Load, Receiving, Sending};

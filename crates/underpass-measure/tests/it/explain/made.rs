@@ -1,6 +1,6 @@
 //! What a report says in one line.
 
-use underpass_measure::explain::report::Report;
+use underpass_measure::Report;
 
 /// The totals: by reference, copied, unknown, other.
 pub(crate) fn totals(report: &Report) -> [u64; 4] {

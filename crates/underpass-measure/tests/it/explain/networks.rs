@@ -3,9 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use underpass_measure::explain::reasons::Reason;
-use underpass_measure::explain::report::Report;
-use underpass_measure::explain::watch::Watch;
+use underpass_measure::{Reason, Report, Watch};
 use underpass_testkit::network::Link;
 use underpass_testkit::payload::pattern;
 use underpass_testkit::require;

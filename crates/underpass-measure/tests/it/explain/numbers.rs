@@ -8,10 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use underpass_measure::explain::report::Report;
-use underpass_measure::explain::watch::{Summary, Watch, WatchError};
-use underpass_measure::observe::Tier;
-use underpass_measure::probe::{Probe, Sight};
+use underpass_measure::{Probe, Report, Sight, Summary, Tier, Watch, WatchError};
 use underpass_testkit::payload::pattern;
 use underpass_testkit::skip::Capability::{Program, RealProcessor, Root};
 use underpass_testkit::{require, wait};

@@ -3,10 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use underpass_measure::explain::reasons::Reason;
-use underpass_measure::explain::report::Report;
-use underpass_measure::explain::watch::Watch;
-use underpass_measure::figure::Figure;
+use underpass_measure::{Figure, Reason, Report, Watch};
 use underpass_testkit::compiled::Program;
 use underpass_testkit::network::Link;
 use underpass_testkit::senders::{Load, Receiving, Sending};

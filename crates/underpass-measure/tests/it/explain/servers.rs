@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use underpass_measure::explain::reasons::Reason;
-use underpass_measure::explain::report::Report;
-use underpass_measure::explain::watch::Watch;
+use underpass_measure::{Reason, Report, Watch};
 use underpass_testkit::payload::pattern;
 use underpass_testkit::skip::Capability::{Program, Root};
 use underpass_testkit::{require, wait};

@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use underpass_measure::explain::reasons::{Finding, Reason};
-use underpass_measure::explain::report::{Report, Share};
-use underpass_measure::explain::watch::Watch;
-use underpass_measure::observe::Tier;
+use underpass_measure::{Finding, Reason, Report, Share, Tier, Watch};
 use underpass_testkit::disk::disk_dir;
 use underpass_testkit::server::{Server, free_address};
 use underpass_testkit::wait;

@@ -4,9 +4,7 @@ use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
 
-use underpass_measure::explain::reasons::Reason;
-use underpass_measure::explain::report::Report;
-use underpass_measure::explain::watch::Watch;
+use underpass_measure::{Reason, Report, Watch};
 use underpass_testkit::payload::pattern;
 use underpass_testkit::require;
 use underpass_testkit::server::{Server, free_address};
