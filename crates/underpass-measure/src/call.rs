@@ -182,6 +182,25 @@ pub(crate) fn role(number: u32) -> Option<Role> {
     known(number).and_then(|call| call.role)
 }
 
+/// The descriptors that a call joins, and the address of what it gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ends {
+    pub(crate) source: Option<u64>,
+    pub(crate) target: Option<u64>,
+    pub(crate) buffer: Option<u64>,
+}
+
+/// Those of a call that moves bytes, which has not returned.
+pub(crate) fn ends(number: u32, arguments: &[u64]) -> Option<Ends> {
+    let call = known(number).filter(|call| call.role.is_some())?;
+    let argument = |which: Argument| arguments.get((which as usize).checked_sub(1)?).copied();
+    Some(Ends {
+        source: argument(call.source),
+        target: argument(call.target),
+        buffer: if call.buffer == Plain { argument(Second) } else { None },
+    })
+}
+
 /// The name of a call, or its number.
 pub(crate) fn name(number: u32) -> String {
     known(number).map_or_else(|| format!("call {number}"), |call| call.name.to_owned())

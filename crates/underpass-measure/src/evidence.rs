@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -207,6 +208,17 @@ pub struct Mapped {
     pub bytes: u64,
     /// Whether some of it may be executed: it is the program or a library.
     pub is_program: bool,
+    /// Whether it is shared and may be written: memory that processes have in common.
+    pub is_written: bool,
+}
+
+/// What a file was called when it was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its path, as the process sees it that used it.
+    pub path: PathBuf,
+    /// How long it was when the name was found.
+    pub bytes: u64,
 }
 
 /// All that was seen since the watch began.
@@ -214,6 +226,8 @@ pub struct Mapped {
 pub struct Evidence {
     /// Calls, by process, kind and files.
     pub calls: Vec<Calls>,
+    /// Calls that had not returned, one a thread: their counts are not known, and zero here.
+    pub under_way: Vec<Calls>,
     /// TCP sockets.
     pub sockets: Vec<Socket>,
     /// Bytes copied out of socket buffers, TCP and Unix.
@@ -222,7 +236,7 @@ pub struct Evidence {
     pub processes: Vec<Process>,
     /// Where files are, as far as the kernel was asked when they were used.
     #[serde(skip)]
-    pub names: BTreeMap<FileId, PathBuf>,
+    pub names: Arc<BTreeMap<FileId, Named>>,
     /// Files that processes mapped.
     pub mapped: Vec<Mapped>,
     /// Events that found a table full: if not zero, the counts are lower bounds.

@@ -17,21 +17,21 @@ mod maps;
 mod names;
 mod object;
 mod toll;
+mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::error::Error;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use underpass_sys::bpf;
 
-use crate::evidence::{Calls, Evidence, FileId, FileKind, Mapped, Memory, Received, Socket};
+use crate::evidence::{Calls, Evidence, FileId, FileKind, Mapped, Memory, Named, Received, Socket};
 use layout::u64_at;
 use maps::{Entry, Map};
 use names::Mounts;
@@ -90,14 +90,24 @@ pub struct Probe {
     looking: Vec<OwnedFd>,
     look: u32,
     toll: Duration,
-    /// Paths that were found: a file that is deleted since keeps its name.
-    names: Mutex<BTreeMap<FileId, PathBuf>>,
+    known: Mutex<Known>,
+}
+
+/// What was found out, and is not asked again.
+#[derive(Debug, Default)]
+struct Known {
+    /// A file that is deleted since keeps its name.
+    names: Arc<BTreeMap<FileId, Named>>,
+    /// Files that are not where the kernel said.
+    gone: HashSet<FileId>,
+    /// Sockets that no call names: whose ring they are of, if they are of one.
+    of_rings: HashMap<u64, Option<u32>>,
 }
 
 /// What a probe looks at: each tracepoint costs those who pass it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
-    /// Calls, and what leaves; nothing is received, and no process has faults or switches.
+    /// Calls, and what leaves; nothing is received, and no process has faults.
     Sending,
     /// All that [`Evidence`] has room for.
     Everything,
@@ -148,8 +158,8 @@ impl Probe {
         let lasting = attach_all(&load_all(&from, &LASTING)?)?;
         let maps = from.maps;
         let toll = Duration::ZERO;
-        let (looking, names) = (Vec::new(), Mutex::default());
-        let mut probe = Self { maps, programs, _lasting: lasting, looking, look: 0, toll, names };
+        let (looking, known) = (Vec::new(), Mutex::default());
+        let mut probe = Self { maps, programs, _lasting: lasting, looking, look: 0, toll, known };
         let bare = toll::trial();
         probe.look()?;
         probe.toll = toll::trial().saturating_sub(bare);
@@ -267,22 +277,19 @@ impl Probe {
         let sent = self.entries("sent")?;
         let entries = self.entries("calls")?;
         let calls: Vec<_> = entries.iter().map(|(key, value)| layout::calls(key, value)).collect();
-        let files = calls.iter().flat_map(|calls| {
-            [calls.source, calls.target].into_iter().flatten().map(|file| (file, calls.process))
+        let followed = self.entries("followed")?;
+        let followed: BTreeSet<u32> =
+            followed.iter().map(|(key, _)| layout::process_in(key)).collect();
+        let under_way: Vec<_> =
+            followed.iter().flat_map(|process| waiting::calls_of(*process)).collect();
+        let names = self.entries("names")?;
+        let sent_by: HashSet<u64> = sent.iter().map(|(key, _)| u64_at(key, 0)).collect();
+        let used = self.used(&calls, &under_way, &followed, sent_by);
+        let sockets = names.iter().filter_map(|(key, value)| {
+            let inode = u64_at(key, 0);
+            Some((inode, named(inode, *used.get(&inode)?, value)))
         });
-        // A socket that no call of theirs names is a stranger's.
-        let sockets_used = files.filter(|(file, _)| file.kind == FileKind::Socket);
-        let mut used: HashMap<u64, u32> = HashMap::new();
-        for (file, process) in sockets_used {
-            used.entry(file.inode).or_insert(process);
-        }
-        let mut sockets = BTreeMap::new();
-        for (key, value) in self.entries("names")? {
-            let inode = u64_at(&key, 0);
-            if let Some(&process) = used.get(&inode) {
-                sockets.insert(inode, named(inode, process, &value));
-            }
-        }
+        let mut sockets: BTreeMap<u64, Socket> = sockets.collect();
         for (key, value) in sent {
             let bytes = u64_at(&value, 0);
             let (inode, pages) = layout::pages(&key, bytes);
@@ -305,12 +312,12 @@ impl Probe {
         let mut processes: Vec<_> =
             processes.iter().map(|(key, value)| layout::process(key, value)).collect();
         for process in &mut processes {
-            let number = process.process.to_ne_bytes();
-            process.has_ended = self.maps["followed"].get(&number)?.is_none();
+            process.has_ended = !followed.contains(&process.process);
         }
         Ok(Evidence {
             names: self.names_of(&calls, &mapped)?,
             calls,
+            under_way,
             sockets: sockets.into_values().collect(),
             received,
             processes,
@@ -320,13 +327,52 @@ impl Probe {
         })
     }
 
+    /// Who used a socket first: of those that a call names, and of those that sent by a ring. All
+    /// others are strangers'.
+    fn used(
+        &self,
+        calls: &[Calls],
+        under_way: &[Calls],
+        followed: &BTreeSet<u32>,
+        mut sent_by: HashSet<u64>,
+    ) -> HashMap<u64, u32> {
+        let mut used: HashMap<u64, u32> = HashMap::new();
+        for row in calls.iter().chain(under_way) {
+            for file in [row.source, row.target].into_iter().flatten() {
+                if file.kind == FileKind::Socket {
+                    used.entry(file.inode).or_insert(row.process);
+                }
+            }
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_rings = &mut known.of_rings;
+        sent_by.retain(|inode| !used.contains_key(inode) && !of_rings.contains_key(inode));
+        if !sent_by.is_empty() {
+            for process in followed {
+                let sockets = waiting::sockets_of_ring(*process).into_iter();
+                let found = sockets.filter(|inode| sent_by.contains(inode));
+                of_rings.extend(found.map(|inode| (inode, Some(*process))));
+            }
+        }
+        for inode in sent_by {
+            of_rings.entry(inode).or_insert(None);
+        }
+        for (inode, process) in of_rings.iter() {
+            if let Some(process) = process {
+                used.entry(*inode).or_insert(*process);
+            }
+        }
+        used
+    }
+
     /// Where the files are that were used.
     fn names_of(
         &self,
         calls: &[Calls],
         mapped: &[Mapped],
-    ) -> Result<BTreeMap<FileId, PathBuf>, Errno> {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+    ) -> Result<Arc<BTreeMap<FileId, Named>>, Errno> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { names, gone, .. } = &mut *known;
         let mut mounts = Mounts::default();
         let of_calls = calls.iter().flat_map(|row| {
             let memory = match row.memory {
@@ -337,15 +383,17 @@ impl Probe {
         });
         let mapped = mapped.iter().map(|mapped| (mapped.process, mapped.file));
         for (process, file) in of_calls.chain(mapped) {
-            if file.kind != FileKind::Regular || names.contains_key(&file) {
+            let is_known = names.contains_key(&file) || gone.contains(&file);
+            if file.kind != FileKind::Regular || is_known {
                 continue;
             }
             let Some(found) = self.maps["paths"].get(&layout::path_key(file))? else { continue };
-            if let Some(path) = mounts.path_of(process, file, &layout::path(&found)) {
-                names.insert(file, path);
+            match mounts.name_of(process, file, &layout::path(&found)) {
+                Some(name) => drop(Arc::make_mut(names).insert(file, name)),
+                None => drop(gone.insert(file)),
             }
         }
-        Ok(names.clone())
+        Ok(Arc::clone(names))
     }
 }
 

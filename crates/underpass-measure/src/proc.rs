@@ -34,6 +34,8 @@ pub(crate) struct Area {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) is_executable: bool,
+    /// Whether it is shared and may be written.
+    pub(crate) is_written: bool,
     /// The file it shows and its path, if it shows one.
     pub(crate) file: Option<(FileId, PathBuf)>,
 }
@@ -130,7 +132,7 @@ impl Proc {
     }
 
     /// The numbers among the names in a directory of it.
-    fn numbers(&self, directory: &str) -> impl Iterator<Item = u32> + use<> {
+    pub(crate) fn numbers(&self, directory: &str) -> impl Iterator<Item = u32> + use<> {
         let entries = self.file(directory).and_then(|directory| Dir::new(directory).ok());
         let entries = entries.into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())
@@ -215,6 +217,7 @@ fn area(line: &str) -> Option<Area> {
         start: hexadecimal(start)?,
         end: hexadecimal(end)?,
         is_executable: permissions.contains('x'),
+        is_written: permissions.contains('w') && permissions.contains('s'),
         file: (inode != 0 && path.starts_with('/')).then(|| (key, path.into())),
     })
 }

@@ -256,6 +256,16 @@ impl Peer {
         self.tell(&format!("gather {header_bytes} {times} {protection} {}", files.join(" ")))
     }
 
+    /// Begins to give bytes by operations of an io_uring; [`Peer::sent`] waits for the end. The
+    /// ring stays.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is gone.
+    pub fn begin_ring(&mut self, bytes: u64) -> io::Result<()> {
+        self.tell(&format!("ring {bytes}"))
+    }
+
     /// Has a second thread map and unmap memory until the peer ends.
     ///
     /// # Errors

@@ -106,11 +106,9 @@ impl Learning {
     /// Takes over what the kernel told: where files are, and what programs are called that have
     /// ended, perhaps before a look.
     pub(crate) fn learn_names(&mut self, evidence: &Evidence) {
-        for (file, path) in &evidence.names {
-            self.context.paths.entry(*file).or_insert_with(|| path.clone());
-            if let Ok(metadata) = std::fs::metadata(path) {
-                self.context.sizes.entry(*file).or_insert(metadata.len());
-            }
+        for (file, name) in evidence.names.iter() {
+            self.context.paths.entry(*file).or_insert_with(|| name.path.clone());
+            self.context.sizes.entry(*file).or_insert(name.bytes);
         }
         let ended = evidence.processes.iter().filter(|process| process.has_ended);
         for process in ended.filter(|process| !process.program.is_empty()) {
@@ -175,6 +173,7 @@ mod tests {
             start,
             end,
             is_executable: false,
+            is_written: false,
             file: shows.then(|| (file, "/a".into())),
         };
         let mut program = Program::default();
@@ -192,6 +191,7 @@ mod tests {
             start,
             end: start + 0x1000,
             is_executable,
+            is_written: false,
             file: Some((file(inode), "/a".into())),
         };
         let areas = [area(0x1000, 7, false), area(0x2000, 7, true), area(0x3000, 9, false)];

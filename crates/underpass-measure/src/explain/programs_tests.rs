@@ -22,7 +22,7 @@ fn with(program: &str, runtime: Option<Runtime>) -> Context {
 }
 
 fn mapped(inode: u64, is_program: bool) -> Mapped {
-    Mapped { process: APP, file: key(inode), bytes: MIB, is_program }
+    Mapped { process: APP, file: key(inode), bytes: MIB, is_program, is_written: false }
 }
 
 fn tls(mut row: Calls) -> Calls {

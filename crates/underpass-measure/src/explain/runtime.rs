@@ -72,6 +72,7 @@ mod tests {
         let area = |path: &str| Area {
             start: 0,
             end: 1,
+            is_written: false,
             is_executable: true,
             file: Some((crate::evidence::FileId::NOT_SEEN, path.into())),
         };

@@ -154,7 +154,13 @@ pub(crate) fn calls(key: &[u8], value: &[u8]) -> Calls {
 pub(crate) fn mapped(key: &[u8], value: &[u8]) -> Option<Mapped> {
     let (process, file) = (process_in(key), file_at(key, mapped::FILE)?);
     let is_program = u64_at(value, mapped::IS_PROGRAM) != 0;
-    Some(Mapped { process, file, bytes: u64_at(value, mapped::BYTES), is_program })
+    Some(Mapped {
+        process,
+        file,
+        bytes: u64_at(value, mapped::BYTES),
+        is_program,
+        is_written: false,
+    })
 }
 
 /// An entry of a map of pages: whose they are, and what; nothing for bytes that left again.

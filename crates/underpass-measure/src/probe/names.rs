@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::evidence::FileId;
+use crate::evidence::{FileId, Named};
 
 /// A mount: the device, what of it is mounted, and where.
 struct Mount {
@@ -25,7 +25,7 @@ pub(super) struct Mounts(BTreeMap<u32, Vec<Mount>>);
 impl Mounts {
     /// The path by which a process sees a file, of which the kernel has told where it is in its
     /// file system.
-    pub(super) fn path_of(&mut self, process: u32, file: FileId, within: &Path) -> Option<PathBuf> {
+    pub(super) fn name_of(&mut self, process: u32, file: FileId, within: &Path) -> Option<Named> {
         let mounts = self.0.entry(process).or_insert_with(|| {
             let table = std::fs::read(format!("/proc/{process}/mountinfo"));
             table.or_else(|_| std::fs::read("/proc/self/mountinfo")).map_or_else(
@@ -42,11 +42,12 @@ impl Mounts {
         // As long as the process is there; what its namespace has is not ours.
         let root = PathBuf::from(format!("/proc/{process}/root"));
         let root = if root.exists() { root } else { "/".into() };
-        paths.find(|path| {
-            let seen = path.strip_prefix("/").map(|rest| root.join(rest));
-            let metadata = seen.map(std::fs::symlink_metadata);
+        paths.find_map(|path| {
+            let seen = root.join(path.strip_prefix("/").ok()?);
+            let metadata = std::fs::symlink_metadata(seen).ok()?;
             // btrfs and overlayfs show another device.
-            matches!(metadata, Ok(Ok(metadata)) if metadata.ino() == file.inode)
+            let is_it = metadata.ino() == file.inode;
+            is_it.then_some(Named { path, bytes: metadata.len() })
         })
     }
 }

@@ -9,3 +9,4 @@ mod matrix_names;
 mod matrix_peers;
 mod matrix_sockets;
 mod matrix_tls;
+mod matrix_waiting;

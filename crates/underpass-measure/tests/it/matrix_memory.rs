@@ -93,7 +93,8 @@ fn files_mapped_for_one_call_are_each_told_and_so_is_what_was_mapped() {
         assert_eq!(sent(&evidence, sender), expected.into());
         let calls = evidence.calls.iter().filter(|row| row.number == nr::__NR_writev);
         assert_eq!(calls.map(|row| row.calls).sum::<u64>(), TIMES);
-        let mapped = |file, bytes| Mapped { process: sender, file, bytes, is_program };
+        let mapped =
+            |file, bytes| Mapped { process: sender, file, bytes, is_program, is_written: false };
         for expected in [mapped(file(0), TIMES * LEN), mapped(file(1), TIMES * 70_001)] {
             assert!(evidence.mapped.contains(&expected), "{expected:?} in {:?}", evidence.mapped);
         }

@@ -46,7 +46,11 @@ fn a_file_has_the_name_it_was_used_by_even_after_it_was_closed_and_never_a_part_
         std::fs::remove_file(gone.path()).unwrap();
         std::fs::write(gone.path(), "another").unwrap();
         let evidence = probe.evidence().unwrap();
-        assert_eq!(evidence.names.get(&ids[0]).map(|path| &**path), Some(file.path()), "{way}");
+        assert_eq!(
+            evidence.names.get(&ids[0]).map(|name| (&*name.path, name.bytes)),
+            Some((file.path(), LEN)),
+            "{way}"
+        );
         assert_eq!(evidence.names.get(&ids[1]), None, "{way}");
         assert_eq!(evidence.names.get(&ids[2]), None, "{way}");
     }

@@ -129,6 +129,22 @@ fn a_socket_shared_with_a_stranger_shows_all_its_bytes_and_only_the_followed_cal
 }
 
 #[test]
+fn a_socket_that_a_followed_process_holds_and_does_not_use_is_a_strangers() {
+    require!(Capability::Root);
+    let program = require!(program());
+    let file = patterned(SECOND);
+    let mut shared = Shared::connect(&program);
+    let probe = Probe::load(Sight::Everything).unwrap();
+    probe.follow(shared.first.id()).unwrap();
+    let load = Load::whole(SECOND);
+    shared.receiver.begin_receiving(Receiving::Truncate, &load).unwrap();
+    shared.second.begin_sending(Sending::ReadWrite, file.path(), &load).unwrap();
+    assert_eq!(shared.second.sent().unwrap().bytes, SECOND);
+    assert_eq!(shared.receiver.received().unwrap(), SECOND);
+    assert_eq!(probe.evidence().unwrap().sockets, []);
+}
+
+#[test]
 fn a_neighbour_on_the_same_link_and_file_is_not_counted() {
     require!(Capability::Root);
     let program = require!(program());

@@ -7,6 +7,7 @@
  *   accept                                    connected INODE PORT ADDRESS-OF-SOCKET
  *   send METHOD CALL HEADER BODY TIMES FILE   sent BYTES RETRANSMITTED SENDS COPIED
  *   gather HEADER TIMES r|x FILE...           sent BYTES 0 0 0
+ *   ring BYTES                                sent BYTES 0 0 0     (by operations of an io_uring)
  *   churn                                     churning      (a thread maps and unmaps, for ever)
  *   receive copy|truncate HEADER BODY TIMES   received BYTES
  *   encrypt                                   encrypted      (what is sent from now on)
@@ -46,10 +47,12 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/errqueue.h>
+#include <linux/io_uring.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <linux/tls.h>
@@ -338,6 +341,50 @@ static int gather(size_t header, size_t times, int protection, char *names)
     return 0;
 }
 
+/* The memory of a ring that begins at an offset (io_uring_setup(2)). */
+static char *part_of(int ring, size_t size, off_t offset)
+{
+    return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, offset);
+}
+
+static int send_by_ring(size_t total)
+{
+    static char memory[1 << 16];
+    struct io_uring_params params = { 0 };
+    int ring = (int)syscall(__NR_io_uring_setup, 1, &params);
+    if (ring < 0)
+        return fail("io_uring_setup");
+    char *given = part_of(ring, 4096, IORING_OFF_SQ_RING);
+    char *taken = part_of(ring, 4096, IORING_OFF_CQ_RING);
+    struct io_uring_sqe *entry = (void *)part_of(ring, 4096, IORING_OFF_SQES);
+    if (given == MAP_FAILED || taken == MAP_FAILED || (void *)entry == MAP_FAILED)
+        return fail("mmap of the ring");
+    unsigned mask = *(unsigned *)(taken + params.cq_off.ring_mask);
+    for (size_t at = 0; at < total;) {
+        unsigned *head = (unsigned *)(taken + params.cq_off.head);
+        struct io_uring_cqe *done = (struct io_uring_cqe *)(taken + params.cq_off.cqes);
+        memset(entry, 0, sizeof *entry);
+        entry->opcode = IORING_OP_SEND;
+        entry->fd = sock;
+        entry->addr = (unsigned long)memory;
+        entry->len = (unsigned)least(sizeof memory, total - at);
+        ((unsigned *)(given + params.sq_off.array))[0] = 0;
+        __atomic_fetch_add((unsigned *)(given + params.sq_off.tail), 1, __ATOMIC_RELEASE);
+        if (syscall(__NR_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
+            return fail("io_uring_enter");
+        int sent = done[*head & mask].res;
+        __atomic_fetch_add(head, 1, __ATOMIC_RELEASE);
+        errno = -sent;
+        if (sent <= 0)
+            return fail("IORING_OP_SEND");
+        at += (size_t)sent;
+    }
+    if (settle() < 0)
+        return -1;
+    printf("sent %zu 0 0 0\n", total);
+    return 0;
+}
+
 static void *map_and_unmap(void *nothing)
 {
     for (;;) {
@@ -506,6 +553,8 @@ static int perform(const char *line)
         snprintf(names, sizeof names, "%s", line + at);
         return gather(header, times, word[0] == 'x' ? PROT_READ | PROT_EXEC : PROT_READ, names);
     }
+    if (sscanf(line, "ring %zu", &body) == 1)
+        return send_by_ring(body);
     if (!strcmp(line, "churn"))
         return churn();
     if (sscanf(line, "receive %63s %zu %zu %zu", word, &header, &body, &times) == 4)
