@@ -20,41 +20,23 @@ pub(crate) enum Role {
     Unmeasured,
 }
 
-/// An argument of a call, or what it returned; as in probe.bpf.c.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Argument {
-    None,
-    First,
-    Second,
-    Third,
-    Fourth,
-    Returned = 7,
-}
+const TAKE: Option<Role> = Some(Role::Take);
+const GIVE: Option<Role> = Some(Role::Give);
+const PASS: Option<Role> = Some(Role::Pass);
+const UNMEASURED: Option<Role> = Some(Role::Unmeasured);
+/// Of those that only tell of a socket or a mapping.
+const NONE: Option<Role> = None;
 
-/// Where the bytes are that a call gives to its target.
+/// Where the bytes are that a call gives to its target; as in probe.bpf.c.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Buffer {
-    None,
+    Nowhere,
     /// At the second argument.
     Plain,
     /// In the array of iovec(3type) at the second argument, as many as the third says.
     Vector,
     /// In the msghdr(3type) at the second argument.
     Message,
-}
-
-struct Call {
-    number: u32,
-    name: &'static str,
-    /// None for those that only tell of a socket or a mapping.
-    role: Option<Role>,
-    source: Argument,
-    target: Argument,
-    flags: Argument,
-    buffer: Buffer,
-    /// Whether it returns a number of bytes.
-    is_counted: bool,
-    kind: Kind,
 }
 
 /// Calls that are more than they seem; as in probe.bpf.c.
@@ -67,88 +49,55 @@ enum Kind {
     Mapping,
     /// It takes away what is at its first argument.
     Unmapping,
-    /// It may send, and does not say how much.
-    Unmeasured,
+    /// It returns how many operations it began, which may send.
+    Submitting,
 }
 
-const fn call(number: u32, name: &'static str, role: Role) -> Call {
-    let (source, target, flags) = (Argument::None, Argument::None, Argument::None);
-    let is_counted = !matches!(role, Role::Unmeasured);
-    let role = Some(role);
-    let buffer = Buffer::None;
-    let kind = if is_counted { Kind::Ordinary } else { Kind::Unmeasured };
-    Call { number, name, role, source, target, flags, buffer, is_counted, kind }
-}
+/// A call: number, name, role; the arguments, from 1, that are its source, its target and its
+/// flags, with 0 for none and [`RETURNED`] for what it returns; its buffer; its kind.
+struct Call(u32, &'static str, Option<Role>, [u8; 3], Buffer, Kind);
 
-const fn naming(number: u32, name: &'static str) -> Call {
-    Call { role: None, kind: Kind::Ordinary, ..call(number, name, Role::Unmeasured) }
-}
+/// In place of an argument.
+const RETURNED: u8 = 7;
 
-impl Call {
-    const fn from(mut self, source: Argument) -> Self {
-        self.source = source;
-        self
-    }
-
-    const fn to(mut self, target: Argument) -> Self {
-        self.target = target;
-        self
-    }
-
-    const fn of(mut self, buffer: Buffer) -> Self {
-        self.buffer = buffer;
-        self
-    }
-
-    const fn kind(mut self, kind: Kind) -> Self {
-        self.kind = kind;
-        self
-    }
-
-    const fn flagged(mut self, flags: Argument) -> Self {
-        self.flags = flags;
-        self
-    }
-}
-
-use Argument::{First, Fourth, Returned, Second, Third};
-use Buffer::{Message, Plain, Vector};
+use Buffer::{Message, Nowhere, Plain, Vector};
+use Kind::{Mapping, Ordinary, Probing, Submitting, Unmapping};
 
 /// The calls that matter. What is neither read from nor written to is only counted.
 #[rustfmt::skip]
 const TABLE: [Call; 29] = [
-    call(sys::__NR_read, "read", Role::Take).from(First),
-    call(sys::__NR_pread64, "pread64", Role::Take).from(First),
-    call(sys::__NR_readv, "readv", Role::Take).from(First),
-    call(sys::__NR_preadv, "preadv", Role::Take).from(First),
-    call(sys::__NR_preadv2, "preadv2", Role::Take).from(First).kind(Kind::Probing),
-    call(sys::__NR_recvfrom, "recvfrom", Role::Take).from(First),
-    call(sys::__NR_recvmsg, "recvmsg", Role::Take).from(First),
+    Call(sys::__NR_read, "read", TAKE, [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_pread64, "pread64", TAKE, [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_readv, "readv", TAKE, [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_preadv, "preadv", TAKE, [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_preadv2, "preadv2", TAKE, [1, 0, 0], Nowhere, Probing),
+    Call(sys::__NR_recvfrom, "recvfrom", TAKE, [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_recvmsg, "recvmsg", TAKE, [1, 0, 0], Nowhere, Ordinary),
     // They return a number of messages.
-    call(sys::__NR_recvmmsg, "recvmmsg", Role::Unmeasured).from(First),
-    call(sys::__NR_sendmmsg, "sendmmsg", Role::Unmeasured).to(First),
-    call(sys::__NR_write, "write", Role::Give).to(First).of(Plain),
-    call(sys::__NR_pwrite64, "pwrite64", Role::Give).to(First).of(Plain),
-    call(sys::__NR_writev, "writev", Role::Give).to(First).of(Vector),
-    call(sys::__NR_pwritev, "pwritev", Role::Give).to(First).of(Vector),
-    call(sys::__NR_pwritev2, "pwritev2", Role::Give).to(First).of(Vector),
-    call(sys::__NR_sendto, "sendto", Role::Give).to(First).of(Plain).flagged(Fourth),
-    call(sys::__NR_sendmsg, "sendmsg", Role::Give).to(First).of(Message).flagged(Third),
-    call(sys::__NR_sendfile, "sendfile", Role::Pass).from(Second).to(First),
-    call(sys::__NR_splice, "splice", Role::Pass).from(First).to(Third),
-    call(sys::__NR_tee, "tee", Role::Pass).from(First).to(Second),
-    call(sys::__NR_copy_file_range, "copy_file_range", Role::Pass).from(First).to(Third),
+    Call(sys::__NR_recvmmsg, "recvmmsg", UNMEASURED, [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_sendmmsg, "sendmmsg", UNMEASURED, [0, 1, 0], Nowhere, Ordinary),
+    Call(sys::__NR_write, "write", GIVE, [0, 1, 0], Plain, Ordinary),
+    Call(sys::__NR_pwrite64, "pwrite64", GIVE, [0, 1, 0], Plain, Ordinary),
+    Call(sys::__NR_writev, "writev", GIVE, [0, 1, 0], Vector, Ordinary),
+    Call(sys::__NR_pwritev, "pwritev", GIVE, [0, 1, 0], Vector, Ordinary),
+    Call(sys::__NR_pwritev2, "pwritev2", GIVE, [0, 1, 0], Vector, Ordinary),
+    Call(sys::__NR_sendto, "sendto", GIVE, [0, 1, 4], Plain, Ordinary),
+    Call(sys::__NR_sendmsg, "sendmsg", GIVE, [0, 1, 3], Message, Ordinary),
+    Call(sys::__NR_sendfile, "sendfile", PASS, [2, 1, 0], Nowhere, Ordinary),
+    Call(sys::__NR_splice, "splice", PASS, [1, 3, 0], Nowhere, Ordinary),
+    Call(sys::__NR_tee, "tee", PASS, [1, 2, 0], Nowhere, Ordinary),
+    Call(sys::__NR_copy_file_range, "copy_file_range", PASS, [1, 3, 0], Nowhere, Ordinary),
     // vmsplice(2) lends memory to a pipe without copying it.
-    call(sys::__NR_vmsplice, "vmsplice", Role::Pass).to(First).of(Vector),
-    call(sys::__NR_io_uring_setup, "io_uring_setup", Role::Unmeasured),
-    call(sys::__NR_io_uring_enter, "io_uring_enter", Role::Unmeasured),
-    call(sys::__NR_io_uring_register, "io_uring_register", Role::Unmeasured),
-    naming(sys::__NR_mmap, "mmap").kind(Kind::Mapping),
-    naming(sys::__NR_munmap, "munmap").kind(Kind::Unmapping),
-    naming(sys::__NR_connect, "connect").to(First),
+    Call(sys::__NR_vmsplice, "vmsplice", PASS, [0, 1, 0], Vector, Ordinary),
+    Call(sys::__NR_io_uring_setup, "io_uring_setup", UNMEASURED, [0; 3], Nowhere, Ordinary),
+    Call(sys::__NR_io_uring_enter, "io_uring_enter", UNMEASURED, [0; 3], Nowhere, Submitting),
+    Call(sys::__NR_io_uring_register, "io_uring_register", UNMEASURED, [0; 3], Nowhere, Ordinary),
+    Call(sys::__NR_mmap, "mmap", NONE, [0; 3], Nowhere, Mapping),
+    Call(sys::__NR_munmap, "munmap", NONE, [0; 3], Nowhere, Unmapping),
+    Call(sys::__NR_connect, "connect", NONE, [0, 1, 0], Nowhere, Ordinary),
     // What they return is the descriptor.
-    naming(sys::__NR_accept, "accept").from(Returned),
-    naming(sys::__NR_accept4, "accept4").from(Returned),
+    Call(sys::__NR_accept, "accept", NONE, [RETURNED, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_accept4, "accept4", NONE, [RETURNED, 0, 0], Nowhere, Ordinary),
 ];
 
 /// Numbers that the programs in the kernel have room for, and bytes for each.
@@ -158,28 +107,23 @@ const SHAPE: usize = 8;
 /// The table as the programs in the kernel have it: `struct shape` of probe.bpf.c, by number.
 pub(crate) fn shapes() -> [u8; SHAPES * SHAPE] {
     let mut bytes = [0; SHAPES * SHAPE];
-    for call in &TABLE {
-        let at = call.number as usize * SHAPE;
-        let shape = [
-            call.source as u8,
-            call.target as u8,
-            call.flags as u8,
-            call.buffer as u8,
-            call.is_counted.into(),
-            call.kind as u8,
-        ];
+    for Call(number, _, role, [source, target, flags], buffer, kind) in &TABLE {
+        // Whether it returns a number of bytes.
+        let is_counted = role.is_some_and(|role| role != Role::Unmeasured);
+        let at = *number as usize * SHAPE;
+        let shape = [*source, *target, *flags, *buffer as u8, is_counted.into(), *kind as u8];
         bytes[at..at + shape.len()].copy_from_slice(&shape);
     }
     bytes
 }
 
 fn known(number: u32) -> Option<&'static Call> {
-    TABLE.iter().find(|call| call.number == number)
+    TABLE.iter().find(|call| call.0 == number)
 }
 
 /// What the call of a number does, if it matters here.
 pub(crate) fn role(number: u32) -> Option<Role> {
-    known(number).and_then(|call| call.role)
+    known(number)?.2
 }
 
 /// The descriptors that a call joins, and the address of what it gives.
@@ -192,18 +136,16 @@ pub(crate) struct Ends {
 
 /// Those of a call that moves bytes, which has not returned.
 pub(crate) fn ends(number: u32, arguments: &[u64]) -> Option<Ends> {
-    let call = known(number).filter(|call| call.role.is_some())?;
-    let argument = |which: Argument| arguments.get((which as usize).checked_sub(1)?).copied();
-    Some(Ends {
-        source: argument(call.source),
-        target: argument(call.target),
-        buffer: if call.buffer == Plain { argument(Second) } else { None },
-    })
+    let Call(_, _, role, [source, target, _], buffer, _) = known(number)?;
+    let argument = |which: u8| arguments.get(usize::from(which).checked_sub(1)?).copied();
+    let buffer = if *buffer == Plain { argument(2) } else { None };
+    let ends = Ends { source: argument(*source), target: argument(*target), buffer };
+    role.map(|_| ends)
 }
 
 /// The name of a call, or its number.
 pub(crate) fn name(number: u32) -> String {
-    known(number).map_or_else(|| format!("call {number}"), |call| call.name.to_owned())
+    known(number).map_or_else(|| format!("call {number}"), |call| call.1.to_owned())
 }
 
 /// Whether a call is one of io_uring's.
@@ -238,7 +180,7 @@ mod tests {
 
     #[test]
     fn no_call_stands_twice_in_the_table() {
-        let mut numbers: Vec<u32> = TABLE.iter().map(|call| call.number).collect();
+        let mut numbers: Vec<u32> = TABLE.iter().map(|call| call.0).collect();
         numbers.sort_unstable();
         numbers.dedup();
         assert_eq!(numbers.len(), TABLE.len());

@@ -32,7 +32,6 @@ use rustix::io::Errno;
 use underpass_sys::bpf;
 
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Mapped, Memory, Named, Received, Socket};
-use layout::u64_at;
 use maps::{Entry, Map};
 use names::Mounts;
 use object::Programs;
@@ -197,7 +196,7 @@ impl Probe {
     pub(crate) fn tolls(&self) -> Result<Tolls, ProbeError> {
         let entries = self.maps["tolls"].entries();
         let entries = entries.map_err(|source| failed("reading a map", source))?;
-        Ok(Tolls(entries.iter().map(|(_, value)| u64_at(value, 0)).collect()))
+        Ok(Tolls(entries.iter().map(|(_, value)| layout::number(value)).collect()))
     }
 
     /// What one toll is: the time by which looking makes a system call longer, as it was measured
@@ -283,15 +282,17 @@ impl Probe {
         let under_way: Vec<_> =
             followed.iter().flat_map(|process| waiting::calls_of(*process)).collect();
         let names = self.entries("names")?;
-        let sent_by: HashSet<u64> = sent.iter().map(|(key, _)| u64_at(key, 0)).collect();
+        let sent_by: HashSet<u64> = sent.iter().map(|(key, _)| layout::number(key)).collect();
         let used = self.used(&calls, &under_way, &followed, sent_by);
         let sockets = names.iter().filter_map(|(key, value)| {
-            let inode = u64_at(key, 0);
-            Some((inode, named(inode, *used.get(&inode)?, value)))
+            let inode = layout::number(key);
+            let (process, mut socket) = (*used.get(&inode)?, layout::socket(inode, value));
+            socket.process = if socket.process == 0 { process } else { socket.process };
+            Some((inode, socket))
         });
         let mut sockets: BTreeMap<u64, Socket> = sockets.collect();
         for (key, value) in sent {
-            let bytes = u64_at(&value, 0);
+            let bytes = layout::number(&value);
             let (inode, pages) = layout::pages(&key, bytes);
             let Some(socket) = sockets.get_mut(&inode) else { continue };
             match pages {
@@ -301,7 +302,7 @@ impl Probe {
         }
         let mut received = Vec::new();
         for (key, value) in self.entries("received")? {
-            if let (process, Some(pages)) = layout::pages(&key, u64_at(&value, 0)) {
+            if let (process, Some(pages)) = layout::pages(&key, layout::number(&value)) {
                 received.push(Received { process: u32::try_from(process).unwrap_or(0), pages });
             }
         }
@@ -394,22 +395,6 @@ impl Probe {
             }
         }
         Ok(Arc::clone(names))
-    }
-}
-
-fn named(inode: u64, process: u32, value: &[u8]) -> Socket {
-    let (local, peer) = layout::addresses(value);
-    Socket {
-        inode,
-        process: match layout::user(value) {
-            0 => process,
-            first => first,
-        },
-        network: layout::network(value),
-        local,
-        peer,
-        upper_layer: layout::upper_layer(value),
-        ..Socket::default()
     }
 }
 

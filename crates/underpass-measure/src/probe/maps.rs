@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use underpass_sys::bpf::{self, MapLens, MapShape};
 
-use super::layout::u64_at;
+use super::layout;
 
 /// A key and its value.
 pub(crate) type Entry = (Vec<u8>, Vec<u8>);
@@ -56,7 +56,7 @@ impl Map {
 
     /// The number of a map of one.
     pub(crate) fn number(&self) -> Result<u64, Errno> {
-        Ok(self.get(&0_u32.to_ne_bytes())?.map_or(0, |value| u64_at(&value, 0)))
+        Ok(self.get(&0_u32.to_ne_bytes())?.map_or(0, |value| layout::number(&value)))
     }
 
     /// Every key with its value. What is added meanwhile may or may not be among them.

@@ -45,7 +45,7 @@ fn memory_at(proc: &Proc, at: u64) -> Memory {
     file.map_or(Memory::Own, Memory::File)
 }
 
-/// The sockets of a process that has an io_uring, whose operations are no calls.
+/// The sockets of a process that has an io_uring, whose operations no call tells.
 pub(super) fn sockets_of_ring(process: u32) -> Vec<u64> {
     let Some(proc) = Proc::open(process) else { return Vec::new() };
     let (mut has_ring, mut sockets) = (false, Vec::new());
