@@ -36,10 +36,6 @@ const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// What the page cache holds of the file's first `bytes`; `None` before Linux 6.5.
-///
-/// # Errors
-///
-/// Those of cachestat(2) but for a kernel that has none.
 pub(crate) fn pages(file: &File, bytes: u64) -> io::Result<Option<Pages>> {
     match cachestat::pages(file.as_fd(), 0, bytes) {
         Ok(pages) => Ok(Some(pages)),
@@ -49,10 +45,6 @@ pub(crate) fn pages(file: &File, bytes: u64) -> io::Result<Option<Pages>> {
 }
 
 /// Reads the first `bytes` until the cache holds all of them; otherwise says why it does not.
-///
-/// # Errors
-///
-/// Those of read(2).
 pub(crate) fn fill(file: &File, bytes: u64) -> io::Result<Result<(), String>> {
     let wanted = bytes.div_ceil(PAGE_BYTES);
     let mut held = 0;
@@ -70,10 +62,6 @@ pub(crate) fn fill(file: &File, bytes: u64) -> io::Result<Result<(), String>> {
 }
 
 /// Takes the first `bytes` out of the cache; otherwise says why they stay.
-///
-/// # Errors
-///
-/// Those of fsync(2) and posix_fadvise(2).
 pub(crate) fn empty(file: &File, bytes: u64) -> io::Result<Result<(), String>> {
     if let Some(name) = file_system_in_memory(file)? {
         return Ok(Err(format!("its pages stay in the page cache: it is on {name}, in memory")));

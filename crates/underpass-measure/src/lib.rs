@@ -28,8 +28,8 @@ mod words;
 pub use affinity::pin;
 pub use compare::{CompareError, Program, Progress, Request, Specimen, serve};
 pub use evidence::{
-    Calls, Evidence, FileId, FileKind, Lent, Mapped, Memory, Origin, Pages, Process, Received,
-    Socket,
+    Calls, Evidence, FileId, FileKind, Lent, Mapped, Memory, Named, Origin, Pages, Process,
+    Received, Socket,
 };
 pub use explain::{
     Came, Counted, Finding, Reason, Report, Session, Share, Shortfall, Summary, Watch, WatchError,

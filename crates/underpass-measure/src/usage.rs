@@ -39,14 +39,9 @@ pub(crate) struct Used {
 /// Counts from its making on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Meter {
-    whose: Whose,
+    /// Otherwise of the calling thread.
+    is_process: bool,
     before: Counts,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Whose {
-    Thread,
-    Process,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,20 +56,18 @@ struct Counts {
 impl Meter {
     /// Of the calling thread.
     pub(crate) fn thread() -> io::Result<Self> {
-        Self::of(Whose::Thread)
+        Self::of(false)
     }
 
     /// Of this process, all its threads.
     pub(crate) fn process() -> io::Result<Self> {
-        Self::of(Whose::Process)
+        Self::of(true)
     }
 
     /// The clocks come last here, and first when it is read.
-    fn of(whose: Whose) -> io::Result<Self> {
-        let io = Io::of(whose);
-        let usage = whose.usage()?;
-        let cpu = clock(whose.clock());
-        Ok(Self { whose, before: Counts { now: clock(ClockId::Monotonic), cpu, usage, io } })
+    fn of(is_process: bool) -> io::Result<Self> {
+        let (io, usage, cpu) = (Io::of(is_process), usage_of(is_process)?, cpu_of(is_process));
+        Ok(Self { is_process, before: Counts { now: clock(ClockId::Monotonic), cpu, usage, io } })
     }
 
     /// When it began, by `CLOCK_MONOTONIC`.
@@ -84,8 +77,8 @@ impl Meter {
 
     /// What was used since.
     pub(crate) fn used(&self) -> io::Result<Used> {
-        let (now, cpu) = (clock(ClockId::Monotonic), clock(self.whose.clock()));
-        let (usage, io) = (self.whose.usage()?, Io::of(self.whose));
+        let (now, cpu) = (clock(ClockId::Monotonic), cpu_of(self.is_process));
+        let (usage, io) = (usage_of(self.is_process)?, Io::of(self.is_process));
         let before = &self.before;
         let switches = |usage: &Usage| usage.voluntary_switches + usage.involuntary_switches;
         let disk = |of: fn(&Io) -> u64| Some(of(&io?).saturating_sub(of(&before.io?)));
@@ -101,27 +94,15 @@ impl Meter {
     }
 }
 
-impl Whose {
-    fn usage(self) -> io::Result<Usage> {
-        Ok(match self {
-            Self::Thread => usage::of_this_thread(),
-            Self::Process => usage::of_this_process(),
-        }?)
-    }
+fn usage_of(is_process: bool) -> io::Result<Usage> {
+    Ok(if is_process { usage::of_this_process() } else { usage::of_this_thread() }?)
+}
 
-    const fn clock(self) -> ClockId {
-        match self {
-            Self::Thread => ClockId::ThreadCPUTime,
-            Self::Process => ClockId::ProcessCPUTime,
-        }
-    }
+fn cpu_of(is_process: bool) -> Duration {
+    clock(if is_process { ClockId::ProcessCPUTime } else { ClockId::ThreadCPUTime })
 }
 
 /// Does `work` in a fresh thread, so that nothing else of the process is in the counts.
-///
-/// # Errors
-///
-/// Those of the work, of starting a thread, and of counting.
 pub(crate) fn in_a_fresh_thread<T, E>(
     work: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<(T, Used), E>
@@ -181,11 +162,8 @@ impl Io {
 
     /// Absent without CONFIG_TASK_IO_ACCOUNTING. It is read without an allocation, whose faults
     /// would count.
-    fn of(whose: Whose) -> Option<Self> {
-        let path = match whose {
-            Whose::Thread => "/proc/thread-self/io",
-            Whose::Process => "/proc/self/io",
-        };
+    fn of(is_process: bool) -> Option<Self> {
+        let path = if is_process { "/proc/self/io" } else { "/proc/thread-self/io" };
         let mut text = [0; 512];
         let len = File::open(path).ok()?.read(&mut text).ok()?;
         Self::parse(std::str::from_utf8(text.get(..len)?).ok()?)

@@ -5,8 +5,7 @@
 use std::time::Duration;
 
 use linux_raw_sys::general as nr;
-use underpass_measure::evidence::{Calls, Evidence, Memory};
-use underpass_measure::probe::{Probe, Sight};
+use underpass_measure::{Calls, Evidence, Memory, Probe, Sight};
 use underpass_testkit::network::Link;
 use underpass_testkit::senders::{Load, Receiving, Sending};
 use underpass_testkit::skip::Capability::{Root, Uring};
