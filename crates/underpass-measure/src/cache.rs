@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use underpass_sys::cachestat::{self, Pages};
 
 use crate::affinity::{own_processors, pin};
+use crate::terms::Cache;
 
 /// Smallest unit in which the page cache holds a file.
 pub(crate) const PAGE_BYTES: u64 = 4096;
@@ -41,6 +42,14 @@ pub(crate) fn pages(file: &File, bytes: u64) -> io::Result<Option<Pages>> {
         Ok(pages) => Ok(Some(pages)),
         Err(Errno::NOSYS | Errno::PERM) => Ok(None),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Brings the first `bytes` of a file into a state; otherwise says why that is not possible.
+pub(crate) fn bring(file: &File, bytes: u64, state: Cache) -> io::Result<Result<(), String>> {
+    match state {
+        Cache::Warm => fill(file, bytes),
+        Cache::Cold => empty(file, bytes),
     }
 }
 

@@ -21,7 +21,6 @@ pub(crate) mod report;
 mod run;
 mod seen;
 mod specimen;
-mod textbook;
 mod worker;
 
 pub use failure::CompareError;

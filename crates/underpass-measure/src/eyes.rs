@@ -19,7 +19,7 @@ use crate::cache;
 use crate::cache::PAGE_BYTES;
 use crate::eyes::look::{Answer, Places};
 use crate::figure::{Figure, Spread, float, gb, median};
-use crate::terms::Cache;
+use crate::terms::{Cache, named};
 use crate::usage::{self, Peak, Resident, Used};
 
 /// What was found of one file.
@@ -77,37 +77,37 @@ pub(crate) struct Look {
     pub disk_bytes: Figure,
 }
 
-/// How the bytes come before the program's eyes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Way {
-    /// read(2) into a buffer, which is used again and again.
-    Read,
-    /// Loads from a mapping.
-    Mapping,
-    /// read(2) into a buffer as large as what is looked at.
-    Whole,
+named! {
+    /// How the bytes come before the program's eyes.
+    pub(crate) enum Way {
+        /// read(2) into a buffer as large as what is looked at.
+        Whole = "whole", "read whole";
+        /// read(2) into a buffer, which is used again and again.
+        Read = "read", "read";
+        /// Loads from a mapping.
+        Mapping = "mapping", "mapping";
+    }
 }
 
-/// What is done with the bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Task {
-    /// Every word is added up: in sequence 64 KiB at a time, at random by pages.
-    Sum,
-    /// In sequence, every word is compared with one that is looked for; at random, single words
-    /// are looked up, as an index does.
-    Search,
+named! {
+    /// What is done with the bytes.
+    pub(crate) enum Task {
+        /// Every word is added up: in sequence 64 KiB at a time, at random by pages.
+        Sum = "sum", "sum";
+        /// In sequence, every word is compared with one that is looked for; at random, single
+        /// words are looked up, as an index does.
+        Search = "search", "search";
+    }
 }
 
-/// In which order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Order {
-    /// From the start to the end.
-    Sequential,
-    /// Every piece at a place that does not follow from the last.
-    Random,
+named! {
+    /// In which order.
+    pub(crate) enum Order {
+        /// From the start to the end.
+        Sequential = "sequential", "sequential";
+        /// Every piece at a place that does not follow from the last.
+        Random = "random", "random";
+    }
 }
 
 /// What is to be measured.
@@ -119,28 +119,6 @@ pub(crate) struct Wanted {
     pub repeats: u32,
     /// Whether to look at the file with nothing of it in the page cache too.
     pub cold: bool,
-}
-
-impl Task {
-    /// The word for it.
-    #[must_use]
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Sum => "sum",
-            Self::Search => "search",
-        }
-    }
-}
-
-impl Order {
-    /// The word for it.
-    #[must_use]
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Sequential => "sequential",
-            Self::Random => "random",
-        }
-    }
 }
 
 impl Eyes {
@@ -158,12 +136,9 @@ impl Eyes {
 }
 
 /// Every task in every order.
-pub(crate) const TASKS: [(Task, Order); 4] = [
-    (Task::Sum, Order::Sequential),
-    (Task::Sum, Order::Random),
-    (Task::Search, Order::Sequential),
-    (Task::Search, Order::Random),
-];
+pub(crate) fn tasks() -> impl Iterator<Item = (Task, Order)> {
+    Task::ALL.into_iter().flat_map(|task| Order::ALL.map(|order| (task, order)))
+}
 
 /// Looks at the file in every way. `progress` is told how many tasks of how many are done.
 ///
@@ -182,14 +157,15 @@ pub(crate) fn run(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     let subject = Subject { file: &file, bytes, repeats: wanted.repeats.max(1) };
-    let caches: &[Cache] = if wanted.cold { &[Cache::Warm, Cache::Cold] } else { &[Cache::Warm] };
-    let tasks = caches.iter().flat_map(|cache| TASKS.map(|(task, order)| (task, order, *cache)));
+    let caches = if wanted.cold { &Cache::ALL[..] } else { &[Cache::Warm] };
+    let looks = caches.iter().flat_map(|cache| tasks().map(|task| (task, *cache)));
+    let looks: Vec<_> = looks.collect();
     let mut rows = Vec::new();
-    for (step, (task, order, cache)) in tasks.enumerate() {
-        progress(step, caches.len() * TASKS.len());
-        rows.extend(subject.look(task, order, cache)?);
+    for (done, ((task, order), cache)) in looks.iter().enumerate() {
+        progress(done, looks.len());
+        rows.extend(subject.look(*task, *order, *cache)?);
     }
-    let memory = [Way::Whole, Way::Read, Way::Mapping].map(|way| subject.held(way));
+    let memory = Way::ALL.map(|way| subject.held(way));
     let memory = memory.into_iter().collect::<io::Result<_>>()?;
     Ok(Eyes { file: name.to_owned(), bytes, repeats: subject.repeats, rows, memory })
 }
@@ -212,7 +188,7 @@ impl Subject<'_> {
         let mut answer: Option<Answer> = None;
         for _ in 0..self.repeats {
             for (way, runs) in [Way::Read, Way::Mapping].into_iter().zip(&mut runs) {
-                if let Err(why) = self.prepare(cache)? {
+                if let Err(why) = cache::bring(self.file, self.bytes, cache)? {
                     return Ok([Way::Read, Way::Mapping].map(|way| row(way, Err(why.clone()))));
                 }
                 let look = || look::at(self.file, way, &places, || Ok(()));
@@ -239,14 +215,6 @@ impl Subject<'_> {
         look::at(self.file, way, &places, || peak.look(0))?;
         let Resident { anonymous: anonymous_bytes, file: mapped_bytes } = peak.most;
         Ok(Held { way, anonymous_bytes, mapped_bytes })
-    }
-
-    /// Brings the page cache into its state, or says why that is not possible.
-    fn prepare(&self, cache: Cache) -> io::Result<Result<(), String>> {
-        match cache {
-            Cache::Warm => cache::fill(self.file, self.bytes),
-            Cache::Cold => cache::empty(self.file, self.bytes),
-        }
     }
 }
 

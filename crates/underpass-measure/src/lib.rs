@@ -15,6 +15,7 @@ mod explain;
 mod eyes;
 mod figure;
 mod findings;
+mod methods;
 mod observe;
 #[cfg(feature = "html")]
 mod page;

@@ -18,6 +18,7 @@ use underpass::Method;
 use crate::claims::{Claim, Verdict};
 use crate::compare::report::{Report, Row};
 use crate::eyes::Eyes;
+use crate::methods::facts;
 use crate::sheet::{self, Notes, Sheet};
 use crate::terms::Cache;
 use crate::words;
@@ -96,31 +97,6 @@ fn contents(report: &Report, has_eyes: bool, has_claims: bool) -> Markup {
     }
 }
 
-/// What each method does, in a sentence.
-const fn sentence(method: Method) -> &'static str {
-    match method {
-        Method::Copy => "read(2) into the program's memory and write(2) out of it: two copies.",
-        Method::MmapWrite => {
-            "The file is mapped, and write(2) copies from the mapping: one copy, and page faults."
-        }
-        Method::Sendfile => {
-            "sendfile(2): the kernel hands references to the file's cached pages to the socket."
-        }
-        Method::Splice => "splice(2) moves references to pages through a pipe, from sockets too.",
-        Method::CopyFileRange => {
-            "copy_file_range(2): the file system copies, or shares extents, without the program."
-        }
-        Method::Clone => "ioctl(FICLONE): both files share extents until one of them is written.",
-        Method::ZeroCopySend => {
-            "send(2) with MSG_ZEROCOPY lends mapped pages to the socket; for a receiver on the \
-             same machine the kernel copies them after all."
-        }
-        Method::UringSendZc => "IORING_OP_SEND_ZC of io_uring: lends pages as MSG_ZEROCOPY does.",
-        Method::UringSplice => "splice(2) through a pipe as well, asked for through io_uring.",
-        _ => "A method that this page does not know.",
-    }
-}
-
 fn methods(rows: &[Row]) -> Markup {
     let is_used = |method: &&Method| rows.iter().any(|row| row.method == **method);
     html! {
@@ -128,7 +104,7 @@ fn methods(rows: &[Row]) -> Markup {
             h2 { "The methods" }
             dl {
                 @for method in Method::ALL.iter().filter(is_used) {
-                    dt { (method) } dd { (sentence(*method)) }
+                    dt { (method) } dd { (facts(*method).sentence) }
                 }
             }
             p.legend {

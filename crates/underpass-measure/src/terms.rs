@@ -1,138 +1,90 @@
 //! What a measurement is of: the ends, what is between them, and the state of the page cache.
 
-use std::fmt;
+/// An enum whose values have two texts each: a word, as flags and JSON spell it, and what a
+/// reader sees.
+macro_rules! named {
+    ($(#[$about:meta])* $sight:vis enum $name:ident {
+        $($(#[$doc:meta])* $value:ident = $word:literal, $text:literal;)*
+    }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        $sight enum $name { $($(#[$doc])* $value,)* }
 
-use serde::Serialize;
+        impl $name {
+            /// All of them, in the order of tables.
+            $sight const ALL: [Self; [$($word),*].len()] = [$(Self::$value),*];
 
-/// Where bytes come from and where they go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub enum Pair {
-    /// A file to a TCP socket.
-    #[serde(rename = "file-tcp")]
-    FileToTcp,
-    /// A file to a Unix stream socket.
-    #[serde(rename = "file-unix")]
-    FileToUnix,
-    /// A file to a pipe.
-    #[serde(rename = "file-pipe")]
-    FileToPipe,
-    /// A file to a file of the same file system.
-    #[serde(rename = "file-file")]
-    FileToFile,
-    /// A TCP socket to a TCP socket.
-    #[serde(rename = "socket-socket")]
-    SocketToSocket,
+            /// The word for it, as flags and JSON spell it.
+            #[must_use]
+            $sight const fn name(self) -> &'static str {
+                match self { $(Self::$value => $word,)* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(match self { $(Self::$value => $text,)* })
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+    };
 }
 
-/// What TCP runs over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub enum Link {
-    /// The loopback device.
-    #[serde(rename = "lo")]
-    Loopback,
-    /// A pair of virtual Ethernet devices between two network namespaces.
-    #[serde(rename = "veth")]
-    Veth,
-    /// The same, with scatter-gather off at the sender.
-    #[serde(rename = "veth-no-sg")]
-    VethWithoutScatterGather,
+pub(crate) use named;
+
+named! {
+    /// Where bytes come from and where they go.
+    pub enum Pair {
+        /// A file to a TCP socket.
+        FileToTcp = "file-tcp", "file → TCP";
+        /// A file to a Unix stream socket.
+        FileToUnix = "file-unix", "file → Unix socket";
+        /// A file to a pipe.
+        FileToPipe = "file-pipe", "file → pipe";
+        /// A file to a file of the same file system.
+        FileToFile = "file-file", "file → file";
+        /// A TCP socket to a TCP socket.
+        SocketToSocket = "socket-socket", "socket → socket";
+    }
 }
 
-/// The state of the page cache before a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Cache {
-    /// Every page of the file is cached.
-    Warm,
-    /// None is.
-    Cold,
+named! {
+    /// What TCP runs over.
+    pub enum Link {
+        /// The loopback device.
+        Loopback = "lo", "loopback";
+        /// A pair of virtual Ethernet devices between two network namespaces.
+        Veth = "veth", "veth";
+        /// The same, with scatter-gather off at the sender.
+        VethWithoutScatterGather = "veth-no-sg", "veth without scatter-gather";
+    }
+}
+
+named! {
+    /// The state of the page cache before a run.
+    pub(crate) enum Cache {
+        /// Every page of the file is cached.
+        Warm = "warm", "warm";
+        /// None is.
+        Cold = "cold", "cold";
+    }
 }
 
 impl Pair {
-    /// Every pair, in the order of tables.
-    pub const ALL: [Self; 5] = [
-        Self::FileToTcp,
-        Self::FileToUnix,
-        Self::FileToPipe,
-        Self::FileToFile,
-        Self::SocketToSocket,
-    ];
-
-    /// The word for it, as flags and JSON spell it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FileToTcp => "file-tcp",
-            Self::FileToUnix => "file-unix",
-            Self::FileToPipe => "file-pipe",
-            Self::FileToFile => "file-file",
-            Self::SocketToSocket => "socket-socket",
-        }
-    }
-
     /// Whether a network is between its ends.
     pub(crate) const fn has_network(self) -> bool {
         matches!(self, Self::FileToTcp | Self::SocketToSocket)
     }
 }
 
-impl Link {
-    /// Every link, in the order of tables.
-    pub const ALL: [Self; 3] = [Self::Loopback, Self::Veth, Self::VethWithoutScatterGather];
-
-    /// The word for it, as flags and JSON spell it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Loopback => "lo",
-            Self::Veth => "veth",
-            Self::VethWithoutScatterGather => "veth-no-sg",
-        }
-    }
-}
-
-impl Cache {
-    /// The word for it.
-    #[must_use]
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Warm => "warm",
-            Self::Cold => "cold",
-        }
-    }
-}
-
 /// `file → TCP over loopback`: the ends of a row, with what is between them.
 pub(crate) fn ends(pair: Pair, link: Option<Link>) -> String {
     link.map_or_else(|| pair.to_string(), |link| format!("{pair} over {link}"))
-}
-
-impl fmt::Display for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::FileToTcp => "file → TCP",
-            Self::FileToUnix => "file → Unix socket",
-            Self::FileToPipe => "file → pipe",
-            Self::FileToFile => "file → file",
-            Self::SocketToSocket => "socket → socket",
-        })
-    }
-}
-
-impl fmt::Display for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Loopback => "loopback",
-            Self::Veth => "veth",
-            Self::VethWithoutScatterGather => "veth without scatter-gather",
-        })
-    }
-}
-
-impl fmt::Display for Cache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
 }
 
 #[cfg(test)]

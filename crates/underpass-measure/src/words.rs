@@ -167,6 +167,16 @@ pub(crate) fn share(part: u64, whole: u64) -> String {
     }
 }
 
+/// A share from 0 to 1 as `99.9 %`, cut as [`share`] is, and `50 %` where nothing is cut.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = (share * 1000.0).floor() / 10.0;
+    match percent {
+        0.0 if share > 0.0 => "<0.1 %".to_owned(),
+        _ if percent.fract() == 0.0 => format!("{percent:.0} %"),
+        _ => format!("{percent:.1} %"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,5 +248,7 @@ mod tests {
         assert_eq!(share(0, 1_000_000), "0 %");
         assert_eq!(share(0, 0), "–");
         assert_eq!(share(973, 1000), "97.3 %");
+        let texts = [0.0, 0.000_01, 0.5, 0.999_99, 1.0].map(percent);
+        assert_eq!(texts, ["0 %", "<0.1 %", "50 %", "99.9 %", "100 %"]);
     }
 }

@@ -6,7 +6,7 @@
 //! has it twice.
 
 use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::eyes::{Eyes, Held, Order, TASKS, Way};
+use crate::eyes::{Eyes, Held, Order, Way, tasks};
 use crate::figure::{Figure, Spread, float};
 use crate::terms::Cache;
 
@@ -44,7 +44,7 @@ pub(super) fn mapping_beats_read(eyes: &Eyes) -> Shown {
 
 fn cases(eyes: &Eyes, cache: Cache, lines: &mut Vec<Line>) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (task, order) in TASKS {
+    for (task, order) in tasks() {
         let Some((read, mapping)) = eyes.pair(task, order, cache) else { continue };
         let name = format!("{} {}, {cache}", order.name(), task.name());
         let speeds = read.gb_per_s.median.value().zip(mapping.gb_per_s.median.value());

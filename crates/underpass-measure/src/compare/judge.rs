@@ -15,9 +15,9 @@ use super::crew::Run;
 use super::plan::Case;
 use super::report::{CallsOfKind, Row, Verdict};
 use super::seen::Seen;
-use super::textbook;
 use crate::cache::PAGE_BYTES;
 use crate::figure::{Figure, Spread, float, gb, median};
+use crate::methods;
 use crate::terms::Pair;
 
 /// All that is known of a row.
@@ -96,7 +96,7 @@ pub(super) fn row(known: &Known<'_>) -> Row {
         peak_file_mapped_bytes: mapped(1),
         besides: besides(known),
         verdict: fate.verdict,
-        textbook: textbook::row(case.method, case.pair, case.link, case.cache),
+        textbook: methods::book(case.method, case.pair, case.link, case.cache),
     }
 }
 

@@ -11,7 +11,9 @@ use underpass::Method;
 use super::besides::Besides;
 use crate::figure::Figure;
 pub(crate) use crate::figure::Spread;
+use crate::methods::Textbook;
 pub(crate) use crate::terms::{Cache, Link, Pair};
+use crate::words::percent;
 
 /// Everything one run of `underpass compare` found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -172,21 +174,6 @@ pub(crate) enum Verdict {
     },
 }
 
-/// A row of the table that textbooks print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(crate) struct Textbook {
-    /// What they call it.
-    pub name: &'static str,
-    /// Changes between user and kernel mode.
-    pub switches: u32,
-    /// Copies by the processor.
-    pub cpu_copies: u32,
-    /// Copies by devices.
-    pub dma_copies: u32,
-    /// Why the measured row differs from it.
-    pub why: &'static str,
-}
-
 /// A row that was asked for and could not be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Absent {
@@ -206,45 +193,18 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ByReference { share, inode: Some(inode) } => {
-                write!(f, "by reference {} (inode {inode})", Percent(*share))
+                write!(f, "by reference {} (inode {inode})", percent(*share))
             }
             Self::ByReference { share, inode: None } => {
-                write!(f, "by reference {}", Percent(*share))
+                write!(f, "by reference {}", percent(*share))
             }
-            Self::Mixed { share, why } => write!(f, "by reference {}: {why}", Percent(*share)),
+            Self::Mixed { share, why } => write!(f, "by reference {}: {why}", percent(*share)),
             Self::Copied { why } => write!(f, "copied: {why}"),
             Self::Unknown { why } => write!(f, "unknown: {why}"),
         }
     }
 }
 
-/// A share as `99.9 %`, rounded down, so that 100 means all.
-struct Percent(f64);
-
-impl fmt::Display for Percent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = (self.0 * 1000.0).floor() / 10.0;
-        if percent.fract() == 0.0 {
-            write!(f, "{percent:.0} %")
-        } else {
-            write!(f, "{percent:.1} %")
-        }
-    }
-}
-
 fn name_of_method<S: Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(method.name())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_is_rounded_down_so_that_100_means_all() {
-        let verdict = |share| Verdict::ByReference { share, inode: Some(17) }.to_string();
-        assert_eq!(verdict(1.0), "by reference 100 % (inode 17)");
-        assert_eq!(verdict(0.999_99), "by reference 99.9 % (inode 17)");
-        assert_eq!(verdict(0.5), "by reference 50 % (inode 17)");
-    }
 }

@@ -312,7 +312,8 @@ impl Comparison<'_> {
         let failed = |source| CompareError::Run { label: label.clone(), source };
         let mut retries = 0;
         loop {
-            let outcome = self.prepare(case).map_err(failed)?;
+            let outcome = cache::bring(&self.setting.specimen.file, self.bytes, case.cache)
+                .map_err(failed)?;
             let is_as_wanted = outcome.is_ok();
             if let Err(why) = outcome {
                 let why = format!("the file was not {}: {why}", case.cache);
@@ -347,15 +348,6 @@ impl Comparison<'_> {
                 return Ok(Some(run));
             }
             retries += 1;
-        }
-    }
-
-    /// Brings the page cache into its state, or says why that was not possible.
-    fn prepare(&self, case: &Case) -> io::Result<Result<(), String>> {
-        let file = &self.setting.specimen.file;
-        match case.cache {
-            Cache::Warm => cache::fill(file, self.bytes),
-            Cache::Cold => cache::empty(file, self.bytes),
         }
     }
 

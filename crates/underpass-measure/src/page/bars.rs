@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::compare::report::Row;
-use crate::eyes::{Eyes, TASKS};
+use crate::eyes::{Eyes, tasks};
 use crate::sheet::{class, times};
 use crate::terms::Cache;
 use crate::words::decimal;
@@ -69,7 +69,7 @@ pub(super) fn eyes(eyes: &Eyes, cache: Cache) -> Markup {
     let caption = format!(
         "How many times as quick a mapping is as read(2), {cache}; below 1 read(2) is quicker"
     );
-    drawn(&caption, &TASKS.into_iter().filter_map(bar).collect::<Vec<_>>())
+    drawn(&caption, &tasks().filter_map(bar).collect::<Vec<_>>())
 }
 
 /// Nothing if there is no bar.

@@ -7,6 +7,7 @@ use underpass::Method;
 
 use crate::compare::report::{Row, Verdict};
 use crate::figure::{Figure, float};
+use crate::methods::facts;
 use crate::sheet::class;
 use crate::terms::{Cache, Pair};
 use crate::words;
@@ -48,9 +49,7 @@ fn path(row: &Row) -> (&'static str, Vec<(Leg, &'static str)>) {
         Pair::FileToPipe => ("pipe", "receiver"),
         Pair::FileToFile => ("other file's cache", "disk"),
     };
-    let mapped =
-        matches!(row.method, Method::MmapWrite | Method::ZeroCopySend | Method::UringSendZc);
-    let cache = if mapped { "mapped page cache" } else { cache };
+    let cache = if facts(row.method).maps { "mapped page cache" } else { cache };
     let mut steps = vec![(fetched(row), cache)];
     if row.method == Method::Copy {
         let (into, out_of) = halves(row);
@@ -74,7 +73,7 @@ fn fetched(row: &Row) -> Leg {
 /// Beneath user memory.
 fn across(row: &Row) -> Leg {
     let copied = format!("copied {}", copies(&row.sender_copies));
-    let percent = |share: f64| format!("by reference {:.0} %", (share * 100.0).floor());
+    let percent = |share: f64| format!("by reference {}", words::percent(share));
     let words = match &row.verdict {
         Verdict::ByReference { share, .. } => percent(*share),
         Verdict::Mixed { share, .. } => format!("{}, {copied}", percent(*share)),

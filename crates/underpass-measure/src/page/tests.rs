@@ -7,11 +7,10 @@ use underpass_testkit::require;
 use super::*;
 use crate::claims::{Line, Unit};
 use crate::compare::besides::{Besides, Discarded};
-use crate::compare::report::{
-    Absent, CallsOfKind, Conditions, Machine, Textbook, Verdict as Judged,
-};
+use crate::compare::report::{Absent, CallsOfKind, Conditions, Machine, Verdict as Judged};
 use crate::eyes::{Look, Order, Task, Way};
 use crate::figure::{Figure, Spread};
+use crate::methods::Textbook;
 use crate::terms::{Link, Pair};
 
 fn steady(value: f64) -> Spread {
@@ -128,7 +127,7 @@ fn report() -> Report {
 fn eyes() -> Eyes {
     let mut rows = Vec::new();
     for cache in [Cache::Warm, Cache::Cold] {
-        for (task, order) in crate::eyes::TASKS {
+        for (task, order) in crate::eyes::tasks() {
             for way in [Way::Read, Way::Mapping] {
                 let is_cold = cache == Cache::Cold && order == Order::Random;
                 let speed = if task == Task::Search { 4.5 } else { 3.25 };

@@ -4,7 +4,7 @@ use underpass::Method;
 
 use crate::claims::Claim;
 use crate::compare::report::{Cache, Report, Row, Verdict as Judged};
-use crate::eyes::{Eyes, Look, TASKS};
+use crate::eyes::{Eyes, Look, tasks};
 use crate::figure::Figure;
 use crate::sheet::text::WIDTH;
 use crate::sheet::{Cell, Field, Notes, Sheet, claims as judged, summary};
@@ -100,7 +100,7 @@ fn time(figure: &Figure) -> Cell {
     Cell::Figure(figure.clone(), words::time)
 }
 
-fn book(row: &Row, of: fn(&crate::compare::report::Textbook) -> u32) -> Cell {
+fn book(row: &Row, of: fn(&crate::methods::Textbook) -> u32) -> Cell {
     row.textbook.as_ref().map_or(Cell::Empty, |book| Cell::Number(of(book).to_string()))
 }
 
@@ -229,7 +229,7 @@ fn sheets_by_size(rows: &[&Row]) -> Option<[Sheet; 2]> {
 pub(crate) fn of_eyes(eyes: &Eyes) -> [Sheet; 3] {
     let mut looks = Vec::new();
     for cache in [Cache::Warm, Cache::Cold] {
-        for (task, order) in TASKS {
+        for (task, order) in tasks() {
             let name = format!("{} {}, {cache}", order.name(), task.name());
             let pair = eyes.pair(task, order, cache);
             looks.extend(pair.map(|(read, mapping)| (name, (read.clone(), mapping.clone()))));

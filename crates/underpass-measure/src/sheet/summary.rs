@@ -5,7 +5,7 @@ use underpass::Method;
 
 use crate::claims::{Claim, Verdict};
 use crate::compare::report::{Cache, Report, Row, Verdict as Judged};
-use crate::eyes::{Eyes, TASKS};
+use crate::eyes::{Eyes, tasks};
 use crate::figure::Figure;
 use crate::sheet::compare::{groups, times};
 use crate::terms::ends;
@@ -139,7 +139,7 @@ fn price(rows: &[&Row]) -> Option<String> {
 
 fn own_eyes(eyes: &Eyes) -> Option<Takeaway> {
     let state = |cache| {
-        let ratios = TASKS.into_iter().filter_map(|(task, order)| {
+        let ratios = tasks().filter_map(|(task, order)| {
             let (read, mapping) = eyes.pair(task, order, cache)?;
             times(read, mapping)
         });
