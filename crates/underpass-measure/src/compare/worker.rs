@@ -85,7 +85,7 @@ fn send(
         // io_uring's operations name no descriptor that a watcher sees; this call does.
         rustix::io::write(sink, &[])?;
     }
-    let maps = matches!(method, Method::MmapWrite | Method::ZeroCopySend | Method::UringSendZc);
+    let maps = crate::methods::facts(method).maps;
     let mut memory = Peak::of(source)?;
     let meter = Meter::process()?;
     let (mut at, patient_until) = (0, Instant::now() + MEMORY_WAIT_MAX);
