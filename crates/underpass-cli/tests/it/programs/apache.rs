@@ -8,7 +8,7 @@ use underpass_testkit::require;
 
 use crate::programs::client::{fetch, fetch_at_once};
 use crate::programs::judged::{Expected, Known};
-use crate::programs::site::{Site, address, programs};
+use crate::programs::site::{FILES, Site, address, programs};
 use crate::programs::truth::Body;
 use crate::programs::watched::{Watched, watched};
 
@@ -36,10 +36,8 @@ pub(crate) fn configured(site: &Site, address: SocketAddr, module: &str, lines: 
     site.write("apache.conf", &text)
 }
 
-const AT_ONCE: Known = (
-    "heads are of one of several files while another thread maps one",
-    &[("total", "copied"), ("files", "several"), ("names", "several"), ("reasons", "R2")],
-);
+const AT_ONCE: Known =
+    ("pieces are of one of several files while another thread maps one", FILES[0].1);
 
 fn plainly(site: &Site, address: SocketAddr) -> Vec<Body> {
     fetch(site, "http", address)

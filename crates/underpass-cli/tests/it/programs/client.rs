@@ -16,6 +16,13 @@ pub(crate) fn fetch_compressed(site: &Site, server: SocketAddr) -> Vec<Body> {
     FILES.map(|(name, _)| fetch_one(site, "http", server, name, &["--compressed"])).into()
 }
 
+/// The same over HTTP/2, which the server is known to speak.
+pub(crate) fn fetch_by_http2(site: &Site, server: SocketAddr) -> Vec<Body> {
+    FILES
+        .map(|(name, _)| fetch_one(site, "http", server, name, &["--http2-prior-knowledge"]))
+        .into()
+}
+
 /// Asks for each of the files three times, smallest first, so that memory that was of one file is
 /// of another soon after.
 pub(crate) fn fetch_in_turns(site: &Site, server: SocketAddr) -> Vec<Body> {
@@ -40,15 +47,27 @@ pub(crate) fn fetch_one(
     name: &str,
     options: &[&str],
 ) -> Body {
+    let got = get(site, &format!("{scheme}://{server}/{name}"), options);
+    assert!(got.content == content(name), "{name} came otherwise");
+    let is_transformed = options.contains(&"--compressed");
+    Body { file: site.name(name), bytes: Some(got.bytes), is_transformed }
+}
+
+/// What came, and how many bytes that were on the way.
+pub(crate) struct Got {
+    pub(crate) content: Vec<u8>,
+    pub(crate) bytes: u64,
+}
+
+/// Asks for whatever is there, with these options of curl.
+pub(crate) fn get(site: &Site, url: &str, options: &[&str]) -> Got {
     let into = tempfile::NamedTempFile::new().unwrap();
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--fail", "--insecure", "--max-time", "100"]);
     curl.args(["--write-out", "%{size_download}", "--output"]).arg(into.path()).args(options);
-    let output = curl.arg(format!("{scheme}://{server}/{name}")).output().unwrap();
+    let output = curl.arg(url).output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {message}{}", site.said());
-    assert!(std::fs::read(into.path()).unwrap() == content(name), "{name} came otherwise");
-    let bytes: u64 = String::from_utf8(output.stdout).unwrap().parse().unwrap();
-    let is_transformed = options.contains(&"--compressed");
-    Body { file: site.name(name), bytes: Some(bytes), is_transformed }
+    assert!(output.status.success(), "{url}: {message}{}", site.said());
+    let bytes = String::from_utf8(output.stdout).unwrap().parse().unwrap();
+    Got { content: std::fs::read(into.path()).unwrap(), bytes }
 }

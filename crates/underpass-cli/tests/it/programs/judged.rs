@@ -23,32 +23,52 @@ pub(crate) struct Expected {
     known_wrong: Vec<Wrong>,
 }
 
-/// Why lines are wrong, and of each its name and a part of what it says.
-pub(crate) type Known = (&'static str, &'static [(&'static str, &'static str)]);
+/// Why an answer is wrong, and by how many bytes at most one of its lines is.
+pub(crate) type Known = (&'static str, u64);
 
-pub(crate) const SMALL_FILES: Known = (
-    "a small file that it reads for itself between requests counts as sent",
-    &[("total", "copied"), ("files", ""), ("reasons", "R1")],
-);
 struct Wrong {
     why: &'static str,
-    line: &'static str,
-    part: &'static str,
+    within: u64,
     is_always: bool,
 }
 
 /// One line of an answer.
 struct Line {
     name: &'static str,
-    is_right: bool,
     want: String,
     said: String,
+    /// The bytes that are told otherwise than they were.
+    off: u64,
 }
 
 impl Line {
-    fn same(name: &'static str, want: String, said: String) -> Self {
-        Self { name, is_right: want == said, want, said }
+    /// A line of bytes by what they are of.
+    fn of_bytes(name: &'static str, want: &Rows, said: &Rows) -> Self {
+        let keys: BTreeSet<&String> = want.keys().chain(said.keys()).collect();
+        let off = |key| {
+            let bytes = |rows: &Rows, at| rows.get(key).map_or(0, |row: &Vec<u64>| row[at]);
+            let row = want.get(key).or_else(|| said.get(key)).unwrap();
+            let columns = (0..row.len()).map(|at| bytes(want, at).abs_diff(bytes(said, at)));
+            // What is of no bytes is wrong if it is there or not.
+            let is_in_one = want.contains_key(key) != said.contains_key(key);
+            columns.max().unwrap_or(0).max(u64::from(is_in_one))
+        };
+        let off = keys.iter().map(|key| off(*key)).max().unwrap_or(0);
+        Self { name, want: text(want), said: text(said), off }
     }
+
+    /// A line of words: all is wrong or nothing.
+    fn of_words(name: &'static str, want: String, said: String, is_right: bool) -> Self {
+        Self { name, want, said, off: if is_right { 0 } else { u64::MAX } }
+    }
+}
+
+/// Bytes by columns, by what they are of.
+type Rows = BTreeMap<String, Vec<u64>>;
+
+fn text(rows: &Rows) -> String {
+    let rows = rows.iter().map(|(name, bytes)| format!("{name}: {bytes:?}"));
+    rows.collect::<Vec<_>>().join("\n  ")
 }
 
 impl Expected {
@@ -69,19 +89,18 @@ impl Expected {
         self
     }
 
-    /// Today these lines are wrong for this reason.
+    /// Today the answer is wrong for this reason.
     pub(crate) fn wrong(self, known: Known) -> Self {
         self.known(known, true)
     }
 
-    /// These lines are wrong at times: it depends on when the watch looks, or the program reads.
+    /// It is wrong at times: it depends on when the watch looks, or the program reads.
     pub(crate) fn wrong_at_times(self, known: Known) -> Self {
         self.known(known, false)
     }
 
-    fn known(mut self, (why, lines): Known, is_always: bool) -> Self {
-        let wrongs = lines.iter().map(|&(line, part)| Wrong { why, line, part, is_always });
-        self.known_wrong.extend(wrongs);
+    fn known(mut self, (why, within): Known, is_always: bool) -> Self {
+        self.known_wrong.push(Wrong { why, within, is_always });
         self
     }
 
@@ -93,9 +112,8 @@ impl Expected {
         lines.push(names(report));
         lines.push(self.programs(report));
         lines.push(self.reasons(truth, report));
-        lines.extend(self.fix(report));
-        let complaints: Vec<String> =
-            lines.iter().filter_map(|line| complaint(line, &self.known_wrong)).collect();
+        lines.extend(self.fix(truth, report));
+        let complaints = complaints(&lines, &self.known_wrong);
         let (program, setup) = (self.program, self.setup);
         let all =
             lines.iter().map(|line| format!("{}: {}\n  for {}", line.name, line.said, line.want));
@@ -112,37 +130,37 @@ impl Expected {
             names.map(|name| name.rsplit_once(' ').map_or(name, |(name, _)| name)).collect();
         let is_right = said.len() == 1 && said.iter().all(|said| said.starts_with(self.names));
         let said = said.into_iter().collect::<Vec<_>>().join(", ");
-        Line { name: "programs", is_right, want: self.names.into(), said }
+        Line::of_words("programs", self.names.into(), said, is_right)
     }
 
     /// The reasons with their bytes. One may be told with several fixes, each of them once.
     fn reasons(&self, truth: &Truth, report: &Value) -> Line {
-        let (mut bytes, mut fixes) = (BTreeMap::new(), BTreeSet::new());
+        let (mut said, mut fixes) = (Rows::new(), BTreeSet::new());
         for finding in findings(report) {
             let reason = finding["reason"].as_str().unwrap();
-            *bytes.entry(reason).or_insert(0) += finding["bytes"].as_u64().unwrap();
+            said.entry(reason.into()).or_insert_with(|| vec![0])[0] += bytes(&finding["bytes"]);
             assert!(fixes.insert((reason, finding["fix"].as_str())), "told twice: {finding}");
         }
-        let said: Vec<String> =
-            bytes.into_iter().map(|(reason, bytes)| format!("{reason} of {bytes}")).collect();
-        let want = self.reason.map(|(reason, _)| format!("{reason} of {}", truth.reasoned()));
-        Line::same("reasons", want.unwrap_or_default(), said.join(", "))
+        let want = self.reason.map(|(reason, _)| (reason.into(), vec![truth.reasoned()]));
+        Line::of_bytes("reasons", &want.into_iter().collect(), &said)
     }
 
-    fn fix(&self, report: &Value) -> Option<Line> {
+    /// A fix for other bytes than those of its reason is as wrong as if there were none.
+    fn fix(&self, truth: &Truth, report: &Value) -> Option<Line> {
         let (reason, want) = self.reason?;
         let said: Vec<&str> = findings(report)
             .filter(|finding| finding["reason"] == reason)
             .map(|finding| finding["fix"].as_str().unwrap())
             .collect();
-        let is_right = said.iter().any(|said| said.contains(want));
-        Some(Line { name: "fix", is_right, want: want.into(), said: said.join("; ") })
+        let off = if said.iter().any(|said| said.contains(want)) { 0 } else { truth.reasoned() };
+        Some(Line { name: "fix", want: want.into(), said: said.join("; "), off })
     }
 
     fn leave(&self, truth: &Truth) {
         let Some(dir) = std::env::var_os(OUTCOMES) else { return };
-        let wrong: BTreeSet<(&str, bool)> =
-            self.known_wrong.iter().map(|wrong| (wrong.why, wrong.is_always)).collect();
+        let known = self.known_wrong.iter();
+        let wrong: Vec<Value> =
+            known.map(|wrong| json!([wrong.why, wrong.is_always, wrong.within])).collect();
         let outcome = json!({
             "program": self.program,
             "setup": self.setup,
@@ -156,21 +174,19 @@ impl Expected {
     }
 }
 
-/// What is to be said of a line, if anything: it is not as it should be, or not as it is known
-/// not to be.
-fn complaint(line: &Line, known: &[Wrong]) -> Option<String> {
-    let Line { name, is_right, want, said } = line;
-    let known: Vec<&Wrong> = known.iter().filter(|wrong| wrong.line == *name).collect();
-    let parts: Vec<&str> = known.iter().map(|wrong| wrong.part).collect();
-    match is_right {
-        true if known.iter().any(|wrong| wrong.is_always) => {
-            Some(format!("{name}: right at last, strike it from what is known to be wrong: {said}"))
-        }
-        true => None,
-        false if parts.iter().any(|part| said.contains(part)) => None,
-        false if parts.is_empty() => Some(format!("{name}: {said}\n  not {want}")),
-        false => Some(format!("{name}: wrong, but not by {parts:?}: {said}\n  not {want}")),
+/// What is to be said of lines: they are not as they should be, and not as they are known not to
+/// be.
+fn complaints(lines: &[Line], known: &[Wrong]) -> Vec<String> {
+    let within = known.iter().map(|wrong| wrong.within).max().unwrap_or(0);
+    let is_always = known.iter().any(|wrong| wrong.is_always);
+    if is_always && lines.iter().all(|line| line.off == 0) {
+        return vec!["right at last: strike what is known to be wrong".into()];
     }
+    let wrong = lines.iter().filter(|line| line.off > within);
+    let complaint = |Line { name, want, said, off }: &Line| {
+        format!("{name}, off by {off} and not within {within}:\n  {said}\n  not\n  {want}")
+    };
+    wrong.map(complaint).collect()
 }
 
 fn findings(report: &Value) -> impl Iterator<Item = &Value> {
@@ -178,43 +194,40 @@ fn findings(report: &Value) -> impl Iterator<Item = &Value> {
     findings.filter(|finding| finding["reason"] != "R11")
 }
 
-fn bytes(row: &Value) -> String {
-    let part = |name: &str| &row[name];
-    let [lent, copied] = [part("by_reference_bytes"), part("copied_bytes")];
-    format!("{lent} by reference, {copied} copied, {} unknown", part("unknown_bytes"))
+fn bytes(value: &Value) -> u64 {
+    value.as_u64().unwrap()
 }
 
+fn columns(row: &Value) -> Vec<u64> {
+    ["by_reference_bytes", "copied_bytes", "unknown_bytes"].map(|name| bytes(&row[name])).into()
+}
+
+/// By reference, copied, unknown; and what is of no file.
 fn total(truth: &Truth, report: &Value) -> Line {
     let row = &report["total"];
-    let said = format!("{}, {} other", bytes(row), row["other_bytes"]);
+    let said = [columns(row), vec![bytes(&row["other_bytes"])]].concat();
     let (lent, copied) = (truth.by_reference(), truth.told());
-    let other = truth.left() - lent - copied;
-    let want = format!("{lent} by reference, {copied} copied, 0 unknown, {other} other");
-    Line::same("total", want, said)
+    let want = vec![lent, copied, 0, truth.left() - lent - copied];
+    let rows = |columns| Rows::from([("all".into(), columns)]);
+    Line::of_bytes("total", &rows(want), &rows(said))
 }
 
 fn files(truth: &Truth, report: &Value) -> Line {
-    let rows = report["files"].as_array().unwrap().iter();
-    let said = rows.map(|row| {
-        let name = row["name"].as_str().unwrap();
-        if truth.is_transformed { name.into() } else { format!("{name}: {}", bytes(row)) }
-    });
-    let want = truth.files.iter().map(|(name, sent)| {
-        let (lent, copied) = (sent.by_reference, sent.copied);
-        let bytes = format!("{lent} by reference, {copied} copied, 0 unknown");
-        if truth.is_transformed { name.clone() } else { format!("{name}: {bytes}") }
-    });
-    let (said, want) = (said.collect(), want.collect());
-    let lines = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join("\n  ");
-    Line::same("files", lines(want), lines(said))
+    let columns = |columns: Vec<u64>| if truth.is_transformed { Vec::new() } else { columns };
+    let said = report["files"].as_array().unwrap().iter();
+    let said = said.map(|row| (row["name"].as_str().unwrap().into(), columns(self::columns(row))));
+    let want = truth.files.iter();
+    let want =
+        want.map(|(name, sent)| (name.clone(), columns(vec![sent.by_reference, sent.copied, 0])));
+    Line::of_bytes("files", &want.collect(), &said.collect())
 }
 
 /// Files have names. What those are is said with their bytes.
 fn names(report: &Value) -> Line {
     let rows = report["files"].as_array().unwrap().iter();
-    let names = rows.map(|row| row["name"].as_str().unwrap());
-    let without: Vec<&str> = names.filter(|name| !name.starts_with('/')).collect();
-    Line::same("names", String::new(), without.join(", "))
+    let names = rows.map(|row| (row["name"].as_str().unwrap().into(), columns(row)));
+    let without: Rows = names.filter(|(name, _): &(String, _)| !name.starts_with('/')).collect();
+    Line::of_bytes("names", &Rows::new(), &without)
 }
 
 /// All peers are on this machine.
@@ -226,19 +239,35 @@ fn peers(truth: &Truth, report: &Value) -> Line {
             format!("{name} on {} connections", row["connections"])
         })
         .collect();
-    Line::same("peers", format!("127.0.0.1 on {} connections", truth.connections), said.join(", "))
+    let (want, said) = (format!("127.0.0.1 on {} connections", truth.connections), said.join(", "));
+    let is_right = want == said;
+    Line::of_words("peers", want, said, is_right)
 }
 
 #[test]
-fn a_line_that_is_known_to_be_wrong_fails_when_it_is_right_or_wrong_otherwise() {
-    let line = |said: &str| Line::same("files", "a".into(), said.into());
-    let fails = |said: &str, known: &[Wrong]| complaint(&line(said), known).is_some();
-    let known = |is_always| [Wrong { why: "", line: "files", part: "inode", is_always }];
+fn a_line_that_is_known_to_be_wrong_fails_when_it_is_right_or_wrong_by_more() {
+    let rows = |bytes| Rows::from([("a".into(), vec![bytes, 7])]);
+    let fails = |said: u64, known: &[Wrong]| {
+        let line = Line::of_bytes("files", &rows(100), &rows(said));
+        !complaints(&[line], known).is_empty()
+    };
+    let known = |is_always| [Wrong { why: "", within: 20, is_always }];
     for (known, of) in [
-        (&[][..], [false, true, true]),
-        (&known(true), [true, false, true]),
-        (&known(false), [false, false, true]),
+        (&[][..], [false, true, true, true]),
+        (&known(true), [true, false, false, true]),
+        (&known(false), [false, false, false, true]),
     ] {
-        assert_eq!(["a", "inode 7", "b"].map(|said| fails(said, known)), of);
+        assert_eq!([100, 101, 80, 79].map(|said| fails(said, known)), of);
     }
+}
+
+#[test]
+fn a_row_too_many_or_too_few_is_off_by_its_bytes_and_words_by_all() {
+    let (none, one) = (Rows::new(), Rows::from([("a".into(), vec![3, 9])]));
+    let nameless = Rows::from([("a".into(), Vec::new())]);
+    let off = |want, said| Line::of_bytes("files", want, said).off;
+    assert_eq!((off(&none, &one), off(&one, &none), off(&one, &one)), (9, 9, 0));
+    assert_eq!((off(&none, &nameless), off(&nameless, &nameless)), (1, 0));
+    let words = |is_right| Line::of_words("peers", String::new(), String::new(), is_right).off;
+    assert_eq!((words(true), words(false)), (0, u64::MAX));
 }

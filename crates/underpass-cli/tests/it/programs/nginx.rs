@@ -1,11 +1,12 @@
 //! nginx, with and without sendfile, with gzip and with TLS.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use underpass_testkit::recorded::Recorded;
 use underpass_testkit::require;
 
-use crate::programs::client::{fetch, fetch_compressed};
+use crate::programs::client::{fetch, fetch_by_http2, fetch_compressed};
 use crate::programs::judged::Expected;
 use crate::programs::site::{Site, address, programs};
 use crate::programs::truth::Body;
@@ -13,6 +14,15 @@ use crate::programs::watched::{Watched, watched};
 
 fn nginx(listen: &str, lines: &str, ask: impl Fn(&Site, SocketAddr) -> Vec<Body>) -> Watched {
     let (site, recorded, address) = (Site::new(), Recorded::new().unwrap(), address());
+    let mut command = recorded.command("nginx");
+    command.arg("-e").arg(site.path("log")).arg("-c");
+    command.arg(configured(&site, address, listen, lines));
+    let server = site.start(&mut command, address);
+    watched(&recorded, server.id(), || ask(&site, address))
+}
+
+/// Writes its configuration, and returns where that is.
+pub(crate) fn configured(site: &Site, address: SocketAddr, listen: &str, lines: &str) -> PathBuf {
     let (key, certificate) = site.certificate();
     let (dir, root) = (site.path(""), site.root().display());
     let (dir, key, certificate) = (dir.display(), key.display(), certificate.display());
@@ -23,12 +33,10 @@ fn nginx(listen: &str, lines: &str, ask: impl Fn(&Site, SocketAddr) -> Vec<Body>
          client_body_temp_path {dir}b; proxy_temp_path {dir}p; fastcgi_temp_path {dir}f;\n\
          uwsgi_temp_path {dir}u; scgi_temp_path {dir}s;\n\
          ssl_certificate {certificate}; ssl_certificate_key {key};\n\
-         server {{ listen {address} {listen}; root {root}; {lines} }} }}\n"
+         {lines}\n\
+         server {{ listen {address} {listen}; root {root}; }} }}\n"
     );
-    let mut command = recorded.command("nginx");
-    command.arg("-e").arg(site.path("log")).arg("-c").arg(site.write("conf", &text));
-    let server = site.start(&mut command, address);
-    watched(&recorded, server.id(), || ask(&site, address))
+    site.write("conf", &text)
 }
 
 fn plainly(site: &Site, address: SocketAddr) -> Vec<Body> {
@@ -63,4 +71,11 @@ fn with_tls_it_encrypts_in_its_own_memory() {
     let watched = nginx("ssl", "sendfile on;", |site, address| fetch(site, "https", address));
     assert!(watched.truth.is_read);
     Expected::of("nginx", "TLS").because("R3", "ssl_conf_command Options KTLS;").judge(&watched);
+}
+
+#[test]
+fn over_http_2_it_lends_all() {
+    require!(programs(&["nginx"]));
+    let watched = nginx("http2", "sendfile on;", fetch_by_http2);
+    Expected::of("nginx", "HTTP/2, sendfile on").judge(&watched);
 }

@@ -53,8 +53,11 @@ impl Truth {
         }
         let (mut left, mut sockets) = (0, BTreeSet::new());
         for call in calls {
-            let bytes = call.returned.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
             let name = call.name.as_str();
+            let bytes = match call.returned {
+                Some(bytes) => u64::try_from(bytes).unwrap_or(0),
+                None => truth.unreturned(call),
+            };
             if let Some(socket) = target(call).filter(|_| bytes > 0) {
                 left += bytes;
                 sockets.insert(socket);
@@ -75,6 +78,13 @@ impl Truth {
         truth.other =
             left - truth.files.values().map(|sent| sent.by_reference + sent.copied).sum::<u64>();
         truth
+    }
+
+    /// What a call that has not returned passed: all that the client has beyond the others.
+    fn unreturned(&self, call: &Call) -> u64 {
+        let mut files = self.files.iter();
+        let file = files.find(|(file, _)| PASS.contains(&call.name.as_str()) && is_of(call, file));
+        file.map_or(0, |(_, sent)| sent.copied)
     }
 
     pub(crate) fn by_reference(&self) -> u64 {
@@ -100,8 +110,9 @@ impl Truth {
     }
 }
 
+/// The path of one in another mount namespace is told from that one's root.
 fn is_of(call: &Call, file: &str) -> bool {
-    call.arguments.contains(&format!("<{file}>"))
+    call.arguments.contains(&format!("{file}>"))
 }
 
 /// Bytes of a file that were passed by reference.
@@ -149,4 +160,8 @@ fn bytes_are_told_apart_by_what_moved_them_and_by_what_the_client_has() {
     assert!(truth.is_read && truth.is_mapped);
     let truth = Truth::of(&calls, &[body("/w/a", None)]);
     assert_eq!((truth.by_reference(), truth.copied(), truth.other), (1_000, 0, 682));
+    let [mut held, head] = [&calls[2], &calls[1]].map(Call::clone);
+    held.returned = None;
+    let truth = Truth::of(&[head, held], &[body("/w/a", Some(300))]);
+    assert_eq!((truth.by_reference(), truth.copied(), truth.other), (300, 0, 612));
 }

@@ -27,7 +27,11 @@ impl Watched {
 
 /// Watches a process while it is asked. The same calls are in the record and in the answer: the
 /// process is idle before and after.
-pub(crate) fn watched(recorded: &Recorded, process: u32, ask: impl Fn() -> Vec<Body>) -> Watched {
+pub(crate) fn watched(
+    recorded: &Recorded,
+    process: u32,
+    mut ask: impl FnMut() -> Vec<Body>,
+) -> Watched {
     let once = || {
         until_idle(process).unwrap();
         let before = recorded.calls().unwrap().len();
