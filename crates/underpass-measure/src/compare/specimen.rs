@@ -6,16 +6,12 @@
 //! Source: open(2), `O_TMPFILE`; statfs(2).
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::{cache, words};
-
-/// Byte `i` is `i` mod this; prime to the sizes of pages and buffers, so that bytes out of place
-/// are found.
-const PERIOD: u8 = 251;
 
 /// The file whose bytes are moved.
 #[derive(Debug)]
@@ -124,32 +120,27 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
 }
 
+/// With bytes that no file system can compress away, and of which none are where others are.
 fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
-    let period: Vec<u8> = (0..PERIOD).collect();
-    let block = period.repeat(4096);
-    let mut left = bytes;
-    while left > 0 {
-        let part = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
-        file.write_all(&block[..part])?;
-        left -= part as u64;
-    }
+    io::copy(&mut File::open("/dev/urandom")?.take(bytes), &mut file)?;
     // Dirty pages cannot be evicted, and are written out in the middle of a measurement.
     file.sync_data()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::os::unix::fs::FileExt;
 
     use super::*;
 
     #[test]
-    fn a_made_file_has_its_size_and_bytes_that_tell_their_place() {
+    fn a_made_file_has_its_size_and_no_two_pieces_that_are_the_same() {
         let made = Specimen::make(2_000_000).unwrap();
-        let mut last = [0; 3];
-        made.file.read_exact_at(&mut last, 1_999_997).unwrap();
-        // 1 999 997 = 7968 * 251 + 29.
-        assert_eq!((made.bytes, last), (2_000_000, [29, 30, 31]));
+        let mut bytes = vec![0; 2_000_000];
+        made.file.read_exact_at(&mut bytes, 0).unwrap();
+        let pieces: HashSet<&[u8]> = bytes.chunks(16).collect();
+        assert_eq!((made.bytes, pieces.len()), (2_000_000, 125_000));
         assert_eq!(
             made.sibling().unwrap().metadata().unwrap().dev(),
             made.file.metadata().unwrap().dev()
