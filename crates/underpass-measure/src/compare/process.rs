@@ -2,6 +2,7 @@
 //!
 //! Source: unix(7), `SOCK_SEQPACKET`; pipe(7).
 
+use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -43,12 +44,6 @@ impl From<io::Error> for RunError {
     }
 }
 
-impl From<io::ErrorKind> for RunError {
-    fn from(kind: io::ErrorKind) -> Self {
-        Self::Failed(kind.into())
-    }
-}
-
 impl From<RunError> for io::Error {
     fn from(error: RunError) -> Self {
         match error {
@@ -65,6 +60,8 @@ pub(crate) struct Worker {
     channel: Option<OwnedFd>,
     /// A byte in this pipe says that it may begin.
     go: PipeWriter,
+    /// What it prints where it ends without an answer.
+    stderr: Option<File>,
     keeps: bool,
 }
 
@@ -97,10 +94,16 @@ impl Worker {
             // Ctrl-C must not end it before it has removed what it keeps.
             command.process_group(0);
         }
-        let child = command.spawn()?;
-        let all = [&[its_go.as_fd()], descriptors].concat();
-        channel::send(&channel, order, &all)?;
-        Ok(Self { child, channel: Some(channel), go, keeps })
+        let mut child = command.spawn()?;
+        let stderr = child.stderr.take().map(|stderr| File::from(OwnedFd::from(stderr)));
+        let worker = Self { child, channel: Some(channel), go, stderr, keeps };
+        // Where it takes no order, dropping it ends it.
+        worker.said(channel::send(
+            worker.channel()?,
+            order,
+            &[&[its_go.as_fd()], descriptors].concat(),
+        ))?;
+        Ok(worker)
     }
 
     pub(crate) fn process(&self) -> u32 {
@@ -108,7 +111,7 @@ impl Worker {
     }
 
     pub(crate) fn go(&self) -> io::Result<()> {
-        (&self.go).write_all(b"!")
+        self.said((&self.go).write_all(b"!"))
     }
 
     pub(super) fn is_ready(&self) -> Result<(), RunError> {
@@ -118,40 +121,41 @@ impl Worker {
         }
     }
 
-    /// Waits until it is done.
+    /// Waits until it is done, and has ended: what it calls at its end is always the same.
     pub(crate) fn account(mut self) -> Result<Account, RunError> {
-        match self.reply() {
-            Ok(Some(account)) => Ok(account),
-            Ok(None) => Err(io::Error::other("a process was ready twice").into()),
-            Err(RunError::Failed(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(io::Error::other(self.last_words()).into())
-            }
-            Err(error) => Err(error),
-        }
+        let account = self.reply()?;
+        self.child.wait()?;
+        account.ok_or_else(|| io::Error::other("a process was ready twice").into())
+    }
+
+    fn channel(&self) -> io::Result<&OwnedFd> {
+        self.channel.as_ref().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
     /// Its next answer: that it is ready, or what its order cost.
     fn reply(&self) -> Result<Option<Account>, RunError> {
-        let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-        match channel::receive(channel)? {
+        match channel::receive(self.channel()?)? {
             Some((Reply::Ready, _)) => Ok(None),
             Some((Reply::Done(account), _)) => Ok(Some(*account)),
             Some((Reply::Refused(why), _)) => Err(RunError::Refused(why)),
             Some((Reply::Failed(why), _)) => Err(io::Error::other(why).into()),
-            None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            None => Ok(self.said(Err(io::ErrorKind::UnexpectedEof.into()))?),
         }
     }
 
-    /// What it printed before it ended without an answer.
-    fn last_words(&mut self) -> String {
-        let mut words = String::new();
-        if let Some(stderr) = &mut self.child.stderr
-            && stderr.read_to_string(&mut words).is_err()
-        {
-            words.clear();
-        }
-        let line = words.lines().next().unwrap_or("it said nothing");
-        format!("a process that carries out an order ended: {line}")
+    /// An answer; where it is that the process is gone, what that printed before.
+    fn said<T>(&self, answer: io::Result<T>) -> io::Result<T> {
+        let gone = [io::ErrorKind::UnexpectedEof, io::ErrorKind::BrokenPipe];
+        answer.map_err(|error| {
+            if !gone.contains(&error.kind()) {
+                return error;
+            }
+            let mut words = String::new();
+            let read = self.stderr.as_ref().map(|mut stderr| stderr.read_to_string(&mut words));
+            let line = words.lines().next().filter(|_| matches!(read, Some(Ok(_))));
+            let line = line.unwrap_or("it said nothing");
+            io::Error::other(format!("a process that carries out an order ended: {line}"))
+        })
     }
 }
 
