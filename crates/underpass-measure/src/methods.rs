@@ -12,11 +12,11 @@ use crate::terms::{Cache, Link, Pair};
 
 /// What is known of a method.
 #[derive(Debug)]
-#[expect(dead_code, reason = "what compares still has its own list")]
 pub(crate) struct Facts {
     /// What the kernel calls its calls, or those of io_uring its operations.
     pub(crate) call: &'static str,
     /// What it does.
+    #[cfg_attr(not(feature = "html"), expect(dead_code, reason = "pages tell it"))]
     pub(crate) sentence: &'static str,
     /// How it copies, if it cannot but copy.
     pub(crate) copying: Option<Copying>,
@@ -28,7 +28,6 @@ pub(crate) struct Facts {
 
 /// How a method copies whose calls say so.
 #[derive(Debug)]
-#[expect(dead_code, reason = "what compares still has its own list")]
 pub(crate) struct Copying {
     /// Copies per byte.
     pub(crate) copies: f64,

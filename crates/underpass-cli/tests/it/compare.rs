@@ -12,10 +12,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 use underpass_testkit::disk::disk_dir;
 use underpass_testkit::payload::pattern;
-use underpass_testkit::skip::Capability::Root;
+use underpass_testkit::skip::Capability::{Program, Root};
 use underpass_testkit::{require, wait};
 
 use crate::command::underpass;
+use crate::running::{as_nobody, for_everybody};
 
 /// Longer than what is moved of it.
 const FILE_LEN: u64 = 4_194_307;
@@ -87,7 +88,15 @@ fn json_has_every_pair_with_what_was_copied_and_by_what_that_is_known() {
     assert!(row(&report, "file-unix", "sendfile")["discarded"].is_null());
     let small = report["rows"].as_array().unwrap().iter();
     let small = small.filter(|row| row["transfer_bytes"] == 65_536 && row["bytes"] == MOVED);
-    assert!(small.count() >= 5, "methods of file to TCP in transfers of 64 KiB");
+    let small: Vec<&Value> = small.collect();
+    assert!(small.len() >= 5, "methods of file to TCP in transfers of 64 KiB");
+    // Each of 16 looks at the file, maps it, writes and unmaps.
+    let mapped = small.iter().find(|row| row["method"] == "mmap-write").unwrap();
+    assert_eq!(mapped["calls"][0]["calls"]["measured"], 16.0, "{mapped:#}");
+    assert!(value(&mapped["crossings"]).unwrap() >= 16.0 * 2.0 * 4.0, "{mapped:#}");
+    // One call, and not what starting and ending a process takes.
+    let at_once = value(&sendfile["crossings"]).unwrap();
+    assert!((2.0..=30.0).contains(&at_once), "{sendfile:#}");
     let eyes = report["eyes"]["rows"].as_array().unwrap();
     assert_eq!(eyes.len(), 8, "two tasks in two orders, both ways");
     assert!(report["claims"].is_null());
@@ -118,6 +127,29 @@ fn a_file_in_memory_is_never_cold_and_what_is_copied_of_it_is_known() {
         let is_absent = row["gb_per_s"]["median"]["unavailable"].is_string();
         assert_eq!(is_absent, row["cache"] == "cold", "{row:#}");
     }
+}
+
+#[test]
+fn somebody_elses_file_is_cold_only_if_the_disk_gave_it() {
+    require!(Root);
+    require!(Program("setpriv"));
+    let (_dir, path) = for_everybody();
+    // Everybody has it mapped, so that it is never cold.
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let library = maps.split_whitespace().find(|word| word.ends_with("/libc.so.6"));
+    let output = as_nobody(&[], &path)
+        .args(["compare", library.unwrap(), "--cold", "--repeats", "1", "--json"])
+        .args(["--pairs", "file-pipe", "--methods", "copy,sendfile"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let caches = report["rows"].as_array().unwrap().iter().map(|row| &row["cache"]);
+    assert_eq!(caches.collect::<Vec<_>>(), ["warm", "warm"]);
+    let why = report["absent"][0]["why"].as_str().unwrap();
+    assert!(why.starts_with("the file was not cold: of "), "{why}");
+    let note = report["conditions"]["notes"][0].as_str().unwrap();
+    assert!(note.starts_with("the page cache cannot be looked at: "), "{note}");
 }
 
 /// What a comparison says of four pairs and five methods without BPF.

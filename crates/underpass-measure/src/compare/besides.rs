@@ -9,8 +9,10 @@
 use serde::Serialize;
 
 use super::crew::Run;
-use super::judge::{seconds, throughput};
-use crate::figure::{Figure, Spread, float, gb, median};
+use super::judge::{Measured, throughput};
+use super::report::Row;
+use crate::figure::{Figure, Spread, float, gb};
+use crate::words::decimal;
 
 /// By how much a watched run may be slower or faster than the slowest and fastest bare one.
 const UNLIKE_FROM: f64 = 0.1;
@@ -26,7 +28,7 @@ const TICKS_MIN: u64 = 2;
 pub(crate) struct Besides {
     /// 10^9 bytes of payload per second in the run that the probe watched.
     pub watched_gb_per_s: Figure,
-    /// That the watched run was unlike the others, and how: then calls are those of the bare runs.
+    /// That the watched run was unlike the others, and how: calls are those of the watched run.
     pub unlike: Option<String>,
     /// Processor time in software interrupts per 10^9 bytes of payload, in seconds.
     pub softirq_s_per_gb: Figure,
@@ -47,20 +49,22 @@ pub(crate) struct Discarded {
     pub receiver_copies: Figure,
 }
 
-/// What a watched run is unlike, if it is.
-pub(super) fn unlike(watched: &Run, bare: &[Run]) -> Option<String> {
-    let all = || bare.iter().chain([watched]);
-    if all().any(|run| took_ns(run) < COMPARABLE_FROM_NS) {
+/// What the watched run is unlike, if it is.
+pub(super) fn unlike(measured: &Measured) -> Option<String> {
+    let (Measured { timed, .. }, Ok((watched, _))) = (measured, &measured.watched) else {
+        return None;
+    };
+    if timed.iter().chain([watched]).any(|run| took_ns(run) < COMPARABLE_FROM_NS) {
         return None;
     }
     let speed = throughput(watched);
-    let least = bare.iter().map(throughput).fold(f64::INFINITY, f64::min);
-    let most = bare.iter().map(throughput).fold(0.0, f64::max);
+    let least = timed.iter().map(throughput).fold(f64::INFINITY, f64::min);
+    let most = timed.iter().map(throughput).fold(0.0, f64::max);
     let is_like = speed >= least * (1.0 - UNLIKE_FROM) && speed <= most * (1.0 + UNLIKE_FROM);
+    let [speed, least, most] = [speed, least, most].map(decimal);
     (!is_like).then(|| {
         format!(
-            "what was seen is of a watched run at {speed:.2} GB/s, and bare runs had {least:.2} to \
-             {most:.2}"
+            "what was seen is of a watched run at {speed} GB/s, and bare runs had {least} to {most}"
         )
     })
 }
@@ -91,23 +95,12 @@ pub(super) fn softirq(timed: &[Run], ticks_per_s: u64) -> Figure {
     }
 }
 
-/// Of the runs whose receiver discards, and of the one of them that was watched.
-pub(super) fn discarded(runs: &[Run], receiver_copies: Figure) -> Option<Discarded> {
-    if runs.is_empty() {
-        return None;
+/// Of the row whose receiver discards.
+impl From<Row> for Discarded {
+    fn from(row: Row) -> Self {
+        let Row { gb_per_s, sender_cpu_s_per_gb, receiver_cpu_s_per_gb, receiver_copies, .. } = row;
+        Self { gb_per_s, sender_cpu_s_per_gb, receiver_cpu_s_per_gb, receiver_copies }
     }
-    let middle = median(runs, throughput);
-    let cost = |ns: u64| Figure::Measured(seconds(ns) / gb(middle.sender.bytes));
-    let receiver = middle.receiver.as_ref();
-    Some(Discarded {
-        gb_per_s: Spread::of(runs, throughput),
-        sender_cpu_s_per_gb: cost(middle.sender.cpu_ns),
-        receiver_cpu_s_per_gb: receiver.map_or_else(
-            || Figure::Unavailable("there is no receiver".into()),
-            |receiver| cost(receiver.cpu_ns),
-        ),
-        receiver_copies,
-    })
 }
 
 /// Ticks in software interrupts, of all processors: the seventh number of the first line.

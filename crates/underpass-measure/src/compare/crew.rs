@@ -45,24 +45,10 @@ pub(super) enum Purpose {
     Time,
     /// The probe.
     Watch,
-    /// The clock, with a receiver that discards.
-    Discard,
-    /// The probe, with a receiver that discards.
-    WatchDiscard,
-}
-
-impl Purpose {
-    const fn discards(self) -> bool {
-        matches!(self, Self::Discard | Self::WatchDiscard)
-    }
-
-    const fn is_watched(self) -> bool {
-        matches!(self, Self::Watch | Self::WatchDiscard)
-    }
 }
 
 /// What one run gave.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Run {
     pub(super) sender: Account,
     /// `None` for a file, which has no receiver.
@@ -104,7 +90,8 @@ impl Setting<'_> {
         let source = joint.source.as_ref().map_or(file, |source| source.as_fd());
         let order = Order::Send(self.sending(case, purpose));
         let sender = Worker::start(self.program, &order, &[source, sink.as_fd()])?;
-        let receiver = joint.far.as_ref().map(|far| self.receiver(far, purpose)).transpose()?;
+        let receiver =
+            joint.far.as_ref().map(|far| self.receiver(case, purpose, far)).transpose()?;
         let feeder = joint.feed.as_ref().map(|feed| self.feeder(case, feed)).transpose()?;
         let source_inode = rustix::fs::fstat(source).map_err(io::Error::from)?.st_ino;
         let sink_inode = sink.metadata()?.ino();
@@ -191,33 +178,27 @@ impl Setting<'_> {
             bytes: case.bytes,
             transfer_bytes: case.transfer_bytes,
             processor: self.sender_processor,
-            shows_sink: purpose.is_watched() && case.pair != Pair::FileToFile,
+            shows_sink: purpose == Purpose::Watch,
             looks_at_memory: purpose == Purpose::Check,
         }
     }
 
-    fn receiver(&self, far: &OwnedFd, purpose: Purpose) -> io::Result<Worker> {
+    fn receiver(&self, case: &Case, purpose: Purpose, far: &OwnedFd) -> io::Result<Worker> {
         let order = Order::Receive(Receiving {
             call_bytes: self.receiver_call_bytes,
             processor: self.receiver_processor,
-            discards: purpose.discards(),
-            compares: purpose == Purpose::Check,
+            discards: case.discards,
+            compares: purpose == Purpose::Check && !case.discards,
         });
         Worker::start(self.program, &order, &[far.as_fd(), self.specimen.file.as_fd()])
     }
 
     /// Starts the process that sends the file to the source of a run from socket to socket.
     fn feeder(&self, case: &Case, feed: &OwnedFd) -> io::Result<Worker> {
-        let order = Order::Send(Sending {
-            method: Method::Sendfile.name().into(),
-            from_file: true,
-            to_file: false,
-            bytes: case.bytes,
-            transfer_bytes: case.bytes,
-            processor: self.receiver_processor,
-            shows_sink: false,
-            looks_at_memory: false,
-        });
+        let (pair, method) = (Pair::FileToTcp, Method::Sendfile);
+        let case = Case { pair, method, transfer_bytes: case.bytes, ..*case };
+        let processor = self.receiver_processor;
+        let order = Order::Send(Sending { processor, ..self.sending(&case, Purpose::Time) });
         Worker::start(self.program, &order, &[self.specimen.file.as_fd(), feed.as_fd()])
     }
 

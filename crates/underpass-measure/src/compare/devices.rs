@@ -63,6 +63,8 @@ pub(crate) fn completed(
                 pair: Pair::FileToTcp,
                 link: Some(link),
                 method: Method::Sendfile,
+                cache: Cache::Warm,
+                transfer_bytes: specimen.bytes(),
                 why: error.to_string(),
             })),
         }

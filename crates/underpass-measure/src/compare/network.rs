@@ -28,46 +28,14 @@ pub(super) struct Network {
     spaces: Option<(File, File)>,
 }
 
-/// Why there is no such network.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NetworkError {
-    /// A namespace was refused.
-    #[error("no network namespace is given ({0}); '--over veth' needs root")]
-    Namespace(io::Error),
-    /// A program is missing.
-    #[error("the program {program} is not installed; it is in the package {package}")]
-    Missing {
-        /// Its name.
-        program: &'static str,
-        /// Where Debian has it.
-        package: &'static str,
-    },
-    /// A program failed.
-    #[error("'{command}' failed: {answer}")]
-    Refused {
-        /// What was run.
-        command: String,
-        /// What it printed.
-        answer: String,
-    },
-    /// A program could not be run.
-    #[error("'{command}' cannot be run")]
-    Run {
-        /// What was run.
-        command: String,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
 impl Network {
     /// The loopback device of the machine.
     pub(super) const fn loopback() -> Self {
         Self { spaces: None }
     }
 
-    /// Makes the devices that `link` needs.
-    pub(super) fn new(link: Link) -> Result<Self, NetworkError> {
+    /// Makes the devices that `link` needs, or says why that is not possible.
+    pub(super) fn new(link: Link) -> Result<Self, String> {
         if link == Link::Loopback {
             return Ok(Self::loopback());
         }
@@ -137,12 +105,14 @@ fn dial(address: SocketAddr, congestion_control: Option<&str>) -> io::Result<Tcp
 }
 
 /// Makes a namespace and a descriptor that holds it.
-fn new_space() -> Result<File, NetworkError> {
+fn new_space() -> Result<File, String> {
     let make = || {
         underpass_sys::namespace::enter_new_network()?;
         File::open("/proc/thread-self/ns/net")
     };
-    apart(make).map_err(NetworkError::Namespace)
+    apart(make).map_err(|error| {
+        format!("no network namespace is given ({error}); '--over veth' needs root")
+    })
 }
 
 /// Does something in a namespace, on a thread that ends there.
@@ -159,29 +129,23 @@ fn apart<T: Send>(act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     joined.unwrap_or_else(|_| Err(io::Error::other("a thread in a namespace panicked")))
 }
 
-fn ip(space: &File, arguments: &[&str]) -> Result<(), NetworkError> {
+fn ip(space: &File, arguments: &[&str]) -> Result<(), String> {
     run(space, "ip", "iproute2", arguments)
 }
 
-fn run(
-    space: &File,
-    program: &'static str,
-    package: &'static str,
-    arguments: &[&str],
-) -> Result<(), NetworkError> {
-    let command = || format!("{program} {}", arguments.join(" "));
+fn run(space: &File, program: &str, package: &str, arguments: &[&str]) -> Result<(), String> {
+    let command = format!("{program} {}", arguments.join(" "));
     let output =
         within(space, || Command::new(program).args(arguments).stdin(Stdio::null()).output());
     match output.and_then(|output| output) {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
-            let answer = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(NetworkError::Refused { command: command(), answer })
+            Err(format!("'{command}' failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(NetworkError::Missing { program, package })
+            Err(format!("the program {program} is not installed; it is in the package {package}"))
         }
-        Err(source) => Err(NetworkError::Run { command: command(), source }),
+        Err(error) => Err(format!("'{command}' cannot be run: {error}")),
     }
 }
 

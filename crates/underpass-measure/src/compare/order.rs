@@ -88,8 +88,8 @@ pub(crate) struct Account {
     pub(super) ended_ns: u64,
     /// Processor time between the two, in nanoseconds.
     pub(super) cpu_ns: u64,
-    /// Data-moving calls by method of the engine: name, bytes, calls.
-    pub(super) by_method: Vec<(String, u64, u64)>,
+    /// Data-moving calls, or operations of io_uring, as the engine counts them.
+    pub(super) calls: u64,
     /// Bytes whose zero-copy completion was read.
     pub(super) zero_copy_done: u64,
     /// Those that the kernel said it copied.

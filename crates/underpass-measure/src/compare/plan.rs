@@ -5,7 +5,8 @@
 
 use underpass::Method;
 
-use super::report::{Cache, Link, Pair};
+use crate::methods::facts;
+use crate::terms::{Cache, Link, Pair, ends};
 
 /// One row to be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,14 +19,22 @@ pub(super) struct Case {
     pub(super) bytes: u64,
     /// Bytes of a transfer.
     pub(super) transfer_bytes: u64,
+    /// Whether the receiver discards what arrives.
+    pub(super) discards: bool,
 }
 
+/// Timed runs of a row whose receiver discards, at most: they are next to the others.
+const DISCARDING_MAX: u32 = 3;
+
 impl Case {
-    /// Whether a receiver can discard what arrives, and it is worth a look: a whole file to TCP,
-    /// from the page cache.
-    pub(super) fn may_discard(&self) -> bool {
-        let is_whole = self.transfer_bytes >= self.bytes;
-        self.pair == Pair::FileToTcp && self.cache == Cache::Warm && is_whole
+    /// Timed runs, of as many as are asked for.
+    pub(super) fn repeats(&self, wanted: u32) -> u32 {
+        if self.discards { wanted.min(DISCARDING_MAX) } else { wanted }
+    }
+
+    /// `file → TCP over loopback, warm: sendfile`.
+    pub(super) fn label(&self) -> String {
+        format!("{}, {}: {}", ends(self.pair, self.link), self.cache, self.method)
     }
 }
 
@@ -51,6 +60,8 @@ pub(super) fn groups(wish: Wish<'_>) -> Vec<Vec<Case>> {
             sizes.extend(wish.transfers.iter().filter(|&&size| size < wish.bytes));
         }
         sizes.push(wish.bytes);
+        sizes.sort_unstable();
+        sizes.dedup();
         let links = Link::ALL.into_iter().filter(|link| wish.links.contains(link)).map(Some);
         let links: Vec<_> = if pair.has_network() { links.collect() } else { vec![None] };
         for link in links {
@@ -63,12 +74,18 @@ pub(super) fn groups(wish: Wish<'_>) -> Vec<Vec<Case>> {
 
 /// The methods of one group.
 fn group(wish: Wish<'_>, pair: Pair, link: Option<Link>, transfer_bytes: u64) -> Vec<Case> {
-    let is_wanted = |method: &Method| wish.methods.contains(method) && is_possible(*method, pair);
+    let is_wanted =
+        |method: &Method| wish.methods.contains(method) && facts(*method).pairs.contains(&pair);
     // What a socket yields was read by somebody else.
     let cache = if pair == Pair::SocketToSocket { Cache::Warm } else { wish.cache };
     let bytes = run_bytes(wish.bytes, transfer_bytes);
-    let case = |method| Case { pair, link, cache, method, bytes, transfer_bytes };
-    Method::ALL.iter().copied().filter(is_wanted).map(case).collect()
+    let case =
+        |method, discards| Case { pair, link, cache, method, bytes, transfer_bytes, discards };
+    let is_whole = transfer_bytes >= bytes;
+    // What a receiver that discards makes of it is worth a look there alone.
+    let discards = pair == Pair::FileToTcp && cache == Cache::Warm && is_whole;
+    let both = |method| [Some(case(method, false)), discards.then(|| case(method, true))];
+    Method::ALL.iter().copied().filter(is_wanted).flat_map(both).flatten().collect()
 }
 
 /// Small transfers move less: this many are enough to be timed.
@@ -76,25 +93,6 @@ const TRANSFERS_MAX: u64 = 2048;
 
 fn run_bytes(file_bytes: u64, transfer_bytes: u64) -> u64 {
     file_bytes.min(transfer_bytes.saturating_mul(TRANSFERS_MAX))
-}
-
-/// Whether the engine has the method for these kinds at all.
-///
-/// Source: sendfile(2) ("in_fd ... cannot be a socket"), `underpass::Method`.
-fn is_possible(method: Method, pair: Pair) -> bool {
-    let (to_file, to_pipe) = (pair == Pair::FileToFile, pair == Pair::FileToPipe);
-    let from_socket = pair == Pair::SocketToSocket;
-    match method {
-        Method::Copy | Method::Splice => true,
-        Method::MmapWrite => !from_socket,
-        Method::Sendfile => !from_socket && !to_file,
-        Method::CopyFileRange | Method::Clone => to_file,
-        Method::ZeroCopySend | Method::UringSendZc | Method::UringSplice => {
-            !from_socket && !to_file && !to_pipe
-        }
-        // A method that is not known here is tried, and says itself what it cannot do.
-        _ => true,
-    }
 }
 
 #[cfg(test)]
@@ -110,7 +108,8 @@ mod tests {
     fn each_pair_has_the_methods_its_kinds_leave() {
         let names = |pair| {
             let groups = groups(wish(&[pair], &[]));
-            groups[0].iter().map(|case| case.method.name()).collect::<Vec<_>>().join(" ")
+            let read = groups[0].iter().filter(|case| !case.discards);
+            read.map(|case| case.method.name()).collect::<Vec<_>>().join(" ")
         };
         let sockets = "copy mmap-write sendfile splice zero-copy-send uring-send-zc uring-splice";
         assert_eq!(names(Pair::FileToTcp), sockets);
@@ -122,7 +121,8 @@ mod tests {
 
     #[test]
     fn only_files_to_tcp_are_sent_in_smaller_transfers_and_those_move_less() {
-        let groups = groups(wish(&[Pair::FileToPipe, Pair::FileToTcp], &[4096, 1 << 30]));
+        let groups =
+            groups(wish(&[Pair::FileToPipe, Pair::FileToTcp], &[65_536, 4096, 4096, 1 << 30]));
         let sizes: Vec<_> = groups
             .iter()
             .map(|group| (group[0].pair, group[0].link, group[0].transfer_bytes, group[0].bytes))
@@ -132,9 +132,13 @@ mod tests {
             sizes,
             [
                 (Pair::FileToTcp, veth, 4096, 1 << 23),
+                (Pair::FileToTcp, veth, 65_536, 1 << 27),
                 (Pair::FileToTcp, veth, 1 << 27, 1 << 27),
                 (Pair::FileToPipe, None, 1 << 27, 1 << 27),
             ]
         );
+        let discarding =
+            groups.iter().map(|group| group.iter().filter(|case| case.discards).count());
+        assert_eq!(discarding.collect::<Vec<_>>(), [0, 0, 7, 0], "of whole files to TCP alone");
     }
 }

@@ -184,6 +184,10 @@ pub(crate) struct Absent {
     /// The method.
     #[serde(serialize_with = "name_of_method")]
     pub method: Method,
+    /// The state of the page cache.
+    pub cache: Cache,
+    /// Payload of one transfer, in bytes.
+    pub transfer_bytes: u64,
     /// Why not.
     pub why: String,
 }

@@ -8,26 +8,28 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
+use std::os::fd::AsFd;
 
+use rustix::io::Errno;
 use underpass::Method;
+use underpass_sys::cachestat;
 
 use super::besides;
 use super::crew::{Purpose, Run, Setting};
 use super::failure::CompareError;
-use super::judge::{self, Known};
+use super::judge::{self, Measured};
 use super::machine;
 use super::network::{self, Network};
 use super::plan::{self, Case, Wish};
 use super::process::{Program, RunError};
-use super::report::{Absent, Cache, Conditions, Link, Pair, Report, Row};
+use super::report::{Absent, Cache, Conditions, Link, Pair, Report};
 use super::seen::Seen;
 use super::specimen::Specimen;
 use crate::affinity::own_processors;
 use crate::cache;
 use crate::observe::{Observer, Tier};
 use crate::probe::{Probe, Sight};
-use crate::terms::ends;
-use crate::words;
+use crate::words::count;
 
 /// What is to be compared.
 #[derive(Debug, Clone)]
@@ -67,11 +69,9 @@ pub struct Progress<'p> {
     pub label: &'p str,
 }
 
-/// Times that a run is made again because the page cache did not stay as it was.
+/// Times that a run is made again because the page cache was not as wanted, or because it was
+/// unlike others.
 const RETRIES: u32 = 2;
-
-/// Runs of a row whose receiver discards, at most.
-const DISCARDING_MAX: u32 = 3;
 
 /// The congestion control of every TCP socket. The kernel's default may pace (bbr), which on a
 /// link in memory measures the pacing.
@@ -95,15 +95,13 @@ pub(crate) fn run(
 ) -> Result<Report, CompareError> {
     let in_memory = cache::file_system_in_memory(&specimen.file).ok().flatten();
     let groups = groups(request, specimen.bytes, request.cold && in_memory.is_none());
-    let rows: usize = groups.iter().map(Vec::len).sum();
-    if rows == 0 && !request.pairs.is_empty() {
+    if groups.is_empty() && !request.pairs.is_empty() {
         return Err(CompareError::Nothing);
     }
     let mut networks = BTreeMap::from([(Link::Loopback, Network::loopback())]);
     for link in groups.iter().flatten().filter_map(|case| case.link) {
         if let Entry::Vacant(vacant) = networks.entry(link) {
-            let made = Network::new(link);
-            vacant.insert(made.map_err(|error| CompareError::Network(words::chain(&error)))?);
+            vacant.insert(Network::new(link).map_err(CompareError::Network)?);
         }
     }
     let has_wanted = network::has_congestion_control(CONGESTION_CONTROL);
@@ -118,43 +116,40 @@ pub(crate) fn run(
         receiver_call_bytes: RECEIVER_CALL_BYTES,
     };
     let repeats = request.repeats.max(1);
-    let discards = groups.iter().flatten().filter(|case| case.may_discard()).count();
-    let total = rows * (2 + repeats as usize) + discards * (1 + discarding(repeats) as usize);
-    let bytes = request.bytes.min(specimen.bytes);
+    let runs = groups.iter().flatten().map(|case| 2 + case.repeats(repeats) as usize).sum();
     let mut comparison = Comparison {
         setting,
-        bytes,
+        bytes: request.bytes.min(specimen.bytes),
+        repeats,
         progress,
         done: 0,
-        total,
+        total: runs,
         notes: Vec::new(),
         absent: Vec::new(),
+        never: BTreeMap::new(),
+        idle: 0,
     };
     if let (true, Some(name)) = (request.cold, in_memory) {
         comparison.note(format!("no row is cold: the file is on {name}, in memory"));
     }
-    let mut measured = comparison.check(groups)?;
-    for group in &mut measured {
-        comparison.time(group, repeats)?;
-        group.retain(|row| !row.timed.is_empty());
+    let mut measured = Vec::new();
+    for group in comparison.check(groups)? {
+        measured.extend(comparison.time(group)?);
     }
-    let mut measured: Vec<Measured> = measured.into_iter().flatten().collect();
     let Observer { probe, why, .. } = Observer::best(request.most, Sight::Everything, || true);
-    if let Some(probe) = &probe {
-        for row in &mut measured {
-            comparison.watch(probe, row)?;
-        }
-        // What could be run before and not under the probe is absent.
-        measured.retain(|row| row.watched.is_some());
-    }
     let (tier, tier_reason) = match why {
         None => ('A', "calls and pages are watched in the kernel".to_owned()),
         Some(why) => ('C', format!("{why}; only a process's own counters are read")),
     };
-    let rows = measured.iter().map(|row| row.judged(specimen.inode, &tier_reason)).collect();
-    let conditions = comparison.conditions(repeats);
+    if let Some(probe) = &probe {
+        comparison.watch(probe, &mut measured)?;
+    }
+    for row in measured.iter_mut().filter(|_| probe.is_none()) {
+        row.watched = Err(tier_reason.clone());
+    }
     let machine = machine::look(tier, tier_reason);
-    Ok(Report { machine, conditions, rows, absent: comparison.absent })
+    let conditions = comparison.conditions(&machine.default_congestion_control);
+    Ok(Report { machine, conditions, rows: judge::rows(&measured), absent: comparison.absent })
 }
 
 fn groups(request: &Request, file_bytes: u64, cold: bool) -> Vec<Vec<Case>> {
@@ -170,48 +165,21 @@ fn groups(request: &Request, file_bytes: u64, cold: bool) -> Vec<Vec<Case>> {
     groups
 }
 
-/// Runs whose receiver discards are fewer: they are next to the others.
-fn discarding(repeats: u32) -> u32 {
-    repeats.min(DISCARDING_MAX)
-}
-
-/// A row that can be run, and its runs so far.
-struct Measured {
-    case: Case,
-    checked: Run,
-    timed: Vec<Run>,
-    discarding: Vec<Run>,
-    /// A run that was watched, and what was seen of it.
-    watched: Option<(Run, Seen)>,
-    seen_discarding: Option<Seen>,
-}
-
-impl Measured {
-    /// The row; `not_seen` is why nothing was seen of it, if nothing was.
-    fn judged(&self, inode: u64, not_seen: &str) -> Row {
-        judge::row(&Known {
-            case: &self.case,
-            timed: &self.timed,
-            checked: &self.checked,
-            seen: self.watched.as_ref().map(|(_, seen)| seen).ok_or(not_seen),
-            watched: self.watched.as_ref().map(|(run, _)| run),
-            discarding: &self.discarding,
-            seen_discarding: self.seen_discarding.as_ref(),
-            inode,
-        })
-    }
-}
-
 /// What is under way.
 struct Comparison<'c> {
     setting: Setting<'c>,
     /// Bytes of the file that are moved.
     bytes: u64,
+    repeats: u32,
     progress: &'c mut dyn FnMut(Progress<'_>),
     done: usize,
     total: usize,
     notes: Vec<String>,
     absent: Vec<Absent>,
+    /// States into which the file cannot be brought, and why.
+    never: BTreeMap<Cache, String>,
+    /// How often a sender that has nothing to move enters the kernel.
+    idle: u64,
 }
 
 impl Comparison<'_> {
@@ -221,60 +189,60 @@ impl Comparison<'_> {
         for group in groups {
             let mut of_group = Vec::new();
             for case in group {
-                let run = self.one(&case, Purpose::Check, |_| Ok(()))?;
-                of_group.extend(run.map(|checked| Measured {
-                    case,
-                    checked,
-                    timed: Vec::new(),
-                    discarding: Vec::new(),
-                    watched: None,
-                    seen_discarding: None,
-                }));
+                match self.one(&case, Purpose::Check, |_| Ok(()))? {
+                    Ok(checked) => {
+                        let (timed, watched) = (Vec::new(), Err(String::new()));
+                        of_group.push(Measured { case, checked, timed, watched });
+                    }
+                    Err(why) => self.absent(&case, why),
+                }
             }
             measured.push(of_group);
         }
         Ok(measured)
     }
 
-    /// Runs the rows of a group in turns; a row that was refused keeps no timed run.
-    fn time(&mut self, group: &mut [Measured], repeats: u32) -> Result<(), CompareError> {
-        let mut refused = vec![false; group.len()];
-        for repeat in 0..repeats {
-            for (row, is_refused) in group.iter_mut().zip(&mut refused) {
-                if *is_refused {
-                    continue;
-                }
-                match self.one(&row.case, Purpose::Time, |_| Ok(()))? {
-                    Some(run) => row.timed.push(run),
-                    None => {
-                        *is_refused = true;
-                        row.timed.clear();
-                        continue;
+    /// Runs the rows of a group in turns. One without a run that was as wanted is absent.
+    fn time(&mut self, mut group: Vec<Measured>) -> Result<Vec<Measured>, CompareError> {
+        let mut refusals = vec![None; group.len()];
+        for repeat in 0..self.repeats {
+            for (row, refusal) in group.iter_mut().zip(&mut refusals) {
+                if repeat < row.case.repeats(self.repeats) {
+                    match self.one(&row.case, Purpose::Time, |_| Ok(()))? {
+                        Ok(run) => row.timed.push(run),
+                        Err(why) => *refusal = Some(why),
                     }
                 }
-                if row.case.may_discard() && repeat < discarding(repeats) {
-                    row.discarding.extend(self.one(&row.case, Purpose::Discard, |_| Ok(()))?);
+            }
+        }
+        for (row, why) in group.iter().zip(refusals).filter_map(|(row, why)| Some((row, why?))) {
+            match row.timed.len() {
+                0 => self.absent(&row.case, why),
+                runs => {
+                    let wanted = row.case.repeats(self.repeats);
+                    self.note(format!("{}: {runs} of {wanted} runs; {why}", row.case.label()));
                 }
             }
         }
-        Ok(())
+        group.retain(|row| !row.timed.is_empty());
+        Ok(group)
     }
 
-    /// Runs a row under the probe, again if it was unlike the timed runs.
-    fn watch(&mut self, probe: &Probe, row: &mut Measured) -> Result<(), CompareError> {
-        for _ in 0..=RETRIES {
-            let watched = self.watched(probe, &row.case, Purpose::Watch)?;
-            let is_like = |(run, _): &(Run, Seen)| besides::unlike(run, &row.timed).is_none();
-            let is_enough = watched.as_ref().is_none_or(is_like);
-            // One that is refused now does not take away what was seen before.
-            row.watched = watched.or_else(|| row.watched.take());
-            if is_enough {
-                break;
+    /// Runs each row under the probe, again if it was unlike the timed runs.
+    fn watch(&mut self, probe: &Probe, measured: &mut [Measured]) -> Result<(), CompareError> {
+        let (pair, link, cache, method) = (Pair::FileToPipe, None, Cache::Warm, Method::Copy);
+        let (bytes, transfer_bytes, discards) = (0, 1, false);
+        let nothing = Case { pair, link, cache, method, bytes, transfer_bytes, discards };
+        self.idle = self.watched(probe, &nothing)?.map_or(0, |(_, seen)| seen.entries);
+        for row in measured {
+            for _ in 0..=RETRIES {
+                let watched = self.watched(probe, &row.case)?;
+                let is_refused = watched.is_err();
+                row.see(watched);
+                if is_refused || besides::unlike(row).is_none() {
+                    break;
+                }
             }
-        }
-        if !row.discarding.is_empty() {
-            let watched = self.watched(probe, &row.case, Purpose::WatchDiscard)?;
-            row.seen_discarding = watched.map(|(_, seen)| seen);
         }
         Ok(())
     }
@@ -283,87 +251,95 @@ impl Comparison<'_> {
         &mut self,
         probe: &Probe,
         case: &Case,
-        purpose: Purpose,
-    ) -> Result<Option<(Run, Seen)>, CompareError> {
-        let run =
-            self.one(case, purpose, |process| probe.follow(process).map_err(io::Error::other))?;
-        let Some(run) = run else { return Ok(None) };
-        let failed = |source| CompareError::Run { label: label(case), source };
-        let evidence = probe.evidence().map_err(|error| failed(io::Error::other(error)))?;
+    ) -> Result<Result<(Run, Seen), String>, CompareError> {
+        let follow = |process| probe.follow(process).map_err(io::Error::other);
+        let run = match self.one(case, Purpose::Watch, follow)? {
+            Ok(run) => run,
+            Err(why) => return Ok(Err(why)),
+        };
+        let evidence = probe.evidence().map_err(|error| CompareError::Run {
+            label: case.label(),
+            source: io::Error::other(error),
+        })?;
         if evidence.lost > 0 {
             self.note(format!("{} events were lost to the watcher", evidence.lost));
         }
-        let seen = Seen::of(&evidence, &run);
-        Ok(Some((run, seen)))
+        let mut seen = Seen::of(&evidence, &run);
+        seen.entries = seen.entries.saturating_sub(self.idle);
+        Ok(Ok((run, seen)))
     }
 
-    /// Makes one run, once more where the page cache did not stay as it was; `None` if the
-    /// method cannot do this here.
+    /// Makes one run, again where the page cache was not as wanted; or says why there is none.
     fn one(
         &mut self,
         case: &Case,
         purpose: Purpose,
         mut watch: impl FnMut(u32) -> io::Result<()>,
-    ) -> Result<Option<Run>, CompareError> {
-        let label = label(case);
+    ) -> Result<Result<Run, String>, CompareError> {
+        let label = case.label();
         let done = self.done.min(self.total);
         (self.progress)(Progress { done, total: self.total, label: &label });
         self.done += 1;
+        if let Some(why) = self.never.get(&case.cache) {
+            return Ok(Err(why.clone()));
+        }
         let failed = |source| CompareError::Run { label: label.clone(), source };
-        let mut retries = 0;
-        loop {
-            let outcome = cache::bring(&self.setting.specimen.file, self.bytes, case.cache)
-                .map_err(failed)?;
-            let is_as_wanted = outcome.is_ok();
-            if let Err(why) = outcome {
-                let why = format!("the file was not {}: {why}", case.cache);
-                if case.cache == Cache::Cold {
-                    self.absent(case, why);
-                    return Ok(None);
-                }
-                self.note(why);
+        let not_so = |why| format!("the file was not {}: {why}", case.cache);
+        let (mut why, mut has_been) = (String::new(), false);
+        for _ in 0..=RETRIES {
+            let file = &self.setting.specimen.file;
+            if let Err(refusal) = cache::bring(file, self.bytes, case.cache).map_err(failed)? {
+                why = not_so(refusal);
+                continue;
             }
+            has_been = true;
             let run = match self.setting.run(case, purpose, &mut watch) {
                 Ok(run) => run,
-                Err(RunError::Refused(why)) => {
-                    self.absent(case, why);
-                    return Ok(None);
-                }
+                Err(RunError::Refused(why)) => return Ok(Err(why)),
                 Err(RunError::Failed(source)) => {
                     let left = self.setting.specimen.file.metadata().map_err(failed)?.len();
                     let wanted = self.bytes;
                     let is_shorter = left < wanted;
-                    return Err(if is_shorter {
-                        CompareError::Shortened { wanted, left }
-                    } else {
-                        failed(source)
-                    });
+                    let shortened = CompareError::Shortened { wanted, left };
+                    return Err(if is_shorter { shortened } else { failed(source) });
                 }
             };
-            if !is_as_wanted || self.is_still_warm(case).map_err(failed)? {
-                return Ok(Some(run));
+            match self.contradiction(case, &run).map_err(failed)? {
+                None => return Ok(Ok(run)),
+                Some(said) => why = not_so(said),
             }
-            if retries == RETRIES {
-                self.note(format!("pages of the file were evicted while {label} ran"));
-                return Ok(Some(run));
-            }
-            retries += 1;
         }
+        if !has_been {
+            self.never.insert(case.cache, why.clone());
+        }
+        Ok(Err(why))
     }
 
-    /// Enters a row that cannot be run, once.
-    fn absent(&mut self, &Case { pair, link, method, .. }: &Case, why: String) {
-        let absent = Absent { pair, link, method, why };
-        if !self.absent.contains(&absent) {
-            self.absent.push(absent);
-        }
-    }
-
-    fn is_still_warm(&self, case: &Case) -> io::Result<bool> {
+    /// What says that the file did not stay as it was brought, or never was so, if anything does.
+    fn contradiction(&self, case: &Case, run: &Run) -> io::Result<Option<String>> {
+        let wanted = self.bytes.div_ceil(cache::PAGE_BYTES);
         let pages = cache::pages(&self.setting.specimen.file, self.bytes)?;
-        let is_whole =
-            pages.is_none_or(|pages| pages.cached >= self.bytes.div_ceil(cache::PAGE_BYTES));
-        Ok(case.cache == Cache::Cold || is_whole)
+        Ok(match (case.cache, pages, run.sender.used.disk_read_bytes) {
+            (Cache::Warm, Some(pages), _) if pages.cached < wanted => {
+                Some("pages of it were evicted while it was moved".to_owned())
+            }
+            // Where the kernel does not tell what it holds, the disk does.
+            (Cache::Cold, None, Some(read)) if read < case.bytes / 10 * 9 => Some(format!(
+                "of {} bytes the disk gave {} when they were moved",
+                count(case.bytes),
+                count(read)
+            )),
+            _ => None,
+        })
+    }
+
+    /// Enters a row that cannot be run.
+    fn absent(&mut self, case: &Case, why: String) {
+        let &Case { pair, link, cache, method, transfer_bytes, discards, .. } = case;
+        if discards {
+            return self.note(format!("{}, a receiver that discards: {why}", case.label()));
+        }
+        self.absent.push(Absent { pair, link, cache, method, transfer_bytes, why });
     }
 
     fn note(&mut self, note: String) {
@@ -372,39 +348,34 @@ impl Comparison<'_> {
         }
     }
 
-    fn conditions(&mut self, repeats: u32) -> Conditions {
-        let Setting { specimen, .. } = self.setting;
+    fn conditions(&mut self, default_congestion_control: &str) -> Conditions {
+        let Setting { specimen, congestion_control, .. } = self.setting;
         if self.bytes < specimen.bytes {
-            let (some, all) = (self.bytes, specimen.bytes);
+            let (some, all) = (count(self.bytes), count(specimen.bytes));
             self.note(format!("of the file's {all} bytes the first {some} were moved"));
         }
         if self.setting.sender_processor.is_none() {
             self.note("sender and receiver share the one processor there is".to_owned());
         }
-        if cache::pages(&specimen.file, self.bytes).is_ok_and(|pages| pages.is_none()) {
-            self.note(
-                "the page cache cannot be looked at: cachestat(2) is of Linux 6.5".to_owned(),
-            );
+        if let Err(errno) = cachestat::pages(specimen.file.as_fd(), 0, 1) {
+            let why = match errno {
+                Errno::PERM => "the file is somebody else's".to_owned(),
+                Errno::NOSYS => "cachestat(2) is of Linux 6.5".to_owned(),
+                _ => errno.to_string(),
+            };
+            self.note(format!("the page cache cannot be looked at: {why}"));
         }
         Conditions {
             file: specimen.name.clone(),
             inode: specimen.inode,
             file_system: specimen.file_system.clone(),
             file_bytes: specimen.bytes,
-            repeats,
-            congestion_control: self.setting.congestion_control.map_or_else(
-                || machine::look('C', String::new()).default_congestion_control,
-                ToOwned::to_owned,
-            ),
+            repeats: self.repeats,
+            congestion_control: congestion_control.unwrap_or(default_congestion_control).to_owned(),
             sender_processor: self.setting.sender_processor,
             receiver_processor: self.setting.receiver_processor,
             receiver_call_bytes: self.setting.receiver_call_bytes,
             notes: std::mem::take(&mut self.notes),
         }
     }
-}
-
-/// `file → TCP over loopback, warm: sendfile`.
-fn label(case: &Case) -> String {
-    format!("{}, {}: {}", ends(case.pair, case.link), case.cache, case.method)
 }

@@ -25,8 +25,9 @@ pub(super) struct Seen {
     pub(super) sent: Vec<Pages>,
     /// Where the payload was when the receiver copied it.
     pub(super) received: Vec<Pages>,
-    /// Faults that the sender took in user mode.
-    pub(super) user_faults: u64,
+    /// Times that the sender entered the kernel while it moved the bytes: by a system call, of
+    /// whatever kind, or by a page fault in user mode.
+    pub(super) entries: u64,
 }
 
 impl Seen {
@@ -35,15 +36,21 @@ impl Seen {
         let ends = [run.source_inode, run.sink_inode];
         let own = evidence.calls.iter().filter(|calls| calls.process == run.sender_process);
         let mut by_name: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        let (mut taken_bytes, mut given_bytes) = (0, 0);
+        let (mut taken_bytes, mut given_bytes, mut entries) = (0, 0, 0);
         for calls in own {
-            let Some(role) = call::role(calls.number) else { continue };
-            // What io_uring is told names no descriptor.
-            let is_of_the_run = touches(calls, ends) || calls.number == __NR_io_uring_enter;
-            // The empty write that shows the socket to the probe moves nothing.
-            if !is_of_the_run || (role == Role::Give && calls.bytes == 0) {
+            let role = call::role(calls.number);
+            let touches = touches(calls, ends);
+            // The empty write that shows the sink to the probe moves nothing.
+            if touches && role == Some(Role::Give) && calls.bytes == 0 {
                 continue;
             }
+            // What goes to none of the ends is between the sender and its starter.
+            if touches || (calls.source, calls.target) == (None, None) {
+                entries += calls.calls;
+            }
+            // What io_uring is told names no descriptor.
+            let is_of_the_run = touches || calls.number == __NR_io_uring_enter;
+            let Some(role) = role.filter(|_| is_of_the_run) else { continue };
             let is_from_source = calls.source.is_some_and(|file| file.inode == run.source_inode);
             if role == Role::Take && is_from_source {
                 taken_bytes += calls.bytes;
@@ -67,7 +74,7 @@ impl Seen {
             given_bytes,
             sent: sockets.flat_map(|socket| socket.sent.iter().cloned()).collect(),
             received: received.map(|received| received.pages.clone()).collect(),
-            user_faults: own.map_or(0, |process| process.user_faults),
+            entries: entries + own.map_or(0, |process| process.user_faults),
         }
     }
 

@@ -25,6 +25,7 @@ use super::channel;
 use super::group;
 use super::order::{Account, Order, Receiving, Reply, Sending};
 use crate::affinity::pin;
+use crate::methods::facts;
 use crate::usage::{Meter, Peak};
 
 /// Carries out the order that comes over `channel`, and returns when the channel ends.
@@ -85,7 +86,7 @@ fn send(
         // io_uring's operations name no descriptor that a watcher sees; this call does.
         rustix::io::write(sink, &[])?;
     }
-    let maps = crate::methods::facts(method).maps;
+    let maps = facts(method).maps;
     let mut memory = Peak::of(source)?;
     let meter = Meter::process()?;
     let (mut at, patient_until) = (0, Instant::now() + MEMORY_WAIT_MAX);
@@ -162,16 +163,7 @@ fn step_through(
 /// Adds what one transfer did.
 fn book(account: &mut Account, transfer: &Transfer<'_>) {
     let ledger = transfer.ledger();
-    for method in Method::ALL.iter().copied().filter(|&method| ledger.of(method).calls > 0) {
-        let tally = ledger.of(method);
-        match account.by_method.iter_mut().find(|(name, ..)| name == method.name()) {
-            Some((_, bytes, calls)) => {
-                *bytes += tally.bytes;
-                *calls += tally.calls;
-            }
-            None => account.by_method.push((method.name().into(), tally.bytes, tally.calls)),
-        }
-    }
+    account.calls += Method::ALL.iter().map(|&method| ledger.of(method).calls).sum::<u64>();
     account.zero_copy_done += ledger.zero_copy_done();
     account.zero_copy_copied += ledger.zero_copy_copied();
 }
@@ -188,36 +180,12 @@ const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
 const MEMORY_PAUSE: Duration = Duration::from_millis(1);
 
 fn refusal(error: &Error) -> Reply {
-    let why = error.to_string();
-    match error.kind {
-        // What there is no room for here says nothing against the other rows.
-        ErrorKind::Unsupported { .. } | ErrorKind::Io(Errno::NOSPC | Errno::DQUOT) => {
-            Reply::Refused(why)
-        }
-        ErrorKind::Io(_)
-        | ErrorKind::Truncated { .. }
-        | ErrorKind::Changed
-        | ErrorKind::NoLease(_)
-        | ErrorKind::Tls(_)
-        | _ => Reply::Failed(why),
-    }
-}
-
-/// What a receiver reads.
-struct Incoming {
-    stream: File,
-    discards: bool,
-}
-
-impl Read for Incoming {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.discards {
-            return self.stream.read(buffer);
-        }
-        // tcp(7): "MSG_TRUNC ... causes the received bytes of data to be discarded".
-        let (_, len) = rustix::net::recv(&self.stream, buffer, RecvFlags::TRUNC)?;
-        Ok(len)
-    }
+    // What there is no room for here says nothing against the other rows.
+    let is_refused = matches!(
+        error.kind,
+        ErrorKind::Unsupported { .. } | ErrorKind::Io(Errno::NOSPC | Errno::DQUOT)
+    );
+    (if is_refused { Reply::Refused } else { Reply::Failed })(error.to_string())
 }
 
 /// Reads the stream to its end.
@@ -228,14 +196,19 @@ fn receive(
     file: &File,
 ) -> io::Result<Reply> {
     receiving.processor.map_or(Ok(()), pin)?;
-    let mut stream = Incoming { stream: File::from(stream), discards: receiving.discards };
+    let stream = File::from(stream);
+    let read = |buffer: &mut [u8]| match receiving.discards {
+        false => (&stream).read(buffer),
+        // tcp(7): "MSG_TRUNC ... causes the received bytes of data to be discarded".
+        true => Ok(rustix::net::recv(&stream, buffer, RecvFlags::TRUNC)?.1),
+    };
     let mut buffer = vec![0; receiving.call_bytes.max(1)];
     let mut expected = vec![0; if receiving.compares { buffer.len() } else { 0 }];
     start.wait()?;
     let mut account = Account::default();
     let meter = Meter::process()?;
     loop {
-        let n = match stream.read(&mut buffer) {
+        let n = match read(&mut buffer) {
             Ok(0) => break,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             answer => answer?,

@@ -119,9 +119,22 @@ fn report() -> Report {
             pair: Pair::FileToTcp,
             link: Some(Link::Veth),
             method: Method::UringSplice,
+            cache: Cache::Cold,
+            transfer_bytes: 65_536,
             why: "io_uring is <off>".into(),
         }],
     }
+}
+
+#[test]
+fn what_was_not_run_is_told_with_its_size_where_another_size_was() {
+    let mut report = report();
+    let (method, link) = (Method::Sendfile, Some(Link::Loopback));
+    report.absent.push(Absent { method, link, ..report.absent[0].clone() });
+    let why = "io_uring is <off>";
+    let others = "sendfile, file → TCP over loopback, cold, in transfers of 64 KiB";
+    let lines = [format!("uring-splice, file → TCP over veth: {why}"), format!("{others}: {why}")];
+    assert_eq!(report.not_run(), lines);
 }
 
 fn eyes() -> Eyes {

@@ -320,8 +320,13 @@ impl Report {
     pub(crate) fn not_run(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for absent in &self.absent {
-            let ends = ends(absent.pair, absent.link);
-            let line = format!("{}, {ends}: {}", absent.method, absent.why);
+            let what = (absent.pair, absent.link, absent.method);
+            let mut line = format!("{}, {}", absent.method, ends(absent.pair, absent.link));
+            if self.rows.iter().any(|row| (row.pair, row.link, row.method) == what) {
+                let size = words::size(absent.transfer_bytes);
+                line += &format!(", {}, in transfers of {size}", absent.cache);
+            }
+            line += &format!(": {}", absent.why);
             if !lines.contains(&line) {
                 lines.push(line);
             }

@@ -5,94 +5,56 @@
 //!
 //! Source: Documentation/filesystems/fiemap.rst, `FIEMAP_EXTENT_SHARED`; proc_pid_io(5).
 
-use underpass::Method;
-
-use super::{Copying, Fate, Known, copying};
+use super::{Fate, Measured, is_nearly};
 use crate::compare::report::Verdict;
 use crate::figure::{Figure, float};
+use crate::methods::{Copying, facts};
 
 /// A clone dirties no page of the file; its metadata may be a few.
 const DIRTIED_MAX: u64 = 64 * 4096;
 
+const NOT_TOLD: &str = "the file system does not tell which extents are shared (FIEMAP)";
+
 /// Of a file to a file.
-pub(super) fn fate(known: &Known<'_>) -> Fate {
-    let (run, payload) = (known.checked, known.case.bytes);
+pub(super) fn fate(measured: &Measured) -> Fate {
+    let (run, payload) = (&measured.checked, measured.case.bytes);
     let dirtied = run.sender.used.disk_write_bytes;
-    let shared = match (run.shared_bytes, dirtied) {
-        (Some(shared), Some(dirtied)) if dirtied <= DIRTIED_MAX => Some(shared.min(payload)),
-        (Some(_), Some(_)) => Some(0),
-        // Without I/O accounting the extents have to do.
-        (Some(shared), None) => Some(shared.min(payload)),
-        (None, _) => None,
-    };
-    let receiver_copies = Figure::Unavailable("a file has no receiver".into());
-    let Some(shared) = shared else {
-        let why = "the file system does not tell which extents are shared (FIEMAP)";
-        let is_copied = dirtied > Some(DIRTIED_MAX) || copying(known.case.method).is_some();
-        let copied = copies(known.case.method).filter(|_| is_copied);
-        return Fate {
-            sender_copies: copied.unwrap_or_else(|| Figure::Unavailable(why.into())),
-            receiver_copies,
-            by_reference_bytes: Figure::Unavailable(why.into()),
-            inode: None,
-            verdict: if is_copied {
-                copied_verdict(known.case.method)
-            } else {
-                Verdict::Unknown { why: why.into() }
-            },
-        };
-    };
-    let by_reference_bytes = Figure::count(shared);
-    if shared == payload {
-        return Fate {
-            sender_copies: Figure::Derived {
-                value: 0.0,
-                from: "every extent is shared and no page was dirtied",
-            },
-            receiver_copies,
-            by_reference_bytes,
-            inode: Some(known.inode),
-            verdict: Verdict::ByReference { share: 1.0, inode: Some(known.inode) },
-        };
-    }
-    if shared > 0 {
-        let share = float(shared) / float(payload);
-        let why = "the other extents are the file's own".into();
-        let from = "(payload - bytes of shared extents) / payload";
-        return Fate {
-            sender_copies: Figure::Derived { value: 1.0 - share, from },
-            receiver_copies,
-            by_reference_bytes,
-            inode: Some(known.inode),
-            verdict: Verdict::Mixed { share, why },
-        };
-    }
-    Fate {
-        sender_copies: copies(known.case.method)
-            .unwrap_or_else(|| Figure::Unavailable("the method is not known here".into())),
-        receiver_copies,
-        by_reference_bytes,
-        inode: None,
-        verdict: copied_verdict(known.case.method),
-    }
-}
-
-/// Copies by the processor where no extent is shared.
-fn copies(method: Method) -> Option<Figure> {
-    let (value, from) = match (copying(method), method) {
-        (Some(Copying { copies, from, .. }), _) => (copies, from),
-        (None, Method::Splice | Method::Sendfile | Method::CopyFileRange | Method::Clone) => {
-            (1.0, "no extent is shared: the kernel copies from page to page")
+    // Without I/O accounting the extents have to do.
+    let is_clean = dirtied.is_none_or(|dirtied| dirtied <= DIRTIED_MAX);
+    let shared = run.shared_bytes.map(|shared| if is_clean { shared.min(payload) } else { 0 });
+    let inode = Some(run.source_inode).filter(|_| shared > Some(0));
+    let derived = |value, from| Figure::Derived { value, from };
+    let copied = |why: &str| Verdict::Copied { why: why.into() };
+    let (sender_copies, verdict) = match (shared, &facts(measured.case.method).copying) {
+        (Some(all), _) if all == payload => (
+            derived(0.0, "every extent is shared and no page was dirtied"),
+            Verdict::ByReference { share: 1.0, inode },
+        ),
+        (Some(some @ 1..), _) => {
+            let share = float(some) / float(payload);
+            let why = "the other extents are the file's own".into();
+            let copies = derived(1.0 - share, "(payload - bytes of shared extents) / payload");
+            (copies, Verdict::Mixed { share, why })
         }
-        (None, _) => return None,
+        (_, Some(Copying { copies, from, why })) => (derived(*copies, from), copied(why)),
+        (Some(_), None) => (
+            derived(1.0, "no extent is shared: the kernel copies from page to page"),
+            copied("the file system shares no extents: the kernel copied from page to page"),
+        ),
+        (None, None) if is_nearly(dirtied.unwrap_or(0), payload) => (
+            derived(1.0, "the sender dirtied as many pages as it wrote"),
+            copied("the sender dirtied as many pages as it wrote"),
+        ),
+        (None, None) => {
+            (Figure::Unavailable(NOT_TOLD.into()), Verdict::Unknown { why: NOT_TOLD.into() })
+        }
     };
-    Some(Figure::Derived { value, from })
-}
-
-fn copied_verdict(method: Method) -> Verdict {
-    let why = copying(method).map_or(
-        "the file system shares no extents: the kernel copied from page to page",
-        |copying| copying.why,
-    );
-    Verdict::Copied { why: why.into() }
+    Fate {
+        sender_copies,
+        receiver_copies: Figure::Unavailable("a file has no receiver".into()),
+        by_reference_bytes: shared
+            .map_or_else(|| Figure::Unavailable(NOT_TOLD.into()), Figure::count),
+        inode,
+        verdict,
+    }
 }

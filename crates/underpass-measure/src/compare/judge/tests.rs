@@ -1,6 +1,9 @@
 //! Verdicts and figures from evidence made by hand.
 
+use underpass::Method;
+
 use super::*;
+use crate::compare::besides::Discarded;
 use crate::compare::order::{Account, Resident, Used};
 use crate::compare::report::{Cache, Link};
 use crate::evidence::{Lent, Origin, Pages};
@@ -10,7 +13,8 @@ const FILE: Origin = Origin::PageCache { major: 254, minor: 0, inode: 17 };
 
 fn case(pair: Pair, link: Option<Link>, method: Method) -> Case {
     let cache = Cache::Warm;
-    Case { pair, link, cache, method, bytes: PAYLOAD, transfer_bytes: PAYLOAD }
+    let (bytes, transfer_bytes, discards) = (PAYLOAD, PAYLOAD, false);
+    Case { pair, link, cache, method, bytes, transfer_bytes, discards }
 }
 
 fn account(took_ns: u64) -> Account {
@@ -42,23 +46,18 @@ fn pages(origin: Origin, lent: Lent, bytes: u64) -> Pages {
     Pages { interface: 1, origin, lent, bytes }
 }
 
-fn known<'k>(
-    case: &'k Case,
-    timed: &'k [Run],
-    checked: &'k Run,
-    seen: Result<&'k Seen, &'k str>,
-) -> Known<'k> {
-    let (watched, discarding, seen_discarding) = (None, &[][..], None);
-    Known { case, timed, checked, seen, watched, discarding, seen_discarding, inode: 17 }
+fn measured(case: Case, timed: &[Run], seen: Result<&Seen, &str>) -> Measured {
+    let watched = seen.map(|seen| (run(1), seen.clone())).map_err(str::to_owned);
+    Measured { case, checked: run(1), timed: timed.to_vec(), watched }
 }
 
-fn judged(case: &Case, checked: &Run, seen: Result<&Seen, &str>) -> Row {
-    let timed = [run(1_000_000)];
-    row(&known(case, &timed, checked, seen))
+fn judged(case: Case, checked: &Run, seen: Result<&Seen, &str>) -> Row {
+    let checked = checked.clone();
+    row(&Measured { checked, ..measured(case, &[run(1_000_000)], seen) })
 }
 
 fn tcp(link: Link, method: Method, seen: &Seen) -> Row {
-    judged(&case(Pair::FileToTcp, Some(link), method), &run(1), Ok(seen))
+    judged(case(Pair::FileToTcp, Some(link), method), &run(1), Ok(seen))
 }
 
 #[test]
@@ -81,7 +80,7 @@ fn what_was_read_and_left_in_pages_of_the_kernel_is_copied_twice() {
         sent: copied.clone(),
         received: copied,
         calls: vec![("pread64".into(), 4, PAYLOAD), ("sendmsg".into(), 4, PAYLOAD)],
-        user_faults: 1,
+        entries: 9,
         ..Seen::default()
     };
     let row = tcp(Link::Veth, Method::Copy, &seen);
@@ -132,7 +131,7 @@ fn a_kernel_page_that_splice_passes_on_is_a_reference_and_one_beside_a_file_is_n
     let lent = vec![pages(Origin::Kernel, Lent::Shared, PAYLOAD)];
     let seen = Seen { sent: lent.clone(), received: lent, ..Seen::default() };
     let passed = case(Pair::SocketToSocket, Some(Link::Loopback), Method::Splice);
-    let row = judged(&passed, &run(1), Ok(&seen));
+    let row = judged(passed, &run(1), Ok(&seen));
     assert_eq!(row.verdict.to_string(), "by reference 100 %");
     assert_eq!(tcp(Link::Loopback, Method::Splice, &seen).sender_copies.value(), Some(1.0));
 }
@@ -140,14 +139,14 @@ fn a_kernel_page_that_splice_passes_on_is_a_reference_and_one_beside_a_file_is_n
 #[test]
 fn a_unix_socket_is_judged_by_what_its_receiver_copied_from() {
     let seen = Seen { received: vec![pages(FILE, Lent::Shared, PAYLOAD)], ..Seen::default() };
-    let row = judged(&case(Pair::FileToUnix, None, Method::Sendfile), &run(1), Ok(&seen));
+    let row = judged(case(Pair::FileToUnix, None, Method::Sendfile), &run(1), Ok(&seen));
     assert_eq!(row.verdict.to_string(), "by reference 100 % (inode 17)");
 }
 
 #[test]
 fn without_a_probe_copying_calls_are_known_and_sendfile_is_not() {
     let tcp = |method, checked: &Run| {
-        judged(&case(Pair::FileToTcp, Some(Link::Loopback), method), checked, Err("no BPF"))
+        judged(case(Pair::FileToTcp, Some(Link::Loopback), method), checked, Err("no BPF"))
     };
     assert_eq!(tcp(Method::Copy, &run(1)).sender_copies.value(), Some(2.0));
     assert_eq!(tcp(Method::MmapWrite, &run(1)).sender_copies.value(), Some(1.0));
@@ -155,11 +154,19 @@ fn without_a_probe_copying_calls_are_known_and_sendfile_is_not() {
     let Verdict::Unknown { why } = row.verdict else { panic!("{}", row.verdict) };
     assert!(why.starts_with("the calls return the same whether"), "{why}");
     assert_eq!(row.by_reference_bytes, Figure::Unavailable("no BPF".into()));
-    let mut told = run(1);
-    (told.sender.zero_copy_done, told.sender.zero_copy_copied) = (PAYLOAD, 600_000);
+    let told = |copied| {
+        let mut told = run(1);
+        (told.sender.zero_copy_done, told.sender.zero_copy_copied) = (copied, copied);
+        tcp(Method::ZeroCopySend, &told).verdict.to_string()
+    };
     assert_eq!(
-        tcp(Method::ZeroCopySend, &told).verdict.to_string(),
-        "copied: the kernel reports that it copied 600,000 of 1,000,000 lent bytes"
+        told(PAYLOAD),
+        "copied: the kernel reports that it copied 1,000,000 of 1,000,000 bytes"
+    );
+    assert_eq!(
+        told(600_000),
+        "unknown: the kernel reports that it copied 600,000 of 1,000,000 bytes, and had not \
+         reported on 400,000 when the sender was done"
     );
 }
 
@@ -168,7 +175,7 @@ fn files_are_by_reference_only_if_extents_are_shared_and_nothing_was_dirtied() {
     let file = |shared, dirtied| {
         let mut checked = Run { receiver: None, shared_bytes: shared, ..run(1) };
         checked.sender.used.disk_write_bytes = Some(dirtied);
-        judged(&case(Pair::FileToFile, None, Method::CopyFileRange), &checked, Err("no BPF"))
+        judged(case(Pair::FileToFile, None, Method::CopyFileRange), &checked, Err("no BPF"))
     };
     let row = file(Some(PAYLOAD), 0);
     assert_eq!(row.verdict.to_string(), "by reference 100 % (inode 17)");
@@ -176,15 +183,17 @@ fn files_are_by_reference_only_if_extents_are_shared_and_nothing_was_dirtied() {
     assert_eq!(file(Some(0), PAYLOAD).sender_copies.value(), Some(1.0));
     assert_eq!(file(Some(PAYLOAD), PAYLOAD).by_reference_bytes, Figure::Measured(0.0));
     assert!(matches!(file(None, 0).verdict, Verdict::Unknown { .. }));
-    assert!(matches!(file(None, PAYLOAD).verdict, Verdict::Copied { .. }));
+    assert!(matches!(file(None, PAYLOAD / 2).verdict, Verdict::Unknown { .. }), "a part");
+    let row = file(None, PAYLOAD);
+    assert_eq!(row.verdict.to_string(), "copied: the sender dirtied as many pages as it wrote");
+    assert!(matches!(row.by_reference_bytes, Figure::Unavailable(_)));
 }
 
 #[test]
 fn the_median_of_an_even_number_is_the_lower_and_the_extremes_are_kept() {
     let timed = [run(1_000_000), run(4_000_000), run(2_000_000), run(500_000)];
     let case = case(Pair::FileToPipe, None, Method::Copy);
-    let checked = run(1);
-    let row = row(&known(&case, &timed, &checked, Err("")));
+    let row = row(&measured(case, &timed, Err("")));
     let values = [&row.gb_per_s.min, &row.gb_per_s.median, &row.gb_per_s.max];
     assert_eq!(values.map(|figure| figure.value().unwrap()), [0.25, 0.5, 2.0]);
     // Half of 2 ms of processor time for a megabyte.
@@ -197,32 +206,42 @@ fn watched(took_ns: u64, bare: &[Run]) -> Row {
     let case = case(Pair::FileToTcp, Some(Link::Loopback), Method::Sendfile);
     let all = vec![pages(FILE, Lent::Shared, PAYLOAD)];
     let calls = vec![("sendfile".into(), 12, PAYLOAD)];
-    let seen = Seen { sent: all.clone(), received: all, calls, ..Seen::default() };
-    let (checked, watched) = (run(1), run(took_ns));
-    row(&Known { watched: Some(&watched), ..known(&case, bare, &checked, Ok(&seen)) })
+    let seen = Seen { sent: all.clone(), received: all, calls, entries: 14, ..Seen::default() };
+    row(&Measured { watched: Ok((run(took_ns), seen)), ..measured(case, bare, Err("")) })
 }
 
 #[test]
-fn calls_of_a_watched_run_that_was_unlike_the_bare_ones_are_not_shown_as_theirs() {
+fn a_watched_run_that_was_unlike_the_bare_ones_is_told_as_that_and_its_calls_stay() {
     let mut bare = [run(10_000_000), run(12_500_000)];
     for run in &mut bare {
-        run.sender.by_method = vec![("sendfile".into(), PAYLOAD, 9)];
+        run.sender.calls = 9;
     }
     // 0.1 GB/s at best, 0.08 at worst: by a tenth more or less is like them.
     for (took_ns, is_like) in
         [(13_800_000, true), (14_000_000, false), (9_200_000, true), (9_000_000, false)]
     {
         let row = watched(took_ns, &bare);
-        let calls = if is_like { 12.0 } else { 9.0 };
-        assert_eq!(row.calls[0].calls, Figure::Measured(calls), "{took_ns}");
-        assert_eq!(row.crossings.value(), Some(2.0 * calls), "{took_ns}");
+        // Those of the engine would be without faults and calls that move nothing.
+        assert_eq!(row.calls[0].calls, Figure::Measured(12.0), "{took_ns}");
+        assert_eq!(row.crossings.value(), Some(28.0), "{took_ns}");
         assert_eq!(row.besides.unlike.is_none(), is_like, "{took_ns}");
         assert_eq!(row.verdict.to_string(), "by reference 100 % (inode 17)");
     }
-    let unlike = watched(20_000_000, &bare).besides.unlike.unwrap();
-    assert!(unlike.ends_with("run at 0.05 GB/s, and bare runs had 0.08 to 0.10"), "{unlike}");
+    let unlike = watched(2_000_000_000, &bare).besides.unlike.unwrap();
+    assert!(unlike.ends_with("at 0.000500 GB/s, and bare runs had 0.0800 to 0.100"), "{unlike}");
     // Too short to say anything.
     assert_eq!(watched(4_000_000, &[run(1_000_000)]).besides.unlike, None);
+}
+
+#[test]
+fn a_second_look_that_is_refused_takes_nothing_away() {
+    let case = case(Pair::FileToTcp, Some(Link::Loopback), Method::Sendfile);
+    let mut measured = measured(case, &[run(1)], Err("not yet"));
+    measured.see(Err("refused".into()));
+    assert_eq!(measured.watched.as_ref().unwrap_err(), "refused");
+    measured.see(Ok((run(2_000_000), Seen::default())));
+    measured.see(Err("refused".into()));
+    assert!(measured.watched.is_ok());
 }
 
 #[test]
@@ -230,8 +249,7 @@ fn software_interrupts_are_counted_over_all_timed_runs_and_one_tick_is_none() {
     let with = |ticks| {
         let case = case(Pair::FileToTcp, Some(Link::Loopback), Method::Sendfile);
         let timed = [1, ticks].map(|ticks| Run { softirq_ticks: Some(ticks), ..run(1_000_000) });
-        let checked = run(1);
-        row(&known(&case, &timed, &checked, Err(""))).besides.softirq_s_per_gb
+        row(&measured(case, &timed, Err(""))).besides.softirq_s_per_gb
     };
     // 4 ticks of 10 ms for 2 MB.
     assert_eq!(with(3).value(), Some(20.0));
@@ -242,28 +260,24 @@ fn software_interrupts_are_counted_over_all_timed_runs_and_one_tick_is_none() {
 }
 
 #[test]
-fn what_a_discarding_receiver_makes_of_it_stands_beside_the_row() {
+fn what_a_discarding_receiver_makes_of_it_is_judged_like_any_other_row() {
     let case = case(Pair::FileToTcp, Some(Link::Loopback), Method::Sendfile);
-    let (checked, timed) = (run(1), [run(2_000_000)]);
-    let (discarding, seen) = ([run(500_000)], Seen::default());
-    let row = row(&Known {
-        discarding: &discarding,
-        seen_discarding: Some(&seen),
-        ..known(&case, &timed, &checked, Err("no BPF"))
-    });
-    let discarded = row.besides.discarded.unwrap();
-    assert_eq!(discarded.gb_per_s.median, Figure::Measured(2.0));
-    assert_eq!(discarded.receiver_copies, Figure::Measured(0.0));
+    let case = Case { discards: true, ..case };
+    let discarded = |seen| Discarded::from(row(&measured(case, &[run(500_000)], seen)));
+    let nothing = Seen::default();
+    let seen = discarded(Ok(&nothing));
+    assert_eq!(seen.gb_per_s.median, Figure::Measured(2.0));
+    assert_eq!(seen.receiver_copies, Figure::Measured(0.0));
     // 250 us for a megabyte.
-    assert_eq!(discarded.receiver_cpu_s_per_gb, Figure::Measured(0.25));
-    assert_eq!(row.gb_per_s.median, Figure::Measured(0.5));
+    assert_eq!(seen.receiver_cpu_s_per_gb, Figure::Measured(0.25));
+    assert_eq!(discarded(Err("no BPF")).receiver_copies, Figure::Unavailable("no BPF".into()));
 }
 
 #[test]
 fn a_file_system_that_tells_nothing_of_extents_does_not_hide_what_read_and_write_copy() {
     for (method, copies) in [(Method::Copy, 2.0), (Method::MmapWrite, 1.0)] {
         let checked = Run { receiver: None, ..run(1) };
-        let row = judged(&case(Pair::FileToFile, None, method), &checked, Err("no BPF"));
+        let row = judged(case(Pair::FileToFile, None, method), &checked, Err("no BPF"));
         assert!(matches!(row.verdict, Verdict::Copied { .. }), "{}", row.verdict);
         assert_eq!(row.sender_copies.value(), Some(copies));
     }
@@ -271,24 +285,23 @@ fn a_file_system_that_tells_nothing_of_extents_does_not_hide_what_read_and_write
 
 #[test]
 fn calls_have_the_kernels_names_also_where_only_the_engine_counted_them() {
-    let names = |method: Method, seen: Option<&str>| {
+    let told = |method: Method, seen: Option<&str>| {
         let case = case(Pair::FileToTcp, Some(Link::Loopback), method);
         let mut bare = [run(10_000_000)];
-        bare[0].sender.by_method = vec![(method.name().into(), PAYLOAD, 32)];
+        bare[0].sender.calls = 32;
         let calls = seen.map(|name| (name.to_owned(), 16, PAYLOAD));
-        let seen = Seen { calls: calls.into_iter().collect(), ..Seen::default() };
-        // Far slower than the bare run: its numbers are not shown, and its names are.
-        let (checked, watched) = (run(1), run(90_000_000));
-        let known = known(&case, &bare, &checked, Ok(&seen));
-        let row = row(&Known { watched: Some(&watched), ..known });
-        assert_eq!(row.calls[0].calls, Figure::Measured(32.0));
-        row.calls[0].name.clone()
+        let seen = calls.map(|call| Seen { calls: vec![call], ..Seen::default() });
+        let row = row(&measured(case, &bare, seen.as_ref().ok_or("no BPF")));
+        let calls = row.calls[0].calls.value().unwrap();
+        (row.calls[0].name.clone(), calls, row.crossings.value())
     };
-    assert_eq!(names(Method::MmapWrite, Some("sendto")), "sendto");
-    assert_eq!(names(Method::MmapWrite, None), "write");
-    assert_eq!(names(Method::Copy, None), "read + write");
-    assert_eq!(names(Method::UringSendZc, Some("io_uring_enter")), "IORING_OP_SEND_ZC");
+    assert_eq!(told(Method::MmapWrite, Some("sendto")), ("sendto".into(), 16.0, Some(0.0)));
+    // The engine counts neither faults nor calls that move nothing.
+    assert_eq!(told(Method::MmapWrite, None), ("write".into(), 32.0, None));
+    assert_eq!(told(Method::Copy, None).0, "read + write");
+    assert_eq!(told(Method::UringSendZc, Some("io_uring_enter")).0, "io_uring_enter");
+    assert_eq!(told(Method::UringSendZc, None).0, "IORING_OP_SEND_ZC");
     for method in Method::ALL.iter().filter(|method| method.name().contains('-')) {
-        assert_ne!(names(*method, None), method.name());
+        assert_ne!(told(*method, None).0, method.name());
     }
 }
