@@ -5,27 +5,29 @@
 //! with no more bytes of a socket than its own calls on it account for, and a file with no more
 //! than was read of it. The parts of a socket always add up to what left it.
 
-mod apportion;
 pub(crate) mod context;
 pub(crate) mod copies;
 mod flow;
 mod reading;
 mod socket;
+mod under_way;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use crate::call;
 use crate::evidence::{Evidence, FileId};
 
 use context::{Context, InterfaceKey};
 use flow::Flows;
-use socket::{Move, Uses, split};
+use socket::{Move, split};
+pub(crate) use under_way::with_calls_under_way;
 
 /// The way bytes went from where they were to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Way {
     /// Pages of the file, lent.
     Reference,
+    /// The same, by a call that was not seen.
+    ReferenceUnseen,
     /// Pages that the device filled for a descriptor opened with `O_DIRECT`, lent.
     Direct,
     /// Passed by reference, then copied next to the headers for an interface.
@@ -41,6 +43,8 @@ pub(crate) enum Way {
     Mapped,
     /// The same, and encrypted in between by the program.
     MappedTls,
+    /// From memory that may be a mapping of a file, or from a pipe while it was not looked at.
+    Perhaps,
     /// Read into memory and written from there.
     Read,
     /// Read into memory, and written into a pipe.
@@ -59,7 +63,7 @@ pub(crate) enum Way {
     FromPipe,
     /// Copied, by operations of an io_uring that were not seen.
     Ring,
-    /// No call of a watched process accounts for it.
+    /// Copied, and no call of a watched process accounts for it.
     Unseen,
 }
 
@@ -70,7 +74,7 @@ pub(crate) enum Class {
     ByReference,
     /// The processor copied them at least once.
     Copied,
-    /// They are a file's, and how they came is not known.
+    /// They are a file's, or may be, and how they came is not known.
     Unknown,
     /// No file is known to be behind them.
     NotAFile,
@@ -80,7 +84,7 @@ impl Way {
     /// What the way means for file bytes.
     pub(crate) const fn class(self) -> Class {
         match self {
-            Self::Reference | Self::Direct => Class::ByReference,
+            Self::Reference | Self::ReferenceUnseen | Self::Direct => Class::ByReference,
             Self::Linear { .. }
             | Self::Encrypted
             | Self::Mapped
@@ -89,7 +93,7 @@ impl Way {
             | Self::Piped
             | Self::ReadTls
             | Self::ReadTransformed => Class::Copied,
-            Self::Uncached => Class::Unknown,
+            Self::Uncached | Self::Perhaps => Class::Unknown,
             Self::Memory
             | Self::Relayed
             | Self::RelayedThroughMemory
@@ -122,8 +126,6 @@ pub(crate) struct Part {
 pub(crate) struct Account {
     /// The parts.
     pub(crate) parts: Vec<Part>,
-    /// The sockets' inodes.
-    sockets: Vec<u64>,
 }
 
 impl Account {
@@ -132,15 +134,8 @@ impl Account {
         let mut flows = Flows::of(evidence, context);
         let mut parts = Vec::new();
         let mut by_process: BTreeMap<u32, Vec<Move>> = BTreeMap::new();
-        let is_of_ring = evidence.calls.iter().any(|row| call::is_uring(row.number))
-            || context.programs.values().any(|program| program.uses_uring);
         for (place, socket) in evidence.sockets.iter().enumerate() {
-            let has_gaps = evidence.has_gaps;
-            let mut uses = Uses { is_of_ring, has_gaps, ..Uses::default() };
-            for row in flows.to_sockets.get(&socket.inode).cloned().unwrap_or_default() {
-                uses.enter(row, place, &mut flows);
-            }
-            for it in split(place, socket, uses, &mut parts) {
+            for it in split(place, socket, &mut flows, &mut parts) {
                 by_process.entry(it.process).or_default().push(it);
             }
         }
@@ -148,8 +143,7 @@ impl Account {
             reading::attribute(&flows.reader(process), moves, &mut parts);
         }
         parts.retain(|part| part.bytes > 0);
-        let sockets = evidence.sockets.iter().map(|socket| socket.inode).collect();
-        Self { parts, sockets }
+        Self { parts }
     }
 
     /// The sum of the parts that fit.
@@ -158,7 +152,40 @@ impl Account {
     }
 }
 
-/// The inodes of the TCP sockets.
-pub(crate) fn tcp_inodes(evidence: &Evidence) -> HashSet<u64> {
-    evidence.sockets.iter().map(|socket| socket.inode).collect()
+/// Shares of `total` in proportion to `weights`; they add up to `total`, and none exceeds its
+/// weight if `total` does not exceed the sum of the weights. Without any weight the first share
+/// is the whole; without shares there are none.
+fn apportion(total: u64, weights: &[u64]) -> Vec<u64> {
+    let sum: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
+    let share = |weight: &u64| {
+        let share = (u128::from(total) * u128::from(*weight)).checked_div(sum).unwrap_or(0);
+        u64::try_from(share).unwrap_or(u64::MAX)
+    };
+    let mut shares: Vec<u64> = weights.iter().map(share).collect();
+    let mut left = total - shares.iter().sum::<u64>();
+    for (share, weight) in shares.iter_mut().zip(weights) {
+        // Rounding down lost less than one byte a share.
+        let more = left.min(weight.saturating_sub(*share));
+        *share += more;
+        left -= more;
+    }
+    if let Some(first) = shares.first_mut() {
+        *first += left;
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up_and_none_exceeds_its_weight() {
+        assert_eq!(apportion(10, &[1, 1, 1]), [4, 3, 3]);
+        assert_eq!(apportion(6, &[3, 2, 1]), [3, 2, 1]);
+        assert_eq!(apportion(5, &[3, 2, 1]), [3, 2, 0]);
+        assert_eq!(apportion(u64::MAX, &[u64::MAX, 0]), [u64::MAX, 0]);
+        assert_eq!(apportion(7, &[0, 0]), [7, 0]);
+        assert!(apportion(7, &[]).is_empty());
+    }
 }

@@ -27,7 +27,7 @@ const HOUSES: [House; 1] = [House {
         "methods", "probe", "observe", "account", "eyes", "compare", "explain", "claims", "sheet",
         "page", "findings",
     ],
-    lines: 14_792,
+    lines: 14_808,
     public: 40,
 }];
 

@@ -7,7 +7,8 @@
 //! Source: proc_pid_maps(5), proc_pid_mountinfo(5).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -19,37 +20,26 @@ const DISGUISING: [&str; 2] = ["overlay", "btrfs"];
 /// File systems whose files the kernel makes up as they are read.
 const MADE_UP: [&str; 5] = ["proc", "sysfs", "cgroup", "cgroup2", "securityfs"];
 
-/// Where files are that programs read and map for themselves.
-const OF_SYSTEM: [&str; 8] = [
-    "/etc",
-    "/lib",
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/share/locale",
-    "/usr/share/mime",
-    "/usr/share/zoneinfo",
-    "/var/cache",
-];
+/// Where tables are that programs read and map for themselves, and read again.
+const TABLES: [&str; 5] =
+    ["/etc", "/usr/lib/locale", "/usr/share/locale", "/usr/share/mime", "/usr/share/zoneinfo"];
 
-/// A range of a process's addresses that shows a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Mapping {
-    /// First address.
-    pub(crate) start: u64,
-    /// Address after the last.
-    pub(crate) end: u64,
-    /// The file.
-    pub(crate) file: FileId,
-}
+/// Where libraries are, and their names' ends.
+const LIBRARIES: [&str; 3] = ["/lib", "/usr/lib", "/usr/lib64"];
+const OF_LIBRARIES: [&str; 10] =
+    ["cache", "cnf", "conf", "dat", "jar", "jsa", "mo", "py", "pyc", "so"];
+
+/// More of a library is not read for its own sake.
+const OWN_BYTES_MAX: u64 = 1 << 20;
 
 /// A watched process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Program {
     /// The name of its executable, such as `nginx`.
     pub(crate) name: String,
-    /// Its mappings of files that are not part of the program: constants of an executable or a
-    /// library are also in a file, and are not its payload.
-    pub(crate) mappings: Vec<Mapping>,
+    /// Files that it mapped and that are not part of the program: constants of an executable or a
+    /// library are also in a file, and are not its payload; nor is what it shares and writes.
+    pub(crate) mapped: BTreeSet<FileId>,
     /// A library that encrypts in user space, such as `libssl.so.3`, if one is loaded.
     pub(crate) tls_library: Option<String>,
     /// What its code runs on, if that matters.
@@ -85,10 +75,6 @@ pub(crate) struct Interface {
     pub(crate) has_scatter_gather: Option<bool>,
 }
 
-/// Stands for processes that ended, of which there were too many to tell apart. The kernel's idle
-/// task has it, which is not watched.
-pub(crate) const ENDED: u32 = 0;
-
 /// All that is known apart from the evidence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Context {
@@ -122,14 +108,22 @@ impl Context {
 
     /// The path whose inode this is under another device, if there is exactly one.
     fn disguised(&self, file: FileId) -> Option<&PathBuf> {
-        let is_disguised = |key: &FileId| {
-            let file_system = self.file_systems.get(&(key.major, key.minor));
-            key.inode == file.inode
-                && file_system.is_none_or(|name| DISGUISING.contains(&name.as_str()))
+        let is_possible = |file: FileId| {
+            self.is_disguised(file) || !self.file_systems.contains_key(&(file.major, file.minor))
         };
-        let mut found = self.paths.iter().filter(|(key, _)| is_disguised(key));
-        let (_, path) = found.next()?;
-        found.next().is_none().then_some(path)
+        let mut found = None;
+        let mut next = self.paths.range(FileId::regular(0, 0, 0)..).next();
+        // There are few devices, and many files.
+        while let Some((at, _)) = next {
+            let here = FileId { inode: file.inode, ..*at };
+            let path = self.paths.get(&here).filter(|_| is_possible(here));
+            if path.is_some() && std::mem::replace(&mut found, path).is_some() {
+                return None;
+            }
+            let last = Bound::Excluded(FileId { inode: u64::MAX, ..*at });
+            next = self.paths.range((last, Bound::Unbounded)).next();
+        }
+        found
     }
 
     /// Whether the kernel makes up what is read of a file.
@@ -138,16 +132,29 @@ impl Context {
         file_system.is_some_and(|name| MADE_UP.contains(&name.as_str()))
     }
 
-    /// Whether a file is of the system's own, such as a table of locales, by where it is.
+    /// Whether a file is of the system's own, such as a table of locales, by where it is and its
+    /// name: what is served from there has others.
     pub(crate) fn is_of_system(&self, file: FileId) -> bool {
-        let path = self.paths.get(&file);
-        path.is_some_and(|path| OF_SYSTEM.iter().any(|directory| path.starts_with(directory)))
+        self.paths.get(&file).is_some_and(|path| is_table(path) || is_of_library(path))
+    }
+
+    /// Whether this many bytes of a file are what a program reads of the system for itself: of a
+    /// library once, of tables whenever it needs them.
+    pub(crate) fn is_read_for_itself(&self, file: FileId, bytes: u64) -> bool {
+        let size = self.sizes.get(&file).copied().unwrap_or(OWN_BYTES_MAX);
+        let is_own = |path: &PathBuf| is_table(path) || is_of_library(path) && bytes <= size;
+        bytes < OWN_BYTES_MAX && self.paths.get(&file).is_some_and(is_own)
+    }
+
+    /// Whether a file may have another device where its pages are seen.
+    pub(crate) fn is_disguised(&self, file: FileId) -> bool {
+        let file_system = self.file_systems.get(&(file.major, file.minor));
+        file_system.is_some_and(|name| DISGUISING.contains(&name.as_str()))
     }
 
     /// The name of a process's program, or its number.
     pub(crate) fn program_of(&self, process: u32) -> String {
         match self.programs.get(&process) {
-            _ if process == ENDED => "processes that have ended".to_owned(),
             Some(program) if !program.name.is_empty() => program.name.clone(),
             Some(_) | None => format!("process {process}"),
         }
@@ -171,6 +178,17 @@ impl Context {
         });
         named.collect::<Vec<_>>().join(", ")
     }
+}
+
+fn is_table(path: &Path) -> bool {
+    TABLES.iter().any(|place| path.starts_with(place))
+}
+
+fn is_of_library(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let end = path.extension().unwrap_or_default().to_string_lossy();
+    let is_one = OF_LIBRARIES.contains(&&*end) || name.contains(".so.") || name == "modules";
+    is_one && LIBRARIES.iter().any(|place| path.starts_with(place))
 }
 
 #[cfg(test)]

@@ -2,15 +2,15 @@
 //! to the files that were read.
 //!
 //! Nothing is taken out of a pipe here: what one reader takes of it is a share of all that came
-//! in, as it is with tee(2). Of a pipe that came short, and of what goes around in a circle, it is
-//! not known what it was.
+//! in, as it is with tee(2). Of a pipe that came short it is not known what it was; nor of what
+//! goes around in a circle of pipes, which is followed back to the one who wrote it and no further.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 
-use super::apportion::apportion;
+use super::apportion;
 use super::context::Context;
 use super::reading::Reader;
-use super::tcp_inodes;
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
 
@@ -20,11 +20,8 @@ const SNIFFED_BYTES_MAX: u64 = 4096;
 /// What is read of a library's head, at most.
 const HEAD_BYTES: u64 = 1024;
 
-/// From here on a file is sent, and not one of those that a program reads of the system for itself.
-const SYSTEM_BYTES_MAX: u64 = 1 << 20;
-
 /// What bytes were before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Source {
     /// A regular file.
     File(FileId),
@@ -32,7 +29,7 @@ pub(crate) enum Source {
     Socket,
     /// Memory of a process, of no file that is known.
     Memory,
-    /// Memory of a process, which could not be looked at.
+    /// Memory of a process, which could not be looked at; or what came into a pipe meanwhile.
     NotSeen,
     /// A device.
     Device,
@@ -41,7 +38,7 @@ pub(crate) enum Source {
 }
 
 /// Bytes of one source, and what became of them on the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Content {
     pub(crate) source: Source,
     /// How often the processor copied them.
@@ -64,12 +61,7 @@ impl Content {
 
     /// The file.
     pub(crate) const fn file(self) -> Option<FileId> {
-        match self.source {
-            Source::File(file) => Some(file),
-            Source::Socket | Source::Memory | Source::NotSeen | Source::Device | Source::Pipe => {
-                None
-            }
-        }
+        if let Source::File(file) = self.source { Some(file) } else { None }
     }
 }
 
@@ -77,64 +69,154 @@ impl Content {
 /// from them so far.
 #[derive(Debug)]
 pub(crate) struct Flows<'e> {
-    evidence: &'e Evidence,
     context: &'e Context,
-    pub(crate) to_sockets: HashMap<u64, Vec<&'e Calls>>,
-    to_pipes: HashMap<FileId, Vec<&'e Calls>>,
+    has_gaps: bool,
+    /// Those that reached a pipe, or a socket by its inode alone.
+    reached: HashMap<FileId, Vec<&'e Calls>>,
     by_process: HashMap<u32, Vec<&'e Calls>>,
     /// Who takes out of a pipe, or passes on what is in it.
-    out_of_pipes: HashSet<(FileId, u32)>,
-    tcp: HashSet<u64>,
+    takers: HashMap<FileId, BTreeSet<u32>>,
+    /// Pipes, and memories of processes, to which what leaves them may come back.
+    circles: BTreeSet<FileId>,
+    /// Processes with an io_uring, whose operations are not calls.
+    rings: BTreeSet<u32>,
+    /// Processes with a call under way that gives.
+    giving: BTreeSet<u32>,
+    /// The TCP sockets, and their own ports.
+    ports: HashMap<u64, Option<u16>>,
     programs: BTreeSet<FileId>,
-    pipes: HashMap<FileId, Contents>,
-    readers: BTreeMap<u32, Reader>,
+    /// Inodes of those of which the device is another where their pages are seen.
+    programs_by_inode: BTreeSet<u64>,
+    /// Files that a process mapped and may have sent.
+    mapped: HashMap<u32, BTreeSet<FileId>>,
+    pipes: HashMap<FileId, Rc<Contents>>,
+    readers: HashMap<(u32, bool), Rc<Reader>>,
+}
+
+/// A socket as it is looked up.
+const fn socket_key(inode: u64) -> FileId {
+    FileId { kind: FileKind::Socket, ..FileId::regular(0, 0, inode) }
+}
+
+/// The memory of a process, among pipes.
+fn memory_key(process: u32) -> FileId {
+    FileId { kind: FileKind::Other, ..FileId::regular(0, 0, process.into()) }
+}
+
+fn is_pipe(id: &FileId) -> bool {
+    id.kind == FileKind::Pipe
 }
 
 impl<'e> Flows<'e> {
     pub(crate) fn of(evidence: &'e Evidence, context: &'e Context) -> Self {
         let programs = evidence.mapped.iter().filter(|mapped| mapped.is_program);
         let programs = programs.map(|mapped| mapped.file);
+        let disguised = context.program_files.iter().filter(|file| context.is_disguised(**file));
+        let is_give = |row: &&Calls| call::role(row.number) == Some(Role::Give);
+        let giving = evidence.under_way.iter().filter(is_give);
+        let with_ring = context.programs.iter().filter(|(_, program)| program.uses_uring);
+        let port = |address: std::net::SocketAddr| address.port();
+        let sockets = evidence.sockets.iter();
         let mut flows = Self {
-            evidence,
             context,
-            to_sockets: HashMap::new(),
-            to_pipes: HashMap::new(),
+            has_gaps: evidence.has_gaps,
+            reached: HashMap::new(),
             by_process: HashMap::new(),
-            out_of_pipes: HashSet::new(),
-            tcp: tcp_inodes(evidence),
+            takers: HashMap::new(),
+            circles: BTreeSet::new(),
+            giving: giving.map(|row| row.process).collect(),
+            rings: with_ring.map(|(process, _)| *process).collect(),
+            ports: sockets.map(|socket| (socket.inode, socket.local.map(port))).collect(),
             programs: programs.chain(context.program_files.iter().copied()).collect(),
+            programs_by_inode: disguised.map(|file| file.inode).collect(),
+            mapped: HashMap::new(),
             pipes: HashMap::new(),
-            readers: BTreeMap::new(),
+            readers: HashMap::new(),
         };
         for row in &evidence.calls {
             flows.by_process.entry(row.process).or_default().push(row);
             match row.target {
                 Some(id) if id.kind == FileKind::Socket => {
-                    flows.to_sockets.entry(id.inode).or_default().push(row);
+                    flows.reached.entry(socket_key(id.inode)).or_default().push(row);
                 }
                 Some(id) if id.kind == FileKind::Pipe => {
-                    flows.to_pipes.entry(id).or_default().push(row);
+                    flows.reached.entry(id).or_default().push(row);
                 }
                 Some(_) | None => {}
             }
             if let Some(pipe) = row.source.filter(|id| id.kind == FileKind::Pipe) {
-                flows.out_of_pipes.insert((pipe, row.process));
+                flows.takers.entry(pipe).or_default().insert(row.process);
+            }
+            if call::is_uring(row.number) {
+                flows.rings.insert(row.process);
             }
         }
+        let seen = evidence.mapped.iter().filter(|mapped| !mapped.is_written);
+        let seen = seen.map(|mapped| (mapped.process, mapped.file));
+        let earlier = context.programs.iter();
+        let earlier =
+            earlier.flat_map(|(process, it)| it.mapped.iter().map(|file| (*process, *file)));
+        for (process, file) in seen.chain(earlier) {
+            if !flows.is_program(file) && !context.is_of_system(file) {
+                flows.mapped.entry(process).or_default().insert(file);
+            }
+        }
+        flows.circles = flows.circles();
         flows
+    }
+
+    /// Pipes and memories between which bytes may go around: those that are left when the ends of
+    /// all chains are taken off.
+    fn circles(&self) -> BTreeSet<FileId> {
+        let mut ways = BTreeSet::new();
+        for row in self.by_process.values().flatten() {
+            let memory = memory_key(row.process);
+            let from_memory = row.target.filter(|pipe| self.leads_on(row.process, *pipe));
+            match (row.source.filter(is_pipe), row.target.filter(is_pipe)) {
+                (Some(pipe), Some(other)) => ways.insert((pipe, other)),
+                (Some(pipe), None) if row.target.is_none() => ways.insert((pipe, memory)),
+                (None, _) => from_memory.is_some_and(|pipe| ways.insert((memory, pipe))),
+                (Some(_), None) => false,
+            };
+        }
+        loop {
+            let (out, into): (BTreeSet<FileId>, BTreeSet<FileId>) = ways.iter().copied().unzip();
+            let all = ways.len();
+            ways.retain(|(from, to)| into.contains(from) && out.contains(to));
+            if ways.len() == all {
+                return out;
+            }
+        }
+    }
+
+    fn is_program(&self, file: FileId) -> bool {
+        self.programs.contains(&file) || self.programs_by_inode.contains(&file.inode)
+    }
+
+    /// The calls that reached a TCP socket.
+    pub(crate) fn to_socket(&self, inode: u64) -> Vec<&'e Calls> {
+        self.reached.get(&socket_key(inode)).cloned().unwrap_or_default()
+    }
+
+    pub(crate) const fn has_gaps(&self) -> bool {
+        self.has_gaps
+    }
+
+    pub(crate) fn has_ring(&self, process: u32) -> bool {
+        self.rings.contains(&process)
     }
 
     /// The file whose mapping was given; constants of a program are in a file, too, and are its
     /// own memory.
     pub(crate) fn mapped(&self, row: &Calls) -> Option<FileId> {
         let Memory::File(file) = row.memory else { return None };
-        (!self.programs.contains(&file)).then_some(file)
+        (!self.is_program(file)).then_some(file)
     }
 
     /// What a call that passes bytes took them from.
     pub(crate) fn passed(&mut self, row: &Calls) -> Contents {
         let source = match row.source {
-            Some(pipe) if pipe.kind == FileKind::Pipe => return self.drawn(pipe, row.bytes),
+            Some(pipe) if is_pipe(&pipe) => return self.drawn(pipe, row.target, row.bytes),
             Some(id) if id.kind == FileKind::Regular => Source::File(id),
             Some(id) if id.kind == FileKind::Socket => Source::Socket,
             Some(_) => Source::Device,
@@ -144,108 +226,96 @@ impl<'e> Flows<'e> {
         vec![(Content::of(source), row.bytes)]
     }
 
-    /// What was taken out of a pipe.
-    fn drawn(&mut self, pipe: FileId, bytes: u64) -> Contents {
-        let mut contents = self.pipe(pipe);
-        let weights: Vec<u64> = contents.iter().map(|(_, bytes)| *bytes).collect();
-        let there: u64 = weights.iter().sum();
-        // In a rest it may have been filled, too, and with the same.
-        let is_enough = there > 0 && self.evidence.has_gaps;
-        let known = if is_enough { bytes } else { bytes.min(there) };
-        for (content, share) in contents.iter_mut().zip(apportion(known, &weights)) {
-            content.1 = share;
+    /// What was taken out of a pipe into another, a socket or a memory.
+    fn drawn(&mut self, pipe: FileId, into: Option<FileId>, bytes: u64) -> Contents {
+        if self.circles.contains(&pipe) && into.is_some_and(|into| self.circles.contains(&into)) {
+            return vec![(Content::of(Source::Pipe), bytes)];
         }
-        contents.push((Content::of(Source::Pipe), bytes - known));
+        let came = self.pipe(pipe);
+        let weights: Vec<u64> = came.iter().map(|(_, bytes)| *bytes).collect();
+        let there: u64 = weights.iter().sum();
+        let known = bytes.min(there);
+        let mut contents: Contents =
+            came.iter().map(|(content, _)| *content).zip(apportion(known, &weights)).collect();
+        // In a rest a watched one may have filled it, too.
+        let is_missed = there > 0 && self.has_gaps;
+        let rest = if is_missed { Source::NotSeen } else { Source::Pipe };
+        contents.push((Content::of(rest), bytes - known));
         contents.retain(|(_, bytes)| *bytes > 0);
         contents
     }
 
     /// All that came into a pipe.
-    fn pipe(&mut self, pipe: FileId) -> Contents {
+    fn pipe(&mut self, pipe: FileId) -> Rc<Contents> {
         if let Some(known) = self.pipes.get(&pipe) {
-            return known.clone();
+            return Rc::clone(known);
         }
-        // What goes around in a circle finds nothing.
-        self.pipes.insert(pipe, Vec::new());
         let mut contents: BTreeMap<Content, u64> = BTreeMap::new();
-        for row in self.to_pipes.get(&pipe).cloned().unwrap_or_default() {
+        for row in self.reached.get(&pipe).cloned().unwrap_or_default() {
             let put = match call::role(row.number) {
                 Some(Role::Pass) => self.passed(row),
-                Some(Role::Give) => self.given(row),
+                Some(Role::Give) => self.given(row, pipe),
                 Some(Role::Take | Role::Unmeasured) | None => Vec::new(),
             };
             for (content, bytes) in put {
                 *contents.entry(content).or_default() += bytes;
             }
         }
-        let contents: Contents = contents.into_iter().collect();
-        self.pipes.insert(pipe, contents.clone());
+        let contents: Rc<Contents> = Rc::new(contents.into_iter().collect());
+        self.pipes.insert(pipe, Rc::clone(&contents));
         contents
     }
 
     /// What a process wrote into a pipe.
-    fn given(&mut self, row: &Calls) -> Contents {
+    fn given(&mut self, row: &Calls, pipe: FileId) -> Contents {
         if let Some(file) = self.mapped(row) {
             return vec![(Content::of(Source::File(file)).copied(1), row.bytes)];
         }
-        let leads_on = row.target.is_some_and(|pipe| self.leads_on(row.process, pipe));
-        let reader = if leads_on { self.reader(row.process) } else { Reader::default() };
-        let mut contents = reader.contents_of(row.bytes);
-        let known: u64 = contents.iter().map(|(_, bytes)| *bytes).sum();
-        for (content, _) in &mut contents {
-            // Read, and written.
-            *content = content.copied(2);
-            content.is_transformed |= reader.is_transforming();
+        let mut contents = Contents::new();
+        if self.leads_on(row.process, pipe) {
+            let reader = self.reader_for(row.process, self.circles.contains(&pipe));
+            contents = reader.contents_of(row.bytes);
+            let is_transformed = reader.is_transforming();
+            for (content, _) in &mut contents {
+                // Read, and written.
+                *content = content.copied(2);
+                content.is_transformed |= is_transformed;
+            }
         }
+        let known: u64 = contents.iter().map(|(_, bytes)| *bytes).sum();
         contents.push((Content::of(Source::Memory).copied(1), row.bytes - known));
         contents
     }
 
-    /// Bytes of those read of a file that may have been sent. One that is also passed is read for
-    /// its beginning, to see what it is: this is sent only where that much was not passed.
-    fn sent_of_read(&self, process: u32, file: FileId, read: u64) -> u64 {
-        let rows = || self.by_process.get(&process).into_iter().flatten();
-        let of_file = |is: Role| {
-            rows().filter(move |row| row.source == Some(file) && call::role(row.number) == Some(is))
-        };
-        let passed: u64 = of_file(Role::Pass).map(|row| row.bytes).sum();
-        let calls: u64 = of_file(Role::Take).map(|row| row.calls - row.failures).sum();
-        let size = self.context.sizes.get(&file).copied().unwrap_or(0);
-        let piece = read.checked_div(calls).unwrap_or(0);
-        if passed == 0 || piece > SNIFFED_BYTES_MAX || piece >= size {
-            return read;
-        }
-        match (passed % size, passed % (size - piece)) {
-            (0, _) => 0,
-            (_, 0) => read.min(passed / (size - piece) * piece),
-            _ => read,
-        }
-    }
-
-    /// Files that a process mapped and may have sent.
-    fn mapped_files(&self, process: u32) -> BTreeSet<FileId> {
-        let mapped = self.evidence.mapped.iter().filter(|mapped| mapped.process == process);
-        let earlier = self.context.programs.get(&process).into_iter();
-        let earlier = earlier.flat_map(|program| &program.mappings).map(|mapping| mapping.file);
-        let all = mapped.map(|mapped| mapped.file).chain(earlier);
-        all.filter(|file| !self.programs.contains(file) && !self.context.is_of_system(*file))
-            .collect()
-    }
-
     /// What a process read, and what it gave from memory that is not a mapping.
-    pub(crate) fn reader(&mut self, process: u32) -> Reader {
-        if let Some(known) = self.readers.get(&process) {
-            return known.clone();
+    pub(crate) fn reader(&mut self, process: u32) -> Rc<Reader> {
+        self.reader_for(process, false)
+    }
+
+    /// The same for a pipe; for one in a circle, without what comes out of the circle.
+    fn reader_for(&mut self, process: u32, is_in_circle: bool) -> Rc<Reader> {
+        if let Some(known) = self.readers.get(&(process, is_in_circle)) {
+            return Rc::clone(known);
         }
-        self.readers.insert(process, Reader::default());
+        let into = is_in_circle.then(|| memory_key(process));
         let mut reader = Reader::default();
         let mut sockets = HashSet::new();
+        let mut passed: HashMap<FileId, u64> = HashMap::new();
+        let mut takes: HashMap<FileId, u64> = HashMap::new();
         for row in self.by_process.get(&process).cloned().unwrap_or_default() {
             match (call::role(row.number), row.source, row.target) {
-                (Some(Role::Take), Some(source), _) => self.take(row, source, &mut reader),
+                (Some(Role::Take), Some(source), _) => {
+                    *takes.entry(source).or_default() += row.calls - row.failures;
+                    self.take(row, source, into, &mut reader);
+                }
+                (Some(Role::Pass), Some(source), _) => {
+                    *passed.entry(source).or_default() += row.bytes;
+                }
                 (Some(Role::Give), _, Some(target)) if self.mapped(row).is_none() => {
-                    if target.kind == FileKind::Socket && self.tcp.contains(&target.inode) {
+                    let port = self.ports.get(&target.inode);
+                    if let Some(port) = port.filter(|_| target.kind == FileKind::Socket) {
                         reader.given_bytes += row.bytes;
+                        reader.sides.entry(*port).or_default().given_bytes += row.bytes;
                         sockets.insert(target.inode);
                     } else if self.leads_on(process, target) {
                         reader.given_bytes += row.bytes;
@@ -255,59 +325,68 @@ impl<'e> Flows<'e> {
             }
         }
         reader.connections = sockets.len() as u64;
-        reader.mapped = self.mapped_files(process);
+        reader.is_giving = self.giving.contains(&process);
+        let mapped = self.mapped.get(&process).into_iter().flatten();
+        reader.mapped = mapped.map(|file| (*file, self.size(*file))).collect();
         for (content, read) in &mut reader.files {
             if let (Source::File(file), 0) = (content.source, content.copies) {
-                *read = self.sent_of_read(process, file, *read);
+                let of = |map: &HashMap<FileId, u64>| map.get(&file).copied().unwrap_or(0);
+                *read = sent_of_read(*read, of(&passed), of(&takes), self.size(file));
             }
         }
-        // What is read again when it sends was not read to know how; nor by one that never sends,
-        // if it gave no more to pipes than this.
-        let read = reader.read_bytes() + reader.before.values().sum::<u64>();
-        let is_filter = sockets.is_empty() && read >= reader.given_bytes / 2;
-        let files = &mut reader.files;
-        reader.before.retain(|content, bytes| {
-            let is_of_system = content.file().is_some_and(|file| self.context.is_of_system(file));
-            let is_sent = files.contains_key(content) || is_filter && !is_of_system;
-            if is_sent {
-                *files.entry(*content).or_default() += *bytes;
-            }
-            !is_sent
-        });
-        self.readers.insert(process, reader.clone());
+        reader.settle(|file| self.context.is_of_system(file));
+        let reader = Rc::new(reader);
+        self.readers.insert((process, is_in_circle), Rc::clone(&reader));
         reader
+    }
+
+    /// How long a file is; 0 if that is not known.
+    fn size(&self, file: FileId) -> u64 {
+        self.context.sizes.get(&file).copied().unwrap_or(0)
     }
 
     /// Whether what a process gave is taken out of a pipe by another that is watched. What it gives
     /// to itself is not followed.
     fn leads_on(&self, process: u32, pipe: FileId) -> bool {
-        let mut out = self.out_of_pipes.iter().filter(|(of, _)| *of == pipe);
-        pipe.kind == FileKind::Pipe && out.any(|(_, taker)| *taker != process)
+        let mut takers = self.takers.get(&pipe).into_iter().flatten();
+        takers.any(|taker| *taker != process)
     }
 
     /// What a call took into memory.
-    fn take(&mut self, row: &Calls, source: FileId, reader: &mut Reader) {
+    fn take(&mut self, row: &Calls, source: FileId, into: Option<FileId>, reader: &mut Reader) {
         // The loader looks at the head of each library before it maps it.
         let is_loading =
-            self.programs.contains(&source) && row.bytes <= row.calls.saturating_mul(HEAD_BYTES);
+            self.is_program(source) && row.bytes <= row.calls.saturating_mul(HEAD_BYTES);
         if source.kind == FileKind::Socket {
-            reader.received_bytes += row.bytes;
+            let port = self.ports.get(&source.inode).copied().flatten();
+            reader.sides.entry(port).or_default().received_bytes += row.bytes;
             reader.received_calls += row.calls - row.failures;
         } else if source.kind == FileKind::Pipe {
-            for (content, bytes) in self.drawn(source, row.bytes) {
-                match content.source {
-                    Source::File(_) => reader.note(content, row.before_sending, bytes),
-                    Source::Pipe => reader.piped_bytes += bytes,
-                    Source::Socket | Source::Memory | Source::NotSeen | Source::Device => {}
+            for (content, bytes) in self.drawn(source, into, row.bytes) {
+                if matches!(content.source, Source::File(_) | Source::Pipe | Source::NotSeen) {
+                    reader.note(content, row.before_sending, bytes);
                 }
             }
         } else if source.kind == FileKind::Regular
             && !is_loading
             && !self.context.is_made_up(source)
         {
-            let is_of_system = self.context.is_of_system(source) && row.bytes < SYSTEM_BYTES_MAX;
-            let is_before = row.before_sending || is_of_system;
-            reader.note(Content::of(Source::File(source)), is_before, row.bytes);
+            let is_own = self.context.is_read_for_itself(source, row.bytes);
+            reader.note(Content::of(Source::File(source)), row.before_sending || is_own, row.bytes);
         }
+    }
+}
+
+/// Bytes of those read of a file that may have been sent. One that is also passed is read for its
+/// beginning, to see what it is: this is sent only where that much was not passed.
+fn sent_of_read(read: u64, passed: u64, calls: u64, size: u64) -> u64 {
+    let piece = read.checked_div(calls).unwrap_or(0);
+    if passed == 0 || piece > SNIFFED_BYTES_MAX || piece >= size {
+        return read;
+    }
+    match (passed % size, passed % (size - piece)) {
+        (0, _) => 0,
+        (_, 0) => read.min(passed / (size - piece) * piece),
+        _ => read,
     }
 }

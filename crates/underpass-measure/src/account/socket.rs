@@ -5,12 +5,11 @@
 //! given from memory is copied in any case, so it is counted against them first; only what is
 //! left of them can be passed bytes that were copied after all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::apportion::apportion;
 use super::context::InterfaceKey;
 use super::flow::{Content, Flows, Source};
-use super::{Part, Way};
+use super::{Part, Way, apportion};
 use crate::call::{self, Role};
 use crate::evidence::{Calls, FileId, Lent, Memory, Origin, Socket};
 
@@ -61,60 +60,40 @@ impl Move {
 
 /// Takes up to `most` bytes from the moves that fit, in proportion to what is left of them.
 pub(crate) fn take(most: u64, moves: &mut [Move], fits: impl Fn(&Move) -> bool) -> Vec<Move> {
-    let fitting = moves.iter_mut().filter(|it| fits(it));
-    let mut fitting: Vec<&mut Move> = fitting.collect();
-    let there: Vec<u64> = fitting.iter().map(|it| it.left).collect();
+    take_of(most, moves.iter_mut().filter(|it| fits(it)).collect())
+}
+
+fn take_of(most: u64, mut moves: Vec<&mut Move>) -> Vec<Move> {
+    let there: Vec<u64> = moves.iter().map(|it| it.left).collect();
     let shares = apportion(most.min(there.iter().sum()), &there);
-    let taken = fitting.iter_mut().zip(shares).map(|(it, share)| {
+    let taken = moves.iter_mut().zip(shares).map(|(it, share)| {
         it.left -= share;
         Move { left: share, ..**it }
     });
     taken.collect()
 }
 
-/// What watched processes did to a socket.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Uses {
-    pub(crate) moves: Vec<Move>,
-    /// Whether calls were made whose bytes are not known.
-    pub(crate) is_incomplete: bool,
-    /// Whether a watched process has an io_uring, whose operations are not calls.
-    pub(crate) is_of_ring: bool,
-    /// Whether calls may have been missed.
-    pub(crate) has_gaps: bool,
-}
-
-impl Uses {
-    /// Enters calls that reached the socket at a place.
-    pub(crate) fn enter(&mut self, row: &Calls, socket: usize, flows: &mut Flows<'_>) {
-        let process = row.process;
-        match call::role(row.number) {
-            Some(Role::Give) => {
-                let unknown = match row.memory {
-                    Memory::NotSeen => Source::NotSeen,
-                    Memory::None | Memory::Own | Memory::File(_) => Source::Memory,
-                };
-                let content = Content::of(flows.mapped(row).map_or(unknown, Source::File));
-                let how = if row.is_zero_copy { How::Lent } else { How::Given };
-                let (is_tls, left) = (is_tls_record(row.head), row.bytes);
-                self.moves.push(Move { process, socket, how, content, is_tls, left });
-            }
-            Some(Role::Pass) => {
-                let how = if row.is_direct { How::PassedDirect } else { How::Passed };
-                let passed = flows.passed(row).into_iter();
-                self.moves.extend(passed.map(|(content, left)| Move {
-                    process,
-                    socket,
-                    how,
-                    content,
-                    is_tls: false,
-                    left,
-                }));
-            }
-            Some(Role::Unmeasured) => self.is_incomplete = true,
-            Some(Role::Take) | None => {}
+/// What a call moved to the socket at a place.
+fn moves_of(row: &Calls, socket: usize, flows: &mut Flows<'_>) -> Vec<Move> {
+    let (how, contents) = match call::role(row.number) {
+        Some(Role::Give) => {
+            let is_not_seen = row.memory == Memory::NotSeen;
+            let unknown = if is_not_seen { Source::NotSeen } else { Source::Memory };
+            let content = Content::of(flows.mapped(row).map_or(unknown, Source::File));
+            let how = if row.is_zero_copy { How::Lent } else { How::Given };
+            (how, vec![(content, row.bytes)])
         }
-    }
+        Some(Role::Pass) => {
+            let how = if row.is_direct { How::PassedDirect } else { How::Passed };
+            (how, flows.passed(row))
+        }
+        Some(Role::Unmeasured | Role::Take) | None => return Vec::new(),
+    };
+    // What is passed has no head.
+    let is_tls = is_tls_record(row.head) && matches!(how, How::Given | How::Lent);
+    let process = row.process;
+    let all = contents.into_iter();
+    all.map(|(content, left)| Move { process, socket, how, content, is_tls, left }).collect()
 }
 
 /// RFC 8446 section 5.1: a record begins with its type (20 to 24) and the version 3.1 to 3.4.
@@ -166,8 +145,18 @@ impl Lay {
 }
 
 /// Divides what left the socket at a place: into `parts`, and returns what came from memory.
-pub(crate) fn split(place: usize, socket: &Socket, uses: Uses, parts: &mut Vec<Part>) -> Vec<Move> {
-    let mut moves = uses.moves;
+pub(crate) fn split(
+    place: usize,
+    socket: &Socket,
+    flows: &mut Flows<'_>,
+    parts: &mut Vec<Part>,
+) -> Vec<Move> {
+    let rows = flows.to_socket(socket.inode);
+    let mut moves: Vec<Move> = rows.iter().flat_map(|row| moves_of(row, place, flows)).collect();
+    let is_incomplete = rows.iter().any(|row| call::role(row.number) == Some(Role::Unmeasured));
+    let mut users = rows.iter().map(|row| row.process).chain([socket.process]);
+    let is_of_ring = users.any(|process| flows.has_ring(process));
+    let has_gaps = flows.has_gaps();
     let is_encrypted = socket.upper_layer.as_deref() == Some("tls");
     let is_tls = !is_encrypted && moves.iter().any(|it| it.is_tls);
     moves.iter_mut().for_each(|it| it.is_tls &= !is_encrypted);
@@ -181,9 +170,9 @@ pub(crate) fn split(place: usize, socket: &Socket, uses: Uses, parts: &mut Vec<P
         is_tls,
         left,
     };
-    let is_blind = uses.is_of_ring || uses.has_gaps;
     for (file, left) in pages_of_files(&lay, &mut moves, parts) {
-        let way = if is_blind { Way::Reference } else { Way::Unseen };
+        let is_blind = is_of_ring || has_gaps;
+        let way = if is_blind { Way::Reference } else { Way::ReferenceUnseen };
         parts.push(Part { file: Some(file), ..own(left).part(way, 0) });
     }
     passed_and_copied(&mut lay, &mut moves, is_encrypted, parts);
@@ -198,7 +187,7 @@ pub(crate) fn split(place: usize, socket: &Socket, uses: Uses, parts: &mut Vec<P
     memory -= sum(&written);
     // Memory that is lent and yet in pages of the kernel was copied.
     pieces.extend(written.iter().map(|it| Move { how: How::Given, ..*it }));
-    match (uses.has_gaps, uses.is_incomplete, uses.is_of_ring) {
+    match (has_gaps, is_incomplete, is_of_ring) {
         // Given between two looks, by the one who gives what is seen.
         (true, ..) => pieces.push(own(memory)),
         (false, true, _) => parts.push(own(memory).part(Way::Memory, 1)),
@@ -215,24 +204,26 @@ fn sum(moves: &[Move]) -> u64 {
 /// Pages of files that were passed: to the calls that name the file, then to the others; and those
 /// that were lent by `MSG_ZEROCOPY` from a mapping. Returns what is left of each.
 fn pages_of_files(lay: &Lay, moves: &mut [Move], parts: &mut Vec<Part>) -> Vec<(FileId, u64)> {
-    let mut rest = Vec::new();
-    let mut enter = |file: FileId, bytes: u64, order: [&dyn Fn(&Move) -> bool; 2]| {
-        let mut left = bytes;
-        for fits in order {
-            let taken = take(left, moves, fits);
-            left -= sum(&taken);
-            let part = |it: &Move| Part { file: Some(file), ..it.part(Way::Reference, 0) };
-            parts.extend(taken.iter().map(part));
-        }
-        rest.push((file, left));
+    let mut naming: HashMap<Content, Vec<&mut Move>> = HashMap::new();
+    for it in moves.iter_mut().filter(|it| !it.is_given()) {
+        naming.entry(it.content).or_default().push(it);
+    }
+    let mut enter = |file: FileId, bytes: u64, taken: Vec<Move>| {
+        let part = |it: &Move| Part { file: Some(file), ..it.part(Way::Reference, 0) };
+        parts.extend(taken.iter().map(part));
+        (file, bytes - sum(&taken))
     };
-    for (file, bytes) in &lay.shared {
-        let whole = Content::of(Source::File(*file));
-        enter(*file, *bytes, [&|it| !it.is_given() && it.content == whole, &|it| !it.is_given()]);
-    }
-    for (file, bytes) in &lay.lent {
-        enter(*file, *bytes, [&|it| it.how == How::Lent, &|_| false]);
-    }
+    let named = lay.shared.iter().map(|(file, bytes)| {
+        let own = naming.remove(&Content::of(Source::File(*file))).unwrap_or_default();
+        enter(*file, *bytes, take_of(*bytes, own))
+    });
+    let named: Vec<(FileId, u64)> = named.filter(|(_, left)| *left > 0).collect();
+    let passed = |it: &Move| !it.is_given();
+    let rest = named.into_iter().map(|(file, left)| enter(file, left, take(left, moves, passed)));
+    let mut rest: Vec<(FileId, u64)> = rest.collect();
+    let is_lent = |it: &Move| it.how == How::Lent;
+    let lent = lay.lent.iter().map(|(file, left)| (*file, *left));
+    rest.extend(lent.map(|(file, left)| enter(file, left, take(left, moves, is_lent))));
     rest
 }
 
@@ -242,12 +233,11 @@ fn passed_and_copied(lay: &mut Lay, moves: &mut [Move], is_encrypted: bool, part
     let copied = lay.kernel + lay.shared_kernel + lay.linear;
     let mut excess = copied.saturating_sub(given.saturating_sub(lay.anonymous));
     let linear = Way::Linear { interface: lay.interface };
-    let places = [
-        (&mut lay.linear, true, Some(linear)),
-        (&mut lay.shared_kernel, true, None),
-        (&mut lay.kernel, is_encrypted, None),
-    ];
-    for (pages, _, way) in places.into_iter().filter(|(_, is_possible, _)| *is_possible) {
+    let mut places = vec![(&mut lay.linear, Some(linear)), (&mut lay.shared_kernel, None)];
+    if is_encrypted {
+        places.push((&mut lay.kernel, None));
+    }
+    for (pages, way) in places {
         for it in take(excess.min(*pages), moves, |it| !it.is_given()) {
             // Otherwise these are the pages that were passed, and the one that filled them copied.
             let is_copied = way.is_some() || is_encrypted;
@@ -260,7 +250,8 @@ fn passed_and_copied(lay: &mut Lay, moves: &mut [Move], is_encrypted: bool, part
                 (Source::File(_), None) if it.how == How::PassedDirect => (Way::Direct, 0),
                 (Source::File(_), None) => (Way::Uncached, 1),
                 (Source::Socket | Source::Device, _) => (Way::Relayed, 0),
-                (Source::Memory | Source::NotSeen, _) => (Way::Memory, 0),
+                (Source::Memory, _) => (Way::Memory, 0),
+                (Source::NotSeen, _) => (Way::Perhaps, 0),
                 (Source::Pipe, _) => (Way::FromPipe, 0),
             };
             parts.push(it.part(way, copies + more + u8::from(is_copied)));

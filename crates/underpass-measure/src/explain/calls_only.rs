@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::account::context::{Context, InterfaceKey};
-use crate::account::{Account, Class, Way, tcp_inodes};
+use crate::account::{Account, Class, Way};
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Lent, Origin, Socket};
 use crate::explain::reasons::{Finding, Reason};
@@ -23,28 +23,26 @@ const WORTH_TELLING_BYTES: u64 = 64 * 1024;
 
 /// The findings.
 pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = file_to_file(evidence, context);
     findings.extend(looped(evidence, context));
     findings.extend(too_small(evidence, context));
-    findings.extend(file_to_file(evidence, context));
     findings.extend(sent_again(evidence));
     findings.extend(from_memory(account, context));
     findings.extend(from_pipe(account));
     findings.extend(not_accounted(account));
+    findings.extend(by_ring_alone(evidence, account));
     findings.extend(other_sockets(evidence));
     findings.extend(of_32_bits(evidence, context));
     findings.extend(lost(evidence));
     findings
 }
 
-fn is_zero_copy_to_socket(row: &Calls) -> bool {
-    row.is_zero_copy && row.target.is_some_and(|target| target.kind == FileKind::Socket)
+fn told(reason: Reason, bytes: u64, evidence: String, fix: &str) -> Finding {
+    Finding { reason, bytes, evidence, fix: fix.to_owned() }
 }
 
-fn programs(evidence: &Evidence, context: &Context, fits: impl Fn(&Calls) -> bool) -> String {
-    let processes: BTreeSet<u32> =
-        evidence.calls.iter().filter(|row| fits(row)).map(|row| row.process).collect();
-    context.programs_of(&processes)
+fn is_zero_copy_to_socket(row: &Calls) -> bool {
+    row.is_zero_copy && row.target.is_some_and(|target| target.kind == FileKind::Socket)
 }
 
 fn looped(evidence: &Evidence, context: &Context) -> Option<Finding> {
@@ -60,36 +58,31 @@ fn looped(evidence: &Evidence, context: &Context) -> Option<Finding> {
             .sum()
     };
     let bytes: u64 = evidence.sockets.iter().map(looped).sum();
-    (bytes > 0).then(|| Finding {
-        reason: Reason::R6,
-        bytes,
-        evidence: format!(
-            "{}: {} bytes were lent with MSG_ZEROCOPY and left by the loopback interface, where \
-             the kernel copies lent memory before the receiver gets it",
-            programs(evidence, context, is_zero_copy_to_socket),
-            count(bytes),
-        ),
-        fix: "leave MSG_ZEROCOPY off towards peers on this machine, or sendfile(2) the file".into(),
-    })
+    let senders = SeenCalls::of(evidence, is_zero_copy_to_socket).processes;
+    let said = format!(
+        "{}: {} bytes were lent with MSG_ZEROCOPY and left by the loopback interface, where the \
+         kernel copies lent memory before the receiver gets it",
+        context.programs_of(&senders),
+        count(bytes),
+    );
+    let fix = "leave MSG_ZEROCOPY off towards peers on this machine, or sendfile(2) the file";
+    (bytes > 0).then(|| told(Reason::R6, bytes, said, fix))
 }
 
 fn too_small(evidence: &Evidence, context: &Context) -> Option<Finding> {
     let seen = SeenCalls::of(evidence, is_zero_copy_to_socket);
     let average = seen.bytes.checked_div(seen.calls)?;
-    (average < ZERO_COPY_PAYS_FROM_BYTES).then(|| Finding {
-        reason: Reason::R7,
-        bytes: seen.bytes,
-        evidence: format!(
-            "{}: {} with MSG_ZEROCOPY sent {} bytes, {} each on average; below {} pinning pages \
-             costs more than copying them",
-            programs(evidence, context, is_zero_copy_to_socket),
-            seen.names(),
-            count(seen.bytes),
-            count(average),
-            count(ZERO_COPY_PAYS_FROM_BYTES),
-        ),
-        fix: "send without MSG_ZEROCOPY, or more at a time".into(),
-    })
+    let said = format!(
+        "{}: {} with MSG_ZEROCOPY sent {} bytes, {} each on average; below {} pinning pages costs \
+         more than copying them",
+        context.programs_of(&seen.processes),
+        seen.names(),
+        count(seen.bytes),
+        count(average),
+        count(ZERO_COPY_PAYS_FROM_BYTES),
+    );
+    let fix = "send without MSG_ZEROCOPY, or more at a time";
+    (average < ZERO_COPY_PAYS_FROM_BYTES).then(|| told(Reason::R7, seen.bytes, said, fix))
 }
 
 fn file_to_file(evidence: &Evidence, context: &Context) -> Vec<Finding> {
@@ -107,23 +100,17 @@ fn file_to_file(evidence: &Evidence, context: &Context) -> Vec<Finding> {
     let names: BTreeSet<Option<&String>> =
         evidence.calls.iter().filter(|row| is_copy(row)).map(file_system).collect();
     let finding = |name: Option<&String>| {
-        let fits = |row: &Calls| is_copy(row) && file_system(row) == name;
-        let seen = SeenCalls::of(evidence, fits);
-        let on = name.map_or_else(|| "a file system not known".into(), Clone::clone);
-        Finding {
-            reason: Reason::R9,
-            bytes: seen.bytes,
-            evidence: format!(
-                "{}: {} moved {} bytes from file to file on {on}; each page was copied to a page \
-                 of the other file",
-                programs(evidence, context, fits),
-                seen.names(),
-                count(seen.bytes),
-            ),
-            fix: "copy_file_range(2) on a file system that shares extents (btrfs, or xfs with \
-                  reflink=1)"
-                .into(),
-        }
+        let seen = SeenCalls::of(evidence, |row| is_copy(row) && file_system(row) == name);
+        let said = format!(
+            "{}: {} bytes from file to file on {}; each page was copied to a page of the other \
+             file",
+            context.programs_of(&seen.processes),
+            seen.did("moved"),
+            name.map_or("a file system not known", |name| name),
+        );
+        let fix = "copy_file_range(2) on a file system that shares extents (btrfs, or xfs with \
+                   reflink=1)";
+        told(Reason::R9, seen.bytes, said, fix)
     };
     names.into_iter().map(finding).filter(|finding| finding.bytes > 0).collect()
 }
@@ -132,125 +119,106 @@ fn sent_again(evidence: &Evidence) -> Option<Finding> {
     let again: u64 = evidence.sockets.iter().map(|socket| socket.retransmitted_bytes).sum();
     let pages = evidence.sockets.iter().flat_map(|socket| &socket.sent);
     let once: u64 = pages.map(|pages| pages.bytes).sum();
-    (again > once / 100).then(|| Finding {
-        reason: Reason::R11,
-        bytes: again,
-        evidence: format!(
-            "{} bytes left again, {} of {} that left",
-            count(again),
-            share(again, once),
-            count(once)
-        ),
-        fix: "none here: the network lost them or answered late; ss -ti shows the connections"
-            .into(),
-    })
+    let (bytes, part, all) = (count(again), share(again, once), count(once));
+    let said = format!("{bytes} bytes left again, {part} of {all} that left");
+    let fix = "none here: the network lost them or answered late; ss -ti shows the connections";
+    (again > once / 100).then(|| told(Reason::R11, again, said, fix))
+}
+
+/// Bytes that went a way, if they are worth a line.
+fn much(account: &Account, way: Way) -> Option<u64> {
+    let bytes = account.sum(|part| part.way == way);
+    let all = account.sum(|_| true);
+    Some(bytes).filter(|bytes| *bytes >= WORTH_TELLING_BYTES && *bytes >= all / 10)
 }
 
 fn from_memory(account: &Account, context: &Context) -> Option<Finding> {
-    let memory = account.sum(|part| part.way == Way::Memory);
-    let all = account.sum(|_| true);
-    let (or_before, fix) = if context.is_from_start {
-        (
-            "before anything was sent, or of the system's own files",
-            "none: of what a program makes of its memory no more is seen",
-        )
+    let memory = much(account, Way::Memory)?;
+    let (watch, fix) = if context.is_from_start {
+        ("", "none: of what a program makes of its memory no more is seen")
     } else {
-        let fix = "'underpass explain -- COMMAND' sees what is read from the start";
-        ("before the watch, before anything was sent, or of the system's own files", fix)
+        ("before the watch, ", "'underpass explain -- COMMAND' sees what is read from the start")
     };
-    (memory >= WORTH_TELLING_BYTES && memory >= all / 10).then(|| Finding {
-        reason: Reason::R0,
-        bytes: memory,
-        evidence: format!(
-            "{} bytes left from memory of the processes, and no file that was read accounts for \
-             them: made up by the program, headers, received, read through a mapping, or read \
-             {or_before}",
-            count(memory),
-        ),
-        fix: fix.into(),
-    })
+    let said = format!(
+        "{} bytes left from memory of the processes, and no file that was read accounts for them: \
+         made up by the program, headers, received, read through a mapping, or read {watch}before \
+         anything was sent, or of the system's own files",
+        count(memory),
+    );
+    Some(told(Reason::R0, memory, said, fix))
 }
 
 fn from_pipe(account: &Account) -> Option<Finding> {
-    let piped = account.sum(|part| part.way == Way::FromPipe);
-    let all = account.sum(|_| true);
-    (piped >= WORTH_TELLING_BYTES && piped >= all / 10).then(|| Finding {
-        reason: Reason::R0,
-        bytes: piped,
-        evidence: format!(
-            "{} bytes came through a pipe that no watched process filled, or before the watch: \
-             whether they are a file's is not seen",
-            count(piped),
-        ),
-        fix: "watch the one that fills the pipe, too: both by their parent, or explain -- sh -c \
-              'FILLER | SENDER'"
-            .into(),
-    })
+    let piped = much(account, Way::FromPipe)?;
+    let said = format!(
+        "{} bytes came through a pipe that no watched process filled, or before the watch, or in a \
+         circle of pipes: whether they are a file's is not seen",
+        count(piped),
+    );
+    let fix = "watch the one that fills the pipe, too: both by their parent, or explain -- sh -c \
+               'FILLER | SENDER'";
+    Some(told(Reason::R0, piped, said, fix))
 }
 
 fn not_accounted(account: &Account) -> Option<Finding> {
-    let unseen = account.sum(|part| part.way == Way::Unseen);
+    let unseen = account.sum(|part| matches!(part.way, Way::Unseen | Way::ReferenceUnseen));
     let files = account.sum(|part| part.way.class() != Class::NotAFile);
-    (unseen >= WORTH_TELLING_BYTES || unseen > files).then(|| Finding {
-        reason: Reason::R0,
-        bytes: unseen,
-        evidence: format!(
-            "{} bytes left the sockets that no call of a watched process accounts for: another \
-             process sent them, or a call that began before the watch",
-            count(unseen),
-        ),
-        fix: "watch the process that shares the sockets, or all of them by their parent".into(),
-    })
+    let said = format!(
+        "{} bytes left the sockets that no call of a watched process accounts for: another process \
+         sent them, or a call that began before the watch or has not returned",
+        count(unseen),
+    );
+    let fix = "watch the process that shares the sockets, or all of them by their parent";
+    let is_worth = unseen >= WORTH_TELLING_BYTES || unseen > files;
+    is_worth.then(|| told(Reason::R0, unseen, said, fix))
+}
+
+/// A ring whose sockets no call names, and that none of the watched has open any more.
+fn by_ring_alone(evidence: &Evidence, account: &Account) -> Option<Finding> {
+    let enters = SeenCalls::of(evidence, |row| call::is_uring(row.number));
+    let said = format!(
+        "an io_uring is in use ({}), and nothing else: which sockets its operations sent to is not \
+         seen",
+        enters.names(),
+    );
+    let fix = "explain it while its connections are open: what left by them is then told";
+    (enters.calls > 0 && account.parts.is_empty()).then(|| told(Reason::R10, 0, said, fix))
 }
 
 fn other_sockets(evidence: &Evidence) -> Option<Finding> {
-    let is_tcp = tcp_inodes(evidence);
+    let is_tcp: BTreeSet<u64> = evidence.sockets.iter().map(|socket| socket.inode).collect();
     let is_elsewhere = |row: &Calls| {
-        let moves = matches!(call::role(row.number), Some(Role::Give | Role::Pass));
-        moves
-            && row.target.is_some_and(|target| {
-                target.kind == FileKind::Socket && !is_tcp.contains(&target.inode)
-            })
+        let is_other =
+            |target: FileId| target.kind == FileKind::Socket && !is_tcp.contains(&target.inode);
+        matches!(call::role(row.number), Some(Role::Give | Role::Pass))
+            && row.target.is_some_and(is_other)
     };
     let seen = SeenCalls::of(evidence, is_elsewhere);
     let sockets: BTreeSet<Option<FileId>> =
         evidence.calls.iter().filter(|row| is_elsewhere(row)).map(|row| row.target).collect();
-    (seen.bytes >= WORTH_TELLING_BYTES).then(|| Finding {
-        reason: Reason::R0,
-        bytes: seen.bytes,
-        evidence: format!(
-            "{} gave {} bytes to {} that are not TCP (Unix, UDP): their pages are not seen",
-            seen.names(),
-            count(seen.bytes),
-            of(sockets.len() as u64, "socket"),
-        ),
-        fix: "none: what becomes of them is not known".into(),
-    })
+    let said = format!(
+        "{} bytes to {} that are not TCP (Unix, UDP, MPTCP): their pages are not seen",
+        seen.did("gave"),
+        of(sockets.len() as u64, "socket"),
+    );
+    let fix = "none: what becomes of them is not known";
+    (seen.bytes >= WORTH_TELLING_BYTES).then(|| told(Reason::R0, seen.bytes, said, fix))
 }
 
 fn of_32_bits(evidence: &Evidence, context: &Context) -> Option<Finding> {
     let such = evidence.processes.iter().filter(|process| process.is_32_bit);
     let such: BTreeSet<u32> = such.map(|process| process.process).collect();
-    (!such.is_empty()).then(|| Finding {
-        reason: Reason::R0,
-        bytes: 0,
-        evidence: format!(
-            "{}: made calls of 32 bits, whose numbers and arguments are others: what such calls \
-             sent is in no count above",
-            context.programs_of(&such),
-        ),
-        fix: "watch a build of 64 bits".into(),
-    })
+    let said = format!(
+        "{}: made calls of 32 bits, whose numbers and arguments are others: what such calls sent \
+         is in no count above",
+        context.programs_of(&such),
+    );
+    (!such.is_empty()).then(|| told(Reason::R0, 0, said, "watch a build of 64 bits"))
 }
 
 fn lost(evidence: &Evidence) -> Option<Finding> {
-    (evidence.lost > 0).then(|| Finding {
-        reason: Reason::R0,
-        bytes: 0,
-        evidence: format!(
-            "{} found the tables full: every count above is a lower bound",
-            of(evidence.lost, "event"),
-        ),
-        fix: "watch for a shorter time, or fewer processes".into(),
-    })
+    let lost = of(evidence.lost, "event");
+    let said = format!("{lost} found the tables full: every count above is a lower bound");
+    let fix = "watch for a shorter time, or fewer processes";
+    (evidence.lost > 0).then(|| told(Reason::R0, 0, said, fix))
 }

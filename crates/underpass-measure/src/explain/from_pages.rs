@@ -1,5 +1,6 @@
 //! Reasons that pages prove: R1 to R5, R8, R10 and R12, one for each way of the account
-//! and each change that would mend it, with the programs it would mend.
+//! and each change that would mend it, with the programs it would mend; and R0 of what may be a
+//! file's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +17,6 @@ use crate::words::{count, of};
 struct Group<'a> {
     evidence: &'a Evidence,
     context: &'a Context,
-    way: Way,
-    fix: String,
-    program: String,
     processes: BTreeSet<u32>,
     files: BTreeSet<FileId>,
     sockets: BTreeSet<u64>,
@@ -39,23 +37,24 @@ pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) ->
         let about = About { program: &program, runtime, is_small: is_small(&parts, context) };
         by_fix.entry((way, fixes::of(way, &about, context))).or_default().extend(parts);
     }
-    let groups = by_fix.into_iter().map(|((way, fix), parts)| {
-        let processes: BTreeSet<u32> = parts.iter().map(|part| part.process).collect();
+    let all: u64 = account.sum(|_| true);
+    let finding = |((way, fix), parts): ((Way, String), Vec<&Part>)| {
         let inode = |part: &&Part| Some(evidence.sockets.get(part.socket)?.inode);
-        Group {
+        let group = Group {
             evidence,
             context,
-            way,
-            fix,
-            program: context.programs_of(&processes),
-            processes,
+            processes: parts.iter().map(|part| part.process).collect(),
             files: parts.iter().filter_map(|part| part.file).collect(),
             sockets: parts.iter().filter_map(inode).collect(),
             bytes: parts.iter().map(|part| part.bytes).sum(),
-        }
-    });
-    let all: u64 = account.sum(|_| true);
-    groups.filter(|group| group.is_worth(all)).filter_map(|group| group.finding()).collect()
+        };
+        let (reason, said) = group.is_worth(all).then(|| group.said(way))??;
+        // Of what came by a pipe those are named first who filled it.
+        let program = if way == Way::Piped { group.filling() } else { group.program() };
+        let evidence = format!("{program}: {said}");
+        Some(Finding { reason, bytes: group.bytes, evidence, fix })
+    };
+    by_fix.into_iter().filter_map(finding).collect()
 }
 
 /// Whether the files were sent in so little at a time that copying them is right. It is not known
@@ -87,34 +86,18 @@ const NOTED: u64 = 1000;
 /// looks.
 const SURE: u64 = 100;
 
+const PERHAPS: &str = "it is not known whether they are a file's: the program encrypted them or \
+                       its memory could not be looked at, and files are mapped, or a pipe was \
+                       filled while nothing was looked at";
+const UNCACHED: &str = "left in lent pages that belong to no file: whether the CPU filled them is \
+                        not seen";
+const DIRECT: &str = "were passed from a descriptor opened with O_DIRECT; the device filled fresh \
+                      pages, which were lent: no copy, but nothing is cached";
+
 impl Group<'_> {
     const fn is_worth(&self, all: u64) -> bool {
         let is_sure = !self.evidence.has_gaps || self.bytes.saturating_mul(SURE) >= all;
         is_sure && (self.bytes >= WORTH_BYTES || self.bytes.saturating_mul(NOTED) >= all)
-    }
-
-    fn finding(&self) -> Option<Finding> {
-        Some(match self.way {
-            Way::Read => self.read(),
-            Way::Piped => self.piped(),
-            Way::ReadTls => self.read_and_encrypted(),
-            Way::ReadTransformed => self.transformed(),
-            Way::Mapped => self.mapped(),
-            Way::MappedTls => self.mapped_and_encrypted(),
-            Way::RelayedThroughMemory => self.relayed(),
-            Way::Linear { interface } => self.linear(interface),
-            Way::Encrypted => self.encrypted_by_the_kernel(),
-            Way::Uncached => self.uncached(),
-            Way::Direct => self.direct(),
-            Way::Ring => self.ring(),
-            Way::Reference | Way::Memory | Way::Relayed | Way::FromPipe | Way::Unseen => {
-                return None;
-            }
-        })
-    }
-
-    fn because(&self, reason: Reason, evidence: String) -> Finding {
-        Finding { reason, bytes: self.bytes, evidence, fix: self.fix.clone() }
     }
 
     fn is_ours(&self, row: &Calls, role: Role) -> bool {
@@ -132,7 +115,7 @@ impl Group<'_> {
         let is_own = |row: &Calls| self.is_reading(row) && self.is_ours(row, Role::Take);
         match SeenCalls::of(self.evidence, is_own) {
             own if own.bytes > 0 => own,
-            _ => SeenCalls::of(self.evidence, |row| self.is_reading(row)),
+            _ => self.read_by_all(),
         }
     }
 
@@ -146,17 +129,8 @@ impl Group<'_> {
         })
     }
 
-    fn read_and_given(&self) -> String {
-        let (taken, given) = (self.taking(), self.reaching(Role::Give));
-        format!(
-            "{}: {} took {} bytes of {}, {} gave {} to the sockets",
-            self.program,
-            taken.names(),
-            count(taken.bytes),
-            self.file_names(),
-            given.names(),
-            count(given.bytes),
-        )
+    fn program(&self) -> String {
+        self.context.programs_of(&self.processes)
     }
 
     /// The file, or how many.
@@ -168,32 +142,6 @@ impl Group<'_> {
         }
     }
 
-    fn read(&self) -> Finding {
-        let evidence =
-            format!("{}; these left in pages of the kernel's own", self.read_and_given());
-        self.because(Reason::R1, evidence)
-    }
-
-    fn piped(&self) -> Finding {
-        let reading = self.evidence.calls.iter().filter(|row| self.is_reading(row));
-        let readers = reading.map(|row| row.process).collect();
-        let taken = SeenCalls::of(self.evidence, |row| self.is_reading(row));
-        let [given, passed] = [Role::Give, Role::Pass].map(|role| self.reaching(role));
-        let sent = if given.bytes > passed.bytes { given } else { passed };
-        let evidence = format!(
-            "{}: {} took {} bytes of {}, which were written into a pipe; {}: {} gave {} to the \
-             sockets",
-            self.context.programs_of(&readers),
-            taken.names(),
-            count(taken.bytes),
-            self.file_names(),
-            self.program,
-            sent.names(),
-            count(sent.bytes),
-        );
-        self.because(Reason::R1, evidence)
-    }
-
     /// A library that encrypts, for the end of a sentence.
     fn tls_library(&self) -> String {
         let mut programs = self.processes.iter().filter_map(|it| self.context.programs.get(it));
@@ -201,145 +149,128 @@ impl Group<'_> {
         library.map_or_else(String::new, |name| format!(", {name} is loaded"))
     }
 
-    fn read_and_encrypted(&self) -> Finding {
-        let evidence = format!(
-            "{}; what was given are TLS records, and the sockets have no upper layer tls{}",
-            self.read_and_given(),
-            self.tls_library(),
-        );
-        self.because(Reason::R3, evidence)
+    /// Why bytes that went a way were copied, and what was seen of it.
+    fn said(&self, way: Way) -> Option<(Reason, String)> {
+        let (files, bytes) = (self.file_names(), count(self.bytes));
+        let gave = || self.reaching(Role::Give).did("gave");
+        let passed = |verb| self.reaching(Role::Pass).did(verb);
+        let read =
+            || format!("{} bytes of {files}, {} to the sockets", self.taking().did("took"), gave());
+        Some(match way {
+            Way::Read => (Reason::R1, read() + "; these left in pages of the kernel's own"),
+            Way::Piped => (Reason::R1, self.piped(&files)),
+            Way::ReadTls => {
+                let records = "what was given are TLS records, and the sockets have no upper layer";
+                (Reason::R3, format!("{}; {records} tls{}", read(), self.tls_library()))
+            }
+            Way::ReadTransformed => {
+                let [taken, given] = [self.taking(), self.reaching(Role::Give)];
+                let (taken, given) = (count(taken.bytes), count(given.bytes));
+                let said =
+                    format!("{taken} bytes were read of {files} and {given} given to sockets");
+                (Reason::R4, said)
+            }
+            Way::Mapped => {
+                let given = self.giving_mapped().did("gave");
+                (Reason::R2, format!("{given} bytes from addresses in the mapping of {files}"))
+            }
+            Way::MappedTls => {
+                let records = "bytes to the sockets, which are TLS records; no file that was read \
+                               accounts for them, and";
+                let layer = "is mapped; the sockets have no upper layer tls";
+                let library = self.tls_library();
+                (Reason::R3, format!("{} {records} {files} {layer}{library}", gave()))
+            }
+            Way::RelayedThroughMemory => {
+                let (taken, given) = (self.receiving().did("took"), gave());
+                let alike = "about as many, and no file accounts for them";
+                let said = format!("{taken} bytes out of sockets, {given} to sockets, {alike}");
+                (Reason::R12, said)
+            }
+            Way::Perhaps => (Reason::R0, format!("of {bytes} bytes {PERHAPS}")),
+            Way::Linear { interface } => (Reason::R5, self.linear(interface, &bytes)),
+            Way::Encrypted => {
+                let layer = "bytes to sockets with the upper layer tls; the kernel encrypted them \
+                             into its own pages: one pass of the CPU";
+                (Reason::R3, format!("{} {layer}", passed("passed")))
+            }
+            Way::Uncached => {
+                let said = format!("{} bytes of {files}, and {bytes}", passed("passed"));
+                (Reason::R8, format!("{said} {UNCACHED}"))
+            }
+            Way::Direct => (Reason::R8, format!("{bytes} bytes of {files} {DIRECT}")),
+            Way::Ring => (Reason::R10, self.ring(&bytes)),
+            Way::Reference
+            | Way::ReferenceUnseen
+            | Way::Memory
+            | Way::Relayed
+            | Way::FromPipe
+            | Way::Unseen => return None,
+        })
     }
 
-    fn transformed(&self) -> Finding {
-        let evidence = format!(
-            "{}: {} bytes were read of {} and {} given to sockets",
-            self.program,
-            count(self.taking().bytes),
-            self.file_names(),
-            count(self.reaching(Role::Give).bytes),
-        );
-        self.because(Reason::R4, evidence)
+    /// Calls of all that read the files, or put them into a pipe.
+    fn read_by_all(&self) -> SeenCalls {
+        SeenCalls::of(self.evidence, |row| self.is_reading(row))
     }
 
-    fn mapped(&self) -> Finding {
-        let given = SeenCalls::of(self.evidence, |row| {
+    /// The programs that filled the pipe.
+    fn filling(&self) -> String {
+        self.context.programs_of(&self.read_by_all().processes)
+    }
+
+    fn piped(&self, files: &str) -> String {
+        let [given, passed] = [Role::Give, Role::Pass].map(|role| self.reaching(role));
+        let sent = if given.bytes > passed.bytes { given } else { passed };
+        format!(
+            "{} bytes of {files}, which were written into a pipe; {}: {} to the sockets",
+            self.read_by_all().did("took"),
+            self.program(),
+            sent.did("gave"),
+        )
+    }
+
+    fn linear(&self, key: InterfaceKey, bytes: &str) -> String {
+        let interface = self.context.interfaces.get(&key);
+        let says = match interface.and_then(|interface| interface.has_scatter_gather) {
+            Some(false) => ", whose tx-scatter-gather is off",
+            Some(true) => ", although its tx-scatter-gather is on",
+            None => "",
+        };
+        format!(
+            "{} bytes as passed, and {bytes} were next to the headers when they left by {}{says}",
+            self.reaching(Role::Pass).did("returned"),
+            self.context.interface_name(key),
+        )
+    }
+
+    fn ring(&self, bytes: &str) -> String {
+        let is_ours =
+            |row: &Calls| self.processes.contains(&row.process) && call::is_uring(row.number);
+        format!(
+            "an io_uring is in use ({}), and {bytes} bytes left in copied pages that no other call \
+             accounts for; its operations are not seen, so neither are their files",
+            SeenCalls::of(self.evidence, is_ours).names(),
+        )
+    }
+
+    /// Calls that gave memory which is a mapping of the files.
+    fn giving_mapped(&self) -> SeenCalls {
+        SeenCalls::of(self.evidence, |row| {
             let is_mapped = match row.memory {
                 Memory::File(file) => self.files.contains(&file),
                 Memory::NotSeen => true,
                 Memory::None | Memory::Own => false,
             };
             is_mapped && self.is_ours(row, Role::Give)
-        });
-        let evidence = format!(
-            "{}: {} gave {} bytes from addresses in the mapping of {}",
-            self.program,
-            given.names(),
-            count(given.bytes),
-            self.file_names(),
-        );
-        self.because(Reason::R2, evidence)
+        })
     }
 
-    fn mapped_and_encrypted(&self) -> Finding {
-        let given = self.reaching(Role::Give);
-        let evidence = format!(
-            "{}: {} gave {} bytes to the sockets, which are TLS records; no file that was read \
-             accounts for them, and {} is mapped; the sockets have no upper layer tls{}",
-            self.program,
-            given.names(),
-            count(given.bytes),
-            self.file_names(),
-            self.tls_library(),
-        );
-        self.because(Reason::R3, evidence)
-    }
-
-    fn relayed(&self) -> Finding {
-        let given = self.reaching(Role::Give);
-        let taken = SeenCalls::of(self.evidence, |row| {
+    /// Calls that took bytes out of sockets.
+    fn receiving(&self) -> SeenCalls {
+        SeenCalls::of(self.evidence, |row| {
             let is_socket = row.source.is_some_and(|source| source.kind == FileKind::Socket);
             is_socket && self.is_ours(row, Role::Take)
-        });
-        let evidence = format!(
-            "{}: {} took {} bytes out of sockets, {} gave {} to sockets, and no file accounts for \
-             them",
-            self.program,
-            taken.names(),
-            count(taken.bytes),
-            given.names(),
-            count(given.bytes),
-        );
-        self.because(Reason::R12, evidence)
-    }
-
-    fn linear(&self, key: InterfaceKey) -> Finding {
-        let interface = self.context.interfaces.get(&key);
-        let name = self.context.interface_name(key);
-        let passed = self.reaching(Role::Pass);
-        let says = match interface.and_then(|interface| interface.has_scatter_gather) {
-            Some(false) => ", whose tx-scatter-gather is off",
-            Some(true) => ", although its tx-scatter-gather is on",
-            None => "",
-        };
-        let evidence = format!(
-            "{}: {} returned {} bytes as passed, and {} were next to the headers when they left by \
-             {name}{says}",
-            self.program,
-            passed.names(),
-            count(passed.bytes),
-            count(self.bytes),
-        );
-        self.because(Reason::R5, evidence)
-    }
-
-    fn encrypted_by_the_kernel(&self) -> Finding {
-        let passed = self.reaching(Role::Pass);
-        let evidence = format!(
-            "{}: {} passed {} bytes to sockets with the upper layer tls; the kernel encrypted \
-             them into its own pages: one pass of the CPU",
-            self.program,
-            passed.names(),
-            count(passed.bytes),
-        );
-        self.because(Reason::R3, evidence)
-    }
-
-    fn uncached(&self) -> Finding {
-        let passed = self.reaching(Role::Pass);
-        let evidence = format!(
-            "{}: {} passed {} bytes of {}, and {} left in lent pages that belong to no file: \
-             whether the CPU filled them is not seen",
-            self.program,
-            passed.names(),
-            count(passed.bytes),
-            self.file_names(),
-            count(self.bytes),
-        );
-        self.because(Reason::R8, evidence)
-    }
-
-    fn direct(&self) -> Finding {
-        let evidence = format!(
-            "{}: {} bytes of {} were passed from a descriptor opened with O_DIRECT; the device \
-             filled fresh pages, which were lent: no copy, but nothing is cached",
-            self.program,
-            count(self.bytes),
-            self.file_names(),
-        );
-        self.because(Reason::R8, evidence)
-    }
-
-    fn ring(&self) -> Finding {
-        let enters = SeenCalls::of(self.evidence, |row| {
-            self.processes.contains(&row.process) && call::is_uring(row.number)
-        });
-        let evidence = format!(
-            "{}: an io_uring is in use ({}), and {} bytes left in copied pages that no other \
-             call accounts for; its operations are not seen, so neither are their files",
-            self.program,
-            enters.names(),
-            count(self.bytes),
-        );
-        self.because(Reason::R10, evidence)
+        })
     }
 }

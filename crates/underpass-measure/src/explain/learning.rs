@@ -1,16 +1,15 @@
 //! Learning of the watched processes while they run: looked at again and again, for a file that
 //! a server has open only for a request is seen only then.
 //!
-//! What was seen once stays known. A mapping is forgotten when its addresses hold something
-//! else. Looking costs the watcher, never the watched.
+//! What was seen once stays known. Looking costs the watcher, never the watched.
 //!
 //! Source: proc_pid_fd(5), proc_pid_maps(5).
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::evidence::{Evidence, FileId, FileKind, Socket};
-use crate::explain::context::{Context, InterfaceKey, Mapping, Program};
+use crate::evidence::{Evidence, FileKind, Socket};
+use crate::explain::context::{Context, InterfaceKey};
 use crate::explain::networks::Networks;
 use crate::explain::runtime;
 use crate::proc::{self, Area, Proc};
@@ -49,7 +48,10 @@ impl Learning {
         program.runtime = runtime::of_libraries(&areas).or(program.runtime);
         program.uses_uring |= uses_uring;
         program.tls_library = proc::tls_library(&areas).or_else(|| program.tls_library.take());
-        keep_mappings(program, &areas);
+        // Constants of a program are in a file, too, and what it shares and writes is its memory.
+        let is_payload = |area: &&Area| !area.is_written;
+        let mapped = areas.iter().filter(is_payload).filter_map(|area| Some(area.file.as_ref()?.0));
+        program.mapped.extend(mapped);
     }
 
     /// What another user's process shows: its name.
@@ -126,29 +128,6 @@ fn name_of(executable: &Path) -> String {
     }
 }
 
-/// Takes today's mappings, and keeps earlier ones whose addresses hold nothing else.
-fn keep_mappings(program: &mut Program, areas: &[Area]) {
-    let is_free =
-        |start: u64, end: u64| !areas.iter().any(|area| area.start < end && start < area.end);
-    program.mappings.retain(|mapping| is_free(mapping.start, mapping.end));
-    program.mappings.extend(payload(areas));
-}
-
-/// Mappings of files that are not part of the program: of none of them a page may be executed.
-fn payload(areas: &[Area]) -> Vec<Mapping> {
-    let program: BTreeSet<FileId> = areas
-        .iter()
-        .filter(|area| area.is_executable)
-        .filter_map(|area| area.file.as_ref().map(|(file, _)| *file))
-        .collect();
-    let mapping = |area: &Area| {
-        let (file, _) = area.file.as_ref()?;
-        let mapping = Mapping { start: area.start, end: area.end, file: *file };
-        (!program.contains(file)).then_some(mapping)
-    };
-    areas.iter().filter_map(mapping).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,38 +143,5 @@ mod tests {
         let name = learning.context.program_of(own);
         assert!(name.starts_with("underpass_measure"), "{name}");
         assert!(!learning.context.file_systems.is_empty());
-    }
-
-    #[test]
-    fn an_earlier_mapping_is_kept_until_its_addresses_hold_something_else() {
-        let file = FileId::regular(8, 1, 7);
-        let area = |start, end, shows: bool| Area {
-            start,
-            end,
-            is_executable: false,
-            is_written: false,
-            file: shows.then(|| (file, "/a".into())),
-        };
-        let mut program = Program::default();
-        keep_mappings(&mut program, &[area(0x1000, 0x2000, true)]);
-        keep_mappings(&mut program, &[area(0x2000, 0x3000, false)]);
-        assert_eq!(program.mappings.len(), 1);
-        keep_mappings(&mut program, &[area(0x1f00, 0x3000, false)]);
-        assert!(program.mappings.is_empty());
-    }
-
-    #[test]
-    fn payload_is_what_is_mapped_and_not_executed() {
-        let file = |inode| FileId::regular(8, 1, inode);
-        let area = |start, inode, is_executable| Area {
-            start,
-            end: start + 0x1000,
-            is_executable,
-            is_written: false,
-            file: Some((file(inode), "/a".into())),
-        };
-        let areas = [area(0x1000, 7, false), area(0x2000, 7, true), area(0x3000, 9, false)];
-        let expected = Mapping { start: 0x3000, end: 0x4000, file: file(9) };
-        assert_eq!(payload(&areas), [expected]);
     }
 }

@@ -189,3 +189,52 @@ fn bytes_that_go_around_are_no_files_and_a_pipe_to_oneself_is_nothing_given() {
     let seen = evidence(rows, vec![socket(31, NC, vec![kernel(MIB)])]);
     assert_eq!(ways(&seen), [(Some(7), Way::Read, 2, MIB)]);
 }
+
+/// What is told does not depend on which number a process was given.
+#[test]
+fn a_circle_is_followed_to_the_one_who_wrote_into_the_pipe() {
+    // A server gives a request to a program by a pipe, and sends what that answers by another.
+    let served = |server: u32, program: u32| {
+        let rows = vec![
+            moves(server, sys::__NR_write, (None, pipe(1)), 20_000),
+            from_pipe(program, 1, 20_000),
+            reads(program, 7, MIB),
+            moves(program, sys::__NR_write, (None, pipe(2)), MIB),
+            from_pipe(server, 2, MIB),
+            writes(server, 31, MIB),
+        ];
+        let seen = evidence(rows, vec![socket(31, server, vec![kernel(MIB)])]);
+        let mut ways: Vec<_> =
+            ways(&seen).into_iter().map(|(file, way, _, b)| (file, way, b)).collect();
+        ways.sort_unstable_by_key(|(.., bytes)| std::cmp::Reverse(*bytes));
+        ways
+    };
+    let (one, other) = (served(CAT, NC), served(NC, CAT));
+    assert_eq!(one, other);
+    assert_eq!((one[0].0, one[0].1), (Some(7), Way::Piped));
+    assert!(one[0].2 > MIB - 40_000, "{one:?}");
+}
+
+#[test]
+fn what_came_into_a_pipe_while_nothing_was_looked_at_is_not_known() {
+    let mut rows = cat(CAT, 7, 1, MIB).to_vec();
+    rows.push(spliced(pipe(1), socket_id(31), 3 * MIB));
+    let shared = Pages { lent: Lent::Shared, ..kernel(3 * MIB) };
+    let mut seen = evidence(rows, vec![socket(31, NC, vec![shared])]);
+    seen.has_gaps = true;
+    let report = judged!(&seen, &programs());
+    assert_eq!(totals(&report), [0, MIB, 2 * MIB, 0]);
+    assert!(reasons(&report).contains(&("R0".into(), 2 * MIB)), "{:?}", report.findings);
+}
+
+#[test]
+fn a_pipe_that_is_not_watched_is_one_also_behind_another() {
+    let rows = vec![
+        from_pipe(CAT, 1, MIB),
+        moves(CAT, sys::__NR_write, (None, pipe(2)), MIB),
+        from_pipe(NC, 2, MIB),
+        writes(NC, 31, MIB),
+    ];
+    let seen = evidence(rows, vec![socket(31, NC, vec![kernel(MIB)])]);
+    assert_eq!(ways(&seen), [(None, Way::FromPipe, 4, MIB)]);
+}

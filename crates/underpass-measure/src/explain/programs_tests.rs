@@ -4,7 +4,7 @@ use linux_raw_sys::general as sys;
 
 use crate::account::context::Runtime;
 use crate::account::{Account, Way};
-use crate::evidence::{Calls, Evidence, Mapped, Memory};
+use crate::evidence::{Calls, Evidence, FileId, Mapped, Memory};
 use crate::explain::context::{Context, Program};
 use crate::explain::made_tests::*;
 use crate::explain::report::Report;
@@ -53,45 +53,83 @@ fn each_map_that_was_given_is_of_its_own_file() {
     assert_eq!(copied(&report), expected);
 }
 
-/// Apache with EnableMMAP and threads, whose maps the kernel cannot always look at: "of no file".
+/// Apache with EnableMMAP and threads, whose maps the kernel cannot always look at: "of no file";
+/// and the heads of others, where anything is mapped: "from addresses in the mapping".
 #[test]
-fn memory_that_was_not_seen_is_of_the_file_that_is_mapped_or_of_one_of_several() {
-    let mut seen = left(vec![not_seen(writes(APP, 31, MIB))], MIB);
+fn memory_that_was_not_seen_is_the_rest_of_the_one_file_that_it_fits_or_not_known() {
     let of = |seen: &Evidence| {
-        let report = judged!(seen, &with("apache2", None));
-        (totals(&report), reasons(&report), report.files[0].name.clone())
+        let mut context = with("apache2", None);
+        context.sizes.extend([(key(7), MIB), (key(8), 3 * MIB)]);
+        let report = judged!(seen, &context);
+        let first = report.files.first().map(|file| file.name.clone());
+        (totals(&report), reasons(&report), first.unwrap_or_default())
     };
-    seen.mapped = vec![mapped(7, false), mapped(99, true)];
-    let r2 = || expected(&[("R2", MIB)]);
-    assert_eq!(of(&seen), ([0, MIB, 0, 0], r2(), "/srv/7".into()));
-    seen.mapped.push(mapped(8, false));
-    assert_eq!(of(&seen), ([0, MIB, 0, 0], r2(), "one of several mapped files".into()));
+    let mut seen = left(vec![not_seen(writes(APP, 31, MIB))], MIB);
+    seen.mapped = vec![mapped(7, false), mapped(8, false), mapped(99, true)];
+    let r2 = |bytes| expected(&[("R2", bytes)]);
+    assert_eq!(of(&seen), ([0, MIB, 0, 0], r2(MIB), "/srv/7".into()));
+    // Of two pieces of the other one was seen.
+    seen.calls.push(mapped_writes(APP, 8, 31, 2 * MIB));
+    seen.sockets[0].sent = vec![kernel(3 * MIB)];
+    let both = "perhaps a file";
+    let (totals_of_both, ..) = of(&seen);
+    assert_eq!(totals_of_both, [0, 2 * MIB, MIB, 0], "{both}: it fits either");
+    seen.calls[0].bytes = MIB / 2;
+    seen.calls[1].bytes = 5 * MIB / 2;
+    assert_eq!(of(&seen), ([0, 3 * MIB, 0, 0], r2(3 * MIB), "/srv/8".into()));
+    // What fits no file may be of any; a head is of none of them.
+    seen.calls = vec![not_seen(writes(APP, 31, 5_000))];
+    seen.sockets[0].sent = vec![kernel(5_000)];
+    assert_eq!(of(&seen), ([0, 0, 5_000, 0], expected(&[("R0", 5_000)]), both.into()));
+    seen.calls = vec![not_seen(writes(APP, 31, 300))];
+    seen.sockets[0].sent = vec![kernel(300)];
+    assert_eq!(of(&seen).0, [0, 0, 0, 300]);
     // Nothing is mapped, or what is read accounts for it.
-    seen.mapped.clear();
-    assert_eq!(totals(&judged!(&seen, &with("apache2", None))), [0, 0, 0, MIB]);
+    seen = left(vec![not_seen(writes(APP, 31, MIB))], MIB);
+    assert_eq!(of(&seen).0, [0, 0, 0, MIB]);
     seen.calls.push(reads(APP, 9, MIB));
     seen.mapped.push(mapped(8, false));
     assert_eq!(of(&seen), ([0, MIB, 0, 0], expected(&[("R1", MIB)]), "/srv/9".into()));
 }
 
-/// Python's ssl over a kept mapping: "of no file".
+/// Python's ssl over a kept mapping: "of no file"; and a Java service that makes up what it sends,
+/// next to the counters that it shares: "all of /tmp/hsperfdata".
 #[test]
-fn tls_records_that_nothing_read_accounts_for_are_of_a_mapping() {
-    let mut seen = left(vec![tls(writes(APP, 31, MIB))], MIB);
+fn tls_records_are_of_the_mapped_file_of_which_they_have_the_length_or_not_known() {
+    // Python, measured: a handshake, and 257 records each with 22 bytes that are not the file's.
+    let (len, records) = (4_194_307, 4_201_341);
+    let mut seen = left(vec![tls(writes(APP, 31, records))], records);
     seen.mapped = vec![mapped(7, false), mapped(8, false)];
     let mut context = with("python3", None);
     context.paths.insert(key(8), "/usr/lib/locale/locale-archive".into());
+    context.sizes.extend([(key(7), len), (key(8), records - 6_000)]);
     let report = judged!(&seen, &context);
+    assert_eq!(totals(&report), [0, len, 0, records - len]);
     assert_eq!(
         (copied(&report), reasons(&report)),
-        (vec![("/srv/7", MIB)], expected(&[("R3", MIB)]))
+        (vec![("/srv/7", len)], expected(&[("R3", len)]))
     );
     assert!(report.findings[0].evidence.contains("/srv/7 is mapped"), "{:?}", report.findings);
     let copies: Vec<u8> = Account::of(&seen, &context).parts.iter().map(|it| it.copies).collect();
-    assert_eq!(copies, [2]);
-    // The heads of records are not of it.
-    seen.calls.push(reads(APP, 9, MIB - 9_000));
-    assert_eq!(totals(&judged!(&seen, &context)), [0, MIB - 9_000, 0, 9_000]);
+    assert_eq!(copies, [2, 1]);
+    // Half of it, the length of something else, and a length that is not known.
+    for len in [Some(2 * len), Some(len - 50_000), Some(len + 4_000), None] {
+        context.sizes = len.map(|len| (key(7), len)).into_iter().collect();
+        let report = judged!(&seen, &context);
+        assert_eq!(totals(&report), [0, 0, records, 0], "{len:?}");
+        assert_eq!(reasons(&report), expected(&[("R0", records)]));
+    }
+    // What is shared and written is memory of the program.
+    seen.mapped[0].is_written = true;
+    let report = judged!(&seen, &context);
+    assert_eq!((totals(&report)[3], reasons(&report)), (records, expected(&[("R0", records)])));
+    // A handshake is not of it, nor are the heads of records.
+    seen.mapped[0].is_written = false;
+    let handshake = vec![socket(31, APP, vec![kernel(2_000)])];
+    let alone = Evidence { sockets: handshake, ..seen.clone() };
+    assert_eq!(totals(&judged!(&alone, &context)), [0, 0, 0, 2_000]);
+    seen.calls.push(reads(APP, 9, records - 9_000));
+    assert_eq!(totals(&judged!(&seen, &context)), [0, records - 9_000, 0, 9_000]);
 }
 
 /// Go: of each 4 KiB file 512 bytes go with the head, and 512 were read to see what it is; 225 of
@@ -130,6 +168,13 @@ fn the_head_of_a_library_is_not_sent_and_constants_of_a_program_are_no_mapping()
     seen.mapped = vec![mapped(9, true), mapped(99, true)];
     let report = judged!(&seen, &with("vsftpd", None));
     assert_eq!(copied(&report), [("/srv/7", MIB)]);
+    // In a container maps show another device than pages have.
+    let mut context = with("vsftpd", None);
+    context.file_systems.insert((0, 40), "overlay".into());
+    context.program_files = [9, 99].map(|inode| FileId::regular(0, 40, inode)).into();
+    let mapped = std::mem::take(&mut seen.mapped);
+    assert_eq!(copied(&judged!(&seen, &context)), [("/srv/7", MIB)]);
+    seen.mapped = mapped;
     // One that is served is.
     seen.calls[0] = reads(APP, 9, 5_000);
     assert_eq!(totals(&judged!(&seen, &with("vsftpd", None)))[1], MIB + 5_000);
@@ -149,6 +194,44 @@ fn what_is_read_of_the_system_is_not_sent_unless_it_is_all_that_was() {
     assert_eq!(of("/srv/8", 20_000, MIB + 60_000), MIB + 20_000);
     assert_eq!(of(module, 20_000, MIB + 20_250), MIB + 20_000);
     assert_eq!(of(module, MIB, 2 * MIB + 60_000), 2 * MIB);
+    // What is served is there, too.
+    for path in ["/var/cache/nginx/7/29/b7f54b", "/usr/lib/python3/dist-packages/app/static/a.js"] {
+        assert_eq!(of(path, 20_000, MIB + 60_000), MIB + 20_000, "{path}");
+    }
+    assert_eq!(of("/etc/resolv.conf", 20_000, MIB + 60_000), MIB);
+}
+
+/// A package index under /usr/lib, or /etc itself: "of no file".
+#[test]
+fn what_is_read_of_the_system_again_and_again_is_served() {
+    let of = |path: &str, times: u64| {
+        let rows = vec![reads(APP, 8, times * 20_000), writes(APP, 31, times * 20_250 + 90_000)];
+        let mut context = with("python3", None);
+        context.paths.insert(key(8), path.into());
+        context.sizes.insert(key(8), 20_000);
+        totals(&judged!(&left(rows, times * 20_250 + 90_000), &context))[1]
+    };
+    let wheel = "/usr/lib/python3/dist-packages/app/wheels/app.jar";
+    assert_eq!((of(wheel, 1), of(wheel, 2)), (0, 40_000));
+    assert_eq!(of("/etc/hosts", 20), 0);
+    // A configuration is not sent because heads are as long.
+    let rows = vec![
+        Calls { before_sending: true, ..reads(APP, 7, 20_000) },
+        calls(APP, sys::__NR_recvfrom, (socket_id(31), None), 100, 8_000),
+        writes(APP, 31, 25_000),
+    ];
+    let report = judged!(&left(rows, 25_000), &with("python3", None));
+    assert_eq!(totals(&report), [0, 0, 0, 25_000]);
+    // Two tables are all that was sent, with heads by as many requests.
+    let rows = vec![
+        reads(APP, 8, 30_000),
+        reads(APP, 9, 12_000),
+        calls(APP, sys::__NR_recvfrom, (socket_id(31), None), 10, 800),
+        writes(APP, 31, 42_000 + 2_500),
+    ];
+    let mut context = with("python3", None);
+    context.paths.extend([(key(8), "/etc/services".into()), (key(9), "/etc/mime.types".into())]);
+    assert_eq!(totals(&judged!(&left(rows, 44_500), &context)), [0, 42_000, 0, 2_500]);
 }
 
 /// rsync and samba: R1 for 20 bytes.
@@ -230,6 +313,30 @@ fn what_came_from_a_socket_and_went_to_one_is_relayed_and_heads_are_not() {
     let rows = vec![received(80 * KIB, sys::__NR_read), writes(APP, 31, MIB)];
     let report = judged!(&left(rows, MIB), &with("app", None));
     assert_eq!(reasons(&report), expected(&[("R0", MIB)]));
+}
+
+/// Redis with large values that are set and asked for; a service that answers with about as much as
+/// it is sent.
+#[test]
+fn what_comes_and_goes_by_the_same_side_is_not_passed_on() {
+    let moved = |from: u64, to: u64| {
+        let taken = calls(APP, sys::__NR_read, (socket_id(from), None), 1_600, 100 * MIB);
+        let rows = vec![taken, writes(APP, to, 100 * MIB)];
+        let mut seen = evidence(
+            rows,
+            vec![
+                socket(31, APP, vec![if to == 31 { kernel(100 * MIB) } else { kernel(0) }]),
+                socket(32, APP, vec![if to == 32 { kernel(100 * MIB) } else { kernel(0) }]),
+                socket(33, APP, vec![if to == 33 { kernel(100 * MIB) } else { kernel(0) }]),
+            ],
+        );
+        // The third was connected, and has a port that no other has.
+        seen.sockets[2].local = Some(([10, 0, 0, 1], 40_001).into());
+        reasons(&judged!(&seen, &with("app", None)))
+    };
+    let (none, relayed) = (expected(&[("R0", 100 * MIB)]), expected(&[("R12", 100 * MIB)]));
+    assert_eq!((moved(31, 31), moved(31, 32)), (none.clone(), none));
+    assert_eq!((moved(33, 31), moved(31, 33)), (relayed.clone(), relayed));
 }
 
 /// Under `-- COMMAND` it was advised to use `-- COMMAND`.

@@ -213,6 +213,18 @@ fn r10_is_a_ring_and_copied_bytes_no_call_accounts_for() {
 }
 
 #[test]
+fn a_ring_excuses_only_the_sockets_of_its_process_and_alone_is_said_to_be_there() {
+    let enter = calls(PYTHON, sys::__NR_io_uring_enter, (None, None), 12, 0);
+    let left = vec![socket(31, NGINX, vec![kernel(MIB)]), socket(32, PYTHON, vec![kernel(MIB)])];
+    let both = reasons(&judged!(&evidence(vec![enter.clone()], left), &context()));
+    assert_eq!(both, expected(&[("R10", MIB), ("R0", MIB)]));
+    let alone = judged!(&evidence(vec![enter], vec![]), &context());
+    let (reasons, evidence, _) = found(&alone);
+    assert_eq!(reasons, expected(&[("R10", 0)]));
+    in_order(&evidence, &["12 io_uring_enter calls", "not seen"]);
+}
+
+#[test]
 fn r11_is_the_share_that_was_sent_again() {
     let mut lossy = socket(31, NGINX, vec![cached(7, MIB)]);
     lossy.retransmitted_bytes = 131_072;
@@ -233,7 +245,7 @@ fn r0_says_what_is_not_known() {
     let unix = self::evidence(vec![sendfiles(NGINX, 7, 99, MIB)], vec![]);
     let (reasons, evidence, _) = found(&judged!(&unix, &context()));
     assert_eq!(reasons, expected(&[("R0", MIB)]));
-    in_order(&evidence, &["16 sendfile calls", "1 socket", "not TCP"]);
+    in_order(&evidence, &["16 sendfile calls", "1 socket", "not TCP", "MPTCP"]);
 
     let lost = Evidence { lost: 3, ..Evidence::default() };
     in_order(&found(&judged!(&lost, &context())).1, &["3 events", "lower bound"]);

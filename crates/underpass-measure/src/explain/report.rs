@@ -5,16 +5,16 @@
 //! what left from memory, so they carry the mark of a derived figure. Headers and other bytes
 //! without a file behind them are shown separately, and are part of no share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use crate::account::context::{Context, ENDED};
-use crate::account::{Account, Class, Part, Way};
-use crate::evidence::Evidence;
+use crate::account::context::Context;
+use crate::account::{Account, Class, Part, Way, with_calls_under_way};
+use crate::evidence::{Evidence, FileId, Socket};
+use crate::explain::interval::Interval;
 use crate::explain::reasons::{self, Finding};
 use crate::figure::{Figure, float};
-use crate::observe::Tier;
 use crate::words;
 
 /// How copied bytes are derived.
@@ -81,73 +81,15 @@ pub struct Report {
     pub lost_events: u64,
 }
 
-/// Why a demanded share was not reached.
+/// Why a demanded share was not reached, or cannot be judged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Shortfall {
-    /// Less than demanded left by reference.
-    #[error(
-        "{share} of {} file bytes left by reference, {wanted} % were demanded; \
-         the reasons say what to change",
-        words::count(*file_bytes)
-    )]
-    Below {
-        /// The share, as text.
-        share: String,
-        /// File bytes that left.
-        file_bytes: u64,
-        /// The percentage demanded, as text.
-        wanted: String,
-    },
-    /// It may be less or more than demanded.
-    #[error(
-        "cannot be judged: {share} of the file bytes left by reference, {wanted} % were demanded; \
-         watch longer, or with --budget 100"
-    )]
-    Undecided {
-        /// From where to where the share is, as text.
-        share: String,
-        /// The percentage demanded, as text.
-        wanted: String,
-    },
-    /// Events were lost, and what they told may be more or less than was demanded.
-    #[error(
-        "cannot be judged: {} found the tables full, {wanted} % by reference were demanded; \
-         watch for a shorter time, or fewer processes",
-        words::of(*lost_events, "event")
-    )]
-    Lost {
-        /// How many.
-        lost_events: u64,
-        /// The percentage demanded, as text.
-        wanted: String,
-    },
-    /// Nothing that could be judged left.
-    #[error(
-        "no file bytes were seen to leave a TCP socket, {wanted} % by reference were demanded; \
-         ask the program for a file while it is watched"
-    )]
-    Nothing {
-        /// The percentage demanded, as text.
-        wanted: String,
-    },
-    /// The watcher may not see pages.
-    #[error(
-        "the share by reference is not known in tier {tier:?} ({why}), {wanted} % were demanded"
-    )]
-    Unknown {
-        /// What the watcher may see.
-        tier: Tier,
-        /// Why not more.
-        why: String,
-        /// The percentage demanded, as text.
-        wanted: String,
-    },
-}
+#[error("{0}")]
+pub struct Shortfall(pub(crate) String);
 
 impl Report {
     /// Judges what was seen.
     pub(crate) fn new(evidence: &Evidence, context: &Context) -> Self {
+        let evidence = &*with_calls_under_way(evidence);
         let account = Account::of(evidence, context);
         let again = evidence.sockets.iter().map(|socket| socket.retransmitted_bytes).sum();
         let mut total = Share { name: "all".into(), ..Share::default() };
@@ -161,37 +103,76 @@ impl Report {
             retransmitted: Figure::count(again),
             files: by_file(&account, context),
             peers: by_peer(&account, evidence),
-            processes: by_process(&account, context),
+            processes: grouped(account.parts.iter(), |part| {
+                let process = part.process;
+                let program = context.programs.get(&process);
+                let name = program.map(|program| &program.name).filter(|name| !name.is_empty());
+                name.map_or_else(|| format!("process {process}"), |it| format!("{it} {process}"))
+            }),
             findings: reasons::find(evidence, context, &account),
             lost_events: evidence.lost,
             total,
         }
     }
 
-    /// Whether there is something to judge, and no event was lost.
-    pub(crate) const fn is_whole(&self) -> bool {
-        self.total.file_bytes() > 0 && self.lost_events == 0
-    }
-
     /// Holds the share by reference against a demanded percentage.
     ///
     /// # Errors
     ///
-    /// [`Shortfall`] if it is below, if no file bytes left.
+    /// [`Shortfall`] if it is below, if no file bytes left, or if it cannot be known.
     pub fn check(&self, min_by_reference: f64) -> Result<(), Shortfall> {
-        let wanted = min_by_reference.to_string();
+        self.hold(min_by_reference, None, 0)
+    }
+
+    /// The same for a share that is known to be in an interval, or of which some bytes are not
+    /// judged since they never left: the least that it may be counts.
+    pub(crate) fn hold(
+        &self,
+        wanted: f64,
+        interval: Option<Interval>,
+        queued_bytes: u64,
+    ) -> Result<(), Shortfall> {
+        let (total, whole) = (&self.total, self.total.file_bytes());
         if self.lost_events > 0 {
-            return Err(Shortfall::Lost { lost_events: self.lost_events, wanted });
+            let lost = words::of(self.lost_events, "event");
+            return Err(Shortfall(format!(
+                "cannot be judged: {lost} found the tables full, {wanted} % by reference were \
+                 demanded; watch for a shorter time, or fewer processes"
+            )));
         }
-        match self.by_reference_percent.value() {
-            None => Err(Shortfall::Nothing { wanted }),
-            Some(percent) if percent < min_by_reference => Err(Shortfall::Below {
-                share: words::share(self.total.by_reference_bytes, self.total.file_bytes()),
-                file_bytes: self.total.file_bytes(),
-                wanted,
-            }),
-            Some(_) => Ok(()),
+        if whole == 0 {
+            return Err(Shortfall(format!(
+                "no file bytes were seen to leave a TCP socket, {wanted} % by reference were \
+                 demanded; ask the program for a file while it is watched"
+            )));
         }
+        let (open, all) = (total.unknown_bytes + queued_bytes, whole + queued_bytes);
+        let percent = |part: u64| float(part) * 100.0 / float(all);
+        let (least, most) = (total.by_reference_bytes, total.by_reference_bytes + open);
+        let (low, high) =
+            interval.map_or_else(|| (percent(least), percent(most)), |it| (it.low, it.high));
+        let share = interval.map_or_else(|| words::share(least, whole), |it| it.text());
+        if low >= wanted {
+            return Ok(());
+        }
+        Err(Shortfall(if high < wanted {
+            let whole = words::count(whole);
+            format!(
+                "{share} of {whole} file bytes left by reference, {wanted} % were demanded; the \
+                 reasons say what to change"
+            )
+        } else if interval.is_some() {
+            format!(
+                "cannot be judged: {share} of the file bytes left by reference, {wanted} % were \
+                 demanded; watch longer, or with --budget 100"
+            )
+        } else {
+            let (open, all) = (words::count(open), words::count(all));
+            format!(
+                "cannot be judged: how {open} of {all} bytes left is not known, {wanted} % by \
+                 reference were demanded; the report says why"
+            )
+        }))
     }
 }
 
@@ -206,55 +187,43 @@ fn percent(total: &Share) -> Figure {
 }
 
 fn by_file(account: &Account, context: &Context) -> Vec<Share> {
-    let mut shares = BTreeMap::new();
-    for part in account.parts.iter().filter(|part| part.way.class() != Class::NotAFile) {
-        let is_mapped = matches!(part.way, Way::Mapped | Way::MappedTls);
-        let not_told = if is_mapped { "one of several mapped files" } else { "a file not seen" };
-        let name = part.file.map_or_else(|| not_told.into(), |key| context.name_of(key));
-        add(&mut shares, name, part);
-    }
-    sorted(shares)
+    let mut names: HashMap<FileId, String> = HashMap::new();
+    let of_files = account.parts.iter().filter(|part| part.way.class() != Class::NotAFile);
+    grouped(of_files, |part| match (part.file, part.way) {
+        (Some(key), _) => names.entry(key).or_insert_with(|| context.name_of(key)).clone(),
+        (None, Way::Mapped | Way::MappedTls) => "one of several mapped files".to_owned(),
+        (None, Way::Perhaps) => "perhaps a file".to_owned(),
+        (None, _) => "a file not seen".to_owned(),
+    })
 }
 
 fn by_peer(account: &Account, evidence: &Evidence) -> Vec<Share> {
-    let mut shares = BTreeMap::new();
+    let name = |socket: &Socket| {
+        socket.peer.map_or_else(|| "a peer not seen".into(), |peer| peer.ip().to_string())
+    };
     let mut connections: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    for part in &account.parts {
-        let socket = evidence.sockets.get(part.socket);
-        let peer = socket.and_then(|socket| socket.peer);
-        let name = peer.map_or_else(|| "a peer not seen".into(), |peer| peer.ip().to_string());
-        if let Some(socket) = socket {
-            connections.entry(name.clone()).or_default().insert(socket.inode);
-        }
-        add(&mut shares, name, part);
+    let mut shares = grouped(account.parts.iter(), |part| {
+        let socket = &evidence.sockets[part.socket];
+        connections.entry(name(socket)).or_default().insert(socket.inode);
+        name(socket)
+    });
+    for share in &mut shares {
+        share.connections = connections.get(&share.name).map(|sockets| sockets.len() as u64);
     }
-    for (name, share) in &mut shares {
-        share.connections = connections.get(name).map(|sockets| sockets.len() as u64);
-    }
-    sorted(shares)
+    shares
 }
 
-fn by_process(account: &Account, context: &Context) -> Vec<Share> {
-    let mut shares = BTreeMap::new();
-    for part in &account.parts {
-        let name = match context.program_of(part.process) {
-            name if part.process == ENDED => name,
-            name if name.ends_with(&format!(" {}", part.process)) => name,
-            name => format!("{name} {}", part.process),
-        };
-        add(&mut shares, name, part);
+/// The parts by a name, most bytes first.
+fn grouped<'a>(
+    parts: impl Iterator<Item = &'a Part>,
+    mut name: impl FnMut(&Part) -> String,
+) -> Vec<Share> {
+    let mut shares: BTreeMap<String, Share> = BTreeMap::new();
+    for part in parts {
+        shares.entry(name(part)).or_default().add(part);
     }
-    sorted(shares)
-}
-
-fn add(shares: &mut BTreeMap<String, Share>, name: String, part: &Part) {
-    let share = shares.entry(name.clone()).or_default();
-    share.name = name;
-    share.add(part);
-}
-
-fn sorted(shares: BTreeMap<String, Share>) -> Vec<Share> {
-    let mut shares: Vec<Share> = shares.into_values().collect();
+    let named = shares.into_iter().map(|(name, share)| Share { name, ..share });
+    let mut shares: Vec<Share> = named.collect();
     shares.sort_by_key(|share| std::cmp::Reverse((share.file_bytes(), share.other_bytes)));
     shares
 }

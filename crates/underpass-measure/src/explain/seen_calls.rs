@@ -1,6 +1,6 @@
-//! Calls summed up for a line of evidence: `4,096 read calls took 268,435,456 bytes`.
+//! Calls summed up for a line of evidence: `4,096 read calls took 268,435,456`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::call;
 use crate::evidence::{Calls, Evidence};
@@ -10,6 +10,8 @@ use crate::words;
 #[derive(Debug, Default)]
 pub(crate) struct SeenCalls {
     by_name: BTreeMap<String, u64>,
+    /// Who made them.
+    pub(crate) processes: BTreeSet<u32>,
     /// How many returned a number of bytes.
     pub(crate) calls: u64,
     /// What they returned.
@@ -23,6 +25,7 @@ impl SeenCalls {
         for row in evidence.calls.iter().filter(|row| fits(row)) {
             let returned = row.calls.saturating_sub(row.failures);
             *seen.by_name.entry(call::name(row.number)).or_default() += returned;
+            seen.processes.insert(row.process);
             seen.calls += returned;
             seen.bytes += row.bytes;
         }
@@ -42,5 +45,10 @@ impl SeenCalls {
             [one] => format!("{one} {plural}"),
             [first @ .., last] => format!("{} and {last} {plural}", first.join(", ")),
         }
+    }
+
+    /// What they did with how many bytes: `3 read calls took 9,000`.
+    pub(crate) fn did(&self, verb: &str) -> String {
+        format!("{} {verb} {}", self.names(), words::count(self.bytes))
     }
 }

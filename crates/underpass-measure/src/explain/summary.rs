@@ -55,24 +55,16 @@ impl Summary {
     ///
     /// [`Shortfall`] if it is below, if nothing was sent, or if it cannot be known.
     pub fn check(&self, min_by_reference: f64) -> Result<(), Shortfall> {
-        let wanted = min_by_reference.to_string();
-        match (&self.report, self.by_reference_interval) {
-            (None, _) => Err(Shortfall::Unknown {
-                tier: self.tier,
-                why: self.tier_why.clone().unwrap_or_default(),
-                wanted,
-            }),
-            (Some(report), Some(interval)) if report.is_whole() => {
-                let (share, file_bytes) = (interval.text(), report.total.file_bytes());
-                match interval {
-                    Interval { low, .. } if low >= min_by_reference => Ok(()),
-                    Interval { high, .. } if high < min_by_reference => {
-                        Err(Shortfall::Below { share, file_bytes, wanted })
-                    }
-                    Interval { .. } => Err(Shortfall::Undecided { share, wanted }),
-                }
+        match &self.report {
+            Some(report) => {
+                report.hold(min_by_reference, self.by_reference_interval, self.queued_bytes)
             }
-            (Some(report), _) => report.check(min_by_reference),
+            None => Err(Shortfall(format!(
+                "the share by reference is not known in tier {:?} ({}), {min_by_reference} % were \
+                 demanded",
+                self.tier,
+                self.tier_why.as_deref().unwrap_or_default(),
+            ))),
         }
     }
 }
