@@ -53,6 +53,14 @@ pub(crate) fn fetch_one(
     Body { file: site.name(name), bytes: Some(got.bytes), is_transformed }
 }
 
+/// Asks for a file that is not there.
+pub(crate) fn ask_for_none(server: SocketAddr) {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--max-time", "100", "--output", "/dev/null"]);
+    curl.args(["--write-out", "%{http_code}"]).arg(format!("http://{server}/none"));
+    assert_eq!(String::from_utf8(curl.output().unwrap().stdout).unwrap(), "404");
+}
+
 /// What came, and how many bytes that were on the way.
 pub(crate) struct Got {
     pub(crate) content: Vec<u8>,

@@ -9,10 +9,10 @@ use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
 use underpass_testkit::recorded::{Recorded, until_idle};
 use underpass_testkit::{require, wait};
 
-use crate::programs::judged::Expected;
+use crate::programs::judged::{Expected, Known};
 use crate::programs::site::{Site, address, programs};
 use crate::programs::truth::Body;
-use crate::programs::watched::watched;
+use crate::programs::watched::{Watched, watched};
 
 /// More than what a socket buffers, to be asked for.
 const FILE: (&str, u64) = ("huge.bin", 16 << 20);
@@ -45,14 +45,13 @@ fn held(client: &TcpStream, server: u32) -> u64 {
     wait::until(Duration::from_secs(20), is_held).unwrap()
 }
 
-#[test]
-fn what_a_call_lends_that_has_not_returned_is_by_reference() {
-    require!(programs(&["python3"]));
+/// Watches a server until its call waits for the client.
+fn watched_while_held(way: &str, call: &str) -> Watched {
     let (site, recorded, address) = (Site::new(), Recorded::new().unwrap(), address());
     std::fs::File::create(site.root().join(FILE.0)).unwrap().set_len(FILE.1).unwrap();
     site.write("server.py", include_str!("peers/server.py"));
     let mut command = recorded.command("python3");
-    command.args(["../server.py", "sendfile", &address.port().to_string()]);
+    command.args(["../server.py", way, &address.port().to_string()]);
     let server = site.start(&mut command, address);
     let mut clients = Vec::new();
     let watched = watched(&recorded, server.id(), || {
@@ -63,14 +62,34 @@ fn what_a_call_lends_that_has_not_returned_is_by_reference() {
         vec![Body { file: site.name(FILE.0), bytes: Some(bytes), is_transformed: false }]
     });
     let calls = recorded.calls().unwrap();
-    assert!(calls.iter().any(|call| call.name == "sendfile" && call.returned.is_none()));
+    assert!(calls.iter().any(|it| it.name == call && it.returned.is_none()));
     for (mut client, mut got) in clients {
         client.read_to_end(&mut got).unwrap();
         let body = &got[head_len(&got)..];
         assert!(body.len() as u64 == FILE.1 && body.iter().all(|byte| *byte == 0));
     }
+    watched
+}
+
+const NO_CALL: Known = ("a call that has not returned does not count", FILE.1);
+
+#[test]
+fn what_a_call_lends_that_has_not_returned_is_by_reference() {
+    require!(programs(&["python3"]));
+    let watched = watched_while_held("sendfile", "sendfile");
     Expected::of("Python", "socket.sendfile, held up by its client")
         .named("python3")
-        .wrong(("a call that has not returned does not count", FILE.1))
+        .wrong(NO_CALL)
+        .judge(&watched);
+}
+
+#[test]
+fn what_a_call_gives_that_has_not_returned_is_of_its_mapping() {
+    require!(programs(&["python3"]));
+    let watched = watched_while_held("kept", "sendto");
+    Expected::of("Python", "mmap, kept, held up by its client")
+        .named("python3")
+        .because("R2", "sendfile")
+        .wrong(NO_CALL)
         .judge(&watched);
 }

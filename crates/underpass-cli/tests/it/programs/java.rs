@@ -1,9 +1,12 @@
 //! Java: transferTo, a mapping a request, and streams.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use underpass_testkit::recorded::Recorded;
 use underpass_testkit::require;
 
-use crate::programs::client::fetch_in_turns;
+use crate::programs::client::{fetch_in_turns, get};
 use crate::programs::judged::Expected;
 use crate::programs::site::{Site, address, programs};
 use crate::programs::watched::{Watched, watched};
@@ -19,6 +22,39 @@ fn java(way: &str) -> Watched {
     // The first request has it load what no later one needs.
     fetch_in_turns(&site, address);
     watched(&recorded, server.id(), || fetch_in_turns(&site, address))
+}
+
+/// A key and its certificate, as Java reads them.
+fn store(site: &Site) -> PathBuf {
+    let ((key, certificate), store) = (site.certificate(), site.path("store"));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["pkcs12", "-export", "-passout", "pass:changeit", "-inkey"]).arg(key);
+    openssl.arg("-in").arg(certificate).arg("-out").arg(&store);
+    assert!(openssl.status().unwrap().success());
+    store
+}
+
+/// Every Java program maps a file of figures about itself, which others may look at.
+#[test]
+fn what_it_makes_and_encrypts_is_not_of_the_figures_about_itself() {
+    require!(programs(&["java", "javac", "openssl"]));
+    let (site, recorded, address) = (Site::new(), Recorded::new().unwrap(), address());
+    let source = site.write("Secure.java", include_str!("peers/Secure.java"));
+    let mut command = recorded.command("java");
+    command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]).arg(source);
+    command.arg(store(&site)).arg(address.port().to_string());
+    let server = site.start(&mut command, address);
+    let ask = || {
+        let got = get(&site, &format!("https://{address}/"), &[]);
+        assert_eq!(got.content.len(), 1 << 22);
+        Vec::new()
+    };
+    ask();
+    let watched = watched(&recorded, server.id(), ask);
+    Expected::of("Java", "HTTPS of made bytes")
+        .named("java")
+        .wrong(("all records are of the file that is mapped", 4_300_000))
+        .judge(&watched);
 }
 
 #[test]

@@ -80,11 +80,13 @@ impl Truth {
         truth
     }
 
-    /// What a call that has not returned passed: all that the client has beyond the others.
+    /// What a call moved that has not returned: all that the client has of the file it passes, or,
+    /// if it gives memory, of all files. No other gave any of them then.
     fn unreturned(&self, call: &Call) -> u64 {
-        let mut files = self.files.iter();
-        let file = files.find(|(file, _)| PASS.contains(&call.name.as_str()) && is_of(call, file));
-        file.map_or(0, |(_, sent)| sent.copied)
+        let is_one_of = |names: &[&str]| names.contains(&call.name.as_str());
+        let is_moved = |file: &str| is_one_of(&GIVE) || is_one_of(&PASS) && is_of(call, file);
+        let moved = self.files.iter().filter(|(file, _)| is_moved(file));
+        moved.map(|(_, sent)| sent.copied).sum()
     }
 
     pub(crate) fn by_reference(&self) -> u64 {
@@ -164,4 +166,8 @@ fn bytes_are_told_apart_by_what_moved_them_and_by_what_the_client_has() {
     held.returned = None;
     let truth = Truth::of(&[head, held], &[body("/w/a", Some(300))]);
     assert_eq!((truth.by_reference(), truth.copied(), truth.other), (300, 0, 612));
+    let mut held = calls[1].clone();
+    held.returned = None;
+    let truth = Truth::of(&[calls[1].clone(), held], &[body("/w/a", Some(300))]);
+    assert_eq!((truth.by_reference(), truth.copied(), truth.other), (0, 300, 612));
 }
