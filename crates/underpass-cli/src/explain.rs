@@ -5,11 +5,10 @@ mod child;
 mod signals;
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use underpass_measure::{Session, Summary, Watch, printable};
+use underpass_measure::{Came, Session, Summary, Watch, printable};
 
 pub(crate) use arguments::{ExplainArguments, tier};
 pub(crate) use child::become_command;
@@ -43,28 +42,31 @@ pub(crate) fn run(wanted: ExplainArguments) -> anyhow::Result<()> {
         watch.limit(wanted.budget / 100.0, seed.into())?;
     }
     announce(&watch, child.as_ref());
-    if let Some(child) = &child {
-        child.resume()?;
+    if let Some(child) = &mut child {
+        child.resume(watch.tier())?;
     }
     let mut live = Live { wanted: &wanted, error: None };
+    let name = child.as_ref().map(|child| child.name().to_owned());
     let session = Session {
-        is_command: child.is_some(),
+        command: name.as_deref(),
         length: wanted.length,
         every: wanted.every,
-        wait: &mut |most| signals.wait(most),
+        wait: &mut |most| {
+            let came = signals.wait(most);
+            child.iter_mut().filter(|_| came == Came::Child).for_each(Child::reap);
+            came
+        },
         tell: &mut |summary| live.tell(summary),
     };
-    let mut summary = session.run(&mut watch)?;
+    let (summary, asked) =
+        session.run(&mut watch).map_err(|error| unwatched(&watch, error.into()))?;
     if let Some(error) = live.error {
         return Err(error);
-    }
-    if let Some(child) = &child {
-        name_command(&mut summary, child);
     }
     // What is checked holds whether anybody reads the report or not.
     let told = print(final_text(&summary, wanted.json)?.as_bytes());
     if let Some(child) = &mut child {
-        child.check(summary.killed.iter().any(|(process, _)| *process == child.id()))?;
+        child.check(&asked)?;
     }
     if let Some(min) = wanted.min_by_reference {
         summary.check(min)?;
@@ -72,15 +74,12 @@ pub(crate) fn run(wanted: ExplainArguments) -> anyhow::Result<()> {
     told
 }
 
-/// A command that was over before it could be looked at was seen as this program alone.
-fn name_command(summary: &mut Summary, child: &Child) {
-    let own = std::env::current_exe().ok();
-    let own = own.as_deref().and_then(Path::file_name);
-    if let Some((_, program)) = summary.followed.first_mut()
-        && own.is_some_and(|own| own.to_string_lossy() == program.as_str())
-        && let Some(name) = Path::new(child.name()).file_name()
-    {
-        *program = name.to_string_lossy().into_owned();
+/// A failure of the watch, which is none of the watched.
+fn unwatched(watch: &Watch, error: anyhow::Error) -> anyhow::Error {
+    match watch.is_over() {
+        true => error,
+        false => error
+            .context(format!("the watch failed and leaves {} running", printable(&watch.names()))),
     }
 }
 

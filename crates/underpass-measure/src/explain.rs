@@ -3,6 +3,7 @@
 //! A report is a pure function of [`Evidence`](crate::evidence::Evidence) and of what else is known
 //! of the processes; what looks at the machine is apart from it.
 
+mod asking;
 mod calls_only;
 mod ethtool;
 mod fixes;

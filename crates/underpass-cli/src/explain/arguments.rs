@@ -17,7 +17,9 @@ const SECONDS_MAX: f64 = 604_800.0;
 /// what to change. The watched program is neither stopped nor changed.
 ///
 /// Watching a process ends with Ctrl-C, after --for SECONDS, or when the process ends. Watching a
-/// command ends when the command does.
+/// command ends when the command does. INT, TERM and HUP are passed on to it and to all that it has
+/// started; who is left is asked by TERM after 2 seconds, and killed after 5 or at a signal later
+/// than half a second after the first.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP, override_usage = USAGE)]
 pub(crate) struct ExplainArguments {

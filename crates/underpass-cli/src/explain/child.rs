@@ -3,20 +3,22 @@
 //! The watch has to know the process before it does anything. So this program is started once
 //! more; it stops itself, is followed, and becomes the command when it is continued.
 //!
-//! Source: waitpid(2) (`WUNTRACED`), prctl(2) (`PR_SET_PDEATHSIG`).
+//! Source: waitpid(2) (`WUNTRACED`), prctl(2) (`PR_SET_PDEATHSIG`, `PR_SET_CHILD_SUBREAPER`).
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, bail, ensure};
 use rustix::fs::{Access, access};
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, waitpid,
+    Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper,
+    set_parent_process_death_signal, waitpid,
 };
+use underpass_measure::Tier;
 
 /// The subcommand that stops itself and then becomes a command.
 pub(crate) const STOPPED: &str = "become";
@@ -64,6 +66,8 @@ fn require_program(name: &OsStr) -> anyhow::Result<()> {
 pub(crate) struct Child {
     child: std::process::Child,
     name: String,
+    has_begun: bool,
+    status: Option<ExitStatus>,
 }
 
 impl Child {
@@ -85,7 +89,7 @@ impl Child {
             .context("the command did not start")?;
         ensure!(status.stopped(), "the command ended before it began: {status:?}");
         let name = command.first().map(|name| name.to_string_lossy().into_owned());
-        Ok(Self { child, name: name.unwrap_or_default() })
+        Ok(Self { child, name: name.unwrap_or_default(), has_begun: false, status: None })
     }
 
     /// What was typed as the command.
@@ -99,21 +103,40 @@ impl Child {
     }
 
     /// Lets it begin.
-    pub(crate) fn resume(&self) -> anyhow::Result<()> {
-        Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
+    ///
+    /// # Errors
+    ///
+    /// Those of kill(2) and prctl(2).
+    pub(crate) fn resume(&mut self, tier: Tier) -> anyhow::Result<()> {
+        if tier != Tier::A {
+            // Children are known by their parents, and what these leave behind by this one.
+            set_child_subreaper(Some(getpid()))?;
+        }
+        kill_process(Pid::from_child(&self.child), Signal::CONT)?;
+        self.has_begun = true;
+        Ok(())
     }
 
-    /// That it ended well, or by a signal that ends commands (of the user's, or of ours).
+    /// Asks for the status of what has ended, its orphans among it.
+    pub(crate) fn reap(&mut self) {
+        while let Ok(Some((process, status))) = waitpid(None, WaitOptions::NOHANG) {
+            if process == Pid::from_child(&self.child) {
+                self.status = Some(ExitStatus::from_raw(status.as_raw()));
+            }
+        }
+    }
+
+    /// That it ended well, or because it was asked to by one of these signals. Programs that clean
+    /// up then end as a shell tells of a signal.
     ///
     /// # Errors
     ///
     /// If not.
-    pub(crate) fn check(&mut self, was_killed: bool) -> anyhow::Result<()> {
-        let Some(status) = self.child.try_wait()? else { return Ok(()) };
-        let mut asked = vec![Signal::INT, Signal::TERM, Signal::HUP];
-        asked.extend(was_killed.then_some(Signal::KILL));
-        let asked: Vec<i32> = asked.into_iter().map(Signal::as_raw).collect();
-        if status.success() || status.signal().is_some_and(|signal| asked.contains(&signal)) {
+    pub(crate) fn check(&mut self, asked: &[Signal]) -> anyhow::Result<()> {
+        self.reap();
+        let Some(status) = self.status else { return Ok(()) };
+        let by = status.signal().or_else(|| Some(status.code()? - 128));
+        if status.success() || asked.iter().any(|signal| by == Some(signal.as_raw())) {
             return Ok(());
         }
         bail!("{} ended with {status}", self.name)
@@ -122,8 +145,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Not continued, or still running after it was asked to end.
-        if matches!(self.child.try_wait(), Ok(None)) {
+        if !self.has_begun {
             drop(self.child.kill());
             drop(self.child.wait());
         }

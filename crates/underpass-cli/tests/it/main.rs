@@ -7,6 +7,7 @@ mod compare;
 mod config;
 mod copy;
 mod explain;
+mod explain_asked;
 mod explain_ends;
 #[path = "../../../underpass-measure/tests/it/hidden.rs"]
 mod hidden;

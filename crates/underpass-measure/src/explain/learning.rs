@@ -1,12 +1,13 @@
 //! Learning of the watched processes while they run: looked at again and again, for a file that
 //! a server has open only for a request is seen only then.
 //!
-//! What was seen once stays known. Looking costs the watcher, never the watched.
+//! What was seen once stays known. Looking costs the watcher, but for reading mappings, which keeps
+//! the watched from changing them: they are read when there are others than before.
 //!
-//! Source: proc_pid_fd(5), proc_pid_maps(5).
+//! Source: proc_pid_fd(5), proc_pid_maps(5), proc_pid_statm(5).
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use crate::evidence::{Evidence, FileKind, Socket};
 use crate::explain::context::{Context, InterfaceKey};
@@ -19,6 +20,8 @@ use crate::proc::{self, Area, Proc};
 pub(crate) struct Learning {
     pub(crate) context: Context,
     networks: Networks,
+    /// What each process executed, and how much it had mapped, when its mappings were read.
+    read: BTreeMap<u32, (PathBuf, Option<String>)>,
 }
 
 impl Learning {
@@ -26,32 +29,51 @@ impl Learning {
     pub(crate) fn look_at(&mut self, seen: &Proc) {
         let Some(executable) = seen.link("exe") else { return self.look_from_afar(seen) };
         let process = seen.number();
-        if !self.context.programs.contains_key(&process) {
-            self.look_once(seen);
+        if !self.read.contains_key(&process) {
+            let mounts = seen.text("mountinfo").unwrap_or_default();
+            self.context.file_systems.extend(proc::file_systems(&mounts));
         }
         // It may go to another, as what ip-netns(8) executes does.
         self.networks.learn(seen);
+        let uses_uring = self.look_at_descriptors(seen);
+        let program = self.context.programs.entry(process).or_default();
+        program.uses_uring |= uses_uring;
+        // The first of its words is how much is mapped.
+        let sizes = seen.text("statm").unwrap_or_default();
+        let now = (executable, sizes.split(' ').next().map(str::to_owned));
+        let before = self.read.entry(process).or_default();
+        if *before != now {
+            // A program that executed another is known by the later one.
+            if before.0 != now.0 {
+                program.name = name_of(&now.0);
+                program.runtime = seen.file("exe").and_then(|exe| runtime::of_executable(&exe));
+            }
+            *before = now;
+            self.read_mappings(seen);
+        }
+    }
+
+    fn read_mappings(&mut self, seen: &Proc) {
         let areas = proc::areas(&seen.text("maps").unwrap_or_default());
         let paths = areas.iter().filter_map(|area| area.file.clone());
         self.context.paths.extend(paths);
         let executable_areas = areas.iter().filter(|area| area.is_executable);
         let program_files = executable_areas.filter_map(|area| Some(area.file.as_ref()?.0));
         self.context.program_files.extend(program_files);
-        let uses_uring = self.look_at_descriptors(seen);
-        let program = self.context.programs.entry(process).or_default();
-        // A program that executed another is known by the later one.
-        let name = name_of(&executable);
-        if program.name != name {
-            program.runtime = seen.file("exe").and_then(|exe| runtime::of_executable(&exe));
-            program.name = name;
-        }
+        let program = self.context.programs.entry(seen.number()).or_default();
         program.runtime = runtime::of_libraries(&areas).or(program.runtime);
-        program.uses_uring |= uses_uring;
         program.tls_library = proc::tls_library(&areas).or_else(|| program.tls_library.take());
         // Constants of a program are in a file, too, and what it shares and writes is its memory.
         let is_payload = |area: &&Area| !area.is_written;
         let mapped = areas.iter().filter(is_payload).filter_map(|area| Some(area.file.as_ref()?.0));
         program.mapped.extend(mapped);
+    }
+
+    /// Takes a command for what it is called, until it is seen to be another: it may be over before
+    /// anybody looks, and was another program before it began.
+    pub(crate) fn begin(&mut self, process: u32, command: &str) {
+        self.context.is_from_start = true;
+        self.context.programs.entry(process).or_default().name = name_of(Path::new(command));
     }
 
     /// What another user's process shows: its name.
@@ -60,11 +82,6 @@ impl Learning {
         if program.name.is_empty() {
             program.name = seen.name();
         }
-    }
-
-    fn look_once(&mut self, seen: &Proc) {
-        let mounts = seen.text("mountinfo").unwrap_or_default();
-        self.context.file_systems.extend(proc::file_systems(&mounts));
     }
 
     /// Notes the paths of regular files, and returns whether there is an io_uring.

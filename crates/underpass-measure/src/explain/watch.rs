@@ -6,18 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getpgrp, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, child_subreaper, getpgid, getpgrp, pidfd_open, pidfd_send_signal,
+};
 
 use crate::explain::learning::Learning;
 use crate::explain::limited::Limited;
 use crate::explain::outside::Counters;
-use crate::explain::refusal::WatchError;
-use crate::explain::refusal::require_watchable;
+use crate::explain::refusal::{self, WatchError, require_watchable};
 use crate::explain::report::Report;
 use crate::explain::summary::Summary;
 pub(crate) use crate::explain::summary::names;
 use crate::observe::{Observer, Tier};
-use crate::probe::Sight;
+use crate::probe::{Probe, ProbeError, Sight};
 use crate::proc::{self, Proc, Status};
 
 /// A watch that has begun.
@@ -27,7 +28,7 @@ pub struct Watch {
     counters: Counters,
     pub(super) learning: Learning,
     limited: Option<Limited>,
-    root: u32,
+    pub(super) root: u32,
     /// All that were ever followed.
     followed: BTreeSet<u32>,
     /// Those of them that were there at the last look, and when they began. The number of one that
@@ -44,7 +45,7 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`WatchError::NoProcess`], or the others if a process cannot be followed.
+    /// [`WatchError::Refused`], or the other if a process cannot be followed.
     pub fn start(process: u32) -> Result<Self, WatchError> {
         Self::start_within(process, Tier::A)
     }
@@ -68,7 +69,7 @@ impl Watch {
         };
         watch.look()?;
         if watch.there.is_empty() {
-            return Err(WatchError::NoProcess { process });
+            return Err(refusal::no_process(process));
         }
         Ok(watch)
     }
@@ -118,17 +119,18 @@ impl Watch {
         self.observer.why.as_deref()
     }
 
-    /// The first process with its program, and how many more there are.
+    /// The first process of those that are there with its program, and how many more there are.
     #[must_use]
     pub fn names(&self) -> String {
-        names(&self.named())
+        names(&self.named(self.there()))
     }
 
-    fn named(&self) -> Vec<(u32, String)> {
-        // The process that was asked for comes first, whatever its children's numbers.
-        let others = self.followed.iter().filter(|process| **process != self.root);
-        let name = |process: &u32| (*process, self.learning.context.program_of(*process));
-        [&self.root].into_iter().chain(others).map(name).collect()
+    /// Processes with their programs. The one that was asked for comes first, whatever its
+    /// children's numbers.
+    pub(super) fn named(&self, mut processes: Vec<u32>) -> Vec<(u32, String)> {
+        processes.sort_by_key(|process| (*process != self.root, *process));
+        let name = |process| (process, self.learning.context.program_of(process));
+        processes.into_iter().map(name).collect()
     }
 
     /// Looks at what can only be seen while it is there: children, open files, mappings.
@@ -142,7 +144,7 @@ impl Watch {
             // What is forked from now on is followed by the kernel itself.
             Some(probe) if !is_first => {
                 let seen = probe.evidence()?;
-                self.there = began(probe.followed()?);
+                self.there = self.kept(probe, began(probe.followed()?))?;
                 Some(seen)
             }
             Some(_) | None => {
@@ -160,6 +162,22 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Those of the followed that are who they were: one whose end the kernel did not tell has left
+    /// its number to a stranger.
+    fn kept(
+        &self,
+        probe: &Probe,
+        mut now: BTreeMap<u32, u64>,
+    ) -> Result<BTreeMap<u32, u64>, ProbeError> {
+        let is_another = |process: &u32, began: &mut u64| {
+            self.there.get(process).is_some_and(|before| before != began)
+        };
+        for (process, _) in now.extract_if(.., is_another) {
+            probe.unfollow(process)?;
+        }
+        Ok(now)
     }
 
     /// Follows all that descend from those who are there, and forgets who is not.
@@ -194,14 +212,18 @@ impl Watch {
         Ok(())
     }
 
-    /// The descendants of all that are there.
+    /// The descendants of all that are there, and of this program where it was told to take their
+    /// orphans in.
     fn family(&self, is_first: bool, all: &BTreeMap<u32, Status>) -> BTreeSet<u32> {
+        let own = std::process::id();
+        let takes_orphans = matches!(child_subreaper(), Ok(Some(_)));
         let roots = self.there.keys().copied().chain(is_first.then_some(self.root));
+        let roots = roots.chain(takes_orphans.then_some(own));
         let mut family: BTreeSet<u32> =
             roots.flat_map(|process| proc::family(process, all)).collect();
         // The watcher may descend from the watched, such as a shell.
-        if self.root != std::process::id() {
-            family.remove(&std::process::id());
+        if self.root != own {
+            family.remove(&own);
         }
         family
     }
@@ -209,48 +231,47 @@ impl Watch {
     /// Whether every process that was followed has ended, up to the last look.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        !self.there.iter().any(|(process, began)| proc::running(*process, *began).is_some())
+        self.there().is_empty()
     }
 
     /// Whether the process that was asked for was there at the last look.
-    pub(crate) fn is_root_there(&self) -> bool {
+    pub(super) fn is_root_there(&self) -> bool {
         self.there.contains_key(&self.root)
     }
 
-    /// Who was there at the last look and has not ended, with the names of their programs.
-    pub(crate) fn there(&self) -> Vec<(u32, String)> {
-        let there = self
-            .there
-            .iter()
-            .filter(|(process, began)| proc::running(**process, **began).is_some());
-        there.map(|(process, _)| (*process, self.learning.context.program_of(*process))).collect()
+    /// Who was there at the last look and has not ended.
+    pub(super) fn there(&self) -> Vec<u32> {
+        let there = self.there.iter();
+        let there = there.filter(|(process, began)| proc::running(**process, **began).is_some());
+        there.map(|(process, _)| *process).collect()
     }
 
-    /// Sends a signal to all that are there. One that a terminal sent has reached those of this
-    /// program's own process group.
-    pub(crate) fn pass_on(&self, signal: Signal, is_from_terminal: bool) {
+    /// Those of them that are of this program's own process group.
+    pub(super) fn of_own_group(&self) -> BTreeSet<(u32, u64)> {
         let own = getpgrp();
-        for (process, began) in &self.there {
-            let Some(pid) = i32::try_from(*process).ok().and_then(Pid::from_raw) else { continue };
-            if is_from_terminal && getpgid(Some(pid)) == Ok(own) {
-                continue;
-            }
-            let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let is_of_it = |process| getpgid(Pid::from_raw(process)) == Ok(own);
+        let there = self.there.iter().map(|(process, began)| (*process, *began));
+        there.filter(|(process, _)| is_of_it(process.cast_signed())).collect()
+    }
+
+    /// Sends a signal to all that are there and were not reached before. One that has ended
+    /// meanwhile, or is another user's, is not reached.
+    pub(super) fn pass_on(&self, signal: Signal, reached: &mut BTreeSet<(u32, u64)>) {
+        for (process, began) in self.there.iter().map(|(process, began)| (*process, *began)) {
+            let held = Pid::from_raw(process.cast_signed())
+                .filter(|_| !reached.contains(&(process, began)))
+                .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
             // If it has the number now, it is the one that is held.
-            if proc::running(*process, *began).is_some() {
-                // One that has ended meanwhile, or is another user's, is not to be reached.
-                pidfd_send_signal(&held, signal).unwrap_or_default();
+            let held = held.filter(|_| proc::running(process, began).is_some());
+            if held.is_some_and(|held| pidfd_send_signal(&held, signal).is_ok()) {
+                reached.insert((process, began));
             }
         }
     }
 
     /// Bytes in the queues of sockets whose programs have closed them or ended, and all that were
     /// seen to leave.
-    ///
-    /// # Errors
-    ///
-    /// [`WatchError::Probe`] if the probe fails.
-    pub(crate) fn queued(&self) -> Result<(u64, u64), WatchError> {
+    pub(super) fn queued(&self) -> Result<(u64, u64), WatchError> {
         let Some(probe) = &self.observer.probe else { return Ok((0, 0)) };
         let seen = probe.evidence()?;
         let pages = seen.sockets.iter().flat_map(|socket| &socket.sent);
@@ -281,7 +302,7 @@ impl Watch {
             looked_percent: limited.and_then(Limited::looked).map(|share| share * 100.0),
             budget_percent: limited.map(|limited| limited.budget() * 100.0),
             by_reference_interval: interval,
-            followed: self.named(),
+            followed: self.named(self.followed.iter().copied().collect()),
             left_running: Vec::new(),
             killed: Vec::new(),
             queued_bytes: 0,
