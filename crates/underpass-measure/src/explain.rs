@@ -5,7 +5,6 @@
 
 mod asking;
 mod calls_only;
-mod ethtool;
 mod fixes;
 mod from_pages;
 mod interval;

@@ -16,6 +16,7 @@ mod eyes;
 mod figure;
 mod findings;
 mod methods;
+mod namespace;
 mod observe;
 #[cfg(feature = "html")]
 mod page;

@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod cachestat;
 pub mod clone;
 pub mod descriptor;
+pub mod ethtool;
 pub mod extents;
 pub mod lease;
 pub mod look;

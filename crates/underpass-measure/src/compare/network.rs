@@ -1,21 +1,19 @@
 //! Connected TCP sockets over the loopback device or over a separate veth pair.
 //!
-//! Sockets belong to the namespace of the thread that makes them, so short threads go there and
-//! come back with sockets; the user of these stays in its own. Only descriptors hold the
-//! namespaces, so they and their devices go when this process does, however it ends.
+//! Sockets belong to the namespace that they are made in, and their user stays in its own. Only
+//! descriptors hold the namespaces, so they and their devices go when this process does, however it
+//! ends.
 //!
 //! Source: network_namespaces(7), veth(4), setns(2), ip-link(8), ethtool(8).
 
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
-use std::thread;
-
-use rustix::thread::LinkNameSpaceType;
 
 use super::report::Link;
+use crate::namespace::{self, within};
 
 /// TEST-NET-1 of RFC 5737; nothing outside of the two namespaces ever sees it.
 const SENDER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -39,7 +37,12 @@ impl Network {
         if link == Link::Loopback {
             return Ok(Self::loopback());
         }
-        let (sender, receiver) = (new_space()?, new_space()?);
+        let new = || {
+            namespace::new().map_err(|error| {
+                format!("no network namespace is given ({error}); '--over veth' needs root")
+            })
+        };
+        let (sender, receiver) = (new()?, new()?);
         let far = format!("/proc/{}/fd/{}", std::process::id(), receiver.as_raw_fd());
         ip(&sender, &["link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", &far])?;
         for (space, device, address) in [(&sender, "v0", SENDER), (&receiver, "v1", RECEIVER)] {
@@ -102,31 +105,6 @@ fn dial(address: SocketAddr, congestion_control: Option<&str>) -> io::Result<Tcp
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// Makes a namespace and a descriptor that holds it.
-fn new_space() -> Result<File, String> {
-    let make = || {
-        underpass_sys::namespace::enter_new_network()?;
-        File::open("/proc/thread-self/ns/net")
-    };
-    apart(make).map_err(|error| {
-        format!("no network namespace is given ({error}); '--over veth' needs root")
-    })
-}
-
-/// Does something in a namespace, on a thread that ends there.
-fn within<T: Send>(space: &File, act: impl FnOnce() -> T + Send) -> io::Result<T> {
-    apart(|| {
-        let network = Some(LinkNameSpaceType::Network);
-        rustix::thread::move_into_link_name_space(space.as_fd(), network)?;
-        Ok(act())
-    })
-}
-
-fn apart<T: Send>(act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    let joined = thread::scope(|scope| scope.spawn(act).join());
-    joined.unwrap_or_else(|_| Err(io::Error::other("a thread in a namespace panicked")))
 }
 
 fn ip(space: &File, arguments: &[&str]) -> Result<(), String> {

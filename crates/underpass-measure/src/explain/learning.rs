@@ -116,8 +116,8 @@ impl Learning {
         let ours: BTreeSet<_> = evidence.sockets.iter().filter_map(ends).collect();
         let networks: BTreeSet<u64> = ours.iter().map(|(network, ..)| *network).collect();
         let queues = networks.into_iter().flat_map(|network| {
-            let queues = self.networks.orphans(network);
-            queues.into_iter().map(move |queue| ((network, queue.local, queue.peer), queue.bytes))
+            let queues = self.networks.orphans(network).into_iter();
+            queues.map(move |(local, peer, bytes)| ((network, local, peer), bytes))
         });
         queues.filter(|(ends, _)| ours.contains(ends)).map(|(_, bytes)| bytes).sum()
     }

@@ -3,22 +3,20 @@
 //! A network is held by one descriptor, however many processes are in it: a server that forks for
 //! each request would take them all.
 //!
-//! Source: network_namespaces(7), setns(2), netdevice(7);
+//! Source: network_namespaces(7), netdevice(7);
 //! `Documentation/networking/proc_net_tcp.rst`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::thread;
+use std::os::fd::AsFd;
 
 use rustix::net::{AddressFamily, SocketType};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use underpass_sys::ethtool;
 
 use crate::evidence::FileId;
 use crate::explain::context::{Interface, InterfaceKey};
-use crate::explain::ethtool;
+use crate::namespace;
 use crate::proc::Proc;
 
 /// linux/include/net/flow.h: `LOOPBACK_IFINDEX`.
@@ -46,9 +44,11 @@ impl Networks {
     /// An interface. Of a network that no process was seen in, its index is all there is.
     pub(crate) fn interface(&self, key: InterfaceKey) -> Interface {
         let index = key.index;
-        let ask = move || {
-            let name = rustix::net::netdevice::index_to_name(socket()?, index)?;
-            Ok((name, ethtool::has_scatter_gather(index).ok()))
+        let ask = || {
+            let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
+            let name = rustix::net::netdevice::index_to_name(&socket, index).ok()?;
+            let has_scatter_gather = ethtool::has_scatter_gather(socket.as_fd(), &name).ok();
+            Some((name, has_scatter_gather))
         };
         let unknown = || (format!("interface {index}"), None);
         let (name, has_scatter_gather) = self.ask(key.network, ask).unwrap_or_else(unknown);
@@ -57,35 +57,25 @@ impl Networks {
 
     /// The TCP sockets of a network that no program has any more, and what is in their queues.
     pub(crate) fn orphans(&self, network: u64) -> Vec<Queue> {
-        let ask = || {
-            let read = |name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}"));
-            Ok(["tcp", "tcp6"].map(|name| read(name).unwrap_or_default()).concat())
-        };
+        let read = |name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+        let ask = || Some(["tcp", "tcp6"].map(|name| read(name).unwrap_or_default()).concat());
         let text = self.ask(network, ask).unwrap_or_default();
         text.lines().filter_map(orphan).collect()
     }
 
     /// Asks in a network, if a process was seen in it.
-    fn ask<T: Send + 'static>(
-        &self,
-        network: u64,
-        ask: impl FnOnce() -> rustix::io::Result<T> + Send + 'static,
-    ) -> Option<T> {
+    fn ask<T: Send>(&self, network: u64, ask: impl FnOnce() -> Option<T> + Send) -> Option<T> {
         match self.files.get(&network) {
-            Some(file) => in_network(Some(file), ask),
-            None if own_inode() == Some(network) => in_network(None, ask),
+            Some(file) => namespace::within(file, ask).ok()?,
+            None if namespace::own() == Some(network) => ask(),
             None => None,
         }
     }
 }
 
-/// A socket with bytes that its other end has not acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Queue {
-    pub(crate) local: SocketAddr,
-    pub(crate) peer: SocketAddr,
-    pub(crate) bytes: u64,
-}
+/// A socket with bytes that its other end has not acknowledged: its own address, that of the other
+/// end, and how many.
+pub(crate) type Queue = (SocketAddr, SocketAddr, u64);
 
 /// A line of /proc/net/tcp: what belongs to no program has no inode, and has its end in the queue,
 /// which counts as a byte.
@@ -94,8 +84,7 @@ fn orphan(line: &str) -> Option<Queue> {
     let (sent, _) = fields.get(4)?.split_once(':')?;
     let bytes = u64::from_str_radix(sent, 16).ok()?.saturating_sub(1);
     let is_orphan = *fields.get(9)? == "0" && bytes > 0;
-    let (local, peer) = (address(fields[1])?, address(fields[2])?);
-    is_orphan.then_some(Queue { local, peer, bytes })
+    is_orphan.then_some((address(fields[1])?, address(fields[2])?, bytes))
 }
 
 /// Words of the address as the processor reads them, in hexadecimal, and the port.
@@ -113,38 +102,6 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
-fn socket() -> rustix::io::Result<OwnedFd> {
-    rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)
-}
-
-/// Asks in the network of a process, from a separate thread, which then is in that network.
-fn in_network<T: Send + 'static>(
-    network: Option<&File>,
-    ask: impl FnOnce() -> rustix::io::Result<T> + Send + 'static,
-) -> Option<T> {
-    let network = network.and_then(|network| network.try_clone().ok());
-    let asking = thread::spawn(move || {
-        if let Some(network) = network
-            && !is_ours(&network)
-        {
-            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
-        }
-        ask()
-    });
-    match asking.join() {
-        Ok(Ok(answer)) => Some(answer),
-        Ok(Err(_)) | Err(_) => None,
-    }
-}
-
-fn is_ours(network: &File) -> bool {
-    network.metadata().is_ok_and(|network| Some(network.ino()) == own_inode())
-}
-
-fn own_inode() -> Option<u64> {
-    std::fs::metadata("/proc/thread-self/ns/net").ok().map(|network| network.ino())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,13 +114,12 @@ mod tests {
         };
         let ends = "0100007F:1F90 0200007F:ABCD";
         let (local, peer) = (([127, 0, 0, 1], 8080).into(), ([127, 0, 0, 2], 0xabcd).into());
-        let queue = Queue { local, peer, bytes: 0x12_3455 };
-        assert_eq!(orphan(&line(ends, "00123456", 0)), Some(queue));
+        assert_eq!(orphan(&line(ends, "00123456", 0)), Some((local, peer, 0x12_3455)));
         assert_eq!(orphan(&line(ends, "00123456", 7)), None);
         assert_eq!(orphan(&line(ends, "00000001", 0)), None);
         let six = "00000000000000000000000001000000:0050 B80D0120000000000000000001000000:0051";
-        let queue = orphan(&line(six, "00000002", 0)).unwrap();
-        let texts = [queue.local.to_string(), queue.peer.to_string()];
+        let (local, peer, _) = orphan(&line(six, "00000002", 0)).unwrap();
+        let texts = [local, peer].map(|end: SocketAddr| end.to_string());
         assert_eq!(texts, ["[::1]:80", "[2001:db8::1]:81"]);
         assert_eq!(orphan("  sl  local_address rem_address   st tx_queue rx_queue tr"), None);
     }
@@ -175,7 +131,7 @@ mod tests {
             networks.learn(&own);
         }
         assert_eq!(networks.files.len(), 1);
-        let key = InterfaceKey { network: own_inode().unwrap(), index: LOOPBACK_INDEX };
+        let key = InterfaceKey { network: namespace::own().unwrap(), index: LOOPBACK_INDEX };
         let loopback = networks.interface(key);
         assert_eq!((loopback.name.as_str(), loopback.is_loopback), ("lo", true));
         // Of another network nothing is asked.

@@ -127,6 +127,18 @@ fn r5_names_the_interface_without_scatter_gather() {
 }
 
 #[test]
+fn r5_is_told_of_scatter_gather_alone_whatever_else_scatters() {
+    require!(Root);
+    let (program, link) = (require!(program()), require!(Link::veth()));
+    let mut ethtool = link.near().command("ethtool");
+    ethtool.args(["-K", link.near().interface(), "tx-scatter-gather", "off"]);
+    assert!(ethtool.status().unwrap().success());
+    let (report, _) = sent(&program, &link, Sending::Sendfile, &Load::whole(LEN));
+    assert_eq!(totals(&report), [0, LEN, 0, 0]);
+    assert_eq!(reasons(&report), [(Reason::R5, LEN)]);
+}
+
+#[test]
 fn r6_and_r7_are_memory_lent_over_loopback_and_in_small_pieces() {
     require!(Root);
     let (program, link) = (require!(program()), Link::loopback());
