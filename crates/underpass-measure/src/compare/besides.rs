@@ -23,7 +23,6 @@ const COMPARABLE_FROM_NS: u64 = 5_000_000;
 /// Fewer ticks cannot be told from none.
 const TICKS_MIN: u64 = 2;
 
-/// What else was measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Besides {
     /// 10^9 bytes of payload per second in the run that the probe watched.
@@ -36,16 +35,12 @@ pub(crate) struct Besides {
     pub discarded: Option<Discarded>,
 }
 
-/// The same transfer to a receiver that has the kernel discard the bytes (`MSG_TRUNC`).
+/// The same, as in [`Row`], to a receiver that has the kernel discard the bytes (`MSG_TRUNC`).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Discarded {
-    /// 10^9 bytes of payload per second.
     pub gb_per_s: Spread,
-    /// Processor time of the sender per 10^9 bytes of payload, in seconds.
     pub sender_cpu_s_per_gb: Figure,
-    /// Processor time of the receiver per 10^9 bytes of payload, in seconds.
     pub receiver_cpu_s_per_gb: Figure,
-    /// Copies by the processor at the receiver, per byte of payload.
     pub receiver_copies: Figure,
 }
 

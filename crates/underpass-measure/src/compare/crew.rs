@@ -113,13 +113,17 @@ impl Setting<'_> {
         let received = receiver.map(Worker::account).transpose()?;
         let softirq_ticks = softirq_ticks().zip(ticks_before).map(|(now, then)| now - then);
         let moved = received.as_ref().map_or(account.bytes, |received| received.bytes);
-        if moved != case.bytes {
-            let why = format!("{moved} of {} bytes arrived", case.bytes);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why).into());
-        }
-        let checks = purpose == Purpose::Check;
-        if let (true, Some(at)) = (checks, self.first_difference(&received, sink.as_ref(), case)?) {
-            let why = format!("what arrived differs from the file at byte {at}");
+        let differs_at = match (&received, &sink) {
+            (None, Some(sink)) if purpose == Purpose::Check => {
+                difference(&self.specimen.file, sink, case.bytes)?
+            }
+            _ => received.as_ref().and_then(|received| received.differs_at),
+        };
+        let wrong = match differs_at {
+            _ if moved != case.bytes => Some(format!("{moved} of {} bytes arrived", case.bytes)),
+            at => at.map(|at| format!("what arrived differs from the file at byte {at}")),
+        };
+        if let Some(why) = wrong {
             return Err(io::Error::new(io::ErrorKind::InvalidData, why).into());
         }
         let shared_bytes = sink.as_ref().and_then(shared_bytes);
@@ -141,28 +145,21 @@ impl Setting<'_> {
             Pair::FileToTcp | Pair::SocketToSocket => {
                 self.network(case.link)?.connect(self.congestion_control)?
             }
-            Pair::FileToUnix => {
-                let (sink, far) = UnixStream::pair()?;
-                (sink.into(), far.into())
-            }
-            Pair::FileToPipe => {
-                let (far, sink) = io::pipe()?;
-                (sink.into(), far.into())
-            }
+            Pair::FileToUnix => UnixStream::pair().map(|(sink, far)| (sink.into(), far.into()))?,
+            Pair::FileToPipe => io::pipe().map(|(far, sink)| (sink.into(), far.into()))?,
             Pair::FileToFile => {
                 let sibling = self.specimen.sibling();
                 let sink = sibling.map_err(|error| RunError::Refused(error.to_string()))?.into();
                 return Ok(Joint { source: None, sink, far: None, feed: None });
             }
         };
-        let (feed, source) = if case.pair == Pair::SocketToSocket {
+        let mut joint = Joint { source: None, sink, far: Some(far), feed: None };
+        if case.pair == Pair::SocketToSocket {
             let loopback = self.network(Some(Link::Loopback))?;
             let (feed, source) = loopback.connect(self.congestion_control)?;
-            (Some(feed), Some(source))
-        } else {
-            (None, None)
-        };
-        Ok(Joint { source, sink, far: Some(far), feed })
+            (joint.feed, joint.source) = (Some(feed), Some(source));
+        }
+        Ok(joint)
     }
 
     fn network(&self, link: Option<Link>) -> io::Result<&Network> {
@@ -200,19 +197,6 @@ impl Setting<'_> {
         let processor = self.receiver_processor;
         let order = Order::Send(Sending { processor, ..self.sending(&case, Purpose::Time) });
         Worker::start(self.program, &order, &[self.specimen.file.as_fd(), feed.as_fd()])
-    }
-
-    fn first_difference(
-        &self,
-        received: &Option<Account>,
-        sink: Option<&File>,
-        case: &Case,
-    ) -> io::Result<Option<u64>> {
-        match (received, sink) {
-            (Some(received), _) => Ok(received.differs_at),
-            (None, Some(sink)) => difference(&self.specimen.file, sink, case.bytes),
-            (None, None) => Ok(None),
-        }
     }
 }
 

@@ -34,11 +34,6 @@ enum Version {
 
 impl Group {
     /// Makes a group that may hold `limit_bytes` of memory.
-    ///
-    /// # Errors
-    ///
-    /// `EACCES` or `EROFS` for those who may not; `ENOENT` where no hierarchy controls memory;
-    /// those of starting a process.
     pub(crate) fn new(program: &Program, limit_bytes: u64) -> io::Result<Self> {
         let mut refusal = io::Error::new(
             io::ErrorKind::NotFound,
@@ -86,10 +81,6 @@ impl Group {
     }
 
     /// Pages of files that were brought in again soon after they had been evicted.
-    ///
-    /// # Errors
-    ///
-    /// [`io::ErrorKind::Unsupported`] where the kernel does not count them.
     pub(crate) fn refaults(&self) -> io::Result<u64> {
         let text = std::fs::read_to_string(self.path.join("memory.stat"))?;
         field(&text, "workingset_refault_file ").ok_or_else(|| {
@@ -115,10 +106,6 @@ fn sweep(parent: &Path) {
 }
 
 /// Ends the processes of the group at `path` and removes it, if it is there.
-///
-/// # Errors
-///
-/// `EBUSY` if a process stays in it.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     let mut outcome = Ok(());
     for _ in 0..REMOVALS_MAX {

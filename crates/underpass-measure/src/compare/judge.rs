@@ -135,8 +135,7 @@ fn fate(measured: &Measured) -> Fate {
     match (measured.case.pair, measured.seen()) {
         (Pair::FileToFile, _) => by_extents::fate(measured),
         (Pair::FileToPipe, _) => by_calls::of_pipes(measured),
-        (Pair::FileToTcp | Pair::SocketToSocket, Ok(seen)) => by_pages::of_packets(measured, seen),
-        (Pair::FileToUnix, Ok(seen)) => by_pages::of_receipts(measured, seen),
+        (_, Ok(seen)) => by_pages::fate(measured, seen),
         (_, Err(why)) => by_calls::of_sockets(measured, why),
     }
 }

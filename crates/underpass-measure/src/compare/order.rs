@@ -22,28 +22,21 @@ pub(crate) enum Order {
     /// Read a stream to its end. Comes with the stream and, to compare it with, the file.
     Receive(Receiving),
     /// Look at all of a file through a mapping, this many times. Comes with the file.
-    Read {
-        /// How often.
-        passes: u32,
-    },
+    Read { passes: u32 },
     /// Remove this control group when the channel ends. The process outlives its starter.
     Keep(PathBuf),
 }
 
-/// Moving bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sending {
-    /// The method's name.
     pub(super) method: String,
     /// Whether the source is a file, and not a stream.
     pub(super) from_file: bool,
     /// Whether the sink is a file, and not a stream.
     pub(super) to_file: bool,
-    /// Bytes to move in all.
     pub(super) bytes: u64,
     /// Bytes of each transfer; the last may be shorter.
     pub(super) transfer_bytes: u64,
-    /// The processor to run on.
     pub(super) processor: Option<usize>,
     /// Whether a watcher is shown the sink by a call that names it.
     pub(super) shows_sink: bool,
@@ -51,12 +44,10 @@ pub(crate) struct Sending {
     pub(super) looks_at_memory: bool,
 }
 
-/// Reading a stream to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Receiving {
     /// Bytes each read(2) asks for.
     pub(super) call_bytes: usize,
-    /// The processor to run on.
     pub(super) processor: Option<usize>,
     /// Whether the kernel discards what arrives in place of copying it; of TCP only.
     pub(super) discards: bool,
@@ -67,9 +58,7 @@ pub(crate) struct Receiving {
 /// From a process to the comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// Waiting to begin.
     Ready,
-    /// Done.
     Done(Box<Account>),
     /// The method cannot do this here, and what was answered.
     Refused(String),
@@ -94,7 +83,6 @@ pub(crate) struct Account {
     pub(super) zero_copy_done: u64,
     /// Those that the kernel said it copied.
     pub(super) zero_copy_copied: u64,
-    /// What the process used.
     pub(super) used: Used,
     /// What each pass over a file used.
     pub(crate) passes: Vec<Used>,

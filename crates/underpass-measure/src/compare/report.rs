@@ -18,27 +18,20 @@ use crate::words::percent;
 /// Everything one run of `underpass compare` found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Report {
-    /// Where it ran.
     pub machine: Machine,
-    /// What was held fixed.
     pub conditions: Conditions,
     /// What was measured, in the order in which tables show it: by pair, link, cache state and
     /// transfer size, then by method.
     pub rows: Vec<Row>,
-    /// What was asked for and could not be run.
     pub absent: Vec<Absent>,
 }
 
-/// The machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Machine {
     /// Release of the kernel, as uname(2) gives it.
     pub kernel: String,
-    /// The processor's name.
     pub processor: String,
-    /// Processors this process may use.
     pub processors: usize,
-    /// Main memory, in bytes.
     pub memory_bytes: u64,
     /// The kernel's default congestion control; the runs' own is in [`Conditions`].
     pub default_congestion_control: String,
@@ -53,15 +46,12 @@ pub(crate) struct Machine {
 pub(crate) struct Conditions {
     /// The file's path, or what it was made as.
     pub file: String,
-    /// The file's inode.
     pub inode: u64,
     /// The file system it is on, such as `ext4`.
     pub file_system: String,
-    /// Size of the file, in bytes.
     pub file_bytes: u64,
     /// Timed runs of each row; medians are over these.
     pub repeats: u32,
-    /// Congestion control of the TCP sockets.
     pub congestion_control: String,
     /// The processor that senders are pinned to; `None` if they are not.
     pub sender_processor: Option<usize>,
@@ -78,13 +68,10 @@ pub(crate) struct Conditions {
 /// Figures are of one run each: those that vary are of the run with the median throughput.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Row {
-    /// The ends.
     pub pair: Pair,
     /// What is between them; `None` where there is no network.
     pub link: Option<Link>,
-    /// The state of the page cache.
     pub cache: Cache,
-    /// The method.
     #[serde(serialize_with = "name_of_method")]
     pub method: Method,
     /// Payload of one run, in bytes.
@@ -123,10 +110,8 @@ pub(crate) struct Row {
     pub peak_anonymous_bytes: Figure,
     /// Most memory of the sender in mappings of the file, in bytes.
     pub peak_file_mapped_bytes: Figure,
-    /// What separate runs add.
     #[serde(flatten)]
     pub besides: Besides,
-    /// What became of the bytes.
     pub verdict: Verdict,
     /// What textbooks say of this method; nothing where they do not.
     pub textbook: Option<Textbook>,
@@ -138,7 +123,6 @@ pub(crate) struct CallsOfKind {
     /// The call, such as `sendfile`; several, such as `read + write`, where they are not seen one
     /// by one.
     pub name: String,
-    /// How many there were.
     pub calls: Figure,
     /// Bytes they returned, in sum.
     pub bytes: Figure,
@@ -163,32 +147,20 @@ pub(crate) enum Verdict {
         why: String,
     },
     /// The processor copied them.
-    Copied {
-        /// Why.
-        why: String,
-    },
+    Copied { why: String },
     /// It cannot be told here.
-    Unknown {
-        /// Why.
-        why: String,
-    },
+    Unknown { why: String },
 }
 
 /// A row that was asked for and could not be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Absent {
-    /// The ends.
     pub pair: Pair,
-    /// What is between them.
     pub link: Option<Link>,
-    /// The method.
     #[serde(serialize_with = "name_of_method")]
     pub method: Method,
-    /// The state of the page cache.
     pub cache: Cache,
-    /// Payload of one transfer, in bytes.
     pub transfer_bytes: u64,
-    /// Why not.
     pub why: String,
 }
 
@@ -196,11 +168,9 @@ pub(crate) struct Absent {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ByReference { share, inode: Some(inode) } => {
-                write!(f, "by reference {} (inode {inode})", percent(*share))
-            }
-            Self::ByReference { share, inode: None } => {
-                write!(f, "by reference {}", percent(*share))
+            Self::ByReference { share, inode } => {
+                write!(f, "by reference {}", percent(*share))?;
+                inode.map_or(Ok(()), |inode| write!(f, " (inode {inode})"))
             }
             Self::Mixed { share, why } => write!(f, "by reference {}: {why}", percent(*share)),
             Self::Copied { why } => write!(f, "copied: {why}"),

@@ -19,8 +19,6 @@ pub(super) struct Seen {
     pub(super) calls: Vec<(String, u64, u64)>,
     /// Bytes that it read into its memory from the source.
     pub(super) taken_bytes: u64,
-    /// Bytes that it gave to the sink from its memory.
-    pub(super) given_bytes: u64,
     /// Where the payload was when it left.
     pub(super) sent: Vec<Pages>,
     /// Where the payload was when the receiver copied it.
@@ -36,7 +34,7 @@ impl Seen {
         let ends = [run.source_inode, run.sink_inode];
         let own = evidence.calls.iter().filter(|calls| calls.process == run.sender_process);
         let mut by_name: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        let (mut taken_bytes, mut given_bytes, mut entries) = (0, 0, 0);
+        let (mut taken_bytes, mut entries) = (0, 0);
         for calls in own {
             let role = call::role(calls.number);
             let touches = touches(calls, ends);
@@ -55,10 +53,6 @@ impl Seen {
             if role == Role::Take && is_from_source {
                 taken_bytes += calls.bytes;
             }
-            let is_to_sink = calls.target.is_some_and(|file| file.inode == run.sink_inode);
-            if role == Role::Give && is_to_sink {
-                given_bytes += calls.bytes;
-            }
             let sum = by_name.entry(call::name(calls.number)).or_default();
             *sum = (sum.0 + calls.calls, sum.1 + calls.bytes);
         }
@@ -71,16 +65,10 @@ impl Seen {
         Self {
             calls: by_name.into_iter().map(|(name, (calls, bytes))| (name, calls, bytes)).collect(),
             taken_bytes,
-            given_bytes,
             sent: sockets.flat_map(|socket| socket.sent.iter().cloned()).collect(),
             received: received.map(|received| received.pages.clone()).collect(),
             entries: entries + own.map_or(0, |process| process.user_faults),
         }
-    }
-
-    /// Payload that was seen to leave.
-    pub(super) fn sent_bytes(&self) -> u64 {
-        total(&self.sent)
     }
 
     /// Payload that the receiver was seen to copy.
@@ -95,7 +83,7 @@ fn touches(calls: &Calls, ends: [u64; 2]) -> bool {
     files.any(|file| ends.contains(&file.inode) && file.kind != FileKind::Other)
 }
 
-fn total(pages: &[Pages]) -> u64 {
+pub(super) fn total(pages: &[Pages]) -> u64 {
     pages.iter().map(|pages| pages.bytes).sum()
 }
 

@@ -81,7 +81,6 @@ fn what_was_read_and_left_in_pages_of_the_kernel_is_copied_twice() {
         received: copied,
         calls: vec![("pread64".into(), 4, PAYLOAD), ("sendmsg".into(), 4, PAYLOAD)],
         entries: 9,
-        ..Seen::default()
     };
     let row = tcp(Link::Veth, Method::Copy, &seen);
     assert_eq!(row.sender_copies.value(), Some(2.0));
