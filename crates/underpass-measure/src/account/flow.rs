@@ -328,10 +328,11 @@ impl<'e> Flows<'e> {
         reader.is_giving = self.giving.contains(&process);
         let mapped = self.mapped.get(&process).into_iter().flatten();
         reader.mapped = mapped.map(|file| (*file, self.size(*file))).collect();
+        let has_more = reader.given_bytes > reader.heads_bytes();
         for (content, read) in &mut reader.files {
             if let (Source::File(file), 0) = (content.source, content.copies) {
                 let of = |map: &HashMap<FileId, u64>| map.get(&file).copied().unwrap_or(0);
-                *read = sent_of_read(*read, of(&passed), of(&takes), self.size(file));
+                *read = sent_of_read(*read, of(&passed), of(&takes), self.size(file), has_more);
             }
         }
         reader.settle(|file| self.context.is_of_system(file));
@@ -378,14 +379,16 @@ impl<'e> Flows<'e> {
 }
 
 /// Bytes of those read of a file that may have been sent. One that is also passed is read for its
-/// beginning, to see what it is: this is sent only where that much was not passed.
-fn sent_of_read(read: u64, passed: u64, calls: u64, size: u64) -> u64 {
+/// beginning, to see what it is: this is sent only where that much was not passed, and more was
+/// given than heads.
+fn sent_of_read(read: u64, passed: u64, calls: u64, size: u64, has_more: bool) -> u64 {
     let piece = read.checked_div(calls).unwrap_or(0);
     if passed == 0 || piece > SNIFFED_BYTES_MAX || piece >= size {
         return read;
     }
     match (passed % size, passed % (size - piece)) {
         (0, _) => 0,
+        (_, 0) if !has_more => 0,
         (_, 0) => read.min(passed / (size - piece) * piece),
         _ => read,
     }

@@ -87,6 +87,11 @@ impl Reader {
         });
     }
 
+    /// What heads of responses take, if each is to a request that one call took.
+    pub(crate) fn heads_bytes(&self) -> u64 {
+        HEAD_BYTES.saturating_mul(self.connections.max(self.received_calls))
+    }
+
     /// Bytes read of all files.
     fn read_bytes(&self) -> u64 {
         self.files.values().sum()
@@ -128,7 +133,7 @@ impl Reader {
             }
         }
         // Read whole, and then sent: one of them or all, with no more than heads.
-        let heads = HEAD_BYTES.saturating_mul(self.connections.max(self.received_calls));
+        let heads = self.heads_bytes();
         let is_rest = |read: u64, left: u64| {
             let is_with_heads = left > heads && read >= SMALL_BYTES && left - heads <= read;
             read == left || is_with_heads && read <= left
@@ -161,11 +166,10 @@ impl Reader {
             let to_it = (side.given_bytes, received - side.received_bytes);
             [to_it, (given - side.given_bytes, side.received_bytes)]
         });
-        let alike = ways.filter(|(out, came)| {
-            let (less, more) = (made.min(*out).min(*came), made.min(*out).max(*came));
-            is_long && less >= SLACK_BYTES && more - less <= more / 10 + SLACK_BYTES
-        });
-        alike.map(|(_, came)| came).max().unwrap_or(0)
+        let mut ways = ways.map(|(out, came)| (made.min(out).min(came), made.min(out).max(came)));
+        let is_alike =
+            ways.any(|(less, more)| less >= SLACK_BYTES && more - less <= more / 10 + SLACK_BYTES);
+        if is_alike && is_long { received } else { 0 }
     }
 
     /// What some of the given bytes were, as far as files are behind them.

@@ -149,6 +149,13 @@ fn what_was_read_to_see_what_a_file_is_was_not_sent() {
     let (small, head) = (50 * 3584, 50 * 190);
     assert_eq!(go(small, 100 * 512, 50 * 512 + head), [small, 50 * 512, 0, head]);
     assert_eq!(go(50 * 4096, 50 * 512, 30_000), [50 * 4096, 0, 0, 30_000]);
+    // nginx begins the files of its cache with what is for itself.
+    let mut rows = vec![reads(APP, 7, 580), sendfiles(APP, 7, 31, MIB), writes(APP, 31, 635)];
+    rows.push(calls(APP, sys::__NR_recvfrom, (socket_id(31), None), 3, 240));
+    let mut context = with("nginx", None);
+    context.sizes.insert(key(7), MIB + 580);
+    let seen = evidence(rows, vec![socket(31, APP, vec![cached(7, MIB), kernel(635)])]);
+    assert_eq!(totals(&judged!(&seen, &context)), [MIB, 0, 0, 635]);
     // A server that sends it both ways reads more at a time.
     let mut both = vec![sendfiles(APP, 7, 31, MIB), reads(APP, 7, MIB), writes(APP, 32, MIB)];
     both[1].calls = 32;
@@ -300,6 +307,15 @@ fn what_came_from_a_socket_and_went_to_one_is_relayed_and_heads_are_not() {
         (100 * MIB, expected(&[("R12", 100 * MIB)]))
     );
     assert!(report.findings[0].fix.contains("splice-auto"), "{:?}", report.findings);
+    // Requests go the other way.
+    let mut rows = vec![received(100 * MIB, sys::__NR_recvfrom), writes(APP, 31, 100 * MIB)];
+    rows.push(calls(APP, sys::__NR_recvfrom, (socket_id(31), None), 3, 265));
+    rows.push(writes(APP, 33, 265));
+    let mut seen = left(rows, 100 * MIB);
+    seen.sockets.push(socket(33, APP, vec![kernel(265)]));
+    seen.sockets[1].local = Some(([10, 0, 0, 1], 40_001).into());
+    let reasons_of_both = reasons(&judged!(&seen, &with("haproxy", None)));
+    assert_eq!(reasons_of_both, expected(&[("R12", 100 * MIB + 265)]));
     // Heads are about as long as requests.
     let heads = |times: u64| {
         let request = Calls { calls: times, ..received(260 * times, sys::__NR_read) };
