@@ -8,7 +8,7 @@ macro_rules! named {
     }) => {
         $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        $sight enum $name { $($(#[$doc])* $value,)* }
+        $sight enum $name { $($(#[$doc])* #[doc = $text] $value,)* }
 
         impl $name {
             /// All of them, in the order of tables.

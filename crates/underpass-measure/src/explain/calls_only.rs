@@ -23,18 +23,19 @@ const WORTH_TELLING_BYTES: u64 = 64 * 1024;
 
 /// The findings.
 pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) -> Vec<Finding> {
-    let mut findings = file_to_file(evidence, context);
-    findings.extend(looped(evidence, context));
-    findings.extend(too_small(evidence, context));
-    findings.extend(sent_again(evidence));
-    findings.extend(from_memory(account, context));
-    findings.extend(from_pipe(account));
-    findings.extend(not_accounted(account));
-    findings.extend(by_ring_alone(evidence, account));
-    findings.extend(other_sockets(evidence));
-    findings.extend(of_32_bits(evidence, context));
-    findings.extend(lost(evidence));
-    findings
+    let found = [
+        looped(evidence, context),
+        too_small(evidence, context),
+        sent_again(evidence),
+        from_memory(account, context),
+        from_pipe(account),
+        not_accounted(account),
+        by_ring_alone(evidence, account),
+        other_sockets(evidence),
+        of_32_bits(evidence, context),
+        lost(evidence),
+    ];
+    file_to_file(evidence, context).into_iter().chain(found.into_iter().flatten()).collect()
 }
 
 fn told(reason: Reason, bytes: u64, evidence: String, fix: &str) -> Finding {

@@ -14,57 +14,24 @@ use crate::account::context::Context;
 use crate::evidence::Evidence;
 use crate::explain::calls_only;
 use crate::explain::from_pages;
+use crate::terms::named;
 
-/// Why bytes were copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub enum Reason {
-    /// Not known.
-    R0,
-    /// Read into memory and written from there.
-    R1,
-    /// Written from a mapping of the file.
-    R2,
-    /// Encrypted by the processor.
-    R3,
-    /// What left is not what was read.
-    R4,
-    /// The interface takes no scattered pieces.
-    R5,
-    /// `MSG_ZEROCOPY` to a peer on this machine.
-    R6,
-    /// `MSG_ZEROCOPY` of too little at a time.
-    R7,
-    /// The source is not in the page cache.
-    R8,
-    /// From file to file without shared extents.
-    R9,
-    /// By io_uring, without splice or `SEND_ZC`.
-    R10,
-    /// Sent again.
-    R11,
-    /// Passed on from a socket through memory.
-    R12,
-}
-
-impl Reason {
-    /// The reason in a few words.
-    #[must_use]
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::R0 => "not known",
-            Self::R1 => "read into memory and written from there",
-            Self::R2 => "written from a mapping of the file",
-            Self::R3 => "encrypted by the CPU",
-            Self::R4 => "what left is not what was read",
-            Self::R5 => "the interface takes no scattered pieces",
-            Self::R6 => "MSG_ZEROCOPY to a peer on this machine",
-            Self::R7 => "MSG_ZEROCOPY of too little at a time",
-            Self::R8 => "the source is not in the page cache",
-            Self::R9 => "from file to file without shared extents",
-            Self::R10 => "by io_uring, without splice or SEND_ZC",
-            Self::R11 => "sent again",
-            Self::R12 => "passed on from a socket through memory",
-        }
+named! {
+    /// Why bytes were copied.
+    pub enum Reason {
+        R0 = "R0", "not known";
+        R1 = "R1", "read into memory and written from there";
+        R2 = "R2", "written from a mapping of the file";
+        R3 = "R3", "encrypted by the CPU";
+        R4 = "R4", "what left is not what was read";
+        R5 = "R5", "the interface takes no scattered pieces";
+        R6 = "R6", "MSG_ZEROCOPY to a peer on this machine";
+        R7 = "R7", "MSG_ZEROCOPY of too little at a time";
+        R8 = "R8", "the source is not in the page cache";
+        R9 = "R9", "from file to file without shared extents";
+        R10 = "R10", "by io_uring, without splice or SEND_ZC";
+        R11 = "R11", "sent again";
+        R12 = "R12", "passed on from a socket through memory";
     }
 }
 

@@ -1,8 +1,6 @@
 //! A summary as a person reads it: the share first, then files, peers and processes, then the
 //! reasons with their evidence and what to change.
 
-use std::fmt::Write;
-
 use crate::explain::Summary;
 use crate::explain::report::{Report, Share};
 use crate::explain::watch::names;
@@ -40,16 +38,14 @@ impl Summary {
         let mut text = format!("{names}, {:.1} s\n", self.seconds);
         line(&mut text, 0, &self.tier_text());
         if let (Some(looked), Some(budget)) = (self.looked_percent, self.budget_percent) {
-            let gaps = format!(
-                "looked at {looked:.1} % of the time, so that it takes at most {budget} % of a \
-                 processor's: bytes and calls are those of that time"
-            );
-            line(&mut text, 0, &gaps);
+            let why = format!("so that it takes at most {budget} % of a processor's");
+            let seen = "bytes and calls are those of that time";
+            line(&mut text, 0, &format!("looked at {looked:.1} % of the time, {why}: {seen}"));
         }
         if let Some(interval) = self.by_reference_interval {
             let (share, looks) = (interval.text(), of(interval.looks as u64, "look"));
-            let all = format!("{share} of all file bytes went by reference, as {looks} tell");
-            line(&mut text, 0, &all);
+            let all = "of all file bytes went by reference, as";
+            line(&mut text, 0, &format!("{share} {all} {looks} tell"));
         }
         self.append_end(&mut text);
         match &self.report {
@@ -62,11 +58,9 @@ impl Summary {
     /// What the end of the watch did not wait for, and whom it ended or did not.
     fn append_end(&self, text: &mut String) {
         if self.queued_bytes > 0 {
-            let total = self
-                .report
-                .as_ref()
-                .map_or(0, |report| report.total.file_bytes() + report.total.other_bytes);
-            let (queued, all) = (count(self.queued_bytes), count(total + self.queued_bytes));
+            let total = self.report.as_ref().map(|report| &report.total);
+            let left = total.map_or(0, |total| total.file_bytes() + total.other_bytes);
+            let (queued, all) = (count(self.queued_bytes), count(left + self.queued_bytes));
             let why = "the program had ended, and the other end was too slow to wait for";
             line(text, 0, &format!("{queued} of {all} bytes had not left: {why}"));
         }
@@ -89,15 +83,12 @@ impl Summary {
             let (read, written) = (size(read), size(written));
             return format!("{seconds:7.1} s  read {read}, written {written}; pages not seen");
         };
-        let total = &report.total;
-        let all = total.file_bytes();
-        let part = |bytes| share(bytes, all);
+        let (all, lent) = (report.total.file_bytes(), report.total.by_reference_bytes);
+        let [reference, copied] = [lent, report.total.copied_bytes].map(|bytes| share(bytes, all));
+        let (all, bar) = (size(all), bar(lent, all, LIVE_CELLS));
         format!(
-            "{seconds:6.1} s  {:>8} of files  {} {:>6} by reference  {:>6} copied",
-            size(all),
-            bar(total.by_reference_bytes, all, LIVE_CELLS),
-            part(total.by_reference_bytes),
-            part(total.copied_bytes),
+            "{seconds:6.1} s  {all:>8} of files  {bar} {reference:>6} by reference  {copied:>6} \
+             copied"
         )
     }
 
@@ -116,38 +107,28 @@ impl Summary {
             text.push_str("  nothing: the counters of another user's process are closed\n");
         }
         for counted in self.counted.iter().take(ROWS_MAX) {
-            line(
-                text,
-                2,
-                &format!(
-                    "{} ({}): {} took {}, {} gave {}; open now or before: {}, {}",
-                    counted.program,
-                    counted.process,
-                    of(counted.read_calls, "reading call"),
-                    size(counted.read_bytes),
-                    of(counted.write_calls, "writing call"),
-                    size(counted.written_bytes),
-                    of(counted.open_files.len() as u64, "file"),
-                    of(counted.open_sockets, "socket"),
-                ),
-            );
-            for file in counted.open_files.iter().take(ROWS_MAX) {
-                line(text, 4, file);
-            }
+            let (program, process) = (&counted.program, counted.process);
+            let took =
+                of(counted.read_calls, "reading call") + " took " + &size(counted.read_bytes);
+            let gave = of(counted.write_calls, "writing call") + " gave ";
+            let gave = gave + &size(counted.written_bytes);
+            let files = of(counted.open_files.len() as u64, "file");
+            let sockets = of(counted.open_sockets, "socket");
+            let open = format!("open now or before: {files}, {sockets}");
+            line(text, 2, &format!("{program} ({process}): {took}, {gave}; {open}"));
+            counted.open_files.iter().take(ROWS_MAX).for_each(|file| line(text, 4, file));
         }
         text.push_str("\nnot known:\n");
-        line(
-            text,
-            2,
-            "Only calls are counted, no pages: which bytes left by reference and which \
-                       the CPU copied, of which file, to whom and why. sendfile counts as a read \
-                       and as a write, splice and send as neither.",
-        );
+        let only = "Only calls are counted, no pages: which bytes left by reference and which the \
+                    CPU copied, of which file, to whom and why. sendfile counts as a read and as a \
+                    write, splice and send as neither.";
+        line(text, 2, only);
     }
 }
 
 impl Report {
     fn append(&self, text: &mut String) {
+        *text += &self.head();
         self.append_total(text);
         append_rows(text, "file", &self.files);
         if self.total.file_bytes() > 0 {
@@ -162,11 +143,10 @@ impl Report {
         }
         if !self.findings.is_empty() {
             let title = if is_whole { "also seen" } else { "why the rest was copied" };
-            push(text, format_args!("\n{title}\n"));
+            *text += &format!("\n{title}\n");
         }
         for finding in &self.findings {
-            let code = format!("{:?}", finding.reason);
-            let title = finding.reason.title();
+            let (code, title) = (finding.reason.name(), finding.reason);
             let bytes = if finding.bytes > 0 { size(finding.bytes) } else { String::new() };
             line(text, 2, format!("{code:<3} {title}: {bytes}").trim_end_matches(": "));
             line(text, 6, &finding.evidence);
@@ -175,39 +155,32 @@ impl Report {
     }
 
     fn append_total(&self, text: &mut String) {
-        let total = &self.total;
-        let all = total.file_bytes();
-        if all == 0 {
-            text.push_str("\n  No file bytes were seen to leave a TCP socket.\n");
-        } else {
-            let part = |bytes: u64| share(bytes, all);
-            let bar = bar(total.by_reference_bytes, all, BAR_CELLS);
-            let reference = part(total.by_reference_bytes);
-            let whole = size(all);
-            push(text, format_args!("\n  {bar}  {reference} of {whole} by reference\n"));
-            for (bytes, what) in [
-                (total.by_reference_bytes, "left by reference"),
-                (total.copied_bytes, "were copied by the CPU"),
-                (total.unknown_bytes, "are of unknown making"),
-            ] {
-                if bytes > 0 {
-                    push(text, format_args!("  {:>15} bytes {what}\n", count(bytes)));
-                }
+        let (total, all) = (&self.total, self.total.file_bytes());
+        let mut told = |bytes: u64, what: &str| {
+            if bytes > 0 {
+                *text += &format!("  {:>15} {what}\n", count(bytes));
             }
+        };
+        if all > 0 {
+            told(total.by_reference_bytes, "bytes left by reference");
+            told(total.copied_bytes, "bytes were copied by the CPU");
+            told(total.unknown_bytes, "bytes are of unknown making");
         }
-        if total.other_bytes > 0 {
-            let other = count(total.other_bytes);
-            push(text, format_args!("  {other:>15} more bytes, of no file (headers and such)\n"));
-        }
+        told(total.other_bytes, "more bytes, of no file (headers and such)");
         if self.lost_events > 0 {
-            text.push_str("  Events were lost: these are lower bounds.\n");
+            *text += "  Events were lost: these are lower bounds.\n";
         }
     }
-}
 
-/// `fmt::Write` for a `String` never fails.
-fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    text.write_fmt(arguments).expect("a string takes everything");
+    /// The share by reference, as a bar.
+    fn head(&self) -> String {
+        let (lent, all) = (self.total.by_reference_bytes, self.total.file_bytes());
+        if all == 0 {
+            return "\n  No file bytes were seen to leave a TCP socket.\n".to_owned();
+        }
+        let (bar, part, all) = (bar(lent, all, BAR_CELLS), share(lent, all), size(all));
+        format!("\n  {bar}  {part} of {all} by reference\n")
+    }
 }
 
 fn bar(part: u64, whole: u64, cells: u64) -> String {
