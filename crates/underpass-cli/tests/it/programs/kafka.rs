@@ -47,5 +47,6 @@ fn it_lends_whole_batches() {
     Expected::of("Kafka 4.1", "kcat -C")
         .named("java")
         .wrong(("what it reads of its code and its metadata meanwhile counts as sent", 1_744))
+        .wrong_at_times(("connections one after the other are one", 2))
         .judge(&watched);
 }

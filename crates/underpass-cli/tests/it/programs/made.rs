@@ -18,7 +18,7 @@ fn what_is_made_and_encrypted_is_not_of_the_file_that_is_mapped() {
     });
     Expected::of("Python", "TLS of made bytes, another file mapped")
         .named("python3")
-        .wrong(("all records are of the file that is mapped", 4_201_400))
+        .because("R0", "sees what is read from the start")
         .judge(&watched);
 }
 
@@ -35,6 +35,6 @@ fn what_is_answered_to_as_many_bytes_is_not_relayed() {
     });
     Expected::of("Python", "answers of as many bytes as requests")
         .named("python3")
-        .wrong(("as many bytes in and out are taken for a relay", 4_194_500))
+        .because("R0", "sees what is read from the start")
         .judge(&watched);
 }

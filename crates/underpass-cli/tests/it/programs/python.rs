@@ -94,6 +94,5 @@ fn tls_over_a_mapping_is_encrypted_from_the_file() {
     Expected::of("Python", "mmap, TLS")
         .named("python3")
         .because("R3", "kernel TLS")
-        .wrong(("heads of records are of the file", 7_500))
         .judge(&watched);
 }
