@@ -70,7 +70,7 @@ impl Content {
 #[derive(Debug)]
 pub(crate) struct Flows<'e> {
     context: &'e Context,
-    has_gaps: bool,
+    pub(crate) has_gaps: bool,
     /// Those that reached a pipe, or a socket by its inode alone.
     reached: HashMap<FileId, Vec<&'e Calls>>,
     by_process: HashMap<u32, Vec<&'e Calls>>,
@@ -79,7 +79,7 @@ pub(crate) struct Flows<'e> {
     /// Pipes, and memories of processes, to which what leaves them may come back.
     circles: BTreeSet<FileId>,
     /// Processes with an io_uring, whose operations are not calls.
-    rings: BTreeSet<u32>,
+    pub(crate) rings: BTreeSet<u32>,
     /// Processes with a call under way that gives.
     giving: BTreeSet<u32>,
     /// The TCP sockets, and their own ports.
@@ -135,16 +135,12 @@ impl<'e> Flows<'e> {
         };
         for row in &evidence.calls {
             flows.by_process.entry(row.process).or_default().push(row);
-            match row.target {
-                Some(id) if id.kind == FileKind::Socket => {
-                    flows.reached.entry(socket_key(id.inode)).or_default().push(row);
-                }
-                Some(id) if id.kind == FileKind::Pipe => {
-                    flows.reached.entry(id).or_default().push(row);
-                }
-                Some(_) | None => {}
+            let socket = row.target.filter(|id| id.kind == FileKind::Socket);
+            let socket = socket.map(|id| socket_key(id.inode));
+            if let Some(id) = socket.or_else(|| row.target.filter(is_pipe)) {
+                flows.reached.entry(id).or_default().push(row);
             }
-            if let Some(pipe) = row.source.filter(|id| id.kind == FileKind::Pipe) {
+            if let Some(pipe) = row.source.filter(is_pipe) {
                 flows.takers.entry(pipe).or_default().insert(row.process);
             }
             if call::is_uring(row.number) {
@@ -196,14 +192,6 @@ impl<'e> Flows<'e> {
     /// The calls that reached a TCP socket.
     pub(crate) fn to_socket(&self, inode: u64) -> Vec<&'e Calls> {
         self.reached.get(&socket_key(inode)).cloned().unwrap_or_default()
-    }
-
-    pub(crate) const fn has_gaps(&self) -> bool {
-        self.has_gaps
-    }
-
-    pub(crate) fn has_ring(&self, process: u32) -> bool {
-        self.rings.contains(&process)
     }
 
     /// The file whose mapping was given; constants of a program are in a file, too, and are its

@@ -155,8 +155,8 @@ pub(crate) fn split(
     let mut moves: Vec<Move> = rows.iter().flat_map(|row| moves_of(row, place, flows)).collect();
     let is_incomplete = rows.iter().any(|row| call::role(row.number) == Some(Role::Unmeasured));
     let mut users = rows.iter().map(|row| row.process).chain([socket.process]);
-    let is_of_ring = users.any(|process| flows.has_ring(process));
-    let has_gaps = flows.has_gaps();
+    let is_of_ring = users.any(|process| flows.rings.contains(&process));
+    let has_gaps = flows.has_gaps;
     let is_encrypted = socket.upper_layer.as_deref() == Some("tls");
     let is_tls = !is_encrypted && moves.iter().any(|it| it.is_tls);
     moves.iter_mut().for_each(|it| it.is_tls &= !is_encrypted);

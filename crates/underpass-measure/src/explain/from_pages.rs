@@ -20,6 +20,8 @@ struct Group<'a> {
     processes: BTreeSet<u32>,
     files: BTreeSet<FileId>,
     sockets: BTreeSet<u64>,
+    /// How often the processor copied them.
+    copies: BTreeSet<u8>,
     bytes: u64,
 }
 
@@ -46,6 +48,7 @@ pub(crate) fn find(evidence: &Evidence, context: &Context, account: &Account) ->
             processes: parts.iter().map(|part| part.process).collect(),
             files: parts.iter().filter_map(|part| part.file).collect(),
             sockets: parts.iter().filter_map(inode).collect(),
+            copies: parts.iter().map(|part| part.copies).collect(),
             bytes: parts.iter().map(|part| part.bytes).sum(),
         };
         let (reason, said) = group.is_worth(all).then(|| group.said(way))??;
@@ -222,11 +225,14 @@ impl Group<'_> {
     fn piped(&self, files: &str) -> String {
         let [given, passed] = [Role::Give, Role::Pass].map(|role| self.reaching(role));
         let sent = if given.bytes > passed.bytes { given } else { passed };
+        let copies: Vec<String> = self.copies.iter().map(u8::to_string).collect();
         format!(
-            "{} bytes of {files}, which were written into a pipe; {}: {} to the sockets",
+            "{} bytes of {files}, which were written into a pipe; {}: {} to the sockets; {} copies \
+             of each byte",
             self.read_by_all().did("took"),
             self.program(),
             sent.did("gave"),
+            copies.join(" or "),
         )
     }
 

@@ -60,6 +60,7 @@ fn what_cat_writes_into_a_pipe_and_nc_sends_is_the_files_and_was_copied_four_tim
     let text = &report.findings[0].evidence;
     assert!(text.starts_with("cat: 16 read calls took 1,048,576 bytes of /srv/7"), "{text}");
     assert!(text.contains("into a pipe; nc: 16 write calls gave 1,048,576"), "{text}");
+    assert!(text.ends_with("to the sockets; 4 copies of each byte"), "{text}");
 }
 
 #[test]
