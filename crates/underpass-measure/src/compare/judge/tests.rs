@@ -273,6 +273,20 @@ fn what_a_discarding_receiver_makes_of_it_is_judged_like_any_other_row() {
 }
 
 #[test]
+fn a_row_whose_receiver_discards_is_told_with_the_one_that_reads() {
+    let case = case(Pair::FileToTcp, Some(Link::Loopback), Method::Sendfile);
+    let of = |method, discards| {
+        let case = Case { method, discards, ..case };
+        measured(case, &[run(500_000)], Err("no BPF"))
+    };
+    let (reading, other) = (of(Method::Sendfile, false), of(Method::Splice, true));
+    let both = rows(&[reading, of(Method::Sendfile, true), other]);
+    assert!(both.len() == 1 && both[0].besides.discarded.is_some(), "{both:?}");
+    let one = rows(&[of(Method::Sendfile, false), of(Method::Splice, true)]);
+    assert!(one.len() == 1 && one[0].besides.discarded.is_none(), "{one:?}");
+}
+
+#[test]
 fn a_file_system_that_tells_nothing_of_extents_does_not_hide_what_read_and_write_copy() {
     for (method, copies) in [(Method::Copy, 2.0), (Method::MmapWrite, 1.0)] {
         let checked = Run { receiver: None, ..run(1) };
