@@ -147,6 +147,12 @@ fn name_of(executable: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+
+    use underpass_testkit::require;
+    use underpass_testkit::skip::Capability::Program;
+
     use super::*;
 
     #[test]
@@ -160,5 +166,30 @@ mod tests {
         let name = learning.context.program_of(own);
         assert!(name.starts_with("underpass_measure"), "{name}");
         assert!(!learning.context.file_systems.is_empty());
+    }
+
+    #[test]
+    fn what_a_process_maps_after_a_look_is_known_after_the_next() {
+        require!(Program("python3"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "a").unwrap();
+        let maps = "import mmap, sys\nfile = open(sys.argv[1])\nprint(flush=True)\ninput()\n\
+                    it = mmap.mmap(file.fileno(), 0, prot=1)\nprint(flush=True)\ninput()";
+        let mut command = Command::new("python3");
+        command.args(["-c", maps]).arg(file.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let process = Proc::open(child.id()).unwrap();
+        let (mut learning, mut said) = (Learning::default(), [0]);
+        let mapped = [false, true].map(|_| {
+            child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+            learning.look_at(&process);
+            learning.look_at(&process);
+            child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+            let Context { programs, paths, .. } = &learning.context;
+            let mut mapped = programs[&child.id()].mapped.iter();
+            mapped.any(|mapped| paths.get(mapped).is_some_and(|path| path == file.path()))
+        });
+        child.wait().unwrap();
+        assert_eq!(mapped, [false, true]);
     }
 }

@@ -34,13 +34,9 @@ pub struct Counted {
     pub open_sockets: u64,
 }
 
-/// Counters of processes, at the first look and at the last.
+/// Counters of processes, at the first look and at the last, with their open files and sockets.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
-    first: BTreeMap<u32, Io>,
-    last: BTreeMap<u32, Io>,
-    open: BTreeMap<u32, (BTreeSet<String>, u64)>,
-}
+pub(crate) struct Counters(BTreeMap<u32, (Io, Io, BTreeSet<String>, u64)>);
 
 impl Counters {
     /// Whether a process's counters may be read.
@@ -50,12 +46,10 @@ impl Counters {
 
     /// Looks at a process.
     pub(crate) fn look_at(&mut self, seen: &Proc) {
-        let io = seen.text("io").and_then(|io| Io::parse(&io));
-        let (Some(now), process) = (io, seen.number()) else { return };
-        self.first.entry(process).or_insert(now);
-        self.last.insert(process, now);
-        let (files, sockets) = self.open.entry(process).or_default();
-        *sockets = 0;
+        let Some(now) = seen.text("io").and_then(|io| Io::parse(&io)) else { return };
+        let first = || (now, now, BTreeSet::new(), 0);
+        let (_, last, files, sockets) = self.0.entry(seen.number()).or_insert_with(first);
+        (*last, *sockets) = (now, 0);
         for (target, file, _) in seen.descriptors() {
             if file.kind == FileKind::Socket {
                 *sockets += 1;
@@ -67,10 +61,8 @@ impl Counters {
 
     /// What each process did between the looks; `program` names it.
     pub(crate) fn counted(&self, program: impl Fn(u32) -> String) -> Vec<Counted> {
-        let counted = |(process, last): (&u32, &Io)| {
-            let first = self.first.get(process).unwrap_or(last);
+        let counted = |(process, (first, last, files, sockets)): (&u32, &(Io, Io, _, u64))| {
             let since = |of: fn(&Io) -> u64| of(last).saturating_sub(of(first));
-            let (open_files, open_sockets) = self.open.get(process).cloned().unwrap_or_default();
             Counted {
                 process: *process,
                 program: program(*process),
@@ -78,11 +70,11 @@ impl Counters {
                 written_bytes: since(|it| it.written_chars),
                 read_calls: since(|it| it.read_calls),
                 write_calls: since(|it| it.write_calls),
-                open_files,
-                open_sockets,
+                open_files: BTreeSet::clone(files),
+                open_sockets: *sockets,
             }
         };
-        self.last.iter().map(counted).collect()
+        self.0.iter().map(counted).collect()
     }
 }
 

@@ -96,10 +96,6 @@ impl Session<'_> {
         let mut signals = asked.map_or_else(Vec::new, |asking| asking.signals);
         let killed = if is_asked { self.kill(watch) } else { Vec::new() };
         signals.extend((!killed.is_empty()).then_some(Signal::KILL));
-        // What a terminal sent may have ended the command before it was told here.
-        while let came @ (Came::Child | Came::Signal { .. }) = (self.wait)(Duration::ZERO) {
-            signals.extend(came.signal().map(|(signal, _)| signal));
-        }
         let has_ended = !watch.is_root_there();
         let queued = if has_ended { self.drain(watch)? } else { 0 };
         let mut summary = watch.summary()?;

@@ -140,20 +140,15 @@ impl Watch {
     /// [`WatchError::Probe`] if the probe fails.
     pub fn look(&mut self) -> Result<(), WatchError> {
         let is_first = self.followed.is_empty();
-        let seen = match &self.observer.probe {
+        if let Some(probe) = self.observer.probe.as_ref().filter(|_| !is_first) {
             // What is forked from now on is followed by the kernel itself.
-            Some(probe) if !is_first => {
-                let seen = probe.evidence()?;
-                self.there = self.kept(probe, began(probe.followed()?))?;
-                Some(seen)
-            }
-            Some(_) | None => {
-                self.follow_family(is_first)?;
-                None
-            }
-        };
-        let news = seen.iter().flat_map(|seen| &seen.processes).map(|process| process.process);
-        self.followed.extend(news.chain(self.there.keys().copied()));
+            let seen = probe.evidence()?.processes;
+            self.followed.extend(seen.iter().map(|process| process.process));
+            self.there = self.kept(probe)?;
+        } else {
+            self.follow_family(is_first)?;
+        }
+        self.followed.extend(self.there.keys());
         for (process, began) in &self.there {
             let Some(there) = proc::running(*process, *began) else { continue };
             self.learning.look_at(&there);
@@ -164,20 +159,22 @@ impl Watch {
         Ok(())
     }
 
-    /// Those of the followed that are who they were: one whose end the kernel did not tell has left
-    /// its number to a stranger.
-    fn kept(
-        &self,
-        probe: &Probe,
-        mut now: BTreeMap<u32, u64>,
-    ) -> Result<BTreeMap<u32, u64>, ProbeError> {
-        let is_another = |process: &u32, began: &mut u64| {
-            self.there.get(process).is_some_and(|before| before != began)
-        };
-        for (process, _) in now.extract_if(.., is_another) {
-            probe.unfollow(process)?;
+    /// Those of the followed that are there, and who they were: one whose end the kernel did not
+    /// tell has left its number to a stranger.
+    fn kept(&self, probe: &Probe) -> Result<BTreeMap<u32, u64>, ProbeError> {
+        let mut kept = BTreeMap::new();
+        for process in probe.followed()? {
+            let there = Proc::open(process);
+            let status = there.and_then(|there| there.status().filter(|it| there.is_there(*it)));
+            match (status, self.there.get(&process)) {
+                (None, _) => {}
+                (Some(Status { began, .. }), Some(before)) if began != *before => {
+                    probe.unfollow(process)?;
+                }
+                (Some(Status { began, .. }), _) => drop(kept.insert(process, began)),
+            }
         }
-        Ok(now)
+        Ok(kept)
     }
 
     /// Follows all that descend from those who are there, and forgets who is not.
@@ -185,47 +182,35 @@ impl Watch {
         loop {
             let all = proc::all();
             self.there.retain(|process, began| proc::running(*process, *began).is_some());
-            let family = self.family(is_first, &all);
-            let is_new = |process: &u32| !self.there.contains_key(process);
-            let began = |process| Some((process, all.get(&process)?.began));
-            let is_there =
-                |(process, began): &(u32, u64)| proc::running(*process, *began).is_some();
-            let news = family.into_iter().filter(is_new).filter_map(began).filter(is_there);
-            let news: Vec<(u32, u64)> = news.collect();
+            let mut news = self.family(is_first, &all);
+            news.retain(|process, began| {
+                !self.there.contains_key(process) && proc::running(*process, *began).is_some()
+            });
             if news.is_empty() {
                 return Ok(());
             }
-            for (process, began) in news {
-                self.follow(process, began)?;
+            for (process, began) in &news {
+                let Some(probe) = &self.observer.probe else { break };
+                probe.follow(*process)?;
+                if proc::running(*process, *began).is_none() {
+                    probe.unfollow(*process)?;
+                }
             }
+            self.there.extend(news);
         }
-    }
-
-    fn follow(&mut self, process: u32, began: u64) -> Result<(), WatchError> {
-        if let Some(probe) = &self.observer.probe {
-            probe.follow(process)?;
-            if proc::running(process, began).is_none() {
-                probe.unfollow(process)?;
-            }
-        }
-        self.there.insert(process, began);
-        Ok(())
     }
 
     /// The descendants of all that are there, and of this program where it was told to take their
-    /// orphans in.
-    fn family(&self, is_first: bool, all: &BTreeMap<u32, Status>) -> BTreeSet<u32> {
+    /// orphans in; and when they began.
+    fn family(&self, is_first: bool, all: &BTreeMap<u32, Status>) -> BTreeMap<u32, u64> {
         let own = std::process::id();
         let takes_orphans = matches!(child_subreaper(), Ok(Some(_)));
         let roots = self.there.keys().copied().chain(is_first.then_some(self.root));
         let roots = roots.chain(takes_orphans.then_some(own));
-        let mut family: BTreeSet<u32> =
-            roots.flat_map(|process| proc::family(process, all)).collect();
+        let family = roots.flat_map(|process| proc::family(process, all));
         // The watcher may descend from the watched, such as a shell.
-        if self.root != own {
-            family.remove(&own);
-        }
-        family
+        let family = family.filter(|process| *process != own || self.root == own);
+        family.filter_map(|process| Some((process, all.get(&process)?.began))).collect()
     }
 
     /// Whether every process that was followed has ended, up to the last look.
@@ -312,12 +297,28 @@ impl Watch {
     }
 }
 
-/// Those of some processes that are there, and when they began.
-fn began(processes: BTreeSet<u32>) -> BTreeMap<u32, u64> {
-    let began = |process| {
-        let there = Proc::open(process)?;
-        let status = there.status()?;
-        there.is_there(status).then_some((process, status.began))
-    };
-    processes.into_iter().filter_map(began).collect()
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use underpass_testkit::require;
+    use underpass_testkit::skip::Capability::Root;
+
+    use super::*;
+
+    #[test]
+    fn who_has_the_number_of_one_whose_end_was_not_told_is_a_stranger() {
+        require!(Root);
+        let mut sleep = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut watch = Watch::start(sleep.id()).unwrap();
+        watch.look().unwrap();
+        let is_there = !watch.is_over();
+        // As if another had begun with the number.
+        *watch.there.get_mut(&sleep.id()).unwrap() -= 1;
+        watch.look().unwrap();
+        sleep.kill().unwrap();
+        let followed = watch.observer.probe.as_ref().unwrap().followed().unwrap();
+        sleep.wait().unwrap();
+        assert_eq!((is_there, watch.there, followed), (true, BTreeMap::new(), BTreeSet::new()));
+    }
 }

@@ -7,7 +7,7 @@ use underpass_measure::{Figure, Reason, Report, Watch};
 use underpass_testkit::compiled::Program;
 use underpass_testkit::network::Link;
 use underpass_testkit::senders::{Load, Receiving, Sending};
-use underpass_testkit::skip::Capability::{KernelTls, Root};
+use underpass_testkit::skip::Capability::{self, KernelTls, Root};
 use underpass_testkit::{require, wait};
 
 use crate::explain::made::totals;
@@ -129,13 +129,16 @@ fn r5_names_the_interface_without_scatter_gather() {
 #[test]
 fn r5_is_told_of_scatter_gather_alone_whatever_else_scatters() {
     require!(Root);
+    require!(Capability::Program("ethtool"));
     let (program, link) = (require!(program()), require!(Link::veth()));
     let mut ethtool = link.near().command("ethtool");
     ethtool.args(["-K", link.near().interface(), "tx-scatter-gather", "off"]);
     assert!(ethtool.status().unwrap().success());
     let (report, _) = sent(&program, &link, Sending::Sendfile, &Load::whole(LEN));
     assert_eq!(totals(&report), [0, LEN, 0, 0]);
-    assert_eq!(reasons(&report), [(Reason::R5, LEN)]);
+    let (reason, bytes, evidence, _) = only_finding(&report);
+    assert_eq!((reason, bytes), (Reason::R5, LEN));
+    assert!(evidence.contains("whose tx-scatter-gather is off"), "{evidence}");
 }
 
 #[test]
