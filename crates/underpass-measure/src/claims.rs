@@ -20,24 +20,24 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::claims::rig::{FILE_BYTES, Rig};
+pub(crate) use crate::claims::rig::FILE_BYTES;
+use crate::claims::rig::Rig;
+use crate::compare::devices::{self, Completed};
 use crate::compare::report::Report;
-use crate::compare::{Progress, Request, Specimen, devices};
+use crate::compare::{Progress, Request, Specimen};
 use crate::eyes::{self, Eyes, Wanted};
-use crate::figure::Figure;
+use crate::figure::{Figure, REPEATS_MIN};
+use crate::terms::Link;
+use crate::usage::Used;
+use crate::words;
 
 /// A sentence, and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Claim {
-    /// A short name, as links spell it.
     pub name: &'static str,
-    /// What textbooks say.
     pub sentence: &'static str,
-    /// What was measured.
     pub lines: Vec<Line>,
-    /// What this machine shows.
     pub verdict: Verdict,
-    /// Why it is so.
     pub explanation: String,
 }
 
@@ -46,7 +46,6 @@ pub(crate) struct Claim {
 pub(crate) struct Line {
     /// What was measured.
     pub what: String,
-    /// What was found.
     pub found: Found,
 }
 
@@ -55,12 +54,7 @@ pub(crate) struct Line {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Found {
     /// A number.
-    Figure {
-        /// The number.
-        figure: Figure,
-        /// What it counts.
-        unit: Unit,
-    },
+    Figure { figure: Figure, unit: Unit },
     /// What the kernel answered.
     Answer(String),
 }
@@ -69,19 +63,15 @@ pub(crate) enum Found {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Unit {
-    /// 10^-9 s.
     Nanoseconds,
-    /// Bytes.
     Bytes,
     /// Pages of the page cache.
     Pages,
-    /// System calls.
     Calls,
     /// Changes between user and kernel mode.
     Crossings,
     /// Changes from one thread to another.
     Switches,
-    /// Page faults.
     Faults,
     /// Copies by the processor, per byte moved.
     Copies,
@@ -97,19 +87,20 @@ pub(crate) enum Unit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
-    /// It is so.
     Holds,
     /// It is so under a condition.
     HoldsIf(String),
-    /// It is not so.
     DoesNotHold,
     /// It cannot be told here, and why.
     Unavailable(String),
 }
 
 impl Verdict {
+    const fn of(holds: bool) -> Self {
+        if holds { Self::Holds } else { Self::DoesNotHold }
+    }
+
     /// The word for it: `holds`, `holds if`, `does not hold`, `unavailable`.
-    #[must_use]
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Holds => "holds",
@@ -117,16 +108,6 @@ impl Verdict {
             Self::DoesNotHold => "does not hold",
             Self::Unavailable(_) => "unavailable",
         }
-    }
-}
-
-impl Line {
-    pub(crate) fn new(what: impl Into<String>, figure: Figure, unit: Unit) -> Self {
-        Self { what: what.into(), found: Found::Figure { figure, unit } }
-    }
-
-    pub(crate) fn answer(what: impl Into<String>, answer: impl Into<String>) -> Self {
-        Self { what: what.into(), found: Found::Answer(answer.into()) }
     }
 }
 
@@ -140,8 +121,47 @@ struct Shown {
 
 impl Shown {
     fn unavailable(why: impl Into<String>) -> Self {
-        let (lines, explanation) = (Vec::new(), String::new());
-        Self { lines, verdict: Verdict::Unavailable(why.into()), explanation }
+        Diary::default().shown(Verdict::Unavailable(why.into()), "")
+    }
+}
+
+impl Line {
+    pub(crate) fn new(what: impl Into<String>, figure: Figure, unit: Unit) -> Self {
+        Self { what: what.into(), found: Found::Figure { figure, unit } }
+    }
+
+    pub(crate) fn answer(what: impl Into<String>, answer: impl Into<String>) -> Self {
+        Self { what: what.into(), found: Found::Answer(answer.into()) }
+    }
+}
+
+/// What a measurement writes down while it is made.
+#[derive(Default)]
+struct Diary(Vec<Line>);
+
+impl Diary {
+    fn figure(&mut self, what: impl Into<String>, figure: &Figure, unit: Unit) {
+        self.0.push(Line::new(what, figure.clone(), unit));
+    }
+
+    fn count(&mut self, what: impl Into<String>, count: u64, unit: Unit) {
+        self.figure(what, &Figure::count(count), unit);
+    }
+
+    /// What a thread or process had the disk fetch.
+    fn fetched(&mut self, what: impl Into<String>, used: &Used) {
+        self.figure(what, &Figure::of_disk(used.disk_read_bytes), Unit::Bytes);
+    }
+
+    fn answer(&mut self, what: impl Into<String>, answer: impl Into<String>) {
+        self.0.push(Line::answer(what, answer));
+    }
+
+    /// What is not available is not explained.
+    fn shown(self, verdict: Verdict, explanation: impl Into<String>) -> Shown {
+        let is_told = !matches!(verdict, Verdict::Unavailable(_));
+        let explanation = if is_told { explanation.into() } else { String::new() };
+        Shown { lines: self.0, verdict, explanation }
     }
 }
 
@@ -149,10 +169,10 @@ impl Shown {
 enum By {
     /// A separate measurement.
     Rig(fn(&Rig<'_>) -> io::Result<Shown>),
-    /// A comparison.
-    Report(fn(&Report) -> Shown),
+    /// What was sent over a link and others like it.
+    Report(Link, fn(&Report) -> Result<Shown, String>),
     /// The program's own eyes.
-    Eyes(fn(&Eyes) -> Shown),
+    Eyes(fn(&Eyes) -> Result<Shown, String>),
 }
 
 /// A short name, the sentence, and what decides it.
@@ -165,13 +185,13 @@ const SENTENCES: [(&str, &str, By); 12] = [
     (
         "mmap-copy",
         "mmap and write save one CPU copy against read and write.",
-        By::Report(by_report::mapping_saves_a_copy),
+        By::Report(Link::Loopback, by_report::mapping_saves_a_copy),
     ),
     ("mmap-memory", "mmap halves the memory.", By::Eyes(by_eyes::mapping_halves_the_memory)),
     (
         "mmap-large",
         "mmap suits large files; for small ones its set-up costs more than it saves.",
-        By::Report(by_report::mapping_suits_large_files),
+        By::Report(Link::Loopback, by_report::mapping_suits_large_files),
     ),
     ("mmap-cache", "mmap goes around the page cache.", By::Rig(around::measure)),
     ("mmap-read", "mmap beats read.", By::Eyes(by_eyes::mapping_beats_read)),
@@ -190,67 +210,80 @@ const SENTENCES: [(&str, &str, By); 12] = [
     (
         "sendfile-switches",
         "sendfile halves the switches between user and kernel mode.",
-        By::Report(by_report::sendfile_halves_the_switches),
+        By::Report(Link::Loopback, by_report::sendfile_halves_the_switches),
     ),
     (
         "sendfile-device",
         "sendfile needs a scatter-gather device to avoid the last CPU copy.",
-        By::Report(by_report::sendfile_needs_scatter_gather),
+        By::Report(Link::Veth, by_report::sendfile_needs_scatter_gather),
     ),
 ];
 
 /// A file for the measurements: in `directory`, or where temporary files are if none can be made
 /// there.
-pub(crate) fn file(directory: &Path) -> Result<Specimen, String> {
-    let made = Specimen::make_in(directory, FILE_BYTES);
-    made.or_else(|_| Specimen::make(FILE_BYTES)).map_err(|error| error.to_string())
+pub(crate) fn file(directory: &Path, bytes: u64) -> Result<Specimen, String> {
+    let made = Specimen::make_in(directory, bytes).or_else(|_| Specimen::make(bytes));
+    made.map_err(|error| error.to_string())
 }
 
-/// Judges every claim, in the order of the list, by what is given and by what is measured on
-/// `file`.
+/// Judges every claim, in the order of the list: by a comparison of `specimen`, by what the
+/// program's own eyes saw of it, and by what is measured for the claims, on `file` among others.
+/// What has to be known of those runs is added to the report's notes.
 ///
-/// Takes less than 20 s on a machine with a disk. The file and the control groups that are made
-/// for it are gone afterwards.
+/// Takes less than 20 s on a machine with a disk. Files and control groups that are made for it
+/// are gone afterwards.
 pub(crate) fn run(
+    (specimen, request): (&Specimen, &Request),
     file: &Result<Specimen, String>,
-    request: &Request,
-    report: &Report,
-    eyes: Option<&Eyes>,
+    (report, eyes): (&mut Report, Option<&Eyes>),
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Vec<Claim> {
-    let report = match file {
-        Ok(specimen) => &devices::completed(report, specimen, request, progress),
-        Err(_) => report,
+    let Completed { report: sent, notes, how } =
+        devices::completed(report, [Ok(specimen), file.as_ref()], request, progress);
+    report.conditions.notes.extend(notes);
+    let eyes = match eyes.filter(|eyes| is_enough(eyes)) {
+        Some(eyes) => Ok(eyes.clone()),
+        None => looked_at(specimen.directory(), progress),
     };
-    let eyes = match (eyes, file) {
-        (Some(eyes), _) => Ok(eyes.clone()),
-        (None, Ok(specimen)) => looked_at(specimen, progress),
-        (None, Err(why)) => Err(why.clone()),
-    };
-    let measured = |measure: fn(&Rig<'_>) -> io::Result<Shown>| match file {
-        Ok(specimen) => measure(&Rig { program: &request.program, specimen })
-            .unwrap_or_else(|error| Shown::unavailable(error.to_string())),
-        Err(why) => Shown::unavailable(why),
+    let measured = |measure: fn(&Rig<'_>) -> io::Result<Shown>| {
+        let specimen = file.as_ref().map_err(String::clone)?;
+        let rig = Rig { program: &request.program, specimen };
+        measure(&rig).map_err(|error| words::chain(&error))
     };
     let total = SENTENCES.len();
     let judged = |(done, (name, sentence, by)): (usize, (&'static str, &'static str, By))| {
         progress(Progress { done, total, label: sentence });
-        let Shown { lines, verdict, explanation } = match by {
+        let shown = match by {
             By::Rig(measure) => measured(measure),
-            By::Report(judge) => judge(report),
-            By::Eyes(judge) => eyes.as_ref().map_or_else(Shown::unavailable, judge),
+            By::Report(link, judge) => judge(&sent).map(|mut shown| {
+                let how = how.iter().filter(|(links, _)| links.contains(&link));
+                how.for_each(|(_, how)| shown.explanation += how);
+                shown
+            }),
+            By::Eyes(judge) => eyes.as_ref().map_err(String::clone).and_then(judge),
         };
+        let Shown { lines, verdict, explanation } = shown.unwrap_or_else(Shown::unavailable);
+        let explanation = explanation.trim_start().to_owned();
         Claim { name, sentence, lines, verdict, explanation }
     };
     SENTENCES.into_iter().enumerate().map(judged).collect()
 }
 
-/// What the program's own eyes see of the file.
-fn looked_at(specimen: &Specimen, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Eyes, String> {
-    let wanted = Wanted { bytes_max: FILE_BYTES, repeats: 5, cold: false };
+/// Less than this is all in one piece, and may stay in the processor's caches.
+const EYES_MIN: u64 = 16 << 20;
+
+const fn is_enough(eyes: &Eyes) -> bool {
+    eyes.bytes >= EYES_MIN && eyes.repeats >= REPEATS_MIN
+}
+
+/// What the program's own eyes see of a file made for it, several times as large as most
+/// processors' caches.
+fn looked_at(directory: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Eyes, String> {
+    let specimen = file(directory, 4 * EYES_MIN)?;
+    let wanted = Wanted { bytes_max: specimen.bytes(), repeats: 5, cold: false };
     let label = "the program's own eyes";
     let on = &mut |done, total| progress(Progress { done, total, label });
-    eyes::run(&specimen.path(), label, &wanted, on).map_err(|error| error.to_string())
+    eyes::run(&specimen.path(), label, &wanted, on).map_err(|error| words::chain(&error))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(crate) struct Eyes {
 }
 
 /// Memory of a program that has looked at the file, beyond what it had before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Held {
     /// How the bytes came before its eyes.
     pub way: Way,
@@ -46,6 +46,8 @@ pub(crate) struct Held {
     pub anonymous_bytes: u64,
     /// Pages of the file in a mapping.
     pub mapped_bytes: u64,
+    /// Pages of it in the page cache.
+    pub cached_bytes: Figure,
 }
 
 /// One way of looking, at one task.
@@ -53,13 +55,10 @@ pub(crate) struct Held {
 pub(crate) struct Look {
     /// How the bytes came before the program's eyes.
     pub way: Way,
-    /// What was done with them.
     pub task: Task,
-    /// In which order.
     pub order: Order,
     /// The state of the page cache before each run.
     pub cache: Cache,
-    /// Bytes looked at in one run.
     pub bytes: u64,
     /// Pieces they were looked at in: one call of read(2) each, where it is read.
     pub pieces: u64,
@@ -123,7 +122,6 @@ pub(crate) struct Wanted {
 
 impl Eyes {
     /// The rows of one task, read first, if it was measured.
-    #[must_use]
     pub(crate) fn pair(&self, task: Task, order: Order, cache: Cache) -> Option<(&Look, &Look)> {
         let of = |way| {
             let is = |row: &&Look| {
@@ -180,16 +178,14 @@ impl Subject<'_> {
     /// Both ways, in turns, and the rows of both.
     fn look(&self, task: Task, order: Order, cache: Cache) -> io::Result<[Look; 2]> {
         let places = Places::new(task, order, cache, self.bytes);
-        let row = |way, runs: Result<&[Used], String>| match runs {
-            Ok(runs) => measured(way, task, order, cache, &places, runs),
-            Err(why) => absent(way, task, order, cache, &places, &why),
-        };
+        let ways = [Way::Read, Way::Mapping];
+        let row = |way, runs| Look::of((way, task, order, cache), &places, runs);
         let mut runs = [Vec::new(), Vec::new()];
         let mut answer: Option<Answer> = None;
         for _ in 0..self.repeats {
-            for (way, runs) in [Way::Read, Way::Mapping].into_iter().zip(&mut runs) {
+            for (way, runs) in ways.into_iter().zip(&mut runs) {
                 if let Err(why) = cache::bring(self.file, self.bytes, cache)? {
-                    return Ok([Way::Read, Way::Mapping].map(|way| row(way, Err(why.clone()))));
+                    return Ok(ways.map(|way| row(way, Err(&why))));
                 }
                 let look = || look::at(self.file, way, &places, || Ok(()));
                 let (found, spent): (Answer, Used) = usage::in_a_fresh_thread(look)?;
@@ -204,70 +200,73 @@ impl Subject<'_> {
         Ok([row(Way::Read, Ok(read)), row(Way::Mapping, Ok(mapped))])
     }
 
-    /// What looking at all of it takes, just before its end.
+    /// What looking at all of it takes, just before its end. Memory that was given back before
+    /// may be given again, so a program's own does not always grow by all of its buffer: what
+    /// was read into that is counted at least.
     fn held(&self, way: Way) -> io::Result<Held> {
-        cache::fill(self.file, self.bytes)?.unwrap_or_default();
+        let filled = cache::fill(self.file, self.bytes)?;
         let mut places = Places::new(Task::Sum, Order::Sequential, Cache::Warm, self.bytes);
         if way == Way::Whole {
             places = Places::whole(self.bytes);
         }
         let mut peak = Peak::of(self.file)?;
         look::at(self.file, way, &places, || peak.look(0))?;
-        let Resident { anonymous: anonymous_bytes, file: mapped_bytes } = peak.most;
-        Ok(Held { way, anonymous_bytes, mapped_bytes })
+        let Resident { anonymous, file: mapped_bytes } = peak.most;
+        let buffer = if way == Way::Mapping { 0 } else { places.piece_bytes() };
+        let cached_bytes = match (filled, cache::pages(self.file, self.bytes)?) {
+            (Ok(()), Some(pages)) => Figure::count(pages.cached * PAGE_BYTES),
+            (Ok(()), None) => {
+                let from = "all of it was read; the kernel does not tell what it keeps";
+                Figure::Derived { value: float(self.bytes), from }
+            }
+            (Err(why), _) => Figure::Unavailable(why),
+        };
+        Ok(Held { way, anonymous_bytes: anonymous.max(buffer), mapped_bytes, cached_bytes })
     }
 }
 
-fn measured(
-    way: Way,
-    task: Task,
-    order: Order,
-    cache: Cache,
-    places: &Places,
-    runs: &[Used],
-) -> Look {
-    let bytes = places.bytes();
-    let gb_per_s = |used: &Used| gb(bytes) / used.elapsed.as_secs_f64().max(1e-9);
-    let median = median(runs, gb_per_s);
-    Look {
-        way,
-        task,
-        order,
-        cache,
-        bytes,
-        pieces: places.count(),
-        gb_per_s: Spread::of(runs, gb_per_s),
-        piece_ns: Figure::Derived {
-            value: nanoseconds(median.elapsed) / float(places.count()),
-            from: "time of the run / pieces",
-        },
-        cpu_s_per_gb: Figure::Measured(median.cpu.as_secs_f64() / gb(bytes)),
-        minor_faults: Figure::count(median.minor_faults),
-        major_faults: Figure::count(median.major_faults),
-        disk_bytes: Figure::of_disk(median.disk_read_bytes),
+impl Look {
+    /// Of its runs, or why there are none.
+    fn of(
+        (way, task, order, cache): (Way, Task, Order, Cache),
+        places: &Places,
+        runs: Result<&[Used], &str>,
+    ) -> Self {
+        let (bytes, pieces) = (places.bytes(), places.count());
+        let speed = |used: &Used| gb(bytes) / used.elapsed.as_secs_f64().max(1e-9);
+        let middle = runs.map(|runs| median(runs, speed));
+        let of = |figure: &dyn Fn(&Used) -> Figure| match middle {
+            Ok(used) => figure(used),
+            Err(why) => Figure::Unavailable(why.to_owned()),
+        };
+        Self {
+            way,
+            task,
+            order,
+            cache,
+            bytes,
+            pieces,
+            gb_per_s: runs.map_or_else(Spread::unavailable, |runs| Spread::of(runs, speed)),
+            piece_ns: of(&|used| Figure::Derived {
+                value: used.elapsed.as_secs_f64() * 1e9 / float(pieces),
+                from: "time of the run / pieces",
+            }),
+            cpu_s_per_gb: of(&|used| Figure::Measured(used.cpu.as_secs_f64() / gb(bytes))),
+            minor_faults: of(&|used| Figure::count(used.minor_faults)),
+            major_faults: of(&|used| Figure::count(used.major_faults)),
+            disk_bytes: of(&|used| Figure::of_disk(used.disk_read_bytes)),
+        }
     }
-}
 
-fn absent(way: Way, task: Task, order: Order, cache: Cache, places: &Places, why: &str) -> Look {
-    let none = || Figure::Unavailable(why.to_owned());
-    Look {
-        way,
-        task,
-        order,
-        cache,
-        bytes: places.bytes(),
-        pieces: places.count(),
-        gb_per_s: Spread::unavailable(why),
-        piece_ns: none(),
-        cpu_s_per_gb: none(),
-        minor_faults: none(),
-        major_faults: none(),
-        disk_bytes: none(),
+    /// How many times as quick it was as the other way.
+    pub(crate) fn times(&self, other: &Self) -> Figure {
+        let speeds = self.gb_per_s.median.known().and_then(|own| {
+            let other = other.gb_per_s.median.known()?;
+            if other > 0.0 { Ok(own / other) } else { Err("nothing was read".to_owned()) }
+        });
+        let from = "GB/s through the mapping / GB/s by read(2)";
+        speeds.map_or_else(Figure::Unavailable, |value| Figure::Derived { value, from })
     }
-}
-
-fn nanoseconds(time: std::time::Duration) -> f64 {
-    time.as_secs_f64() * 1e9
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub enum Figure {
 }
 
 /// Why nothing is known of what went to and from a disk.
-const NO_IO_ACCOUNTING: &str = "the kernel has no TASK_IO_ACCOUNTING";
+pub(crate) const NO_IO_ACCOUNTING: &str = "the kernel has no TASK_IO_ACCOUNTING";
 
 impl Figure {
     /// A count of `/proc/pid/io`, which not every kernel keeps.
@@ -44,6 +44,14 @@ impl Figure {
         match self {
             Self::Measured(value) | Self::Derived { value, .. } => Some(*value),
             Self::Unavailable(_) => None,
+        }
+    }
+
+    /// The number, or why there is none.
+    pub(crate) fn known(&self) -> Result<f64, String> {
+        match self {
+            Self::Measured(value) | Self::Derived { value, .. } => Ok(*value),
+            Self::Unavailable(why) => Err(why.clone()),
         }
     }
 
@@ -67,6 +75,9 @@ impl fmt::Display for Figure {
     }
 }
 
+/// Of fewer runs it cannot be told what is chance.
+pub(crate) const REPEATS_MIN: u32 = 3;
+
 /// A figure of several runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Spread {
@@ -87,6 +98,17 @@ impl Spread {
             min: Figure::Measured(all().fold(f64::INFINITY, f64::min)),
             max: Figure::Measured(all().fold(0.0, f64::max)),
         }
+    }
+
+    /// Whether every run is below every run of another.
+    pub(crate) fn is_below(&self, other: &Self) -> bool {
+        self.max.value().zip(other.min.value()).is_some_and(|(max, min)| max < min)
+    }
+
+    /// Whether it is below by a tenth at least, too.
+    pub(crate) fn is_clearly_below(&self, other: &Self) -> bool {
+        let medians = self.median.value().zip(other.median.value());
+        self.is_below(other) && medians.is_some_and(|(less, more)| less * 1.1 <= more)
     }
 
     pub(crate) fn unavailable(why: &str) -> Self {

@@ -31,8 +31,9 @@ impl Findings {
         request: &Request,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, CompareError> {
-        let file = request.claims.then(|| claims::file(specimen.directory()));
-        let report = compare::run(specimen, request, progress)?;
+        let file = || claims::file(specimen.directory(), claims::FILE_BYTES);
+        let file = request.claims.then(file);
+        let mut report = compare::run(specimen, request, progress)?;
         let Request { bytes, repeats, cold, .. } = *request;
         let wanted = Wanted { bytes_max: bytes.min(EYES_BYTES_MAX), repeats, cold };
         let name = &report.conditions.file;
@@ -41,7 +42,9 @@ impl Findings {
         let look = || eyes::run(&specimen.path(), name, &wanted, on);
         let failed = |source| CompareError::Run { label: format!("looking at {name}"), source };
         let eyes = request.eyes.then(look).transpose().map_err(failed)?;
-        let claims = file.map(|file| claims::run(&file, request, &report, eyes.as_ref(), progress));
+        let claims = file.map(|file| {
+            claims::run((specimen, request), &file, (&mut report, eyes.as_ref()), progress)
+        });
         Ok(Self { report, eyes, claims })
     }
 

@@ -18,7 +18,7 @@ use crate::figure::Figure;
 #[cfg(feature = "html")]
 pub(crate) use claims::{conclusion, measurements};
 #[cfg(feature = "html")]
-pub(crate) use compare::{by_size, class, groups, of_eyes, of_group, times, title};
+pub(crate) use compare::{by_size, class, groups, of_eyes, of_group, title};
 #[cfg(feature = "html")]
 pub(crate) use summary::{id, takeaways};
 

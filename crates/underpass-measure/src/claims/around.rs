@@ -13,54 +13,35 @@ use underpass_sys::region::Access;
 
 use crate::cache::PAGE_BYTES;
 use crate::claims::rig::{self, FILE_BYTES, Rig};
-use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::figure::Figure;
-use crate::{cache, usage};
+use crate::claims::{Diary, Shown, Unit, Verdict};
+use crate::usage;
 
 const STORED: [u8; 8] = *b"through!";
 
 pub(super) fn measure(rig: &Rig<'_>) -> io::Result<Shown> {
-    if let Err(why) = cache::empty(&rig.specimen.file, FILE_BYTES)? {
-        return Ok(Shown::unavailable(why));
-    }
+    rig.empty()?;
     let (mapped_sum, mapped) = usage::in_a_fresh_thread(|| {
         Ok::<_, io::Error>(rig::sum(&*rig.map(FILE_BYTES, Access::Read)?))
     })?;
-    let Some(cached) = cache::pages(&rig.specimen.file, FILE_BYTES)? else {
-        return Ok(Shown::unavailable("cachestat(2) needs Linux 6.5"));
-    };
+    let cached = rig.pages(FILE_BYTES)?.cached;
     let (read_sum, read) = usage::in_a_fresh_thread(|| rig.read_and_sum())?;
     let is_seen = is_a_store_seen(rig)?;
     if mapped_sum != read_sum {
         return Err(io::Error::other("the mapping and read(2) differ"));
     }
-    let lines = vec![
-        Line::new("pages in the cache before", Figure::count(0), Unit::Pages),
-        Line::new(
-            "fetched from the disk by loads from a mapping",
-            Figure::of_disk(mapped.disk_read_bytes),
-            Unit::Bytes,
-        ),
-        Line::new("pages in the cache afterwards", Figure::count(cached.cached), Unit::Pages),
-        Line::new(
-            "fetched from the disk by read(2) after that",
-            Figure::of_disk(read.disk_read_bytes),
-            Unit::Bytes,
-        ),
-        Line::answer(
-            "a word stored through a mapping, read(2) the next moment",
-            if is_seen { "the new word" } else { "the old word" },
-        ),
-    ];
-    Ok(Shown {
-        lines,
-        verdict: judge(cached.cached, read.disk_read_bytes.unwrap_or(0), is_seen),
-        explanation:
-            "A mapping shows the pages of the page cache themselves: loads bring them in, \
-                      read(2) then finds them, and a store is in the file at once. What goes \
-                      around is the copy into a buffer. Only O_DIRECT goes around the cache."
-                .into(),
-    })
+    let mut diary = Diary::default();
+    diary.count("pages in the cache before", 0, Unit::Pages);
+    diary.fetched("fetched from the disk by loads from a mapping", &mapped);
+    diary.count("pages in the cache afterwards", cached, Unit::Pages);
+    diary.fetched("fetched from the disk by read(2) after that", &read);
+    let answer = if is_seen { "the new word" } else { "the old word" };
+    diary.answer("a word stored through a mapping, read(2) the next moment", answer);
+    Ok(diary.shown(
+        judge(cached, read.disk_read_bytes.unwrap_or(0), is_seen),
+        "A mapping shows the pages of the page cache themselves: loads bring them in, read(2) then \
+         finds them, and a store is in the file at once. What goes around is the copy into a \
+         buffer. Only O_DIRECT goes around the cache.",
+    ))
 }
 
 fn is_a_store_seen(rig: &Rig<'_>) -> io::Result<bool> {
@@ -76,10 +57,7 @@ fn is_a_store_seen(rig: &Rig<'_>) -> io::Result<bool> {
 
 fn judge(cached: u64, fetched_again: u64, is_seen: bool) -> Verdict {
     let went_through = cached * PAGE_BYTES >= FILE_BYTES / 2;
-    if went_through && fetched_again < FILE_BYTES / 2 && is_seen {
-        return Verdict::DoesNotHold;
-    }
-    Verdict::Holds
+    Verdict::of(!(went_through && fetched_again < FILE_BYTES / 2 && is_seen))
 }
 
 #[cfg(test)]

@@ -5,76 +5,69 @@
 //! page cache holds the file either way, and only a program that also holds it whole in a buffer
 //! has it twice.
 
-use crate::claims::{Line, Shown, Unit, Verdict};
+use crate::claims::{Diary, Shown, Unit, Verdict};
 use crate::eyes::{Eyes, Held, Order, Way, tasks};
-use crate::figure::{Figure, Spread, float};
+use crate::figure::{Figure, float};
 use crate::terms::Cache;
+use crate::words;
 
-/// Ratio of the medians from which on a difference is worth a word.
-const QUICKER: f64 = 1.1;
-
-/// What a case is called and how many times as quick the mapping is, if that is clear.
+/// What a case is called, how many times as quick the mapping is, and whether that is clear.
 #[derive(Debug, Clone, PartialEq)]
 struct Case {
     name: String,
     times: f64,
-    is_clear: bool,
+    has_won: bool,
 }
 
-pub(super) fn mapping_beats_read(eyes: &Eyes) -> Shown {
-    let mut lines = Vec::new();
-    let (warm, cold) = (cases(eyes, Cache::Warm, &mut lines), cases(eyes, Cache::Cold, &mut lines));
+pub(super) fn mapping_beats_read(eyes: &Eyes) -> Result<Shown, String> {
+    let mut diary = Diary::default();
+    let [warm, cold] = Cache::ALL.map(|cache| cases(eyes, cache, &mut diary));
     let cold = match won(&cold)[..] {
         _ if cold.is_empty() => "Cold was not measured.".to_owned(),
-        [] => "Cold, it was clearly quicker in none of them.".to_owned(),
-        ref won => format!("Cold, it was clearly quicker at: {}.", won.join("; ")),
+        ref won => {
+            let told = match won {
+                [] => "in none of them".to_owned(),
+                won => format!("at: {}", won.join("; ")),
+            };
+            format!(
+                "Cold, it was clearly quicker {told}. There both wait for the disk, and a fault \
+                 reads a neighbourhood that random look-ups may not want."
+            )
+        }
     };
-    Shown {
-        lines,
-        verdict: beats(&warm),
-        explanation: format!(
-            "Judged on a warm file. {cold} A mapping saves the call and the copy, and pays with a \
-             fault for every 64 KiB or so. Where little of a page is looked at, the copy that is \
-             saved is large; in sequence, reading into a buffer that stays in the processor's \
-             cache is cheap. Cold, both wait for the disk, and a fault reads a neighbourhood that \
-             random look-ups may not want."
+    Ok(diary.shown(
+        beats(&warm),
+        format!(
+            "Judged on a warm file of {}. {cold} A mapping saves the call and the copy, and pays \
+             with a fault for every 64 KiB or so. Where little of a page is looked at, the copy \
+             that is saved is large; in sequence, reading into a buffer that stays in the \
+             processor's cache is cheap.",
+            words::size(eyes.bytes)
         ),
-    }
+    ))
 }
 
-fn cases(eyes: &Eyes, cache: Cache, lines: &mut Vec<Line>) -> Vec<Case> {
+fn cases(eyes: &Eyes, cache: Cache, diary: &mut Diary) -> Vec<Case> {
     let mut cases = Vec::new();
     for (task, order) in tasks() {
         let Some((read, mapping)) = eyes.pair(task, order, cache) else { continue };
-        let name = format!("{} {}, {cache}", order.name(), task.name());
-        let speeds = read.gb_per_s.median.value().zip(mapping.gb_per_s.median.value());
-        let figure = speeds.map_or_else(
-            || read.gb_per_s.median.clone(),
-            |(by_read, by_mapping)| Figure::Derived {
-                value: by_mapping / by_read,
-                from: "GB/s through the mapping / GB/s by read(2)",
-            },
-        );
-        let times = figure.value();
-        lines.push(Line::new(format!("{name}: mapping against read(2)"), figure, Unit::Times));
+        let name = format!("{order} {task}, {cache}");
+        let figure = mapping.times(read);
+        diary.figure(format!("{name}: mapping against read(2)"), &figure, Unit::Times);
         if order == Order::Random && cache == Cache::Cold {
             for (row, how) in [(read, "by read(2)"), (mapping, "through the mapping")] {
                 let what = format!("{name}: fetched from the disk {how}");
-                lines.push(Line::new(what, row.disk_bytes.clone(), Unit::Bytes));
+                diary.figure(what, &row.disk_bytes, Unit::Bytes);
             }
         }
-        let is_clear = is_clear(&read.gb_per_s, &mapping.gb_per_s);
-        cases.extend(times.map(|times| Case { name, times, is_clear }));
+        let has_won = read.gb_per_s.is_clearly_below(&mapping.gb_per_s);
+        cases.extend(figure.value().map(|times| Case { name, times, has_won }));
     }
     cases
 }
 
-fn is_clear(read: &Spread, mapping: &Spread) -> bool {
-    mapping.min.value().zip(read.max.value()).is_some_and(|(mapping, read)| mapping > read)
-}
-
 fn won(cases: &[Case]) -> Vec<String> {
-    let won = cases.iter().filter(|case| case.is_clear && case.times >= QUICKER);
+    let won = cases.iter().filter(|case| case.has_won);
     won.map(|case| format!("{} (x {:.1})", case.name, case.times)).collect()
 }
 
@@ -92,42 +85,47 @@ fn beats(cases: &[Case]) -> Verdict {
     Verdict::HoldsIf(format!("the work is one of: {}", won.join("; ")))
 }
 
-pub(super) fn mapping_halves_the_memory(eyes: &Eyes) -> Shown {
-    let mut lines = Vec::new();
+pub(super) fn mapping_halves_the_memory(eyes: &Eyes) -> Result<Shown, String> {
+    let mut diary = Diary::default();
     let mut totals = Vec::new();
-    for (way, name) in [
-        (Way::Whole, "read whole into a buffer"),
-        (Way::Read, "read in pieces of 64 KiB"),
-        (Way::Mapping, "mapped"),
-    ] {
-        let Some(held) = eyes.memory.iter().find(|held| held.way == way) else { continue };
-        let Held { anonymous_bytes, mapped_bytes, .. } = held;
-        let total = float(anonymous_bytes + eyes.bytes);
-        totals.push(total);
+    for held in &eyes.memory {
+        let Held { way, anonymous_bytes, mapped_bytes, ref cached_bytes } = *held;
+        let name = match way {
+            Way::Whole => "read whole into a buffer",
+            Way::Read => "read in pieces of 64 KiB",
+            Way::Mapping => "through a mapping",
+        };
         let from = "anonymous memory + the file's pages in the page cache";
-        let total = Figure::Derived { value: total, from };
-        for (what, figure) in [
-            ("anonymous memory", Figure::count(*anonymous_bytes)),
-            ("mapped", Figure::count(*mapped_bytes)),
-            ("with the file's pages in the page cache", total),
-        ] {
-            lines.push(Line::new(format!("{name}: {what}"), figure, Unit::Bytes));
-        }
+        let total = cached_bytes.known().map_or_else(Figure::Unavailable, |cached| {
+            Figure::Derived { value: float(anonymous_bytes) + cached, from }
+        });
+        let mut figure =
+            |what, figure: &Figure| diary.figure(format!("{name}: {what}"), figure, Unit::Bytes);
+        figure("anonymous memory", &Figure::count(anonymous_bytes));
+        figure("in mappings", &Figure::count(mapped_bytes));
+        figure("file's pages in the page cache", cached_bytes);
+        figure("together", &total);
+        totals.push(total.known());
     }
-    let [whole, pieces, mapped] = totals[..] else {
-        return Shown::unavailable("memory in use was not looked at");
+    let totals: Result<Vec<f64>, String> = totals.into_iter().collect();
+    let totals = match totals {
+        Ok(totals) => totals,
+        Err(why) => return Ok(diary.shown(Verdict::Unavailable(why), "")),
     };
-    Shown {
-        lines,
-        verdict: halved(whole, pieces, mapped),
-        explanation: format!(
+    let [whole, pieces, mapped] = totals[..] else {
+        return Err("memory in use was not looked at".into());
+    };
+    Ok(diary.shown(
+        halved(whole, pieces, mapped),
+        format!(
             "The page cache holds the file in every case. A program that reads it whole holds it a \
              second time: {:.2} times the memory of a mapping. One that reads it in pieces does \
-             not: {:.2} times. Judged on a warm file.",
+             not: {:.2} times. Judged on a warm file of {}.",
             whole / mapped,
-            pieces / mapped
+            pieces / mapped,
+            words::size(eyes.bytes)
         ),
-    }
+    ))
 }
 
 fn halved(whole: f64, pieces: f64, mapped: f64) -> Verdict {
@@ -147,17 +145,17 @@ fn halved(whole: f64, pieces: f64, mapped: f64) -> Verdict {
 mod tests {
     use super::*;
     use crate::eyes::{Look, Task};
+    use crate::figure::Spread;
 
     #[test]
     fn a_mapping_beats_read_only_in_the_cases_it_won() {
-        let case = |name: &str, times| Case { name: name.into(), times, is_clear: true };
-        let cases = [case("sequential sum, warm", 1.05), case("random sum, warm", 2.0)];
+        let case = |name: &str, times| Case { name: name.into(), times, has_won: true };
+        let lost = Case { has_won: false, ..case("sequential sum, warm", 1.05) };
+        let cases = [lost, case("random sum, warm", 2.0)];
         let verdict = Verdict::HoldsIf("the work is one of: random sum, warm (x 2.0)".into());
         assert_eq!(beats(&cases), verdict);
         assert_eq!(beats(&cases[..1]), Verdict::DoesNotHold);
         assert_eq!(beats(&cases[1..]), Verdict::Holds);
-        let unclear = Case { is_clear: false, ..cases[1].clone() };
-        assert_eq!(beats(&[unclear]), Verdict::DoesNotHold);
         assert!(matches!(beats(&[]), Verdict::Unavailable(_)));
     }
 
@@ -198,17 +196,21 @@ mod tests {
 
     #[test]
     fn cold_cases_are_told_and_do_not_decide() {
-        let warm = mapping_beats_read(&eyes(&[(Cache::Warm, 2.0)]));
+        let judged = |caches: &[(Cache, f64)]| mapping_beats_read(&eyes(caches)).unwrap();
+        let warm = judged(&[(Cache::Warm, 2.0)]);
         assert_eq!(warm.verdict, Verdict::Holds);
-        assert!(warm.explanation.starts_with("Judged on a warm file. Cold was not measured."));
+        let start = "Judged on a warm file of 1 MiB. Cold was not measured. A mapping saves";
+        assert!(warm.explanation.starts_with(start), "{}", warm.explanation);
+        assert!(!warm.explanation.contains("wait for the disk"));
         for (speed, told) in
             [(0.5, "quicker in none of them"), (3.0, "sequential sum, cold (x 3.0)")]
         {
-            let both = mapping_beats_read(&eyes(&[(Cache::Warm, 2.0), (Cache::Cold, speed)]));
+            let both = judged(&[(Cache::Warm, 2.0), (Cache::Cold, speed)]);
             assert_eq!(both.verdict, warm.verdict);
             assert!(both.explanation.contains(told), "{}", both.explanation);
         }
-        let lost = mapping_beats_read(&eyes(&[(Cache::Warm, 0.5), (Cache::Cold, 3.0)]));
+        let lost = judged(&[(Cache::Warm, 0.5), (Cache::Cold, 3.0)]);
+        assert_eq!(judged(&[(Cache::Warm, 1.05)]).verdict, Verdict::DoesNotHold);
         assert_eq!(lost.verdict, Verdict::DoesNotHold);
     }
 
@@ -218,12 +220,18 @@ mod tests {
         assert!(matches!(halved(64.0, 32.1, 32.0), Verdict::HoldsIf(_)));
         assert_eq!(halved(33.0, 32.0, 32.0), Verdict::DoesNotHold);
         let mut eyes = eyes(&[]);
-        assert!(matches!(mapping_halves_the_memory(&eyes).verdict, Verdict::Unavailable(_)));
-        let held = |way, anonymous_bytes| Held { way, anonymous_bytes, mapped_bytes: 0 };
+        mapping_halves_the_memory(&eyes).unwrap_err();
+        let held = |way, anonymous_bytes| {
+            let cached_bytes = Figure::count(1 << 20);
+            Held { way, anonymous_bytes, mapped_bytes: 0, cached_bytes }
+        };
         eyes.memory =
             vec![held(Way::Whole, 1 << 20), held(Way::Read, 65_536), held(Way::Mapping, 0)];
-        let shown = mapping_halves_the_memory(&eyes);
+        let shown = mapping_halves_the_memory(&eyes).unwrap();
         assert!(matches!(shown.verdict, Verdict::HoldsIf(_)), "{shown:?}");
         assert!(shown.explanation.contains("2.00 times"), "{}", shown.explanation);
+        eyes.memory[1].cached_bytes = Figure::Unavailable("evicted".into());
+        let shown = mapping_halves_the_memory(&eyes).unwrap();
+        assert_eq!(shown.verdict, Verdict::Unavailable("evicted".into()));
     }
 }

@@ -5,7 +5,7 @@
 
 use underpass::Method;
 
-use crate::claims::{Line, Shown, Unit, Verdict};
+use crate::claims::{Diary, Shown, Unit, Verdict};
 use crate::compare::report::{Report, Row};
 use crate::figure::{Figure, float};
 use crate::terms::{Cache, Link, Pair};
@@ -14,152 +14,174 @@ use crate::words;
 /// Largest transfer that one call of each kind moves.
 const ONE_CALL_BYTES: u64 = 64 << 10;
 
-pub(super) fn mapping_saves_a_copy(report: &Report) -> Shown {
-    let rows =
-        [Method::Copy, Method::MmapWrite].map(|method| whole(report, Link::Loopback, method));
-    let [Some(read), Some(map)] = rows else { return absent(report, Link::Loopback) };
-    let mut lines = Vec::new();
+/// Larger transfers are judged by none: how large a file the user has must not be the answer.
+const JUDGED_BYTES: u64 = 16 << 20;
+
+pub(super) fn mapping_saves_a_copy(report: &Report) -> Result<Shown, String> {
+    let read = whole(report, Link::Loopback, Method::Copy)?;
+    let map = whole(report, Link::Loopback, Method::MmapWrite)?;
+    let mut diary = Diary::default();
     for (name, row) in [("read + write", read), ("mmap + write", map)] {
-        let of = |what, figure: &Figure, unit| {
-            Line::new(format!("{name}: {what}"), figure.clone(), unit)
-        };
-        lines.extend([
-            of("copies at the sender", &row.sender_copies, Unit::Copies),
-            of("processor time of the sender", &row.sender_cpu_s_per_gb, Unit::CpuSPerGb),
-            of("page faults", &row.minor_faults, Unit::Faults),
-        ]);
+        let mut figure = |what, figure, unit| diary.figure(format!("{name}: {what}"), figure, unit);
+        figure("copies at the sender", &row.sender_copies, Unit::Copies);
+        figure("processor time of the sender", &row.sender_cpu_s_per_gb, Unit::CpuSPerGb);
+        figure("page faults", &row.minor_faults, Unit::Faults);
     }
-    let cost = |row: &Row| row.sender_cpu_s_per_gb.value().unwrap_or(0.0);
-    let time = if cost(map) < cost(read) * 0.95 {
-        let percent = (1.0 - cost(map) / cost(read)) * 100.0;
-        format!("and with it {percent:.0} % of the processor time")
+    let costs = [map, read].map(|row| &row.sender_cpu_s_per_gb_range);
+    let time = match costs.map(|cost| cost.median.value()) {
+        [Some(map), Some(read)] if costs[0].is_clearly_below(costs[1]) => {
+            format!("and with it {:.0} % of the processor time", (1.0 - map / read) * 100.0)
+        }
+        _ if costs[1].is_clearly_below(costs[0]) => {
+            "but no processor time: the faults cost more than the copy did".to_owned()
+        }
+        _ => "but no processor time that shows: the faults cost about what the copy did".to_owned(),
+    };
+    let by = if report.machine.tier == 'A' {
+        ""
     } else {
-        "but no processor time: the faults cost what the copy did".to_owned()
+        " Pages were not seen: these are the copies that the calls are specified to make."
     };
-    Shown {
-        lines,
-        verdict: saved(&read.sender_copies, &map.sender_copies),
-        explanation: format!(
+    Ok(diary.shown(
+        both(&read.sender_copies, &map.sender_copies, saves_one),
+        format!(
             "read(2) copies each byte into the buffer and write(2) out of it; a mapping needs the \
-             second only. That saves the copy, {time}. Judged on a warm file."
+             second only. That saves the copy, {time}.{by} Judged on a warm file."
         ),
-    }
+    ))
 }
 
-fn saved(with_read: &Figure, with_map: &Figure) -> Verdict {
-    both(with_read, with_map, |read, map| (0.99..=1.01).contains(&(read - map)))
+fn saves_one(with_read: f64, with_map: f64) -> bool {
+    (0.99..=1.01).contains(&(with_read - with_map))
 }
 
-pub(super) fn mapping_suits_large_files(report: &Report) -> Shown {
-    let rows = |method| warm(report, Link::Loopback, method);
-    let mut costs: Vec<Cost> = rows(Method::Copy)
-        .filter_map(|read| {
-            let map =
-                rows(Method::MmapWrite).find(|map| map.transfer_bytes == read.transfer_bytes)?;
-            Cost::of(read, map)
-        })
-        .collect();
-    // Rows are in the order in which their sizes were asked for.
-    costs.sort_by_key(|cost| cost.bytes);
-    let [smallest, .., largest] = &costs[..] else { return absent(report, Link::Loopback) };
-    let from = "processor time of the sender / transfers";
-    let lines = costs.iter().flat_map(|cost| {
-        let size = words::size(cost.bytes);
-        [("read + write", cost.read), ("mmap + write", cost.mapping)].map(|(how, value)| {
-            Line::new(format!("{size}: {how}"), Figure::Derived { value, from }, Unit::Nanoseconds)
-        })
-    });
-    Shown {
-        lines: lines.collect(),
-        verdict: large_enough(&costs),
-        explanation: format!(
-            "A mapping costs two calls and a fault for every 64 KiB or so, however small the file; \
-             a read costs a copy. The mapping takes {:.1} times the processor time for {}, and \
-             {:.1} times for {}. Judged on warm files; the buffer is used again, as servers do.",
-            smallest.mapping / smallest.read,
-            words::size(smallest.bytes),
-            largest.mapping / largest.read,
-            words::size(largest.bytes),
-        ),
-    }
-}
-
-/// What one transfer of a size costs, in nanoseconds.
-#[derive(Debug, Clone, Copy)]
-struct Cost {
-    bytes: u64,
-    read: f64,
-    mapping: f64,
-}
-
-impl Cost {
-    fn of(read: &Row, mapping: &Row) -> Option<Self> {
-        // Seconds for 10^9 bytes are nanoseconds for one.
-        let each = |row: &Row| Some(row.sender_cpu_s_per_gb.value()? * float(row.transfer_bytes));
-        Some(Self { bytes: read.transfer_bytes, read: each(read)?, mapping: each(mapping)? })
-    }
-}
-
-fn large_enough(costs: &[Cost]) -> Verdict {
-    let is_worth_it = |cost: &Cost| cost.mapping < cost.read;
-    let Some(last_bad) = costs.iter().rposition(|cost| !is_worth_it(cost)) else {
-        return Verdict::DoesNotHold;
+pub(super) fn mapping_suits_large_files(report: &Report) -> Result<Shown, String> {
+    let rows = |method| {
+        let rows = warm(report, Link::Loopback, method);
+        rows.filter(|row| row.transfer_bytes <= JUDGED_BYTES)
     };
-    match costs.get(last_bad + 1) {
-        Some(first_good) => Verdict::HoldsIf(format!(
-            "large means {} or more; at {} reading still costs less",
-            words::size(first_good.bytes),
-            words::size(costs[last_bad].bytes)
-        )),
-        None => Verdict::DoesNotHold,
+    let mut costs: Vec<Cost<'_>> = Vec::new();
+    for read in rows(Method::Copy) {
+        let map = rows(Method::MmapWrite).find(|map| map.transfer_bytes == read.transfer_bytes);
+        costs.extend(map.map(|mapping| Cost { read, mapping }));
+    }
+    // Rows are in the order in which their sizes were asked for.
+    costs.sort_by_key(|cost| cost.read.transfer_bytes);
+    let [smallest, .., largest] = &costs[..] else {
+        return Err(absent(report, Link::Loopback, Method::MmapWrite));
+    };
+    let from = "processor time of the sender / transfers";
+    let mut diary = Diary::default();
+    for cost in &costs {
+        for (how, row) in [("read + write", cost.read), ("mmap + write", cost.mapping)] {
+            // Seconds for 10^9 bytes are nanoseconds for one.
+            let each = |seconds| seconds * float(row.transfer_bytes);
+            let figure = row.sender_cpu_s_per_gb_range.median.known().map_or_else(
+                Figure::Unavailable,
+                |seconds| Figure::Derived { value: each(seconds), from },
+            );
+            let what = format!("{}: {how}", words::size(row.transfer_bytes));
+            diary.figure(what, &figure, Unit::Nanoseconds);
+        }
+    }
+    let times = |cost: &Cost<'_>| {
+        let [read, mapping] = [cost.read, cost.mapping]
+            .map(|row| row.sender_cpu_s_per_gb_range.median.value().unwrap_or(f64::NAN));
+        format!("{:.1} times the processor time for {}", mapping / read, cost.size())
+    };
+    Ok(diary.shown(
+        large_enough(&costs),
+        format!(
+            "A mapping costs two calls and a fault for every 64 KiB or so, however small the file; \
+             a read costs a copy. The mapping takes {}, and {}. Judged on warm files; the buffer \
+             is used again, as servers do.",
+            times(smallest),
+            times(largest),
+        ),
+    ))
+}
+
+/// What transfers of one size cost both ways.
+#[derive(Debug, Clone, Copy)]
+struct Cost<'r> {
+    read: &'r Row,
+    mapping: &'r Row,
+}
+
+impl Cost<'_> {
+    fn size(&self) -> String {
+        words::size(self.read.transfer_bytes)
+    }
+
+    /// Whether reading is cheaper, or the mapping, if that is clear.
+    fn is_read_cheaper(&self) -> Option<bool> {
+        let [read, mapping] = [self.read, self.mapping].map(|row| &row.sender_cpu_s_per_gb_range);
+        let clear = [read.is_clearly_below(mapping), mapping.is_clearly_below(read)];
+        clear.contains(&true).then_some(clear[0])
     }
 }
 
-pub(super) fn sendfile_halves_the_switches(report: &Report) -> Shown {
+/// Where large begins, by costs in the order of their sizes. Sizes in which the runs differ by
+/// more than both ways do decide nothing.
+fn large_enough(costs: &[Cost<'_>]) -> Verdict {
+    let lost = costs.iter().rposition(|cost| cost.is_read_cheaper() == Some(true));
+    let larger = &costs[lost.map_or(0, |at| at + 1)..];
+    let won = larger.iter().position(|cost| cost.is_read_cheaper() == Some(false));
+    let unclear = |where_: String| {
+        Verdict::Unavailable(format!("{where_} both ways differ by less than their runs do"))
+    };
+    match (lost, won) {
+        (Some(lost), Some(won)) => Verdict::HoldsIf(format!(
+            "large begins between {}, where reading still costs less, and {}, where mapping does",
+            costs[lost].size(),
+            larger[won].size()
+        )),
+        (Some(_), None) if larger.is_empty() => Verdict::DoesNotHold,
+        (Some(lost), None) => unclear(format!("above {}", costs[lost].size())),
+        (None, Some(0)) => Verdict::DoesNotHold,
+        (None, Some(won)) => unclear(format!("below {}", larger[won].size())),
+        (None, None) => unclear("at every size".into()),
+    }
+}
+
+pub(super) fn sendfile_halves_the_switches(report: &Report) -> Result<Shown, String> {
     let one_call = |method| {
         let rows = warm(report, Link::Loopback, method);
-        rows.filter(|row| row.transfer_bytes <= ONE_CALL_BYTES).max_by_key(|row| row.transfer_bytes)
+        let rows = rows.filter(|row| row.transfer_bytes <= ONE_CALL_BYTES);
+        let largest = rows.max_by_key(|row| row.transfer_bytes);
+        largest.ok_or_else(|| absent(report, Link::Loopback, method))
     };
-    let of_whole = |method| whole(report, Link::Loopback, method);
-    let rows = [
-        ("read + write", one_call(Method::Copy)),
-        ("mmap + write", one_call(Method::MmapWrite)),
-        ("sendfile", one_call(Method::Sendfile)),
-        ("read + write", of_whole(Method::Copy)),
-        ("sendfile", of_whole(Method::Sendfile)),
-    ];
-    let rows: Vec<(&str, &Row)> =
-        rows.into_iter().filter_map(|(name, row)| Some((name, row?))).collect();
-    let [(_, read), _, (_, sendfile), (_, read_whole), (_, at_once)] = rows[..] else {
-        return absent(report, Link::Loopback);
-    };
-    let mut lines = Vec::new();
-    for (name, row) in &rows {
-        let name = format!("{name}, {} a transfer", words::size(row.transfer_bytes));
-        lines.extend([
-            Line::new(format!("{name}: calls"), calls(row), Unit::Calls),
-            Line::new(format!("{name}: there and back"), row.crossings.clone(), Unit::Crossings),
-            Line::new(
-                format!("{name}: changes of threads"),
-                row.context_switches.clone(),
-                Unit::Switches,
-            ),
-        ]);
+    let (read, sendfile) = (one_call(Method::Copy)?, one_call(Method::Sendfile)?);
+    let read_whole = whole(report, Link::Loopback, Method::Copy)?;
+    let at_once = whole(report, Link::Loopback, Method::Sendfile)?;
+    let mut diary = Diary::default();
+    for (name, row) in [
+        ("read + write", read),
+        ("sendfile", sendfile),
+        ("read + write", read_whole),
+        ("sendfile", at_once),
+    ] {
+        let (size, calls) = (words::size(row.transfer_bytes), calls(row));
+        let mut figure = |what, figure, unit| {
+            diary.figure(format!("{name}, {size} per transfer: {what}"), figure, unit);
+        };
+        figure("calls", &calls, Unit::Calls);
+        figure("there and back", &row.crossings, Unit::Crossings);
+        figure("changes of threads", &row.context_switches, Unit::Switches);
     }
     let count = |row: &Row| calls(row).value().unwrap_or(0.0);
     let ratio = count(sendfile) / count(read);
-    Shown {
-        lines,
-        verdict: halves(ratio),
-        explanation: format!(
+    Ok(diary.shown(
+        halves(ratio),
+        format!(
             "Where read + write make two calls, sendfile makes one: {ratio:.2} of the calls at the \
-             same bytes a call. It needs no buffer, so it can be asked for more at once, and then \
-             it halves nothing: {:.0} calls in place of {:.0} for the whole file. A blocked sender \
-             changes threads either way, which is another thing. Judged on a warm file.",
+             same bytes per call. It needs no buffer, so it can be asked for more at once, and \
+             then it halves nothing: {:.0} calls in place of {:.0} for the whole file. A blocked \
+             sender changes threads either way, which is another thing. Judged on a warm file.",
             count(at_once),
             count(read_whole),
         ),
-    }
+    ))
 }
 
 /// Data-moving calls of a run.
@@ -169,59 +191,37 @@ fn calls(row: &Row) -> Figure {
 }
 
 fn halves(ratio: f64) -> Verdict {
-    if (0.0..=0.55).contains(&ratio) { Verdict::Holds } else { Verdict::DoesNotHold }
+    Verdict::of((0.0..=0.55).contains(&ratio))
 }
 
-pub(super) fn sendfile_needs_scatter_gather(report: &Report) -> Shown {
-    let mut lines = Vec::new();
+pub(super) fn sendfile_needs_scatter_gather(report: &Report) -> Result<Shown, String> {
+    let with = whole(report, Link::Veth, Method::Sendfile)?;
+    let without = whole(report, Link::VethWithoutScatterGather, Method::Sendfile)?;
+    let mut diary = Diary::default();
     for link in Link::ALL {
-        let Some(row) = whole(report, link, Method::Sendfile) else { continue };
-        let of = |what, figure: &Figure, unit| {
-            Line::new(format!("over {link}: {what}"), figure.clone(), unit)
-        };
-        lines.extend([
-            of("copies at the sender", &row.sender_copies, Unit::Copies),
-            of("speed", &row.gb_per_s.median, Unit::GbPerS),
-            of("processor time of the sender", &row.sender_cpu_s_per_gb, Unit::CpuSPerGb),
-        ]);
+        let Ok(row) = whole(report, link, Method::Sendfile) else { continue };
+        let mut figure =
+            |what, figure, unit| diary.figure(format!("over {link}: {what}"), figure, unit);
+        figure("copies at the sender", &row.sender_copies, Unit::Copies);
+        figure("speed", &row.gb_per_s.median, Unit::GbPerS);
+        figure("processor time of the sender", &row.sender_cpu_s_per_gb, Unit::CpuSPerGb);
     }
-    let [Some(with), Some(without)] = [Link::Veth, Link::VethWithoutScatterGather]
-        .map(|link| whole(report, link, Method::Sendfile))
-    else {
-        return absent(report, Link::VethWithoutScatterGather);
-    };
-    Shown {
-        lines,
-        verdict: last_copy(&with.sender_copies, &without.sender_copies),
-        explanation: "A device that gathers takes a packet as a list of pages, and the page \
-                      cache's own are on that list. For one that does not, the kernel copies every \
-                      packet into one piece, and sends each by itself. sendfile returns the same \
-                      in both cases. Judged on a warm file."
-            .into(),
-    }
+    Ok(diary.shown(
+        both(&with.sender_copies, &without.sender_copies, is_last_copy),
+        "A device that gathers takes a packet as a list of pages, and the page cache's own are on \
+         that list. For one that does not, the kernel copies every packet into one piece, and \
+         sends each by itself. sendfile returns the same in both cases. Judged on a warm file.",
+    ))
 }
 
-fn last_copy(gathering: &Figure, not_gathering: &Figure) -> Verdict {
-    both(gathering, not_gathering, |with, without| with < 0.1 && without > 0.9)
+fn is_last_copy(gathering: f64, not_gathering: f64) -> bool {
+    gathering < 0.1 && not_gathering > 0.9
 }
 
 /// Holds if both figures are known and `holds` says so of them.
-fn both(one: &Figure, other: &Figure, holds: impl Fn(f64, f64) -> bool) -> Verdict {
-    match (one, other) {
-        (Figure::Unavailable(why), _) | (_, Figure::Unavailable(why)) => {
-            Verdict::Unavailable(why.clone())
-        }
-        (
-            Figure::Measured(one) | Figure::Derived { value: one, .. },
-            Figure::Measured(other) | Figure::Derived { value: other, .. },
-        ) => {
-            if holds(*one, *other) {
-                Verdict::Holds
-            } else {
-                Verdict::DoesNotHold
-            }
-        }
-    }
+fn both(one: &Figure, other: &Figure, holds: fn(f64, f64) -> bool) -> Verdict {
+    let judged = one.known().and_then(|one| Ok(Verdict::of(holds(one, other.known()?))));
+    judged.unwrap_or_else(Verdict::Unavailable)
 }
 
 /// Rows of a method from file to TCP over `link`, warm, by size of transfer.
@@ -233,46 +233,61 @@ fn warm(report: &Report, link: Link, method: Method) -> impl Iterator<Item = &Ro
     report.rows.iter().filter(is)
 }
 
-/// The one in which the file went in one piece.
-fn whole(report: &Report, link: Link, method: Method) -> Option<&Row> {
-    warm(report, link, method).max_by_key(|row| row.transfer_bytes)
+/// The one in which the file went in one piece; otherwise why there is none.
+fn whole(report: &Report, link: Link, method: Method) -> Result<&Row, String> {
+    let largest = warm(report, link, method).max_by_key(|row| row.transfer_bytes);
+    largest.ok_or_else(|| absent(report, link, method))
 }
 
-/// Why there are no such rows.
-fn absent(report: &Report, link: Link) -> Shown {
-    let is_it = |absent: &&crate::compare::report::Absent| absent.link == Some(link);
-    let why = report.absent.iter().find(is_it).map(|absent| absent.why.clone());
-    Shown::unavailable(why.unwrap_or_else(|| format!("nothing was sent over {link}")))
+/// Why there are no such rows. What was tried for the claims is behind what was compared.
+fn absent(report: &Report, link: Link, method: Method) -> String {
+    let of = (Pair::FileToTcp, Some(link), method);
+    let last = report.absent.iter().rfind(|it| (it.pair, it.link, it.method) == of);
+    last.map_or_else(|| format!("{method} was not sent over {link}"), |it| it.why.clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::claims::tests::{report, row};
+    use crate::compare::report::Absent;
+    use crate::figure::Spread;
 
-    const SIZES: [u64; 3] = [4 << 10, 64 << 10, 1 << 20];
-
-    fn costs(mappings: [f64; 3]) -> Vec<Cost> {
-        let costs = SIZES.into_iter().zip(mappings);
-        costs.map(|(bytes, mapping)| Cost { bytes, read: 10.0, mapping }).collect()
+    /// What is judged of costs of mappings, in the order of sizes; reading costs 10.
+    fn judged<const N: usize>(mappings: [f64; N]) -> String {
+        let row =
+            |method, at: usize, cost| row(Link::Loopback, method, 4096 << (4 * at), (0.0, cost, 1));
+        let rows: Vec<_> = mappings
+            .into_iter()
+            .enumerate()
+            .map(|(at, cost)| (row(Method::Copy, at, 10.0), row(Method::MmapWrite, at, cost)))
+            .collect();
+        let costs = rows.iter().map(|(read, mapping)| Cost { read, mapping });
+        match large_enough(&costs.collect::<Vec<_>>()) {
+            Verdict::HoldsIf(text) | Verdict::Unavailable(text) => text,
+            verdict @ (Verdict::Holds | Verdict::DoesNotHold) => verdict.name().to_owned(),
+        }
     }
 
     #[test]
-    fn the_crossover_is_the_size_from_which_on_mapping_always_costs_less() {
-        let Verdict::HoldsIf(large) = large_enough(&costs([20.0, 11.0, 9.0])) else { panic!() };
-        assert_eq!(large, "large means 1 MiB or more; at 64 KiB reading still costs less");
-        let Verdict::HoldsIf(large) = large_enough(&costs([9.0, 11.0, 9.0])) else { panic!() };
-        assert!(large.starts_with("large means 1 MiB"), "{large}");
-        assert_eq!(large_enough(&costs([9.0, 9.0, 11.0])), Verdict::DoesNotHold, "large ones lose");
-        assert_eq!(large_enough(&costs([9.0; 3])), Verdict::DoesNotHold, "small ones win too");
+    fn large_begins_between_a_size_that_clearly_lost_and_one_that_clearly_won() {
+        let between = "large begins between 64 KiB, where reading still costs less, and 1 MiB, \
+                       where mapping does";
+        assert_eq!(judged([20.0, 12.0, 8.0]), between);
+        assert_eq!(judged([8.0, 12.0, 8.0]), between);
+        assert_eq!(judged([20.0, 9.8, 8.0]), between.replace("64 KiB", "4 KiB"));
+        assert_eq!(judged([8.0, 8.0, 12.0]), "does not hold", "large ones lose");
+        assert_eq!(judged([8.0, 8.0, 8.0]), "does not hold", "small ones win too");
+        let unclear = "both ways differ by less than their runs do";
+        assert_eq!(judged([20.0, 12.0, 9.8]), format!("above 64 KiB {unclear}"));
+        assert_eq!(judged([10.1, 8.0]), format!("below 64 KiB {unclear}"));
+        assert_eq!(judged([10.1, 9.8]), format!("at every size {unclear}"));
     }
 
     #[test]
     fn one_copy_saved_and_half_the_calls_hold_and_others_do_not() {
-        let [none, one, two] = [0.0, 1.0, 2.0].map(Figure::Measured);
-        assert_eq!(saved(&two, &one), Verdict::Holds);
-        assert_eq!(saved(&two, &two), Verdict::DoesNotHold);
-        assert_eq!(saved(&two, &none), Verdict::DoesNotHold);
+        let saved = [(2.0, 1.0), (2.0, 2.0), (2.0, 0.0)].map(|(read, map)| saves_one(read, map));
+        assert_eq!(saved, [true, false, false]);
         assert_eq!([0.5, 0.01].map(halves), [Verdict::Holds, Verdict::Holds]);
         assert_eq!([1.0, f64::NAN].map(halves), [Verdict::DoesNotHold, Verdict::DoesNotHold]);
     }
@@ -280,11 +295,12 @@ mod tests {
     #[test]
     fn the_last_copy_must_be_there_without_and_away_with_scatter_gather() {
         let [none, one] = [0.0, 1.0].map(Figure::Measured);
-        assert_eq!(last_copy(&none, &one), Verdict::Holds);
-        assert_eq!(last_copy(&none, &none), Verdict::DoesNotHold);
-        assert_eq!(last_copy(&one, &one), Verdict::DoesNotHold);
+        let judged = |with, without| both(with, without, is_last_copy);
+        assert_eq!(judged(&none, &one), Verdict::Holds);
+        assert_eq!(judged(&none, &none), Verdict::DoesNotHold);
+        assert_eq!(judged(&one, &one), Verdict::DoesNotHold);
         let missing = Figure::Unavailable("no probe".into());
-        assert_eq!(last_copy(&missing, &one), Verdict::Unavailable("no probe".into()));
+        assert_eq!(judged(&missing, &one), Verdict::Unavailable("no probe".into()));
     }
 
     #[test]
@@ -306,30 +322,72 @@ mod tests {
             let mut cold =
                 Row { cache: Cache::Cold, transfer_bytes: row.transfer_bytes * 2, ..row.clone() };
             cold.sender_copies = Figure::Measured(0.0);
-            cold.sender_cpu_s_per_gb =
-                Figure::Measured(if row.method == Method::Copy { 9.0 } else { 8.0 });
+            let cost = if row.method == Method::Copy { 9.0 } else { 8.0 };
+            cold.sender_cpu_s_per_gb_range = Spread::of(&[cost], |cost| *cost);
             with_cold.rows.insert(0, cold);
         }
         for (judge, holds) in [
-            (mapping_saves_a_copy as fn(&Report) -> Shown, true),
+            (mapping_saves_a_copy as fn(&Report) -> Result<Shown, String>, true),
             (sendfile_halves_the_switches, true),
             (mapping_suits_large_files, false),
         ] {
-            let shown = judge(&warm);
+            let shown = judge(&warm).unwrap();
             assert_eq!(shown.verdict == Verdict::Holds, holds, "{shown:?}");
             assert!(shown.explanation.contains("warm file"), "{}", shown.explanation);
-            assert_eq!(judge(&with_cold), shown);
+            assert_eq!(judge(&with_cold).unwrap(), shown);
         }
-        let large = mapping_suits_large_files(&warm);
+        let large = mapping_suits_large_files(&warm).unwrap();
         warm.rows.reverse();
-        assert_eq!(mapping_suits_large_files(&warm), large, "sizes in another order");
-        let large = large.verdict;
+        assert_eq!(mapping_suits_large_files(&warm).unwrap(), large, "sizes in another order");
         assert!(
-            matches!(&large, Verdict::HoldsIf(why) if why.starts_with("large means 16 MiB")),
+            matches!(&large.verdict, Verdict::HoldsIf(why) if why.contains("and 16 MiB, where")),
             "{large:?}"
         );
-        let missing = sendfile_needs_scatter_gather(&warm).verdict;
-        let why = "nothing was sent over veth without scatter-gather";
-        assert_eq!(missing, Verdict::Unavailable(why.into()));
+    }
+
+    #[test]
+    fn how_large_the_users_file_is_does_not_say_what_is_large() {
+        let mut of = report();
+        for (bytes, cost) in [(4 << 10, 0.4), (16 << 20, 0.2), (64 << 20, 0.1), (4 << 30, 0.1)] {
+            of.rows.push(row(Link::Loopback, Method::Copy, bytes, (2.0, 0.2, 1)));
+            of.rows.push(row(Link::Loopback, Method::MmapWrite, bytes, (1.0, cost, 1)));
+        }
+        let shown = mapping_suits_large_files(&of).unwrap();
+        let unclear = "above 4 KiB both ways differ by less than their runs do";
+        assert_eq!(shown.verdict, Verdict::Unavailable(unclear.into()));
+    }
+
+    #[test]
+    fn what_is_lacking_is_told_with_its_own_reason() {
+        let mut of = report();
+        let absent = |method, why: &str| Absent {
+            pair: Pair::FileToTcp,
+            link: Some(Link::Loopback),
+            method,
+            cache: Cache::Warm,
+            transfer_bytes: 1 << 24,
+            why: why.into(),
+        };
+        let why = |of: &Report| mapping_saves_a_copy(of).unwrap_err();
+        assert_eq!(why(&of), "copy was not sent over loopback");
+        of.absent = vec![
+            absent(Method::UringSendZc, "No buffer space"),
+            absent(Method::Copy, "the file was not warm"),
+            absent(Method::Copy, "no file for the claims"),
+        ];
+        assert_eq!(why(&of), "no file for the claims");
+    }
+
+    #[test]
+    fn copies_that_were_not_seen_are_said_to_be_those_that_calls_are_specified_to_make() {
+        let mut of = report();
+        of.rows.push(row(Link::Loopback, Method::Copy, 1 << 24, (2.0, 0.2, 1)));
+        of.rows.push(row(Link::Loopback, Method::MmapWrite, 1 << 24, (1.0, 0.2, 1)));
+        let specified = |of: &Report| {
+            mapping_saves_a_copy(of).unwrap().explanation.contains("are specified to make")
+        };
+        assert!(specified(&of));
+        of.machine.tier = 'A';
+        assert!(!specified(&of));
     }
 }

@@ -9,88 +9,63 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use underpass_sys::cachestat::Pages;
-use underpass_sys::region::Access;
+use underpass_sys::region::{Access, Region};
 
-use crate::cache::{self, PAGE_BYTES};
+use crate::cache::PAGE_BYTES;
 use crate::claims::rig::Rig;
-use crate::claims::{Line, Shown, Unit, Verdict};
+use crate::claims::{Diary, Shown, Unit, Verdict};
 use crate::figure::{Figure, float};
 
 const STORED_PAGES: usize = 256;
 
 const STORED_BYTES: u64 = STORED_PAGES as u64 * PAGE_BYTES;
 
-/// Dirty pages after each step.
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    stored: u64,
-    synced: u64,
-    unmapped: u64,
-    flushed: u64,
-}
-
 pub(super) fn measure(rig: &Rig<'_>) -> io::Result<Shown> {
     rig.specimen.file.sync_all()?;
-    let waiting = |rig: &Rig<'_>| -> io::Result<Option<u64>> {
-        let pages: Option<Pages> = cache::pages(&rig.specimen.file, STORED_BYTES)?;
-        Ok(pages.map(|pages| pages.dirty + pages.writeback))
-    };
+    let waiting = || rig.pages(STORED_BYTES).map(|pages| pages.dirty + pages.writeback);
     let region = rig.map(STORED_BYTES, Access::ReadWrite)?;
-    let Some(before) = waiting(rig)? else {
-        return Ok(Shown::unavailable("cachestat(2) needs Linux 6.5"));
-    };
+    let before = waiting()?;
     store(&region, *b"written1");
-    let stored = waiting(rig)?.unwrap_or(0);
+    let stored = waiting()?;
     let start = Instant::now();
     region.sync()?;
     let msync = start.elapsed();
-    let synced = waiting(rig)?.unwrap_or(0);
+    let synced = waiting()?;
     store(&region, *b"written2");
     drop(region);
-    let unmapped = waiting(rig)?.unwrap_or(0);
+    let unmapped = waiting()?;
     let start = Instant::now();
     rig.specimen.file.sync_data()?;
     let fdatasync = start.elapsed();
-    let flushed = waiting(rig)?.unwrap_or(0);
+    let flushed = waiting()?;
     let on_disk = on_disk(rig);
-    let time = |time: std::time::Duration| Figure::Measured(time.as_secs_f64() * 1e9);
-    let mut lines: Vec<Line> = [
-        ("dirty pages before", before),
-        ("dirty pages after a store into each of 256", stored),
-        ("dirty pages after msync(2)", synced),
-        ("dirty pages after more stores and munmap(2)", unmapped),
-        ("dirty pages after fdatasync(2)", flushed),
-    ]
-    .into_iter()
-    .map(|(what, pages)| Line::new(what, Figure::count(pages), Unit::Pages))
-    .collect();
-    lines.push(Line::new("time msync(2) waited for the disk", time(msync), Unit::Nanoseconds));
-    lines.push(Line::new("time fdatasync(2) waited", time(fdatasync), Unit::Nanoseconds));
-    lines.push(Line::answer(
-        "what the disk has then, read with O_DIRECT",
-        match &on_disk {
-            Ok(true) => "the words stored last".to_owned(),
-            Ok(false) => "other words".to_owned(),
-            Err(error) => format!("not to be read so: {error}"),
-        },
-    ));
-    lines.push(Line::new("age at which the kernel writes by itself", expiry(), Unit::Nanoseconds));
-    let is_there = on_disk.unwrap_or(true);
-    Ok(Shown {
-        lines,
-        verdict: judge(&Seen { stored, synced, unmapped, flushed }, is_there),
-        explanation:
-            "A store makes its page dirty in the page cache. msync or fsync has it written \
-                      and waits; munmap writes nothing, and the page stays dirty until somebody \
-                      asks or it is old enough for the kernel's own writeback."
-                .into(),
-    })
+    let mut diary = Diary::default();
+    diary.count("dirty pages before", before, Unit::Pages);
+    diary.count("dirty pages after a store into each of 256", stored, Unit::Pages);
+    diary.count("dirty pages after msync(2)", synced, Unit::Pages);
+    diary.count("dirty pages after more stores and munmap(2)", unmapped, Unit::Pages);
+    diary.count("dirty pages after fdatasync(2)", flushed, Unit::Pages);
+    let time = |time: Duration| Figure::Measured(time.as_secs_f64() * 1e9);
+    diary.figure("time msync(2) waited for the disk", &time(msync), Unit::Nanoseconds);
+    diary.figure("time fdatasync(2) waited", &time(fdatasync), Unit::Nanoseconds);
+    let answer = match &on_disk {
+        Ok(true) => "the words stored last".to_owned(),
+        Ok(false) => "other words".to_owned(),
+        Err(error) => format!("not to be read so: {error}"),
+    };
+    diary.answer("what the disk has then, read with O_DIRECT", answer);
+    diary.figure("age at which the kernel writes by itself", &expiry(), Unit::Nanoseconds);
+    Ok(diary.shown(
+        judge([stored, synced, unmapped, flushed], on_disk.unwrap_or(true)),
+        "A store makes its page dirty in the page cache. msync or fsync has it written and waits; \
+         munmap writes nothing, and the page stays dirty until somebody asks or it is old enough \
+         for the kernel's own writeback.",
+    ))
 }
 
-fn store(region: &underpass_sys::region::Region, word: [u8; 8]) {
+fn store(region: &Region, word: [u8; 8]) {
     for page in 0..STORED_PAGES {
         region.copy_in(page * 4096, &word);
     }
@@ -118,15 +93,14 @@ fn expiry() -> Figure {
     centiseconds.map_or_else(Figure::Unavailable, |age| Figure::Measured(float(age) * 1e7))
 }
 
-fn judge(seen: &Seen, is_there: bool) -> Verdict {
-    if seen.stored == 0 {
+/// By the dirty pages after each step.
+fn judge([stored, synced, unmapped, flushed]: [u64; 4], is_there: bool) -> Verdict {
+    if stored == 0 {
         let why = "the file system keeps no dirty pages: it is in memory";
         return Verdict::Unavailable(why.into());
     }
     // The kernel may begin to write at any moment, so some pages may be clean already.
-    let waits = seen.unmapped > 0;
-    let is_written = seen.synced == 0 && seen.flushed == 0 && is_there;
-    if waits && is_written { Verdict::Holds } else { Verdict::DoesNotHold }
+    Verdict::of(unmapped > 0 && synced == 0 && flushed == 0 && is_there)
 }
 
 #[cfg(test)]
@@ -135,11 +109,11 @@ mod tests {
 
     #[test]
     fn pages_that_stay_dirty_or_are_not_on_the_disk_refute_it() {
-        let seen = |stored, synced, unmapped, flushed| Seen { stored, synced, unmapped, flushed };
-        assert_eq!(judge(&seen(256, 0, 256, 0), true), Verdict::Holds);
-        assert_eq!(judge(&seen(256, 0, 256, 256), true), Verdict::DoesNotHold);
-        assert_eq!(judge(&seen(256, 256, 256, 0), true), Verdict::DoesNotHold);
-        assert_eq!(judge(&seen(256, 0, 256, 0), false), Verdict::DoesNotHold);
-        assert!(matches!(judge(&seen(0, 0, 0, 0), true), Verdict::Unavailable(_)));
+        let seen = |stored, synced, unmapped, flushed| [stored, synced, unmapped, flushed];
+        assert_eq!(judge(seen(256, 0, 256, 0), true), Verdict::Holds);
+        assert_eq!(judge(seen(256, 0, 256, 256), true), Verdict::DoesNotHold);
+        assert_eq!(judge(seen(256, 256, 256, 0), true), Verdict::DoesNotHold);
+        assert_eq!(judge(seen(256, 0, 256, 0), false), Verdict::DoesNotHold);
+        assert!(matches!(judge(seen(0, 0, 0, 0), true), Verdict::Unavailable(_)));
     }
 }

@@ -15,8 +15,7 @@ use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 
 use crate::claims::rig::Rig;
-use crate::claims::{Line, Shown, Unit, Verdict};
-use crate::figure::Figure;
+use crate::claims::{Diary, Shown, Unit, Verdict};
 
 /// Bytes that every input has to offer.
 const OFFERED: &[u8; 100] = &[7; 100];
@@ -49,24 +48,22 @@ pub(super) fn measure(rig: &Rig<'_>) -> io::Result<Shown> {
             Ok((read.into(), Some(write.into())))
         })?,
     ];
-    let lines = tried.iter().flat_map(|tried| {
-        [("a socket", &tried.into_socket), ("a pipe", &tried.into_pipe)].map(|(sink, answer)| {
+    let mut diary = Diary::default();
+    for tried in &tried {
+        for (sink, answer) in [("a socket", tried.into_socket), ("a pipe", tried.into_pipe)] {
             let what = format!("from {} to {sink}", tried.name);
             match answer {
-                Ok(bytes) => Line::new(what, Figure::count(*bytes as u64), Unit::Bytes),
-                Err(errno) => Line::answer(what, name(*errno)),
+                Ok(bytes) => diary.count(what, bytes as u64, Unit::Bytes),
+                Err(errno) => diary.answer(what, name(errno)),
             }
-        })
-    });
-    Ok(Shown {
-        lines: lines.collect(),
-        verdict: judge(&tried),
-        explanation: "sendfile reads its input by offset, so it wants one that has offsets, and \
-                      refuses sockets and pipes. Into a pipe it is a splice since Linux 5.12, for \
-                      which a socket will do. From socket to socket there is splice through a \
-                      pipe."
-            .into(),
-    })
+        }
+    }
+    Ok(diary.shown(
+        judge(&tried),
+        "sendfile reads its input by offset, so it wants one that has offsets, and refuses sockets \
+         and pipes. Into a pipe it is a splice since Linux 5.12, for which a socket will do. From \
+         socket to socket there is splice through a pipe.",
+    ))
 }
 
 /// An input with [`OFFERED`] in it, and what must stay open for it.

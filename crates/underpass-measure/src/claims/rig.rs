@@ -5,14 +5,16 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use underpass_sys::cachestat::Pages;
 use underpass_sys::look::Words;
 use underpass_sys::region::{Access, Region};
 
+use crate::cache;
 use crate::compare::{Program, Specimen};
 
-/// Bytes of the file: several times the processor's caches, and read in a moment by any disk.
-/// Each measurement reads all of it, since the kernel reads ahead to its end.
-pub(super) const FILE_BYTES: u64 = 24 << 20;
+/// Bytes of the file: read in a moment by any disk, and more than a control group that is short
+/// of memory holds.
+pub(crate) const FILE_BYTES: u64 = 24 << 20;
 
 /// What measurements use.
 pub(super) struct Rig<'a> {
@@ -27,6 +29,17 @@ impl Rig<'_> {
         let len = usize::try_from(bytes).map_err(io::Error::other)?;
         let file = self.specimen.file.try_clone()?;
         Ok(Region::map(file.into(), 0, len, access, Box::new(()))?)
+    }
+
+    /// Takes the file out of the page cache.
+    pub(super) fn empty(&self) -> io::Result<()> {
+        cache::empty(&self.specimen.file, FILE_BYTES)?.map_err(io::Error::other)
+    }
+
+    /// What the page cache holds of the file's first `bytes`.
+    pub(super) fn pages(&self, bytes: u64) -> io::Result<Pages> {
+        let pages = cache::pages(&self.specimen.file, bytes)?;
+        pages.ok_or_else(|| io::Error::other("cachestat(2) needs Linux 6.5"))
     }
 
     /// Reads the file with read(2) and adds its words up.

@@ -9,16 +9,14 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use crate::cache;
 use crate::claims::rig::{FILE_BYTES, Rig};
-use crate::claims::{Line, Shown, Unit, Verdict};
+use crate::claims::{Diary, Shown, Unit, Verdict};
 use crate::compare::group::Group;
 use crate::compare::order::Order;
 use crate::compare::process::Worker;
-use crate::figure::{Figure, float};
+use crate::figure::{Figure, NO_IO_ACCOUNTING};
 use crate::usage::Used;
-
-const MIB: f64 = 1_048_576.0;
+use crate::words;
 
 /// Room for the file and all else that a process needs, and room for a part of it.
 const AMPLE_BYTES: u64 = 96 << 20;
@@ -26,64 +24,66 @@ const SHORT_BYTES: u64 = 12 << 20;
 
 /// The part of the file that may be fetched again without memory being short: a kernel that
 /// reclaims ahead of need takes some.
-const STRAY_SHARE: f64 = 0.25;
-
-/// What the passes showed.
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    /// Bytes fetched from the disk in the second pass, with room for the file.
-    again_bytes: f64,
-    /// Bytes that another process fetched afterwards.
-    next_bytes: f64,
-    /// Bytes fetched in the second pass, without room.
-    short_bytes: f64,
-}
+const STRAY_PART: u64 = 4;
 
 pub(super) fn measure(rig: &Rig<'_>) -> io::Result<Shown> {
-    if let Err(why) = cache::empty(&rig.specimen.file, FILE_BYTES)? {
-        return Ok(Shown::unavailable(why));
-    }
+    rig.empty()?;
     let ample = Group::new(rig.program, AMPLE_BYTES)?;
     let first = passes(rig, &ample, 2)?;
     let next = passes(rig, &ample, 1)?;
     let ample_refaults = refaults(&ample);
     drop(ample);
-    if let Err(why) = cache::empty(&rig.specimen.file, FILE_BYTES)? {
-        return Ok(Shown::unavailable(why));
-    }
+    rig.empty()?;
     let short = Group::new(rig.program, SHORT_BYTES)?;
     let squeezed = passes(rig, &short, 2)?;
     let short_refaults = refaults(&short);
     drop(short);
-    let mut lines = Vec::new();
-    push(&mut lines, "room for the file, first pass", &first, 0);
-    push(&mut lines, "room for the file, second pass", &first, 1);
-    push(&mut lines, "room for the file, another process", &next, 0);
-    lines.push(Line::new("room for the file: refaults", ample_refaults, Unit::Pages));
-    push(&mut lines, "room for half of it, first pass", &squeezed, 0);
-    push(&mut lines, "room for half of it, second pass", &squeezed, 1);
-    lines.push(Line::new("room for half of it: refaults", short_refaults, Unit::Pages));
+    let mut diary = Diary::default();
+    write(&mut diary, "room for the file, first pass", &first, 0);
+    write(&mut diary, "room for the file, second pass", &first, 1);
+    write(&mut diary, "room for the file, another process", &next, 0);
+    diary.figure("room for the file: refaults", &ample_refaults, Unit::Pages);
+    write(&mut diary, "room for half of it, first pass", &squeezed, 0);
+    write(&mut diary, "room for half of it, second pass", &squeezed, 1);
+    diary.figure("room for half of it: refaults", &short_refaults, Unit::Pages);
+    let fetched = |passes: &[Used], pass: usize| passes.get(pass)?.disk_read_bytes;
     let seen = fetched(&first, 1).zip(fetched(&next, 0)).zip(fetched(&squeezed, 1));
-    let Some(((again_bytes, next_bytes), short_bytes)) = seen else {
-        let why = "the kernel has no TASK_IO_ACCOUNTING";
-        return Ok(Shown { lines, ..Shown::unavailable(why) });
-    };
-    Ok(Shown {
-        lines,
-        verdict: judge(&Seen { again_bytes, next_bytes, short_bytes }),
-        explanation: format!(
-            "A file of {} MiB was mapped under a control group. With room for it, the second pass \
-             fetched {:.1} MiB again and the next process {:.1} MiB. With room for {} MiB the \
-             kernel evicted mapped pages like any others, and the second pass fetched {:.1} MiB. \
-             It is the page cache that keeps them, not the mapping: what read(2) brings in stays \
-             too.",
-            FILE_BYTES >> 20,
-            again_bytes / MIB,
-            next_bytes / MIB,
-            SHORT_BYTES >> 20,
-            short_bytes / MIB,
+    Ok(match seen {
+        Some(((again, next), short)) => diary.shown(
+            judge([again, next, short]),
+            explanation([again, next, short], short_refaults.value()),
         ),
+        None => diary.shown(Verdict::Unavailable(NO_IO_ACCOUNTING.into()), ""),
     })
+}
+
+/// Of the bytes that were fetched in the second pass and by another process with room for the
+/// file, and in the second pass without.
+fn explanation([again, next, short]: [u64; 3], refaults: Option<f64>) -> String {
+    let more = match refaults {
+        _ if short <= FILE_BYTES => String::new(),
+        Some(refaults) => format!(
+            " (more than the file: read-ahead fetched pages that were evicted before they were \
+             looked at; {} pages came back after an eviction in both passes)",
+            words::whole(refaults)
+        ),
+        None => {
+            " (more than the file: read-ahead fetched pages that were evicted before they were \
+                 looked at)"
+                .to_owned()
+        }
+    };
+    format!(
+        "A file of {} was mapped under a control group. With room for it, the second pass fetched \
+         {} again and the next process {}. With room for {} the kernel evicted mapped pages like \
+         any others, and the second pass fetched {}{more}. It is the page cache that keeps them, \
+         not the mapping: what read(2) brings in stays too.",
+        words::size(FILE_BYTES),
+        words::size(again),
+        words::size(next),
+        words::size(SHORT_BYTES),
+        words::size(short),
+    )
 }
 
 fn refaults(group: &Group) -> Figure {
@@ -100,23 +100,15 @@ fn passes(rig: &Rig<'_>, group: &Group, passes: u32) -> io::Result<Vec<Used>> {
     Ok(worker.account()?.passes)
 }
 
-fn fetched(passes: &[Used], pass: usize) -> Option<f64> {
-    passes.get(pass)?.disk_read_bytes.map(float)
-}
-
-fn push(lines: &mut Vec<Line>, name: &str, passes: &[Used], pass: usize) {
+fn write(diary: &mut Diary, name: &str, passes: &[Used], pass: usize) {
     let Some(used) = passes.get(pass) else { return };
-    let disk = Figure::of_disk(used.disk_read_bytes);
-    let faults = Figure::count(used.major_faults);
-    lines.push(Line::new(format!("{name}: fetched from the disk"), disk, Unit::Bytes));
-    lines.push(Line::new(format!("{name}: major faults"), faults, Unit::Faults));
+    diary.fetched(format!("{name}: fetched from the disk"), used);
+    diary.count(format!("{name}: major faults"), used.major_faults, Unit::Faults);
 }
 
-fn judge(seen: &Seen) -> Verdict {
-    let stray = STRAY_SHARE * float(FILE_BYTES);
-    let half = float(FILE_BYTES) / 2.0;
-    let stays = seen.again_bytes <= stray && seen.next_bytes <= stray;
-    match (stays, seen.short_bytes >= half) {
+fn judge([again, next, short]: [u64; 3]) -> Verdict {
+    let stray = FILE_BYTES / STRAY_PART;
+    match (again <= stray && next <= stray, short >= FILE_BYTES / 2) {
         (true, true) => Verdict::Holds,
         (true, false) => Verdict::HoldsIf(
             "memory is short in the whole machine: the group's limit evicted nothing".into(),
@@ -131,12 +123,17 @@ mod tests {
 
     #[test]
     fn pages_stay_only_if_neither_the_second_pass_nor_the_next_process_fetches_them() {
-        let file = float(FILE_BYTES);
-        let seen =
-            |again_bytes, next_bytes, short_bytes| Seen { again_bytes, next_bytes, short_bytes };
-        assert_eq!(judge(&seen(0.0, 4096.0, file)), Verdict::Holds);
-        assert_eq!(judge(&seen(file, 0.0, file)), Verdict::DoesNotHold);
-        assert_eq!(judge(&seen(0.0, file, file)), Verdict::DoesNotHold);
-        assert!(matches!(judge(&seen(0.0, 0.0, 0.0)), Verdict::HoldsIf(_)));
+        assert_eq!(judge([0, 4096, FILE_BYTES]), Verdict::Holds);
+        assert_eq!(judge([FILE_BYTES, 0, FILE_BYTES]), Verdict::DoesNotHold);
+        assert_eq!(judge([0, FILE_BYTES, FILE_BYTES]), Verdict::DoesNotHold);
+        assert!(matches!(judge([0; 3]), Verdict::HoldsIf(_)));
+    }
+
+    #[test]
+    fn more_bytes_than_the_file_has_are_explained() {
+        let said = explanation([0, 0, 78 << 20], Some(12_345.0));
+        assert!(said.contains("fetched 78 MiB (more than the file: read-ahead"), "{said}");
+        assert!(said.contains("12,345 pages came back"), "{said}");
+        assert!(!explanation([0, 0, FILE_BYTES], Some(1.0)).contains("more than"));
     }
 }

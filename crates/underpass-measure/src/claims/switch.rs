@@ -12,7 +12,7 @@ use rustix::time::ClockId;
 
 use crate::affinity::{own_processors, pin};
 use crate::claims::rig::{self, Rig};
-use crate::claims::{Line, Shown, Unit, Verdict};
+use crate::claims::{Diary, Shown, Unit, Verdict};
 use crate::figure::{Figure, float};
 use crate::usage;
 
@@ -45,45 +45,32 @@ pub(super) fn measure(_: &Rig<'_>) -> io::Result<Shown> {
         },
     );
     let fault = Figure::Derived { value: fault, from: "time of first touches / faults taken" };
-    let lines = vec![
-        Line::new(
-            "getppid(2): into the kernel and back",
-            Figure::Measured(call),
-            Unit::Nanoseconds,
-        ),
-        Line::new(
-            "clock_gettime(2), answered in user mode by the vDSO",
-            Figure::Measured(clock),
-            Unit::Nanoseconds,
-        ),
-        Line::new(
-            format!("a page fault that gives a zeroed page, of {faults}"),
-            fault,
-            Unit::Nanoseconds,
-        ),
-        Line::new(
-            "from one thread to another on one processor",
-            between_threads,
-            Unit::Nanoseconds,
-        ),
-        Line::new(
-            "switches of moving 1 GB in calls of 64 KiB",
-            Figure::Derived { value: call * CALLS_A_GB, from: "getppid(2) x 15,259 calls" },
-            Unit::Nanoseconds,
-        ),
-    ];
-    Ok(Shown { lines, verdict: judge(call), explanation: explanation(call) })
+    let of_a_gb = Figure::Derived { value: call * CALLS_A_GB, from: "getppid(2) x 15,259 calls" };
+    let mut diary = Diary::default();
+    for (what, figure) in [
+        ("getppid(2): into the kernel and back", &Figure::Measured(call)),
+        ("clock_gettime(2), answered in user mode by the vDSO", &Figure::Measured(clock)),
+        (&format!("a page fault that gives a zeroed page, of {faults}"), &fault),
+        ("from one thread to another on one processor", &between_threads),
+        ("switches of moving 1 GB in calls of 64 KiB", &of_a_gb),
+    ] {
+        diary.figure(what, figure, Unit::Nanoseconds);
+    }
+    Ok(diary.shown(judge(call), explanation(call, between_threads.value())))
 }
 
 fn judge(call: f64) -> Verdict {
-    if (TENS..=MICROSECONDS).contains(&call) { Verdict::Holds } else { Verdict::DoesNotHold }
+    Verdict::of((TENS..=MICROSECONDS).contains(&call))
 }
 
-fn explanation(call: f64) -> String {
+fn explanation(call: f64, between_threads: Option<f64>) -> String {
+    let threads = match between_threads {
+        Some(it) if it > call => " A change of threads is another thing and costs more.",
+        Some(_) | None => " A change of threads is another thing.",
+    };
     format!(
-        "A call that does nothing costs {call:.0} ns; with calls of 64 KiB that is {:.1} ms a GB, \
-         little next to the copying. Switches matter where calls are small. A change of threads is \
-         another thing and costs more.",
+        "A call that does nothing costs {call:.0} ns; with calls of 64 KiB that is {:.1} ms per \
+         GB, little next to the copying. Switches matter where calls are small.{threads}",
         call * CALLS_A_GB / 1e6
     )
 }
@@ -145,6 +132,8 @@ mod tests {
         assert_eq!(judge(60.0), Verdict::Holds);
         assert_eq!(judge(1_500.0), Verdict::Holds);
         assert_eq!(judge(20_000.0), Verdict::DoesNotHold);
+        let costs_more = |threads| explanation(60.0, threads).contains("costs more");
+        assert_eq!([Some(900.0), Some(50.0), None].map(costs_more), [true, false, false]);
     }
 
     #[test]

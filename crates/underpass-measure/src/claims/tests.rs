@@ -85,6 +85,7 @@ pub(super) fn row(
         major_faults: none(),
         mapped_pages: none(),
         sender_cpu_s_per_gb: Figure::Measured(cpu),
+        sender_cpu_s_per_gb_range: Spread::of(&[cpu], |cpu| *cpu),
         receiver_cpu_s_per_gb: none(),
         gb_per_s: Spread { median: none(), min: none(), max: none() },
         peak_anonymous_bytes: none(),
@@ -123,10 +124,16 @@ fn every_sentence_gets_its_measurement_and_its_verdict() {
     file.as_file().set_len(8 << 20).unwrap();
     let wanted = Wanted { bytes_max: 8 << 20, repeats: 1, cold: false };
     let eyes = eyes::run(file.path(), "a file", &wanted, &mut |_, _| ()).unwrap();
-    let (request, mut labels) = (request(), 0);
-    let file = super::file(&directory);
-    let claims = run(&file, &request, &report(), Some(&eyes), &mut |_| labels += 1);
+    let eyes = Eyes { bytes: EYES_MIN, repeats: REPEATS_MIN, ..eyes };
+    let (request, mut report, mut labels) = (request(), report(), 0);
+    let specimen = Specimen::open(file.path()).unwrap();
+    let file = super::file(&directory, FILE_BYTES);
+    let given = (&mut report, Some(&eyes));
+    let claims = run((&specimen, &request), &file, given, &mut |_| labels += 1);
     assert!(labels > claims.len());
+    let sent = claims.iter().find(|claim| claim.name == "sendfile-switches").unwrap();
+    let how = format!(" For this, 24 MiB of a temporary file in {}", directory.display());
+    assert!(sent.explanation.contains(&how), "{}", sent.explanation);
     let verdict = |name| &claims.iter().find(|claim| claim.name == name).unwrap().verdict;
     assert_eq!(claims.len(), SENTENCES.len());
     for claim in &claims {
@@ -135,10 +142,10 @@ fn every_sentence_gets_its_measurement_and_its_verdict() {
     }
     assert_eq!(verdict("mmap-copy"), &Verdict::Holds, "{claims:#?}");
     assert_eq!(verdict("sendfile-switches"), &Verdict::Holds, "{claims:#?}");
-    assert!(!matches!(verdict("mmap-large"), Verdict::Unavailable(_)), "{claims:#?}");
+    assert!(claims[3].lines.iter().any(|line| line.what == "16 MiB: mmap + write"), "{claims:#?}");
     assert!(matches!(verdict("sendfile-input"), Verdict::HoldsIf(why) if why.contains("TCP")));
     assert!(matches!(verdict("sendfile-device"), Verdict::Unavailable(_)), "{claims:#?}");
-    if underpass_sys::cachestat::cached_pages(file.unwrap().file.as_fd(), 0, 1).is_ok() {
+    if underpass_sys::cachestat::cached_pages(file.as_ref().unwrap().file.as_fd(), 0, 1).is_ok() {
         assert_eq!(verdict("mmap-cache"), &Verdict::DoesNotHold, "{claims:#?}");
         assert_eq!(verdict("mmap-refault"), &Verdict::Holds, "{claims:#?}");
         assert_eq!(verdict("mmap-dirty"), &Verdict::Holds, "{claims:#?}");
@@ -151,12 +158,26 @@ fn every_sentence_gets_its_measurement_and_its_verdict() {
 
 #[test]
 fn without_a_directory_to_write_to_the_file_is_made_where_temporary_files_are() {
-    let made = file(Path::new("/proc")).unwrap();
+    let made = file(Path::new("/proc"), 4096).unwrap();
     assert_ne!(made.directory(), Path::new("/proc"));
-    let claims = run(&Err("no room".into()), &request(), &report(), None, &mut |_| ());
+    let none = &mut |_: Progress<'_>| ();
+    let claims = run((&made, &request()), &Err("no room".into()), (&mut report(), None), none);
     assert_eq!(claims.len(), SENTENCES.len());
-    let unavailable = |why: &str| Verdict::Unavailable(why.into());
-    assert_eq!(claims[0].verdict, unavailable("no room"));
-    assert_eq!(claims[1].verdict, unavailable("nothing was sent over loopback"));
-    assert_eq!(claims[2].verdict, unavailable("no room"));
+    for claim in &claims[..2] {
+        assert_eq!(claim.verdict, Verdict::Unavailable("no room".into()), "{claim:?}");
+    }
+}
+
+#[test]
+fn eyes_of_little_or_of_single_runs_decide_nothing() {
+    let eyes = |bytes, repeats| Eyes {
+        file: String::new(),
+        bytes,
+        repeats,
+        rows: Vec::new(),
+        memory: Vec::new(),
+    };
+    let are_taken = |bytes, repeats| is_enough(&eyes(bytes, repeats));
+    assert!(are_taken(EYES_MIN, REPEATS_MIN));
+    assert!(!are_taken(EYES_MIN - 1, REPEATS_MIN) && !are_taken(EYES_MIN, REPEATS_MIN - 1));
 }

@@ -3,9 +3,11 @@
 
 use underpass::Method;
 
-use super::report::{Absent, Report, Row};
+use super::report::{Absent, Conditions, Report, Row};
 use super::{Progress, Request, Specimen, run};
+use crate::figure::REPEATS_MIN;
 use crate::terms::{Cache, Link, Pair};
+use crate::words;
 
 /// What has to have been compared.
 struct Need {
@@ -13,7 +15,7 @@ struct Need {
     methods: &'static [Method],
     /// Transfers that are smaller than the file.
     transfers: &'static [u64],
-    /// Bytes of the whole file, at least.
+    /// Bytes of the whole file, at least, if how much was sent and how often matters.
     bytes: u64,
 }
 
@@ -21,8 +23,8 @@ const NEEDS: [Need; 2] = [
     Need {
         links: &[Link::Loopback],
         methods: &[Method::Copy, Method::MmapWrite, Method::Sendfile],
-        transfers: &[4 << 10, 64 << 10, 1 << 20],
-        bytes: 16 << 20,
+        transfers: &[4 << 10, 64 << 10, 1 << 20, 4 << 20, 16 << 20],
+        bytes: BYTES_MIN,
     },
     Need {
         links: &[Link::Veth, Link::VethWithoutScatterGather],
@@ -32,60 +34,110 @@ const NEEDS: [Need; 2] = [
     },
 ];
 
-/// The report, with what it lacks measured on `specimen`; what cannot be is absent with why.
+/// A file that has fewer is not sent for the claims.
+const BYTES_MIN: u64 = 24 << 20;
+
+/// A report that claims can be judged by.
+pub(crate) struct Completed {
+    pub(crate) report: Report,
+    /// What has to be known of the runs that were made for it.
+    pub(crate) notes: Vec<String>,
+    /// What was sent for it over these links.
+    pub(crate) how: Vec<(&'static [Link], String)>,
+}
+
+/// The report, with what it lacks measured on the first of `files` that is large enough; what
+/// cannot be is absent with why.
 pub(crate) fn completed(
     report: &Report,
-    specimen: &Specimen,
+    files: [Result<&Specimen, &String>; 2],
     request: &Request,
     progress: &mut dyn FnMut(Progress<'_>),
-) -> Report {
-    let mut whole = report.clone();
-    for need in NEEDS.iter().filter(|need| !need.is_met(&report.rows)) {
+) -> Completed {
+    let (notes, how) = (Vec::new(), Vec::new());
+    let mut whole = Completed { report: report.clone(), notes, how };
+    let [theirs, own] = files;
+    let large = theirs.ok().filter(|specimen| specimen.bytes() >= BYTES_MIN);
+    for need in &NEEDS {
+        let missing = need.missing(report);
+        if missing.is_empty() {
+            continue;
+        }
+        let specimen = match large.map_or(own, Ok) {
+            Ok(specimen) => specimen,
+            Err(why) => {
+                whole.report.absent.extend(need.absent(why));
+                continue;
+            }
+        };
         let request = Request {
-            bytes: specimen.bytes(),
+            bytes: request.bytes.max(BYTES_MIN).min(specimen.bytes()),
             pairs: vec![Pair::FileToTcp],
             methods: need.methods.to_vec(),
             links: need.links.to_vec(),
             cold: false,
-            transfers: need.transfers.to_vec(),
-            repeats: 3,
+            transfers: missing.clone(),
+            repeats: request.repeats.max(REPEATS_MIN),
             ..request.clone()
         };
-        whole.rows.retain(|row| row.link.is_none_or(|link| !need.links.contains(&link)));
         match run(specimen, &request, progress) {
             Ok(more) => {
-                whole.rows.extend(more.rows);
-                whole.absent.extend(more.absent);
+                let is_new = |row: &Row| {
+                    need.is_of(row)
+                        && more.rows.iter().any(|it| it.transfer_bytes == row.transfer_bytes)
+                };
+                whole.report.rows.retain(|row| !is_new(row));
+                let (size, runs) =
+                    (words::size(request.bytes), words::of(request.repeats.into(), "run"));
+                let said =
+                    format!(" For this, {size} of {} were sent: {runs} each.", specimen.name);
+                whole.how.push((need.links, said));
+                whole.report.rows.extend(more.rows);
+                whole.report.absent.extend(more.absent);
                 let notes = more.conditions.notes.into_iter();
-                whole.conditions.notes.extend(notes.map(|note| format!("for the claims: {note}")));
+                whole.notes.extend(notes.map(|note| format!("for the claims: {note}")));
             }
-            Err(error) => whole.absent.extend(need.links.iter().map(|&link| Absent {
-                pair: Pair::FileToTcp,
-                link: Some(link),
-                method: Method::Sendfile,
-                cache: Cache::Warm,
-                transfer_bytes: specimen.bytes(),
-                why: error.to_string(),
-            })),
+            Err(error) => whole.report.absent.extend(need.absent(&words::chain(&error))),
         }
     }
     whole
 }
 
 impl Need {
-    fn is_met(&self, rows: &[Row]) -> bool {
-        self.links
-            .iter()
-            .all(|&link| self.methods.iter().all(|&method| self.has(rows, link, method)))
+    /// Sizes of transfers that were not measured by every method over every link; that of the
+    /// whole file is the largest that there can be.
+    fn missing(&self, report: &Report) -> Vec<u64> {
+        let Conditions { repeats, file_bytes, .. } = report.conditions;
+        let is_enough = self.bytes == 0 || (repeats >= REPEATS_MIN && file_bytes >= self.bytes);
+        let has = |is: &dyn Fn(&Row) -> bool| {
+            let mut all =
+                self.links.iter().flat_map(|link| self.methods.iter().map(move |it| (link, it)));
+            is_enough
+                && all.all(|(link, method)| {
+                    let mut rows = report.rows.iter().filter(|row| self.is_of(row) && is(row));
+                    rows.any(|row| row.link == Some(*link) && row.method == *method)
+                })
+        };
+        let whole = has(&|row| row.transfer_bytes >= row.bytes.max(self.bytes));
+        let sizes = self.transfers.iter().copied();
+        let missing = sizes.filter(|bytes| !has(&|row| row.transfer_bytes == *bytes));
+        missing.chain((!whole).then_some(u64::MAX)).collect()
     }
 
-    fn has(&self, rows: &[Row], link: Link, method: Method) -> bool {
-        let is = |row: &&Row| {
-            (row.pair, row.link, row.cache, row.method)
-                == (Pair::FileToTcp, Some(link), Cache::Warm, method)
+    fn is_of(&self, row: &Row) -> bool {
+        let is_linked = row.link.is_some_and(|link| self.links.contains(&link));
+        row.pair == Pair::FileToTcp && row.cache == Cache::Warm && is_linked
+    }
+
+    fn absent(&self, why: &str) -> Vec<Absent> {
+        let of = |link| self.methods.iter().map(move |&method| (link, method));
+        let all = self.links.iter().flat_map(|&link| of(link));
+        let absent = |(link, method)| Absent {
+            pair: Pair::FileToTcp,
+            link: Some(link),
+            method,
+            why: why.to_owned(),
         };
-        let has = |bytes: u64| rows.iter().filter(is).any(|row| row.transfer_bytes == bytes);
-        let is_whole = |row: &Row| row.transfer_bytes >= row.bytes.max(self.bytes);
-        rows.iter().filter(is).any(is_whole) && self.transfers.iter().all(|&bytes| has(bytes))
+        all.map(absent).collect()
     }
 }

@@ -118,6 +118,9 @@ fn row(measured: &Measured) -> Row {
         major_faults: Figure::count(middle.sender.used.major_faults),
         mapped_pages: mapped(PAGE_BYTES),
         sender_cpu_s_per_gb: cost(middle.sender.cpu_ns),
+        sender_cpu_s_per_gb_range: Spread::of(timed, |run| {
+            seconds(run.sender.cpu_ns) / gb(case.bytes)
+        }),
         receiver_cpu_s_per_gb: middle
             .receiver
             .as_ref()

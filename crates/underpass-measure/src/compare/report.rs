@@ -102,6 +102,8 @@ pub(crate) struct Row {
     pub mapped_pages: Figure,
     /// Processor time of the sender per 10^9 bytes of payload, in seconds.
     pub sender_cpu_s_per_gb: Figure,
+    /// The same of all timed runs.
+    pub sender_cpu_s_per_gb_range: Spread,
     /// Processor time of the receiver per 10^9 bytes of payload, in seconds.
     pub receiver_cpu_s_per_gb: Figure,
     /// 10^9 bytes of payload per second, from the first call to the receiver's last byte.

@@ -87,6 +87,11 @@ impl Places {
         self.iter().map(|(_, len)| len as u64).sum()
     }
 
+    /// Bytes of the buffer that one is read into.
+    pub(super) const fn piece_bytes(&self) -> u64 {
+        self.piece
+    }
+
     /// Start and length of each.
     fn iter(&self) -> impl Iterator<Item = (u64, usize)> {
         self.starts.iter().map(|&start| {

@@ -20,6 +20,15 @@ fn every_task_is_measured_both_ways_warm_and_cold() {
     let file = patterned(1_000_000);
     let eyes = look(&file, 1 << 30, 2).unwrap();
     assert_eq!((eyes.bytes, eyes.rows.len()), (244 * 4096, 16));
+    for held in &eyes.memory {
+        let buffer = match held.way {
+            Way::Whole => 244 * 4096,
+            Way::Read => 65_536,
+            Way::Mapping => 0,
+        };
+        assert!(held.anonymous_bytes >= buffer, "{held:?}");
+        assert_eq!(held.cached_bytes.value(), Some(244.0 * 4096.0), "{held:?}");
+    }
     for cache in [Cache::Warm, Cache::Cold] {
         let (read, mapped) = eyes.pair(Task::Sum, Order::Sequential, cache).unwrap();
         assert_eq!((read.bytes, mapped.bytes), (244 * 4096, 244 * 4096));

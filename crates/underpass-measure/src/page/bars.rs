@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::compare::report::Row;
 use crate::eyes::{Eyes, tasks};
-use crate::sheet::{class, times};
+use crate::sheet::class;
 use crate::terms::Cache;
 use crate::words::decimal;
 
@@ -57,7 +57,7 @@ pub(super) fn processor_time(rows: &[&Row]) -> Markup {
 pub(super) fn eyes(eyes: &Eyes, cache: Cache) -> Markup {
     let bar = |(task, order): (crate::eyes::Task, crate::eyes::Order)| {
         let (read, mapping) = eyes.pair(task, order, cache)?;
-        let times = times(read, mapping)?;
+        let times = mapping.times(read).value()?;
         Some(Bar {
             name: format!("{} {}", order.name(), task.name()),
             class: if times > 1.0 { "reference" } else { "copied" },

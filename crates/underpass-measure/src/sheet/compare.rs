@@ -58,7 +58,7 @@ type Both = (Look, Look);
 const LOOKED: [Field<Both>; 5] = [
     ("GB/s", "read(2)", |(read, _)| decimal(&read.gb_per_s.median)),
     ("GB/s", "mapping", |(_, mapping)| decimal(&mapping.gb_per_s.median)),
-    ("", "times as quick", |looks| times_cell(looks)),
+    ("", "times as quick", |(read, mapping)| decimal(&mapping.times(read))),
     ("CPU s/GB", "read(2)", |(read, _)| decimal(&read.cpu_s_per_gb)),
     ("CPU s/GB", "mapping", |(_, mapping)| decimal(&mapping.cpu_s_per_gb)),
 ];
@@ -124,19 +124,6 @@ fn fate(row: &Row) -> String {
         .map(|bytes| format!("; {}{} bytes", row.by_reference_bytes.mark(), words::whole(bytes)));
     let unlike = row.besides.unlike.as_ref().map(|unlike| format!("; {unlike}"));
     format!("{}{}{}", row.verdict, bytes.unwrap_or_default(), unlike.unwrap_or_default())
-}
-
-/// How many times as quick the mapping was as read(2).
-pub(crate) fn times(read: &Look, mapping: &Look) -> Option<f64> {
-    let (read, mapping) = read.gb_per_s.median.value().zip(mapping.gb_per_s.median.value())?;
-    (read > 0.0).then(|| mapping / read)
-}
-
-fn times_cell((read, mapping): &Both) -> Cell {
-    match (times(read, mapping), &read.gb_per_s.median) {
-        (Some(value), _) => decimal(&Figure::Derived { value, from: "mapping / read(2)" }),
-        (None, why) => decimal(why),
-    }
 }
 
 /// `file → TCP over loopback, warm`.

@@ -6,8 +6,8 @@ use underpass::Method;
 use crate::claims::{Claim, Verdict};
 use crate::compare::report::{Cache, Report, Row, Verdict as Judged};
 use crate::eyes::{Eyes, tasks};
-use crate::figure::Figure;
-use crate::sheet::compare::{groups, times};
+use crate::figure::{REPEATS_MIN, Spread};
+use crate::sheet::compare::groups;
 use crate::terms::ends;
 use crate::words::{decimal, of};
 
@@ -25,12 +25,12 @@ pub(crate) fn takeaways(
     eyes: Option<&Eyes>,
     claims: Option<&[Claim]>,
 ) -> Vec<Takeaway> {
-    let groups = groups(&report.rows);
+    let (groups, repeats) = (groups(&report.rows), report.conditions.repeats);
     let warm = || groups.iter().filter(|rows| rows[0].cache == Cache::Warm);
     let told = |rows: &Vec<&Row>| {
         Some(Takeaway {
             of: ends(rows[0].pair, rows[0].link),
-            text: extremes(rows)?,
+            text: extremes(rows, repeats)?,
             id: id(rows[0]),
         })
     };
@@ -38,9 +38,9 @@ pub(crate) fn takeaways(
     let cold = groups.iter().find(|rows| rows[0].cache == Cache::Cold);
     lines.extend(cold.and_then(|rows| {
         let of = format!("{}, from the disk", ends(rows[0].pair, rows[0].link));
-        Some(Takeaway { of, text: extremes(rows)?, id: id(rows[0]) })
+        Some(Takeaway { of, text: extremes(rows, repeats)?, id: id(rows[0]) })
     }));
-    lines.extend(warm().find_map(|rows| {
+    lines.extend(warm().filter(|_| repeats >= REPEATS_MIN).find_map(|rows| {
         let text = price(rows)?;
         Some(Takeaway { of: "What a copy costs".into(), text, id: id(rows[0]) })
     }));
@@ -71,87 +71,119 @@ const fn fate(row: &Row) -> &'static str {
     }
 }
 
+/// A row, and the runs by which it is ranked.
+struct Ranked<'r> {
+    row: &'r Row,
+    runs: &'r Spread,
+    value: f64,
+}
+
 /// Rows of which a figure is known, least first.
-fn ranked<'a>(rows: &[&'a Row], of: fn(&Row) -> &Figure) -> Vec<(&'a Row, f64)> {
-    let known = rows.iter().filter_map(|row| Some((*row, of(row).value()?)));
-    let mut known: Vec<(&Row, f64)> = known.collect();
-    known.sort_by(|a, b| a.1.total_cmp(&b.1));
+fn ranked<'r>(rows: &[&'r Row], of: fn(&Row) -> &Spread) -> Vec<Ranked<'r>> {
+    let known = rows.iter().filter_map(|row| {
+        let runs = of(row);
+        Some(Ranked { row, runs, value: runs.median.value()? })
+    });
+    let mut known: Vec<Ranked<'_>> = known.collect();
+    known.sort_by(|a, b| a.value.total_cmp(&b.value));
     known
 }
 
-/// Whether some run of the one was as quick as some run of the other.
-fn overlap(a: &Row, b: &Row) -> bool {
-    let (a, b) = (&a.gb_per_s, &b.gb_per_s);
-    a.min.value() <= b.max.value() && b.min.value() <= a.max.value()
+/// `; splice may be as quick`: others with some run like some run of this.
+fn rivals(ranked: &[Ranked<'_>], of: &Ranked<'_>, word: &str) -> String {
+    let is_rival = |it: &&Ranked<'_>| {
+        let are_apart = it.runs.is_below(of.runs) || of.runs.is_below(it.runs);
+        it.row.method != of.row.method && !are_apart
+    };
+    match ranked.iter().filter(is_rival).collect::<Vec<_>>()[..] {
+        [] => String::new(),
+        [one] => format!("; {} may be as {word}", one.row.method),
+        ref many => format!("; {} others may be as {word}", many.len()),
+    }
 }
 
-/// The quickest and the slowest, if their runs tell them apart, and who takes least of the
-/// processor.
-fn extremes(rows: &[&Row]) -> Option<String> {
-    let speeds = ranked(rows, |row| &row.gb_per_s.median);
-    let (&(slow, low), &(quick, high)) = (speeds.first()?, speeds.last()?);
-    let told = |row: &Row, value: f64, word: &str| {
-        let rivals = speeds.iter().filter(|(it, _)| it.method != row.method && overlap(it, row));
-        let rivals = match rivals.map(|(it, _)| it.method.name()).collect::<Vec<_>>()[..] {
-            [] => String::new(),
-            [one] => format!("; {one} may be as {word}"),
-            ref many => format!("; {} others may be as {word}", many.len()),
-        };
-        format!("{} {} GB/s ({}{rivals})", row.method, decimal(value), fate(row))
+/// The quickest and the slowest, and who takes least of the processor, as far as their runs tell
+/// them apart.
+fn extremes(rows: &[&Row], repeats: u32) -> Option<String> {
+    let speeds = ranked(rows, |row| &row.gb_per_s);
+    let (slow, quick) = (speeds.first()?, speeds.last()?);
+    let told = |it: &Ranked<'_>, word: &str| {
+        let rivals = rivals(&speeds, it, word);
+        format!("{} {} GB/s ({}{rivals})", it.row.method, decimal(it.value), fate(it.row))
     };
-    let mut text = if quick.method == slow.method {
-        return Some(told(quick, high, "quick"));
-    } else if overlap(quick, slow) {
-        let (low, high) = (decimal(low), decimal(high));
-        format!("{low} to {high} GB/s, none clearly the quickest: their runs overlap")
+    let (low, high) = (decimal(slow.value), decimal(quick.value));
+    let mut text = if speeds.len() == 1 {
+        return Some(told(quick, "quick"));
+    } else if repeats < REPEATS_MIN {
+        let runs = of(repeats.into(), "run");
+        return Some(format!("{low} to {high} GB/s; not ranked, by no more than {runs} of each"));
+    } else if slow.runs.is_below(quick.runs) {
+        format!("quickest {}, slowest {}", told(quick, "quick"), told(slow, "slow"))
     } else {
-        let (quick, slow) = (told(quick, high, "quick"), told(slow, low, "slow"));
-        format!("quickest {quick}, slowest {slow}")
+        format!("{low} to {high} GB/s, none clearly the quickest: their runs overlap")
     };
-    if let [(cheap, low), .., (dear, high)] = ranked(rows, |row| &row.sender_cpu_s_per_gb)[..] {
-        let (low, high) = (decimal(low), decimal(high));
-        text +=
-            &format!("; sender's CPU s/GB {low} ({}) to {high} ({})", cheap.method, dear.method);
+    let costs = ranked(rows, |row| &row.sender_cpu_s_per_gb_range);
+    if let [cheap, .., dear] = &costs[..] {
+        let told = |it: &Ranked<'_>, word: &str| {
+            format!("{} ({}{})", decimal(it.value), it.row.method, rivals(&costs, it, word))
+        };
+        let (low, high, none) = match cheap.runs.is_below(dear.runs) {
+            true => (told(cheap, "cheap"), told(dear, "dear"), ""),
+            false => (decimal(cheap.value), decimal(dear.value), ", none clearly the cheapest"),
+        };
+        text += &format!("; sender's CPU s/GB {low} to {high}{none}");
     }
     Some(text)
 }
 
 /// The processor time of one copy: what copying costs more than the cheapest way by reference.
 fn price(rows: &[&Row]) -> Option<String> {
-    let costs = ranked(rows, |row| &row.sender_cpu_s_per_gb);
-    let (copy, dear) = costs.iter().find(|(row, _)| row.method == Method::Copy)?;
-    let lends = |row: &Row| matches!(row.verdict, Judged::ByReference { .. });
-    let (lent, cheap) = costs.iter().find(|(row, _)| lends(row))?;
-    let copies = copy.sender_copies.value()? - lent.sender_copies.value()?;
-    let seconds = (dear - cheap) / copies.max(1.0);
-    let (ends, method) = (ends(copy.pair, copy.link), lent.method);
-    let (dear, cheap) = (decimal(*dear), decimal(*cheap));
-    Some(if seconds > 0.0 {
-        format!(
-            "about {} s of the sender's processor time a GB ({ends}): copy takes {dear} s/GB and \
-             copies each byte {copies:.0} times more than {method}, which takes {cheap}",
-            decimal(seconds)
-        )
-    } else {
-        format!("no processor time that shows here: copy takes {dear}, {method} {cheap} s/GB")
+    let costs = ranked(rows, |row| &row.sender_cpu_s_per_gb_range);
+    let copy = costs.iter().find(|it| it.row.method == Method::Copy)?;
+    let lends = |it: &&Ranked<'_>| matches!(it.row.verdict, Judged::ByReference { .. });
+    let lent = costs.iter().find(lends)?;
+    let copies = copy.row.sender_copies.value()? - lent.row.sender_copies.value()?;
+    let (ends, method) = (ends(copy.row.pair, copy.row.link), lent.row.method);
+    let (dear, cheap) = (decimal(copy.value), decimal(lent.value));
+    (copies >= ONE_COPY).then(|| match lent.runs.is_below(copy.runs) {
+        true => format!(
+            "about {} s of the sender's processor time per GB, calls included ({ends}): copy takes \
+             {dear} s/GB and copies every byte {copies:.0} times, {method} takes {cheap} and does \
+             not copy",
+            decimal((copy.value - lent.value) / copies)
+        ),
+        false => {
+            format!("no processor time that shows here: copy takes {dear}, {method} {cheap} s/GB")
+        }
     })
 }
 
+/// A smaller difference has no price.
+const ONE_COPY: f64 = 0.9;
+
 fn own_eyes(eyes: &Eyes) -> Option<Takeaway> {
     let state = |cache| {
-        let ratios = tasks().filter_map(|(task, order)| {
+        let looks = tasks().filter_map(|(task, order)| {
             let (read, mapping) = eyes.pair(task, order, cache)?;
-            times(read, mapping)
+            let times = mapping.times(read).value()?;
+            let (read, mapping) = (&read.gb_per_s, &mapping.gb_per_s);
+            let is_clear = read.is_below(mapping) || mapping.is_below(read);
+            let times_as = if is_clear { decimal(times) + " times" } else { "about".into() };
+            Some((times, format!("{times_as} as fast ({order} {task})")))
         });
-        let ratios: Vec<f64> = ratios.collect();
-        let (low, high) =
-            (ratios.iter().copied().reduce(f64::min)?, ratios.iter().copied().reduce(f64::max)?);
-        Some(format!("{} to {} times as quick as read(2), {cache}", decimal(low), decimal(high)))
+        let mut looks: Vec<(f64, String)> = looks.collect();
+        looks.sort_by(|a, b| a.0.total_cmp(&b.0));
+        match &looks[..] {
+            [] => None,
+            [(_, one)] => Some(format!("{one}, {cache}")),
+            [(_, least), .., (_, most)] => Some(format!("from {least} to {most}, {cache}")),
+        }
     };
-    let states: Vec<String> = [Cache::Warm, Cache::Cold].into_iter().filter_map(state).collect();
-    let text = format!("a mapping is {}", states.join("; "));
+    let states: Vec<String> = Cache::ALL.into_iter().filter_map(state).collect();
+    let text = format!("compared with read(2), a mapping is {}", states.join("; "));
     let of = "file → the program's own eyes".to_owned();
-    (!states.is_empty()).then(|| Takeaway { of, text, id: "eyes".into() })
+    let is_told = !states.is_empty() && eyes.repeats >= REPEATS_MIN;
+    is_told.then(|| Takeaway { of, text, id: "eyes".into() })
 }
 
 fn textbooks(claims: &[Claim]) -> Vec<Takeaway> {
