@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// File systems in memory (statfs(2)), which hold a file in the page cache alone.
-const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
+pub(crate) const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 
 const BUFFER_BYTES: usize = 256 << 10;
 

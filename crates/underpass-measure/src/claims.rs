@@ -44,7 +44,6 @@ pub(crate) struct Claim {
 /// One measurement.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Line {
-    /// What was measured.
     pub what: String,
     pub found: Found,
 }
@@ -53,8 +52,10 @@ pub(crate) struct Line {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Found {
-    /// A number.
-    Figure { figure: Figure, unit: Unit },
+    Figure {
+        figure: Figure,
+        unit: Unit,
+    },
     /// What the kernel answered.
     Answer(String),
 }
@@ -65,7 +66,6 @@ pub(crate) enum Found {
 pub(crate) enum Unit {
     Nanoseconds,
     Bytes,
-    /// Pages of the page cache.
     Pages,
     Calls,
     /// Changes between user and kernel mode.
@@ -75,9 +75,7 @@ pub(crate) enum Unit {
     Faults,
     /// Copies by the processor, per byte moved.
     Copies,
-    /// 10^9 bytes per second.
     GbPerS,
-    /// Processor time per 10^9 bytes, in seconds.
     CpuSPerGb,
     /// How many times as much.
     Times,

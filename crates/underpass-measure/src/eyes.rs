@@ -15,8 +15,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cache;
-use crate::cache::PAGE_BYTES;
+use crate::cache::{self, PAGE_BYTES};
 use crate::eyes::look::{Answer, Places};
 use crate::figure::{Figure, Spread, float, gb, median};
 use crate::terms::{Cache, named};
@@ -40,7 +39,6 @@ pub(crate) struct Eyes {
 /// Memory of a program that has looked at the file, beyond what it had before.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Held {
-    /// How the bytes came before its eyes.
     pub way: Way,
     /// Memory that shows no file.
     pub anonymous_bytes: u64,
@@ -53,20 +51,15 @@ pub(crate) struct Held {
 /// One way of looking, at one task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Look {
-    /// How the bytes came before the program's eyes.
     pub way: Way,
     pub task: Task,
     pub order: Order,
-    /// The state of the page cache before each run.
     pub cache: Cache,
     pub bytes: u64,
     /// Pieces they were looked at in: one call of read(2) each, where it is read.
     pub pieces: u64,
-    /// 10^9 bytes looked at per second.
     pub gb_per_s: Spread,
-    /// Time a piece took, in nanoseconds.
     pub piece_ns: Figure,
-    /// Processor time per 10^9 bytes, in seconds.
     pub cpu_s_per_gb: Figure,
     /// Faults that needed no disk.
     pub minor_faults: Figure,
@@ -114,7 +107,6 @@ named! {
 pub(crate) struct Wanted {
     /// Bytes of the file to look at, at most.
     pub bytes_max: u64,
-    /// Timed runs of each row, 1 at least.
     pub repeats: u32,
     /// Whether to look at the file with nothing of it in the page cache too.
     pub cold: bool,

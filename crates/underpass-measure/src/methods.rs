@@ -172,79 +172,57 @@ pub(crate) fn facts(method: Method) -> &'static Facts {
     FACTS.iter().find(|(it, _)| *it == method).map_or(&UNKNOWN, |(_, facts)| facts)
 }
 
-/// What the book says of sending a file with a method, of files in a state of the cache and of
-/// links with scatter-gather or without, where it matters.
-const BOOK: [(Method, Option<Cache>, Option<bool>, Textbook); 5] = [
+/// A row of the book: of a method, of files in a state of the cache and of links with
+/// scatter-gather or without, where it matters; name, switches and copies by the processor; why
+/// what is measured differs.
+type Told = (Method, Option<Cache>, Option<bool>, (&'static str, u32, u32), &'static str);
+
+const BOOK: [Told; 5] = [
     (
         Method::Copy,
         Some(Cache::Warm),
         None,
-        Textbook {
-            name: "read+write",
-            switches: 4,
-            cpu_copies: 2,
-            dma_copies: 2,
-            why: "its 4 switches are of one read and one write, and a file takes many of either, \
-                  so they grow with the file. A cached page needs no disk and a virtual link has \
-                  no card, so devices copy nothing; the receiver's own copy is not in the book",
-        },
+        ("read+write", 4, 2),
+        "its 4 switches are of one read and one write, and a file takes many of either, \
+         so they grow with the file. A cached page needs no disk and a virtual link has \
+         no card, so devices copy nothing; the receiver's own copy is not in the book",
     ),
     (
         Method::Copy,
         Some(Cache::Cold),
         None,
-        Textbook {
-            name: "read+write",
-            switches: 4,
-            cpu_copies: 2,
-            dma_copies: 2,
-            why: "its 4 switches are of one read and one write, and a file takes many of either, \
-                  so they grow with the file. The disk's device copies, as the book says; a \
-                  virtual link has no card that would copy again. The receiver's own copy is not \
-                  in the book",
-        },
+        ("read+write", 4, 2),
+        "its 4 switches are of one read and one write, and a file takes many of either, \
+         so they grow with the file. The disk's device copies, as the book says; a \
+         virtual link has no card that would copy again. The receiver's own copy is not \
+         in the book",
     ),
     (
         Method::MmapWrite,
         None,
         None,
-        Textbook {
-            name: "mmap+write",
-            switches: 4,
-            cpu_copies: 1,
-            dma_copies: 2,
-            why: "its 4 switches are of one mmap and one write, and a file takes many writes. The \
-                  copy it saves is paid for in part by the faults that map the pages, which the \
-                  book leaves out; they are taken inside write(2) and cross no border",
-        },
+        ("mmap+write", 4, 1),
+        "its 4 switches are of one mmap and one write, and a file takes many writes. The \
+         copy it saves is paid for in part by the faults that map the pages, which the \
+         book leaves out; they are taken inside write(2) and cross no border",
     ),
     (
         Method::Sendfile,
         None,
         Some(true),
-        Textbook {
-            name: "sendfile, scatter-gather",
-            switches: 2,
-            cpu_copies: 0,
-            dma_copies: 2,
-            why: "its 2 switches are of one call, and a file takes many. The processor copies \
-                  nothing at the sender, as the book says; the receiver's own copy out of the \
-                  socket is not in the book",
-        },
+        ("sendfile, scatter-gather", 2, 0),
+        "its 2 switches are of one call, and a file takes many. The processor copies \
+         nothing at the sender, as the book says; the receiver's own copy out of the \
+         socket is not in the book",
     ),
     (
         Method::Sendfile,
         None,
         Some(false),
-        Textbook {
-            name: "sendfile",
-            switches: 2,
-            cpu_copies: 1,
-            dma_copies: 2,
-            why: "its 2 switches are of one call, and a file takes many. Without scatter-gather \
-                  the kernel copies the pages into the packets, as the book says, and no counter \
-                  that a program can read tells of it",
-        },
+        ("sendfile", 2, 1),
+        "its 2 switches are of one call, and a file takes many. Without scatter-gather \
+         the kernel copies the pages into the packets, as the book says, and no counter \
+         that a program can read tells of it",
     ),
 ];
 
@@ -257,10 +235,16 @@ pub(crate) fn book(
 ) -> Option<Textbook> {
     let gathers = link != Some(Link::VethWithoutScatterGather);
     let mut rows = BOOK.iter().filter(|_| pair == Pair::FileToTcp);
-    let is = |(of, state, gather, _): &&(Method, Option<Cache>, Option<bool>, Textbook)| {
+    let is = |(of, state, gather, ..): &&Told| {
         *of == method && state.is_none_or(|it| it == cache) && gather.is_none_or(|it| it == gathers)
     };
-    rows.find(is).map(|(.., row)| *row)
+    rows.find(is).map(|&(.., (name, switches, cpu_copies), why)| Textbook {
+        name,
+        switches,
+        cpu_copies,
+        dma_copies: 2,
+        why,
+    })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod paths;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use underpass::Method;
 
+use crate::cache::IN_MEMORY;
 use crate::claims::{Claim, Verdict};
 use crate::compare::report::{Report, Row};
 use crate::eyes::Eyes;
@@ -30,20 +31,21 @@ const STYLE: &str = include_str!("page/style.css");
 #[must_use]
 pub(crate) fn render(report: &Report, eyes: Option<&Eyes>, claims: Option<&[Claim]>) -> String {
     let mut notes = Notes::default();
+    let is_in_memory = IN_MEMORY.contains(&report.conditions.file_system.as_str());
     let body = html! {
         header {
             h1 { "From a file to the other end: what was copied" }
             p {
                 "Measured by " code { "underpass compare" } " on Linux " (report.machine.kernel)
-                ": " (report.conditions.file) "."
+                ": " (words::printable(&report.conditions.file)) "."
             }
         }
         main {
             (summary(report, eyes, claims))
             (contents(report, eyes.is_some(), claims.is_some()))
-            (methods(&report.rows))
+            @if !report.rows.is_empty() { (methods(&report.rows)) }
             @for (at, rows) in sheet::groups(&report.rows).iter().enumerate() {
-                (group(rows, at == 0, &mut notes))
+                (group(rows, at == 0, is_in_memory, &mut notes))
             }
             (by_size(&report.rows, &mut notes))
             @if let Some(eyes) = eyes { (seen(eyes, &mut notes)) }
@@ -59,7 +61,7 @@ pub(crate) fn render(report: &Report, eyes: Option<&Eyes>, claims: Option<&[Clai
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { "underpass compare: " (report.conditions.file) }
+                title { "underpass compare: " (words::printable(&report.conditions.file)) }
                 style { (PreEscaped(STYLE)) }
             }
             body { (body) }
@@ -85,7 +87,7 @@ fn contents(report: &Report, has_eyes: bool, has_claims: bool) -> Markup {
     html! {
         nav aria-label="Contents" {
             ul {
-                li { a href="#methods" { "The methods" } }
+                @if !report.rows.is_empty() { li { a href="#methods" { "The methods" } } }
                 @for rows in sheet::groups(&report.rows) {
                     li { a href=(format!("#{}", sheet::id(rows[0]))) { (sheet::title(rows[0])) } }
                 }
@@ -126,14 +128,14 @@ fn methods(rows: &[Row]) -> Markup {
 }
 
 /// The first shows all but its numbers; of the others it is asked for.
-fn group(rows: &[&Row], is_first: bool, notes: &mut Notes) -> Markup {
+fn group(rows: &[&Row], is_first: bool, is_in_memory: bool, notes: &mut Notes) -> Markup {
     let [copied, cost, took, discarded, seen] = sheet::of_group(rows);
     html! {
         section id=(sheet::id(rows[0])) {
             h2 { (sheet::title(rows[0])) }
             div.figures { (bars::throughput(rows)) (bars::processor_time(rows)) }
             (more("How often every byte was copied", is_first, copied.html(notes)))
-            (more("The path of a byte", is_first, paths::of_rows(rows)))
+            (more("The path of a byte", is_first, paths::of_rows(rows, is_in_memory)))
             (more("What was seen of each method", false, seen.html(notes)))
             (more("Cost, page faults and memory in numbers", false, html! {
                 (cost.html(notes)) (took.html(notes)) (discarded.html(notes))
@@ -177,13 +179,13 @@ fn seen(eyes: &Eyes, notes: &mut Notes) -> Markup {
         section id="eyes" {
             h2 { "To the program's own eyes: read(2) or a mapping" }
             p {
-                (words::size(eyes.bytes)) " of " (eyes.file) ", "
+                (words::size(eyes.bytes)) " of " (words::printable(&eyes.file)) ", "
                 (words::of(eyes.repeats.into(), "run")) " of each task: every word is summed up, \
                 or one is searched for, in sequence or at random places."
             }
             div.figures { (bars::eyes(eyes, Cache::Warm)) (bars::eyes(eyes, Cache::Cold)) }
             (looked.html(notes))
-            (more("Pieces, pages and the range of the runs", false, all(&others, notes)))
+            (more("Time per piece, disk and ranges", false, all(&others, notes)))
         }
     }
 }

@@ -11,8 +11,6 @@ mod html;
 mod summary;
 mod text;
 
-use serde::Serialize;
-
 use crate::figure::Figure;
 
 #[cfg(feature = "html")]
@@ -22,9 +20,11 @@ pub(crate) use compare::{by_size, class, groups, of_eyes, of_group, title};
 #[cfg(feature = "html")]
 pub(crate) use summary::{id, takeaways};
 
-/// Rows under columns. The title is the head of the rows' names.
-#[derive(Debug, Clone, Default, Serialize)]
+/// Rows under columns. The title is the head of the rows' names; a sheet with others around it has
+/// a caption.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Sheet {
+    caption: &'static str,
     title: String,
     lead: String,
     columns: Vec<Column>,
@@ -33,40 +33,37 @@ pub(crate) struct Sheet {
 }
 
 /// The head of a column, and what it shares with its neighbours.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 struct Column {
     group: String,
     name: String,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 struct Line {
     name: String,
     /// What colours it on a page, if anything does.
+    #[cfg_attr(not(feature = "html"), expect(dead_code, reason = "a terminal has no colours"))]
     class: &'static str,
     cells: Vec<Cell>,
 }
 
 /// What one row has in one column.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone)]
 pub(crate) enum Cell {
-    /// Nothing belongs here.
     Empty,
-    /// Words, which may be broken into lines.
+    /// May be broken into lines.
     Words(String),
     /// A number that is written already.
     Number(String),
     /// A figure, and how its number is written.
-    Figure(Figure, #[serde(skip)] fn(f64) -> String),
+    Figure(Figure, fn(f64) -> String),
 }
 
 /// A column of sheets that show `T`: its group, its name and what a row has in it.
 pub(crate) type Field<T> = (&'static str, &'static str, fn(&T) -> Cell);
 
 impl Sheet {
-    /// A sheet without rows.
-    #[must_use]
     pub(crate) fn new<'a>(
         title: &str,
         columns: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -78,7 +75,6 @@ impl Sheet {
     }
 
     /// A row for each of `items`, which are of one kind.
-    #[must_use]
     pub(crate) fn of<'a, T: 'a>(
         title: &str,
         fields: &[Field<T>],
@@ -91,19 +87,21 @@ impl Sheet {
         sheet
     }
 
-    /// Adds a row.
     pub(crate) fn push(&mut self, name: String, class: &'static str, cells: Vec<Cell>) {
         self.rows.push(Line { name, class, cells });
     }
 
+    /// The same with words above it that say what it is of.
+    pub(crate) fn under(self, caption: &'static str) -> Self {
+        Self { caption, ..self }
+    }
+
     /// The same with words before its table; of many sheets with the same, the first shows them.
-    #[must_use]
     pub(crate) fn after(self, lead: &str) -> Self {
         Self { lead: lead.into(), ..self }
     }
 
     /// The same with words after its table.
-    #[must_use]
     pub(crate) fn before(self, foot: Vec<String>) -> Self {
         Self { foot, ..self }
     }
@@ -118,6 +116,15 @@ impl Sheet {
 
     fn is_words(&self, column: usize) -> bool {
         self.rows.iter().any(|row| matches!(row.cells.get(column), Some(Cell::Words(_))))
+    }
+}
+
+impl Column {
+    fn label(&self) -> String {
+        match self.group.as_str() {
+            "" => self.name.clone(),
+            group => format!("{group}: {}", self.name),
+        }
     }
 }
 
@@ -139,6 +146,8 @@ impl Line {
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     numbered: Vec<String>,
+    /// How what a terminal shows as derived was.
+    derived: Vec<String>,
     said: Vec<String>,
 }
 
@@ -148,9 +157,15 @@ impl Notes {
         number(&mut self.numbered, note).1
     }
 
+    fn derive(&mut self, how: String) {
+        number(&mut self.derived, &how);
+    }
+
     /// The notes that terminals' marks refer to.
     fn list(&self) -> impl Iterator<Item = String> {
-        self.numbered.iter().enumerate().map(|(at, note)| format!("?{} {note}", at + 1))
+        let numbered = self.numbered.iter().enumerate();
+        let missing = numbered.map(|(at, note)| format!("?{} {note}", at + 1));
+        missing.chain(self.derived.iter().map(|it| format!("~ {it}")))
     }
 
     /// Whether these words were not said before.

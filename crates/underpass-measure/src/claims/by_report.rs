@@ -371,9 +371,9 @@ mod tests {
         let why = |of: &Report| mapping_saves_a_copy(of).unwrap_err();
         assert_eq!(why(&of), "copy was not sent over loopback");
         of.absent = vec![
-            absent(Method::UringSendZc, "No buffer space"),
             absent(Method::Copy, "the file was not warm"),
             absent(Method::Copy, "no file for the claims"),
+            absent(Method::UringSendZc, "No buffer space"),
         ];
         assert_eq!(why(&of), "no file for the claims");
     }

@@ -60,19 +60,15 @@ pub(super) fn measure(rig: &Rig<'_>) -> io::Result<Shown> {
 /// Of the bytes that were fetched in the second pass and by another process with room for the
 /// file, and in the second pass without.
 fn explanation([again, next, short]: [u64; 3], refaults: Option<f64>) -> String {
-    let more = match refaults {
-        _ if short <= FILE_BYTES => String::new(),
-        Some(refaults) => format!(
-            " (more than the file: read-ahead fetched pages that were evicted before they were \
-             looked at; {} pages came back after an eviction in both passes)",
-            words::whole(refaults)
-        ),
-        None => {
-            " (more than the file: read-ahead fetched pages that were evicted before they were \
-                 looked at)"
-                .to_owned()
-        }
-    };
+    let back = refaults.map_or_else(String::new, |pages| {
+        let pages = words::whole(pages);
+        format!("; {pages} pages came back after an eviction in both passes")
+    });
+    let more = format!(
+        " (more than the file: read-ahead fetched pages that were evicted before they were looked \
+         at{back})"
+    );
+    let more = if short > FILE_BYTES { &more } else { "" };
     format!(
         "A file of {} was mapped under a control group. With room for it, the second pass fetched \
          {} again and the next process {}. With room for {} the kernel evicted mapped pages like \

@@ -132,11 +132,10 @@ impl Need {
     fn absent(&self, why: &str) -> Vec<Absent> {
         let of = |link| self.methods.iter().map(move |&method| (link, method));
         let all = self.links.iter().flat_map(|&link| of(link));
-        let absent = |(link, method)| Absent {
-            pair: Pair::FileToTcp,
-            link: Some(link),
-            method,
-            why: why.to_owned(),
+        let (pair, cache, transfer_bytes) = (Pair::FileToTcp, Cache::Warm, self.bytes);
+        let absent = |(link, method)| {
+            let (link, why) = (Some(link), why.to_owned());
+            Absent { pair, link, method, cache, transfer_bytes, why }
         };
         all.map(absent).collect()
     }

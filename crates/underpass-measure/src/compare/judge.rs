@@ -119,7 +119,7 @@ fn row(measured: &Measured) -> Row {
         mapped_pages: mapped(PAGE_BYTES),
         sender_cpu_s_per_gb: cost(middle.sender.cpu_ns),
         sender_cpu_s_per_gb_range: Spread::of(timed, |run| {
-            seconds(run.sender.cpu_ns) / gb(case.bytes)
+            float(run.sender.cpu_ns) / float(case.bytes)
         }),
         receiver_cpu_s_per_gb: middle
             .receiver

@@ -16,11 +16,11 @@ use crate::words;
 type Leg = (String, &'static str);
 
 /// The paths of a group's rows.
-pub(super) fn of_rows(rows: &[&Row]) -> Markup {
+pub(super) fn of_rows(rows: &[&Row], is_in_memory: bool) -> Markup {
     html! {
         div.paths {
             @for row in rows {
-                @let (start, steps) = path(row);
+                @let (start, steps) = path(row, is_in_memory);
                 div {
                     h3 { (row.method) }
                     ol.path {
@@ -37,27 +37,35 @@ pub(super) fn of_rows(rows: &[&Row]) -> Markup {
 }
 
 /// Where a byte is first, and each way it takes with where it is then.
-fn path(row: &Row) -> (&'static str, Vec<(Leg, &'static str)>) {
-    let (start, cache) = match row.pair {
-        Pair::SocketToSocket => ("peer", "socket buffer"),
-        Pair::FileToTcp | Pair::FileToUnix | Pair::FileToPipe | Pair::FileToFile => {
-            ("disk", "page cache")
-        }
+fn path(row: &Row, is_in_memory: bool) -> (&'static str, Vec<(Leg, &'static str)>) {
+    let is_of_socket = row.pair == Pair::SocketToSocket;
+    let cache = match facts(row.method).maps {
+        _ if is_of_socket => "socket buffer",
+        true => "mapped page cache",
+        false => "page cache",
     };
+    if row.pair == Pair::FileToFile && matches!(row.verdict, Verdict::ByReference { .. }) {
+        return ("the file's extents", vec![(across(row), "extents of both files")]);
+    }
     let (buffer, end) = match row.pair {
         Pair::FileToTcp | Pair::FileToUnix | Pair::SocketToSocket => ("socket buffer", "receiver"),
         Pair::FileToPipe => ("pipe", "receiver"),
         Pair::FileToFile => ("other file's cache", "disk"),
     };
-    let cache = if facts(row.method).maps { "mapped page cache" } else { cache };
-    let mut steps = vec![(fetched(row), cache)];
+    let (start, mut steps) = if is_in_memory && !is_of_socket {
+        (cache, Vec::new())
+    } else {
+        (if is_of_socket { "peer" } else { "disk" }, vec![(fetched(row), cache)])
+    };
     if row.method == Method::Copy {
         let (into, out_of) = halves(row);
         steps.extend([((into, "copied"), "user memory"), ((out_of, "copied"), buffer)]);
     } else {
         steps.push((across(row), buffer));
     }
-    steps.push((received(row), end));
+    if !(is_in_memory && row.pair == Pair::FileToFile) {
+        steps.push((received(row), end));
+    }
     (start, steps)
 }
 

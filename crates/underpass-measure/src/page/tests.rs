@@ -284,11 +284,34 @@ fn each_row_has_its_path_and_a_way_of_its_kind() {
 }
 
 #[test]
+fn a_path_has_no_station_that_a_byte_does_not_pass() {
+    let page = page();
+    assert_eq!(page.matches(">extents of both files<").count(), 2, "of what shares extents");
+    assert_eq!(page.matches(">written back<").count(), 2, "of what does not");
+    let mut in_memory = report();
+    in_memory.conditions.file_system = "tmpfs".into();
+    let page = render(&in_memory, None, None);
+    let has = |words: &str| page.contains(&format!(">{words}<"));
+    assert!(!has("disk") && !has("written back") && !has("cached already"), "a station too many");
+    assert!(has("page cache") && has("other file's cache"), "a station too few");
+}
+
+#[test]
+fn a_name_turns_nothing_around() {
+    let mut report = report();
+    report.conditions.file = "a\u{202e}b\nc".into();
+    for drawn in [render(&report, None, None), report.text(None, None)] {
+        assert!(!drawn.contains('\u{202e}') && drawn.contains("a\\u{202e}b\\u{a}c"), "{drawn}");
+    }
+}
+
+#[test]
 fn a_report_without_rows_is_a_page_too() {
     let mut report = report();
     report.rows.clear();
     let page = render(&report, None, None);
     assert!(page.contains("id=\"conditions\"") && !page.contains("id=\"eyes\""));
+    assert!(!page.contains("#methods") && !page.contains("id=\"methods\""));
     assert!(!page.contains("<figure") && !page.contains("<table"), "{page}");
 }
 

@@ -12,39 +12,47 @@ use crate::terms::ends;
 use crate::words;
 
 const COPIED: [Field<Row>; 7] = [
-    ("user/kernel crossings", "measured", |row| whole(&row.crossings)),
-    ("user/kernel crossings", "book", |row| book(row, |book| book.switches)),
-    ("CPU copies a byte", "sender", |row| copies(&row.sender_copies)),
-    ("CPU copies a byte", "book", |row| book(row, |book| book.cpu_copies)),
-    ("CPU copies a byte", "receiver", |row| copies(&row.receiver_copies)),
-    ("device copies", "measured", |row| copies(&row.dma_copies)),
-    ("device copies", "book", |row| book(row, |book| book.dma_copies)),
+    ("user/kernel crossings", "measured", |row| shown(&row.crossings, words::whole)),
+    ("user/kernel crossings", "textbook", |row| book(row, |book| book.switches)),
+    ("CPU copies per byte", "sender", |row| shown(&row.sender_copies, words::copies)),
+    ("CPU copies per byte", "textbook", |row| book(row, |book| book.cpu_copies)),
+    ("CPU copies per byte", "receiver", |row| shown(&row.receiver_copies, words::copies)),
+    ("device copies", "measured", |row| shown(&row.dma_copies, words::copies)),
+    ("device copies", "textbook", |row| book(row, |book| book.dma_copies)),
 ];
 
 const COST: [Field<Row>; 7] = [
-    ("GB/s", "median", |row| decimal(&row.gb_per_s.median)),
-    ("GB/s", "lowest", |row| decimal(&row.gb_per_s.min)),
-    ("GB/s", "highest", |row| decimal(&row.gb_per_s.max)),
-    ("GB/s", "watched", |row| decimal(&row.besides.watched_gb_per_s)),
-    ("CPU s/GB", "sender", |row| decimal(&row.sender_cpu_s_per_gb)),
-    ("CPU s/GB", "receiver", |row| decimal(&row.receiver_cpu_s_per_gb)),
-    ("CPU s/GB", "softirq", |row| decimal(&row.besides.softirq_s_per_gb)),
+    ("GB/s", "median", |row| shown(&row.gb_per_s.median, words::decimal)),
+    ("GB/s", "lowest", |row| shown(&row.gb_per_s.min, words::decimal)),
+    ("GB/s", "highest", |row| shown(&row.gb_per_s.max, words::decimal)),
+    ("GB/s", "watched", |row| shown(&row.besides.watched_gb_per_s, words::decimal)),
+    ("CPU s/GB", "sender", |row| shown(&row.sender_cpu_s_per_gb, words::decimal)),
+    ("CPU s/GB", "receiver", |row| shown(&row.receiver_cpu_s_per_gb, words::decimal)),
+    ("CPU s/GB", "softirq", |row| shown(&row.besides.softirq_s_per_gb, words::decimal)),
 ];
 
+/// What the heads of [`COST`] do not say.
+const WATCHED: &str = "watched: one more run, under the probe. softirq: time of all processors in \
+                       software interrupts, strangers' included.";
+
 const TOOK: [Field<Row>; 6] = [
-    ("page faults", "minor", |row| whole(&row.minor_faults)),
-    ("page faults", "major", |row| whole(&row.major_faults)),
-    ("", "context switches", |row| whole(&row.context_switches)),
-    ("memory at most", "anonymous", |row| bytes(&row.peak_anonymous_bytes)),
-    ("memory at most", "file mapped", |row| bytes(&row.peak_file_mapped_bytes)),
-    ("memory at most", "pages mapped", |row| whole(&row.mapped_pages)),
+    ("page faults", "minor", |row| shown(&row.minor_faults, words::whole)),
+    ("page faults", "major", |row| shown(&row.major_faults, words::whole)),
+    ("", "context switches", |row| shown(&row.context_switches, words::whole)),
+    ("memory at most", "anonymous", |row| shown(&row.peak_anonymous_bytes, words::bytes_of)),
+    ("memory at most", "file mapped", |row| shown(&row.peak_file_mapped_bytes, words::bytes_of)),
+    ("memory at most", "pages mapped", |row| shown(&row.mapped_pages, words::whole)),
 ];
 
 const DISCARDED: [Field<Row>; 4] = [
-    ("", "GB/s", |row| discarded(row, |it| decimal(&it.gb_per_s.median))),
-    ("CPU s/GB", "sender", |row| discarded(row, |it| decimal(&it.sender_cpu_s_per_gb))),
-    ("CPU s/GB", "receiver", |row| discarded(row, |it| decimal(&it.receiver_cpu_s_per_gb))),
-    ("", "receiver's copies", |row| discarded(row, |it| copies(&it.receiver_copies))),
+    ("", "GB/s", |row| discarded(row, |it| shown(&it.gb_per_s.median, words::decimal))),
+    ("CPU s/GB", "sender", |row| {
+        discarded(row, |it| shown(&it.sender_cpu_s_per_gb, words::decimal))
+    }),
+    ("CPU s/GB", "receiver", |row| {
+        discarded(row, |it| shown(&it.receiver_cpu_s_per_gb, words::decimal))
+    }),
+    ("", "receiver's copies", |row| discarded(row, |it| shown(&it.receiver_copies, words::copies))),
 ];
 
 const SEEN: [Field<Row>; 2] = [
@@ -56,48 +64,32 @@ const SEEN: [Field<Row>; 2] = [
 type Both = (Look, Look);
 
 const LOOKED: [Field<Both>; 5] = [
-    ("GB/s", "read(2)", |(read, _)| decimal(&read.gb_per_s.median)),
-    ("GB/s", "mapping", |(_, mapping)| decimal(&mapping.gb_per_s.median)),
-    ("", "times as quick", |(read, mapping)| decimal(&mapping.times(read))),
-    ("CPU s/GB", "read(2)", |(read, _)| decimal(&read.cpu_s_per_gb)),
-    ("CPU s/GB", "mapping", |(_, mapping)| decimal(&mapping.cpu_s_per_gb)),
+    ("GB/s", "read(2)", |(read, _)| shown(&read.gb_per_s.median, words::decimal)),
+    ("GB/s", "mapping", |(_, mapping)| shown(&mapping.gb_per_s.median, words::decimal)),
+    ("", "times as quick", |(read, mapping)| shown(&mapping.times(read), words::decimal)),
+    ("CPU s/GB", "read(2)", |(read, _)| shown(&read.cpu_s_per_gb, words::decimal)),
+    ("CPU s/GB", "mapping", |(_, mapping)| shown(&mapping.cpu_s_per_gb, words::decimal)),
 ];
 
 const FETCHED: [Field<Both>; 5] = [
-    ("time a piece", "read(2)", |(read, _)| time(&read.piece_ns)),
-    ("time a piece", "mapping", |(_, mapping)| time(&mapping.piece_ns)),
-    ("", "looked at", |(read, _)| bytes(&Figure::count(read.bytes))),
-    ("from the disk", "read(2)", |(read, _)| bytes(&read.disk_bytes)),
-    ("from the disk", "mapping", |(_, mapping)| bytes(&mapping.disk_bytes)),
+    ("time per piece", "read(2)", |(read, _)| shown(&read.piece_ns, words::time)),
+    ("time per piece", "mapping", |(_, mapping)| shown(&mapping.piece_ns, words::time)),
+    ("", "looked at", |(read, _)| shown(&Figure::count(read.bytes), words::bytes_of)),
+    ("from the disk", "read(2)", |(read, _)| shown(&read.disk_bytes, words::bytes_of)),
+    ("from the disk", "mapping", |(_, mapping)| shown(&mapping.disk_bytes, words::bytes_of)),
 ];
 
 const RANGES: [Field<Both>; 6] = [
-    ("GB/s, read(2)", "lowest", |(read, _)| decimal(&read.gb_per_s.min)),
-    ("GB/s, read(2)", "highest", |(read, _)| decimal(&read.gb_per_s.max)),
-    ("GB/s, mapping", "lowest", |(_, mapping)| decimal(&mapping.gb_per_s.min)),
-    ("GB/s, mapping", "highest", |(_, mapping)| decimal(&mapping.gb_per_s.max)),
-    ("mapping's faults", "minor", |(_, mapping)| whole(&mapping.minor_faults)),
-    ("mapping's faults", "major", |(_, mapping)| whole(&mapping.major_faults)),
+    ("GB/s, read(2)", "lowest", |(read, _)| shown(&read.gb_per_s.min, words::decimal)),
+    ("GB/s, read(2)", "highest", |(read, _)| shown(&read.gb_per_s.max, words::decimal)),
+    ("GB/s, mapping", "lowest", |(_, mapping)| shown(&mapping.gb_per_s.min, words::decimal)),
+    ("GB/s, mapping", "highest", |(_, mapping)| shown(&mapping.gb_per_s.max, words::decimal)),
+    ("mapping's faults", "minor", |(_, mapping)| shown(&mapping.minor_faults, words::whole)),
+    ("mapping's faults", "major", |(_, mapping)| shown(&mapping.major_faults, words::whole)),
 ];
 
-fn whole(figure: &Figure) -> Cell {
-    Cell::Figure(figure.clone(), words::whole)
-}
-
-fn copies(figure: &Figure) -> Cell {
-    Cell::Figure(figure.clone(), words::copies)
-}
-
-fn decimal(figure: &Figure) -> Cell {
-    Cell::Figure(figure.clone(), words::decimal)
-}
-
-fn bytes(figure: &Figure) -> Cell {
-    Cell::Figure(figure.clone(), words::bytes_of)
-}
-
-fn time(figure: &Figure) -> Cell {
-    Cell::Figure(figure.clone(), words::time)
+fn shown(figure: &Figure, write: fn(f64) -> String) -> Cell {
+    Cell::Figure(figure.clone(), write)
 }
 
 fn book(row: &Row, of: fn(&crate::methods::Textbook) -> u32) -> Cell {
@@ -153,23 +145,23 @@ pub(crate) const fn class(row: &Row) -> &'static str {
 
 /// A group's sheets, the most wanted first.
 pub(crate) fn of_group(rows: &[&Row]) -> [Sheet; 5] {
-    let of = |title, fields| {
+    let of = |caption, fields| {
         let named = rows.iter().map(|row| (row.method.to_string(), class(row), *row));
-        Sheet::of(title, fields, named)
+        Sheet::of("method", fields, named).under(caption)
     };
     let books = rows.iter().filter_map(|row| {
         let book = row.textbook.as_ref()?;
         Some(format!("The book's {} ({}): {}.", book.name, row.method, book.why))
     });
     [
-        of("how often copied", &COPIED).before(books.collect()),
-        of("what it cost", &COST),
-        of("what it took", &TOOK),
-        of("receiver discards", &DISCARDED).after(
+        of("How often every byte was copied", &COPIED).before(books.collect()),
+        of("What it cost", &COST).before(vec![WATCHED.into()]),
+        of("What it took", &TOOK),
+        of("With a receiver that discards", &DISCARDED).after(
             "The same to a receiver that has the kernel discard the bytes (MSG_TRUNC): without \
              its copy, what is left is what the sender costs.",
         ),
-        of("how it was seen", &SEEN),
+        of("How it was seen", &SEEN),
     ]
 }
 
@@ -195,8 +187,8 @@ fn sheets_by_size(rows: &[&Row]) -> Option<[Sheet; 2]> {
         return None;
     }
     let heads: Vec<String> = sizes.iter().copied().map(words::size).collect();
-    let sheet = |what: &str, of: fn(&Row) -> Cell| {
-        let mut sheet = Sheet::new("size of transfer", heads.iter().map(|it| (what, &**it)));
+    let sheet = |what: &'static str, of: fn(&Row) -> Cell| {
+        let mut sheet = Sheet::new("method", heads.iter().map(|it| ("", &**it)));
         for method in Method::ALL.iter().filter(|it| rows.iter().any(|row| row.method == **it)) {
             let cell = |size: &u64| {
                 let its = |row: &&&Row| row.method == *method && row.transfer_bytes == *size;
@@ -204,11 +196,11 @@ fn sheets_by_size(rows: &[&Row]) -> Option<[Sheet; 2]> {
             };
             sheet.push(method.to_string(), "", sizes.iter().map(cell).collect());
         }
-        sheet
+        sheet.under(what)
     };
     Some([
-        sheet("GB/s", |row| decimal(&row.gb_per_s.median)),
-        sheet("CPU s/GB of the sender", |row| decimal(&row.sender_cpu_s_per_gb)),
+        sheet("GB/s", |row| shown(&row.gb_per_s.median, words::decimal)),
+        sheet("CPU s/GB of the sender", |row| shown(&row.sender_cpu_s_per_gb, words::decimal)),
     ])
 }
 
@@ -225,8 +217,8 @@ pub(crate) fn of_eyes(eyes: &Eyes) -> [Sheet; 3] {
     let named = || looks.iter().map(|(name, both)| (name.clone(), "", both));
     [
         Sheet::of("task", &LOOKED, named()),
-        Sheet::of("pieces and pages", &FETCHED, named()),
-        Sheet::of("range of runs", &RANGES, named()),
+        Sheet::of("task", &FETCHED, named()).under("Time per piece, and what the disk read"),
+        Sheet::of("task", &RANGES, named()).under("Range of the runs, and page faults"),
     ]
 }
 
@@ -290,8 +282,9 @@ impl Report {
                 words::size(machine.memory_bytes),
             ),
             format!(
-                "{}: {} on {}, inode {}; TCP with {}, the receiver reads {} a call; figures of {}",
-                here.file,
+                "{}: {} on {}, inode {}; TCP with {}, the receiver reads {} per call; figures of \
+                 {}",
+                words::printable(&here.file),
                 words::size(here.file_bytes),
                 here.file_system,
                 here.inode,

@@ -16,7 +16,8 @@ impl Sheet {
         html! {
             @if !used.is_empty() {
                 @if !self.lead.is_empty() && notes.is_new(&self.lead) { p { (self.lead) } }
-                table role="table" aria-label=(self.title) {
+                table role="table" aria-label=[self.caption.is_empty().then_some(&self.title)] {
+                    @if !self.caption.is_empty() { caption { (self.caption) } }
                     thead role="rowgroup" { (self.heads(&used)) }
                     tbody role="rowgroup" {
                         @for row in &self.rows { (self.row(row, &used, notes)) }
@@ -81,12 +82,8 @@ impl Sheet {
     }
 
     fn cell(&self, cell: Option<&Cell>, at: usize, notes: &mut Notes) -> Markup {
-        let column = &self.columns[at];
-        let label = match column.group.as_str() {
-            "" => column.name.clone(),
-            group => format!("{group}: {}", column.name),
-        };
         let class = if self.is_words(at) { "words" } else { "" };
+        let label = self.columns[at].label();
         match cell {
             None | Some(Cell::Empty) => html! { td.empty role="cell" {} },
             Some(cell) => html! {

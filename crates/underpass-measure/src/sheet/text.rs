@@ -31,6 +31,9 @@ impl Sheet {
         if !self.lead.is_empty() && notes.is_new(&self.lead) {
             words::paragraph(text, "  ", "  ", &self.lead, WIDTH);
         }
+        if !self.caption.is_empty() {
+            line(text, self.caption);
+        }
         let mut columns: Vec<Drawn<'_>> =
             self.used().into_iter().map(|at| self.drawn(at, notes)).collect();
         let len = |name: &str| printable(name).chars().count();
@@ -76,7 +79,12 @@ impl Sheet {
         let cells = self.rows.iter().map(|row| match row.reason() {
             Some(why) if is_first => format!("?{} not available", notes.number(why)),
             Some(_) => String::new(),
-            None => row.cells.get(at).map_or_else(String::new, |cell| written(cell, notes)),
+            None => row.cells.get(at).map_or_else(String::new, |cell| {
+                if let Cell::Figure(Figure::Derived { from, .. }, _) = cell {
+                    notes.derive(format!("{}: {from}", column.label()));
+                }
+                written(cell, notes)
+            }),
         });
         let cells: Vec<String> = cells.collect();
         // What is said for a whole row reaches over the columns after the first.
