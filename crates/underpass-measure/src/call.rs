@@ -20,13 +20,6 @@ pub(crate) enum Role {
     Unmeasured,
 }
 
-const TAKE: Option<Role> = Some(Role::Take);
-const GIVE: Option<Role> = Some(Role::Give);
-const PASS: Option<Role> = Some(Role::Pass);
-const UNMEASURED: Option<Role> = Some(Role::Unmeasured);
-/// Of those that only tell of a socket or a mapping.
-const NONE: Option<Role> = None;
-
 /// Where the bytes are that a call gives to its target; as in probe.bpf.c.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Buffer {
@@ -53,8 +46,9 @@ enum Kind {
     Submitting,
 }
 
-/// A call: number, name, role; the arguments, from 1, that are its source, its target and its
-/// flags, with 0 for none and [`RETURNED`] for what it returns; its buffer; its kind.
+/// A call: number, name; role, unless it only tells of a socket or a mapping; the arguments, from
+/// 1, that are its source, its target and its flags, with 0 for none and [`RETURNED`] for what it
+/// returns; its buffer; its kind.
 struct Call(u32, &'static str, Option<Role>, [u8; 3], Buffer, Kind);
 
 /// In place of an argument.
@@ -62,42 +56,44 @@ const RETURNED: u8 = 7;
 
 use Buffer::{Message, Nowhere, Plain, Vector};
 use Kind::{Mapping, Ordinary, Probing, Submitting, Unmapping};
+use Role::{Give, Pass, Take, Unmeasured};
 
 /// The calls that matter. What is neither read from nor written to is only counted.
 #[rustfmt::skip]
 const TABLE: [Call; 29] = [
-    Call(sys::__NR_read, "read", TAKE, [1, 0, 0], Nowhere, Ordinary),
-    Call(sys::__NR_pread64, "pread64", TAKE, [1, 0, 0], Nowhere, Ordinary),
-    Call(sys::__NR_readv, "readv", TAKE, [1, 0, 0], Nowhere, Ordinary),
-    Call(sys::__NR_preadv, "preadv", TAKE, [1, 0, 0], Nowhere, Ordinary),
-    Call(sys::__NR_preadv2, "preadv2", TAKE, [1, 0, 0], Nowhere, Probing),
-    Call(sys::__NR_recvfrom, "recvfrom", TAKE, [1, 0, 0], Nowhere, Ordinary),
-    Call(sys::__NR_recvmsg, "recvmsg", TAKE, [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_read, "read", Some(Take), [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_pread64, "pread64", Some(Take), [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_readv, "readv", Some(Take), [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_preadv, "preadv", Some(Take), [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_preadv2, "preadv2", Some(Take), [1, 0, 0], Nowhere, Probing),
+    Call(sys::__NR_recvfrom, "recvfrom", Some(Take), [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_recvmsg, "recvmsg", Some(Take), [1, 0, 0], Nowhere, Ordinary),
     // They return a number of messages.
-    Call(sys::__NR_recvmmsg, "recvmmsg", UNMEASURED, [1, 0, 0], Nowhere, Ordinary),
-    Call(sys::__NR_sendmmsg, "sendmmsg", UNMEASURED, [0, 1, 0], Nowhere, Ordinary),
-    Call(sys::__NR_write, "write", GIVE, [0, 1, 0], Plain, Ordinary),
-    Call(sys::__NR_pwrite64, "pwrite64", GIVE, [0, 1, 0], Plain, Ordinary),
-    Call(sys::__NR_writev, "writev", GIVE, [0, 1, 0], Vector, Ordinary),
-    Call(sys::__NR_pwritev, "pwritev", GIVE, [0, 1, 0], Vector, Ordinary),
-    Call(sys::__NR_pwritev2, "pwritev2", GIVE, [0, 1, 0], Vector, Ordinary),
-    Call(sys::__NR_sendto, "sendto", GIVE, [0, 1, 4], Plain, Ordinary),
-    Call(sys::__NR_sendmsg, "sendmsg", GIVE, [0, 1, 3], Message, Ordinary),
-    Call(sys::__NR_sendfile, "sendfile", PASS, [2, 1, 0], Nowhere, Ordinary),
-    Call(sys::__NR_splice, "splice", PASS, [1, 3, 0], Nowhere, Ordinary),
-    Call(sys::__NR_tee, "tee", PASS, [1, 2, 0], Nowhere, Ordinary),
-    Call(sys::__NR_copy_file_range, "copy_file_range", PASS, [1, 3, 0], Nowhere, Ordinary),
+    Call(sys::__NR_recvmmsg, "recvmmsg", Some(Unmeasured), [1, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_sendmmsg, "sendmmsg", Some(Unmeasured), [0, 1, 0], Nowhere, Ordinary),
+    Call(sys::__NR_write, "write", Some(Give), [0, 1, 0], Plain, Ordinary),
+    Call(sys::__NR_pwrite64, "pwrite64", Some(Give), [0, 1, 0], Plain, Ordinary),
+    Call(sys::__NR_writev, "writev", Some(Give), [0, 1, 0], Vector, Ordinary),
+    Call(sys::__NR_pwritev, "pwritev", Some(Give), [0, 1, 0], Vector, Ordinary),
+    Call(sys::__NR_pwritev2, "pwritev2", Some(Give), [0, 1, 0], Vector, Ordinary),
+    Call(sys::__NR_sendto, "sendto", Some(Give), [0, 1, 4], Plain, Ordinary),
+    Call(sys::__NR_sendmsg, "sendmsg", Some(Give), [0, 1, 3], Message, Ordinary),
+    Call(sys::__NR_sendfile, "sendfile", Some(Pass), [2, 1, 0], Nowhere, Ordinary),
+    Call(sys::__NR_splice, "splice", Some(Pass), [1, 3, 0], Nowhere, Ordinary),
+    Call(sys::__NR_tee, "tee", Some(Pass), [1, 2, 0], Nowhere, Ordinary),
+    Call(sys::__NR_copy_file_range, "copy_file_range", Some(Pass), [1, 3, 0], Nowhere, Ordinary),
     // vmsplice(2) lends memory to a pipe without copying it.
-    Call(sys::__NR_vmsplice, "vmsplice", PASS, [0, 1, 0], Vector, Ordinary),
-    Call(sys::__NR_io_uring_setup, "io_uring_setup", UNMEASURED, [0; 3], Nowhere, Ordinary),
-    Call(sys::__NR_io_uring_enter, "io_uring_enter", UNMEASURED, [0; 3], Nowhere, Submitting),
-    Call(sys::__NR_io_uring_register, "io_uring_register", UNMEASURED, [0; 3], Nowhere, Ordinary),
-    Call(sys::__NR_mmap, "mmap", NONE, [0; 3], Nowhere, Mapping),
-    Call(sys::__NR_munmap, "munmap", NONE, [0; 3], Nowhere, Unmapping),
-    Call(sys::__NR_connect, "connect", NONE, [0, 1, 0], Nowhere, Ordinary),
+    Call(sys::__NR_vmsplice, "vmsplice", Some(Pass), [0, 1, 0], Vector, Ordinary),
+    Call(sys::__NR_io_uring_setup, "io_uring_setup", Some(Unmeasured), [0; 3], Nowhere, Ordinary),
+    Call(sys::__NR_io_uring_enter, "io_uring_enter", Some(Unmeasured), [0; 3], Nowhere, Submitting),
+    Call(sys::__NR_io_uring_register, "io_uring_register", Some(Unmeasured), [0; 3], Nowhere,
+        Ordinary),
+    Call(sys::__NR_mmap, "mmap", None, [0; 3], Nowhere, Mapping),
+    Call(sys::__NR_munmap, "munmap", None, [0; 3], Nowhere, Unmapping),
+    Call(sys::__NR_connect, "connect", None, [0, 1, 0], Nowhere, Ordinary),
     // What they return is the descriptor.
-    Call(sys::__NR_accept, "accept", NONE, [RETURNED, 0, 0], Nowhere, Ordinary),
-    Call(sys::__NR_accept4, "accept4", NONE, [RETURNED, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_accept, "accept", None, [RETURNED, 0, 0], Nowhere, Ordinary),
+    Call(sys::__NR_accept4, "accept4", None, [RETURNED, 0, 0], Nowhere, Ordinary),
 ];
 
 /// Numbers that the programs in the kernel have room for, and bytes for each.
@@ -109,7 +105,7 @@ pub(crate) fn shapes() -> [u8; SHAPES * SHAPE] {
     let mut bytes = [0; SHAPES * SHAPE];
     for Call(number, _, role, [source, target, flags], buffer, kind) in &TABLE {
         // Whether it returns a number of bytes.
-        let is_counted = role.is_some_and(|role| role != Role::Unmeasured);
+        let is_counted = matches!(role, Some(Take | Give | Pass));
         let at = *number as usize * SHAPE;
         let shape = [*source, *target, *flags, *buffer as u8, is_counted.into(), *kind as u8];
         bytes[at..at + shape.len()].copy_from_slice(&shape);
@@ -126,21 +122,13 @@ pub(crate) fn role(number: u32) -> Option<Role> {
     known(number)?.2
 }
 
-/// The descriptors that a call joins, and the address of what it gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ends {
-    pub(crate) source: Option<u64>,
-    pub(crate) target: Option<u64>,
-    pub(crate) buffer: Option<u64>,
-}
-
-/// Those of a call that moves bytes, which has not returned.
-pub(crate) fn ends(number: u32, arguments: &[u64]) -> Option<Ends> {
+/// Of a call that moves bytes, and has not returned: the descriptors of its source and its target,
+/// and the address of what it gives.
+pub(crate) fn ends(number: u32, arguments: &[u64]) -> Option<[Option<u64>; 3]> {
     let Call(_, _, role, [source, target, _], buffer, _) = known(number)?;
     let argument = |which: u8| arguments.get(usize::from(which).checked_sub(1)?).copied();
     let buffer = if *buffer == Plain { argument(2) } else { None };
-    let ends = Ends { source: argument(*source), target: argument(*target), buffer };
-    role.map(|_| ends)
+    role.map(|_| [argument(*source), argument(*target), buffer])
 }
 
 /// The name of a call, or its number.
@@ -172,10 +160,10 @@ mod tests {
     fn a_call_has_a_name_and_a_role_or_its_number() {
         assert_eq!(
             (name(sys::__NR_sendfile).as_str(), role(sys::__NR_sendfile)),
-            ("sendfile", Some(Role::Pass))
+            ("sendfile", Some(Pass))
         );
         assert_eq!((name(9_999).as_str(), role(9_999)), ("call 9999", None));
-        assert_eq!(role(sys::__NR_sendmmsg), Some(Role::Unmeasured));
+        assert_eq!(role(sys::__NR_sendmmsg), Some(Unmeasured));
     }
 
     #[test]

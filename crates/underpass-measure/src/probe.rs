@@ -13,14 +13,12 @@
 //! Source: bpf(2); capabilities(7); `Documentation/bpf/`.
 
 mod layout;
-mod maps;
 mod names;
 mod object;
 mod toll;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::error::Error;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -29,53 +27,44 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use underpass_sys::bpf;
+use underpass_sys::bpf::{self, Map};
 
-use crate::evidence::{Calls, Evidence, FileId, FileKind, Mapped, Memory, Named, Received, Socket};
-use maps::{Entry, Map};
+use crate::evidence::{Calls, Evidence, FileId, FileKind, Mapped, Memory, Named, Received};
 use names::Mounts;
 use object::Programs;
 pub(crate) use toll::Tolls;
 
-/// Why there is no probe.
+/// Why there is no probe, or none any more.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProbeError {
-    /// Arguments of calls are known for x86-64 only.
-    #[error("calls cannot be read on {architecture}; x86_64 is known")]
-    Architecture {
-        /// This one.
-        architecture: &'static str,
-    },
-    /// The kernel does not tell its types.
-    #[error("the kernel's types cannot be read; it needs CONFIG_DEBUG_INFO_BTF")]
-    Types(#[source] Box<dyn Error + Send + Sync>),
-    /// bpf(2) is not permitted.
-    #[error("bpf is not permitted; it takes root, or CAP_BPF and CAP_PERFMON")]
-    Forbidden,
-    /// The kernel refused a program.
-    #[error("the kernel refused the program for {tracepoint} ({errno})\n{said}")]
-    Refused {
-        /// What it was for.
-        tracepoint: &'static str,
-        /// What the kernel answered.
-        errno: Errno,
-        /// The last of what the verifier said.
-        said: String,
-    },
-    /// A call failed.
-    #[error("{call} failed")]
-    Call {
-        /// What was tried.
-        call: &'static str,
-        /// The errno.
-        source: Errno,
-    },
+#[error("{told}")]
+pub struct ProbeError {
+    told: String,
+    /// The end of what the verifier said of a program that it refused; too much for a message.
+    _verifier: String,
 }
 
 impl ProbeError {
-    fn types(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Types(source.into())
+    fn new(told: impl Into<String>) -> Self {
+        Self { told: told.into(), _verifier: String::new() }
+    }
+
+    fn failed(tried: &str, source: Errno) -> Self {
+        Self::new(match source {
+            Errno::PERM => "bpf is not permitted; it takes root, or CAP_BPF and CAP_PERFMON".into(),
+            Errno::TOOBIG => "more than 4,096 processes are not followed".into(),
+            _ => format!("{tried} failed: {source}"),
+        })
+    }
+
+    fn types(source: impl std::fmt::Display) -> Self {
+        let needed = "the kernel's types cannot be read; it needs CONFIG_DEBUG_INFO_BTF";
+        Self::new(format!("{needed}: {source}"))
+    }
+}
+
+impl From<Errno> for ProbeError {
+    fn from(source: Errno) -> Self {
+        Self::failed("bpf(2)", source)
     }
 }
 
@@ -133,12 +122,13 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Forbidden`] without the capabilities; [`ProbeError::Types`] without type
-    /// information; the others where this kernel differs from those known.
+    /// Without the capabilities, without the kernel's type information, and where this kernel
+    /// differs from those known.
     pub fn load(sight: Sight) -> Result<Self, ProbeError> {
         let architecture = std::env::consts::ARCH;
         if architecture != "x86_64" {
-            return Err(ProbeError::Architecture { architecture });
+            let told = format!("calls cannot be read on {architecture}; x86_64 is known");
+            return Err(ProbeError::new(told));
         }
         let tracepoints = match sight {
             Sight::Sending => &LOOKING[..SENDING],
@@ -150,10 +140,7 @@ impl Probe {
             let looking = load_all(&programs, tracepoints)?;
             Ok((programs, looking))
         };
-        let (from, programs) = match load(true) {
-            Err(ProbeError::Refused { .. }) => load(false)?,
-            loaded => loaded?,
-        };
+        let (from, programs) = load(true).or_else(|_: ProbeError| load(false))?;
         let lasting = attach_all(&load_all(&from, &LASTING)?)?;
         let maps = from.maps;
         let toll = Duration::ZERO;
@@ -170,15 +157,13 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Call`] if a program cannot be attached.
+    /// If a program cannot be attached.
     pub fn look(&mut self) -> Result<(), ProbeError> {
         if !self.looking.is_empty() {
             return Ok(());
         }
         self.look = self.look.wrapping_add(1).max(1);
-        let value = u64::from(self.look).to_ne_bytes();
-        let set = self.maps["look"].set(&0_u32.to_ne_bytes(), &value);
-        set.map_err(|source| failed("beginning a look", source))?;
+        self.maps["look"].set(&0_u32.to_ne_bytes(), &u64::from(self.look).to_ne_bytes())?;
         self.looking = attach_all(&self.programs)?;
         Ok(())
     }
@@ -189,14 +174,8 @@ impl Probe {
     }
 
     /// What looking has cost so far.
-    ///
-    /// # Errors
-    ///
-    /// [`ProbeError::Call`] if the maps cannot be read.
     pub(crate) fn tolls(&self) -> Result<Tolls, ProbeError> {
-        let entries = self.maps["tolls"].entries();
-        let entries = entries.map_err(|source| failed("reading a map", source))?;
-        Ok(Tolls(entries.iter().map(|(_, value)| layout::number(value)).collect()))
+        self.rows("tolls", |_, value| layout::number(value)).map(Tolls)
     }
 
     /// What one toll is: the time by which looking makes a system call longer, as it was measured
@@ -210,18 +189,15 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Call`] if too many are watched.
+    /// If too many are watched.
     pub fn follow(&self, process: u32) -> Result<(), ProbeError> {
         let (followed, key) = (&self.maps["followed"], process.to_ne_bytes());
-        let set = match followed.get(&key) {
-            // What is known of it stays known.
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => {
-                followed.set(&key, &followed.zeros()).and_then(|()| self.note_program(process))
-            }
-            Err(source) => Err(source),
-        };
-        set.map_err(|source| failed("following a process", source))
+        // What is known of it stays known.
+        if followed.get(&key)?.is_none() {
+            followed.set(&key, &followed.zeros())?;
+            self.note_program(process)?;
+        }
+        Ok(())
     }
 
     /// The kernel tells of a program when it is executed, and this one was before.
@@ -240,21 +216,18 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Call`] if the map cannot be written.
+    /// If the map cannot be written.
     pub fn unfollow(&self, process: u32) -> Result<(), ProbeError> {
-        let removed = self.maps["followed"].remove(&process.to_ne_bytes());
-        removed.map_err(|source| failed("forgetting a process", source))
+        Ok(self.maps["followed"].remove(&process.to_ne_bytes())?)
     }
 
     /// Who is followed: of those that were, all that have not ended.
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Call`] if the map cannot be read.
+    /// If the map cannot be read.
     pub fn followed(&self) -> Result<BTreeSet<u32>, ProbeError> {
-        let entries = self.maps["followed"].entries();
-        let entries = entries.map_err(|source| failed("reading a map", source))?;
-        Ok(entries.iter().map(|(key, _)| layout::process_in(key)).collect())
+        self.rows("followed", |key, _| layout::process_in(key)).map(BTreeSet::from_iter)
     }
 
     /// What was seen since the probe was loaded. Counts are those of one moment only if the
@@ -262,56 +235,48 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Call`] if the maps cannot be read.
+    /// If the maps cannot be read.
     pub fn evidence(&self) -> Result<Evidence, ProbeError> {
-        self.read().map_err(|source| failed("reading a map", source))
-    }
-
-    fn entries(&self, map: &str) -> Result<Vec<Entry>, Errno> {
-        self.maps[map].entries()
-    }
-
-    fn read(&self) -> Result<Evidence, Errno> {
         // Pages first: those of a server that is busy would have no call, if calls were older.
-        let sent = self.entries("sent")?;
-        let entries = self.entries("calls")?;
-        let calls: Vec<_> = entries.iter().map(|(key, value)| layout::calls(key, value)).collect();
-        let followed = self.entries("followed")?;
-        let followed: BTreeSet<u32> =
-            followed.iter().map(|(key, _)| layout::process_in(key)).collect();
-        let under_way: Vec<_> =
-            followed.iter().flat_map(|process| waiting::calls_of(*process)).collect();
-        let names = self.entries("names")?;
-        let sent_by: HashSet<u64> = sent.iter().map(|(key, _)| layout::number(key)).collect();
-        let used = self.used(&calls, &under_way, &followed, sent_by);
-        let sockets = names.iter().filter_map(|(key, value)| {
-            let inode = layout::number(key);
-            let (process, mut socket) = (*used.get(&inode)?, layout::socket(inode, value));
-            socket.process = if socket.process == 0 { process } else { socket.process };
-            Some((inode, socket))
-        });
-        let mut sockets: BTreeMap<u64, Socket> = sockets.collect();
+        let sent = self.maps["sent"].entries()?;
+        let calls = self.rows("calls", layout::calls)?;
+        let followed = self.followed()?;
+        let waiting = followed.iter().flat_map(|process| waiting::calls_of(*process));
+        let under_way: Vec<Calls> = waiting.collect();
+        let sent_by = sent.iter().map(|(key, _)| layout::number(key)).collect();
+        let used = self.used(calls.iter().chain(&under_way), &followed, sent_by);
+        let (mut sockets, mut strangers) = (BTreeMap::new(), HashSet::new());
+        for (key, value) in self.maps["names"].entries()? {
+            let inode = layout::number(&key);
+            let Some(&process) = used.get(&inode) else {
+                strangers.insert(inode);
+                continue;
+            };
+            let mut socket = layout::socket(inode, &value);
+            if socket.process == 0 {
+                // It stays known when it ends, though no call of theirs has named it.
+                self.maps["names"].set(&key, &layout::name_used(process, &value))?;
+                socket.process = process;
+            }
+            sockets.insert(inode, socket);
+        }
         for (key, value) in sent {
-            let bytes = layout::number(&value);
-            let (inode, pages) = layout::pages(&key, bytes);
-            let Some(socket) = sockets.get_mut(&inode) else { continue };
-            match pages {
-                Some(pages) => socket.sent.push(pages),
-                None => socket.retransmitted_bytes += bytes,
+            let (inode, pages) = layout::pages(&key, &value);
+            match (sockets.get_mut(&inode), pages) {
+                (Some(socket), Ok(pages)) => socket.sent.push(pages),
+                (Some(socket), Err(again)) => socket.retransmitted_bytes += again,
+                (None, _) if strangers.contains(&inode) => {}
+                // A stranger's that has ended.
+                (None, _) => self.maps["sent"].remove(&key)?,
             }
         }
         let mut received = Vec::new();
-        for (key, value) in self.entries("received")? {
-            if let (process, Some(pages)) = layout::pages(&key, layout::number(&value)) {
-                received.push(Received { process: u32::try_from(process).unwrap_or(0), pages });
-            }
+        for (process, pages) in self.rows("received", layout::pages)? {
+            let process = u32::try_from(process).unwrap_or(0);
+            received.extend(pages.map(|pages| Received { process, pages }));
         }
-        let mapped = self.entries("mapped")?;
-        let mapped: Vec<_> =
-            mapped.iter().filter_map(|(key, value)| layout::mapped(key, value)).collect();
-        let processes = self.entries("processes")?;
-        let mut processes: Vec<_> =
-            processes.iter().map(|(key, value)| layout::process(key, value)).collect();
+        let mapped = self.rows("mapped", layout::mapped)?;
+        let mut processes = self.rows("processes", layout::process)?;
         for process in &mut processes {
             process.has_ended = !followed.contains(&process.process);
         }
@@ -323,22 +288,25 @@ impl Probe {
             received,
             processes,
             mapped,
-            lost: self.maps["lost"].number()?,
+            lost: self.rows("lost", |_, value| layout::number(value))?.into_iter().sum(),
             has_gaps: self.look > 1 || self.looking.is_empty(),
         })
     }
 
+    fn rows<T>(&self, map: &str, read: fn(&[u8], &[u8]) -> T) -> Result<Vec<T>, ProbeError> {
+        Ok(self.maps[map].entries()?.iter().map(|(key, value)| read(key, value)).collect())
+    }
+
     /// Who used a socket first: of those that a call names, and of those that sent by a ring. All
     /// others are strangers'.
-    fn used(
+    fn used<'a>(
         &self,
-        calls: &[Calls],
-        under_way: &[Calls],
+        calls: impl Iterator<Item = &'a Calls>,
         followed: &BTreeSet<u32>,
         mut sent_by: HashSet<u64>,
     ) -> HashMap<u64, u32> {
         let mut used: HashMap<u64, u32> = HashMap::new();
-        for row in calls.iter().chain(under_way) {
+        for row in calls {
             for file in [row.source, row.target].into_iter().flatten() {
                 if file.kind == FileKind::Socket {
                     used.entry(file.inode).or_insert(row.process);
@@ -358,10 +326,8 @@ impl Probe {
         for inode in sent_by {
             of_rings.entry(inode).or_insert(None);
         }
-        for (inode, process) in of_rings.iter() {
-            if let Some(process) = process {
-                used.entry(*inode).or_insert(*process);
-            }
+        for (inode, process) in of_rings.iter().filter_map(|(inode, of)| Some((inode, (*of)?))) {
+            used.entry(*inode).or_insert(process);
         }
         used
     }
@@ -371,7 +337,7 @@ impl Probe {
         &self,
         calls: &[Calls],
         mapped: &[Mapped],
-    ) -> Result<Arc<BTreeMap<FileId, Named>>, Errno> {
+    ) -> Result<Arc<BTreeMap<FileId, Named>>, ProbeError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { names, gone, .. } = &mut *known;
         let mut mounts = Mounts::default();
@@ -412,14 +378,110 @@ fn attach_all(programs: &[Loaded]) -> Result<Vec<OwnedFd>, ProbeError> {
     let attach = |(program, name): &Loaded| {
         let tracepoint = CString::new(*name).unwrap_or_default();
         let attached = bpf::attach_raw_tracepoint(program.as_fd(), &tracepoint);
-        attached.map_err(|source| ProbeError::Call { call: name, source })
+        attached.map_err(|source| ProbeError::failed(name, source))
     };
     programs.iter().map(attach).collect()
 }
 
-fn failed(call: &'static str, source: Errno) -> ProbeError {
-    match source {
-        Errno::PERM => ProbeError::Forbidden,
-        _ => ProbeError::Call { call, source },
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use underpass_testkit::skip::Capability::Root;
+    use underpass_testkit::{require, wait};
+
+    use super::*;
+
+    fn connection() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    }
+
+    fn inode(socket: &TcpStream) -> u64 {
+        rustix::fs::fstat(socket).unwrap().st_ino
+    }
+
+    fn send(bytes: &[u8], (near, far): &mut (TcpStream, TcpStream)) {
+        near.write_all(bytes).unwrap();
+        far.read_exact(&mut vec![0; bytes.len()]).unwrap();
+    }
+
+    #[test]
+    fn of_strangers_that_have_ended_nothing_is_kept() {
+        require!(Root);
+        let probe = Probe::load(Sight::Sending).unwrap();
+        let mut pair = connection();
+        let stranger = inode(&pair.0);
+        send(b"a", &mut pair);
+        let known = |map: &str| {
+            let entries = probe.maps[map].entries().unwrap();
+            entries.iter().any(|(key, _)| layout::number(key) == stranger)
+        };
+        assert!(known("names") && known("sent"));
+        drop(pair);
+        let forgotten = wait::until(Duration::from_secs(10), || (!known("names")).then_some(()));
+        assert_eq!(forgotten, Some(()));
+        assert_eq!(probe.evidence().unwrap().sockets, []);
+        assert!(!known("sent"));
+    }
+
+    /// Changes what is known of a socket that is alive.
+    fn with_known(probe: &Probe, inode: u64, change: impl Fn(&mut [u8])) {
+        let sockets = &probe.maps["sockets"];
+        for (address, mut value) in sockets.entries().unwrap() {
+            if layout::number(&value) == inode {
+                change(&mut value);
+                sockets.set(&address, &value).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_left_in_an_earlier_look_and_leaves_again_is_told_as_that() {
+        require!(Root);
+        let mut probe = Probe::load(Sight::Sending).unwrap();
+        probe.follow(std::process::id()).unwrap();
+        let mut pair = connection();
+        let socket = inode(&pair.0);
+        send(b"abc", &mut pair);
+        // As if what is sent now had left before; and after a long rest.
+        for (ahead, again) in [(5_u32, 5), (1 << 28, 5)] {
+            probe.rest();
+            probe.look().unwrap();
+            with_known(&probe, socket, |known| {
+                let next = u32::from_ne_bytes(known[8..12].try_into().unwrap());
+                known[8..12].copy_from_slice(&next.wrapping_add(ahead).to_ne_bytes());
+            });
+            send(b"defgh", &mut pair);
+            let evidence = probe.evidence().unwrap();
+            let seen = evidence.sockets.iter().find(|seen| seen.inode == socket);
+            assert_eq!(seen.unwrap().retransmitted_bytes, again, "{ahead}");
+        }
+    }
+
+    #[test]
+    fn a_socket_at_the_address_of_one_whose_end_was_not_seen_is_another() {
+        require!(Root);
+        let probe = Probe::load(Sight::Sending).unwrap();
+        let mut pair = connection();
+        send(b"a", &mut pair);
+        with_known(&probe, inode(&pair.0), |known| {
+            known[..8].copy_from_slice(&u64::MAX.to_ne_bytes());
+        });
+        // By a packet, and by a call.
+        for is_followed in [false, true] {
+            if is_followed {
+                probe.follow(std::process::id()).unwrap();
+            }
+            send(b"bc", &mut pair);
+            let entries = probe.maps["sent"].entries().unwrap();
+            let owners: Vec<u64> = entries.iter().map(|(key, _)| layout::number(key)).collect();
+            assert!(owners.contains(&inode(&pair.0)) && !owners.contains(&u64::MAX));
+        }
+        let evidence = probe.evidence().unwrap();
+        let socket = evidence.sockets.iter().find(|socket| socket.inode == inode(&pair.0));
+        assert_eq!(socket.unwrap().process, std::process::id());
     }
 }

@@ -233,15 +233,47 @@ pub(crate) fn tls_library(areas: &[Area]) -> Option<String> {
     libraries.next().map(str::to_owned)
 }
 
+/// A line of `mountinfo`: the device, what of it is mounted, where, and its type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    pub(crate) device: (u32, u32),
+    pub(crate) root: PathBuf,
+    pub(crate) at: PathBuf,
+    pub(crate) kind: String,
+}
+
+/// Reads `mountinfo`.
+pub(crate) fn mounts(mountinfo: &[u8]) -> Vec<Mount> {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(mount).collect()
+}
+
+fn mount(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|&byte| byte == b' ').skip(2);
+    let (major, minor) = std::str::from_utf8(fields.next()?).ok()?.split_once(':')?;
+    let device = (major.parse().ok()?, minor.parse().ok()?);
+    let mut path = || Some(PathBuf::from(OsString::from_vec(unescaped(fields.next()?))));
+    let (root, at) = (path()?, path()?);
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    Some(Mount { device, root, at, kind: String::from_utf8_lossy(kind).into_owned() })
+}
+
+/// Blanks and the like are three octal digits behind a backslash.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut at = 0;
+    while let Some(&byte) = field.get(at) {
+        let digits = field.get(at + 1..at + 4).filter(|_| byte == b'\\');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(escaped.unwrap_or(byte));
+        at += if escaped.is_some() { 4 } else { 1 };
+    }
+    bytes
+}
+
 /// Types of file systems by device.
 pub(crate) fn file_systems(mountinfo: &str) -> BTreeMap<(u32, u32), String> {
-    let file_system = |line: &str| {
-        let (mount, about) = line.split_once(" - ")?;
-        let (major, minor) = mount.split(' ').nth(2)?.split_once(':')?;
-        let name = about.split(' ').next()?.to_owned();
-        Some(((major.parse().ok()?, minor.parse().ok()?), name))
-    };
-    mountinfo.lines().filter_map(file_system).collect()
+    mounts(mountinfo.as_bytes()).into_iter().map(|mount| (mount.device, mount.kind)).collect()
 }
 
 #[cfg(test)]
@@ -331,9 +363,11 @@ mod tests {
     }
 
     #[test]
-    fn mounts_tell_the_type_of_a_device() {
-        let text = "36 35 98:0 /mnt1 /mnt 2 rw,noatime master:1 - ext3 /dev/root rw\n\
+    fn a_mount_has_a_device_a_root_a_place_with_blanks_and_a_type() {
+        let text = "36 35 98:0 /mnt1 /mnt\\040two rw,noatime master:1 - ext3 /dev/root rw\n\
                     25 1 0:23 / /proc rw - proc proc rw\nbroken\n";
+        let read = mounts(text.as_bytes());
+        assert_eq!((&read[0].root, &read[0].at), (&"/mnt1".into(), &"/mnt two".into()));
         let expected = [((98, 0), "ext3".into()), ((0, 23), "proc".into())].into();
         assert_eq!(file_systems(text), expected);
     }

@@ -41,13 +41,7 @@ pub(crate) struct Used {
 pub(crate) struct Meter {
     /// Otherwise of the calling thread.
     is_process: bool,
-    before: Counts,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Counts {
-    /// `CLOCK_MONOTONIC`.
-    now: Duration,
+    began: Duration,
     cpu: Duration,
     usage: Usage,
     io: Option<Io>,
@@ -67,27 +61,26 @@ impl Meter {
     /// The clocks come last here, and first when it is read.
     fn of(is_process: bool) -> io::Result<Self> {
         let (io, usage, cpu) = (Io::of(is_process), usage_of(is_process)?, cpu_of(is_process));
-        Ok(Self { is_process, before: Counts { now: clock(ClockId::Monotonic), cpu, usage, io } })
+        Ok(Self { is_process, cpu, began: clock(ClockId::Monotonic), usage, io })
     }
 
     /// When it began, by `CLOCK_MONOTONIC`.
     pub(crate) const fn began(&self) -> Duration {
-        self.before.now
+        self.began
     }
 
     /// What was used since.
     pub(crate) fn used(&self) -> io::Result<Used> {
         let (now, cpu) = (clock(ClockId::Monotonic), cpu_of(self.is_process));
         let (usage, io) = (usage_of(self.is_process)?, Io::of(self.is_process));
-        let before = &self.before;
         let switches = |usage: &Usage| usage.voluntary_switches + usage.involuntary_switches;
-        let disk = |of: fn(&Io) -> u64| Some(of(&io?).saturating_sub(of(&before.io?)));
+        let disk = |of: fn(&Io) -> u64| Some(of(&io?).saturating_sub(of(&self.io?)));
         Ok(Used {
-            elapsed: now.saturating_sub(before.now),
-            cpu: cpu.saturating_sub(before.cpu),
-            minor_faults: usage.minor_faults - before.usage.minor_faults,
-            major_faults: usage.major_faults - before.usage.major_faults,
-            switches: switches(&usage) - switches(&before.usage),
+            elapsed: now.saturating_sub(self.began),
+            cpu: cpu.saturating_sub(self.cpu),
+            minor_faults: usage.minor_faults - self.usage.minor_faults,
+            major_faults: usage.major_faults - self.usage.major_faults,
+            switches: switches(&usage) - switches(&self.usage),
             disk_read_bytes: disk(|io| io.disk_read_bytes),
             disk_write_bytes: disk(|io| io.disk_write_bytes),
         })

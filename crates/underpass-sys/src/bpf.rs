@@ -6,7 +6,7 @@
 //! Source: bpf(2); linux/bpf.h; `Documentation/bpf/`.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -102,15 +102,119 @@ struct RawTracepoint {
     _pad: u32,
 }
 
-/// Makes a map.
-///
-/// # Errors
-///
-/// `EPERM` without `CAP_BPF`; `EINVAL` for sizes the kernel refuses; `ENOMEM`.
-pub fn create_map(shape: &MapShape) -> Result<OwnedFd, Errno> {
-    // SAFETY: bpf(2), `BPF_MAP_CREATE`: reads the attributes and nothing they point to.
-    let answer = unsafe { call(Command::MapCreate, shape) }?;
-    Ok(owned(answer))
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// A map, and the lengths of its keys and values: no other is read or written.
+#[derive(Debug)]
+pub struct Map {
+    fd: OwnedFd,
+    key_len: usize,
+    value_len: usize,
+}
+
+impl AsFd for Map {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Map {
+    /// Makes one.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` without `CAP_BPF`; `EINVAL` for sizes the kernel refuses; `ENOMEM`.
+    pub fn new(shape: &MapShape) -> Result<Self, Errno> {
+        // SAFETY: bpf(2), `BPF_MAP_CREATE`: reads the attributes and nothing they point to.
+        let fd = owned(unsafe { call(Command::MapCreate, shape) }?);
+        Ok(Self { fd, key_len: shape.key_len as usize, value_len: shape.value_len as usize })
+    }
+
+    /// A value that nothing was written to.
+    #[must_use]
+    pub fn zeros(&self) -> Vec<u8> {
+        vec![0; self.value_len]
+    }
+
+    /// The value of a key, if that is there.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a length that differs from the map's.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+        let mut value = self.zeros();
+        let attributes = self.element(key, value.as_mut_ptr().addr() as u64)?;
+        // SAFETY: bpf(2), `BPF_MAP_LOOKUP_ELEM`: reads a key and writes a value, of the map's
+        // lengths.
+        let found = unsafe { call(Command::MapLookup, &attributes) };
+        if_there(found).map(|found| found.map(|_| value))
+    }
+
+    /// Sets the value of a key.
+    ///
+    /// # Errors
+    ///
+    /// `E2BIG` if the map is full; `EINVAL` for lengths that differ from the map's.
+    pub fn set(&self, key: &[u8], value: &[u8]) -> Result<(), Errno> {
+        if value.len() != self.value_len {
+            return Err(Errno::INVAL);
+        }
+        let attributes = self.element(key, value.as_ptr().addr() as u64)?;
+        // SAFETY: bpf(2), `BPF_MAP_UPDATE_ELEM`: reads a key and a value of the map's lengths.
+        unsafe { call(Command::MapUpdate, &attributes) }.map(|_| ())
+    }
+
+    /// Takes a key out, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a length that differs from the map's.
+    pub fn remove(&self, key: &[u8]) -> Result<(), Errno> {
+        let attributes = self.element(key, 0)?;
+        // SAFETY: bpf(2), `BPF_MAP_DELETE_ELEM`: reads a key of the map's length.
+        if_there(unsafe { call(Command::MapDelete, &attributes) }).map(|_| ())
+    }
+
+    /// Every key with its value. What is added meanwhile may or may not be among them.
+    ///
+    /// # Errors
+    ///
+    /// Those of bpf(2).
+    pub fn entries(&self) -> Result<Vec<Entry>, Errno> {
+        // A key that no map has: the walk begins with the first.
+        let (mut key, mut next) = (vec![0xff; self.key_len], vec![0; self.key_len]);
+        let mut entries = Vec::new();
+        loop {
+            let attributes = self.element(&key, next.as_mut_ptr().addr() as u64)?;
+            // SAFETY: bpf(2), `BPF_MAP_GET_NEXT_KEY`: reads and writes a key of the map's length.
+            if if_there(unsafe { call(Command::MapNextKey, &attributes) })?.is_none() {
+                return Ok(entries);
+            }
+            key.copy_from_slice(&next);
+            entries.extend(self.get(&key)?.map(|value| (key.clone(), value)));
+        }
+    }
+
+    fn element(&self, key: &[u8], value_or_next: u64) -> Result<Element, Errno> {
+        if key.len() != self.key_len {
+            return Err(Errno::INVAL);
+        }
+        Ok(Element {
+            map_fd: self.fd.as_raw_fd().cast_unsigned(),
+            key: key.as_ptr().addr() as u64,
+            value_or_next,
+            ..Element::default()
+        })
+    }
+}
+
+/// Nothing where there is no such key.
+fn if_there<T>(answer: Result<T, Errno>) -> Result<Option<T>, Errno> {
+    match answer {
+        Err(Errno::NOENT) => Ok(None),
+        answer => answer.map(Some),
+    }
 }
 
 /// Keeps a map as it is: programs loaded from now on may take its values for constants.
@@ -137,82 +241,6 @@ pub fn load_types(types: &[u8]) -> Result<OwnedFd, Errno> {
     // SAFETY: bpf(2), linux/bpf.h `BPF_BTF_LOAD`: reads `size` bytes, and writes no log.
     let answer = unsafe { call(Command::TypesLoad, &attributes) }?;
     Ok(owned(answer))
-}
-
-/// Copies the value of a key out of a map.
-///
-/// `value` must be as long as the map's values are, and `key` as its keys; the caller's map
-/// wrapper sees to that.
-///
-/// # Errors
-///
-/// `ENOENT` if there is no such key; `EINVAL` for lengths that differ from the map's.
-pub fn lookup(
-    map: BorrowedFd<'_>,
-    lens: MapLens,
-    key: &[u8],
-    value: &mut [u8],
-) -> Result<(), Errno> {
-    lens.check(key, Some(value))?;
-    let attributes = element(map, key, value.as_mut_ptr().addr() as u64);
-    // SAFETY: bpf(2), `BPF_MAP_LOOKUP_ELEM`: reads a key and writes a value, whose lengths were
-    // compared with the map's.
-    unsafe { call(Command::MapLookup, &attributes) }.map(|_| ())
-}
-
-/// Sets the value of a key.
-///
-/// # Errors
-///
-/// `E2BIG` if the map is full; `EINVAL` for lengths that differ from the map's.
-pub fn update(map: BorrowedFd<'_>, lens: MapLens, key: &[u8], value: &[u8]) -> Result<(), Errno> {
-    lens.check(key, Some(value))?;
-    let attributes = element(map, key, value.as_ptr().addr() as u64);
-    // SAFETY: bpf(2), `BPF_MAP_UPDATE_ELEM`: reads a key and a value of the map's lengths.
-    unsafe { call(Command::MapUpdate, &attributes) }.map(|_| ())
-}
-
-/// Takes a key and its value out of a map.
-///
-/// # Errors
-///
-/// `ENOENT` if there is no such key; `EINVAL` for a length that differs from the map's.
-pub fn delete(map: BorrowedFd<'_>, lens: MapLens, key: &[u8]) -> Result<(), Errno> {
-    lens.check(key, None)?;
-    let attributes = element(map, key, 0);
-    // SAFETY: bpf(2), `BPF_MAP_DELETE_ELEM`: reads a key of the map's length.
-    unsafe { call(Command::MapDelete, &attributes) }.map(|_| ())
-}
-
-/// Replaces `key` by the key after it; by the first one if the map lacks `key`.
-///
-/// # Errors
-///
-/// `ENOENT` after the last.
-pub fn next_key(map: BorrowedFd<'_>, lens: MapLens, key: &mut [u8]) -> Result<(), Errno> {
-    lens.check(key, None)?;
-    let mut next = vec![0_u8; key.len()];
-    let attributes = element(map, key, next.as_mut_ptr().addr() as u64);
-    // SAFETY: bpf(2), `BPF_MAP_GET_NEXT_KEY`: reads a key and writes a key of the map's length.
-    unsafe { call(Command::MapNextKey, &attributes) }?;
-    key.copy_from_slice(&next);
-    Ok(())
-}
-
-/// Lengths, in bytes, that a map was created with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MapLens {
-    /// Of its keys.
-    pub key: usize,
-    /// Of its values.
-    pub value: usize,
-}
-
-impl MapLens {
-    fn check(self, key: &[u8], value: Option<&[u8]>) -> Result<(), Errno> {
-        let fits = key.len() == self.key && value.is_none_or(|value| value.len() == self.value);
-        if fits { Ok(()) } else { Err(Errno::INVAL) }
-    }
 }
 
 /// A program and what is known of it.
@@ -272,15 +300,6 @@ pub fn attach_raw_tracepoint(program: BorrowedFd<'_>, name: &CStr) -> Result<Own
     Ok(owned(answer))
 }
 
-fn element(map: BorrowedFd<'_>, key: &[u8], value_or_next: u64) -> Element {
-    Element {
-        map_fd: map.as_raw_fd().cast_unsigned(),
-        key: key.as_ptr().addr() as u64,
-        value_or_next,
-        ..Element::default()
-    }
-}
-
 /// # Safety
 ///
 /// What the command reads and writes through the addresses in `attributes` must be live and
@@ -306,30 +325,23 @@ fn owned(fd: RawFd) -> OwnedFd {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use super::*;
-
-    const LENS: MapLens = MapLens { key: 4, value: 8 };
 
     #[test]
     fn a_map_keeps_what_is_put_and_gives_its_keys_one_by_one() {
         underpass_testkit::require!(underpass_testkit::skip::Capability::Root);
         let shape = MapShape { kind: 1, key_len: 4, value_len: 8, entries_max: 2, flags: 0 };
-        let map = create_map(&shape).unwrap();
-        update(map.as_fd(), LENS, &7_u32.to_ne_bytes(), &9_u64.to_ne_bytes()).unwrap();
-        let mut value = [0; 8];
-        lookup(map.as_fd(), LENS, &7_u32.to_ne_bytes(), &mut value).unwrap();
-        assert_eq!(u64::from_ne_bytes(value), 9);
-        let mut key = u32::MAX.to_ne_bytes();
-        next_key(map.as_fd(), LENS, &mut key).unwrap();
-        assert_eq!(u32::from_ne_bytes(key), 7);
-        assert_eq!(next_key(map.as_fd(), LENS, &mut key), Err(Errno::NOENT));
-        assert_eq!(lookup(map.as_fd(), LENS, &8_u32.to_ne_bytes(), &mut value), Err(Errno::NOENT));
-        assert_eq!(lookup(map.as_fd(), LENS, &[0; 3], &mut value), Err(Errno::INVAL));
-        delete(map.as_fd(), LENS, &7_u32.to_ne_bytes()).unwrap();
-        assert_eq!(delete(map.as_fd(), LENS, &7_u32.to_ne_bytes()), Err(Errno::NOENT));
-        assert_eq!(lookup(map.as_fd(), LENS, &7_u32.to_ne_bytes(), &mut value), Err(Errno::NOENT));
+        let map = Map::new(&shape).unwrap();
+        let (key, value) = (7_u32.to_ne_bytes().to_vec(), 9_u64.to_ne_bytes().to_vec());
+        map.set(&key, &value).unwrap();
+        assert_eq!(map.get(&key).unwrap().as_ref(), Some(&value));
+        assert_eq!(map.entries().unwrap(), [(key.clone(), value)]);
+        assert_eq!(map.get(&8_u32.to_ne_bytes()), Ok(None));
+        assert_eq!(map.get(&[0; 3]), Err(Errno::INVAL));
+        assert_eq!(map.set(&key, &[0; 3]), Err(Errno::INVAL));
+        map.remove(&key).unwrap();
+        map.remove(&key).unwrap();
+        assert_eq!(map.get(&key), Ok(None));
     }
 
     fn bare(instructions: &[u64]) -> Program<'_> {
@@ -340,8 +352,8 @@ mod tests {
     fn a_frozen_map_stays_as_it_is() {
         underpass_testkit::require!(underpass_testkit::skip::Capability::Root);
         let shape = MapShape { kind: 2, key_len: 4, value_len: 8, entries_max: 1, flags: 0 };
-        let map = create_map(&shape).unwrap();
-        let set = |number: u64| update(map.as_fd(), LENS, &[0; 4], &number.to_ne_bytes());
+        let map = Map::new(&shape).unwrap();
+        let set = |number: u64| map.set(&[0; 4], &number.to_ne_bytes());
         set(3).unwrap();
         freeze(map.as_fd()).unwrap();
         assert_eq!(set(4), Err(Errno::PERM));

@@ -80,6 +80,16 @@ impl Link {
         Self::make(Self::macvlan_pair)
     }
 
+    /// A VXLAN tunnel over a veth pair: each packet passes a second device with another header
+    /// before its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Link::veth`], and [`Missing`] if the kernel has no vxlan.
+    pub fn tunnel() -> Result<Self, Missing> {
+        Self::make(Self::vxlan_pair)
+    }
+
     /// A veth pair that takes packets in one piece only: the kernel copies what it is given by
     /// reference together, packet by packet, because segmentation offload goes as well.
     ///
@@ -161,6 +171,21 @@ impl Link {
         Self::connect(near, far, None)
     }
 
+    fn vxlan_pair() -> io::Result<Self> {
+        let (near, far) = (Holder::new()?, Holder::new()?);
+        near.join("below", &far, "below")?;
+        for (end, at, own, other) in [(&near, 0, 1, 2), (&far, 1, 2, 1)] {
+            // TEST-NET-2.
+            let (own, other) = (format!("198.51.100.{own}/24"), format!("198.51.100.{other}"));
+            run(end.command("ip").args(["address", "add", &own, "dev", "below"]))?;
+            run(end.command("ip").args(["link", "set", "below", "up"]))?;
+            let tunnel = ["type", "vxlan", "id", "1", "dstport", "4789", "dev", "below"];
+            let add = ["link", "add", "name", INTERFACES[at]];
+            run(end.command("ip").args(add).args(tunnel).args(["remote", &other]))?;
+        }
+        Self::connect(near, far, None)
+    }
+
     /// Gives the ends their addresses and waits until they are up.
     fn connect(near: Holder, far: Holder, between: Option<Holder>) -> io::Result<Self> {
         let [near, far] = [(near, 0), (far, 1)].map(|(holder, at)| End {
@@ -233,7 +258,8 @@ impl End {
 
     fn is_up(&self) -> io::Result<bool> {
         let shown = run(self.command("ip").args(["-o", "link", "show", "dev", self.interface]))?;
-        Ok(shown.contains(" state UP "))
+        // A tunnel has no carrier.
+        Ok(shown.contains(" state UP ") || shown.contains(" state UNKNOWN "))
     }
 
     fn switch_off(&self, feature: &str, seen: &str) -> io::Result<()> {

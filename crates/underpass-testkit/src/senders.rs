@@ -164,7 +164,12 @@ impl Peer {
         Ok((peer, connection))
     }
 
-    fn spawn(mut command: Command) -> io::Result<Self> {
+    /// Starts what becomes the program.
+    ///
+    /// # Errors
+    ///
+    /// Those of starting it.
+    pub fn spawn(mut command: Command) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let taken = child.stdin.take().zip(child.stdout.take());
         let (input, output) = taken.expect("both were asked to be pipes");
@@ -254,6 +259,56 @@ impl Peer {
         let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
         let protection = if is_executable { 'x' } else { 'r' };
         self.tell(&format!("gather {header_bytes} {times} {protection} {}", files.join(" ")))
+    }
+
+    /// Begins to give `pieces` bytes by one writev(2), turn by turn its memory's and a mapping's of
+    /// the file; [`Peer::sent`] waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is gone.
+    pub fn begin_scattering(&mut self, pieces: u64, file: &Path) -> io::Result<()> {
+        self.tell(&format!("scatter {pieces} {}", file.display()))
+    }
+
+    /// Has it ask itself by UDP and make an io_uring.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong.
+    pub fn be_noisy(&mut self) -> io::Result<()> {
+        self.tell("noise")?;
+        self.answer("noisy").map(|[]| ())
+    }
+
+    /// Has it read a file of at most 1 MiB into memory.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says went wrong.
+    pub fn load(&mut self, file: &Path) -> io::Result<u64> {
+        self.tell(&format!("load {}", file.display()))?;
+        self.answer("loaded").map(|[bytes]| bytes)
+    }
+
+    /// Begins to read a file of at most 1 MiB, to wait for a byte and to send the file from memory;
+    /// [`Peer::sent`] waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is gone.
+    pub fn begin_replying(&mut self, file: &Path) -> io::Result<()> {
+        self.tell(&format!("reply {}", file.display()))
+    }
+
+    /// Begins to make children, one after the other, each of which reads the file and has two
+    /// threads send a byte at once; [`Peer::sent`] waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is gone.
+    pub fn begin_race(&mut self, children: u64, file: &Path) -> io::Result<()> {
+        self.tell(&format!("race {children} {}", file.display()))
     }
 
     /// Begins to give bytes by operations of an io_uring; [`Peer::sent`] waits for the end. The

@@ -16,7 +16,7 @@ use underpass_testkit::process::output;
 
 /// What the guest loads. Kernel TLS asks the crypto layer for `gcm(aes)` by name, so its
 /// parts are depended on by no module; nor are those of `rfc7539(chacha20,poly1305)`.
-const WANTED: [&str; 21] = [
+const WANTED: [&str; 23] = [
     "virtio_pci",
     "virtio_blk",
     "ext4",
@@ -34,6 +34,8 @@ const WANTED: [&str; 21] = [
     "veth",
     "bridge",
     "macvlan",
+    "vxlan",
+    "overlay",
     "ifb",
     "sch_ingress",
     "cls_u32",

@@ -22,7 +22,8 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
 /// Length of a process's program's name, and of one name in an entry of the map of paths.
-const PART: usize = 64;
+const PROGRAM: usize = 64;
+const PART: usize = 128;
 
 /// What is left of a structure.
 struct Members<'a>(&'a [u8]);
@@ -119,15 +120,16 @@ pub(crate) fn calls(key: &[u8], value: &[u8]) -> Calls {
 }
 
 /// An entry of the map of files that were mapped.
-pub(crate) fn mapped(key: &[u8], value: &[u8]) -> Option<Mapped> {
+pub(crate) fn mapped(key: &[u8], value: &[u8]) -> Mapped {
     let (mut key, mut value) = (Members(key), Members(value));
-    let (process, _, file) = (key.u32(), key.u32(), key.file()?);
-    let (bytes, is_program, is_written) = (value.u64(), value.u64() != 0, false);
-    Some(Mapped { process, file, bytes, is_program, is_written })
+    let (process, _, file) = (key.u32(), key.u32(), key.file().unwrap_or(FileId::NOT_SEEN));
+    let (bytes, is_program, is_written) = (value.u64(), value.u32() != 0, value.u32() != 0);
+    Mapped { process, file, bytes, is_program, is_written }
 }
 
-/// An entry of a map of pages: whose they are, and what; nothing for bytes that left again.
-pub(crate) fn pages(key: &[u8], bytes: u64) -> (u64, Option<Pages>) {
+/// An entry of a map of pages: whose they are, and what; or how many bytes left again.
+pub(crate) fn pages(key: &[u8], value: &[u8]) -> (u64, Result<Pages, u64>) {
+    let bytes = number(value);
     let mut key = Members(key);
     let (owner, interface, lent, origin) = (key.u64(), key.u32(), key.u32(), key.u32());
     let ((major, minor), inode) = (key.device(), key.u64());
@@ -138,10 +140,10 @@ pub(crate) fn pages(key: &[u8], bytes: u64) -> (u64, Option<Pages>) {
         _ => Origin::Kernel,
     };
     let lent = match lent {
-        0 => Some(Lent::No),
-        1 => Some(Lent::Shared),
-        2 => Some(Lent::ZeroCopy),
-        _ => None,
+        0 => Ok(Lent::No),
+        1 => Ok(Lent::Shared),
+        2 => Ok(Lent::ZeroCopy),
+        _ => Err(bytes),
     };
     (owner, lent.map(|lent| Pages { interface, origin, lent, bytes }))
 }
@@ -164,6 +166,11 @@ pub(crate) fn socket(inode: u64, value: &[u8]) -> Socket {
     }
 }
 
+/// The same for one that a process is found to use.
+pub(crate) fn name_used(process: u32, value: &[u8]) -> Vec<u8> {
+    [&process.to_ne_bytes(), &value[4..]].concat()
+}
+
 fn terminated(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or(&[])
 }
@@ -175,15 +182,15 @@ pub(crate) fn process(key: &[u8], value: &[u8]) -> Process {
         process: process_in(key),
         user_faults: value.u64(),
         is_32_bit: value.u64() != 0,
-        program: value.text::<PART>(),
+        program: value.text::<PROGRAM>(),
         ..Process::default()
     }
 }
 
 /// A value of the processes' map for one whose program is known otherwise.
 pub(crate) fn process_named(program: &[u8], mut zeros: Vec<u8>) -> Vec<u8> {
-    let len = program.len().min(PART - 1);
-    let at = zeros.len() - PART;
+    let len = program.len().min(PROGRAM - 1);
+    let at = zeros.len() - PROGRAM;
     zeros[at..][..len].copy_from_slice(&program[..len]);
     zeros
 }
@@ -194,11 +201,12 @@ pub(crate) fn path_key(file: FileId) -> Vec<u8> {
     [device.to_ne_bytes(), file.inode.to_ne_bytes()].concat()
 }
 
-/// Where a file is in its file system: the entry has its names from the last to the first.
-pub(crate) fn path(value: &[u8]) -> PathBuf {
+/// Where a file is in which file system, by device: the entry has its names from the last to the
+/// first.
+pub(crate) fn path(value: &[u8]) -> ((u32, u32), PathBuf) {
     let mut value = Members(value);
-    let count = usize::try_from(value.u64()).unwrap_or(0);
+    let (count, device) = (value.u32() as usize, value.device());
     let parts: Vec<&[u8]> = value.0.chunks(PART).take(count).map(terminated).collect();
     let names = parts.iter().rev().map(|part| OsStr::from_bytes(part));
-    Path::new("/").join(names.collect::<PathBuf>())
+    (device, Path::new("/").join(names.collect::<PathBuf>()))
 }

@@ -10,10 +10,9 @@ use aya_obj::btf::{Btf, BtfFeatures, BtfKind};
 use aya_obj::generated::bpf_insn;
 use aya_obj::{Map as Definition, Object};
 use rustix::io::Errno;
-use underpass_sys::bpf::{self, MapShape};
+use underpass_sys::bpf::{self, Map, MapShape};
 
-use super::maps::Map;
-use super::{ProbeError, failed};
+use super::ProbeError;
 use crate::call;
 
 static OBJECT: &[u8] = include_bytes!("probe.bpf.o");
@@ -27,6 +26,9 @@ const PSEUDO_KFUNC: u8 = 2;
 /// Where the programs have what is not theirs.
 const RODATA: &str = ".rodata";
 
+/// Helpers as the verifier names those that it does not know: bpf_find_vma and bpf_loop.
+const SINCE_5_17: [&str; 2] = ["unknown#180", "unknown#181"];
+
 /// Times that a program is given to the verifier.
 const LOADS_MAX: u32 = 100;
 
@@ -39,7 +41,8 @@ const LOG_SHOWN: usize = 2_000;
 /// What the programs read is where this kernel has it.
 struct Fitted {
     object: Object,
-    /// The type of `bpf_rdonly_cast`, since Linux 6.2.
+    /// The type of `bpf_rdonly_cast`, since Linux 6.2; none before 6.7, whose verifier goes once
+    /// through a loop that it does not know to end: the two together are tried on no kernel.
     cast: Option<i32>,
 }
 
@@ -57,8 +60,9 @@ impl Fitted {
         object.relocate_btf(&types).map_err(ProbeError::types)?;
         let all = BtfFeatures::new(true, true, true, true, true, true, true, true);
         object.fixup_and_sanitize_btf(&all).map_err(ProbeError::types)?;
-        let cast = types.id_by_type_name_kind("bpf_rdonly_cast", BtfKind::Func);
-        let cast = cast.ok().map(u32::cast_signed);
+        let function = |name| types.id_by_type_name_kind(name, BtfKind::Func).ok();
+        let is_new = function("bpf_iter_task_new").is_some();
+        let cast = function("bpf_rdonly_cast").filter(|_| is_new).map(u32::cast_signed);
         Ok(FITTED.get_or_init(|| Self { object, cast }))
     }
 }
@@ -86,12 +90,10 @@ impl Programs {
             HashMap::from([("settings", (&settings[..], true)), ("shapes", (&shapes[..], true))]);
         object.patch_map_data(known).map_err(ProbeError::types)?;
         let types = object.btf.as_ref().map(Btf::to_bytes).unwrap_or_default();
-        let types = bpf::load_types(&types);
-        let types = types.map_err(|source| failed("giving the programs' types", source))?;
+        let types = bpf::load_types(&types)?;
         let mut maps = HashMap::new();
         for (name, definition) in &object.maps {
-            let map = made(name, definition).map_err(|source| failed("making a map", source))?;
-            maps.insert(name.clone(), map);
+            maps.insert(name.clone(), made(name, definition)?);
         }
         let text = object.functions.keys().map(|(section, _)| *section);
         let text: HashSet<usize> = text.collect();
@@ -108,7 +110,7 @@ impl Programs {
         let program = self.object.programs.get(tracepoint);
         let function = program.and_then(|it| self.object.functions.get(&it.function_key()));
         let Some(function) = function else {
-            return Err(ProbeError::types(format!("no program for {tracepoint}")));
+            return Err(ProbeError::new(format!("there is no program for {tracepoint}")));
         };
         let instructions: Vec<u64> =
             function.instructions.iter().map(|&instruction| self.word(instruction)).collect();
@@ -129,13 +131,18 @@ impl Programs {
         };
         loaded.map_err(|source| {
             let mut log = vec![0; LOG_LEN];
-            match bpf::load_raw_tracepoint(program, &mut log) {
-                Err(_) if source != Errno::PERM => {
-                    let said = last_words(&log);
-                    ProbeError::Refused { tracepoint, errno: source, said }
-                }
-                Ok(_) | Err(_) => failed("loading a program", source),
+            let error = ProbeError::failed(&format!("the program for {tracepoint}"), source);
+            if source == Errno::PERM || bpf::load_raw_tracepoint(program, &mut log).is_ok() {
+                return error;
             }
+            let end = log.iter().position(|&byte| byte == 0).unwrap_or(LOG_LEN);
+            let said = String::from_utf8_lossy(&log[end.saturating_sub(LOG_SHOWN)..end]);
+            if SINCE_5_17.iter().any(|helper| said.contains(helper)) {
+                return ProbeError::new(
+                    "this kernel is too old; pages are seen from Linux 5.17 on",
+                );
+            }
+            ProbeError { _verifier: said.into_owned(), ..error }
         })
     }
 
@@ -169,16 +176,6 @@ fn made(name: &str, definition: &Definition) -> Result<Map, Errno> {
         bpf::freeze(map.as_fd())?;
     }
     Ok(map)
-}
-
-/// The end of a log, from the start of a line.
-fn last_words(log: &[u8]) -> String {
-    let said = String::from_utf8_lossy(log.split(|&byte| byte == 0).next().unwrap_or(&[]));
-    let mut from = said.len().saturating_sub(LOG_SHOWN);
-    while !said.is_char_boundary(from) {
-        from += 1;
-    }
-    said[from..].trim_end().into()
 }
 
 #[cfg(test)]

@@ -43,15 +43,25 @@ struct pid_namespace { struct ns_common ns; };
 struct upid { int nr; struct pid_namespace *ns; };
 struct pid { u32 level; struct upid numbers[1]; };
 struct signal_struct { atomic_t live; };
-struct super_block { u32 s_dev; unsigned long s_flags; };
-struct inode { u16 i_mode; unsigned long i_ino; struct super_block *i_sb; };
+struct super_block { u32 s_dev; unsigned long s_flags, s_magic; };
+struct address_space;
+struct inode {
+	u16 i_mode;
+	unsigned long i_ino;
+	struct super_block *i_sb;
+	struct address_space *i_mapping;
+};
 struct qstr { const u8 *name; };
-struct dentry { struct dentry *d_parent; struct qstr d_name; };
+struct dentry { struct dentry *d_parent; struct qstr d_name; struct super_block *d_sb; };
 struct path { struct dentry *dentry; };
 struct file { u32 f_flags; struct path f_path; struct inode *f_inode; void *private_data; };
 struct linux_binprm { struct file *file; };
 struct mm_struct { struct file *exe_file; };
-struct vm_area_struct { struct mm_struct *vm_mm; struct file *vm_file; };
+struct vm_area_struct {
+	unsigned long vm_start, vm_end;
+	struct mm_struct *vm_mm;
+	struct file *vm_file;
+};
 struct fdtable { u32 max_fds; struct file **fd; };
 struct files_struct { struct fdtable *fdt; };
 struct thread_info { u32 status; };
@@ -149,7 +159,7 @@ struct shape {
 	u8 kind;
 	u8 unused[2];
 };
-enum kind { ORDINARY, PROBING, MAPPING, UNMAPPING, UNMEASURED };
+enum kind { ORDINARY, PROBING, MAPPING, UNMAPPING, SUBMITTING };
 #define RETURNED 7
 #define NUMBERS 512
 const volatile struct shape shapes[NUMBERS] = {};
@@ -201,8 +211,9 @@ struct follower {
 	struct call_key reading;
 };
 
+/* Of a program's file, which processes map again and again, the process is 0. */
 struct mapped_key { u32 process, unused; struct file_key file; };
-struct mapped { u64 bytes, is_program; };
+struct mapped { u64 bytes; u32 is_program, is_written; };
 /* An area of an earlier look may have gone since. */
 struct area_key { u32 process, look; u64 start; };
 
@@ -223,6 +234,8 @@ struct known {
 	u32 next;
 	/* The look in which that was; 0 for none. */
 	u32 look;
+	/* The first followed process that is known to use it; 0 for none so far. */
+	u32 process, unused;
 	u64 has_upper;
 	/* Address of the device by which the highest left. */
 	u64 device;
@@ -238,17 +251,19 @@ struct name {
 	u8 peer[16], local[16], upper[16];
 };
 
+#define PROGRAM_LEN 64
 struct process {
 	u64 user_faults, is_32_bit;
 	/* What it executed last. */
-	char program[64];
+	char program[PROGRAM_LEN];
 };
 
-/* A file's names from the last to the first beneath the root of its file system. */
+/* A file's names from the last to the first beneath the root of a file system: its own, or one
+ * that shows it. */
 #define PARTS 16
-#define PART_LEN 64
+#define PART_LEN 128
 struct names {
-	u64 count;
+	u32 count, device;
 	char part[PARTS][PART_LEN];
 };
 struct names_key { u64 device, inode; };
@@ -381,6 +396,9 @@ INLINE u32 this_process(void)
  * memory of a socket that was destroyed to the next one; bytes of a stranger's would be charged to
  * the socket that had the address before. */
 
+#define AF_INET 2
+#define AF_INET6 10
+
 static __attribute__((noinline)) void name_socket(struct sock *sk, u64 inode, u32 process)
 {
 	struct name name = { .process = process };
@@ -391,14 +409,15 @@ static __attribute__((noinline)) void name_socket(struct sock *sk, u64 inode, u3
 	name.family = READ(sk, __sk_common.skc_family);
 	name.local_port = READ(sk, __sk_common.skc_num);
 	name.peer_port = READ(sk, __sk_common.skc_dport);
-	if (name.family == 10) {
+	if (name.family == AF_INET6) {
 		read_kernel(name.peer, 16, &sk->__sk_common.skc_v6_daddr);
 		read_kernel(name.local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
 	} else {
 		read_kernel(name.peer, 4, &sk->__sk_common.skc_daddr);
 		read_kernel(name.local, 4, &sk->__sk_common.skc_rcv_saddr);
 	}
-	map_update(&names, &inode, &name, ANY);
+	if (map_update(&names, &inode, &name, ANY))
+		count_loss();
 }
 
 /* A protocol may be put above TCP at any time. */
@@ -415,27 +434,51 @@ INLINE void note_upper_layer(struct known *known, struct sock *sk, u64 inode)
 		read_kernel(name->upper, 16, &upper->name);
 }
 
+/* A socket is a followed process's from now on. */
+INLINE void claim(struct known *known, u32 process)
+{
+	if (!process || known->process)
+		return;
+	known->process = process;
+	struct name *name = map_look_up(&names, &known->inode);
+	if (name && !name->process)
+		name->process = process;
+}
+
+#define EEXIST 17
+
 /* Makes a socket one that is watched, if it is of TCP; answers whether it is. */
 INLINE int learn_socket(struct sock *sk, u64 inode, u32 process)
 {
 	u64 address = (u64)sk;
 	struct known *known = map_look_up(&sockets, &address);
-	if (known) {
+	/* The end of the one that was here before may not have been seen. */
+	if (known && known->inode == inode) {
 		note_upper_layer(known, sk, inode);
+		claim(known, process);
 		return 1;
 	}
-	if (READ(sk, sk_protocol) != 6 /* IPPROTO_TCP */)
+	u16 family = READ(sk, __sk_common.skc_family);
+	if (READ(sk, sk_protocol) != 6 /* IPPROTO_TCP */ || (family != AF_INET && family != AF_INET6))
 		return 0;
-	struct known value = { .inode = inode };
+	struct known value = { .inode = inode, .process = process };
 	/* Not in place of one that another processor has just made and counts in. */
-	map_update(&sockets, &address, &value, NEW);
+	long failure = map_update(&sockets, &address, &value, known ? ANY : NEW);
+	if (failure && failure != -EEXIST)
+		count_loss();
 	name_socket(sk, inode, process);
 	return 1;
 }
 
+/* Of a stranger's nothing is kept. */
 PROGRAM(tcp_destroy_sock)
 {
 	u64 address = ctx[0];
+	struct known *known = map_look_up(&sockets, &address);
+	u64 inode = known ? known->inode : 0;
+	struct name *name = map_look_up(&names, &inode);
+	if (name && !name->process)
+		map_delete(&names, &inode);
 	map_delete(&sockets, &address);
 	return 0;
 }
@@ -525,6 +568,9 @@ INLINE u32 fragment_len(void *fragment)
  *
  * Source: RFC 9293 §3.1; linux/skbuff.h. */
 
+/* More than what may be under way. */
+#define WINDOW (64 << 20)
+
 /* MAX_SKB_FRAGS as kernels are usually configured; what is in further ones is counted as lost. */
 #define FRAGMENTS 17
 
@@ -542,12 +588,13 @@ INLINE struct known *known_socket(struct sock *sk)
 {
 	u64 address = (u64)sk;
 	struct known *known = map_look_up(&sockets, &address);
-	if (known)
-		return known;
 	struct socket *socket = READ(sk, sk_socket);
+	u64 inode = socket ? READ((struct socket_alloc *)socket, vfs_inode.i_ino) : 0;
+	if (known && (!socket || inode == known->inode))
+		return known;
 	if (!socket)
 		return NULL;
-	learn_socket(sk, READ((struct socket_alloc *)socket, vfs_inode.i_ino), 0);
+	learn_socket(sk, inode, 0);
 	return map_look_up(&sockets, &address);
 }
 
@@ -574,6 +621,11 @@ PROGRAM(net_dev_start_xmit)
 	if (!head)
 		return 0;
 	struct tcp_head *tcp = (void *)(head + READ(skb, transport_header));
+	/* In a tunnel the outer header is there, which may be of another protocol. */
+	u32 peer_port = READ(sk, __sk_common.skc_dport);
+	u32 ports = __builtin_bswap16(READ(sk, __sk_common.skc_num)) | peer_port << 16;
+	if (READ(tcp, ports) != ports)
+		return 0;
 	u8 *body = (u8 *)tcp + (READ(tcp, length) >> 4) * 4;
 	s64 payload = READ(skb, len) - (body - READ(skb, data));
 	if (payload < 1)
@@ -587,14 +639,15 @@ PROGRAM(net_dev_start_xmit)
 		return 0;
 	struct page_key key = { .owner = known->inode, .interface = READ(device, ifindex) };
 
-	/* A sequence number of an earlier look may be so far back that it seems to be ahead. */
+	/* The highest number is that of an earlier look: what is back by more than a window is ahead. */
 	u32 look_now = this_look();
 	u32 sequence = __builtin_bswap32(READ(tcp, sequence));
 	s32 back = known->next - sequence;
 	s64 skip = nothing();
 	if (known->look != look_now) {
+		if (!known->look || back > WINDOW)
+			back = 0;
 		known->look = look_now;
-		back = 0;
 	}
 	if (back > 0) {
 		skip = back < payload ? back : payload;
@@ -677,25 +730,35 @@ PROGRAM(skb_copy_datagram_iovec)
 #define KIND_MASK 0170000
 #define KIND_SOCKET 0140000
 #define KIND_REGULAR 0100000
+#define KIND_PIPE 0010000
 /* Of super_block.s_flags: the kernel's own file systems, such as that of shared memory. */
 #define SB_KERNMOUNT (1 << 22)
 
 INLINE u64 argument(struct pt_regs *regs, u64 returned, u8 which)
 {
-	switch (which) {
-	case 1:
-		return READ(regs, di);
-	case 2:
-		return READ(regs, si);
-	case 3:
-		return READ(regs, dx);
-	case 4:
-		return READ(regs, r10);
-	case 5:
-		return READ(regs, r8);
-	default:
-		return returned;
+	return which == 1 ? READ(regs, di) : which == 2 ? READ(regs, si) :
+	       which == 3 ? READ(regs, dx) : which == 4 ? READ(regs, r10) :
+	       which == 5 ? READ(regs, r8) : returned;
+}
+
+#define OVERLAYFS 0x794c7630
+
+/* The inode of a file: on overlayfs that of the file beneath, whose the pages are. It is the file's
+ * private data, or since Linux 6.13 the first member of that: a file's inode is known by its
+ * mapping, which leads back to it. */
+INLINE struct inode *inode_of(struct file *file)
+{
+	struct inode *own = READ(file, f_inode);
+	if (!own || READ(READ(own, i_sb), s_magic) != OVERLAYFS)
+		return own;
+	struct file *beneath = READ(file, private_data);
+	for (int at = 0; at < 2; at++) {
+		struct inode *inode = READ(beneath, f_inode);
+		if (inode && READ(READ(inode, i_mapping), host) == inode)
+			return inode;
+		beneath = READ_AT((struct file **)beneath);
 	}
+	return own;
 }
 
 INLINE void identify(struct inode *inode, struct file_key *to)
@@ -718,7 +781,7 @@ static __attribute__((noinline)) int note_path(struct file *file)
 	struct file_key id = {};
 	u32 index = 0;
 	struct names *names = map_look_up(&room, &index);
-	struct inode *inode = file ? READ(file, f_inode) : NULL;
+	struct inode *inode = file ? inode_of(file) : NULL;
 	if (!names || !inode)
 		return 0;
 	identify(inode, &id);
@@ -726,6 +789,7 @@ static __attribute__((noinline)) int note_path(struct file *file)
 	if ((id.mode & KIND_MASK) != KIND_REGULAR || map_look_up(&paths, &key))
 		return 0;
 	struct dentry *dentry = READ(file, f_path.dentry);
+	names->device = READ(READ(dentry, d_sb), s_dev);
 	for (u32 at = 0; at < PARTS; at++) {
 		struct dentry *parent = READ(dentry, d_parent);
 		if (parent == dentry) {
@@ -753,7 +817,7 @@ static long note_path_of_area(struct task_struct *task, struct vm_area_struct *a
 static __attribute__((noinline)) u32 resolve(u32 fd, struct file_key *to, u32 process)
 {
 	struct file *file = file_of(fd);
-	struct inode *inode = file ? READ(file, f_inode) : NULL;
+	struct inode *inode = file ? inode_of(file) : NULL;
 	if (!inode)
 		return 0;
 	identify(inode, to);
@@ -766,18 +830,26 @@ static __attribute__((noinline)) u32 resolve(u32 fd, struct file_key *to, u32 pr
 	return READ(file, f_flags);
 }
 
+struct memory {
+	struct file_key file;
+	/* The area that it is in. */
+	u64 start, end;
+};
+
 /* A mapping of a file is told by its file; not one of the program itself, whose constants and
  * variables are its own, and not one of shared memory. */
 static long name_area(struct task_struct *task, struct vm_area_struct *area, void *context)
 {
-	struct file_key *to = context;
+	struct memory *memory = context;
+	struct file_key *to = &memory->file;
 	to->mode = OWN;
+	memory->start = READ(area, vm_start);
+	memory->end = READ(area, vm_end);
 	struct file *file = READ(area, vm_file);
 	if (!file)
 		return 0;
 	struct inode *inode = READ(file, f_inode);
-	struct file *program = READ(READ(area, vm_mm), exe_file);
-	if (inode == READ(program, f_inode) || READ(READ(inode, i_sb), s_flags) & SB_KERNMOUNT)
+	if (inode == inode_of(READ(READ(area, vm_mm), exe_file)) || READ(READ(inode, i_sb), s_flags) & SB_KERNMOUNT)
 		return 0;
 	identify(inode, to);
 	return 0;
@@ -785,17 +857,15 @@ static long name_area(struct task_struct *task, struct vm_area_struct *area, voi
 
 /* What the memory at an address is. While another thread maps something, the kernel does not wait
  * to tell (EBUSY): then it is what was mapped there last, if that was seen. */
-static __attribute__((noinline)) int find_memory(u64 at, u32 process, struct file_key *to)
+static __attribute__((noinline)) int find_memory(u64 at, u32 process, struct memory *memory)
 {
-	to->mode = NOT_SEEN;
-	to->device = 0;
-	to->inode = 0;
-	if (find_area(this_task_typed(), at, name_area, to, 0) != -16)
+	*memory = (struct memory){ .file.mode = NOT_SEEN };
+	if (find_area(this_task_typed(), at, name_area, memory, 0) != -16)
 		return 0;
 	struct area_key key = { .process = process, .look = this_look(), .start = at };
 	struct file_key *area = map_look_up(&areas, &key);
 	if (area)
-		*to = *area;
+		memory->file = *area;
 	return 0;
 }
 
@@ -818,8 +888,8 @@ static __attribute__((noinline)) int count_call(struct call_key *key, s64 return
 }
 
 struct element { u64 at, len; };
-/* Elements of a vector that are looked at; what is in further ones is not seen. */
-#define ELEMENTS 16
+/* As many as a vector may have (UIO_MAXIOV). */
+#define ELEMENTS 1024
 
 /* A call that gave memory, as far as it has been looked at. */
 struct giving {
@@ -828,6 +898,8 @@ struct giving {
 	/* The elements so far that are of the memory in the key, and where they begin. */
 	u64 row, row_at;
 	u64 calls_made;
+	/* What the last element was in: the next one may be, too. */
+	struct memory memory;
 };
 
 INLINE void count_row(struct giving *giving)
@@ -848,12 +920,14 @@ INLINE void give(struct giving *giving, struct element *element)
 	if (!bytes)
 		return;
 	giving->left -= bytes;
-	struct file_key memory, *last = &giving->key->memory;
-	find_memory(element->at, giving->key->process, &memory);
-	if (memory.inode != last->inode || memory.mode != last->mode || memory.device != last->device)
+	struct memory *memory = &giving->memory;
+	struct file_key *file = &memory->file, *last = &giving->key->memory;
+	if (element->at < memory->start || element->at >= memory->end)
+		find_memory(element->at, giving->key->process, memory);
+	if (file->inode != last->inode || file->mode != last->mode || file->device != last->device)
 		count_row(giving);
 	if (!giving->row) {
-		*last = memory;
+		*last = *file;
 		giving->row_at = element->at;
 	}
 	giving->row += bytes;
@@ -882,6 +956,7 @@ static __attribute__((noinline)) int count_given(struct pt_regs *regs, u8 buffer
 	struct giving giving = { .key = key, .row = none, .row_at = none };
 	giving.left = returned + none;
 	giving.calls_made = none + 1;
+	giving.memory = (struct memory){ { none, none, none }, none, none };
 	key->memory = (struct file_key){ none, none, none };
 	giving.vector = element.at;
 	giving.count = READ(regs, dx);
@@ -903,7 +978,9 @@ static __attribute__((noinline)) int count_given(struct pt_regs *regs, u8 buffer
 	return 0;
 }
 
+#define PROT_WRITE 2
 #define PROT_EXEC 4
+#define MAP_SHARED 1
 #define MAP_ANONYMOUS 0x20
 
 /* A mmap(2) that returned: a file that may be executed is a program or a library. */
@@ -912,7 +989,7 @@ INLINE void note_mapping(struct pt_regs *regs, u32 process, u64 returned)
 	if (returned > -4096ull)
 		return;
 	struct area_key area = { .process = process, .look = this_look(), .start = returned };
-	struct mapped_key key = { .process = process };
+	struct mapped_key key = {};
 	if (!(READ(regs, r10) & MAP_ANONYMOUS))
 		resolve(READ(regs, r8), &key.file, process);
 	if ((key.file.mode & KIND_MASK) != KIND_REGULAR) {
@@ -920,18 +997,33 @@ INLINE void note_mapping(struct pt_regs *regs, u32 process, u64 returned)
 		return;
 	}
 	map_update(&areas, &area, &key.file, ANY);
-	struct mapped *value = entry(&mapped, &key);
+	struct mapped *value = map_look_up(&mapped, &key);
+	u64 protection = READ(regs, dx);
+	if (!value) {
+		key.process = protection & PROT_EXEC ? 0 : process;
+		value = entry(&mapped, &key);
+	}
 	if (!value)
 		return;
 	if (!value->bytes)
 		note_path(file_of(READ(regs, r8)));
 	add(&value->bytes, READ(regs, si));
-	if (READ(regs, dx) & PROT_EXEC)
-		value->is_program = 1;
+	value->is_program = !key.process;
+	if (protection & PROT_WRITE && READ(regs, r10) & MAP_SHARED)
+		value->is_written = 1;
+}
+
+/* The loader reads the head of each library that it maps. */
+#define HEAD_MAX 1024
+
+INLINE int is_program(struct file_key *file)
+{
+	struct mapped_key key = { .file = *file };
+	return map_look_up(&mapped, &key) != NULL;
 }
 
 /* What a process reads before it sends anything is its configuration, its libraries, its code; but
- * for what it read last, which may be what it sends now. */
+ * for the file or the pipe that it read last, which may be what it sends now. */
 INLINE void note_reading(struct follower *follower, struct call_key *key, u64 bytes)
 {
 	struct call_key *last = &follower->reading;
@@ -947,10 +1039,14 @@ static __attribute__((noinline)) int begin_sending(struct follower *follower)
 {
 	struct call_key key = follower->reading;
 	u64 bytes = follower->bytes;
-	follower->has_sent = 1;
-	struct call_value *before = map_look_up(&calls, &key);
-	if (!before || !bytes)
+	/* Two threads may be here at once. */
+	if (__sync_lock_test_and_set(&follower->has_sent, 1))
 		return 0;
+	struct call_value *before = map_look_up(&calls, &key);
+	if (!before)
+		return 0;
+	if (bytes > before->bytes)
+		bytes = before->bytes;
 	add(&before->bytes, -bytes);
 	key.flags &= ~BEFORE_SENDING;
 	struct call_value *value = entry(&calls, &key);
@@ -962,7 +1058,8 @@ static __attribute__((noinline)) int begin_sending(struct follower *follower)
 PROGRAM(sys_exit)
 {
 	struct pt_regs *regs = (void *)ctx[0];
-	s64 returned = ctx[1];
+	/* What it returned, and how many bytes that is. */
+	s64 returned = ctx[1], moved = returned;
 	pay(1);
 	struct call_key key = { .process = this_process() };
 	struct follower *follower = map_look_up(&followed, &key.process);
@@ -1001,23 +1098,27 @@ PROGRAM(sys_exit)
 	 * is cached, and 32 are kept to compare a file with later. */
 	int is_probe = shape->kind == PROBING && (returned == 1 || returned == 32);
 	if (!follower->has_sent) {
-		if ((target & IS_TCP || shape->kind == UNMEASURED) && returned > 0)
+		u32 kind = key.source.mode & KIND_MASK;
+		if ((target & IS_TCP || shape->kind == SUBMITTING) && returned > 0)
 			begin_sending(follower);
 		else
 			key.flags |= BEFORE_SENDING;
-		if (shape->source && !shape->target && shape->is_counted && returned > 0 && !is_probe)
+		int is_reading = !shape->target && shape->is_counted && returned > 0 && !is_probe;
+		if (is_reading && kind == KIND_REGULAR && returned <= HEAD_MAX && is_program(&key.source))
+			return 0;
+		if (is_reading && (kind == KIND_REGULAR || kind == KIND_PIPE))
 			note_reading(follower, &key, returned);
 	}
 	if (returned > 0 && (!shape->is_counted || is_probe))
-		returned = 0;
+		moved = 0;
 	u8 buffer = shape->buffer;
-	if (buffer != NO_BUFFER && returned > 0)
-		count_given(regs, buffer, &key, returned);
-	else if (count_call(&key, returned, 1, 0)) {
+	if (buffer != NO_BUFFER && moved > 0)
+		count_given(regs, buffer, &key, moved);
+	else if (count_call(&key, moved, 1, 0)) {
 		if (shape->source)
-			note_path(file_of(argument(regs, ctx[1], shape->source)));
+			note_path(file_of(argument(regs, returned, shape->source)));
 		if (shape->target)
-			note_path(file_of(argument(regs, ctx[1], shape->target)));
+			note_path(file_of(argument(regs, returned, shape->target)));
 	}
 	return 0;
 }
@@ -1040,7 +1141,7 @@ PROGRAM(sched_process_fork)
 		struct process *of_parent = map_look_up(&processes, &parent);
 		struct process *of_child = entry(&processes, &child);
 		if (of_parent && of_child)
-			__builtin_memcpy(of_child->program, of_parent->program, PART_LEN);
+			__builtin_memcpy(of_child->program, of_parent->program, PROGRAM_LEN);
 	}
 	return 0;
 }
@@ -1054,7 +1155,7 @@ PROGRAM(sched_process_exec)
 	struct process *value = entry(&processes, &process);
 	struct file *file = READ((struct linux_binprm *)ctx[2], file);
 	if (value && file)
-		read_text(value->program, PART_LEN, READ(READ(file, f_path.dentry), d_name.name));
+		read_text(value->program, PROGRAM_LEN, READ(READ(file, f_path.dentry), d_name.name));
 	return 0;
 }
 

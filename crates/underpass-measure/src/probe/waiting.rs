@@ -23,11 +23,11 @@ fn call_in(proc: &Proc, text: &str) -> Option<Calls> {
     let number = fields.next()?.parse().ok()?;
     let hexadecimal = |field: &str| u64::from_str_radix(field.strip_prefix("0x")?, 16).ok();
     let arguments: Vec<u64> = fields.filter_map(hexadecimal).collect();
-    let ends = call::ends(number, &arguments)?;
+    let [source, target, buffer] = call::ends(number, &arguments)?;
     let file = |fd: u64| Some(proc.at(&format!("fd/{}", fd & u64::from(u32::MAX)))?.0);
-    let (source, target) = (ends.source.and_then(file), ends.target.and_then(file));
+    let (source, target) = (source.and_then(file), target.and_then(file));
     let is_to_socket = target.is_some_and(|target| target.kind == FileKind::Socket);
-    let memory = ends.buffer.filter(|_| is_to_socket).map(|at| memory_at(proc, at));
+    let memory = buffer.filter(|_| is_to_socket).map(|at| memory_at(proc, at));
     let memory = memory.unwrap_or_default();
     Some(Calls { process: proc.number(), number, source, target, memory, ..Calls::default() })
 }

@@ -385,7 +385,7 @@ fn what_is_sent_again_is_counted_apart() {
 fn a_packet_that_passes_a_second_device_is_counted_once() {
     let program = require!(program());
     let file = patterned(WHOLE);
-    for make in [Link::bridged, Link::macvlan] {
+    for make in [Link::bridged, Link::macvlan, Link::tunnel] {
         let link = require!(make());
         let interface = link.near().interface_index().unwrap();
         for way in [Sending::ReadWrite, Sending::Sendfile, Sending::ZeroCopy] {

@@ -93,12 +93,38 @@ fn files_mapped_for_one_call_are_each_told_and_so_is_what_was_mapped() {
         assert_eq!(sent(&evidence, sender), expected.into());
         let calls = evidence.calls.iter().filter(|row| row.number == nr::__NR_writev);
         assert_eq!(calls.map(|row| row.calls).sum::<u64>(), TIMES);
-        let mapped =
-            |file, bytes| Mapped { process: sender, file, bytes, is_program, is_written: false };
+        let mapped = |file, bytes| Mapped {
+            process: if is_program { 0 } else { sender },
+            file,
+            bytes,
+            is_program,
+            is_written: false,
+        };
         for expected in [mapped(file(0), TIMES * LEN), mapped(file(1), TIMES * 70_001)] {
             assert!(evidence.mapped.contains(&expected), "{expected:?} in {:?}", evidence.mapped);
         }
     }
+}
+
+#[test]
+fn as_many_pieces_as_a_call_may_have_are_all_looked_at() {
+    const PIECES: u64 = 1024;
+    require!(Root);
+    let program = require!(program());
+    let (link, file) = (Link::loopback(), patterned(PIECES));
+    let mut pair = Pair::start(&program, &link);
+    let probe = Probe::load(Sight::Sending).unwrap();
+    let sender = pair.sender.id();
+    probe.follow(sender).unwrap();
+    pair.connect(&link);
+    pair.receiver.begin_receiving(Receiving::Truncate, &Load::whole(PIECES)).unwrap();
+    pair.sender.begin_scattering(PIECES, file.path()).unwrap();
+    assert_eq!(pair.sender.sent().unwrap().bytes, PIECES);
+    pair.receiver.received().unwrap();
+    pair.close();
+    let mapped = Memory::File(file_id(file.path()));
+    let expected = [(Memory::Own, PIECES / 2), (mapped, PIECES / 2)];
+    assert_eq!(sent(&probe.evidence().unwrap(), sender), expected.into());
 }
 
 /// While the process's map of memory is being changed, the kernel does not wait to tell.
@@ -184,4 +210,52 @@ fn what_was_read_before_the_first_byte_is_told_but_not_what_was_read_to_send_it(
     let table = before.iter().find(|(id, _)| id.kind == FileKind::Regular);
     let (_, (first, both)) = table.unwrap();
     assert!(*first > 0 && first < both, "{before:?}");
+}
+
+#[test]
+fn a_question_by_udp_and_a_ring_send_nothing_and_a_request_is_not_what_was_read_to_be_sent() {
+    require!(Root);
+    let program = require!(program());
+    let (link, first, second) = (Link::loopback(), patterned(70_001), patterned(LEN));
+    let mut pair = Pair::start(&program, &link);
+    let probe = Probe::load(Sight::Sending).unwrap();
+    let sender = pair.sender.id();
+    probe.follow(sender).unwrap();
+    pair.connect(&link);
+    pair.sender.be_noisy().unwrap();
+    pair.sender.load(first.path()).unwrap();
+    pair.sender.begin_replying(second.path()).unwrap();
+    pair.receiver.begin_sending(Sending::ReadWrite, first.path(), &Load::whole(1)).unwrap();
+    pair.receiver.sent().unwrap();
+    pair.receiver.begin_receiving(Receiving::Copy, &Load::whole(LEN)).unwrap();
+    assert_eq!(pair.sender.sent().unwrap().bytes, LEN);
+    pair.receiver.received().unwrap();
+    let reads = reads(&probe.evidence().unwrap(), sender);
+    assert_eq!(reads[&file_id(first.path())], (70_001, 70_001));
+    assert_eq!(reads[&file_id(second.path())], (0, LEN));
+}
+
+#[test]
+fn threads_that_send_first_at_once_move_what_was_read_once() {
+    const CHILDREN: u64 = 300;
+    require!(Root);
+    let program = require!(program());
+    let (link, file) = (Link::loopback(), patterned(70_001));
+    let mut pair = Pair::start(&program, &link);
+    let probe = Probe::load(Sight::Sending).unwrap();
+    probe.follow(pair.sender.id()).unwrap();
+    pair.connect(&link);
+    pair.receiver.begin_receiving(Receiving::Truncate, &Load::whole(CHILDREN)).unwrap();
+    pair.sender.begin_race(CHILDREN, file.path()).unwrap();
+    assert_eq!(pair.sender.sent().unwrap().bytes, CHILDREN);
+    pair.receiver.received().unwrap();
+    let evidence = probe.evidence().unwrap();
+    let children: Vec<u32> = evidence.processes.iter().map(|process| process.process).collect();
+    let children = children.into_iter().filter(|process| *process != pair.sender.id());
+    let (mut counted, id) = (0, file_id(file.path()));
+    for child in children {
+        assert_eq!(reads(&evidence, child)[&id], (0, 70_001));
+        counted += 1;
+    }
+    assert_eq!(counted, CHILDREN);
 }

@@ -8,6 +8,11 @@
  *   send METHOD CALL HEADER BODY TIMES FILE   sent BYTES RETRANSMITTED SENDS COPIED
  *   gather HEADER TIMES r|x FILE...           sent BYTES 0 0 0
  *   ring BYTES                                sent BYTES 0 0 0     (by operations of an io_uring)
+ *   scatter PIECES FILE                       sent BYTES 0 0 0
+ *   noise                                     noisy          (sends nothing by TCP)
+ *   load FILE                                 loaded BYTES
+ *   reply FILE                                sent BYTES 0 0 0     (to one byte)
+ *   race CHILDREN FILE                        sent BYTES 0 0 0
  *   churn                                     churning      (a thread maps and unmaps, for ever)
  *   receive copy|truncate HEADER BODY TIMES   received BYTES
  *   encrypt                                   encrypted      (what is sent from now on)
@@ -21,7 +26,9 @@
  * bytes of 255, with MSG_MORE, and the first BODY bytes of FILE, CALL bytes a call; it answers
  * when every byte is acknowledged and every MSG_ZEROCOPY send has its completion. "gather" maps the
  * whole of each FILE anew each time, to be executed or not, gives a header and all of them by one
- * call, and unmaps them; the names hold no blank. "receive"
+ * call, and unmaps them; the names hold no blank. "scatter" gives PIECES pieces by one call, turn
+ * by turn a byte of its own and one of FILE, which it maps. In a "race" each child reads FILE, and
+ * two threads of it send a byte at once. "receive"
  * expects the same of a file whose byte i is i mod 251. The address of the socket is as
  * /proc/net/tcp shows it: hashed, so good for nothing but comparing.
  *
@@ -49,6 +56,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/errqueue.h>
@@ -341,6 +349,134 @@ static int gather(size_t header, size_t times, int protection, char *names)
     return 0;
 }
 
+static int scatter(size_t count, const char *name)
+{
+    static struct iovec pieces[1024];
+    static char own[1];
+    int file = open(name, O_RDONLY | O_CLOEXEC);
+    char *map = mmap(NULL, count, PROT_READ, MAP_SHARED, file, 0);
+    if (file < 0 || map == MAP_FAILED || count > sizeof pieces / sizeof *pieces)
+        return fail(name);
+    own[0] = 1;
+    for (size_t at = 0; at < count; at++)
+        pieces[at] = (struct iovec){ at % 2 ? map + at : own, 1 };
+    if (writev(sock, pieces, (int)count) != (ssize_t)count)
+        return fail("writev");
+    munmap(map, count);
+    close(file);
+    if (settle() < 0)
+        return -1;
+    printf("sent %zu 0 0 0\n", count);
+    return 0;
+}
+
+/* What a program may do before it sends: ask a name server, make a ring. */
+static int noise(void)
+{
+    char byte = 1;
+    struct iovec piece = { &byte, 1 };
+    struct mmsghdr message = { .msg_hdr = { .msg_iov = &piece, .msg_iovlen = 1 } };
+    struct sockaddr_in own = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    socklen_t size = sizeof own;
+    struct io_uring_params params = { 0 };
+    int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (udp < 0 || bind(udp, (struct sockaddr *)&own, size) < 0
+        || getsockname(udp, (struct sockaddr *)&own, &size) < 0
+        || connect(udp, (struct sockaddr *)&own, size) < 0 || sendmmsg(udp, &message, 1, 0) != 1
+        || recvmmsg(udp, &message, 1, 0, NULL) != 1)
+        return fail("udp");
+    /* Where there is none, that is no failure of the test. */
+    close((int)syscall(__NR_io_uring_setup, 1, &params));
+    close(udp);
+    puts("noisy");
+    return 0;
+}
+
+static char loaded[1 << 20];
+static size_t loaded_size;
+
+static int read_file(const char *name)
+{
+    ssize_t n;
+    int file = open(name, O_RDONLY | O_CLOEXEC);
+    loaded_size = 0;
+    while ((n = read(file, loaded + loaded_size, sizeof loaded - loaded_size)) > 0)
+        loaded_size += (size_t)n;
+    if (n < 0)
+        return fail(name);
+    close(file);
+    return 0;
+}
+
+/* Reads the file first, and then the request. */
+static int reply(const char *name)
+{
+    char request;
+    if (read_file(name) < 0 || recv(sock, &request, 1, 0) != 1)
+        return fail("request");
+    if (send_all(loaded, loaded_size, 0) < 0 || settle() < 0)
+        return -1;
+    printf("sent %zu 0 0 0\n", loaded_size);
+    return 0;
+}
+
+static volatile int started, begun;
+static int other = -1;
+
+/* Another connection, which this process has both ends of: on one socket sends wait in turn. */
+static int connect_other(void)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    socklen_t size = sizeof at;
+    int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (server < 0 || other < 0 || listen(server, 1) < 0
+        || getsockname(server, (struct sockaddr *)&at, &size) < 0
+        || connect(other, (struct sockaddr *)&at, size) < 0 || accept(server, NULL, NULL) < 0)
+        return fail("another connection");
+    return 0;
+}
+
+static void *send_byte(void *is_second)
+{
+    if (is_second) {
+        started = 1;
+        while (!begun)
+            ;
+    } else {
+        while (!started)
+            ;
+        begun = 1;
+    }
+    return send(is_second ? other : sock, "", 1, 0) == 1 ? NULL : &failure;
+}
+
+static int race(size_t children, const char *name)
+{
+    if (connect_other() < 0)
+        return -1;
+    fflush(stdout);
+    for (size_t i = 0; i < children; i++) {
+        int status = -1;
+        pid_t child = fork();
+        if (child == 0) {
+            pthread_t second;
+            int file = open(name, O_RDONLY | O_CLOEXEC);
+            if (read(file, loaded, sizeof loaded) < 1
+                || pthread_create(&second, NULL, send_byte, loaded) != 0 || send_byte(NULL))
+                _exit(1);
+            pthread_join(second, NULL);
+            _exit(0);
+        }
+        if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+            return fail("a child");
+    }
+    if (settle() < 0)
+        return -1;
+    printf("sent %zu 0 0 0\n", children);
+    return 0;
+}
+
 /* The memory of a ring that begins at an offset (io_uring_setup(2)). */
 static char *part_of(int ring, size_t size, off_t offset)
 {
@@ -553,6 +689,16 @@ static int perform(const char *line)
         snprintf(names, sizeof names, "%s", line + at);
         return gather(header, times, word[0] == 'x' ? PROT_READ | PROT_EXEC : PROT_READ, names);
     }
+    if (sscanf(line, "scatter %zu %n", &body, &at) == 1 && at > 0)
+        return scatter(body, line + at);
+    if (sscanf(line, "race %zu %n", &body, &at) == 1 && at > 0)
+        return race(body, line + at);
+    if (!strncmp(line, "load ", 5))
+        return read_file(line + 5) < 0 ? -1 : printf("loaded %zu\n", loaded_size) < 0;
+    if (!strncmp(line, "reply ", 6))
+        return reply(line + 6);
+    if (!strcmp(line, "noise"))
+        return noise();
     if (sscanf(line, "ring %zu", &body) == 1)
         return send_by_ring(body);
     if (!strcmp(line, "churn"))
