@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::apportion;
 use super::context::Context;
-use super::reading::Reader;
+use super::reading::{self, Reader};
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Memory};
 
@@ -316,7 +316,9 @@ impl<'e> Flows<'e> {
         reader.is_giving = self.giving.contains(&process);
         let mapped = self.mapped.get(&process).into_iter().flatten();
         reader.mapped = mapped.map(|file| (*file, self.size(*file))).collect();
-        let has_more = reader.given_bytes > reader.heads_bytes();
+        let times = |(file, bytes): (&FileId, &u64)| bytes.div_ceil(self.size(*file).max(1));
+        let responses = passed.iter().filter(|(file, _)| self.size(**file) > 0).map(times).sum();
+        let has_more = reader.given_bytes > reading::HEAD_BYTES.saturating_mul(responses);
         for (content, read) in &mut reader.files {
             if let (Source::File(file), 0) = (content.source, content.copies) {
                 let of = |map: &HashMap<FileId, u64>| map.get(&file).copied().unwrap_or(0);

@@ -16,7 +16,7 @@ use crate::evidence::FileId;
 const SLACK_BYTES: u64 = 64 * 1024;
 
 /// A response's head, about; what is left of a connection's bytes below it is taken for one.
-const HEAD_BYTES: u64 = 320;
+pub(crate) const HEAD_BYTES: u64 = 320;
 
 /// A request, about.
 const REQUEST_BYTES: u64 = 1024;
@@ -87,11 +87,6 @@ impl Reader {
         });
     }
 
-    /// What heads of responses take, if each is to a request that one call took.
-    pub(crate) fn heads_bytes(&self) -> u64 {
-        HEAD_BYTES.saturating_mul(self.connections.max(self.received_calls))
-    }
-
     /// Bytes read of all files.
     fn read_bytes(&self) -> u64 {
         self.files.values().sum()
@@ -133,7 +128,7 @@ impl Reader {
             }
         }
         // Read whole, and then sent: one of them or all, with no more than heads.
-        let heads = self.heads_bytes();
+        let heads = HEAD_BYTES.saturating_mul(self.connections.max(self.received_calls));
         let is_rest = |read: u64, left: u64| {
             let is_with_heads = left > heads && read >= SMALL_BYTES && left - heads <= read;
             read == left || is_with_heads && read <= left

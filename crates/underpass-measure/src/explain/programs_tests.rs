@@ -4,7 +4,7 @@ use linux_raw_sys::general as sys;
 
 use crate::account::context::Runtime;
 use crate::account::{Account, Way};
-use crate::evidence::{Calls, Evidence, FileId, Mapped, Memory};
+use crate::evidence::{Calls, Evidence, FileId, Mapped, Memory, Pages};
 use crate::explain::context::{Context, Program};
 use crate::explain::made_tests::*;
 use crate::explain::report::Report;
@@ -150,12 +150,21 @@ fn what_was_read_to_see_what_a_file_is_was_not_sent() {
     assert_eq!(go(small, 100 * 512, 50 * 512 + head), [small, 50 * 512, 0, head]);
     assert_eq!(go(50 * 4096, 50 * 512, 30_000), [50 * 4096, 0, 0, 30_000]);
     // nginx begins the files of its cache with what is for itself.
-    let mut rows = vec![reads(APP, 7, 580), sendfiles(APP, 7, 31, MIB), writes(APP, 31, 635)];
-    rows.push(calls(APP, sys::__NR_recvfrom, (socket_id(31), None), 3, 240));
-    let mut context = with("nginx", None);
-    context.sizes.insert(key(7), MIB + 580);
-    let seen = evidence(rows, vec![socket(31, APP, vec![cached(7, MIB), kernel(635)])]);
-    assert_eq!(totals(&judged!(&seen, &context)), [MIB, 0, 0, 635]);
+    let cached_files = |given: u64| {
+        let all = [7, 8, 9].into_iter();
+        let mut rows: Vec<Calls> =
+            all.clone().flat_map(|it| [reads(APP, it, 580), sendfiles(APP, it, 31, MIB)]).collect();
+        rows.push(calls(APP, sys::__NR_recvfrom, (socket_id(31), None), 9, 240));
+        rows.push(writes(APP, 31, given));
+        let mut context = with("nginx", None);
+        context.sizes.extend(all.clone().map(|it| (key(it), MIB + 580)));
+        let mut pages: Vec<Pages> = all.map(|it| cached(it, MIB)).collect();
+        pages.push(kernel(given));
+        totals(&judged!(&evidence(rows, vec![socket(31, APP, pages)]), &context))
+    };
+    assert_eq!(cached_files(635), [3 * MIB, 0, 0, 635]);
+    // Caddy sends what it has read, and reads its requests in many pieces.
+    assert_eq!(cached_files(3 * 580 + 550), [3 * MIB, 3 * 580, 0, 550]);
     // A server that sends it both ways reads more at a time.
     let mut both = vec![sendfiles(APP, 7, 31, MIB), reads(APP, 7, MIB), writes(APP, 32, MIB)];
     both[1].calls = 32;
