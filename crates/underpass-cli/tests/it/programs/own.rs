@@ -27,10 +27,7 @@ fn over_http_2_it_copies_all() {
     command.args(["serve", "--listen", &address.to_string()]).arg(site.root());
     let server = site.start(&mut command, address);
     let watched = watched(&recorded, server.id(), || fetch_by_http2(&site, address));
-    Expected::of("underpass", "serve, HTTP/2")
-        .because("R1", "a copy")
-        .wrong(("of a vector only 16 pieces are looked at", 1_300))
-        .judge(&watched);
+    Expected::of("underpass", "serve, HTTP/2").because("R1", "a copy").judge(&watched);
 }
 
 #[test]

@@ -81,7 +81,6 @@ fn pieces_of_a_mapping_are_told_from_those_between_them() {
     Expected::of("Python", "mmap, 64 pieces a call")
         .named("python3")
         .because("R2", "sendfile")
-        .wrong(("of a vector only 16 pieces are looked at", 3_220_000))
         .judge(&watched);
 }
 
