@@ -1,7 +1,7 @@
 //! `underpass compare`: flags to a request, a bar while it runs, and the findings in the form that
 //! was asked for.
 //!
-//! No signal is caught: what a comparison makes has no name and goes with the process.
+//! No signal is caught: what a comparison makes goes with the process, or is removed after it.
 
 mod arguments;
 mod output;

@@ -2,8 +2,8 @@
 //!
 //! [`run`] makes a [`Report`](report::Report). Each run has fresh processes: this program run
 //! again, by a hidden command that calls [`serve`] with its standard input. They die with the
-//! process that started them, files have no names and networks are held by descriptors alone, so
-//! a comparison that is killed leaves nothing behind.
+//! process that started them, files have no names and networks are held by descriptors alone; what
+//! has a name, the control groups of claims, is removed by a process that outlives a killed maker.
 
 pub(crate) mod besides;
 mod channel;
