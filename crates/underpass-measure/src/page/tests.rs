@@ -363,7 +363,8 @@ fn methods_whose_runs_overlap_are_not_ranked() {
     for row in &mut report.rows {
         row.gb_per_s.max = Figure::Measured(9.0);
         if row.method == Method::Copy {
-            row.sender_cpu_s_per_gb_range = steady(0.4);
+            (row.sender_cpu_s_per_gb, row.sender_cpu_s_per_gb_range) =
+                (Figure::Measured(0.4), steady(0.4));
         }
     }
     let text = report.text(None, None);
@@ -385,7 +386,8 @@ fn single_runs_and_runs_that_overlap_rank_nothing() {
     };
     assert!(costs(&report).contains("CPU s/GB 0.232 to 0.232, none clearly the cheapest"));
     for row in report.rows.iter_mut().filter(|row| row.method == Method::Copy) {
-        row.sender_cpu_s_per_gb_range = steady(0.4);
+        (row.sender_cpu_s_per_gb, row.sender_cpu_s_per_gb_range) =
+            (Figure::Measured(0.4), steady(0.4));
     }
     let text = costs(&report);
     assert!(

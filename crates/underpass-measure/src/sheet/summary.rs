@@ -6,7 +6,7 @@ use underpass::Method;
 use crate::claims::{Claim, Verdict};
 use crate::compare::report::{Cache, Report, Row, Verdict as Judged};
 use crate::eyes::{Eyes, tasks};
-use crate::figure::{REPEATS_MIN, Spread};
+use crate::figure::{Figure, REPEATS_MIN, Spread};
 use crate::sheet::compare::groups;
 use crate::terms::ends;
 use crate::words::{decimal, of};
@@ -79,14 +79,18 @@ struct Ranked<'r> {
 }
 
 /// Rows of which a figure is known, least first.
-fn ranked<'r>(rows: &[&'r Row], of: fn(&Row) -> &Spread) -> Vec<Ranked<'r>> {
+fn ranked<'r>(rows: &[&'r Row], of: fn(&Row) -> (&Spread, &Figure)) -> Vec<Ranked<'r>> {
     let known = rows.iter().filter_map(|row| {
-        let runs = of(row);
-        Some(Ranked { row, runs, value: runs.median.value()? })
+        let (runs, shown) = of(row);
+        Some(Ranked { row, runs, value: shown.value()? })
     });
     let mut known: Vec<Ranked<'_>> = known.collect();
     known.sort_by(|a, b| a.value.total_cmp(&b.value));
     known
+}
+
+fn costs(row: &Row) -> (&Spread, &Figure) {
+    (&row.sender_cpu_s_per_gb_range, &row.sender_cpu_s_per_gb)
 }
 
 /// `; splice may be as quick`: others with some run like some run of this.
@@ -105,7 +109,7 @@ fn rivals(ranked: &[Ranked<'_>], of: &Ranked<'_>, word: &str) -> String {
 /// The quickest and the slowest, and who takes least of the processor, as far as their runs tell
 /// them apart.
 fn extremes(rows: &[&Row], repeats: u32) -> Option<String> {
-    let speeds = ranked(rows, |row| &row.gb_per_s);
+    let speeds = ranked(rows, |row| (&row.gb_per_s, &row.gb_per_s.median));
     let (slow, quick) = (speeds.first()?, speeds.last()?);
     let told = |it: &Ranked<'_>, word: &str| {
         let rivals = rivals(&speeds, it, word);
@@ -122,7 +126,7 @@ fn extremes(rows: &[&Row], repeats: u32) -> Option<String> {
     } else {
         format!("{low} to {high} GB/s, none clearly the quickest: their runs overlap")
     };
-    let costs = ranked(rows, |row| &row.sender_cpu_s_per_gb_range);
+    let costs = ranked(rows, costs);
     if let [cheap, .., dear] = &costs[..] {
         let told = |it: &Ranked<'_>, word: &str| {
             format!("{} ({}{})", decimal(it.value), it.row.method, rivals(&costs, it, word))
@@ -138,7 +142,7 @@ fn extremes(rows: &[&Row], repeats: u32) -> Option<String> {
 
 /// The processor time of one copy: what copying costs more than the cheapest way by reference.
 fn price(rows: &[&Row]) -> Option<String> {
-    let costs = ranked(rows, |row| &row.sender_cpu_s_per_gb_range);
+    let costs = ranked(rows, costs);
     let copy = costs.iter().find(|it| it.row.method == Method::Copy)?;
     let lends = |it: &&Ranked<'_>| matches!(it.row.verdict, Judged::ByReference { .. });
     let lent = costs.iter().find(lends)?;
