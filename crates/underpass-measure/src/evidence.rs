@@ -168,9 +168,6 @@ pub struct Socket {
     pub sent: Vec<Pages>,
     /// Payload that left again.
     pub retransmitted_bytes: u64,
-    /// Payload that left since the socket was learned, as TCP itself counts it, each byte once:
-    /// also what went unseen. Nothing if it was not asked.
-    pub total_bytes: Option<u64>,
 }
 
 /// Bytes that a followed process had copied out of socket buffers.

@@ -30,6 +30,7 @@ use rustix::io::Errno;
 use underpass_sys::bpf::{self, Map};
 
 use crate::evidence::{Calls, Evidence, FileId, FileKind, Mapped, Memory, Named, Received};
+use crate::proc::Proc;
 use names::Mounts;
 use object::Programs;
 pub(crate) use toll::Tolls;
@@ -104,15 +105,24 @@ pub enum Sight {
 /// A program that the kernel took, and its tracepoint.
 type Loaded = (OwnedFd, &'static str);
 
-/// Rare ones, that keep in order who is followed and which sockets there are.
-const LASTING: [&str; 4] =
-    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "tcp_destroy_sock"];
+/// Rare or cheap ones, that keep in order who is followed and which sockets there are.
+const LASTING: [&str; 6] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "tcp_destroy_sock",
+    "inet_sock_set_state",
+    // Counts what leaves, in rests too, and looks at it in looks.
+    "net_dev_start_xmit",
+];
 
-/// The first [`SENDING`] of them see what leaves.
-const LOOKING: [&str; 4] =
-    ["net_dev_start_xmit", "sys_exit", "skb_copy_datagram_iovec", "page_fault_user"];
+/// The first [`SENDING`] of them see what is sent.
+const LOOKING: [&str; 3] = ["sys_exit", "skb_copy_datagram_iovec", "page_fault_user"];
 
-const SENDING: usize = 2;
+const SENDING: usize = 1;
+
+/// In the number of a look, that it has ended.
+const RESTING: u64 = 1 << 63;
 
 /// The inode of the first PID namespace (linux/proc_ns.h, `PROC_PID_INIT_INO`).
 const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -138,10 +148,11 @@ impl Probe {
         let load = |directly| {
             let programs = Programs::new(namespace, directly)?;
             let looking = load_all(&programs, tracepoints)?;
-            Ok((programs, looking))
+            let lasting = load_all(&programs, &LASTING)?;
+            Ok((programs, looking, lasting))
         };
-        let (from, programs) = load(true).or_else(|_: ProbeError| load(false))?;
-        let lasting = attach_all(&load_all(&from, &LASTING)?)?;
+        let (from, programs, lasting) = load(true).or_else(|_: ProbeError| load(false))?;
+        let lasting = attach_all(&lasting)?;
         let maps = from.maps;
         let toll = Duration::ZERO;
         let (looking, known) = (Vec::new(), Mutex::default());
@@ -163,14 +174,56 @@ impl Probe {
             return Ok(());
         }
         self.look = self.look.wrapping_add(1).max(1);
-        self.maps["look"].set(&0_u32.to_ne_bytes(), &u64::from(self.look).to_ne_bytes())?;
+        // Calls first: what is seen to leave has a call then.
+        self.set_look(RESTING)?;
         self.looking = attach_all(&self.programs)?;
+        self.set_look(0)
+    }
+
+    fn set_look(&self, resting: u64) -> Result<(), ProbeError> {
+        let value = (u64::from(self.look) | resting).to_ne_bytes();
+        Ok(self.maps["look"].set(&0_u32.to_ne_bytes(), &value)?)
+    }
+
+    /// Sees nothing until the next [`look`](Self::look), and only counts what leaves.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Call`] if the kernel cannot be told.
+    pub fn rest(&mut self) -> Result<(), ProbeError> {
+        self.set_look(RESTING)?;
+        self.looking.clear();
         Ok(())
     }
 
-    /// Sees nothing, and costs nothing, until the next [`look`](Self::look).
-    pub fn rest(&mut self) {
-        self.looking.clear();
+    /// What has left in pages of files, and otherwise, also in rests: by sockets that followed
+    /// processes were seen to use, or to close.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Call`] if the map cannot be read.
+    pub fn left(&self) -> Result<[u64; 2], ProbeError> {
+        let left = self.maps["left"].get(&0_u32.to_ne_bytes())?;
+        Ok(left.map_or([0; 2], |value| layout::left(&value)))
+    }
+
+    /// The same, and by those that they have open.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Call`] if the maps cannot be read.
+    pub fn left_by_all(&self) -> Result<[u64; 2], ProbeError> {
+        let processes = self.followed()?.into_iter().filter_map(Proc::open);
+        let open = processes.flat_map(|process| process.descriptors().collect::<Vec<_>>());
+        let sockets = open.filter(|(_, file, _)| file.kind == FileKind::Socket);
+        let open: BTreeSet<u64> = sockets.map(|(_, file, _)| file.inode).collect();
+        let alive = self.maps["sockets"].entries()?;
+        let unclaimed = alive.iter().filter_map(|(_, value)| layout::unclaimed(value));
+        let unclaimed = unclaimed.filter(|(inode, _)| open.contains(inode));
+        let sum = |[of_files, others]: [u64; 2], (_, more): (u64, [u64; 2])| {
+            [of_files + more[0], others + more[1]]
+        };
+        Ok(unclaimed.fold(self.left()?, sum))
     }
 
     /// What looking has cost so far.
@@ -448,7 +501,7 @@ mod tests {
         send(b"abc", &mut pair);
         // As if what is sent now had left before; and after a long rest.
         for (ahead, again) in [(5_u32, 5), (1 << 28, 5)] {
-            probe.rest();
+            probe.rest().unwrap();
             probe.look().unwrap();
             with_known(&probe, socket, |known| {
                 let next = u32::from_ne_bytes(known[8..12].try_into().unwrap());

@@ -6,15 +6,16 @@
 //! while it rests, nothing of it is left in the kernel's way.
 //!
 //! A rest is as long as chance has it, around what the budget asks: a load that repeats itself at
-//! the pace of the rests would be seen from one side only. What a look saw counts for the time that
-//! it stands for: itself, and half of the rests before and behind it. A rest is longer the more the
-//! look before the last had cost, not the last: that would have what costs much count for more.
+//! the pace of the rests would be seen from one side only. A rest is longer the more the look
+//! before the last had cost, not the last: that would have what costs much be seen less than it is.
+//!
+//! What leaves is counted in rests, too. That is a part of the cost, and so of the budget.
 //!
 //! Nothing here looks at a clock, so that a whole watch can be tried in no time.
 
 use std::time::Duration;
 
-use crate::explain::interval::{Chance, Look};
+use crate::explain::interval::{Chance, Looks};
 
 /// How long a look is. The shorter, the more of them, and the less a large file is missed.
 const LOOK: Duration = Duration::from_millis(3);
@@ -28,14 +29,15 @@ const REST_MAX: Duration = Duration::from_secs(2);
 /// A rest, in times of what the budget asks: from this, and as much above one.
 const REST_LEAST: f64 = 0.5;
 
-/// Looks that are told apart; beyond them, two neighbours are one.
-const LOOKS_MAX: usize = 4_096;
+/// Looks have this share of the budget at least, whatever it costs to count in rests.
+const FOR_LOOKS: f64 = 0.25;
 
-/// Bytes that have left so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Left {
-    pub(crate) by_reference: u64,
-    pub(crate) copied: u64,
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    GoOn,
+    Rest,
+    Look,
 }
 
 /// The turns of looking and resting. Times are since the watch began.
@@ -46,15 +48,19 @@ pub(crate) struct Pace {
     is_resting: bool,
     since: Duration,
     due: Duration,
-    /// The rest before the look, and what it took to begin the look.
-    before: Duration,
-    begun: Duration,
-    /// What the last look cost, and the one before, as a share of the time that they took.
+    /// How long the last look was, or what there was of it.
+    look: Duration,
+    /// What this look or rest has cost so far, and what was before it.
+    spent: Duration,
+    /// What the last look cost, and the one before, as a share of the time that they took; and what
+    /// it costs to count.
     cost: f64,
     cost_before: f64,
-    left: Left,
+    counting: f64,
+    /// What had left before that was not in pages of files.
+    others: u64,
     rested: Duration,
-    looks: Vec<Look>,
+    looks: Looks,
 }
 
 impl Pace {
@@ -66,13 +72,14 @@ impl Pace {
             is_resting: false,
             since: Duration::ZERO,
             due: LOOK,
-            before: Duration::ZERO,
-            begun: Duration::ZERO,
+            look: LOOK,
+            spent: Duration::ZERO,
             cost: 0.0,
             cost_before: 0.0,
-            left: Left::default(),
+            counting: 0.0,
+            others: 0,
             rested: Duration::ZERO,
-            looks: Vec::new(),
+            looks: Looks::default(),
         }
     }
 
@@ -81,85 +88,53 @@ impl Pace {
         self.due
     }
 
-    pub(crate) const fn is_resting(&self) -> bool {
-        self.is_resting
-    }
-
     /// The share that looking may take.
     pub(crate) const fn budget(&self) -> f64 {
         self.budget
     }
 
-    /// Takes what the look has cost until now; says whether it is time to rest.
-    pub(crate) fn is_dear(&mut self, now: Duration, cost: Duration) -> bool {
-        self.cost_before = self.cost;
-        self.cost = self.share_of_look(now, cost + self.begun);
-        self.cost_before > self.budget
+    /// What was due has come: says what is next, after this was paid since the last turn. Those
+    /// bytes that have left in all were not in pages of files.
+    pub(crate) fn turn(&mut self, now: Duration, paid: Duration, others: u64) -> Turn {
+        let length = now.saturating_sub(self.since);
+        let cost = (self.spent + paid).div_duration_f64(length.max(Duration::from_nanos(1)));
+        let turn = if self.is_resting {
+            self.counting = cost;
+            self.rested += length;
+            Turn::Look
+        } else {
+            self.looks.add(others.saturating_sub(self.others));
+            (self.cost_before, self.cost, self.look) = (self.cost, cost, length);
+            if self.cost_before > self.budget { Turn::Rest } else { Turn::GoOn }
+        };
+        let next = match turn {
+            Turn::GoOn => ACCOUNT,
+            Turn::Look => LOOK,
+            Turn::Rest => self.rest().mul_f64(REST_LEAST + self.chance.share()).min(REST_MAX),
+        };
+        self.is_resting = turn == Turn::Rest;
+        (self.since, self.due, self.spent, self.others) = (now, now + next, Duration::ZERO, others);
+        turn
     }
 
-    fn share_of_look(&self, now: Duration, cost: Duration) -> f64 {
-        let looked = now.saturating_sub(self.since).max(Duration::from_nanos(1));
-        cost.div_duration_f64(looked)
-    }
-
-    /// The look is continued.
-    pub(crate) fn go_on(&mut self, now: Duration, left: Left) {
-        self.account(now, left);
-        (self.since, self.due, self.before) = (now, now + ACCOUNT, Duration::ZERO);
-        self.begun = Duration::ZERO;
-    }
-
-    /// The look has ended, which took this much.
-    pub(crate) fn rest(&mut self, now: Duration, ended: Duration, left: Left) {
-        self.cost += self.share_of_look(now, ended);
-        let rest = rest_after(now.saturating_sub(self.since), self.cost_before, self.budget);
-        let rest = rest.mul_f64(REST_LEAST + self.chance.share()).min(REST_MAX);
-        self.account(now, left);
-        (self.since, self.due, self.is_resting) = (now, now + rest, true);
-    }
-
-    /// The rest has ended, and this is what it took.
-    pub(crate) fn look(&mut self, now: Duration, begun: Duration) {
-        let rest = now.saturating_sub(self.since);
-        self.rested += rest;
-        if let Some(last) = self.looks.last_mut() {
-            last.stand_for(rest / 2);
+    /// What it took to do that: the look is dearer by it, which begins or has ended.
+    pub(crate) fn add_cost(&mut self, more: Duration) {
+        if self.is_resting {
+            self.cost += more.div_duration_f64(self.look.max(Duration::from_nanos(1)));
+        } else {
+            self.spent += more;
         }
-        (self.since, self.due, self.is_resting) = (now, now + LOOK, false);
-        (self.before, self.begun) = (rest, begun);
     }
 
-    /// The looks, the one that has not ended included.
-    pub(crate) fn looks(&self, now: Duration, left: Left) -> Vec<Look> {
-        let mut looks = self.looks.clone();
-        let passed = now.saturating_sub(self.since);
-        match looks.last_mut() {
-            Some(last) if self.is_resting => last.stand_for(passed),
-            Some(_) | None => looks.push(self.look_until(now, left)),
-        }
-        looks
+    /// How long to rest after the last look, so that looks and counting take what they may.
+    fn rest(&self) -> Duration {
+        let left = (self.budget - self.counting).max(self.budget * FOR_LOOKS);
+        rest_after(self.look, self.cost_before - self.budget, left)
     }
 
-    fn look_until(&self, now: Duration, left: Left) -> Look {
-        let mut look = Look::new(
-            now.saturating_sub(self.since),
-            left.by_reference.saturating_sub(self.left.by_reference),
-            left.copied.saturating_sub(self.left.copied),
-        );
-        look.stand_for(self.before / 2);
-        look
-    }
-
-    fn account(&mut self, now: Duration, left: Left) {
-        self.looks.push(self.look_until(now, left));
-        self.left = left;
-        if self.looks.len() > LOOKS_MAX {
-            let pairs = self.looks.chunks(2).map(|pair| match pair {
-                [one, other] => one.and(other),
-                _ => pair[0],
-            });
-            self.looks = pairs.collect();
-        }
+    /// The looks that have ended.
+    pub(crate) const fn looks(&self) -> Looks {
+        self.looks
     }
 
     /// The share of the time, from 0 to 1, that was looked at; nothing if that was all of it.
@@ -170,9 +145,10 @@ impl Pace {
     }
 }
 
-/// How long to rest after a look of that length, if looking costs this share of the time.
-fn rest_after(look: Duration, cost: f64, budget: f64) -> Duration {
-    let rest = look.as_secs_f64() * (cost / budget - 1.0).max(0.0);
+/// How long to rest after a look of that length, if it costs this share of its time more than it
+/// may, and there is that much left of the time after it.
+fn rest_after(look: Duration, more: f64, left: f64) -> Duration {
+    let rest = look.as_secs_f64() * (more / left).max(0.0);
     Duration::try_from_secs_f64(rest).map_or(REST_MAX, |rest| rest.min(REST_MAX))
 }
 

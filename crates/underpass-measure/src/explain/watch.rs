@@ -277,7 +277,8 @@ impl Watch {
             self.learning.learn_interfaces(&seen);
             self.learning.learn_names(&seen);
             let judged = Report::new(&seen, &self.learning.context);
-            interval = limited.map(|limited| limited.interval(&seen, &judged));
+            let told = limited.map(|limited| limited.interval(probe, &seen, &judged));
+            interval = told.transpose()?;
             report = Some(judged);
         }
         Ok(Summary {

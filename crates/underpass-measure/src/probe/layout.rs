@@ -175,6 +175,21 @@ fn terminated(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or(&[])
 }
 
+/// What left: in pages of files, and otherwise.
+pub(crate) fn left(value: &[u8]) -> [u64; 2] {
+    let mut value = Members(value);
+    [value.u64(), value.u64()]
+}
+
+/// The inode of a socket that is alive and what left by it, if no process is known to use it.
+pub(crate) fn unclaimed(value: &[u8]) -> Option<(u64, [u64; 2])> {
+    let mut members = Members(value);
+    let (inode, _next, process) = (members.u64(), members.u32(), members.u32());
+    let (_named, _begun, _upper, _device) =
+        (members.u32(), members.u32(), members.u64(), members.u64());
+    (process == 0).then(|| (inode, [members.u64(), members.u64()]))
+}
+
 /// An entry of the processes' map.
 pub(crate) fn process(key: &[u8], value: &[u8]) -> Process {
     let mut value = Members(value);

@@ -8,7 +8,7 @@
  * bytes.
  *
  * Source: linux/bpf.h; `Documentation/bpf/`; the tracepoints net:net_dev_start_xmit,
- * raw_syscalls:sys_exit, skb:skb_copy_datagram_iovec, tcp:tcp_destroy_sock,
+ * raw_syscalls:sys_exit, skb:skb_copy_datagram_iovec, tcp:tcp_destroy_sock, sock:inet_sock_set_state,
  * sched:sched_process_fork, sched:sched_process_exit, exceptions:page_fault_user.
  */
 
@@ -80,8 +80,14 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
 	possible_net_t skc_net;
 };
+typedef struct { int owned; } socket_lock_t;
 struct socket;
-struct sock { struct sock_common __sk_common; struct socket *sk_socket; u16 sk_protocol; };
+struct sock {
+	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
+	struct socket *sk_socket;
+	u16 sk_protocol;
+};
 struct socket { struct sock *sk; };
 struct socket_alloc { struct inode vfs_inode; };
 struct tcp_ulp_ops { char name[16]; };
@@ -228,17 +234,20 @@ enum origin { LINEAR, KERNEL, PAGE_CACHE, ANONYMOUS };
 /* AGAIN is in place of how it was lent: bytes that left again. */
 enum lent { NOT_LENT, SHARED, ZERO_COPY, AGAIN };
 
+/* Payload that left, each byte once: in pages of files that are lent, and otherwise. */
+struct left { u64 of_files, others; };
+
 struct known {
 	u64 inode;
 	/* The sequence number after the highest sent. */
 	u32 next;
-	/* The look in which that was; 0 for none. */
-	u32 look;
 	/* The first followed process that is known to use it; 0 for none so far. */
-	u32 process, unused;
+	u32 process;
+	u32 is_named, is_begun;
 	u64 has_upper;
 	/* Address of the device by which the highest left. */
 	u64 device;
+	struct left left;
 };
 
 struct name {
@@ -276,6 +285,8 @@ struct toll { u64 paid, unused[7]; };
  * where keys are many and caches cold; and a packet. */
 #define TOLL_FOLLOWED 15
 #define TOLL_PACKET 20
+/* One that is counted while nobody looks. */
+#define TOLL_COUNTED 1
 
 #define HASH 1
 #define ARRAY 2
@@ -311,8 +322,12 @@ MAP(received, HASH, struct page_key, u64, 131072);
 MAP(processes, LRU_HASH, u32, struct process, 4096);
 /* One number: what found a map full. */
 MAP(lost, ARRAY, u32, u64, 1);
-/* One number: which look this is, from 1. */
+/* One number: which look this is, from 1, or in its highest bit that it has ended. */
 MAP(look, ARRAY, u32, u64, 1);
+/* What left by the sockets of those who are followed, also while nobody looks. */
+MAP(left, ARRAY, u32, struct left, 1);
+/* Threads of theirs that end: by their addresses, their numbers. They close sockets yet. */
+MAP(ending, LRU_HASH, u64, u64, 1024);
 /* What was paid for looking. */
 MAP(tolls, ARRAY, u32, struct toll, PROCESSORS);
 
@@ -357,6 +372,13 @@ INLINE u32 this_look(void)
 	u32 index = 0;
 	u64 *number = map_look_up(&look, &index);
 	return number ? *number : 0;
+}
+
+INLINE int is_looking(void)
+{
+	u32 index = 0;
+	s64 *number = map_look_up(&look, &index);
+	return number && *number > 0;
 }
 
 /* A zero that the verifier takes for any number, so that what it has proved for one packet holds
@@ -434,7 +456,17 @@ INLINE void note_upper_layer(struct known *known, struct sock *sk, u64 inode)
 		read_kernel(name->upper, 16, &upper->name);
 }
 
-/* A socket is a followed process's from now on. */
+INLINE void add_left(struct left *more)
+{
+	u32 index = 0;
+	struct left *sum = map_look_up(&left, &index);
+	if (!sum)
+		return;
+	add(&sum->of_files, more->of_files);
+	add(&sum->others, more->others);
+}
+
+/* A socket is a followed process's from now on, and what left by it before is, too. */
 INLINE void claim(struct known *known, u32 process)
 {
 	if (!process || known->process)
@@ -443,31 +475,42 @@ INLINE void claim(struct known *known, u32 process)
 	struct name *name = map_look_up(&names, &known->inode);
 	if (name && !name->process)
 		name->process = process;
+	add_left(&known->left);
 }
 
 #define EEXIST 17
 
-/* Makes a socket one that is watched, if it is of TCP; answers whether it is. */
-INLINE int learn_socket(struct sock *sk, u64 inode, u32 process)
+/* Makes a socket one that is counted, if it is of TCP; answers with what is known of it. */
+INLINE struct known *learn_socket(struct sock *sk, u64 inode, u32 process)
 {
 	u64 address = (u64)sk;
 	struct known *known = map_look_up(&sockets, &address);
 	/* The end of the one that was here before may not have been seen. */
-	if (known && known->inode == inode) {
-		note_upper_layer(known, sk, inode);
-		claim(known, process);
-		return 1;
+	if (!known || known->inode != inode) {
+		u16 family = READ(sk, __sk_common.skc_family);
+		if (READ(sk, sk_protocol) != 6 /* IPPROTO_TCP */ ||
+		    (family != AF_INET && family != AF_INET6))
+			return NULL;
+		struct known value = { .inode = inode };
+		/* Not in place of one that another processor has just made and counts in. */
+		long failure = map_update(&sockets, &address, &value, known ? ANY : NEW);
+		if (failure && failure != -EEXIST)
+			count_loss();
+		known = map_look_up(&sockets, &address);
+		if (!known)
+			return NULL;
 	}
-	u16 family = READ(sk, __sk_common.skc_family);
-	if (READ(sk, sk_protocol) != 6 /* IPPROTO_TCP */ || (family != AF_INET && family != AF_INET6))
-		return 0;
-	struct known value = { .inode = inode, .process = process };
-	/* Not in place of one that another processor has just made and counts in. */
-	long failure = map_update(&sockets, &address, &value, known ? ANY : NEW);
-	if (failure && failure != -EEXIST)
-		count_loss();
-	name_socket(sk, inode, process);
-	return 1;
+	claim(known, process);
+	return known;
+}
+
+/* Of one that is met in a look is told which it is. */
+INLINE void name_once(struct known *known, struct sock *sk, u32 process)
+{
+	if (!known->is_named)
+		name_socket(sk, known->inode, process ? process : known->process);
+	known->is_named = 1;
+	note_upper_layer(known, sk, known->inode);
 }
 
 /* Of a stranger's nothing is kept. */
@@ -480,6 +523,31 @@ PROGRAM(tcp_destroy_sock)
 	if (name && !name->process)
 		map_delete(&names, &inode);
 	map_delete(&sockets, &address);
+	return 0;
+}
+
+/* Whose a socket is tells who closes it, too, that no look has met: close(2) and shutdown(2) lead to
+ * these states while they hold it. What the peer leads to happens in anybody's time. */
+#define FIN_WAIT1 4
+#define CLOSE 7
+#define LAST_ACK 9
+
+PROGRAM(inet_sock_set_state)
+{
+	u64 address = ctx[0];
+	u32 state = ctx[2];
+	if (state != FIN_WAIT1 && state != LAST_ACK && state != CLOSE)
+		return 0;
+	if (!READ((struct sock *)address, sk_lock.owned))
+		return 0;
+	struct known *known = map_look_up(&sockets, &address);
+	if (!known || known->process)
+		return 0;
+	u32 process = this_process();
+	u64 task = (u64)this_task();
+	u64 *number = map_look_up(&ending, &task);
+	if (map_look_up(&followed, &process) || (number && *number == this_pid_tgid()))
+		claim(known, process);
 	return 0;
 }
 
@@ -594,8 +662,7 @@ INLINE struct known *known_socket(struct sock *sk)
 		return known;
 	if (!socket)
 		return NULL;
-	learn_socket(sk, inode, 0);
-	return map_look_up(&sockets, &address);
+	return learn_socket(sk, inode, 0);
 }
 
 /* Takes what is skipped off a number of bytes. */
@@ -608,6 +675,41 @@ INLINE s64 unskipped(s64 bytes, s64 *skip)
 	bytes -= *skip;
 	*skip = nothing();
 	return bytes;
+}
+
+/* Pages of files have a mapping without a tag. */
+INLINE u64 is_of_file(struct skb_shared_info *shared, u32 index)
+{
+	u64 mapping = mapping_of(fragment_page(fragment(shared, index)));
+	return mapping && !(mapping & 3);
+}
+
+/* Of so many bytes that leave for the first time, those that lie in lent pages of files, as three
+ * fragments tell: heads that were copied are one fragment before the pages, or behind. */
+INLINE s64 bytes_of_files(struct sk_buff *skb, struct skb_shared_info *shared, s64 bytes)
+{
+	u32 count = READ(shared, nr_frags);
+	if (!count || lent_by(READ(shared, flags)) == NOT_LENT)
+		return 0;
+	s64 paged = READ(skb, data_len);
+	u64 first = is_of_file(shared, 0), last = is_of_file(shared, count - 1);
+	if (!first && !last && (count < 3 || !is_of_file(shared, count / 2)))
+		return 0;
+	if (!first)
+		paged -= fragment_len(fragment(shared, 0));
+	if (!last)
+		paged -= fragment_len(fragment(shared, count - 1));
+	return paged < bytes ? paged : bytes;
+}
+
+INLINE void count_left(struct known *known, s64 of_files, s64 others)
+{
+	struct left more = { of_files, others };
+	u32 process = known->process;
+	add(&known->left.of_files, of_files);
+	add(&known->left.others, others);
+	if (process)
+		add_left(&more);
 }
 
 PROGRAM(net_dev_start_xmit)
@@ -633,33 +735,41 @@ PROGRAM(net_dev_start_xmit)
 	s64 linear = payload - READ(skb, data_len);
 	if (linear < 0)
 		linear = nothing();
-	pay(TOLL_PACKET);
+	int looking = is_looking();
+	pay(looking ? TOLL_PACKET : TOLL_COUNTED);
 	struct known *known = known_socket(sk);
 	if (!known)
 		return 0;
 	struct page_key key = { .owner = known->inode, .interface = READ(device, ifindex) };
+	struct skb_shared_info *shared = (void *)(head + READ(skb, end));
 
-	/* The highest number is that of an earlier look: what is back by more than a window is ahead. */
-	u32 look_now = this_look();
 	u32 sequence = __builtin_bswap32(READ(tcp, sequence));
-	s32 back = known->next - sequence;
+	s32 back = known->is_begun ? known->next - sequence : 0;
+	/* Packets may go unseen: what is back by more than a window is ahead. */
+	if (back > WINDOW)
+		back = 0;
 	s64 skip = nothing();
-	if (known->look != look_now) {
-		if (!known->look || back > WINDOW)
-			back = 0;
-		known->look = look_now;
-	}
 	if (back > 0) {
 		skip = back < payload ? back : payload;
 		if (skip == payload && (u64)device != known->device)
 			return 0;
 		key.lent = AGAIN;
-		count_pages(&key, skip);
+		if (looking)
+			count_pages(&key, skip);
 	}
 	if (back <= 0 || skip < payload) {
 		known->next = sequence + payload;
 		known->device = (u64)device;
+		known->is_begun = 1;
 	}
+	s64 fresh = payload - skip;
+	if (!looking) {
+		s64 of_files = bytes_of_files(skb, shared, fresh);
+		count_left(known, of_files, fresh - of_files);
+		return 0;
+	}
+	name_once(known, sk, 0);
+	s64 of_files = nothing();
 
 	s64 amount = unskipped(linear, &skip);
 	key.lent = NOT_LENT;
@@ -667,7 +777,6 @@ PROGRAM(net_dev_start_xmit)
 		count_pages(&key, amount);
 
 	/* Fragments in a row with the same mapping are counted as one. */
-	struct skb_shared_info *shared = (void *)(head + READ(skb, end));
 	u32 count = READ(shared, nr_frags);
 	u64 row_mapping = -1;
 	key.lent = lent_by(READ(shared, flags));
@@ -686,11 +795,14 @@ PROGRAM(net_dev_start_xmit)
 			classify(&key, mapping);
 		}
 		amount += taken;
+		if (key.origin == PAGE_CACHE && key.lent != NOT_LENT)
+			of_files += taken;
 	}
 	if (count > FRAGMENTS)
 		count_loss();
 	if (amount)
 		count_pages(&key, amount);
+	count_left(known, of_files, fresh - of_files);
 	return 0;
 }
 
@@ -824,8 +936,11 @@ static __attribute__((noinline)) u32 resolve(u32 fd, struct file_key *to, u32 pr
 	if ((to->mode & KIND_MASK) == KIND_SOCKET) {
 		struct socket *socket = READ(file, private_data);
 		struct sock *sk = socket ? READ(socket, sk) : NULL;
-		if (sk && learn_socket(sk, to->inode, process))
+		struct known *known = sk ? learn_socket(sk, to->inode, process) : NULL;
+		if (known) {
+			name_once(known, sk, process);
 			return IS_TCP;
+		}
 	}
 	return READ(file, f_flags);
 }
@@ -1166,6 +1281,8 @@ PROGRAM(sched_process_exit)
 	u32 process = process_of(task);
 	if (!map_look_up(&followed, &process))
 		return 0;
+	u64 address = (u64)task, number = this_pid_tgid();
+	map_update(&ending, &address, &number, ANY);
 	struct signal_struct *signal = READ(task, signal);
 	if (signal && !READ(signal, live.counter))
 		map_delete(&followed, &process);

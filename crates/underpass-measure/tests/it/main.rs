@@ -9,4 +9,5 @@ mod matrix_names;
 mod matrix_peers;
 mod matrix_sockets;
 mod matrix_tls;
+mod matrix_totals;
 mod matrix_waiting;

@@ -67,7 +67,7 @@ fn send_around_a_rest() -> [u64; 2] {
             wait::until(PATIENCE, is_there).expect("everything arrives");
         };
         send(MIB);
-        probe.rest();
+        probe.rest().unwrap();
         send(FAR);
         probe.look().unwrap();
         send(3 * MIB);
