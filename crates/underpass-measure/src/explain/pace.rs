@@ -2,14 +2,12 @@
 //!
 //! Each look is paid for by the watched process: some hundred nanoseconds for a call, and about a
 //! microsecond for a packet, which a busy server makes many of. As long as that stays below the
-//! budget, nothing is missed. Past it, short looks are followed by rests that are long enough;
-//! while it rests, nothing of it is left in the kernel's way.
+//! budget, nothing is missed. Past it, short looks are followed by rests that are long enough. In a
+//! rest packets are counted and no calls; that is a part of the cost, and so of the budget.
 //!
 //! A rest is as long as chance has it, around what the budget asks: a load that repeats itself at
 //! the pace of the rests would be seen from one side only. A rest is longer the more the look
 //! before the last had cost, not the last: that would have what costs much be seen less than it is.
-//!
-//! What leaves is counted in rests, too. That is a part of the cost, and so of the budget.
 //!
 //! Nothing here looks at a clock, so that a whole watch can be tried in no time.
 
