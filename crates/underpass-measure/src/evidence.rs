@@ -194,10 +194,17 @@ pub struct Process {
     pub user_faults: u64,
 }
 
+impl Calls {
+    /// How many returned a number of bytes.
+    pub(crate) const fn succeeded(&self) -> u64 {
+        self.calls.saturating_sub(self.failures)
+    }
+}
+
 /// A file that a process mapped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mapped {
-    /// The process.
+    /// The process; 0 for a program's file, which is told once for all.
     pub process: u32,
     /// The file.
     pub file: FileId,

@@ -52,7 +52,6 @@ impl ProbeError {
     fn failed(tried: &str, source: Errno) -> Self {
         Self::new(match source {
             Errno::PERM => "bpf is not permitted; it takes root, or CAP_BPF and CAP_PERFMON".into(),
-            Errno::TOOBIG => "more than 4,096 processes are not followed".into(),
             _ => format!("{tried} failed: {source}"),
         })
     }
@@ -163,8 +162,8 @@ impl Probe {
         Ok(probe)
     }
 
-    /// Looks again after a [`rest`](Self::rest). What happened meanwhile is not known, but for
-    /// who was born and who ended.
+    /// Looks again after a [`rest`](Self::rest). Of what happened meanwhile it is
+    /// known how much left, by whose sockets, who was born and who ended.
     ///
     /// # Errors
     ///
@@ -189,7 +188,7 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Call`] if the kernel cannot be told.
+    /// If the kernel cannot be told.
     pub fn rest(&mut self) -> Result<(), ProbeError> {
         self.set_look(RESTING)?;
         self.looking.clear();
@@ -201,18 +200,20 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Call`] if the map cannot be read.
+    /// If the map cannot be read.
     pub fn left(&self) -> Result<[u64; 2], ProbeError> {
         let left = self.maps["left"].get(&0_u32.to_ne_bytes())?;
         Ok(left.map_or([0; 2], |value| layout::left(&value)))
     }
 
-    /// The same, and by those that they have open.
+    /// The same, and what left by sockets that they have open and no call has named.
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Call`] if the maps cannot be read.
+    /// If the maps cannot be read.
     pub fn left_by_all(&self) -> Result<[u64; 2], ProbeError> {
+        // First: what is claimed meanwhile is then in neither, and not in both.
+        let left = self.left()?;
         let processes = self.followed()?.into_iter().filter_map(Proc::open);
         let open = processes.flat_map(|process| process.descriptors().collect::<Vec<_>>());
         let sockets = open.filter(|(_, file, _)| file.kind == FileKind::Socket);
@@ -223,7 +224,7 @@ impl Probe {
         let sum = |[of_files, others]: [u64; 2], (_, more): (u64, [u64; 2])| {
             [of_files + more[0], others + more[1]]
         };
-        Ok(unclaimed.fold(self.left()?, sum))
+        Ok(unclaimed.fold(left, sum))
     }
 
     /// What looking has cost so far.
@@ -247,7 +248,10 @@ impl Probe {
         let (followed, key) = (&self.maps["followed"], process.to_ne_bytes());
         // What is known of it stays known.
         if followed.get(&key)?.is_none() {
-            followed.set(&key, &followed.zeros())?;
+            followed.set(&key, &followed.zeros()).map_err(|errno| match errno {
+                Errno::TOOBIG => ProbeError::new("no more than 4,096 processes can be followed"),
+                errno => errno.into(),
+            })?;
             self.note_program(process)?;
         }
         Ok(())
@@ -301,12 +305,12 @@ impl Probe {
         let (mut sockets, mut strangers) = (BTreeMap::new(), HashSet::new());
         for (key, value) in self.maps["names"].entries()? {
             let inode = layout::number(&key);
-            let Some(&process) = used.get(&inode) else {
-                strangers.insert(inode);
-                continue;
-            };
             let mut socket = layout::socket(inode, &value);
             if socket.process == 0 {
+                let Some(&process) = used.get(&inode) else {
+                    strangers.insert(inode);
+                    continue;
+                };
                 // It stays known when it ends, though no call of theirs has named it.
                 self.maps["names"].set(&key, &layout::name_used(process, &value))?;
                 socket.process = process;
@@ -368,6 +372,7 @@ impl Probe {
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let of_rings = &mut known.of_rings;
+        of_rings.retain(|inode, _| sent_by.contains(inode));
         sent_by.retain(|inode| !used.contains_key(inode) && !of_rings.contains_key(inode));
         if !sent_by.is_empty() {
             for process in followed {
@@ -500,7 +505,7 @@ mod tests {
         let socket = inode(&pair.0);
         send(b"abc", &mut pair);
         // As if what is sent now had left before; and after a long rest.
-        for (ahead, again) in [(5_u32, 5), (1 << 28, 5)] {
+        for (ahead, again) in [(5_u32, 5), (3 << 29, 5)] {
             probe.rest().unwrap();
             probe.look().unwrap();
             with_known(&probe, socket, |known| {

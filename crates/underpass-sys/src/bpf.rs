@@ -5,6 +5,7 @@
 //!
 //! Source: bpf(2); linux/bpf.h; `Documentation/bpf/`.
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -176,7 +177,8 @@ impl Map {
         if_there(unsafe { call(Command::MapDelete, &attributes) }).map(|_| ())
     }
 
-    /// Every key with its value. What is added meanwhile may or may not be among them.
+    /// Every key with its value, once. What is added or taken out meanwhile may or may not be among
+    /// them.
     ///
     /// # Errors
     ///
@@ -184,12 +186,13 @@ impl Map {
     pub fn entries(&self) -> Result<Vec<Entry>, Errno> {
         // A key that no map has: the walk begins with the first.
         let (mut key, mut next) = (vec![0xff; self.key_len], vec![0; self.key_len]);
-        let mut entries = Vec::new();
+        // A key that is taken out meanwhile has the walk of a hash begin anew.
+        let mut entries = BTreeMap::new();
         loop {
             let attributes = self.element(&key, next.as_mut_ptr().addr() as u64)?;
             // SAFETY: bpf(2), `BPF_MAP_GET_NEXT_KEY`: reads and writes a key of the map's length.
             if if_there(unsafe { call(Command::MapNextKey, &attributes) })?.is_none() {
-                return Ok(entries);
+                return Ok(entries.into_iter().collect());
             }
             key.copy_from_slice(&next);
             entries.extend(self.get(&key)?.map(|value| (key.clone(), value)));

@@ -9,7 +9,8 @@
  *
  * Source: linux/bpf.h; `Documentation/bpf/`; the tracepoints net:net_dev_start_xmit,
  * raw_syscalls:sys_exit, skb:skb_copy_datagram_iovec, tcp:tcp_destroy_sock, sock:inet_sock_set_state,
- * sched:sched_process_fork, sched:sched_process_exit, exceptions:page_fault_user.
+ * sched:sched_process_fork, sched:sched_process_exec, sched:sched_process_exit,
+ * exceptions:page_fault_user.
  */
 
 typedef unsigned char u8;
@@ -96,7 +97,7 @@ struct net_device { int ifindex; };
 struct sk_buff {
 	struct sock *sk;
 	u32 len, data_len;
-	u16 transport_header;
+	u16 transport_header, network_header;
 	u32 end;
 	u8 *head, *data;
 };
@@ -326,7 +327,7 @@ MAP(lost, ARRAY, u32, u64, 1);
 MAP(look, ARRAY, u32, u64, 1);
 /* What left by the sockets of those who are followed, also while nobody looks. */
 MAP(left, ARRAY, u32, struct left, 1);
-/* Threads of theirs that end: by their addresses, their numbers. They close sockets yet. */
+/* Threads of theirs that end: by their addresses, their numbers. They still have sockets to close. */
 MAP(ending, LRU_HASH, u64, u64, 1024);
 /* What was paid for looking. */
 MAP(tolls, ARRAY, u32, struct toll, PROCESSORS);
@@ -438,8 +439,12 @@ static __attribute__((noinline)) void name_socket(struct sock *sk, u64 inode, u3
 		read_kernel(name.peer, 4, &sk->__sk_common.skc_daddr);
 		read_kernel(name.local, 4, &sk->__sk_common.skc_rcv_saddr);
 	}
-	if (map_update(&names, &inode, &name, ANY))
+	map_update(&names, &inode, &name, NEW);
+	struct name *there = map_look_up(&names, &inode);
+	if (!there)
 		count_loss();
+	else if (process && !there->process)
+		there->process = process;
 }
 
 /* A protocol may be put above TCP at any time. */
@@ -469,9 +474,8 @@ INLINE void add_left(struct left *more)
 /* A socket is a followed process's from now on, and what left by it before is, too. */
 INLINE void claim(struct known *known, u32 process)
 {
-	if (!process || known->process)
+	if (!process || __sync_val_compare_and_swap(&known->process, 0, process))
 		return;
-	known->process = process;
 	struct name *name = map_look_up(&names, &known->inode);
 	if (name && !name->process)
 		name->process = process;
@@ -504,7 +508,7 @@ INLINE struct known *learn_socket(struct sock *sk, u64 inode, u32 process)
 	return known;
 }
 
-/* Of one that is met in a look is told which it is. */
+/* Names a socket the first time that a look meets it. */
 INLINE void name_once(struct known *known, struct sock *sk, u32 process)
 {
 	if (!known->is_named)
@@ -513,12 +517,27 @@ INLINE void name_once(struct known *known, struct sock *sk, u32 process)
 	note_upper_layer(known, sk, known->inode);
 }
 
-/* Of a stranger's nothing is kept. */
+/* Who closes a socket that no look has met also tells whose it is: close(2) and shutdown(2) hold it.
+ * What its peer leads to happens in anybody's time. */
+INLINE void claim_for_closer(struct sock *sk, struct known *known)
+{
+	if (!known || known->process || !READ(sk, sk_lock.owned))
+		return;
+	u32 process = this_process();
+	u64 task = (u64)this_task();
+	u64 *number = map_look_up(&ending, &task);
+	if (map_look_up(&followed, &process) || (number && *number == this_pid_tgid()))
+		claim(known, process);
+}
+
+/* Of a stranger's nothing is kept. One that its peer has reset is closed without a change of its
+ * state. */
 PROGRAM(tcp_destroy_sock)
 {
 	u64 address = ctx[0];
 	struct known *known = map_look_up(&sockets, &address);
 	u64 inode = known ? known->inode : 0;
+	claim_for_closer((struct sock *)address, known);
 	struct name *name = map_look_up(&names, &inode);
 	if (name && !name->process)
 		map_delete(&names, &inode);
@@ -526,8 +545,6 @@ PROGRAM(tcp_destroy_sock)
 	return 0;
 }
 
-/* Whose a socket is tells who closes it, too, that no look has met: close(2) and shutdown(2) lead to
- * these states while they hold it. What the peer leads to happens in anybody's time. */
 #define FIN_WAIT1 4
 #define CLOSE 7
 #define LAST_ACK 9
@@ -538,16 +555,7 @@ PROGRAM(inet_sock_set_state)
 	u32 state = ctx[2];
 	if (state != FIN_WAIT1 && state != LAST_ACK && state != CLOSE)
 		return 0;
-	if (!READ((struct sock *)address, sk_lock.owned))
-		return 0;
-	struct known *known = map_look_up(&sockets, &address);
-	if (!known || known->process)
-		return 0;
-	u32 process = this_process();
-	u64 task = (u64)this_task();
-	u64 *number = map_look_up(&ending, &task);
-	if (map_look_up(&followed, &process) || (number && *number == this_pid_tgid()))
-		claim(known, process);
+	claim_for_closer((struct sock *)address, map_look_up(&sockets, &address));
 	return 0;
 }
 
@@ -636,8 +644,8 @@ INLINE u32 fragment_len(void *fragment)
  *
  * Source: RFC 9293 §3.1; linux/skbuff.h. */
 
-/* More than what may be under way. */
-#define WINDOW (64 << 20)
+/* More than may be under way (RFC 7323 §2.3). */
+#define WINDOW (1 << 30)
 
 /* MAX_SKB_FRAGS as kernels are usually configured; what is in further ones is counted as lost. */
 #define FRAGMENTS 17
@@ -712,6 +720,13 @@ INLINE void count_left(struct known *known, s64 of_files, s64 others)
 		add_left(&more);
 }
 
+/* Whether the outermost header is TCP's: of what left through a tunnel it may be another's. */
+INLINE int is_tcp(struct sk_buff *skb, u8 *head)
+{
+	u8 *ip = head + READ(skb, network_header);
+	return READ_AT(ip + (READ_AT(ip) >> 4 == 4 ? 9 : 6)) == 6 /* IPPROTO_TCP */;
+}
+
 PROGRAM(net_dev_start_xmit)
 {
 	struct sk_buff *skb = (void *)ctx[0];
@@ -723,10 +738,10 @@ PROGRAM(net_dev_start_xmit)
 	if (!head)
 		return 0;
 	struct tcp_head *tcp = (void *)(head + READ(skb, transport_header));
-	/* In a tunnel the outer header is there, which may be of another protocol. */
 	u32 peer_port = READ(sk, __sk_common.skc_dport);
 	u32 ports = __builtin_bswap16(READ(sk, __sk_common.skc_num)) | peer_port << 16;
-	if (READ(tcp, ports) != ports)
+	/* Ports may have been translated. */
+	if (READ(tcp, ports) != ports && !is_tcp(skb, head))
 		return 0;
 	u8 *body = (u8 *)tcp + (READ(tcp, length) >> 4) * 4;
 	s64 payload = READ(skb, len) - (body - READ(skb, data));
@@ -855,7 +870,7 @@ INLINE u64 argument(struct pt_regs *regs, u64 returned, u8 which)
 
 #define OVERLAYFS 0x794c7630
 
-/* The inode of a file: on overlayfs that of the file beneath, whose the pages are. It is the file's
+/* The inode of a file: on overlayfs that of the file beneath, which owns the pages. It is the file's
  * private data, or since Linux 6.13 the first member of that: a file's inode is known by its
  * mapping, which leads back to it. */
 INLINE struct inode *inode_of(struct file *file)
@@ -1084,7 +1099,8 @@ static __attribute__((noinline)) int count_given(struct pt_regs *regs, u8 buffer
 	if (buffer == PLAIN)
 		give(&giving, &element);
 	else
-		loop(ELEMENTS, give_element, &giving, 0);
+		/* A look at the first is in TOLL_FOLLOWED. */
+		pay(loop(ELEMENTS, give_element, &giving, 0));
 	count_row(&giving);
 	if (giving.left) {
 		key->memory = (struct file_key){ .mode = NOT_SEEN };
