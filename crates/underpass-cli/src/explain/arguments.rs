@@ -46,8 +46,8 @@ pub(crate) struct ExplainArguments {
     /// The most of a processor's time that watching may take; 100 to see everything.
     ///
     /// Watching costs the watched program some hundred nanoseconds a system call and about a
-    /// microsecond a packet. If that would be more than this, explain watches only part of the time
-    /// and says which part, and from where to where the share of all the time is. For tier A.
+    /// microsecond a packet. If that would be more than this, explain looks only part of the time,
+    /// keeps counting what leaves, and gives a range for the share. For tier A.
     #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = budget)]
     pub(crate) budget: f64,
 

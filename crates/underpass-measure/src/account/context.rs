@@ -25,7 +25,8 @@ const TABLES: [&str; 5] =
     ["/etc", "/usr/lib/locale", "/usr/share/locale", "/usr/share/mime", "/usr/share/zoneinfo"];
 
 /// Where libraries are, and their names' ends.
-const LIBRARIES: [&str; 3] = ["/lib", "/usr/lib", "/usr/lib64"];
+const LIBRARIES: [&str; 6] =
+    ["/lib", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib"];
 const OF_LIBRARIES: [&str; 10] =
     ["cache", "cnf", "conf", "dat", "jar", "jsa", "mo", "py", "pyc", "so"];
 
@@ -187,8 +188,10 @@ fn is_table(path: &Path) -> bool {
 fn is_of_library(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let end = path.extension().unwrap_or_default().to_string_lossy();
-    let is_one = OF_LIBRARIES.contains(&&*end) || name.contains(".so.") || name == "modules";
-    is_one && LIBRARIES.iter().any(|place| path.starts_with(place))
+    let is_one = OF_LIBRARIES.contains(&&*end) || name.contains(".so.");
+    // The image of a Java runtime, which is anywhere.
+    let is_image = name == "modules" && path.parent().is_some_and(|place| place.ends_with("lib"));
+    is_image || is_one && LIBRARIES.iter().any(|place| path.starts_with(place))
 }
 
 #[cfg(test)]

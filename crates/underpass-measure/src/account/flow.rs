@@ -293,7 +293,7 @@ impl<'e> Flows<'e> {
         for row in self.by_process.get(&process).cloned().unwrap_or_default() {
             match (call::role(row.number), row.source, row.target) {
                 (Some(Role::Take), Some(source), _) => {
-                    *takes.entry(source).or_default() += row.calls - row.failures;
+                    *takes.entry(source).or_default() += row.succeeded();
                     self.take(row, source, into, &mut reader);
                 }
                 (Some(Role::Pass), Some(source), _) => {
@@ -351,7 +351,7 @@ impl<'e> Flows<'e> {
         if source.kind == FileKind::Socket {
             let port = self.ports.get(&source.inode).copied().flatten();
             reader.sides.entry(port).or_default().received_bytes += row.bytes;
-            reader.received_calls += row.calls - row.failures;
+            reader.received_calls += row.succeeded();
         } else if source.kind == FileKind::Pipe {
             for (content, bytes) in self.drawn(source, into, row.bytes) {
                 if matches!(content.source, Source::File(_) | Source::Pipe | Source::NotSeen) {

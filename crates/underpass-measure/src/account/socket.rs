@@ -60,7 +60,10 @@ impl Move {
 
 /// Takes up to `most` bytes from the moves that fit, in proportion to what is left of them.
 pub(crate) fn take(most: u64, moves: &mut [Move], fits: impl Fn(&Move) -> bool) -> Vec<Move> {
-    take_of(most, moves.iter_mut().filter(|it| fits(it)).collect())
+    if most == 0 {
+        return Vec::new();
+    }
+    take_of(most, moves.iter_mut().filter(|it| it.left > 0 && fits(it)).collect())
 }
 
 fn take_of(most: u64, mut moves: Vec<&mut Move>) -> Vec<Move> {
@@ -209,8 +212,14 @@ fn pages_of_files(lay: &Lay, moves: &mut [Move], parts: &mut Vec<Part>) -> Vec<(
         naming.entry(it.content).or_default().push(it);
     }
     let mut enter = |file: FileId, bytes: u64, taken: Vec<Move>| {
+        // Many calls may have moved of many files: one part a process.
+        let mut by_process: BTreeMap<u32, Move> = BTreeMap::new();
+        for it in taken.iter().filter(|it| it.left > 0) {
+            let known = by_process.entry(it.process).or_insert(Move { left: 0, ..*it });
+            known.left += it.left;
+        }
         let part = |it: &Move| Part { file: Some(file), ..it.part(Way::Reference, 0) };
-        parts.extend(taken.iter().map(part));
+        parts.extend(by_process.values().map(part));
         (file, bytes - sum(&taken))
     };
     let named = lay.shared.iter().map(|(file, bytes)| {

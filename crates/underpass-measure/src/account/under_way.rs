@@ -19,6 +19,8 @@ fn socket_of(row: &Calls) -> Option<u64> {
 
 /// The evidence with the calls under way among the others, as far as what they moved has left.
 pub(crate) fn with_calls_under_way(evidence: &Evidence) -> Cow<'_, Evidence> {
+    let of_tcp: HashSet<u64> = evidence.sockets.iter().map(|socket| socket.inode).collect();
+    let socket_of = |row| socket_of(row).filter(|inode| of_tcp.contains(inode));
     let mut by_socket: HashMap<u64, Vec<&Calls>> = HashMap::new();
     for row in &evidence.under_way {
         if let Some(inode) = socket_of(row) {
@@ -46,10 +48,10 @@ pub(crate) fn with_calls_under_way(evidence: &Evidence) -> Cow<'_, Evidence> {
         whole.calls.extend(moved.map(|(row, bytes)| Calls { calls: 1, bytes, ..(*row).clone() }));
     }
     // Of one whose first sending is under way all was read before anything was sent.
-    let is_first = |process: u32| !senders.contains(&process);
+    let sending: HashSet<u32> = by_socket.values().flatten().map(|row| row.process).collect();
     for row in &mut whole.calls {
-        row.before_sending &= !(is_first(row.process)
-            && evidence.under_way.iter().any(|it| it.process == row.process));
+        let is_first = sending.contains(&row.process) && !senders.contains(&row.process);
+        row.before_sending &= !is_first;
     }
     Cow::Owned(whole)
 }

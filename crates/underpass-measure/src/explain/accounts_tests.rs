@@ -171,6 +171,10 @@ fn a_call_that_has_not_returned_sent_what_left_beyond_those_that_did() {
     let (left, found, said) = judged(rows, mapped_writes(PYTHON, 8, 31, 1), vec![kernel(MIB / 2)]);
     assert_eq!((left, found), ([0, MIB / 2, 0, 0], expected(&[("R1", MIB / 2)])));
     assert!(said.contains("bytes of /srv/7"), "{said}");
+    // What it sent by a datagram before, such as for a name, was not the first byte.
+    let rows = vec![read(), writes(PYTHON, 99, 40)];
+    let (left, found, _) = judged(rows, writes(PYTHON, 31, 1), vec![kernel(4 * MIB)]);
+    assert_eq!((left, found), ([0, 4 * MIB, 0, 0], expected(&[("R1", 4 * MIB)])));
 }
 
 #[test]

@@ -21,11 +21,9 @@ const TOGETHER: Duration = Duration::from_millis(500);
 
 /// A command that is asked to end.
 pub(super) struct Asking {
-    /// By which signals, the last one last.
-    pub(super) signals: Vec<Signal>,
+    /// By which signals, the last one last, and who got each of them.
+    asked: Vec<(Signal, BTreeSet<(u32, u64)>)>,
     since: Instant,
-    /// Who got the last of them.
-    reached: BTreeSet<(u32, u64)>,
     is_impatient: bool,
 }
 
@@ -33,7 +31,12 @@ impl Asking {
     /// One that a terminal sent has reached this program's own process group.
     pub(super) fn begin(signal: Signal, is_from_terminal: bool, watch: &Watch) -> Self {
         let reached = if is_from_terminal { watch.of_own_group() } else { BTreeSet::new() };
-        Self { signals: vec![signal], since: Instant::now(), reached, is_impatient: false }
+        Self { asked: vec![(signal, reached)], since: Instant::now(), is_impatient: false }
+    }
+
+    /// By which signals it was asked.
+    pub(super) fn signals(&self) -> Vec<Signal> {
+        self.asked.iter().map(|(signal, _)| *signal).collect()
     }
 
     /// Takes a further signal, if one came.
@@ -49,15 +52,15 @@ impl Asking {
         if self.since.elapsed() >= UNHEARD {
             self.ask(Signal::TERM);
         }
-        let signal = self.signals.last().copied().unwrap_or(Signal::TERM);
-        watch.pass_on(signal, &mut self.reached);
+        for (signal, reached) in &mut self.asked {
+            watch.pass_on(*signal, reached);
+        }
         self.is_impatient || self.since.elapsed() > PATIENCE
     }
 
     fn ask(&mut self, signal: Signal) {
-        if !self.signals.contains(&signal) {
-            self.signals.push(signal);
-            self.reached.clear();
+        if self.asked.iter().all(|(asked, _)| *asked != signal) {
+            self.asked.push((signal, BTreeSet::new()));
         }
     }
 }

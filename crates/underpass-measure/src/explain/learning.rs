@@ -46,6 +46,8 @@ impl Learning {
             // A program that executed another is known by the later one.
             if before.0 != now.0 {
                 program.name = name_of(&now.0);
+                program.mapped.clear();
+                program.tls_library = None;
                 program.runtime = seen.file("exe").and_then(|exe| runtime::of_executable(&exe));
             }
             *before = now;

@@ -149,16 +149,19 @@ impl Report {
         let (open, all) = (total.unknown_bytes + queued_bytes, whole + queued_bytes);
         let percent = |part: u64| float(part) * 100.0 / float(all);
         let (least, most) = (total.by_reference_bytes, total.by_reference_bytes + open);
-        let (low, high) =
-            interval.map_or_else(|| (percent(least), percent(most)), |it| (it.low, it.high));
+        // In an interval what is not known counts as copied.
+        let (low, high) = interval.map_or_else(
+            || (percent(least), percent(most)),
+            |it| (it.low * float(whole) / float(all), it.high + percent(open)),
+        );
         let share = interval.map_or_else(|| words::share(least, whole), |it| it.text());
         if low >= wanted {
             return Ok(());
         }
         Err(Shortfall(if high < wanted {
-            let whole = words::count(whole);
+            let of = interval.map_or_else(|| words::count(whole), |_| "the".to_owned());
             format!(
-                "{share} of {whole} file bytes left by reference, {wanted} % were demanded; the \
+                "{share} of {of} file bytes left by reference, {wanted} % were demanded; the \
                  reasons say what to change"
             )
         } else if interval.is_some() {

@@ -23,7 +23,7 @@ impl SeenCalls {
     pub(crate) fn of(evidence: &Evidence, fits: impl Fn(&Calls) -> bool) -> Self {
         let mut seen = Self::default();
         for row in evidence.calls.iter().filter(|row| fits(row)) {
-            let returned = row.calls.saturating_sub(row.failures);
+            let returned = row.succeeded();
             *seen.by_name.entry(call::name(row.number)).or_default() += returned;
             seen.processes.insert(row.process);
             seen.calls += returned;

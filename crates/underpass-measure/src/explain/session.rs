@@ -81,7 +81,7 @@ impl Session<'_> {
     /// which signals a command was asked to end.
     ///
     /// A command is sent that signal, with all that descend from it; who is still there five
-    /// seconds later, or at another signal, is killed. What a command has left running when it
+    /// seconds later, or at a signal that comes half a second after the first, is killed. What a command has left running when it
     /// ended by itself is left alone.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl Session<'_> {
         }
         let asked = self.until_the_end(watch)?;
         let is_asked = asked.is_some();
-        let mut signals = asked.map_or_else(Vec::new, |asking| asking.signals);
+        let mut signals = asked.map_or_else(Vec::new, |asking| asking.signals());
         let killed = if is_asked { self.kill(watch) } else { Vec::new() };
         signals.extend((!killed.is_empty()).then_some(Signal::KILL));
         let has_ended = !watch.is_root_there();

@@ -124,6 +124,6 @@ mod tests {
         assert!(lost.starts_with("cannot be judged: 3 events found the tables full"), "{lost}");
         report.lost_events = 0;
         let below = checked(&report, 20.0, 94.99).unwrap_err();
-        assert!(below.starts_with("20 to 95 % of 1,000 file bytes left by reference"), "{below}");
+        assert!(below.starts_with("20 to 95 % of the file bytes left by reference"), "{below}");
     }
 }

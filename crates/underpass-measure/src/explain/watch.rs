@@ -167,7 +167,8 @@ impl Watch {
             let there = Proc::open(process);
             let status = there.and_then(|there| there.status().filter(|it| there.is_there(*it)));
             match (status, self.there.get(&process)) {
-                (None, _) => {}
+                (None, Some(_)) => probe.unfollow(process)?,
+                (None, None) => {}
                 (Some(Status { began, .. }), Some(before)) if began != *before => {
                     probe.unfollow(process)?;
                 }
@@ -286,7 +287,7 @@ impl Watch {
             tier_why: self.tier_why().map(str::to_owned),
             seconds: self.start.elapsed().as_secs_f64(),
             looked_percent: limited.and_then(Limited::looked).map(|share| share * 100.0),
-            budget_percent: limited.map(|limited| limited.budget() * 100.0),
+            budget_percent: limited.map(|limited| (limited.budget() * 1e6).round() / 1e4),
             by_reference_interval: interval,
             followed: self.named(self.followed.iter().copied().collect()),
             left_running: Vec::new(),

@@ -44,8 +44,8 @@ impl Summary {
         }
         if let Some(interval) = self.by_reference_interval {
             let (share, looks) = (interval.text(), of(interval.looks as u64, "look"));
-            let all = "of all file bytes went by reference, as";
-            line(&mut text, 0, &format!("{share} {all} {looks} tell"));
+            let all = "of all file bytes went by reference, by";
+            line(&mut text, 0, &format!("{share} {all} {looks}"));
         }
         self.append_end(&mut text);
         match &self.report {
@@ -58,11 +58,10 @@ impl Summary {
     /// What the end of the watch did not wait for, and whom it ended or did not.
     fn append_end(&self, text: &mut String) {
         if self.queued_bytes > 0 {
-            let total = self.report.as_ref().map(|report| &report.total);
-            let left = total.map_or(0, |total| total.file_bytes() + total.other_bytes);
-            let (queued, all) = (count(self.queued_bytes), count(left + self.queued_bytes));
-            let why = "the program had ended, and the other end was too slow to wait for";
-            line(text, 0, &format!("{queued} of {all} bytes had not left: {why}"));
+            let queued = count(self.queued_bytes);
+            let when = "when the watch ended, after the program had";
+            let what = "bytes had not left, or were not acknowledged,";
+            line(text, 0, &format!("{queued} {what} {when}"));
         }
         if !self.killed.is_empty() {
             line(text, 0, &format!("killed, for it did not end: {}", names(&self.killed)));
