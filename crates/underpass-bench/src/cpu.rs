@@ -7,10 +7,12 @@
 //! Source: sched_setaffinity(2); clock_getcpuclockid(3); proc_tid_children(5).
 
 use std::fs;
+use std::io;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::time::{ClockId, clock_gettime};
 use underpass_sys::usage;
@@ -77,9 +79,18 @@ impl Meter {
 /// Processor time that a process and its descendants have used so far, those that have ended and
 /// were waited for left out.
 fn cpu_of_family(process: u32) -> Result<Duration> {
+    cpu_of(&family(process)?)
+}
+
+/// That of a process and descendants, which may have ended since they were listed.
+fn cpu_of(family: &[u32]) -> Result<Duration> {
     let mut total = Duration::ZERO;
-    for process in family(process)? {
-        total += usage::clock_of(process)?;
+    for (at, &process) in family.iter().enumerate() {
+        match usage::clock_of(process) {
+            Ok(used) => total += used,
+            Err(Errno::SRCH | Errno::INVAL) if at > 0 => (),
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(total)
 }
@@ -88,12 +99,23 @@ fn cpu_of_family(process: u32) -> Result<Duration> {
 pub(crate) fn family(process: u32) -> Result<Vec<u32>> {
     let (mut found, mut next) = (vec![process], 0);
     while let Some(&parent) = found.get(next) {
-        for task in fs::read_dir(format!("/proc/{parent}/task"))? {
-            // A thread may end between the listing and here.
-            let list = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
-            found.extend(list.split_whitespace().filter_map(|number| number.parse::<u32>().ok()));
+        match children(parent) {
+            Ok(children) => found.extend(children),
+            // A descendant may end between the listing and here.
+            Err(_) if next > 0 => (),
+            Err(error) => return Err(error.into()),
         }
         next += 1;
+    }
+    Ok(found)
+}
+
+fn children(process: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        // So may a thread.
+        let list = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+        found.extend(list.split_whitespace().filter_map(|number| number.parse::<u32>().ok()));
     }
     Ok(found)
 }
@@ -127,12 +149,17 @@ mod tests {
 
     #[test]
     fn a_family_is_a_process_with_its_children_and_their_time_counts() {
-        let script = "sh -c 'while :; do :; done' & wait";
-        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
-        let found = family(std::process::id()).unwrap();
-        assert!(found.contains(&child.id()) && found.contains(&std::process::id()));
-        assert!(!found.contains(&1));
-        let grown = underpass_testkit::wait::until(Duration::from_secs(60), || {
+        // It ends with this process, however that ends.
+        let starter = std::process::id();
+        let script = format!("sh -c 'while kill -0 {starter} 2>/dev/null; do :; done' & wait");
+        let mut child = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+        let wait = Duration::from_secs(60);
+        let found = underpass_testkit::wait::until(wait, || {
+            Some(family(child.id()).unwrap()).filter(|found| found.len() > 1)
+        });
+        assert_eq!(found.as_ref().map(|found| found[0]), Some(child.id()), "{found:?}");
+        assert!(!found.unwrap().contains(&starter));
+        let grown = underpass_testkit::wait::until(wait, || {
             let own = usage::clock_of(child.id()).unwrap();
             let all = cpu_of_family(child.id()).unwrap();
             (all > own + Duration::from_millis(50)).then_some(())
@@ -143,5 +170,15 @@ mod tests {
         }
         child.wait().unwrap();
         assert!(grown.is_some());
+    }
+
+    #[test]
+    fn descendants_that_have_ended_since_are_forgiven_and_the_process_itself_is_not() {
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let (own, ended) = (std::process::id(), child.id());
+        assert!(!cpu_of(&[own, ended]).unwrap().is_zero());
+        cpu_of(&[ended, own]).unwrap_err();
+        family(ended).unwrap_err();
     }
 }
