@@ -26,8 +26,8 @@ bytes, one of 100,003 and one of 5,003 (a few are asked for one of them, or seve
 `underpass explain --budget 100` watches. What it says is compared with what strace and the client
 saw of the same bytes: the bytes of each file by reference and copied, all others, connections,
 names of files and programs, the reasons, and what to change. *right* means all of it, to the byte.
-What is wrong is listed with a bound, of bytes or connections; a test fails beyond it, and when
-all is right.
+What is wrong is listed with a bound; a test fails if more is wrong, or if what is always wrong
+has become right.
 
 | program | set up | file bytes by reference | reason for the others | what is said |
 | --- | --- | --- | --- | --- |
@@ -109,14 +109,14 @@ fn share(outcome: &Value) -> String {
     }
 }
 
-/// What is known to be wrong, each as its reason, whether it always is, and a bound.
+/// What is known to be wrong, each as its reason, whether it always is, and a bound with its unit.
 fn said(wrong: &Value) -> String {
     let known = wrong.as_array().into_iter().flatten();
     let whys: Vec<String> = known
         .map(|known| {
-            let why = known[0].as_str().unwrap_or_default();
+            let [why, unit] = [0, 3].map(|at| known[at].as_str().unwrap_or_default());
             let at_times = if known[1] == false { " (at times)" } else { "" };
-            format!("{why}, up to {}{at_times}", known[2])
+            format!("{why}, up to {} {unit}{at_times}", known[2])
         })
         .collect();
     if whys.is_empty() { "right".into() } else { format!("wrong: {}", whys.join("; ")) }
@@ -132,11 +132,12 @@ mod tests {
         let right = json!({"program": "a", "setup": "x | y", "by_reference_bytes": 0,
             "copied_bytes": 9, "reason": "R1", "wrong": []});
         let wrong = json!({"program": "b", "setup": "z", "by_reference_bytes": 1_999,
-            "copied_bytes": 1, "reason": null, "wrong": [["much", false, 7], ["more", true, 99]]});
+            "copied_bytes": 1, "reason": null, "wrong": [["much", false, 7, "bytes"],
+                ["more", true, 99, "connections"]]});
         let page = page(&[right, wrong]);
         let rows = page.strip_prefix(HEAD).unwrap();
         let first = "| a | x \\| y | 0.0 % | R1 | right |\n";
-        let wrong = "wrong: much, up to 7 (at times); more, up to 99";
+        let wrong = "wrong: much, up to 7 bytes (at times); more, up to 99 connections";
         let second = format!("| b | z | 99.9 % | – | {wrong} |\n");
         assert_eq!(rows, format!("{first}{second}"));
         assert_eq!(share(&json!({})), "no file bytes");

@@ -37,7 +37,7 @@ pub(crate) fn configured(site: &Site, address: SocketAddr, module: &str, lines: 
 }
 
 const AT_ONCE: Known =
-    ("pieces are of one of several files while another thread maps one", FILES[0].1);
+    ("pieces are of one of several files while another thread maps one", FILES[0].1, "bytes");
 
 fn plainly(site: &Site, address: SocketAddr) -> Vec<Body> {
     fetch(site, "http", address)

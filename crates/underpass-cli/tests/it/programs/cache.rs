@@ -59,6 +59,6 @@ fn without_sendfile_it_copies_all() {
     require!(programs(&["nginx", "python3"]));
     Expected::of("nginx", "proxy_cache, sendfile off")
         .because("R1", "sendfile on;")
-        .wrong(("what it reads of a kept head counts as sent", 5_100))
+        .wrong(("what it reads of a kept head counts as sent", 5_100, "bytes"))
         .judge(&cached("sendfile off;"));
 }

@@ -23,12 +23,14 @@ pub(crate) struct Expected {
     known_wrong: Vec<Wrong>,
 }
 
-/// Why an answer is wrong, and by how many bytes at most one of its lines is.
-pub(crate) type Known = (&'static str, u64);
+/// Why an answer is wrong, by how much at most one of its lines is, and of what that is a number:
+/// bytes or connections.
+pub(crate) type Known = (&'static str, u64, &'static str);
 
 struct Wrong {
     why: &'static str,
     within: u64,
+    unit: &'static str,
     is_always: bool,
 }
 
@@ -99,8 +101,8 @@ impl Expected {
         self.known(known, false)
     }
 
-    fn known(mut self, (why, within): Known, is_always: bool) -> Self {
-        self.known_wrong.push(Wrong { why, within, is_always });
+    fn known(mut self, (why, within, unit): Known, is_always: bool) -> Self {
+        self.known_wrong.push(Wrong { why, within, unit, is_always });
         self
     }
 
@@ -159,8 +161,9 @@ impl Expected {
     fn leave(&self, truth: &Truth) {
         let Some(dir) = std::env::var_os(OUTCOMES) else { return };
         let known = self.known_wrong.iter();
-        let wrong: Vec<Value> =
-            known.map(|wrong| json!([wrong.why, wrong.is_always, wrong.within])).collect();
+        let wrong: Vec<Value> = known
+            .map(|wrong| json!([wrong.why, wrong.is_always, wrong.within, wrong.unit]))
+            .collect();
         let outcome = json!({
             "program": self.program,
             "setup": self.setup,
@@ -246,7 +249,7 @@ fn a_line_that_is_known_to_be_wrong_fails_when_it_is_right_or_wrong_by_more() {
         let line = Line::of_bytes("files", &rows(100), &rows(said));
         !complaints(&[line], known).is_empty()
     };
-    let known = |is_always| [Wrong { why: "", within: 20, is_always }];
+    let known = |is_always| [Wrong { why: "", within: 20, unit: "bytes", is_always }];
     for (known, of) in [
         (&[][..], [false, true, true, true]),
         (&known(true), [true, false, false, true]),

@@ -46,7 +46,11 @@ fn it_lends_whole_batches() {
     assert!(watched.truth.by_reference() > 8_000_000);
     Expected::of("Kafka 4.1", "kcat -C")
         .named("java")
-        .wrong(("what it reads of its code and its metadata meanwhile counts as sent", 1_744))
-        .wrong_at_times(("connections one after the other are one", 2))
+        .wrong((
+            "what it reads of its code and its metadata meanwhile counts as sent",
+            1_744,
+            "bytes",
+        ))
+        .wrong_at_times(("connections one after the other are one", 2, "connections"))
         .judge(&watched);
 }

@@ -11,7 +11,8 @@ use crate::programs::site::{FILES, Site, address, content, programs};
 use crate::programs::truth::Body;
 use crate::programs::watched::{Watched, watched};
 
-const CONFIGURATION: Known = ("its configuration, read anew by a session, counts as sent", 720);
+const CONFIGURATION: Known =
+    ("its configuration, read anew by a session, counts as sent", 720, "bytes");
 
 /// Gets all files on one connection.
 fn get(site: &Site, address: SocketAddr) -> Vec<Body> {

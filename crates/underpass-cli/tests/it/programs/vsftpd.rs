@@ -29,7 +29,7 @@ fn vsftpd(sendfile: &str) -> Watched {
 }
 
 const OF_OLD_ROOT: Known =
-    ("what it read before it changed its root has no name and counts as sent", 100);
+    ("what it read before it changed its root has no name and counts as sent", 100, "bytes");
 
 #[test]
 fn with_sendfile_it_lends_all() {
