@@ -87,6 +87,9 @@ pub(crate) struct Spread {
     pub min: Figure,
     /// The highest.
     pub max: Figure,
+    /// How many runs.
+    #[serde(skip)]
+    pub runs: usize,
 }
 
 impl Spread {
@@ -97,12 +100,19 @@ impl Spread {
             median: Figure::Measured(key(median(runs, &key))),
             min: Figure::Measured(all().fold(f64::INFINITY, f64::min)),
             max: Figure::Measured(all().fold(0.0, f64::max)),
+            runs: runs.len(),
         }
     }
 
-    /// Whether every run is below every run of another.
+    /// Whether both are of runs enough to tell chance.
+    pub(crate) fn are_enough(&self, other: &Self) -> bool {
+        self.runs.min(other.runs) >= REPEATS_MIN as usize
+    }
+
+    /// Whether every run is below every run of another, and there are enough of both.
     pub(crate) fn is_below(&self, other: &Self) -> bool {
-        self.max.value().zip(other.min.value()).is_some_and(|(max, min)| max < min)
+        let ends = self.max.value().zip(other.min.value());
+        self.are_enough(other) && ends.is_some_and(|(max, min)| max < min)
     }
 
     /// Whether it is below by a tenth at least, too.
@@ -113,7 +123,7 @@ impl Spread {
 
     pub(crate) fn unavailable(why: &str) -> Self {
         let none = || Figure::Unavailable(why.to_owned());
-        Self { median: none(), min: none(), max: none() }
+        Self { median: none(), min: none(), max: none(), runs: 0 }
     }
 }
 
@@ -146,5 +156,15 @@ mod tests {
         let missing = Figure::Unavailable("no BPF".into());
         assert_eq!((missing.to_string(), missing.value()), ("?".into(), None));
         assert_eq!(Figure::count(7).to_string(), "7");
+    }
+
+    #[test]
+    fn of_two_runs_or_one_nothing_is_below_another() {
+        let of = |runs: &[f64]| Spread::of(runs, |run| *run);
+        let (low, high) = (of(&[1.0, 2.0, 3.0]), of(&[4.0, 5.0, 6.0]));
+        assert!(low.is_below(&high) && low.is_clearly_below(&high) && !high.is_below(&low));
+        for (low, high) in [(&of(&[1.0]), &high), (&of(&[1.0, 2.0]), &high), (&low, &of(&[9.0]))] {
+            assert!(!low.is_below(high) && !low.is_clearly_below(high), "{low:?} {high:?}");
+        }
     }
 }

@@ -203,7 +203,9 @@ fn judged(claims: &[Claim], notes: &mut Notes) -> Markup {
                         " " (claim.sentence)
                     }
                     @if let Some(so) = sheet::conclusion(claim) { p.detail { (so) } }
-                    @if !claim.explanation.is_empty() { p { (claim.explanation) } }
+                    @if !claim.explanation.is_empty() {
+                        p { (words::printable(&claim.explanation)) }
+                    }
                     @if !claim.lines.is_empty() {
                         (more("Measurements", false, sheet::measurements(claim).html(notes)))
                     }
@@ -230,11 +232,11 @@ fn conditions(report: &Report) -> Markup {
             @for about in report.about() { p { (about) "." } }
             @if !report.conditions.notes.is_empty() {
                 h3 { "Also to know" }
-                ul { @for note in &report.conditions.notes { li { (note) } } }
+                ul { @for note in &report.conditions.notes { li { (words::printable(note)) } } }
             }
             @if !not_run.is_empty() {
                 h3 { "Not available here" }
-                ul { @for line in &not_run { li { (line) } } }
+                ul { @for line in &not_run { li { (words::printable(line)) } } }
             }
         }
     }

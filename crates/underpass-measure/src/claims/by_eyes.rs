@@ -162,8 +162,7 @@ mod tests {
     fn eyes(caches: &[(Cache, f64)]) -> Eyes {
         let look = |way, cache, speed| {
             let (task, order) = (Task::Sum, Order::Sequential);
-            let steady = || Figure::Measured(speed);
-            let gb_per_s = Spread { median: steady(), min: steady(), max: steady() };
+            let gb_per_s = Spread::of(&[speed; 3], |speed| *speed);
             let none = || Figure::Measured(0.0);
             let [piece_ns, cpu_s_per_gb, minor_faults, major_faults, disk_bytes] =
                 [none(), none(), none(), none(), none()];

@@ -69,11 +69,14 @@ fn explanation([again, next, short]: [u64; 3], refaults: Option<f64>) -> String 
          at{back})"
     );
     let more = if short > FILE_BYTES { &more } else { "" };
+    let evicted = match is_squeezed(short) {
+        true => "the kernel evicted mapped pages like any others, and the second pass fetched",
+        false => "the kernel evicted few of them or none, and the second pass fetched no more than",
+    };
     format!(
         "A file of {} was mapped under a control group. With room for it, the second pass fetched \
-         {} again and the next process {}. With room for {} the kernel evicted mapped pages like \
-         any others, and the second pass fetched {}{more}. It is the page cache that keeps them, \
-         not the mapping: what read(2) brings in stays too.",
+         {} again and the next process {}. With room for {} {evicted} {}{more}. It is the page \
+         cache that keeps them, not the mapping: what read(2) brings in stays too.",
         words::size(FILE_BYTES),
         words::size(again),
         words::size(next),
@@ -102,12 +105,18 @@ fn write(diary: &mut Diary, name: &str, passes: &[Used], pass: usize) {
     diary.count(format!("{name}: major faults"), used.major_faults, Unit::Faults);
 }
 
+/// Whether the limit evicted what the second pass had to fetch.
+const fn is_squeezed(short: u64) -> bool {
+    short >= FILE_BYTES / 2
+}
+
 fn judge([again, next, short]: [u64; 3]) -> Verdict {
     let stray = FILE_BYTES / STRAY_PART;
-    match (again <= stray && next <= stray, short >= FILE_BYTES / 2) {
+    match (again <= stray && next <= stray, is_squeezed(short)) {
         (true, true) => Verdict::Holds,
         (true, false) => Verdict::HoldsIf(
-            "memory is short in the whole machine: the group's limit evicted nothing".into(),
+            "memory is short in the whole machine: the group's limit evicted few pages or none"
+                .into(),
         ),
         (false, _) => Verdict::DoesNotHold,
     }
@@ -131,5 +140,13 @@ mod tests {
         assert!(said.contains("fetched 78 MiB (more than the file: read-ahead"), "{said}");
         assert!(said.contains("12,345 pages came back"), "{said}");
         assert!(!explanation([0, 0, FILE_BYTES], Some(1.0)).contains("more than"));
+    }
+
+    #[test]
+    fn pages_are_said_to_be_evicted_only_if_the_verdict_says_so() {
+        let says = |short| explanation([0, 0, short], None).contains("evicted mapped pages");
+        for short in [0, FILE_BYTES / 2 - 1, FILE_BYTES / 2, FILE_BYTES] {
+            assert_eq!(says(short), judge([0, 0, short]) == Verdict::Holds, "{short}");
+        }
     }
 }

@@ -85,9 +85,9 @@ pub(super) fn row(
         major_faults: none(),
         mapped_pages: none(),
         sender_cpu_s_per_gb: Figure::Measured(cpu),
-        sender_cpu_s_per_gb_range: Spread::of(&[cpu], |cpu| *cpu),
+        sender_cpu_s_per_gb_range: Spread::of(&[cpu; 3], |cpu| *cpu),
         receiver_cpu_s_per_gb: none(),
-        gb_per_s: Spread { median: none(), min: none(), max: none() },
+        gb_per_s: Spread::of(&[0.0; 3], |speed| *speed),
         peak_anonymous_bytes: none(),
         peak_file_mapped_bytes: none(),
         besides: Besides {
@@ -180,4 +180,26 @@ fn eyes_of_little_or_of_single_runs_decide_nothing() {
     let are_taken = |bytes, repeats| is_enough(&eyes(bytes, repeats));
     assert!(are_taken(EYES_MIN, REPEATS_MIN));
     assert!(!are_taken(EYES_MIN - 1, REPEATS_MIN) && !are_taken(EYES_MIN, REPEATS_MIN - 1));
+}
+
+#[test]
+fn rows_of_little_of_other_sizes_or_of_single_runs_decide_nothing() {
+    let left = |repeats, transfer_bytes, bytes| {
+        let mut sent = report();
+        sent.conditions.repeats = repeats;
+        let row = row(Link::Loopback, Method::Copy, transfer_bytes, (2.0, 0.2, 1));
+        sent.rows.push(Row { bytes, ..row });
+        let (why, none) = ("no file".to_owned(), &mut |_: Progress<'_>| ());
+        devices::completed(&sent, [Err(&why), Err(&why)], &request(), none).report.rows.len()
+    };
+    assert_eq!((left(3, 4 << 10, 8 << 20), left(3, 64 << 20, 64 << 20)), (1, 1));
+    for (repeats, transfer_bytes, bytes) in [
+        (1, 8 << 20, 8 << 20),
+        (3, 8 << 20, 8 << 20),
+        (3, 4 << 10, 8 << 10),
+        (3, 32 << 10, 64 << 20),
+        (2, 64 << 20, 64 << 20),
+    ] {
+        assert_eq!(left(repeats, transfer_bytes, bytes), 0, "{repeats} of {transfer_bytes}");
+    }
 }

@@ -3,8 +3,8 @@
 
 use underpass::Method;
 
-use super::report::{Absent, Conditions, Report, Row};
-use super::{Progress, Request, Specimen, run};
+use super::report::{Absent, Report, Row};
+use super::{Progress, Request, Specimen, plan, run};
 use crate::figure::REPEATS_MIN;
 use crate::terms::{Cache, Link, Pair};
 use crate::words;
@@ -37,6 +37,10 @@ const NEEDS: [Need; 2] = [
 /// A file that has fewer is not sent for the claims.
 const BYTES_MIN: u64 = 24 << 20;
 
+/// More bytes and runs are not made for the claims, however many the user asks for.
+const BYTES_MAX: u64 = 64 << 20;
+const REPEATS_MAX: u32 = 5;
+
 /// A report that claims can be judged by.
 pub(crate) struct Completed {
     pub(crate) report: Report,
@@ -46,8 +50,8 @@ pub(crate) struct Completed {
     pub(crate) how: Vec<(&'static [Link], String)>,
 }
 
-/// The report, with what it lacks measured on the first of `files` that is large enough; what
-/// cannot be is absent with why.
+/// The report without what is too little to judge by, and with what it lacks measured on the
+/// first of `files` that is large enough; what cannot be is absent with why.
 pub(crate) fn completed(
     report: &Report,
     files: [Result<&Specimen, &String>; 2],
@@ -59,7 +63,9 @@ pub(crate) fn completed(
     let [theirs, own] = files;
     let large = theirs.ok().filter(|specimen| specimen.bytes() >= BYTES_MIN);
     for need in &NEEDS {
-        let missing = need.missing(report);
+        let repeats = report.conditions.repeats;
+        whole.report.rows.retain(|row| !need.is_of(row) || need.takes(row, repeats));
+        let missing = need.missing(&whole.report.rows);
         if missing.is_empty() {
             continue;
         }
@@ -70,16 +76,7 @@ pub(crate) fn completed(
                 continue;
             }
         };
-        let request = Request {
-            bytes: request.bytes.max(BYTES_MIN).min(specimen.bytes()),
-            pairs: vec![Pair::FileToTcp],
-            methods: need.methods.to_vec(),
-            links: need.links.to_vec(),
-            cold: false,
-            transfers: missing.clone(),
-            repeats: request.repeats.max(REPEATS_MIN),
-            ..request.clone()
-        };
+        let request = need.request(request, specimen.bytes(), missing);
         match run(specimen, &request, progress) {
             Ok(more) => {
                 let is_new = |row: &Row| {
@@ -106,22 +103,42 @@ pub(crate) fn completed(
 impl Need {
     /// Sizes of transfers that were not measured by every method over every link; that of the
     /// whole file is the largest that there can be.
-    fn missing(&self, report: &Report) -> Vec<u64> {
-        let Conditions { repeats, file_bytes, .. } = report.conditions;
-        let is_enough = self.bytes == 0 || (repeats >= REPEATS_MIN && file_bytes >= self.bytes);
+    fn missing(&self, rows: &[Row]) -> Vec<u64> {
         let has = |is: &dyn Fn(&Row) -> bool| {
             let mut all =
                 self.links.iter().flat_map(|link| self.methods.iter().map(move |it| (link, it)));
-            is_enough
-                && all.all(|(link, method)| {
-                    let mut rows = report.rows.iter().filter(|row| self.is_of(row) && is(row));
-                    rows.any(|row| row.link == Some(*link) && row.method == *method)
-                })
+            all.all(|(link, method)| {
+                let mut rows = rows.iter().filter(|row| self.is_of(row) && is(row));
+                rows.any(|row| row.link == Some(*link) && row.method == *method)
+            })
         };
         let whole = has(&|row| row.transfer_bytes >= row.bytes.max(self.bytes));
         let sizes = self.transfers.iter().copied();
         let missing = sizes.filter(|bytes| !has(&|row| row.transfer_bytes == *bytes));
         missing.chain((!whole).then_some(u64::MAX)).collect()
+    }
+
+    /// Whether a row of this many runs may decide: it is of the whole file or of a wanted size, and
+    /// of as many bytes as would be sent for the claims.
+    fn takes(&self, row: &Row, repeats: u32) -> bool {
+        let is_whole = row.transfer_bytes >= row.bytes.max(self.bytes);
+        let is_wanted = self.transfers.contains(&row.transfer_bytes)
+            && row.bytes >= plan::run_bytes(self.bytes, row.transfer_bytes);
+        self.bytes == 0 || repeats >= REPEATS_MIN && (is_whole || is_wanted)
+    }
+
+    /// What is asked for to have transfers of these sizes, too, of a file of `bytes`.
+    fn request(&self, asked: &Request, bytes: u64, transfers: Vec<u64>) -> Request {
+        Request {
+            bytes: asked.bytes.clamp(BYTES_MIN, BYTES_MAX).min(bytes),
+            pairs: vec![Pair::FileToTcp],
+            methods: self.methods.to_vec(),
+            links: self.links.to_vec(),
+            cold: false,
+            transfers,
+            repeats: asked.repeats.clamp(REPEATS_MIN, REPEATS_MAX),
+            ..asked.clone()
+        }
     }
 
     fn is_of(&self, row: &Row) -> bool {
@@ -138,5 +155,23 @@ impl Need {
             Absent { pair, link, method, cache, transfer_bytes, why }
         };
         all.map(absent).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::tests::request;
+
+    #[test]
+    fn however_much_is_asked_for_what_is_sent_for_claims_is_bounded() {
+        let sent = |bytes, repeats, of| {
+            let asked = Request { bytes, ..request(true, repeats) };
+            let sent = NEEDS[0].request(&asked, of, Vec::new());
+            (sent.bytes >> 20, sent.repeats)
+        };
+        assert_eq!(sent(1 << 30, 100, 1 << 40), (64, 5));
+        assert_eq!(sent(1, 1, 1 << 40), (24, 3));
+        assert_eq!(sent(1 << 30, 4, 32 << 20), (32, 4));
     }
 }

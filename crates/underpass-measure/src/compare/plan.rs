@@ -91,7 +91,7 @@ fn group(wish: Wish<'_>, pair: Pair, link: Option<Link>, transfer_bytes: u64) ->
 /// Small transfers move less: this many are enough to be timed.
 const TRANSFERS_MAX: u64 = 2048;
 
-fn run_bytes(file_bytes: u64, transfer_bytes: u64) -> u64 {
+pub(super) fn run_bytes(file_bytes: u64, transfer_bytes: u64) -> u64 {
     file_bytes.min(transfer_bytes.saturating_mul(TRANSFERS_MAX))
 }
 

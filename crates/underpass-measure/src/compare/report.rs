@@ -20,8 +20,8 @@ use crate::words::percent;
 pub(crate) struct Report {
     pub machine: Machine,
     pub conditions: Conditions,
-    /// What was measured, in the order in which tables show it: by pair, link, cache state and
-    /// transfer size, then by method.
+    /// What was measured, in the order in which tables show it: warm before cold, then by pair,
+    /// link and transfer size, then by method.
     pub rows: Vec<Row>,
     pub absent: Vec<Absent>,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Machine {
     pub memory_bytes: u64,
     /// The kernel's default congestion control; the runs' own is in [`Conditions`].
     pub default_congestion_control: String,
-    /// The tier of evidence, `A` to `D`.
+    /// The tier of evidence, `A` or `C`.
     pub tier: char,
     /// What that tier can and cannot know, and why it is not a better one.
     pub tier_reason: String,

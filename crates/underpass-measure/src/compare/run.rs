@@ -337,7 +337,14 @@ impl Comparison<'_> {
     fn absent(&mut self, case: &Case, why: String) {
         let &Case { pair, link, cache, method, transfer_bytes, discards, .. } = case;
         if discards {
-            return self.note(format!("{}, a receiver that discards: {why}", case.label()));
+            // What befell its twin, which is run first, is told already.
+            let twin = (pair, link, cache, method, transfer_bytes);
+            let is_twin =
+                |it: &Absent| (it.pair, it.link, it.cache, it.method, it.transfer_bytes) == twin;
+            if !self.absent.iter().any(is_twin) {
+                self.note(format!("{}, a receiver that discards: {why}", case.label()));
+            }
+            return;
         }
         self.absent.push(Absent { pair, link, cache, method, transfer_bytes, why });
     }

@@ -9,7 +9,7 @@ use super::order::Order;
 use super::process::Worker;
 use super::{Program, Request, Specimen, run};
 use crate::observe::Tier;
-use crate::terms::{Cache, Pair};
+use crate::terms::{Cache, Link, Pair};
 
 /// Not a test: what [`program`] starts, which has a channel as its input.
 #[test]
@@ -28,7 +28,7 @@ pub(crate) fn program() -> Program {
     Program { path: std::env::current_exe().unwrap(), arguments: arguments.to_vec() }
 }
 
-fn request(cold: bool, repeats: u32) -> Request {
+pub(super) fn request(cold: bool, repeats: u32) -> Request {
     Request {
         bytes: 1 << 20,
         pairs: vec![Pair::FileToPipe],
@@ -97,11 +97,14 @@ fn a_row_keeps_the_runs_that_were_cold_and_is_not_waited_for_again() {
 fn a_file_that_the_page_cache_does_not_keep_has_no_warm_row() {
     let mut specimen = specimen();
     specimen.bytes = 2 << 20;
-    let report = run(&specimen, &Request { bytes: 2 << 20, ..request(false, 1) }, &mut |_| ());
-    let report = report.unwrap();
+    let (pairs, links) = (vec![Pair::FileToTcp], vec![Link::Loopback]);
+    let request = Request { bytes: 2 << 20, pairs, links, ..request(false, 1) };
+    let report = run(&specimen, &request, &mut |_| ()).unwrap();
     assert_eq!((report.rows.len(), report.absent.len()), (0, 1), "{report:#?}");
     let why = "the file was not warm: the page cache keeps 256 of the file's 512 pages";
     assert_eq!(report.absent[0].why, why);
+    let notes = &report.conditions.notes;
+    assert!(!notes.iter().any(|note| note.contains("discards")), "told twice: {notes:?}");
 }
 
 #[test]

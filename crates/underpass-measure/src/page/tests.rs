@@ -15,7 +15,7 @@ use crate::terms::{Link, Pair};
 
 fn steady(value: f64) -> Spread {
     let of = |value| Figure::Measured(value);
-    Spread { median: of(value), min: of(value * 0.9), max: of(value * 1.05) }
+    Spread { median: of(value), min: of(value * 0.9), max: of(value * 1.05), runs: 5 }
 }
 
 fn row(pair: Pair, link: Option<Link>, method: Method, bytes: u64, copies: f64) -> Row {
@@ -145,7 +145,6 @@ fn eyes() -> Eyes {
             for way in [Way::Read, Way::Mapping] {
                 let is_cold = cache == Cache::Cold && order == Order::Random;
                 let speed = if task == Task::Search { 4.5 } else { 3.25 };
-                let missing = || Figure::Unavailable("the file is in memory".into());
                 rows.push(Look {
                     way,
                     task,
@@ -154,7 +153,7 @@ fn eyes() -> Eyes {
                     bytes: 67_108_864,
                     pieces: 1024,
                     gb_per_s: if is_cold {
-                        Spread { median: missing(), min: missing(), max: missing() }
+                        Spread::unavailable("the file is in memory")
                     } else {
                         steady(if way == Way::Read { speed } else { speed * 1.37 })
                     },
@@ -299,8 +298,18 @@ fn a_path_has_no_station_that_a_byte_does_not_pass() {
 #[test]
 fn a_name_turns_nothing_around() {
     let mut report = report();
-    report.conditions.file = "a\u{202e}b\nc".into();
-    for drawn in [render(&report, None, None), report.text(None, None)] {
+    let name = "a\u{202e}b\nc";
+    report.conditions.file = name.into();
+    report.conditions.notes.push(format!("of {name}"));
+    report.absent[0].why = format!("{name} was not warm");
+    let claims = [Claim {
+        name: "switch",
+        sentence: "Books are right.",
+        lines: Vec::new(),
+        verdict: Verdict::HoldsIf(format!("it is {name}")),
+        explanation: format!("Of {name}."),
+    }];
+    for drawn in [render(&report, None, Some(&claims)), report.text(None, Some(&claims))] {
         assert!(!drawn.contains('\u{202e}') && drawn.contains("a\\u{202e}b\\u{a}c"), "{drawn}");
     }
 }
@@ -320,7 +329,7 @@ fn what_has_no_values_has_no_plot() {
     let mut report = report();
     for row in &mut report.rows {
         let none = || Figure::Unavailable("it was not timed".into());
-        row.gb_per_s = Spread { median: none(), min: none(), max: none() };
+        row.gb_per_s = Spread::unavailable("it was not timed");
         row.sender_cpu_s_per_gb = none();
     }
     let page = render(&report, None, None);
@@ -396,10 +405,7 @@ fn single_runs_and_runs_that_overlap_rank_nothing() {
     );
     report.conditions.repeats = 1;
     let text = costs(&report);
-    assert!(
-        text.contains("3.66 to 7.66 GB/s; not ranked, by no more than 1 run of each"),
-        "{text}"
-    );
+    assert!(text.contains("3.66 to 7.66 GB/s; not ranked: only 1 run of each"), "{text}");
     assert!(!text.contains("What a copy costs") && !text.contains("quickest"), "{text}");
 }
 

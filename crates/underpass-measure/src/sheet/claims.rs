@@ -42,8 +42,8 @@ pub(crate) fn measurements(claim: &Claim) -> Sheet {
 /// Under what a claim holds, or why it cannot be told.
 pub(crate) fn conclusion(claim: &Claim) -> Option<String> {
     match &claim.verdict {
-        Verdict::HoldsIf(when) => Some(format!("holds if {when}")),
-        Verdict::Unavailable(why) => Some(why.clone()),
+        Verdict::HoldsIf(when) => Some(format!("holds if {}", words::printable(when))),
+        Verdict::Unavailable(why) => Some(words::printable(why)),
         Verdict::Holds | Verdict::DoesNotHold => None,
     }
 }
@@ -77,6 +77,7 @@ pub(super) fn append(text: &mut String, claim: &Claim, notes: &mut Notes) {
         words::paragraph(text, "  => ", "     ", &conclusion, WIDTH);
     }
     if !claim.explanation.is_empty() {
-        words::paragraph(text, "     ", "     ", &claim.explanation, WIDTH);
+        let explanation = words::printable(&claim.explanation);
+        words::paragraph(text, "     ", "     ", &explanation, WIDTH);
     }
 }

@@ -259,7 +259,9 @@ impl Report {
             if !lines.is_empty() {
                 text += &format!("\n{head}\n");
             }
-            lines.iter().for_each(|it| words::paragraph(&mut text, "  ", "     ", it, WIDTH));
+            for line in lines.iter().map(|line| words::printable(line)) {
+                words::paragraph(&mut text, "  ", "     ", &line, WIDTH);
+            }
         }
         text
     }

@@ -120,11 +120,15 @@ fn extremes(rows: &[&Row], repeats: u32) -> Option<String> {
         return Some(told(quick, "quick"));
     } else if repeats < REPEATS_MIN {
         let runs = of(repeats.into(), "run");
-        return Some(format!("{low} to {high} GB/s; not ranked, by no more than {runs} of each"));
+        return Some(format!("{low} to {high} GB/s; not ranked: only {runs} of each"));
     } else if slow.runs.is_below(quick.runs) {
         format!("quickest {}, slowest {}", told(quick, "quick"), told(slow, "slow"))
     } else {
-        format!("{low} to {high} GB/s, none clearly the quickest: their runs overlap")
+        let why = match slow.runs.are_enough(quick.runs) {
+            true => "their runs overlap",
+            false => "of some there are too few runs",
+        };
+        format!("{low} to {high} GB/s, none clearly the quickest: {why}")
     };
     let costs = ranked(rows, costs);
     if let [cheap, .., dear] = &costs[..] {
