@@ -128,6 +128,10 @@ fn every_sentence_gets_its_measurement_and_its_verdict() {
     let (request, mut report, mut labels) = (request(), report(), 0);
     let specimen = Specimen::open(file.path()).unwrap();
     let file = super::file(&directory, FILE_BYTES);
+    // A whole file that is measured again, in fewer bytes.
+    let large = row(Link::Loopback, Method::Copy, 1 << 30, (9.0, 9.0, 1));
+    report.rows.push(Row { bytes: 1 << 30, ..large });
+    report.conditions.repeats = REPEATS_MIN;
     let given = (&mut report, Some(&eyes));
     let claims = run((&specimen, &request), &file, given, &mut |_| labels += 1);
     assert!(labels > claims.len());

@@ -79,10 +79,13 @@ pub(crate) fn completed(
         let request = need.request(request, specimen.bytes(), missing);
         match run(specimen, &request, progress) {
             Ok(more) => {
-                let is_new = |row: &Row| {
-                    need.is_of(row)
-                        && more.rows.iter().any(|it| it.transfer_bytes == row.transfer_bytes)
+                // Whole files are of one size, whatever it is.
+                let size = |row: &Row| match row.transfer_bytes >= row.bytes {
+                    true => u64::MAX,
+                    false => row.transfer_bytes,
                 };
+                let is_new =
+                    |row: &Row| need.is_of(row) && more.rows.iter().any(|it| size(it) == size(row));
                 whole.report.rows.retain(|row| !is_new(row));
                 let (size, runs) =
                     (words::size(request.bytes), words::of(request.repeats.into(), "run"));
