@@ -81,8 +81,8 @@ impl Session<'_> {
     /// which signals a command was asked to end.
     ///
     /// A command is sent that signal, with all that descend from it; who is still there five
-    /// seconds later, or at a signal that comes half a second after the first, is killed. What a command has left running when it
-    /// ended by itself is left alone.
+    /// seconds later, or at a signal that comes half a second after the first, is killed. What a
+    /// command has left running when it ended by itself is left alone.
     ///
     /// # Errors
     ///
