@@ -74,7 +74,7 @@ pub(crate) fn run(wanted: ExplainArguments) -> anyhow::Result<()> {
     told
 }
 
-/// A failure of the watch, which is none of the watched.
+/// A failure of the watch: the watched program has not failed.
 fn unwatched(watch: &Watch, error: anyhow::Error) -> anyhow::Error {
     match watch.is_over() {
         true => error,

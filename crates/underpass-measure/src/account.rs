@@ -6,7 +6,6 @@
 //! than was read of it. The parts of a socket always add up to what left it.
 
 pub(crate) mod context;
-pub(crate) mod copies;
 mod flow;
 mod reading;
 mod socket;

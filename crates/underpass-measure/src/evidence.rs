@@ -125,6 +125,22 @@ impl Origin {
     }
 }
 
+impl Pages {
+    /// Whether these bytes are references to pages that somebody else has.
+    ///
+    /// Pages of a file or of a process are never copies: the kernel copies into its own pages. (A
+    /// Unix socket does not mark them as lent.) `passes_kernel_pages` says that the sender's own
+    /// input was in pages of the kernel, as a socket's may be: then a lent one is that input, and
+    /// otherwise a copy next to lent pages.
+    pub(crate) fn is_reference(&self, passes_kernel_pages: bool) -> bool {
+        match (self.origin, self.lent) {
+            (Origin::PageCache { .. } | Origin::Anonymous, _) => true,
+            (Origin::Kernel, Lent::Shared | Lent::ZeroCopy) => passes_kernel_pages,
+            (Origin::Kernel, Lent::No) | (Origin::Linear, _) => false,
+        }
+    }
+}
+
 /// What the socket buffer says of its pages (`skb_shared_info.flags`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum Lent {

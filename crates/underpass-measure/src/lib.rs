@@ -8,6 +8,7 @@ mod account;
 mod affinity;
 mod cache;
 mod call;
+mod chance;
 mod claims;
 mod compare;
 mod evidence;

@@ -24,6 +24,7 @@ const HOUSES: [House; 1] = [House {
     source: "crates/underpass-measure/src/",
     rooms: &[
         "figure",
+        "chance",
         "terms",
         "words",
         "evidence",

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use linux_raw_sys::general::__NR_io_uring_enter;
 
 use super::crew::Run;
-use crate::account::copies::is_reference;
 use crate::call::{self, Role};
 use crate::evidence::{Calls, Evidence, FileKind, Origin, Pages};
 
@@ -90,7 +89,7 @@ pub(super) fn total(pages: &[Pages]) -> u64 {
 /// The inode whose pages most of the lent bytes were.
 pub(super) fn inode_of(pages: &[Pages]) -> Option<u64> {
     let mut by_inode: BTreeMap<u64, u64> = BTreeMap::new();
-    for pages in pages.iter().filter(|pages| is_reference(pages, false)) {
+    for pages in pages.iter().filter(|pages| pages.is_reference(false)) {
         if let Origin::PageCache { inode, .. } = pages.origin {
             *by_inode.entry(inode).or_default() += pages.bytes;
         }

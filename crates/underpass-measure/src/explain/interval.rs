@@ -108,29 +108,6 @@ fn bounds(sample: Sample, looks: f64) -> [f64; 2] {
     [(middle - spread).max(0.0), (middle + spread).min(1.0)]
 }
 
-/// Numbers by chance, the same for the same seed: xorshift64* of G. Marsaglia and S. Vigna.
-#[derive(Debug, Clone)]
-pub(crate) struct Chance(u64);
-
-impl Chance {
-    pub(crate) const fn new(seed: u64) -> Self {
-        // Zero would stay zero, and small numbers are much alike.
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    const fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    /// From 0 to 1.
-    pub(crate) fn share(&mut self) -> f64 {
-        float(self.next()) / float(u64::MAX)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

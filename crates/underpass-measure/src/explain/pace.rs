@@ -13,7 +13,8 @@
 
 use std::time::Duration;
 
-use crate::explain::interval::{Chance, Looks};
+use crate::chance::Chance;
+use crate::explain::interval::Looks;
 
 /// How long a look is. The shorter, the more of them, and the less a large file is missed.
 const LOOK: Duration = Duration::from_millis(3);

@@ -14,6 +14,7 @@ use underpass_sys::look::Words;
 use underpass_sys::region::{Access, Region};
 
 use crate::cache::PAGE_BYTES;
+use crate::chance::Chance;
 use crate::eyes::{Order, Task, Way};
 use crate::terms::Cache;
 
@@ -63,7 +64,7 @@ impl Places {
                 (pages.into_iter().map(|page| page * PAGE_BYTES).collect(), PAGE_BYTES)
             }
             (Task::Search, Order::Random) => {
-                let mut random = Random(1);
+                let mut random = Chance::from_state(1);
                 let words = bytes / WORD_BYTES;
                 let starts = (0..max).map(|_| random.below(words) * WORD_BYTES).collect();
                 (starts, WORD_BYTES)
@@ -177,28 +178,17 @@ fn words(region: &Region, range: Range<usize>) -> Words<'_> {
     Words::of_region(region, range).expect("places are words within the region")
 }
 
-/// The numbers below `count` in a random order, the first `max` of them.
+/// The numbers below `count` in a random order, the first `max` of them: the same in every run, and
+/// no pattern that read-ahead could find.
 fn shuffled(count: u64, max: u64) -> Vec<u64> {
     let mut numbers: Vec<u64> = (0..count).collect();
-    let mut random = Random(2);
+    let mut random = Chance::from_state(2);
     for at in (1..numbers.len()).rev() {
         let other = usize::try_from(random.below(at as u64 + 1)).expect("it is below a usize");
         numbers.swap(at, other);
     }
     numbers.truncate(usize::try_from(max).unwrap_or(usize::MAX));
     numbers
-}
-
-/// xorshift64*: the same places in every run, and no pattern that read-ahead could find.
-struct Random(u64);
-
-impl Random {
-    const fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16) % end
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 //! Source: Documentation/networking/msg_zerocopy.rst, "Loopback"; skbuff.h, `SKBFL_SHARED_FRAG`.
 
 use super::{Fate, Measured, NEARLY_ALL, is_nearly};
-use crate::account::copies::is_reference;
 use crate::compare::report::{Link, Pair, Verdict};
 use crate::compare::seen::{Seen, inode_of, total};
 use crate::evidence::{Origin, Pages};
@@ -84,6 +83,6 @@ fn why_not(measured: &Measured, seen: &Seen, deferred: u64) -> String {
 }
 
 fn lent_bytes(pages: &[Pages], passes_kernel_pages: bool) -> u64 {
-    let lent = pages.iter().filter(|pages| is_reference(pages, passes_kernel_pages));
+    let lent = pages.iter().filter(|pages| pages.is_reference(passes_kernel_pages));
     lent.map(|pages| pages.bytes).sum()
 }
