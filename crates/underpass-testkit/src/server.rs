@@ -5,8 +5,12 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{self, UnixDatagram};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -15,6 +19,9 @@ use crate::wait;
 
 /// How long a server may take to start or to stop before the test fails.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Well-known services are below.
+const FIRST_FREE_PORT: u16 = 15_000;
 
 /// A running server.
 #[derive(Debug)]
@@ -101,14 +108,51 @@ impl Drop for Server {
     }
 }
 
-/// A loopback address that was free a moment ago, for servers that cannot report the port they
-/// were given for port 0.
+/// A loopback address that no server has, for servers that cannot report the port they were given
+/// for port 0.
+///
+/// It lies below the ports that the kernel gives for port 0, or the next bind(2) of anybody might
+/// be given the same one; and no test of this machine that asks here is told it again.
 ///
 /// # Errors
 ///
-/// Those of bind(2).
+/// Those of bind(2), and `AddrInUse` if no port is free.
 pub fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    // A place to begin that differs between the tests of one process, and between processes.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let dynamic = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
+    let first = dynamic.split_whitespace().next().and_then(|first| first.parse().ok());
+    let ports = FIRST_FREE_PORT..first.filter(|first| *first > FIRST_FREE_PORT).unwrap_or(u16::MAX);
+    let count = u32::from(ports.end - ports.start);
+    for _ in 0..count {
+        let next = std::process::id().wrapping_mul(61) + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = ports.start + u16::try_from(next % count).expect("less than 65,536 ports");
+        if let Some(address) = claim(port)? {
+            return Ok(address);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
+/// The address with `port`, if nobody has it and no other test was told it.
+fn claim(port: u16) -> io::Result<Option<SocketAddr>> {
+    // The name of a socket that lives as long as this process, in the same network namespace.
+    static CLAIMED: Mutex<Vec<UnixDatagram>> = Mutex::new(Vec::new());
+    let taken = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+    let name = net::SocketAddr::from_abstract_name(format!("underpass-test-port-{port}"))?;
+    let claimed = match UnixDatagram::bind_addr(&name) {
+        Ok(claimed) => claimed,
+        Err(error) if taken(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // All addresses, since some servers listen at all.
+    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
+        Ok(_) => {}
+        Err(error) if taken(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).push(claimed);
+    Ok(Some((Ipv4Addr::LOCALHOST, port).into()))
 }
 
 #[cfg(test)]
@@ -119,6 +163,22 @@ mod tests {
     fn a_server_that_ends_at_once_is_an_error_that_tells_its_status() {
         let error = Server::start(&mut Command::new("false"), free_address().unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "the server ended: exit status: 1");
+    }
+
+    #[test]
+    fn a_free_address_is_told_once_and_never_given_for_port_0() {
+        let addresses: Vec<_> = (0..500).map(|_| free_address().unwrap().port()).collect();
+        let mut once = addresses.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), addresses.len());
+        // A test in another process has its own place to begin, and may come here all the same.
+        assert_eq!(claim(addresses[0]).unwrap(), None);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        assert!(!addresses.contains(&listener.local_addr().unwrap().port()));
+        let dynamic = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+        let first: u16 = dynamic.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(once.iter().all(|port| *port < first), "{once:?}");
     }
 
     #[test]
