@@ -7,7 +7,7 @@
 use std::io::Read;
 
 use libfuzzer_sys::fuzz_target;
-use underpass_copy::fuzzing::{self, End};
+use underpass_client::fuzzing::{self, End};
 use underpass_fuzz::hyper_reads;
 
 fuzz_target!(|wire: &[u8]| {

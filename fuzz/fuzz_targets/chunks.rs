@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use libfuzzer_sys::fuzz_target;
-use underpass_copy::fuzzing;
+use underpass_client::fuzzing;
 use underpass_fuzz::hyper_reads;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use underpass_copy::{Endpoint, Interrupt, Request, Session, Timeouts, fuzzing};
+use underpass_client::fuzzing;
+use underpass_copy::{Endpoint, Interrupt, Request, Session, Timeouts};
 use underpass_fuzz::{hyper_reads, ignore_closed_pipes, place};
 
 const BETWEEN: &[u8] = b"\n====\n";

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use underpass_copy::{Url, fuzzing};
+use underpass_client::{Url, fuzzing};
 
 fuzz_target!(|text: &str| {
     let (first, location) = text.split_once('\n').unwrap_or((text, ""));

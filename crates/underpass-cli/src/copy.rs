@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
-use underpass_copy::{Endpoint, Event, Failure, Interrupt, Report, Session};
+use underpass_copy::{Endpoint, Event, Failure, Interrupt, Report, Session, catch_signals};
 use underpass_measure::printable;
 
 pub(crate) use arguments::CopyArguments;
@@ -33,7 +33,7 @@ pub(crate) fn run(wanted: CopyArguments) -> anyhow::Result<()> {
     if let Some(number) = wanted.closed_descriptor() {
         bail!("fd:{number} is not open; open it in the shell, for example with {number}<FILE");
     }
-    let interrupt = Interrupt::catch()?;
+    let interrupt = catch_signals()?;
     let mut screen = Screen { bar: None, is_quiet: wanted.quiet };
     match &*wanted.sources {
         [source] if wanted.keep_listening => {

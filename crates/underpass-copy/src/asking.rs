@@ -10,13 +10,10 @@ use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use underpass_client::{Body, Client, Connection, Interrupt, Range, Url, Validator};
 
 use crate::drive::Drive;
 use crate::error::CopyError;
-use crate::http::url::Url;
-use crate::http::{Body, Client, Connection, Validator};
-use crate::interrupt::Interrupt;
-use crate::range::Range;
 use crate::stop::Stop;
 
 /// The first pause before a server is asked again; each further one is twice as long.
@@ -75,7 +72,7 @@ pub(crate) fn ask<'i>(
 ) -> Result<Body<'i>, CopyError> {
     let mut attempts = Attempts::new(client, 0);
     loop {
-        match client.get(url, range, if_range, interrupt, connected) {
+        match client.get(url, range, if_range, interrupt, connected).map_err(CopyError::from) {
             Err(error) if may_pass(&error) && attempts.again(&error, wish(&error), drive) => {}
             answer => return answer,
         }
@@ -137,7 +134,7 @@ fn ask_for_the_rest<'i>(
     };
     let rest = body.place.rest();
     let next = ask(remote, rest, Some(validator), (drive, interrupt), &|_| Ok(()))
-        .and_then(|next| next.cut(remote.url, rest))
+        .and_then(|next| Ok(next.cut(remote.url, rest)?))
         .map_err(|error| Stop::call("asking for the rest", io::Error::other(error)))?;
     let is_same = next.total.is_none() || body.total.is_none() || next.total == body.total;
     if next.validator.as_ref() == Some(validator) && is_same {

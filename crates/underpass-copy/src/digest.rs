@@ -8,8 +8,8 @@ use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::Serialize;
+use underpass_client::interrupted;
 
-use crate::interrupt::interrupted;
 use crate::range_reader::RangeReader;
 
 /// How much of a file is read at a time.

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use underpass::{Ledger, Method, Policy, Side, Sink, Source, Stability, Step, Transfer};
+use underpass_client::{Interrupt, Woken};
 
 use crate::digest::Checksum;
-use crate::interrupt::{Interrupt, Woken};
 use crate::limit::Limit;
 use crate::stop::Stop;
 

@@ -9,9 +9,8 @@ use std::fmt;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
+use underpass_client::Url;
 use underpass_daemon::host_port::{HostPort, HostPortError};
-
-use crate::http::url::Url;
 
 /// The schemes: what an end that is not a path begins with, before `://`.
 const SCHEMES: [&str; 6] = ["tcp", "tcp-listen", "unix", "unix-listen", "http", "https"];
@@ -182,6 +181,7 @@ fn listening_address(text: &str) -> Result<HostPort, EndpointError> {
 
 #[cfg(test)]
 mod tests {
+
     use super::*;
 
     fn parse(word: &str) -> Result<Endpoint, EndpointError> {

@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use underpass_client::{ClientError, Url, is_idle};
 
-use crate::http::url::Url;
-use crate::interrupt::is_idle;
 use crate::report::Report;
 use crate::stop::Stop;
 
@@ -229,6 +228,23 @@ pub enum Usage {
         /// Its length.
         len: u64,
     },
+}
+
+impl From<ClientError> for CopyError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Open { verb, end, source } => Self::Open { verb, end, source },
+            ClientError::Status { url, status, reason, retry_after } => {
+                Self::Status { url, status, reason, retry_after }
+            }
+            ClientError::Redirect { url, to } => Self::Redirect { url, to },
+            ClientError::Protocol { end, what } => Self::Protocol { end, what },
+            ClientError::Range { range, end, len } => Self::Usage(Usage::Range { range, end, len }),
+            ClientError::Beneath { method, end, why } => {
+                Self::Usage(Usage::Beneath { method, end, why })
+            }
+        }
+    }
 }
 
 impl CopyError {

@@ -32,13 +32,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use self::greeting::{Word, greeting_failed, read_echo, read_word_in_turn};
 use self::shares::{More, Peer};
 use self::verify::Place;
+use underpass_client::WaitingStream;
+
 use crate::drive::Drive;
 use crate::inlet::Inlet;
 use crate::outlet::Outlet;
 use crate::pieces::Pieces;
 use crate::request::Request;
 use crate::stop::Stop;
-use crate::waiting::WaitingStream;
 
 /// Copies with the exchange; the ends say in which direction.
 pub(crate) fn exchange(

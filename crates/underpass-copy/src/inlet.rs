@@ -13,21 +13,18 @@ use std::path::Path;
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use underpass::Source;
+use underpass_client::{Body, Client, Interrupt, Range, WaitingStream};
 
 use crate::asking::{self, Remote};
 use crate::attributes;
 use crate::drive::{Drive, file_source};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
-use crate::http::{Body, Client};
-use crate::interrupt::Interrupt;
-use crate::range::Range;
 use crate::range_reader::RangeReader;
 use crate::sizes::is_true_size;
-use crate::socket::{self, Listener};
+use crate::socket::Listener;
 use crate::stop::Stop;
 use crate::stream::{self, Stream};
-use crate::waiting::WaitingStream;
 
 /// An open source.
 pub(crate) enum Inlet<'i> {
@@ -70,7 +67,7 @@ impl Inlet<'_> {
         match self {
             Self::File(file) => Some(file.len),
             Self::Stream(_) => None,
-            Self::Http(body) => body.len(),
+            Self::Http(body) => body.remaining(),
         }
     }
 
@@ -130,9 +127,11 @@ pub(crate) fn connect(
     let (verb, fd) = match (endpoint, listener) {
         (_, Some(listener)) => ("accept a peer at", listener.accept(interrupt)),
         (Endpoint::Tcp(host), None) => {
-            ("connect to", socket::connect_tcp(&host.to_string(), interrupt))
+            ("connect to", underpass_client::connect::tcp(&host.to_string(), interrupt))
         }
-        (Endpoint::Unix(path), None) => ("connect to", socket::connect_unix(path, interrupt)),
+        (Endpoint::Unix(path), None) => {
+            ("connect to", underpass_client::connect::unix(path, interrupt))
+        }
         (_, None) => ("use", Err(io::Error::from(io::ErrorKind::InvalidInput))),
     };
     fd.map_err(|error| CopyError::open(verb, endpoint, error))

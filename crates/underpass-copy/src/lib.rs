@@ -6,11 +6,11 @@
 //! whole, and not before. One thread moves the bytes of one copy.
 //!
 //! ```no_run
-//! use underpass_copy::{Endpoint, Interrupt, Request, Session};
+//! use underpass_copy::{Endpoint, Request, Session, catch_signals};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let source = Endpoint::parse("large.bin".as_ref())?;
 //! let sink = Endpoint::parse("tcp://localhost:9000".as_ref())?;
-//! let interrupt = Interrupt::catch()?;
+//! let interrupt = catch_signals()?;
 //! let session = Session::open(Request::new(source, sink), &interrupt, &mut |_| {})?;
 //! match session.copy(&mut |_| {}) {
 //!     Ok(report) => println!("{report}"),
@@ -28,23 +28,23 @@ mod drive;
 mod endpoint;
 mod error;
 mod exchange;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hidden;
 mod holes;
-mod http;
 mod inlet;
-mod interrupt;
 mod limit;
 mod memory;
 mod outlet;
 mod parallel;
 mod pieces;
-mod range;
 mod range_reader;
 mod report;
 mod request;
 mod resume;
 mod serve;
 mod session;
+mod signals;
 mod sizes;
 mod socket;
 mod source_to_sink;
@@ -52,18 +52,15 @@ mod stop;
 mod stream;
 mod target;
 mod tree;
-mod waiting;
 
 pub use digest::{Algorithm, Checksum, UnknownAlgorithm};
 pub use drive::Event;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{CopyError, Failure, Usage};
-#[cfg(fuzzing)]
-pub use http::fuzzing;
-pub use http::url::Url;
-pub use http::{Client, Field, FieldError, Netrc, Proxies, Trust};
-pub use interrupt::{Interrupt, Timeouts};
-pub use range::{Range, RangeError};
 pub use report::{Rate, Report, Used};
 pub use request::Request;
 pub use session::Session;
+pub use signals::catch_signals;
+pub use underpass_client::{
+    Client, Field, FieldError, Interrupt, Netrc, Proxies, Range, RangeError, Timeouts, Trust, Url,
+};

@@ -16,11 +16,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use underpass::Sink;
+use underpass_client::{ChunkedWriter, Interrupt, Put, Woken, interrupted};
 
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
-use crate::http::{ChunkedWriter, Put};
-use crate::interrupt::{Interrupt, Woken, interrupted};
 use crate::memory::FileWriter;
 use crate::stream::{self, Stream};
 use crate::target::{Target, WriteMode, behind_link};

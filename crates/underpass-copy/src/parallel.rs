@@ -17,15 +17,12 @@ use std::time::Duration;
 
 use rustix::net::Shutdown;
 use underpass::Sink;
+use underpass_client::{Body, Connection, Interrupt, Range, Url, Validator};
 
 use crate::asking::{self, Answers, Attempts, Remote};
 use crate::drive::{Drive, Event, SharedProgress};
-use crate::http::url::Url;
-use crate::http::{Body, Connection, Validator};
-use crate::interrupt::Interrupt;
 use crate::memory::{FileWriter, through_memory};
 use crate::pieces::{Pieces, Recorder};
-use crate::range::Range;
 use crate::range_reader::RangeReader;
 use crate::request::Request;
 use crate::resume::{self, OVERLAP_BYTES};
@@ -389,7 +386,7 @@ impl Origin<'_> {
             if let Some(source) = body.source() {
                 return drive.transfer(source, Sink::file(self.file, at + after));
             }
-            let (len, file) = (body.len(), self.file);
+            let (len, file) = (body.remaining(), self.file);
             through_memory(drive, body, len, &mut FileWriter { file, at: at + after }, None)
         });
         moved.map(|_| ())

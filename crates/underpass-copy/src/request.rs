@@ -6,14 +6,12 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use underpass::{Policy, Stability};
+use underpass_client::{Client, Range, Timeouts};
 
 use crate::digest::Algorithm;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Usage};
-use crate::http::Client;
-use crate::interrupt::Timeouts;
 use crate::outlet;
-use crate::range::Range;
 
 /// What is to be copied, and how.
 #[derive(Debug, Clone)]

@@ -10,16 +10,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
+use underpass_client::{Body, Interrupt, Range, Validator};
 
 use crate::asking::{self, Answers, Remote};
 use crate::drive::Drive;
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Names, Usage};
-use crate::http::{Body, Validator};
 use crate::inlet::Inlet;
-use crate::interrupt::Interrupt;
 use crate::pieces::Pieces;
-use crate::range::Range;
 use crate::range_reader::RangeReader;
 use crate::request::{Request, flag};
 use crate::stop::Stop;
@@ -124,7 +122,7 @@ impl Partial {
         if !stored.as_ref().is_none_or(is_same) {
             return Err(CopyError::NewVersion { url: source_name, path });
         }
-        body.cut(url, rest)
+        Ok(body.cut(url, rest)?)
     }
 
     /// Compares what is there with the source, and leaves the source at the first missing byte.
@@ -157,13 +155,13 @@ impl Partial {
                 answer
             }
             (Inlet::Http(body), Endpoint::Url(url)) => {
-                let total = body.len().map(|len| have - have.min(OVERLAP_BYTES) + len);
+                let total = body.remaining().map(|len| have - have.min(OVERLAP_BYTES) + len);
                 if self.pieces.as_ref().is_some_and(|pieces| Some(pieces.total) != total) {
                     return Err(CopyError::NewVersion { url: source.to_owned(), path });
                 }
                 let from = have - have.min(OVERLAP_BYTES);
-                if body.len().is_some_and(|len| from + len < have) {
-                    return Err(longer(from + body.len().unwrap_or(0)));
+                if body.remaining().is_some_and(|len| from + len < have) {
+                    return Err(longer(from + body.remaining().unwrap_or(0)));
                 }
                 let is_sure = self.validator().is_some_and(|stored| stored.is_strong());
                 if from > 0 && !is_sure {
@@ -176,7 +174,9 @@ impl Partial {
                 let remote = Remote { client: &request.client, url };
                 match self.compare(interrupt, from, &mut Answers { remote, drive, body }) {
                     // It has ended, and where was not known.
-                    Err(_) if body.len().is_none() && matches!(body.read(&mut [0]), Ok(0)) => {
+                    Err(_)
+                        if body.remaining().is_none() && matches!(body.read(&mut [0]), Ok(0)) =>
+                    {
                         return Err(longer(from + body.place.at - begun));
                     }
                     answer => answer,

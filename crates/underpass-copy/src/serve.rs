@@ -16,16 +16,15 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::Shutdown;
+use underpass_client::{Interrupt, WaitingStream};
 
 use crate::drive::Event;
 use crate::error::{CopyError, Failure};
 use crate::exchange::greeting::{GREETING_TIMEOUT, Word};
 use crate::exchange::group::Peer;
-use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::request::{one_at_a_time, verifies};
 use crate::session::{Outcome, Session};
-use crate::waiting::WaitingStream;
 
 /// How many peers are served at once, unless the request says otherwise.
 const PEERS_MAX: usize = 64;

@@ -13,17 +13,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use underpass_client::{Interrupt, Range, Url};
+
 use crate::drive::{Drive, Event};
 use crate::endpoint::Endpoint;
 use crate::error::{CopyError, Failure, Names, Usage};
 use crate::exchange;
 use crate::exchange::group::{Peer, PeerGroup, PeerGroups};
 use crate::exchange::shares::More;
-use crate::http::url::Url;
 use crate::inlet::Inlet;
-use crate::interrupt::Interrupt;
 use crate::outlet::{self, Outlet};
-use crate::range::Range;
 use crate::report::Report;
 use crate::request::{Request, check, flag, is_numbered, verifies};
 use crate::resume::Partial;

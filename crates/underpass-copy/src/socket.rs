@@ -1,90 +1,29 @@
-//! Connecting, listening and accepting. A signal ends each wait; connecting also has a timeout.
+//! Listening and accepting. A signal ends each wait.
 //!
 //! Every socket made here is non-blocking from the start.
 //!
-//! Source: connect(2), `EINPROGRESS`; unix(7); tcp(7).
+//! Source: unix(7); tcp(7).
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType,
-};
+use rustix::net::{Shutdown, SocketFlags};
+use underpass_client::connect::KEEP_ALIVE;
+use underpass_client::{Interrupt, Woken, interrupted};
 use underpass_daemon::bound_path::{self, BoundPath};
 use underpass_daemon::host_port::HostPort;
 use underpass_daemon::listen;
-
-use crate::interrupt::{Interrupt, Woken, interrupted};
-
-/// How long until a busy Unix socket is tried again.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
-
-/// How long a peer may be silent before the kernel asks whether it is there. One that is not ends
-/// the copy after twice that time.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix { socket: UnixListener, _path: Option<BoundPath> },
-}
-
-/// Connects to the first of a name's addresses that answers.
-pub(crate) fn connect_tcp(address: &str, interrupt: &Interrupt) -> io::Result<OwnedFd> {
-    let host: HostPort = address.parse().map_err(io::Error::other)?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in host.look_up()? {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        match connect(family, &SocketAddrAny::from(address), interrupt) {
-            Ok(fd) => {
-                listen::keep_alive(&fd, KEEP_ALIVE)?;
-                return Ok(fd);
-            }
-            Err(error) if interrupt.signal().is_some() => return Err(error),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-/// Connects to a Unix stream socket.
-pub(crate) fn connect_unix(path: &Path, interrupt: &Interrupt) -> io::Result<OwnedFd> {
-    let address = match bound_path::abstract_name(path) {
-        Some(name) => SocketAddrUnix::new_abstract_name(name)?,
-        None => SocketAddrUnix::new(path)?,
-    };
-    connect(AddressFamily::UNIX, &SocketAddrAny::from(address), interrupt)
-}
-
-fn connect(
-    family: AddressFamily,
-    address: &SocketAddrAny,
-    interrupt: &Interrupt,
-) -> io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    let begun = Instant::now();
-    loop {
-        match rustix::net::connect(&fd, address) {
-            Ok(()) => return Ok(fd),
-            Err(Errno::INPROGRESS) => break,
-            // unix(7) listeners with a full backlog answer EAGAIN, and no event tells when.
-            Err(Errno::AGAIN) => interrupt.wait_to_retry(RETRY_PAUSE, begun)?,
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    interrupt.wait_to_connect(fd.as_fd())?;
-    match rustix::net::sockopt::socket_error(&fd)? {
-        Ok(()) => Ok(fd),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 impl Listener {

@@ -110,7 +110,7 @@ fn copy_bytes(
                 if let (Some(source), Some(sink)) = (source, outlet.sink(after)) {
                     return by_engine(drive, outlet, source, sink);
                 }
-                let (len, interrupt) = (body.len(), drive.interrupt);
+                let (len, interrupt) = (body.remaining(), drive.interrupt);
                 let mut sink = outlet.writer(after, interrupt);
                 through_memory(drive, body, len, &mut sink, digest.as_deref_mut())
             })?
@@ -182,12 +182,12 @@ fn fetch_ranges(
     if request.parallel.get() == 1 && target.pieces().is_none() {
         return Ok(None);
     }
-    if let (true, Some(len)) = (body.is_range, body.len()) {
+    if let (true, Some(len)) = (body.is_range, body.remaining()) {
         let beginning = Pieces::beginning(*at, *at + len);
         let pieces = target.pieces().unwrap_or(&beginning);
         return parallel::fetch(request, drive, (url, body), (target.file(), pieces)).map(Some);
     }
-    if body.len() != Some(0) {
+    if body.remaining() != Some(0) {
         drive.note(format!("{url} has no ranges: using one connection"));
     }
     Ok(None)

@@ -17,10 +17,9 @@ use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use underpass_client::{Interrupt, WaitingStream};
 
-use crate::interrupt::Interrupt;
 use crate::socket;
-use crate::waiting::WaitingStream;
 
 /// What poll(2) promises room for in a pipe.
 const PIPE_BUF: usize = 4096;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Finding, SourceFile};
 
 /// What each crate may depend on among its siblings. Dependencies point down this table only.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     (
         "underpass-cli",
         &[
@@ -23,11 +23,12 @@ const ARROWS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("underpass-serve", &["underpass", "underpass-daemon"]),
-    ("underpass-copy", &["underpass", "underpass-daemon", "underpass-sys"]),
+    ("underpass-copy", &["underpass-client", "underpass", "underpass-daemon", "underpass-sys"]),
     ("underpass-relay", &["underpass", "underpass-daemon"]),
     ("underpass-log", &["underpass", "underpass-daemon"]),
     ("underpass-tsdb", &["underpass", "underpass-daemon", "underpass-sys"]),
     ("underpass-measure", &["underpass", "underpass-sys"]),
+    ("underpass-client", &["underpass", "underpass-daemon"]),
     ("underpass-daemon", &[]),
     ("underpass-axum", &["underpass", "underpass-http-body"]),
     ("underpass-tonic", &["underpass", "underpass-http-body"]),

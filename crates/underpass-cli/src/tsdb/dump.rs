@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use underpass_copy::Interrupt;
+use underpass_copy::{Interrupt, catch_signals};
 use underpass_tsdb::dump::{DumpError, Dumped, Event, Format, dump};
 use underpass_tsdb::{Block, Pattern};
 
@@ -168,7 +168,7 @@ fn as_tables(
     screen: &mut Screen,
 ) -> anyhow::Result<Dumped> {
     let (selection, threads) = (wanted.selecting.of(blocks), wanted.threads());
-    let interrupt = Interrupt::catch()?;
+    let interrupt = catch_signals()?;
     let written = tables::write(form, wanted.table, wanted.output.as_deref(), &mut |tables| {
         tables.write(&selection, threads, &mut |event| {
             screen.show(&event)?;
@@ -216,7 +216,7 @@ fn into_file(
     screen: &mut Screen,
 ) -> anyhow::Result<Dumped> {
     let name = path.display().to_string();
-    let interrupt = Interrupt::catch()?;
+    let interrupt = catch_signals()?;
     let mut target = Target::open(path).with_context(|| name.clone())?;
     let written = write(wanted, format, blocks, target.file(), &mut |event| {
         screen.show(&event)?;

@@ -19,11 +19,10 @@ use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use rustix::event::PollFlags;
+use underpass_client::{WaitingStream, Woken, interrupted};
 
 use crate::drive::Drive;
-use crate::interrupt::{Woken, interrupted};
 use crate::stop::Stop;
-use crate::waiting::WaitingStream;
 
 /// How long the other end may take to say a word.
 pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(10);

@@ -14,11 +14,10 @@ use std::time::Instant;
 
 use rustix::event::{EventfdFlags, PollFlags};
 use rustix::io::Errno;
+use underpass_client::{Interrupt, WaitingStream, Woken, interrupted};
 
 use super::greeting::{GREETING_TIMEOUT, TransferId, Word, greet, read_greeting};
 use super::wire::CONNECTIONS_MAX;
-use crate::interrupt::{Interrupt, Woken, interrupted};
-use crate::waiting::WaitingStream;
 
 /// A transfer at a listening end, and its connections that are still waiting.
 #[derive(Debug)]

@@ -7,12 +7,13 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
+use underpass_client::WaitingStream;
+
 use super::greeting::{Word, greeting_failed};
 use super::wire::{PIECES_MAX, Sum, read_number, read_sum, write_sum};
 use crate::inlet::Inlet;
 use crate::pieces::Pieces;
 use crate::stop::Stop;
-use crate::waiting::WaitingStream;
 
 /// The error at both ends.
 #[derive(Debug, thiserror::Error)]

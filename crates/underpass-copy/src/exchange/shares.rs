@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 use underpass::Sink;
+use underpass_client::{Interrupt, WaitingStream};
 
 use super::greeting::{
     TransferId, Word, greet, greeting_failed, read_echo, read_greeting, read_word_in_turn,
@@ -25,12 +26,10 @@ use super::verify::{self, Place};
 use super::wire::{CONNECTIONS_MAX, Sum, read_number};
 use crate::drive::{Drive, file_source};
 use crate::inlet::FileInlet;
-use crate::interrupt::Interrupt;
 use crate::parallel::{self, Workers};
 use crate::pieces::Pieces;
 use crate::request::Request;
 use crate::stop::Stop;
-use crate::waiting::WaitingStream;
 
 /// What the sender says about a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use underpass::{Sink, Source};
+use underpass_client::WaitingStream;
 
 use super::greeting::{Word, greeting_failed};
 use super::wire::{LengthPrefixed, Sum, read_number, read_sum, write_sum};
@@ -24,7 +25,6 @@ use crate::outlet::Outlet;
 use crate::request::Request;
 use crate::source_to_sink;
 use crate::stop::Stop;
-use crate::waiting::WaitingStream;
 
 /// Where the receiver's file begins.
 #[derive(Clone, Copy)]

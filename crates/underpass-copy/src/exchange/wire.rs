@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 
+use underpass_client::Interrupt;
+
 use crate::digest::{self, Algorithm};
-use crate::interrupt::Interrupt;
 use crate::stop::Stop;
 
 /// The most connections that a sender may ask for.

@@ -3,13 +3,14 @@
 //!
 //! Source: RFC 9110 §9.2.2 (PUT is idempotent), §15.4.
 
+use underpass_client::REDIRECTS_MAX;
+
 use super::{Outcome, Session};
 use crate::asking::{Attempts, may_pass, wish};
 use crate::drive::Drive;
 use crate::endpoint::Endpoint;
 use crate::error::CopyError;
 use crate::exchange::group::Peer;
-use crate::http::REDIRECTS_MAX;
 
 impl Session {
     pub(super) fn attempts(

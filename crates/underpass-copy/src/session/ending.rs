@@ -8,12 +8,12 @@ use std::io;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use underpass::ErrorKind;
+use underpass_client::{ClientError, is_answer, is_closed};
 
 use super::{Outcome, Session};
 use crate::drive::Drive;
 use crate::endpoint::Endpoint;
 use crate::error::CopyError;
-use crate::http;
 use crate::inlet::{FileInlet, Inlet};
 use crate::outlet::Outlet;
 use crate::request::{Request, is_numbered};
@@ -35,17 +35,18 @@ impl Session {
         };
         let Outlet::Put(put) = outlet else { return Err(self.stopped(stop, drive, outcome)) };
         let errno = match &stop {
-            Stop::Call(_, error) if http::is_answer(error) => return Err(put.refusal()),
+            Stop::Call(_, error) if is_answer(error) => return Err(put.refusal().into()),
             Stop::Call(_, error) => Errno::from_io_error(error),
             Stop::Engine(underpass::Error { kind: ErrorKind::Io(errno), .. }) => Some(*errno),
             Stop::Engine(_) | Stop::Signal(_) => None,
         };
-        if errno.is_some_and(http::is_closed)
+        if errno.is_some_and(is_closed)
             // If the source was reset, the server still waits for the rest.
             && put.has_answered()
-            && let answer @ (CopyError::Status { .. } | CopyError::Redirect { .. }) = put.refusal()
+            && let answer = put.refusal()
+            && matches!(answer, ClientError::Status { .. } | ClientError::Redirect { .. })
         {
-            return Err(answer);
+            return Err(answer.into());
         }
         Err(self.stopped(stop, drive, outcome))
     }
@@ -102,7 +103,7 @@ impl Session {
                 synced.and_then(|()| stream::flush(&file)).map_err(cannot)
             }
             Outlet::Stream(stream) => stream.finish(*fsync).map_err(cannot),
-            Outlet::Put(mut put) => put.finish(),
+            Outlet::Put(mut put) => Ok(put.finish()?),
         }
     }
 }

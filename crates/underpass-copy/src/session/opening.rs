@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use underpass::{Method, Policy, Side};
+use underpass_client::{Interrupt, Range};
 
 use super::{Outcome, Session};
 use crate::asking::Remote;
@@ -18,9 +19,7 @@ use crate::error::{CopyError, Usage};
 use crate::exchange::greeting::greeting_failed;
 use crate::exchange::group::Peer;
 use crate::inlet::{self, Inlet};
-use crate::interrupt::Interrupt;
 use crate::outlet::{self, Outlet};
-use crate::range::Range;
 use crate::request::{Request, flag, is_numbered, verifies};
 use crate::resume::{self, Partial};
 use crate::socket::{self, Listener};
@@ -224,7 +223,7 @@ impl Session {
                 let policy = self.request.policy;
                 let to = outcome.put_to.as_ref().unwrap_or(url);
                 let client = &self.request.client;
-                let put = client.put(to, url, inlet.len(), policy, &self.interrupt)?;
+                let put = client.begin_put(to, url, inlet.len(), policy, &self.interrupt)?;
                 Ok(Outlet::Put(Box::new(put)))
             }
             (

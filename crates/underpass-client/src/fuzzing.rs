@@ -2,10 +2,11 @@
 
 use std::io::{self, Read, Write};
 
-use super::head::{ContentRange, Head, head_end};
-use super::url::Url;
-use super::{Chunked, ChunkedWriter, Client, Framing, Validator};
-use crate::pieces::Pieces;
+use crate::chunked::{Chunked, ChunkedWriter};
+use crate::client::Client;
+use crate::head::{ContentRange, Framing, Head, head_end};
+use crate::url::Url;
+use crate::validator::Validator;
 
 /// A response's head.
 #[derive(Debug)]
@@ -88,11 +89,4 @@ pub fn join(url: &Url, location: &str) -> Result<Url, &'static str> {
 #[must_use]
 pub fn request(url: &Url) -> String {
     Client::default().request("GET", url, url, "").expect("no proxy is named")
-}
-
-/// The list of what a part has: its text, its ranges, its total, and shares of what is missing.
-#[must_use]
-pub fn pieces(text: &str, most: u64) -> Option<(String, Vec<(u64, u64)>, u64, Vec<(u64, u64)>)> {
-    let pieces = Pieces::parse(text)?;
-    Some((pieces.text(), pieces.have().to_vec(), pieces.total, pieces.shares(most)))
 }

@@ -87,11 +87,16 @@ impl<R: Read> Read for Chunked<R> {
 }
 
 /// Writes content as chunks, one for each write.
-pub(crate) struct ChunkedWriter<W>(pub(crate) W);
+#[derive(Debug)]
+pub struct ChunkedWriter<W>(pub W);
 
 impl<W: Write> ChunkedWriter<W> {
     /// Writes the last chunk.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    pub fn finish(mut self) -> io::Result<()> {
         self.0.write_all(b"0\r\n\r\n")
     }
 }

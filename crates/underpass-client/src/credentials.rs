@@ -23,7 +23,7 @@ impl fmt::Debug for Credentials {
 
 impl Credentials {
     /// Those before the `@` of a URL, where a password may be missing.
-    pub(super) fn of_url(text: &EStr<Userinfo>) -> Self {
+    pub(crate) fn of_url(text: &EStr<Userinfo>) -> Self {
         let mut user_and_password = text.decode().to_bytes().into_owned();
         if !text.as_str().contains(':') {
             user_and_password.push(b':');
@@ -31,7 +31,7 @@ impl Credentials {
         Self { user_and_password }
     }
 
-    pub(super) fn new(user: &str, password: &str) -> Self {
+    pub(crate) fn new(user: &str, password: &str) -> Self {
         Self { user_and_password: format!("{user}:{password}").into_bytes() }
     }
 

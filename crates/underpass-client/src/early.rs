@@ -11,11 +11,9 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use rustix::net::RecvFlags;
 
-use super::connection::Connection;
-use super::head::head_end;
-use super::tls::Records;
+use crate::connection::Connection;
+use crate::head::head_end;
 use crate::interrupt::{Woken, interrupted};
 use crate::waiting::WaitingStream;
 
@@ -31,7 +29,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 struct Answered;
 
 /// Whether a call failed because the server answered early.
-pub(crate) fn is_answer(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_answer(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Answered>)
 }
 
@@ -64,7 +63,7 @@ impl Connection<'_> {
     /// # Errors
     ///
     /// Those of waiting; one that [`is_answer`] recognises if the server answers instead.
-    pub(crate) fn wait_for_room(&self) -> io::Result<()> {
+    pub fn wait_for_room(&self) -> io::Result<()> {
         loop {
             if is_room(self.socket())? {
                 return Ok(());
@@ -76,27 +75,15 @@ impl Connection<'_> {
     /// Looks at what has come, which stays there unless it is an interim head.
     fn look(&self) -> io::Result<Arrived> {
         let mut block = [0; INTERIM_BYTES_MAX];
-        let socket = self.socket();
         loop {
-            let looked = if let Self::Tls { secured, .. } = self {
-                secured.peek(&mut block)
-            } else {
-                let looked = rustix::net::recv(&socket.fd, &mut block[..], RecvFlags::PEEK);
-                looked.map(|(n, _)| n).map_err(io::Error::from)
-            };
-            let arrived = match looked {
+            let arrived = match self.peek_now(&mut block) {
                 Ok(n) => Arrived::of(&block[..n]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Arrived::Nothing,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
             let Arrived::Interim(len) = arrived else { return Ok(arrived) };
-            if let Self::Tls { secured, .. } = self {
-                Records(secured).read_exact(&mut block[..len])?;
-            } else {
-                let mut socket = WaitingStream::new(socket.fd.as_fd(), socket.interrupt);
-                socket.read_exact(&mut block[..len])?;
-            }
+            (&mut &*self).read_exact(&mut block[..len])?;
         }
     }
 }

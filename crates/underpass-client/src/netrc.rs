@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::credentials::Credentials;
+use crate::credentials::Credentials;
 
 /// The entries of such a file.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +63,7 @@ impl Netrc {
     }
 
     /// Those for a host; what is for all hosts only if the user has named this one.
-    pub(super) fn of(&self, host: &str, is_named: bool) -> Option<&Credentials> {
+    pub(crate) fn of(&self, host: &str, is_named: bool) -> Option<&Credentials> {
         let is_it = |entry: &&Entry| match &entry.host {
             Some(known) => host.eq_ignore_ascii_case(known),
             None => is_named,

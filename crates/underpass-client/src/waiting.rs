@@ -14,9 +14,11 @@ use crate::interrupt::{Deadline, Interrupt};
 
 /// A non-blocking descriptor whose reads and writes wait.
 #[derive(Debug)]
-pub(crate) struct WaitingStream<'i, F = OwnedFd> {
-    pub(crate) fd: F,
-    pub(crate) interrupt: &'i Interrupt,
+pub struct WaitingStream<'i, F = OwnedFd> {
+    /// The descriptor.
+    pub fd: F,
+    /// What ends its waits.
+    pub interrupt: &'i Interrupt,
     term: Cell<Option<Term>>,
 }
 
@@ -30,12 +32,13 @@ struct Term {
 }
 
 impl<'i, F> WaitingStream<'i, F> {
-    pub(crate) const fn new(fd: F, interrupt: &'i Interrupt) -> Self {
+    /// Of a descriptor that is non-blocking.
+    pub const fn new(fd: F, interrupt: &'i Interrupt) -> Self {
         Self { fd, interrupt, term: Cell::new(None) }
     }
 
     /// Limits the time of all that follows, from now on.
-    pub(crate) fn must_end(&self, what: &'static str, time: Option<Duration>) {
+    pub fn must_end(&self, what: &'static str, time: Option<Duration>) {
         let term = |time| Term { what, time, until: Instant::now().checked_add(time) };
         self.term.set(time.map(term));
     }
@@ -46,13 +49,19 @@ impl<'i, F> WaitingStream<'i, F> {
     }
 
     /// Takes the limit away.
-    pub(crate) fn may_last(&self) {
+    pub fn may_last(&self) {
         self.term.set(None);
     }
 }
 
 impl<F: AsFd> WaitingStream<'_, F> {
-    pub(crate) fn wait(&self, events: PollFlags) -> io::Result<()> {
+    /// Waits until bytes can be moved.
+    ///
+    /// # Errors
+    ///
+    /// [`interrupted`](crate::interrupted) after a signal; `TimedOut` after the idle timeout, or
+    /// when the time limit is over.
+    pub fn wait(&self, events: PollFlags) -> io::Result<()> {
         let term = self.term.get();
         let deadline = term.and_then(|Term { what, time, until }| {
             until.map(|until| Deadline { what, time, until })
@@ -67,7 +76,11 @@ impl<F: AsFd> WaitingStream<'_, F> {
 
 impl<F: AsFd> WaitingStream<'_, F> {
     /// Makes a call that does not wait, when the stream is ready for it.
-    pub(crate) fn patiently(
+    ///
+    /// # Errors
+    ///
+    /// The call's, and those of waiting.
+    pub fn patiently(
         &self,
         events: PollFlags,
         mut call: impl FnMut(&F) -> Result<usize, Errno>,
@@ -82,7 +95,11 @@ impl<F: AsFd> WaitingStream<'_, F> {
     }
 
     /// Writes some bytes, waiting until there is room for one.
-    pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+    ///
+    /// # Errors
+    ///
+    /// Those of write(2), and of waiting.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.patiently(PollFlags::OUT, |fd| rustix::io::write(fd, bytes))
     }
 }

@@ -14,19 +14,23 @@ use rustix::net::RecvFlags;
 use rustls::ClientConfig;
 use underpass::{Method, Policy, Sink, Source};
 
-use super::head::{head_end, is_http};
-use super::tls::{self, InUserSpace, Records, Secured, Sending};
-use super::url::Url;
-use crate::error::{CopyError, Usage};
+use crate::connect;
+use crate::error::ClientError;
+use crate::head::{head_end, is_http};
 use crate::interrupt::Interrupt;
-use crate::socket;
+use crate::tls::{self, InUserSpace, Records, Secured, Sending};
+use crate::url::Url;
 use crate::waiting::WaitingStream;
 
 /// A longer head is an error.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// An open connection.
-pub(crate) enum Connection<'i> {
+pub struct Connection<'i> {
+    transport: Transport<'i>,
+}
+
+enum Transport<'i> {
     Plain(WaitingStream<'i>),
     Tls {
         secured: Box<Secured<'i>>,
@@ -43,58 +47,65 @@ impl std::fmt::Debug for Connection<'_> {
 
 impl<'i> Connection<'i> {
     /// Connects to a server, or to a proxy.
-    pub(super) fn open(
+    pub(crate) fn open(
         (verb, url): (&'static str, &Url),
         interrupt: &'i Interrupt,
-    ) -> Result<Self, CopyError> {
-        let fd = socket::connect_tcp(&url.address(), interrupt)
-            .map_err(|error| CopyError::open(verb, url, error))?;
-        Ok(Self::Plain(WaitingStream::new(fd, interrupt)))
+    ) -> Result<Self, ClientError> {
+        let fd = connect::tcp(&url.address(), interrupt)
+            .map_err(|error| ClientError::open(verb, url, error))?;
+        Ok(Self { transport: Transport::Plain(WaitingStream::new(fd, interrupt)) })
     }
 
     /// Shakes hands with the server over a connection without TLS.
-    pub(super) fn secure(
+    pub(crate) fn secure(
         self,
         host: &str,
         config: Arc<ClientConfig>,
         sending: Sending,
     ) -> io::Result<Self> {
-        let Self::Plain(socket) = self else { return Ok(self) };
+        let Transport::Plain(socket) = self.transport else { return Ok(self) };
         let (secured, why) = tls::connect(host, config, socket, sending)?;
         secured.socket().may_last();
-        Ok(Self::Tls { secured: Box::new(secured), why })
+        Ok(Self { transport: Transport::Tls { secured: Box::new(secured), why } })
     }
 
     /// The connection as a source of transfers.
-    pub(crate) fn source(&self) -> Source<'_> {
-        match self {
-            Self::Plain(socket) => Source::stream(&socket.fd),
-            Self::Tls { secured, .. } => secured.source(),
+    #[must_use]
+    pub fn source(&self) -> Source<'_> {
+        match &self.transport {
+            Transport::Plain(socket) => Source::stream(&socket.fd),
+            Transport::Tls { secured, .. } => secured.source(),
         }
     }
 
     /// The connection as a sink of transfers.
-    pub(crate) fn sink(&self) -> Sink<'_> {
-        match self {
-            Self::Plain(socket) => Sink::stream(&socket.fd),
-            Self::Tls { secured, .. } => secured.sink(),
+    #[must_use]
+    pub fn sink(&self) -> Sink<'_> {
+        match &self.transport {
+            Transport::Plain(socket) => Sink::stream(&socket.fd),
+            Transport::Tls { secured, .. } => secured.sink(),
         }
     }
 
     /// Why this process decrypts the content, if it does.
-    pub(crate) fn in_user_space(&self) -> Option<InUserSpace> {
-        match self {
-            Self::Tls { why, .. } => *why,
-            Self::Plain(_) => None,
+    #[must_use]
+    pub fn in_user_space(&self) -> Option<InUserSpace> {
+        match &self.transport {
+            Transport::Tls { why, .. } => *why,
+            Transport::Plain(_) => None,
         }
     }
 
     /// Refuses a method of the kernel where TLS is in user space.
-    pub(crate) fn permits(&self, policy: Policy, url: &Url) -> Result<(), CopyError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Beneath`].
+    pub fn permits(&self, policy: Policy, url: &Url) -> Result<(), ClientError> {
         match (policy, self.in_user_space()) {
             (Policy::Only(method), Some(why)) if method != Method::Copy => {
                 let (method, end, why) = (method.name(), url.to_string(), why.to_string());
-                Err(CopyError::Usage(Usage::Beneath { method, end, why }))
+                Err(ClientError::Beneath { method, end, why })
             }
             _ => Ok(()),
         }
@@ -102,17 +113,18 @@ impl<'i> Connection<'i> {
 
     /// Ends this side; the server has answered.
     pub(crate) fn close(&mut self) {
-        if let Self::Tls { secured, .. } = self {
+        if let Transport::Tls { secured, .. } = &self.transport {
             // The answer has come: nothing depends on whether the server gets this.
             drop(secured.close_notify());
         }
     }
 
     /// The socket below.
-    pub(crate) fn socket(&self) -> &WaitingStream<'i> {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Tls { secured, .. } => secured.socket(),
+    #[must_use]
+    pub fn socket(&self) -> &WaitingStream<'i> {
+        match &self.transport {
+            Transport::Plain(socket) => socket,
+            Transport::Tls { secured, .. } => secured.socket(),
         }
     }
 
@@ -153,16 +165,27 @@ impl<'i> Connection<'i> {
 
     /// Peeks at what comes next, if the kernel has it.
     fn peek(&self, block: &mut [u8]) -> io::Result<usize> {
-        if let Self::Tls { secured, .. } = self {
-            return Records(secured).peek(block);
-        }
-        let socket = self.socket();
         loop {
-            match rustix::net::recv(&socket.fd, &mut *block, RecvFlags::PEEK) {
-                Ok((n, _)) => return Ok(n),
-                Err(Errno::AGAIN) => socket.wait(PollFlags::IN)?,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
+            match self.peek_now(block) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.socket().wait(PollFlags::IN)?;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Peeks at what has come; `WouldBlock` if nothing has.
+    pub(crate) fn peek_now(&self, block: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match &self.transport {
+                Transport::Tls { secured, .. } => return secured.peek(block),
+                Transport::Plain(socket) => {
+                    match rustix::net::recv(&socket.fd, &mut *block, RecvFlags::PEEK) {
+                        Err(Errno::INTR) => {}
+                        answer => return Ok(answer?.0),
+                    }
+                }
             }
         }
     }
@@ -179,9 +202,17 @@ fn closed(head: &[u8]) -> io::Error {
 
 impl Read for Connection<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.read(into),
-            Self::Tls { secured, .. } => Records(secured).read(into),
+        (&*self).read(into)
+    }
+}
+
+impl Read for &Connection<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &self.transport {
+            Transport::Plain(socket) => {
+                socket.patiently(PollFlags::IN, |fd| rustix::io::read(fd, &mut *into))
+            }
+            Transport::Tls { secured, .. } => Records(secured).read(into),
         }
     }
 }
@@ -203,16 +234,16 @@ impl Connection<'_> {
 
 impl Write for Connection<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.sending(|this| match this {
-            Self::Plain(socket) => Ok(rustix::io::write(&socket.fd, bytes)?),
-            Self::Tls { secured, .. } => secured.send(bytes),
+        self.sending(|this| match &this.transport {
+            Transport::Plain(socket) => Ok(rustix::io::write(&socket.fd, bytes)?),
+            Transport::Tls { secured, .. } => secured.send(bytes),
         })
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.sending(|this| match this {
-            Self::Plain(_) => Ok(()),
-            Self::Tls { secured, .. } => Secured::flush(secured),
+        self.sending(|this| match &this.transport {
+            Transport::Plain(_) => Ok(()),
+            Transport::Tls { secured, .. } => Secured::flush(secured),
         })
     }
 }

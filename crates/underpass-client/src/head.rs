@@ -10,12 +10,18 @@ use std::time::{Duration, SystemTime};
 
 use httparse::ParserConfig;
 
-use super::Framing;
-
 /// The most fields of one head.
 const FIELDS_MAX: usize = 128;
 
 const END: [&[u8]; 2] = [b"\n\r\n", b"\n\n"];
+
+/// How the content of a response ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
 
 /// A parsed head.
 #[derive(Debug, PartialEq, Eq)]
@@ -151,7 +157,7 @@ fn unfolded(value: &str) -> String {
 }
 
 /// Where a head ends; the first `old` bytes are known not to contain its end.
-pub(super) fn head_end(head: &[u8], old: usize) -> Option<usize> {
+pub(crate) fn head_end(head: &[u8], old: usize) -> Option<usize> {
     let from = old.saturating_sub(END[0].len() - 1);
     let ends = (from..head.len()).filter(|at| head[*at] == b'\n');
     ends.flat_map(|at| END.map(|end| head[at..].starts_with(end).then_some(at + end.len())))
@@ -159,7 +165,7 @@ pub(super) fn head_end(head: &[u8], old: usize) -> Option<usize> {
 }
 
 /// Whether a head may begin like this.
-pub(super) fn is_http(start: &[u8]) -> bool {
+pub(crate) fn is_http(start: &[u8]) -> bool {
     start.trim_ascii_start().iter().zip(b"HTTP/1.").all(|(a, b)| a == b)
 }
 

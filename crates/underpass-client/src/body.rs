@@ -1,33 +1,42 @@
 //! A response's content, for the engine or as a reader.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use underpass::Source;
 
-use super::extent::{Extent, NotThere};
-use super::{Chunked, Connection, Framing, Validator};
-use crate::error::{CopyError, Usage};
-use crate::http::url::Url;
+use crate::chunked::Chunked;
+use crate::connection::Connection;
+use crate::error::ClientError;
+use crate::extent::{Extent, NotThere};
+use crate::head::Framing;
 use crate::range::Range;
+use crate::url::Url;
+use crate::validator::Validator;
 
 /// Content that is being received.
-pub(crate) struct Body<'i> {
-    pub(crate) place: Place,
+///
+/// [`Self::source`] is for the engine, which leaves the content to the kernel; content in chunks,
+/// and what others want to see, is read. Bytes that were moved by the source are told to
+/// [`Self::place`].
+pub struct Body<'i> {
+    /// How far it is.
+    pub place: Place,
     /// The representation's length.
-    pub(crate) total: Option<u64>,
+    pub total: Option<u64>,
     /// What identifies this version of the representation.
-    pub(crate) validator: Option<Validator>,
+    pub validator: Option<Validator>,
     /// Whether the server sends a range of it.
-    pub(crate) is_range: bool,
+    pub is_range: bool,
     incoming: Incoming<'i>,
 }
 
 /// How far a body is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub struct Place {
     /// Where the next byte is in the representation.
-    pub(crate) at: u64,
+    pub at: u64,
     /// Bytes that this answer still has, if that is known.
     here: Option<u64>,
     /// Bytes that are wanted; more than are here if others have to be asked for.
@@ -36,18 +45,21 @@ pub(crate) struct Place {
 
 impl Place {
     /// This many bytes on.
-    pub(crate) fn after(self, n: u64) -> Self {
+    #[must_use]
+    pub fn after(self, n: u64) -> Self {
         let less = |left: Option<u64>| left.map(|left| left.saturating_sub(n));
         Self { at: self.at + n, here: less(self.here), wanted: less(self.wanted) }
     }
 
     /// Whether this answer has no more, and more is wanted.
-    pub(crate) fn is_short(self) -> bool {
+    #[must_use]
+    pub fn is_short(self) -> bool {
         self.here == Some(0) && self.wanted.is_none_or(|wanted| wanted > 0)
     }
 
     /// What is still wanted.
-    pub(crate) fn rest(self) -> Range {
+    #[must_use]
+    pub fn rest(self) -> Range {
         let last = self.wanted.map(|wanted| self.at + wanted.max(1) - 1);
         Range::From { first: self.at, last }
     }
@@ -69,8 +81,14 @@ impl Read for Incoming<'_> {
     }
 }
 
+impl fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("place", &self.place).field("total", &self.total).finish()
+    }
+}
+
 impl<'i> Body<'i> {
-    pub(super) fn new(
+    pub(crate) fn new(
         connection: Connection<'i>,
         framing: Framing,
         extent: Extent,
@@ -85,7 +103,7 @@ impl<'i> Body<'i> {
     }
 
     /// That of a range at the end of a representation.
-    pub(super) const fn empty(total: u64) -> Self {
+    pub(crate) const fn empty(total: u64) -> Self {
         Self {
             place: Place { at: total, here: Some(0), wanted: Some(0) },
             total: Some(total),
@@ -96,17 +114,21 @@ impl<'i> Body<'i> {
     }
 
     /// Leaves what was asked for; the server may have sent other bytes before and behind it.
-    pub(crate) fn cut(mut self, url: &Url, range: Range) -> Result<Self, CopyError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Range`] if the representation ends before the range begins; those of reading.
+    pub fn cut(mut self, url: &Url, range: Range) -> Result<Self, ClientError> {
         let Self { place: Place { at: start, here: len, .. }, total, is_range, .. } = self;
         let extent = Extent { start, len, total, is_range };
         let (ahead, wanted) =
             extent.wanted(range).map_err(|why| not_there(&why, range, url, total))?;
         self.place.wanted = None;
         let skipped = io::copy(&mut (&mut self).take(ahead), &mut io::sink())
-            .map_err(|error| CopyError::open("read", url, error))?;
+            .map_err(|error| ClientError::open("read", url, error))?;
         if skipped < ahead {
             return Err(match len {
-                Some(_) => CopyError::open("read", url, io::ErrorKind::UnexpectedEof),
+                Some(_) => ClientError::open("read", url, io::ErrorKind::UnexpectedEof),
                 None => not_there(&NotThere::Short, range, url, Some(skipped)),
             });
         }
@@ -115,7 +137,8 @@ impl<'i> Body<'i> {
     }
 
     /// How many bytes are left, if that is known.
-    pub(crate) fn len(&self) -> Option<u64> {
+    #[must_use]
+    pub fn remaining(&self) -> Option<u64> {
         // An answer without a length may end before what is wanted does.
         self.place.wanted.filter(|_| !self.may_end())
     }
@@ -126,7 +149,11 @@ impl<'i> Body<'i> {
     }
 
     /// Another descriptor of its socket.
-    pub(crate) fn socket(&self) -> io::Result<OwnedFd> {
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if it is closed; those of fcntl(2).
+    pub fn socket(&self) -> io::Result<OwnedFd> {
         match self.connection() {
             Some(connection) => connection.socket().fd.try_clone(),
             None => Err(io::ErrorKind::NotConnected.into()),
@@ -134,7 +161,8 @@ impl<'i> Body<'i> {
     }
 
     /// Its connection.
-    pub(crate) fn connection(&self) -> Option<&Connection<'i>> {
+    #[must_use]
+    pub fn connection(&self) -> Option<&Connection<'i>> {
         match &self.incoming {
             Incoming::Raw(connection) => Some(connection),
             Incoming::Chunks(chunks) => Some(chunks.get_ref()),
@@ -143,19 +171,20 @@ impl<'i> Body<'i> {
     }
 
     /// Closes the connection, even if more would come.
-    pub(crate) fn close(&mut self) {
+    pub fn close(&mut self) {
         self.incoming = Incoming::Closed;
         self.place = Place { here: Some(0), wanted: Some(0), ..self.place };
     }
 
     /// Sets how many of the next bytes are wanted.
-    pub(crate) const fn want(&mut self, len: u64) {
+    pub const fn want(&mut self, len: u64) {
         self.place.wanted = Some(len);
     }
 
     /// What this answer has of it, for the engine; `None` if it has to be read out of chunks, or
     /// may end before what is wanted does.
-    pub(crate) fn source(&self) -> Option<Source<'_>> {
+    #[must_use]
+    pub fn source(&self) -> Option<Source<'_>> {
         let Incoming::Raw(connection) = &self.incoming else { return None };
         match (self.left(), self.may_end()) {
             (Some(_), true) => None,
@@ -183,13 +212,13 @@ impl Read for Body<'_> {
     }
 }
 
-fn not_there(why: &NotThere, range: Range, url: &Url, total: Option<u64>) -> CopyError {
+fn not_there(why: &NotThere, range: Range, url: &Url, total: Option<u64>) -> ClientError {
     let (range, end) = (range.to_string(), url.to_string());
     match (why, total) {
-        (NotThere::Short, Some(len)) => CopyError::Usage(Usage::Range { range, end, len }),
+        (NotThere::Short, Some(len)) => ClientError::Range { range, end, len },
         (NotThere::Short | NotThere::Unknown, _) => {
             let what = "it does not give the length, from which the range is counted".to_owned();
-            CopyError::Protocol { end, what }
+            ClientError::Protocol { end, what }
         }
     }
 }

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::url::Url;
-use crate::error::CopyError;
+use crate::error::ClientError;
+use crate::url::Url;
 
 /// What the variables say.
 #[derive(Debug, Clone, Default)]
@@ -44,13 +44,13 @@ impl Proxies {
     }
 
     /// The proxy for a URL.
-    pub(super) fn of(&self, url: &Url) -> Result<Option<Url>, CopyError> {
+    pub(crate) fn of(&self, url: &Url) -> Result<Option<Url>, ClientError> {
         let named = if url.is_tls { &self.https } else { &self.http };
         let Some(Named(variable, text)) = named.as_ref().filter(|_| !self.is_exempt(url)) else {
             return Ok(None);
         };
         let (scheme, _) = text.split_once("://").unwrap_or(("http", text));
-        let wrong = |what: String| CopyError::Protocol { end: url.to_string(), what };
+        let wrong = |what: String| ClientError::Protocol { end: url.to_string(), what };
         if !scheme.eq_ignore_ascii_case("http") {
             return Err(wrong(format!(
                 "{variable} names a proxy of {scheme}://, and only one of http:// can be used; \

@@ -2,9 +2,7 @@
 //! timeouts for ends that do nothing.
 //!
 //! A transfer checks the flag between two calls and polls the descriptor whenever it waits. A
-//! signal thus ends it through its ordinary error path, which removes what has no name yet. A
-//! second signal ends the process at once: the way out of a call that nothing wakes, such as
-//! waiting for a name server that does not answer.
+//! signal thus ends it through its ordinary error path. Which signals are caught is the program's.
 //!
 //! Source: signal(7); poll(2); the self-pipe is D. J. Bernstein's.
 
@@ -12,13 +10,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use underpass_sys::signal;
 
 /// Knows whether the process was asked to end.
 #[derive(Debug, Clone)]
@@ -62,36 +58,16 @@ pub(crate) struct Deadline {
 
 /// What ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Woken {
+pub enum Woken {
+    /// A descriptor is ready.
     Ready,
+    /// A signal came.
     Signal,
+    /// It is the time that was given.
     Due,
 }
 
 impl Interrupt {
-    /// Catches SIGHUP, SIGINT and SIGTERM for the rest of the process's life.
-    ///
-    /// # Errors
-    ///
-    /// Those of socketpair(2) and sigaction(2).
-    pub fn catch() -> io::Result<Self> {
-        let this = Self::never()?;
-        let again = Arc::new(AtomicBool::new(false));
-        for (signal, number) in [(SIGHUP, 1_usize), (SIGINT, 2), (SIGTERM, 15)] {
-            // nohup(1) has it ignored. A shell has SIGINT ignored by what it starts in the
-            // background, but one that is sent there is meant.
-            if signal == SIGHUP && signal::is_ignored(signal)? {
-                continue;
-            }
-            let status = 128 + signal;
-            signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(&again))?;
-            signal_hook::flag::register(signal, Arc::clone(&again))?;
-            signal_hook::flag::register_usize(signal, Arc::clone(&this.signal), number)?;
-            signal_hook::low_level::pipe::register(signal, this.waker.try_clone()?)?;
-        }
-        Ok(this)
-    }
-
     /// One that no signal reaches.
     ///
     /// # Errors
@@ -107,6 +83,16 @@ impl Interrupt {
         })
     }
 
+    /// For a signal handler, which ends all waits: it stores the signal's number in the first, then
+    /// writes a byte to the second.
+    ///
+    /// # Errors
+    ///
+    /// Those of fcntl(2).
+    pub fn for_handlers(&self) -> io::Result<(Arc<AtomicUsize>, UnixStream)> {
+        Ok((Arc::clone(&self.signal), self.waker.try_clone()?))
+    }
+
     /// The signal that came first.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
@@ -115,7 +101,7 @@ impl Interrupt {
     }
 
     /// Ends the waits of this one, and of no other.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.signal.store(15, Ordering::Relaxed);
         // A full pipe wakes as well.
         let woken = rustix::io::write(&*self.waker, b"x");
@@ -123,7 +109,8 @@ impl Interrupt {
     }
 
     /// The same, with timeouts for its waits.
-    pub(crate) fn with(&self, timeouts: Timeouts) -> Self {
+    #[must_use]
+    pub fn with(&self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self.clone() }
     }
 
@@ -133,7 +120,7 @@ impl Interrupt {
     ///
     /// [`interrupted`] after a signal; [`io::ErrorKind::TimedOut`] if nothing can be moved
     /// for the idle timeout.
-    pub(crate) fn wait_to_move(&self, fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
+    pub fn wait_to_move(&self, fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
         self.wait_to_move_by(fd, events, None)
     }
 
@@ -199,7 +186,11 @@ impl Interrupt {
     }
 
     /// Waits until one of at most two `fds` is ready, a signal comes, or it is `until`.
-    pub(crate) fn wait(
+    ///
+    /// # Errors
+    ///
+    /// Those of poll(2).
+    pub fn wait(
         &self,
         fds: &[(BorrowedFd<'_>, PollFlags)],
         until: Option<Instant>,
@@ -240,7 +231,8 @@ fn poll<const N: usize>(
 }
 
 /// The [`io::Error`] that means a signal.
-pub(crate) fn interrupted() -> io::Error {
+#[must_use]
+pub fn interrupted() -> io::Error {
     io::Error::other("ended by a signal")
 }
 
@@ -249,7 +241,8 @@ fn given_up(silent: Silent) -> io::Error {
 }
 
 /// Whether the idle timeout ended it.
-pub(crate) fn is_idle(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_idle(error: &io::Error) -> bool {
     let silent = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(silent, Some(Silent::Source(_) | Silent::Sink(_)))
 }

@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 use underpass::Side;
 use underpass::tls::{BlockingTlsStream, Handshake, Unavailable};
 
-use super::trust::explained;
+use crate::trust::explained;
 use crate::waiting::WaitingStream;
 
 /// A TLS connection after its handshake.
@@ -22,7 +22,8 @@ pub(crate) type Secured<'i> = BlockingTlsStream<WaitingStream<'i>>;
 
 /// Why TLS is in user space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum InUserSpace {
+pub enum InUserSpace {
+    /// The kernel cannot have it.
     Unavailable(Unavailable),
     /// More bytes than one key may encrypt; rustls changes it on the way.
     Long(u64),
@@ -95,11 +96,6 @@ pub(crate) fn connect<'i>(
 pub(crate) struct Records<'t, 'i>(pub(crate) &'t Secured<'i>);
 
 impl Records<'_, '_> {
-    /// Looks at what comes next.
-    pub(crate) fn peek(&self, into: &mut [u8]) -> io::Result<usize> {
-        self.patiently(|| self.0.peek(into))
-    }
-
     fn patiently(&self, mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
         loop {
             match call() {

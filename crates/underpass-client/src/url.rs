@@ -13,7 +13,7 @@ use fluent_uri::component::Authority;
 use fluent_uri::{Uri, UriRef};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::credentials::Credentials;
+use crate::credentials::Credentials;
 
 /// What RFC 3986 has in no part of a URL after the authority; all else stays as it is.
 const NOT_IN_URLS: &AsciiSet = &CONTROLS
@@ -93,7 +93,8 @@ impl Url {
     }
 
     /// The path, without the query.
-    pub(crate) fn path(&self) -> &str {
+    #[must_use]
+    pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or(&self.target)
     }
 

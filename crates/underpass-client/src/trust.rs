@@ -35,7 +35,7 @@ pub enum Trust {
 
 impl Trust {
     /// The configuration of TLS connections.
-    pub(super) fn config(&self) -> io::Result<Arc<ClientConfig>> {
+    pub(crate) fn config(&self) -> io::Result<Arc<ClientConfig>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let known = match self {
             Self::Machine => Some(of_machine()?),
@@ -157,7 +157,7 @@ fn is_authority(error: &Error) -> bool {
 }
 
 /// The same error, with what to do about it.
-pub(super) fn explained(error: io::Error) -> io::Error {
+pub(crate) fn explained(error: io::Error) -> io::Error {
     let why = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(error) if is_authority(error) => {
             "its certificate signs itself; if it is the right one, name its file with --cacert"

@@ -11,16 +11,17 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::ClientConfig;
 
-use super::connection::Connection;
-use super::credentials::Credentials;
-use super::netrc::Netrc;
-use super::proxy::Proxies;
-use super::tls::Sending;
-use super::trust::Trust;
-use super::url::Url;
-use super::{Head, read_head};
-use crate::error::CopyError;
+use crate::answer::read_head;
+use crate::connection::Connection;
+use crate::credentials::Credentials;
+use crate::error::ClientError;
+use crate::head::Head;
 use crate::interrupt::Interrupt;
+use crate::netrc::Netrc;
+use crate::proxy::Proxies;
+use crate::tls::Sending;
+use crate::trust::Trust;
+use crate::url::Url;
 
 const AGENT: &str = concat!("underpass/", env!("CARGO_PKG_VERSION"));
 
@@ -90,12 +91,12 @@ impl FromStr for Field {
 
 impl Client {
     /// A connection to a server, or to the proxy for it.
-    pub(super) fn connect<'i>(
+    pub(crate) fn connect<'i>(
         &self,
         url: &Url,
         sending: Sending,
         interrupt: &'i Interrupt,
-    ) -> Result<Connection<'i>, CopyError> {
+    ) -> Result<Connection<'i>, ClientError> {
         let proxy = self.proxies.of(url)?;
         let to =
             proxy.as_ref().map_or(("connect to", url), |proxy| ("connect to the proxy", proxy));
@@ -109,7 +110,7 @@ impl Client {
         let config = self.config();
         config
             .and_then(|config| connection.secure(&url.host, config, sending))
-            .map_err(|error| CopyError::open("make a TLS connection to", url, error))
+            .map_err(|error| ClientError::open("make a TLS connection to", url, error))
     }
 
     fn config(&self) -> io::Result<Arc<ClientConfig>> {
@@ -121,13 +122,13 @@ impl Client {
     }
 
     /// The head of a request; `first` is the URL that the user gave.
-    pub(super) fn request(
+    pub(crate) fn request(
         &self,
         method: &str,
         url: &Url,
         first: &Url,
         more: &str,
-    ) -> Result<String, CopyError> {
+    ) -> Result<String, ClientError> {
         let proxy = self.proxies.of(url)?.filter(|_| !url.is_tls);
         let is_named = url.is_same_origin(first);
         let own: &[Field] = if is_named { &self.fields } else { &[] };
@@ -163,7 +164,7 @@ fn authorization(proxy: &Url) -> Option<String> {
 }
 
 /// Asks a proxy for a connection to the server.
-fn tunnel(connection: &mut Connection<'_>, url: &Url, proxy: &Url) -> Result<(), CopyError> {
+fn tunnel(connection: &mut Connection<'_>, url: &Url, proxy: &Url) -> Result<(), ClientError> {
     let server = url.address();
     let known = authorization(proxy);
     let known = known.map(|known| format!("Proxy-Authorization: {known}\r\n")).unwrap_or_default();
@@ -172,13 +173,13 @@ fn tunnel(connection: &mut Connection<'_>, url: &Url, proxy: &Url) -> Result<(),
     );
     connection
         .write_all(request.as_bytes())
-        .map_err(|error| CopyError::open("ask the proxy", proxy, error))?;
+        .map_err(|error| ClientError::open("ask the proxy", proxy, error))?;
     let Head { status, reason, .. } = read_head(connection, proxy)?;
     if (200..300).contains(&status) {
         return Ok(());
     }
     let what = format!("the proxy {proxy} answered {status} {reason} to CONNECT {server}");
-    Err(CopyError::Protocol { end: url.to_string(), what })
+    Err(ClientError::Protocol { end: url.to_string(), what })
 }
 
 #[cfg(test)]

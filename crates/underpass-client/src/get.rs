@@ -4,30 +4,40 @@
 
 use std::io::{self, Write};
 
-use super::extent::Extent;
-use super::head::Head;
-use super::tls::Sending;
-use super::url::Url;
-use super::{Body, Client, Connection, Validator, read_head, refused};
-use crate::error::{CopyError, Usage};
+use crate::answer::{read_head, refused};
+use crate::body::Body;
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::error::ClientError;
+use crate::extent::Extent;
+use crate::head::Head;
 use crate::interrupt::Interrupt;
 use crate::range::Range;
+use crate::tls::Sending;
+use crate::url::Url;
+use crate::validator::Validator;
 
 /// How many redirects are followed.
-pub(crate) const REDIRECTS_MAX: u32 = 10;
+pub const REDIRECTS_MAX: u32 = 10;
 
 impl Client {
     /// Asks for a representation, or for a part of it if it still has this validator. A server that
     /// does not send ranges may answer with all of it. `connected` is called with each connection
     /// before its answer is awaited.
-    pub(crate) fn get<'i>(
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Status`] for an answer that is not 200, 203, 206 or 416 for an empty rest;
+    /// [`ClientError::Range`] for a 416 where the range is past the end; [`ClientError::Protocol`]
+    /// for a range that was not asked for.
+    pub fn get<'i>(
         &self,
         first: &Url,
         range: Range,
         if_range: Option<&Validator>,
         interrupt: &'i Interrupt,
         connected: &dyn Fn(&Connection<'i>) -> io::Result<()>,
-    ) -> Result<Body<'i>, CopyError> {
+    ) -> Result<Body<'i>, ClientError> {
         let mut url = first.clone();
         for _ in 0..=REDIRECTS_MAX {
             let fields = range_fields(range, if_range);
@@ -36,7 +46,7 @@ impl Client {
             connected(&connection)
                 .and_then(|()| connection.write_all(request.as_bytes()))
                 .and_then(|()| connection.flush())
-                .map_err(|error| CopyError::open("ask", &url, error))?;
+                .map_err(|error| ClientError::open("ask", &url, error))?;
             let head = read_head(&mut connection, &url)?;
             match head.status {
                 301 | 302 | 303 | 307 | 308 => url = redirected(&url, head)?,
@@ -46,7 +56,7 @@ impl Client {
             }
         }
         let what = format!("it redirects more than {REDIRECTS_MAX} times");
-        Err(CopyError::Protocol { end: url.to_string(), what })
+        Err(ClientError::Protocol { end: url.to_string(), what })
     }
 }
 
@@ -60,12 +70,12 @@ fn range_fields(range: Range, if_range: Option<&Validator>) -> String {
 }
 
 /// Where a redirect leads.
-pub(super) fn redirected(url: &Url, head: Head) -> Result<Url, CopyError> {
+pub(crate) fn redirected(url: &Url, head: Head) -> Result<Url, ClientError> {
     // An empty reference would lead back to where it came from.
     let Some(location) = head.field("location").filter(|location| !location.is_empty()) else {
         return Err(refused(url, head));
     };
-    url.join(location).map_err(|why| CopyError::Protocol {
+    url.join(location).map_err(|why| ClientError::Protocol {
         end: url.to_string(),
         what: format!("cannot follow its redirect to '{location}': {why}"),
     })
@@ -76,23 +86,23 @@ fn answer<'i>(
     head: &Head,
     url: &Url,
     asked: Range,
-) -> Result<Body<'i>, CopyError> {
-    let wrong = |what: String| CopyError::Protocol { end: url.to_string(), what };
+) -> Result<Body<'i>, ClientError> {
+    let wrong = |what: String| ClientError::Protocol { end: url.to_string(), what };
     let framing = head.framing().map_err(|what| wrong(what.to_owned()))?;
     let extent = Extent::of(head, framing, asked).map_err(wrong)?;
     Ok(Body::new(connection, framing, extent, Validator::of(head)))
 }
 
 /// What 416 means: nothing is left there, or the range is past the end.
-fn unsatisfied<'i>(url: &Url, head: Head, asked: Range) -> Result<Body<'i>, CopyError> {
+fn unsatisfied<'i>(url: &Url, head: Head, asked: Range) -> Result<Body<'i>, ClientError> {
     let Some(len) = head.complete_length() else { return Err(refused(url, head)) };
     let (range, end) = (asked.to_string(), url.to_string());
     match asked.within(len) {
         Some((_, 0)) => Ok(Body::empty(len)),
-        None => Err(CopyError::Usage(Usage::Range { range, end, len })),
+        None => Err(ClientError::Range { range, end, len }),
         Some(_) => {
             let what = format!("it refuses the range {range}, and says that it has {len} bytes");
-            Err(CopyError::Protocol { end, what })
+            Err(ClientError::Protocol { end, what })
         }
     }
 }

@@ -7,25 +7,24 @@
 //! Source: RFC 9110 §14.4, §15.3.7 ("a client MUST inspect … to determine what parts are enclosed
 //! and whether additional requests are needed").
 
-use super::Framing;
-use super::head::{ContentRange, Head};
+use crate::head::{ContentRange, Framing, Head};
 use crate::range::Range;
 
 /// The content of an answer, within the representation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) start: u64,
+pub(crate) struct Extent {
+    pub(crate) start: u64,
     /// Bytes of the content, if that is known.
-    pub(super) len: Option<u64>,
+    pub(crate) len: Option<u64>,
     /// The representation's length.
-    pub(super) total: Option<u64>,
+    pub(crate) total: Option<u64>,
     /// Whether the status is 206.
-    pub(super) is_range: bool,
+    pub(crate) is_range: bool,
 }
 
 impl Extent {
     /// What an answer of status 200 or 206 holds.
-    pub(super) fn of(head: &Head, framing: Framing, asked: Range) -> Result<Self, String> {
+    pub(crate) fn of(head: &Head, framing: Framing, asked: Range) -> Result<Self, String> {
         let sent = if let Framing::Length(len) = framing { Some(len) } else { None };
         if head.status != 206 {
             return Ok(Self { start: 0, len: sent, total: sent, is_range: false });
@@ -47,7 +46,7 @@ impl Extent {
 
     /// How many bytes of the content are before the wanted ones, and how many are wanted, if that
     /// is known.
-    pub(super) fn wanted(&self, asked: Range) -> Result<(u64, Option<u64>), NotThere> {
+    pub(crate) fn wanted(&self, asked: Range) -> Result<(u64, Option<u64>), NotThere> {
         let (first, len) = match (self.total, asked.of_stream()) {
             (Some(total), _) => {
                 let (first, len) = asked.within(total).ok_or(NotThere::Short)?;
@@ -64,7 +63,7 @@ impl Extent {
 
 /// Why a representation has no such range.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NotThere {
+pub(crate) enum NotThere {
     Short,
     /// Its end is unknown, and the range is counted from there.
     Unknown,

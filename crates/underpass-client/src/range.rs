@@ -64,7 +64,8 @@ impl fmt::Display for Range {
 impl Range {
     /// Where it starts in a source of `len` bytes, and how many bytes it has; `None` if it starts
     /// after the end.
-    pub(crate) fn within(self, len: u64) -> Option<(u64, u64)> {
+    #[must_use]
+    pub fn within(self, len: u64) -> Option<(u64, u64)> {
         match self {
             Self::Whole => Some((0, len)),
             Self::From { first, .. } if first > len => None,
@@ -78,7 +79,8 @@ impl Range {
 
     /// Bytes to skip and bytes to take of a stream; `None` for a suffix, because a stream has to be
     /// read to find its end.
-    pub(crate) const fn of_stream(self) -> Option<(u64, Option<u64>)> {
+    #[must_use]
+    pub const fn of_stream(self) -> Option<(u64, Option<u64>)> {
         match self {
             Self::Whole => Some((0, None)),
             Self::From { first, last: None } => Some((first, None)),

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::head::Head;
+use crate::head::Head;
 
 /// A modification that is this much older than the answer cannot be confused with a later one,
 /// whatever the clocks say.
@@ -16,13 +16,13 @@ const CLOCKS_APART: Duration = Duration::from_secs(60);
 
 /// An entity-tag or, without one, a date.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Validator {
+pub struct Validator {
     text: String,
     is_strong: bool,
 }
 
 impl Validator {
-    pub(super) fn of(head: &Head) -> Option<Self> {
+    pub(crate) fn of(head: &Head) -> Option<Self> {
         if let Some(tag) = head.field("etag") {
             return Some(Self::read(tag));
         }
@@ -34,18 +34,23 @@ impl Validator {
     }
 
     /// As [`Self::write`] wrote it, or an entity-tag.
-    pub(crate) fn read(text: &str) -> Self {
+    #[must_use]
+    pub fn read(text: &str) -> Self {
         match text.strip_prefix("W/") {
             Some(text) => Self { text: text.to_owned(), is_strong: false },
             None => Self { text: text.to_owned(), is_strong: true },
         }
     }
 
-    pub(crate) fn write(&self) -> String {
+    /// Its text, to be kept: with `W/` before it if it is weak, also before a date.
+    #[must_use]
+    pub fn write(&self) -> String {
         format!("{}{}", if self.is_strong { "" } else { "W/" }, self.text)
     }
 
-    pub(crate) const fn is_strong(&self) -> bool {
+    /// Whether parts with the same one are parts of the same.
+    #[must_use]
+    pub const fn is_strong(&self) -> bool {
         self.is_strong
     }
 
@@ -55,7 +60,8 @@ impl Validator {
     }
 
     /// Whether it may be the same version.
-    pub(crate) fn matches(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
         self.text == other.text
     }
 }

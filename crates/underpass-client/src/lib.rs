@@ -1,0 +1,56 @@
+//! HTTP/1.1 as a client for threads that may wait, with the content kept out of this program's
+//! memory.
+//!
+//! Reading the head of a response takes not one byte after it (`MSG_PEEK`), so content of a known
+//! length can be spliced from the socket, and a request's content goes by sendfile; with TLS too,
+//! if the kernel does it. Chunked content passes through memory.
+//!
+//! A [`Client`] says how servers are asked: with which fields, as whom, by which proxy, and
+//! trusting whom. Each wait is ended by an [`Interrupt`], which also has the timeouts.
+//!
+//! Source: RFC 9110 §9.3.1, §9.3.4, §14, §15; RFC 9112 §6.3, §7.1.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod body;
+mod chunked;
+mod client;
+pub mod connect;
+mod connection;
+mod credentials;
+mod early;
+mod error;
+mod extent;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod get;
+mod head;
+mod interrupt;
+mod netrc;
+mod proxy;
+mod put;
+mod range;
+mod tls;
+mod trust;
+mod url;
+mod validator;
+mod waiting;
+
+pub use answer::is_closed;
+pub use body::{Body, Place};
+pub use chunked::ChunkedWriter;
+pub use client::{Client, Field, FieldError};
+pub use connection::Connection;
+pub use early::is_answer;
+pub use error::ClientError;
+pub use get::REDIRECTS_MAX;
+pub use interrupt::{Interrupt, Timeouts, Woken, interrupted, is_idle};
+pub use netrc::Netrc;
+pub use proxy::Proxies;
+pub use put::Put;
+pub use range::{Range, RangeError};
+pub use tls::InUserSpace;
+pub use trust::Trust;
+pub use url::Url;
+pub use validator::Validator;
+pub use waiting::WaitingStream;
