@@ -89,6 +89,12 @@ impl FromStr for Field {
     }
 }
 
+impl Field {
+    fn is_named(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
 impl Client {
     /// A connection to a server, or to the proxy for it.
     pub(crate) fn connect<'i>(
@@ -121,17 +127,20 @@ impl Client {
         Ok(Arc::clone(self.config.get_or_init(|| config)))
     }
 
-    /// The head of a request; `first` is the URL that the user gave.
+    /// The head of a request; `first` is the URL that the user gave, and `fields` are for its
+    /// server.
     pub(crate) fn request(
         &self,
-        method: &str,
-        url: &Url,
+        (method, url): (&str, &Url),
         first: &Url,
+        fields: &[Field],
         more: &str,
     ) -> Result<String, ClientError> {
         let proxy = self.proxies.of(url)?.filter(|_| !url.is_tls);
         let is_named = url.is_same_origin(first);
-        let own: &[Field] = if is_named { &self.fields } else { &[] };
+        let is_replaced = |known: &&Field| fields.iter().any(|field| field.is_named(&known.name));
+        let own = self.fields.iter().filter(|known| !is_replaced(known)).chain(fields);
+        let own: Vec<&Field> = own.filter(|_| is_named).collect();
         let known = url.credentials.as_ref().or_else(|| self.netrc.of(&url.host, is_named));
         let usual = [
             ("Host", Some(url.authority())),
@@ -147,7 +156,7 @@ impl Client {
         };
         let mut request = format!("{method} {target} HTTP/1.1\r\n");
         for (name, value) in usual {
-            let is_own = own.iter().any(|field| field.name.eq_ignore_ascii_case(name));
+            let is_own = own.iter().any(|field| field.is_named(name));
             if let Some(value) = value.filter(|_| !is_own) {
                 request += &format!("{name}: {value}\r\n");
             }
@@ -193,7 +202,7 @@ mod tests {
 
     fn request(client: &Client, url: &str, first: &str) -> String {
         let (url, first) = (Url::parse(url).unwrap(), Url::parse(first).unwrap());
-        client.request("GET", &url, &first, "Range: bytes=0-\r\n").unwrap()
+        client.request(("GET", &url), &first, &[], "Range: bytes=0-\r\n").unwrap()
     }
 
     #[test]

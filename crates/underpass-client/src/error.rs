@@ -76,4 +76,8 @@ impl ClientError {
     ) -> Self {
         Self::Open { verb, end: end.to_string(), source: error.into() }
     }
+
+    pub(crate) fn wrong(url: &Url, what: impl Into<String>) -> Self {
+        Self::Protocol { end: url.to_string(), what: what.into() }
+    }
 }

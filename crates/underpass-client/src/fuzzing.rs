@@ -88,5 +88,5 @@ pub fn join(url: &Url, location: &str) -> Result<Url, &'static str> {
 /// The head of a GET.
 #[must_use]
 pub fn request(url: &Url) -> String {
-    Client::default().request("GET", url, url, "").expect("no proxy is named")
+    Client::default().request(("GET", url), url, &[], "").expect("no proxy is named")
 }

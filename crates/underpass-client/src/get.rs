@@ -1,19 +1,19 @@
-//! GET: asks for a representation or a range of it, and follows redirects.
+//! GET as a copy needs it: content, or the reason why there is none.
 //!
 //! Source: RFC 9110 §9.3.1, §13.1.5, §14.2, §15.3.7, §15.4, §15.5.17.
 
-use std::io::{self, Write};
+use std::io;
 
-use crate::answer::{read_head, refused};
+use crate::answer::refused;
+use crate::ask::{Ask, Method};
 use crate::body::Body;
 use crate::client::Client;
+use crate::condition::Condition;
 use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::extent::Extent;
 use crate::head::Head;
 use crate::interrupt::Interrupt;
 use crate::range::Range;
-use crate::tls::Sending;
 use crate::url::Url;
 use crate::validator::Validator;
 
@@ -27,9 +27,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Status`] for an answer that is not 200, 203, 206 or 416 for an empty rest;
-    /// [`ClientError::Range`] for a 416 where the range is past the end; [`ClientError::Protocol`]
-    /// for a range that was not asked for.
+    /// Those of [`Self::ask`]; [`ClientError::Status`] for an answer that is not 200, 203, 206 or
+    /// 416 for an empty rest; [`ClientError::Range`] for a 416 where the range is past the end.
     pub fn get<'i>(
         &self,
         first: &Url,
@@ -38,35 +37,15 @@ impl Client {
         interrupt: &'i Interrupt,
         connected: &dyn Fn(&Connection<'i>) -> io::Result<()>,
     ) -> Result<Body<'i>, ClientError> {
-        let mut url = first.clone();
-        for _ in 0..=REDIRECTS_MAX {
-            let fields = range_fields(range, if_range);
-            let request = self.request("GET", &url, first, &fields)?;
-            let mut connection = self.connect(&url, Sending::Request, interrupt)?;
-            connected(&connection)
-                .and_then(|()| connection.write_all(request.as_bytes()))
-                .and_then(|()| connection.flush())
-                .map_err(|error| ClientError::open("ask", &url, error))?;
-            let head = read_head(&mut connection, &url)?;
-            match head.status {
-                301 | 302 | 303 | 307 | 308 => url = redirected(&url, head)?,
-                200 | 203 | 206 => return answer(connection, &head, &url, range),
-                416 => return unsatisfied(&url, head, range),
-                _ => return Err(refused(&url, head)),
-            }
+        let condition = if_range.map_or(Condition::Always, Condition::IfRange);
+        let ask = Ask { range, condition, ..Ask::new(Method::Get, first) };
+        let answered = self.follow(&ask, interrupt, connected)?;
+        match answered.head.status {
+            200 | 203 | 206 => Ok(answered.content(Some(range))?.body),
+            416 => unsatisfied(&answered.url, answered.head, range),
+            _ => Err(refused(&answered.url, answered.head)),
         }
-        let what = format!("it redirects more than {REDIRECTS_MAX} times");
-        Err(ClientError::Protocol { end: url.to_string(), what })
     }
-}
-
-fn range_fields(range: Range, if_range: Option<&Validator>) -> String {
-    if range == Range::Whole {
-        return String::new();
-    }
-    let validator = if_range.and_then(Validator::if_range);
-    let validator = validator.map(|it| format!("If-Range: {it}\r\n")).unwrap_or_default();
-    format!("Range: bytes={range}\r\n{validator}")
 }
 
 /// Where a redirect leads.
@@ -75,22 +54,9 @@ pub(crate) fn redirected(url: &Url, head: Head) -> Result<Url, ClientError> {
     let Some(location) = head.field("location").filter(|location| !location.is_empty()) else {
         return Err(refused(url, head));
     };
-    url.join(location).map_err(|why| ClientError::Protocol {
-        end: url.to_string(),
-        what: format!("cannot follow its redirect to '{location}': {why}"),
+    url.join(location).map_err(|why| {
+        ClientError::wrong(url, format!("cannot follow its redirect to '{location}': {why}"))
     })
-}
-
-fn answer<'i>(
-    connection: Connection<'i>,
-    head: &Head,
-    url: &Url,
-    asked: Range,
-) -> Result<Body<'i>, ClientError> {
-    let wrong = |what: String| ClientError::Protocol { end: url.to_string(), what };
-    let framing = head.framing().map_err(|what| wrong(what.to_owned()))?;
-    let extent = Extent::of(head, framing, asked).map_err(wrong)?;
-    Ok(Body::new(connection, framing, extent, Validator::of(head)))
 }
 
 /// What 416 means: nothing is left there, or the range is past the end.

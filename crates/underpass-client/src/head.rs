@@ -23,12 +23,26 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
-/// A parsed head.
+impl Framing {
+    pub(crate) const fn len(self) -> Option<u64> {
+        if let Self::Length(len) = self { Some(len) } else { None }
+    }
+}
+
+/// The head of a response.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub struct Head {
     pub(crate) status: u16,
     pub(crate) reason: String,
-    fields: Vec<(String, String)>,
+    fields: Vec<Field>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Field {
+    name: String,
+    value: String,
+    /// The value as it came, if it is not UTF-8.
+    bytes: Option<Vec<u8>>,
 }
 
 /// Where a part is in a representation: the first and the last byte, and the length of the whole.
@@ -57,10 +71,7 @@ impl Head {
             }
             Err(_) => return Err(not_http(bytes)),
         }
-        let fields = response.headers.iter().map(|field| {
-            let value = String::from_utf8_lossy(field.value);
-            (field.name.to_owned(), unfolded(&value))
-        });
+        let fields = response.headers.iter().map(|field| Field::new(field.name, field.value));
         Ok(Self {
             status: response.code.unwrap_or(0),
             reason: response.reason.unwrap_or_default().to_owned(),
@@ -68,18 +79,33 @@ impl Head {
         })
     }
 
-    pub(crate) fn field(&self, name: &'static str) -> Option<&str> {
-        self.fields(name).next()
+    /// The phrase after the status code, as the server sent it.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
-    fn fields(&self, name: &'static str) -> impl Iterator<Item = &str> {
-        let is_it = move |(known, _): &&(String, String)| known.eq_ignore_ascii_case(name);
-        self.fields.iter().filter(is_it).map(|(_, value)| value.as_str())
+    /// Names and values as they came, in order; a fold is one space.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.fields.iter().map(|Field { name, value, bytes }| {
+            (name.as_str(), bytes.as_deref().unwrap_or(value.as_bytes()))
+        })
+    }
+
+    /// The value of the first field of a name, which has no case; what is not UTF-8 is replaced.
+    #[must_use]
+    pub fn field(&self, name: &'static str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        let is_it = move |field: &&Field| field.name.eq_ignore_ascii_case(name);
+        self.fields.iter().filter(is_it).map(|field| field.value.as_str())
     }
 
     /// The elements of a field that is a list, wherever it is divided.
     fn list(&self, name: &'static str) -> Vec<&str> {
-        self.fields(name).flat_map(|value| value.split(',').map(str::trim)).collect()
+        self.all(name).flat_map(|value| value.split(',').map(str::trim)).collect()
     }
 
     /// How the content ends. Two lengths that differ, or a length and chunks, are refused: a proxy
@@ -100,7 +126,7 @@ impl Head {
 
     /// Where the content of a 206 is, if it is one range.
     pub(crate) fn content_range(&self) -> Option<ContentRange> {
-        let mut ranges = self.fields("content-range").map(ContentRange::parse);
+        let mut ranges = self.all("content-range").map(ContentRange::parse);
         let first = ranges.next()??;
         ranges.all(|range| range == Some(first)).then_some(first)
     }
@@ -151,9 +177,23 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+impl Field {
+    fn new(name: &str, value: &[u8]) -> Self {
+        let (name, value) = (name.to_owned(), unfolded(value));
+        match String::from_utf8(value) {
+            Ok(value) => Self { name, value, bytes: None },
+            Err(error) => {
+                let value = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                Self { name, value, bytes: Some(error.into_bytes()) }
+            }
+        }
+    }
+}
+
 /// A value on one line: each fold stands for a space (RFC 9112 §5.2).
-fn unfolded(value: &str) -> String {
-    value.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned()
+fn unfolded(value: &[u8]) -> Vec<u8> {
+    let lines = value.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.collect::<Vec<_>>().join(&b' ').trim_ascii().to_vec()
 }
 
 /// Where a head ends; the first `old` bytes are known not to contain its end.

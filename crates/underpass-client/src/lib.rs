@@ -5,16 +5,20 @@
 //! length can be spliced from the socket, and a request's content goes by sendfile; with TLS too,
 //! if the kernel does it. Chunked content passes through memory.
 //!
-//! A [`Client`] says how servers are asked: with which fields, as whom, by which proxy, and
-//! trusting whom. Each wait is ended by an [`Interrupt`], which also has the timeouts.
+//! [`Client::ask`] gives a [`Response`], whatever its status; its [`Body`] is a source for the
+//! engine, and a reader. A [`Client`] says how servers are asked: with which fields, as whom, by
+//! which proxy, and trusting whom. Each wait is ended by an [`Interrupt`], which also has the
+//! timeouts.
 //!
 //! Source: RFC 9110 §9.3.1, §9.3.4, §14, §15; RFC 9112 §6.3, §7.1.
 #![forbid(unsafe_code)]
 
 mod answer;
+mod ask;
 mod body;
 mod chunked;
 mod client;
+mod condition;
 pub mod connect;
 mod connection;
 mod credentials;
@@ -37,13 +41,16 @@ mod validator;
 mod waiting;
 
 pub use answer::is_closed;
+pub use ask::{Ask, Method, Response};
 pub use body::{Body, Place};
 pub use chunked::ChunkedWriter;
 pub use client::{Client, Field, FieldError};
+pub use condition::Condition;
 pub use connection::Connection;
 pub use early::is_answer;
 pub use error::ClientError;
 pub use get::REDIRECTS_MAX;
+pub use head::Head;
 pub use interrupt::{Interrupt, Timeouts, Woken, interrupted, is_idle};
 pub use netrc::Netrc;
 pub use proxy::Proxies;

@@ -50,7 +50,7 @@ impl Client {
             Some(len) => (format!("Content-Length: {len}\r\n"), Sending::Content(len)),
             None => ("Transfer-Encoding: chunked\r\n".to_owned(), Sending::Chunks),
         };
-        let request = self.request("PUT", url, first, &fields)?;
+        let request = self.request(("PUT", url), first, &[], &fields)?;
         let mut connection = self.connect(url, sending, interrupt)?;
         connection.permits(policy, url)?;
         connection

@@ -21,6 +21,7 @@ pub mod process;
 pub mod prometheus;
 pub mod python;
 pub mod recorded;
+pub mod scripted;
 pub mod senders;
 pub mod served;
 pub mod server;

@@ -28,7 +28,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("underpass-log", &["underpass", "underpass-daemon"]),
     ("underpass-tsdb", &["underpass", "underpass-daemon", "underpass-sys"]),
     ("underpass-measure", &["underpass", "underpass-sys"]),
-    ("underpass-client", &["underpass", "underpass-daemon"]),
+    ("underpass-client", &["underpass", "underpass-daemon", "underpass-sys"]),
     ("underpass-daemon", &[]),
     ("underpass-axum", &["underpass", "underpass-http-body"]),
     ("underpass-tonic", &["underpass", "underpass-http-body"]),
