@@ -33,6 +33,7 @@ mod interrupt;
 mod netrc;
 mod proxy;
 mod put;
+mod put_whole;
 mod range;
 mod tls;
 mod trust;
