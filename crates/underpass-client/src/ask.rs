@@ -17,6 +17,7 @@ use crate::extent::Extent;
 use crate::get::{REDIRECTS_MAX, redirected};
 use crate::head::{Framing, Head};
 use crate::interrupt::Interrupt;
+use crate::pool::Home;
 use crate::range::Range;
 use crate::tls::Sending;
 use crate::url::Url;
@@ -108,6 +109,8 @@ pub(crate) struct Answered<'i> {
     pub(crate) connection: Connection<'i>,
     pub(crate) head: Head,
     pub(crate) url: Url,
+    /// Where the connection may be kept.
+    pub(crate) home: Option<Home>,
 }
 
 impl<'i> Answered<'i> {
@@ -138,8 +141,8 @@ impl<'i> Answered<'i> {
     }
 
     fn response(self, framing: Framing, extent: Extent) -> Response<'i> {
-        let Self { connection, head, url } = self;
-        let body = Body::new(connection, framing, extent, Validator::of(&head));
+        let Self { connection, head, url, home } = self;
+        let body = Body::new((connection, home), framing, extent, Validator::of(&head));
         Response { status: head.status, head, body, url }
     }
 }
@@ -185,7 +188,10 @@ impl Client {
                     let to = Box::new(redirected(&url, head)?);
                     return Err(ClientError::Redirect { url: url.to_string(), to });
                 }
-                _ => return Ok(Answered { connection, head, url }),
+                _ => {
+                    let home = self.home(&url, &head);
+                    return Ok(Answered { connection, head, url, home });
+                }
             }
         }
         let what = format!("it redirects more than {REDIRECTS_MAX} times");
@@ -202,12 +208,32 @@ impl Client {
     ) -> Result<(Connection<'i>, Head), ClientError> {
         let lines = ask.lines().map_err(|why| ClientError::wrong(url, why))?;
         let request = self.request((ask.method.name(), url), ask.url, ask.fields, &lines)?;
+        let kept = match ask.method {
+            Method::Get | Method::Head => {
+                self.send_over_kept(&request, url, interrupt, connected)?
+            }
+            Method::Delete => None,
+        };
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.send_over_new(&request, url, interrupt, connected)?,
+        };
+        let head = read_head(&mut connection, url)?;
+        Ok((connection, head))
+    }
+
+    fn send_over_new<'i>(
+        &self,
+        request: &str,
+        url: &Url,
+        interrupt: &'i Interrupt,
+        connected: &dyn Fn(&Connection<'i>) -> io::Result<()>,
+    ) -> Result<Connection<'i>, ClientError> {
         let mut connection = self.connect(url, Sending::Request, interrupt)?;
         connected(&connection)
             .and_then(|()| connection.write_all(request.as_bytes()))
             .and_then(|()| connection.flush())
             .map_err(|error| ClientError::open("ask", url, error))?;
-        let head = read_head(&mut connection, url)?;
-        Ok((connection, head))
+        Ok(connection)
     }
 }

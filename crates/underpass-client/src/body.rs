@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::mem;
 use std::os::fd::OwnedFd;
 
 use underpass::Source;
@@ -11,6 +12,7 @@ use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::extent::{Extent, NotThere};
 use crate::head::Framing;
+use crate::pool::Home;
 use crate::range::Range;
 use crate::url::Url;
 use crate::validator::Validator;
@@ -30,6 +32,8 @@ pub struct Body<'i> {
     /// Whether the server sends a range of it.
     pub is_range: bool,
     incoming: Incoming<'i>,
+    /// Where the connection is kept afterwards, if it may be.
+    home: Option<Home>,
 }
 
 /// How far a body is.
@@ -89,7 +93,7 @@ impl fmt::Debug for Body<'_> {
 
 impl<'i> Body<'i> {
     pub(crate) fn new(
-        connection: Connection<'i>,
+        (connection, home): (Connection<'i>, Option<Home>),
         framing: Framing,
         extent: Extent,
         validator: Option<Validator>,
@@ -99,7 +103,9 @@ impl<'i> Body<'i> {
             Framing::Chunked => Incoming::Chunks(Box::new(Chunked::new(connection))),
         };
         let Extent { start: at, len: here, total, is_range } = extent;
-        Self { place: Place { at, here, wanted: here }, total, validator, is_range, incoming }
+        let home = home.filter(|_| framing.len().is_some());
+        let place = Place { at, here, wanted: here };
+        Self { place, total, validator, is_range, incoming, home }
     }
 
     /// That of a range at the end of a representation.
@@ -110,6 +116,7 @@ impl<'i> Body<'i> {
             validator: None,
             is_range: false,
             incoming: Incoming::Closed,
+            home: None,
         }
     }
 
@@ -209,6 +216,18 @@ impl Read for Body<'_> {
         let n = self.incoming.read(&mut into[..max])?;
         self.place = self.place.after(n as u64);
         Ok(n)
+    }
+}
+
+impl Drop for Body<'_> {
+    /// A connection whose content was taken to its end is kept for the next request.
+    fn drop(&mut self) {
+        let is_over = self.place.here == Some(0);
+        if let Some(home) = self.home.take().filter(|_| is_over)
+            && let Incoming::Raw(connection) = mem::replace(&mut self.incoming, Incoming::Closed)
+        {
+            home.keep(connection);
+        }
     }
 }
 

@@ -6,12 +6,14 @@
 //! Source: recv(2), `MSG_PEEK`; RFC 8446 §6.1 (an end without close_notify means truncation).
 
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustls::ClientConfig;
+use underpass::tls::BlockingTlsStream;
 use underpass::{Method, Policy, Sink, Source};
 
 use crate::connect;
@@ -164,7 +166,7 @@ impl<'i> Connection<'i> {
     }
 
     /// Peeks at what comes next, if the kernel has it.
-    fn peek(&self, block: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn peek(&self, block: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.peek_now(block) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -198,6 +200,39 @@ fn closed(head: &[u8]) -> io::Error {
         "it closed the connection within the head of its answer"
     };
     io::Error::new(io::ErrorKind::UnexpectedEof, why)
+}
+
+/// A connection between two requests, for which nothing waits.
+#[derive(Debug)]
+pub(crate) enum Idle {
+    Plain(OwnedFd),
+    Tls { secured: Box<BlockingTlsStream<OwnedFd>>, why: Option<InUserSpace> },
+}
+
+impl Idle {
+    pub(crate) fn of(connection: Connection<'_>) -> Self {
+        match connection.transport {
+            Transport::Plain(socket) => Self::Plain(socket.fd),
+            Transport::Tls { secured, why } => {
+                Self::Tls { secured: Box::new(secured.map_socket(|socket| socket.fd)), why }
+            }
+        }
+    }
+
+    /// For the next request; `None` if the server has closed it, or said what was not asked for.
+    pub(crate) fn resume(self, interrupt: &Interrupt) -> Option<Connection<'_>> {
+        let waiting = |fd| WaitingStream::new(fd, interrupt);
+        let transport = match self {
+            Self::Plain(fd) => Transport::Plain(waiting(fd)),
+            Self::Tls { secured, why } => {
+                Transport::Tls { secured: Box::new(secured.map_socket(waiting)), why }
+            }
+        };
+        let connection = Connection { transport };
+        // In records there may be other things than content.
+        let said = connection.peek_now(&mut [0]);
+        said.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock).then_some(connection)
+    }
 }
 
 impl Read for Connection<'_> {

@@ -34,6 +34,8 @@ impl Framing {
 pub struct Head {
     pub(crate) status: u16,
     pub(crate) reason: String,
+    /// Whether the connection may be used again after it.
+    pub(crate) is_persistent: bool,
     fields: Vec<Field>,
 }
 
@@ -72,11 +74,15 @@ impl Head {
             Err(_) => return Err(not_http(bytes)),
         }
         let fields = response.headers.iter().map(|field| Field::new(field.name, field.value));
-        Ok(Self {
+        let mut head = Self {
             status: response.code.unwrap_or(0),
             reason: response.reason.unwrap_or_default().to_owned(),
+            is_persistent: response.version == Some(1),
             fields: fields.collect(),
-        })
+        };
+        let closes = head.list("connection").iter().any(|it| it.eq_ignore_ascii_case("close"));
+        head.is_persistent &= !closes;
+        Ok(head)
     }
 
     /// The phrase after the status code, as the server sent it.

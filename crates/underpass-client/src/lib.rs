@@ -31,6 +31,7 @@ mod get;
 mod head;
 mod interrupt;
 mod netrc;
+mod pool;
 mod proxy;
 mod put;
 mod put_whole;

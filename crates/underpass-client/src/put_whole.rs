@@ -52,7 +52,9 @@ impl Client {
         let request = self.request(("PUT", url), url, fields, &lines)?;
         let mut connection = self.connect(url, Sending::Content(len), interrupt)?;
         let failed = |error| ClientError::open("send to", url, error);
-        let head = match send(&request, content, &mut connection) {
+        let sent = send(&request, content, &mut connection);
+        let is_whole = sent.is_ok();
+        let head = match sent {
             Ok(()) => read_head(&mut connection, url)?,
             Err(error) if is_answer(&error) => read_head(&mut connection, url)?,
             // It may have said why.
@@ -65,7 +67,8 @@ impl Client {
             let to = Box::new(redirected(url, head)?);
             return Err(ClientError::Redirect { url: url.to_string(), to });
         }
-        Answered { connection, head, url: url.clone() }.content(None)
+        let home = self.home(url, &head).filter(|_| is_whole);
+        Answered { connection, head, url: url.clone(), home }.content(None)
     }
 }
 

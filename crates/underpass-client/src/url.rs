@@ -104,6 +104,11 @@ impl Url {
         origin(self) == origin(other)
     }
 
+    /// The same without a user and a password.
+    pub(crate) fn without_credentials(&self) -> Self {
+        Self { credentials: None, ..self.clone() }
+    }
+
     /// The URL that a `Location` field in this URL's answer means.
     ///
     /// # Errors

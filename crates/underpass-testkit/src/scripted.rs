@@ -30,14 +30,17 @@ pub struct Asked {
     pub content: Vec<u8>,
 }
 
+/// In the place of an answer: the connection is closed at once, and no further request is read.
+pub const CLOSE: &str = "close";
+
 /// A connection of a client, perhaps after a handshake.
 pub trait Stream: Read + Write + Send {}
 
 impl<S: Read + Write + Send> Stream for S {}
 
 impl Scripted {
-    /// Answers each connection's requests by its list, then waits until the client closes. An
-    /// empty answer closes the connection after its request was read.
+    /// Answers each connection's requests by its list, then waits until the client closes, if
+    /// [`CLOSE`] is not the end.
     ///
     /// # Errors
     ///
@@ -105,11 +108,11 @@ fn play(
     sender: &Sender<Asked>,
 ) -> io::Result<()> {
     for answer in answers {
-        let (head, content) = request(&mut stream)?;
-        drop(sender.send(Asked { connection, head, content }));
-        if answer.is_empty() {
+        if answer == CLOSE.as_bytes() {
             return Ok(());
         }
+        let (head, content) = request(&mut stream)?;
+        drop(sender.send(Asked { connection, head, content }));
         stream.write_all(answer)?;
         stream.flush()?;
     }
@@ -136,7 +139,7 @@ mod tests {
 
     #[test]
     fn each_connection_is_answered_by_its_list_and_then_kept() {
-        let server = Scripted::start([vec!["one", "two"], vec![""]]).unwrap();
+        let server = Scripted::start([vec!["one", "two"], vec!["", CLOSE]]).unwrap();
         let mut first = TcpStream::connect(server.address()).unwrap();
         let mut answer = [0; 3];
         for text in ["one", "two"] {

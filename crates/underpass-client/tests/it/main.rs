@@ -12,6 +12,7 @@ use underpass_testkit::scripted::Scripted;
 use underpass_testkit::tls::Identity;
 
 mod asking;
+mod keeping;
 mod putting;
 mod servers;
 

@@ -28,7 +28,7 @@ fn patterned(directory: &Path) -> File {
 }
 
 /// More than the sockets between two ends hold.
-fn long(directory: &Path) -> File {
+pub(super) fn long(directory: &Path) -> File {
     let path = directory.join("long");
     File::create(&path).unwrap().set_len(1 << 30).unwrap();
     File::open(path).unwrap()
@@ -87,7 +87,7 @@ fn an_answer_that_comes_early_is_a_value_and_a_redirect_an_error() {
 
 /// A server that answers the beginning of each request and reads no more; it keeps the connections,
 /// or closes them.
-fn early(answers: &[&'static str], keeps: bool) -> Url {
+pub(super) fn early(answers: &[&'static str], keeps: bool) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let answers = answers.to_vec();

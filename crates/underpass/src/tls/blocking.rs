@@ -106,6 +106,12 @@ impl<S: AsFd> BlockingTlsStream<S> {
         &self.socket
     }
 
+    /// The same connection with what `change` makes of its socket: the same one in another type.
+    #[must_use]
+    pub fn map_socket<T: AsFd>(self, change: impl FnOnce(S) -> T) -> BlockingTlsStream<T> {
+        BlockingTlsStream { socket: change(self.socket), secured: self.secured }
+    }
+
     /// Whether the kernel makes and reads the records.
     #[must_use]
     pub const fn is_in_kernel(&self) -> bool {
