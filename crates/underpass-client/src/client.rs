@@ -39,7 +39,7 @@ const OWN_FIELDS: [&str; 9] = [
     "upgrade",
 ];
 
-/// How servers are asked.
+/// How servers are asked. The fields are set before the first request: certificates are read once.
 #[derive(Debug, Clone, Default)]
 pub struct Client {
     /// More fields of each request, or others than the usual ones.
@@ -105,6 +105,16 @@ impl Client {
     #[must_use]
     pub fn keeping_connections(self) -> Self {
         Self { keeping: Keeping::new(), ..self }
+    }
+
+    /// Reads the certificates of those it trusts, as the first request over TLS would: for a
+    /// program that can read no files later.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading them; `NotFound` if this machine has none.
+    pub fn read_certificates(&self) -> io::Result<()> {
+        self.config().map(drop)
     }
 
     /// A connection to a server, or to the proxy for it.

@@ -10,6 +10,24 @@
 //! which proxy, and trusting whom. Each wait is ended by an [`Interrupt`], which also has the
 //! timeouts.
 //!
+//! ```no_run
+//! use underpass::{Sink, transfer};
+//! use underpass_client::{Ask, Client, Condition, Interrupt, Method, Url};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (client, interrupt) = (Client::default().keeping_connections(), Interrupt::never()?);
+//! let url = Url::parse("http://origin.example/large.bin")?;
+//! let ask = Ask { condition: Condition::IfNoneMatch("\"v1\""), ..Ask::new(Method::Get, &url) };
+//! let mut response = client.ask(&ask, &interrupt)?.accepted()?;
+//! let file = std::fs::File::create("large.bin")?;
+//! match response.body.source() {
+//!     // By splice, in the kernel.
+//!     Some(source) => drop(transfer(source, Sink::file(&file, 0))?),
+//!     None => drop(std::io::copy(&mut response.body, &mut &file)?),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Source: RFC 9110 §9.3.1, §9.3.4, §14, §15; RFC 9112 §6.3, §7.1.
 #![forbid(unsafe_code)]
 

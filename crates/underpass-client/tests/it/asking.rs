@@ -3,10 +3,11 @@
 use std::io::Read;
 use std::time::Duration;
 
-use underpass_client::{Ask, Client, ClientError, Condition, Field, Method, Range, Validator};
+use underpass_client::{Ask, Client, ClientError, Condition, Field, Method, Range, Url, Validator};
 use underpass_testkit::scripted::Scripted;
+use underpass_testkit::tls::Identity;
 
-use super::{interrupt, url};
+use super::{interrupt, secured, trusting, url};
 
 fn served(answers: &[&str]) -> Scripted {
     Scripted::start(answers.iter().map(|answer| vec![*answer])).unwrap()
@@ -172,4 +173,21 @@ fn a_range_that_was_not_asked_for_and_a_condition_of_two_lines_are_errors() {
     let ask = Ask { condition: Condition::IfMatch("\"a\"\r\nX: y"), ..ask };
     let error = Client::default().ask(&ask, &interrupt).unwrap_err();
     assert!(error.to_string().contains("one of several lines") && !server.is_asked(), "{error}");
+}
+
+#[test]
+fn certificates_can_be_read_before_the_first_request() {
+    let identity = Identity::new().unwrap();
+    let server = secured(&identity, [vec!["HTTP/1.1 204 No Content\r\n\r\n"]]);
+    let dir = tempfile::tempdir().unwrap();
+    let client = trusting(&identity, dir.path());
+    client.read_certificates().unwrap();
+    let unread = trusting(&identity, dir.path());
+    std::fs::remove_file(dir.path().join("cert.pem")).unwrap();
+    let error = unread.read_certificates().unwrap_err().to_string();
+    assert!(error.contains("cannot take certificates from"), "{error}");
+    let url = Url::parse(&format!("https://{}/", server.address())).unwrap();
+    let interrupt = interrupt();
+    let response = client.ask(&Ask::new(Method::Get, &url), &interrupt).unwrap();
+    assert_eq!(response.status, 204);
 }

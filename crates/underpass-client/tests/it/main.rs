@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use underpass::tls::rustls::version::TLS13;
 use underpass::tls::rustls::{ServerConnection, StreamOwned};
-use underpass_client::{Client, Interrupt, Timeouts, Trust, Url};
+use underpass_client::{Client, Interrupt, Response, Timeouts, Trust, Url};
 use underpass_testkit::scripted::Scripted;
 use underpass_testkit::tls::Identity;
 
@@ -15,6 +15,15 @@ mod asking;
 mod keeping;
 mod putting;
 mod servers;
+
+/// Threads share a client and what ends its waits, and an answer may go from one to another.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    const fn is_sent<T: Send>() {}
+    is_shared::<Client>();
+    is_shared::<Interrupt>();
+    is_sent::<Response<'_>>();
+};
 
 /// No wait lasts long: a test that waits for what does not come fails.
 fn interrupt() -> Interrupt {
