@@ -131,7 +131,7 @@ impl<'i> Body<'i> {
         let (ahead, wanted) =
             extent.wanted(range).map_err(|why| not_there(&why, range, url, total))?;
         self.place.wanted = None;
-        let skipped = io::copy(&mut (&mut self).take(ahead), &mut io::sink())
+        let skipped = io::copy(&mut self.counted().take(ahead), &mut io::sink())
             .map_err(|error| ClientError::open("read", url, error))?;
         if skipped < ahead {
             return Err(match len {
@@ -200,22 +200,44 @@ impl<'i> Body<'i> {
         }
     }
 
+    /// A reader for those who count the bytes: an early end is an end to it.
+    pub fn counted(&mut self) -> impl Read {
+        Counted(self)
+    }
+
     fn left(&self) -> Option<u64> {
         self.place.here.into_iter().chain(self.place.wanted).min()
     }
 }
 
-impl Read for Body<'_> {
+struct Counted<'b, 'i>(&'b mut Body<'i>);
+
+impl Read for Counted<'_, '_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Self(body) = self;
         let left =
-            self.left().map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+            body.left().map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let max = into.len().min(left);
         if max == 0 {
             return Ok(0);
         }
-        let n = self.incoming.read(&mut into[..max])?;
-        self.place = self.place.after(n as u64);
+        let n = body.incoming.read(&mut into[..max])?;
+        body.place = body.place.after(n as u64);
         Ok(n)
+    }
+}
+
+impl Read for Body<'_> {
+    /// `UnexpectedEof` where the content ends before its length.
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = self.counted().read(into)?;
+        match (self.left(), self.place.here) {
+            (Some(1..), Some(missing)) if n == 0 && !into.is_empty() => {
+                let why = format!("it ended, and {missing} bytes of its content are missing");
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, why))
+            }
+            _ => Ok(n),
+        }
     }
 }
 

@@ -118,7 +118,7 @@ impl Read for Answers<'_, '_, '_> {
             **body = ask_for_the_rest(*remote, body, drive)
                 .map_err(|stop| io::Error::other(stop.to_string()))?;
         }
-        body.read(into)
+        body.counted().read(into)
     }
 }
 

@@ -89,7 +89,7 @@ impl Inlet<'_> {
                 Box::new(RangeReader { file, at: *start, end: *start + *len })
             }
             Self::Stream(stream) => Box::new(stream.waiting(interrupt)),
-            Self::Http(body) => Box::new(body),
+            Self::Http(body) => Box::new(body.counted()),
         }
     }
 }

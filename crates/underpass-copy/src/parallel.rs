@@ -387,7 +387,8 @@ impl Origin<'_> {
                 return drive.transfer(source, Sink::file(self.file, at + after));
             }
             let (len, file) = (body.remaining(), self.file);
-            through_memory(drive, body, len, &mut FileWriter { file, at: at + after }, None)
+            let mut to = FileWriter { file, at: at + after };
+            through_memory(drive, &mut body.counted(), len, &mut to, None)
         });
         moved.map(|_| ())
     }

@@ -112,7 +112,7 @@ fn copy_bytes(
                 }
                 let (len, interrupt) = (body.remaining(), drive.interrupt);
                 let mut sink = outlet.writer(after, interrupt);
-                through_memory(drive, body, len, &mut sink, digest.as_deref_mut())
+                through_memory(drive, &mut body.counted(), len, &mut sink, digest.as_deref_mut())
             })?
         }
         _ => copy_stream(request, drive, inlet, outlet, digest)?,

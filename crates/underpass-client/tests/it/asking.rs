@@ -1,10 +1,10 @@
 //! What is sent, and what becomes of each answer.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use underpass_client::{Ask, Client, ClientError, Condition, Field, Method, Range, Url, Validator};
-use underpass_testkit::scripted::Scripted;
+use underpass_testkit::scripted::{CLOSE, Scripted};
 use underpass_testkit::tls::Identity;
 
 use super::{interrupt, secured, trusting, url};
@@ -190,4 +190,25 @@ fn certificates_can_be_read_before_the_first_request() {
     let interrupt = interrupt();
     let response = client.ask(&Ask::new(Method::Get, &url), &interrupt).unwrap();
     assert_eq!(response.status, 204);
+}
+
+#[test]
+fn content_that_ends_early_is_an_error_and_not_an_end() {
+    let part = "HTTP/1.1 206 P\r\nContent-Range: bytes 0-9/10\r\n";
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc".to_owned(),
+        format!("{part}Content-Length: 10\r\n\r\nabc"),
+        format!("{part}\r\nabc"),
+        format!("{part}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+        "HTTP/1.1 404 No\r\nContent-Length: 10\r\n\r\nabc".to_owned(),
+    ] {
+        let server = Scripted::start([vec![answer.as_str(), CLOSE]]).unwrap();
+        let (url, interrupt) = (url(&server, "/"), interrupt());
+        let client = Client::default().keeping_connections();
+        let mut response = client.ask(&Ask::new(Method::Get, &url), &interrupt).unwrap();
+        let mut content = Vec::new();
+        let error = response.body.read_to_end(&mut content).unwrap_err();
+        assert_eq!((error.kind(), content.as_slice()), (ErrorKind::UnexpectedEof, &b"abc"[..]));
+        assert!(error.to_string().contains("7 bytes"), "{answer}: {error}");
+    }
 }
