@@ -69,6 +69,15 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether the server could not be reached: it has not got a byte of the request, which can be
+    /// sent again whatever it changes.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        let Self::Open { verb, .. } = self else { return false };
+        ["connect to", "connect to the proxy", "ask the proxy", "make a TLS connection to"]
+            .contains(verb)
+    }
+
     pub(crate) fn open(
         verb: &'static str,
         end: impl ToString,

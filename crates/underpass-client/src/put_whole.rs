@@ -26,8 +26,8 @@ impl Client {
     /// bytes. The server's final answer is a value, whatever its status, also one that comes before
     /// the server has everything. `fields` replace the client's of the same name.
     ///
-    /// It is sent once. After an error it is not known whether the server has carried it out, but
-    /// for those of connecting.
+    /// It is sent once. After an error it is not known whether the server has carried it out,
+    /// unless it [`is_unsent`](ClientError::is_unsent).
     ///
     /// # Errors
     ///

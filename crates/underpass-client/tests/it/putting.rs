@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use underpass::Source;
-use underpass_client::{Ask, Client, ClientError, Condition, Field, Method, Url};
-use underpass_testkit::scripted::Scripted;
+use underpass_client::{Ask, Client, ClientError, Condition, Field, Method, Proxies, Url};
+use underpass_testkit::scripted::{CLOSE, Scripted};
 use underpass_testkit::server::{Server, free_address};
 use underpass_testkit::skip::Capability;
 use underpass_testkit::strace::{self, Strace};
@@ -116,6 +116,27 @@ fn a_lost_connection_is_an_error_unless_the_server_has_said_why() {
     assert_eq!(put().unwrap().status, 413);
     let error = put().unwrap_err();
     assert!(matches!(error, ClientError::Open { verb: "send to", .. }), "{error}");
+    assert!(!error.is_unsent());
+}
+
+#[test]
+fn what_could_not_be_sent_is_told_from_what_may_have_arrived() {
+    let (address, interrupt) = (free_address().unwrap(), interrupt());
+    let put = |client: &Client, url: &str| {
+        let url = Url::parse(url).unwrap();
+        client.put(&url, Source::bytes("x"), Condition::Always, &[], &interrupt).unwrap_err()
+    };
+    let client = Client::default();
+    assert!(put(&client, &format!("http://{address}/")).is_unsent());
+    let mut proxied = Client::default();
+    let proxy = address.to_string();
+    proxied.proxies = Proxies::of_environment(|name| (name == "all_proxy").then(|| proxy.clone()));
+    assert!(put(&proxied, "http://a.example/").is_unsent());
+    assert!(put(&proxied, "https://a.example/").is_unsent());
+    let in_clear = Scripted::start([vec![CLOSE], vec!["", CLOSE]]).unwrap();
+    assert!(put(&client, &format!("https://{}/", in_clear.address())).is_unsent());
+    let silent = put(&client, &format!("http://{}/", in_clear.address()));
+    assert!(!silent.is_unsent(), "{silent}");
 }
 
 #[test]
