@@ -95,9 +95,7 @@ impl Extents {
 
     /// The cell of the grid that has the byte at `at`; the last one ends with the object.
     pub(crate) fn cell(&self, at: u64) -> Range<u64> {
-        let bytes = self.len.div_ceil(CELLS_MAX).next_power_of_two().max(CELL_BYTES_MIN);
-        let start = at / bytes * bytes;
-        start..(start + bytes).min(self.len).max(start)
+        cell(self.len, at)
     }
 
     /// Adds bytes that were written to the file.
@@ -149,6 +147,13 @@ impl Extents {
             self.insert_run(piece.start..piece.end());
         }
     }
+}
+
+/// The cell of the grid of an object of `len` bytes that has the byte at `at`.
+pub(crate) fn cell(len: u64, at: u64) -> Range<u64> {
+    let bytes = len.div_ceil(CELLS_MAX).next_power_of_two().max(CELL_BYTES_MIN);
+    let start = at / bytes * bytes;
+    start..(start + bytes).min(len).max(start)
 }
 
 fn joined(first: Piece, second: Piece) -> Piece {

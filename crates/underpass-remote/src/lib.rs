@@ -1,5 +1,12 @@
 //! A sparse local file that fills from a remote object, while its readers send what is there.
 
+mod error;
 mod extents;
+mod fill;
 mod meta;
+mod object;
 mod plan;
+mod waiting;
+
+pub use error::ObjectError;
+pub use object::{Object, Wanted};

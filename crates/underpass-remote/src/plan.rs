@@ -21,6 +21,8 @@ const PAGE_BYTES: u64 = 4096;
 /// A fill that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Filling {
+    /// Tells it from others of the same object.
+    pub(crate) number: u64,
     /// The next byte that will come.
     pub(crate) at: u64,
     /// The one after the last that was asked for.
@@ -100,7 +102,7 @@ mod tests {
         OriginFacts { round_trip: Duration::from_millis(20), has_ranges: true, fills_max: 4 };
 
     fn fill(at: u64, end: u64) -> Filling {
-        Filling { at, end, bytes_per_second: 8 * MIB }
+        Filling { number: 1, at, end, bytes_per_second: 8 * MIB }
     }
 
     fn need(range: Range<u64>) -> Need {

@@ -1,0 +1,149 @@
+//! An object, its readers and its fills, with an origin that is a function.
+
+use std::sync::mpsc;
+use std::task::Wake;
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+
+const ORIGIN: OriginFacts =
+    OriginFacts { round_trip: Duration::from_millis(20), has_ranges: true, fills_max: 4 };
+
+/// Never a zero byte, which is what a hole has.
+fn byte(at: u64) -> u8 {
+    u8::try_from(at % 251 + 1).unwrap()
+}
+
+fn content(range: Range<u64>) -> Vec<u8> {
+    range.map(byte).collect()
+}
+
+fn object(len: u64, ask: impl Fn(Fill) + Send + Sync + 'static) -> Arc<Object> {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(len).unwrap();
+    Object::new(file.into(), Extents::none(len), ORIGIN, Box::new(ask))
+}
+
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// All of what is wanted, as a reader that may wait reads it.
+fn read(wanted: &mut Wanted) -> Result<Vec<u8>, ObjectError> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut bytes = Vec::new();
+    while !wanted.range().is_empty() {
+        let Poll::Ready(part) = wanted.poll(&Context::from_waker(&waker)) else {
+            thread::park_timeout(Duration::from_secs(60));
+            continue;
+        };
+        let part = part?;
+        let mut read = vec![0; usize::try_from(part.end - part.start).unwrap()];
+        let n = rustix::io::pread(wanted.object().file(), &mut read, part.start).unwrap();
+        assert_eq!(n, read.len());
+        bytes.extend(read);
+        wanted.advance(part.end - part.start);
+    }
+    Ok(bytes)
+}
+
+/// Gives a fill its bytes, `step` at a time.
+fn give(mut fill: Fill, step: usize) {
+    while !fill.range().is_empty() {
+        let room = fill.room();
+        if room == 0 {
+            return;
+        }
+        let at = fill.range().start;
+        let end = at + room.min(step as u64);
+        fill.take(&content(at..end)).unwrap();
+    }
+}
+
+#[test]
+fn many_readers_of_one_object_have_one_request_and_all_its_bytes() {
+    let (asked, fills) = mpsc::channel();
+    let object = object(3_000_000, move |fill| asked.send(fill).unwrap());
+    let readers: Vec<_> = (0..50)
+        .map(|_| {
+            let mut wanted = object.want(0..u64::MAX);
+            thread::spawn(move || read(&mut wanted).unwrap() == content(0..3_000_000))
+        })
+        .collect();
+    give(fills.recv().unwrap(), 10_000);
+    assert!(readers.into_iter().all(|reader| reader.join().unwrap()));
+    assert!(object.is_whole());
+    assert!(fills.try_recv().is_err(), "a second request");
+}
+
+#[test]
+fn readers_anywhere_have_their_bytes_and_no_byte_is_asked_for_much() {
+    let (asked, fills) = mpsc::channel();
+    let len = 8 << 20;
+    let object = object(len, move |fill: Fill| asked.send(fill).unwrap());
+    let origin = thread::spawn(move || {
+        let mut bytes = 0;
+        for fill in fills {
+            bytes += fill.range().end - fill.range().start;
+            thread::spawn(move || give(fill, 5_000));
+        }
+        bytes
+    });
+    let starts = [0, 1, 4095, 4096, 100_000, 1 << 20, 5 << 20, len - 100, len - 1];
+    let readers: Vec<_> = starts
+        .into_iter()
+        .flat_map(|start| [start..len, start..start + 100])
+        .map(|range| {
+            let (mut wanted, end) = (object.want(range.clone()), range.end.min(len));
+            thread::spawn(move || assert_eq!(read(&mut wanted).unwrap(), content(range.start..end)))
+        })
+        .collect();
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    assert!(object.is_whole());
+    drop(object);
+    let _ = origin;
+}
+
+#[test]
+fn a_reader_of_what_is_cut_has_what_is_there_and_then_the_reason() {
+    let object = object(100_000, |mut fill: Fill| {
+        fill.take(&content(0..1000)).unwrap();
+        fill.object().cut(ObjectError::Replaced);
+    });
+    let mut wanted = object.want(0..100_000);
+    assert!(matches!(read(&mut wanted), Err(ObjectError::Replaced)));
+    assert_eq!(wanted.range().start, 1000);
+    assert_eq!(object.available(0), 1000);
+}
+
+#[test]
+fn who_waits_for_a_fill_that_ends_early_asks_anew() {
+    let (asked, fills) = mpsc::channel();
+    let object = object(100_000, move |fill| asked.send(fill).unwrap());
+    let mut wanted = object.want(0..100_000);
+    let reader = thread::spawn(move || read(&mut wanted).unwrap());
+    let mut first = fills.recv().unwrap();
+    first.take(&content(0..10_000)).unwrap();
+    drop(first);
+    let second = fills.recv().unwrap();
+    assert_eq!(second.range(), 10_000..100_000);
+    give(second, 1000);
+    assert_eq!(reader.join().unwrap(), content(0..100_000));
+}
+
+#[test]
+fn a_reader_that_leaves_leaves_no_place_behind() {
+    let (asked, fills) = mpsc::channel();
+    let object = object(100_000, move |fill| asked.send(fill).unwrap());
+    for _ in 0..3 {
+        let mut wanted = object.want(0..100);
+        assert!(wanted.poll(&Context::from_waker(Waker::noop())).is_pending());
+    }
+    assert_eq!(object.state().waiting.take(|_| true).len(), 0);
+    assert_eq!(fills.try_iter().count(), 1);
+}
