@@ -139,13 +139,16 @@ impl Extents {
         self.runs.splice(first..after, [start..end]);
     }
 
-    /// Takes a piece away whose bytes are not those that came.
-    pub(crate) fn remove(&mut self, start: u64) {
-        self.pieces.retain(|piece| piece.start != start);
+    /// Takes the piece out that has the byte at `at`.
+    pub(crate) fn take(&mut self, at: u64) -> Option<Piece> {
+        let index = self.pieces.partition_point(|piece| piece.end() <= at);
+        self.pieces.get(index).filter(|piece| piece.start <= at)?;
+        let piece = self.pieces.remove(index);
         self.runs.clear();
-        for piece in self.pieces.clone() {
-            self.insert_run(piece.start..piece.end());
+        for other in self.pieces.clone() {
+            self.insert_run(other.start..other.end());
         }
+        Some(piece)
     }
 }
 
@@ -267,11 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_that_is_taken_away_is_a_gap() {
+    fn a_piece_that_is_taken_out_is_a_gap() {
         let mut extents = Extents::none(200_000);
         arrive(&mut extents, 0..200_000);
         assert!(extents.is_whole());
-        extents.remove(65_536);
+        assert_eq!(extents.take(70_000), Some(piece(65_536..131_072)));
+        assert_eq!(extents.take(70_000), None);
         assert_eq!(extents.gap_from(0), 65_536..131_072);
         assert_eq!(extents.end_from(131_072), 200_000);
     }

@@ -1,5 +1,6 @@
 //! Bytes on their way from an origin into an object's file.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -11,6 +12,20 @@ use crate::error::ObjectError;
 use crate::extents::Piece;
 use crate::object::Object;
 use crate::plan::Filling;
+
+/// Bytes that are there already cost less to receive once more than another request, up to this.
+const SKIP_BYTES_MAX: u64 = 1 << 20;
+
+/// What becomes of the next bytes of a fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// There is room for so many.
+    Take(u64),
+    /// So many are there, or another fill brings them.
+    Skip(u64),
+    /// No more are needed of this one.
+    End,
+}
 
 /// A range of an object that was asked for, or is about to be. When it is dropped, those who wait
 /// for its bytes look what to do now.
@@ -35,29 +50,66 @@ impl Fill {
         self.filling.at..self.filling.end
     }
 
-    /// How many of the next bytes there is room for: none where it meets what another fill brought,
-    /// or is about to bring.
-    pub(crate) fn room(&self) -> u64 {
+    /// What becomes of the next bytes.
+    pub(crate) fn next(&self) -> Result<Step, ObjectError> {
         let at = self.filling.at;
+        self.prove(at)?;
         let state = self.object.state();
-        let others = state.fills.iter().filter(|other| other.number != self.filling.number);
-        let next = others.map(|other| other.at).filter(|other| *other >= at).min();
-        let gap = state.there.gap_from(at);
-        let end = gap.end.min(self.filling.end).min(next.unwrap_or(u64::MAX));
-        if gap.start == at { end - at } else { 0 }
+        // One that is behind may be far away: whoever asked for this one does not wait for that.
+        let own = (at, Reverse(self.filling.number));
+        let ahead = || state.fills.iter().filter(|it| (it.at, Reverse(it.number)) > own);
+        let mut free = at;
+        loop {
+            let coming = ahead().filter(|it| it.at <= free && free < it.end).map(|it| it.end);
+            let end = state.there.end_from(free).max(coming.max().unwrap_or(free));
+            if end == free {
+                break;
+            }
+            free = end;
+        }
+        if free >= self.filling.end || free - at > SKIP_BYTES_MAX {
+            return Ok(Step::End);
+        }
+        if free > at {
+            return Ok(Step::Skip(free - at));
+        }
+        let gaps = [&state.there, &state.unproved].map(|known| known.gap_from(at).end);
+        let ends = gaps.into_iter().chain(ahead().map(|it| it.at));
+        Ok(Step::Take(ends.min().expect("two").min(self.filling.end) - at))
     }
 
-    /// Takes the next bytes: not more than there is room for.
+    /// Looks at what a process before this one left at `at`: it is there if it is what had come.
+    fn prove(&self, at: u64) -> Result<(), ObjectError> {
+        let Some(piece) = self.object.state().unproved.take(at) else { return Ok(()) };
+        let mut bytes = vec![0; usize::try_from(piece.len).expect("a cell")];
+        read_all(self.object.file(), &mut bytes, piece.start).map_err(ObjectError::Disk)?;
+        if crc32c::crc32c(&bytes) == piece.crc32c {
+            self.object.publish(&[piece], None);
+        }
+        Ok(())
+    }
+
+    /// Takes the next bytes, no more than [`Fill::next`] said.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(), ObjectError> {
         write_all(self.object.file(), bytes, self.filling.at).map_err(ObjectError::Disk)?;
         let pieces = self.pieces(bytes);
-        self.filling.at += bytes.len() as u64;
+        self.advance(bytes.len() as u64);
+        self.object.publish(&pieces, Some(self.filling));
+        Ok(())
+    }
+
+    /// The next bytes came, or need not be asked for, and others have them.
+    pub(crate) fn skip(&mut self, n: u64) {
+        self.advance(n);
+        self.object.publish(&[], Some(self.filling));
+    }
+
+    fn advance(&mut self, n: u64) {
+        self.filling.at += n;
         let (began, before) = *self.began.get_or_insert((Instant::now(), self.filling.at));
         let micros = began.elapsed().as_micros().max(1);
         let rate = u128::from(self.filling.at - before) * 1_000_000 / micros;
-        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-        self.object.publish(&pieces, self.filling.number, rate);
-        Ok(())
+        self.filling.bytes_per_second = u64::try_from(rate).unwrap_or(u64::MAX);
     }
 
     /// The next bytes, cell by cell, with their checksums.
@@ -87,6 +139,18 @@ fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), 
         match rustix::io::pwrite(file, bytes, at) {
             Ok(0) => return Err(Errno::IO),
             Ok(n) => (bytes, at) = (&bytes[n..], at + n as u64),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn read_all(file: BorrowedFd<'_>, mut into: &mut [u8], mut at: u64) -> Result<(), Errno> {
+    while !into.is_empty() {
+        match rustix::io::pread(file, &mut *into, at) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(n) => (into, at) = (&mut into[n..], at + n as u64),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }

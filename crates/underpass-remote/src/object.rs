@@ -35,6 +35,8 @@ pub struct Object {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) there: Extents,
+    /// What an earlier process says is in the file; it is believed piece by piece, after a look.
+    pub(crate) unproved: Extents,
     pub(crate) fills: Vec<Filling>,
     fills_begun: u64,
     waiting: Waiting,
@@ -43,17 +45,32 @@ pub(crate) struct State {
 }
 
 impl Object {
-    /// An object of which some bytes are in `file`, which has its length.
+    /// An object in `file`, which has its length. What of it is there is to be proved.
     pub(crate) fn new(
         file: OwnedFd,
-        there: Extents,
+        unproved: Extents,
         origin: OriginFacts,
         ask: Box<Ask>,
     ) -> Arc<Self> {
-        let (len, end) = (there.len(), AtomicU64::new(there.end_from(0)));
-        let waiting = Waiting::default();
-        let state = State { there, fills: Vec::new(), fills_begun: 0, waiting, origin, cut: None };
-        Arc::new(Self { file, len, end, state: Mutex::new(state), ask })
+        let len = unproved.len();
+        let state = State {
+            there: Extents::none(len),
+            unproved,
+            fills: Vec::new(),
+            fills_begun: 0,
+            waiting: Waiting::default(),
+            origin,
+            cut: None,
+        };
+        Arc::new(Self { file, len, end: AtomicU64::new(0), state: Mutex::new(state), ask })
+    }
+
+    /// An object that is whole, as an earlier process has proved.
+    pub(crate) fn whole(file: OwnedFd, there: Extents, ask: Box<Ask>) -> Arc<Self> {
+        let this = Self::new(file, Extents::none(there.len()), OriginFacts::UNKNOWN, ask);
+        this.end.store(there.end_from(0), Ordering::Release);
+        this.state().there = there;
+        this
     }
 
     /// Its file. Bytes that are not there read as zeros: ask first.
@@ -97,20 +114,20 @@ impl Object {
         all.into_iter().for_each(Waker::wake);
     }
 
-    /// Bytes of `piece` are in the file from now on.
-    pub(crate) fn publish(&self, pieces: &[Piece], fill: u64, bytes_per_second: u64) {
+    /// Bytes of these pieces are in the file from now on, and a fill has come so far.
+    pub(crate) fn publish(&self, pieces: &[Piece], fill: Option<Filling>) {
         let mut state = self.state();
         for piece in pieces {
             state.there.insert(*piece);
         }
-        let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return };
-        let came = first.start..last.end();
-        if let Some(filling) = state.fills.iter_mut().find(|filling| filling.number == fill) {
-            (filling.at, filling.bytes_per_second) = (came.end, bytes_per_second);
+        if let Some(fill) = fill {
+            let known = state.fills.iter_mut().find(|known| known.number == fill.number);
+            known.into_iter().for_each(|known| *known = fill);
         }
         // Readers without the lock see the bytes that were written before.
         self.end.store(state.there.end_from(0), Ordering::Release);
-        let woken = state.waiting.take(|at| came.contains(&at));
+        let came = |at| pieces.iter().any(|piece| (piece.start..piece.end()).contains(&at));
+        let woken = state.waiting.take(came);
         drop(state);
         woken.into_iter().for_each(Waker::wake);
     }

@@ -1,11 +1,13 @@
 //! An object, its readers and its fills, with an origin that is a function.
 
+use std::os::unix::fs::FileExt;
 use std::sync::mpsc;
 use std::task::Wake;
 use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::fill::Step;
 
 const ORIGIN: OriginFacts =
     OriginFacts { round_trip: Duration::from_millis(20), has_ranges: true, fills_max: 4 };
@@ -23,6 +25,24 @@ fn object(len: u64, ask: impl Fn(Fill) + Send + Sync + 'static) -> Arc<Object> {
     let file = tempfile::tempfile().unwrap();
     file.set_len(len).unwrap();
     Object::new(file.into(), Extents::none(len), ORIGIN, Box::new(ask))
+}
+
+/// An object that had come in part to an earlier process, which kept these checksums of it.
+fn found_again(
+    file: std::fs::File,
+    had: Range<u64>,
+    ask: impl Fn(Fill) + Send + Sync + 'static,
+) -> Arc<Object> {
+    let len = file.metadata().unwrap().len();
+    let mut unproved = Extents::none(len);
+    let mut at = had.start;
+    while at < had.end {
+        let end = unproved.cell(at).end.min(had.end);
+        let crc32c = crc32c::crc32c(&content(at..end));
+        unproved.insert(Piece { start: at, len: u32::try_from(end - at).unwrap(), crc32c });
+        at = end;
+    }
+    Object::new(file.into(), unproved, ORIGIN, Box::new(ask))
 }
 
 struct Unpark(thread::Thread);
@@ -52,16 +72,20 @@ fn read(wanted: &mut Wanted) -> Result<Vec<u8>, ObjectError> {
     Ok(bytes)
 }
 
-/// Gives a fill its bytes, `step` at a time.
-fn give(mut fill: Fill, step: usize) {
-    while !fill.range().is_empty() {
-        let room = fill.room();
-        if room == 0 {
-            return;
-        }
+/// Gives a fill its bytes, `step` at a time, and tells how many were sent for it.
+fn give(mut fill: Fill, step: u64) -> u64 {
+    // What is not needed at its beginning is not asked for.
+    while let Step::Skip(n) = fill.next().unwrap() {
+        fill.skip(n);
+    }
+    let start = fill.range().start;
+    loop {
         let at = fill.range().start;
-        let end = at + room.min(step as u64);
-        fill.take(&content(at..end)).unwrap();
+        match fill.next().unwrap() {
+            Step::Take(room) => fill.take(&content(at..at + room.min(step))).unwrap(),
+            Step::Skip(n) => fill.skip(n),
+            Step::End => return at - start,
+        }
     }
 }
 
@@ -87,12 +111,9 @@ fn readers_anywhere_have_their_bytes_and_no_byte_is_asked_for_much() {
     let len = 8 << 20;
     let object = object(len, move |fill: Fill| asked.send(fill).unwrap());
     let origin = thread::spawn(move || {
-        let mut bytes = 0;
-        for fill in fills {
-            bytes += fill.range().end - fill.range().start;
-            thread::spawn(move || give(fill, 5_000));
-        }
-        bytes
+        let given: Vec<_> =
+            fills.iter().map(|fill| thread::spawn(move || give(fill, 5000))).collect();
+        (given.len(), given.into_iter().map(|given| given.join().unwrap()).sum::<u64>())
     });
     let starts = [0, 1, 4095, 4096, 100_000, 1 << 20, 5 << 20, len - 100, len - 1];
     let readers: Vec<_> = starts
@@ -106,7 +127,10 @@ fn readers_anywhere_have_their_bytes_and_no_byte_is_asked_for_much() {
     readers.into_iter().for_each(|reader| reader.join().unwrap());
     assert!(object.is_whole());
     drop(object);
-    let _ = origin;
+    let (requests, bytes) = origin.join().unwrap();
+    assert!(bytes < len * 2, "{bytes} bytes in {requests} requests");
+    assert!(requests < 40, "{bytes} bytes in {requests} requests");
+    eprintln!("{bytes} bytes in {requests} requests");
 }
 
 #[test]
@@ -146,4 +170,40 @@ fn a_reader_that_leaves_leaves_no_place_behind() {
     }
     assert_eq!(object.state().waiting.take(|_| true).len(), 0);
     assert_eq!(fills.try_iter().count(), 1);
+}
+
+#[test]
+fn what_came_before_a_restart_is_used_where_its_checksum_says_so() {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(400_000).unwrap();
+    let came = content(0..400_000);
+    file.write_all_at(&came[10_000..300_000], 10_000).unwrap();
+    // A cell whose bytes never reached the disk.
+    file.write_all_at(&[0; 1], 150_000).unwrap();
+    let (asked, fills) = mpsc::channel();
+    let object = found_again(file, 10_000..300_000, move |fill| asked.send(fill).unwrap());
+    assert_eq!(object.available(10_000), 10_000, "it is not believed");
+    let mut wanted = object.want(20_000..400_000);
+    let reader = thread::spawn(move || read(&mut wanted).unwrap());
+    let origin = thread::spawn(move || {
+        let mut taken = Vec::new();
+        for mut fill in fills {
+            loop {
+                let start = fill.range().start;
+                match fill.next().unwrap() {
+                    Step::Take(room) => {
+                        taken.push(start..start + room);
+                        fill.take(&content(start..start + room)).unwrap();
+                    }
+                    Step::Skip(n) => fill.skip(n),
+                    Step::End => break,
+                }
+            }
+        }
+        taken
+    });
+    assert_eq!(reader.join().unwrap(), came[20_000..]);
+    assert_eq!(object.available(10_000), 400_000);
+    drop(object);
+    assert_eq!(origin.join().unwrap(), [131_072..196_608, 300_000..400_000]);
 }

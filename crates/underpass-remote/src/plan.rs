@@ -43,6 +43,12 @@ pub(crate) struct OriginFacts {
     pub(crate) fills_max: usize,
 }
 
+impl OriginFacts {
+    /// Of one that was not asked yet.
+    pub(crate) const UNKNOWN: Self =
+        Self { round_trip: Duration::from_millis(20), has_ranges: false, fills_max: 1 };
+}
+
 /// What somebody wants to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Need {
