@@ -4,6 +4,7 @@
 //! never reaches past its end. Its readers learn from [`Wanted`] which bytes are there; those then
 //! leave as those of any file do. Whoever misses bytes starts a fill, or waits for one.
 
+use std::fmt;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +31,12 @@ pub struct Object {
     end: AtomicU64,
     state: Mutex<State>,
     ask: Box<Ask>,
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("len", &self.len).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -159,6 +166,7 @@ impl State {
 }
 
 /// A range that somebody reads, in order.
+#[derive(Debug)]
 pub struct Wanted {
     object: Arc<Object>,
     /// What is still to be read.
