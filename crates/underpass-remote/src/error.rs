@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-/// Why bytes of an object will not come. Whoever shows it names the object.
+/// Why bytes of an object will not come. The caller that shows it names the object.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectError {

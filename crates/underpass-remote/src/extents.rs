@@ -136,7 +136,7 @@ impl Extents {
         let touched = &self.runs[first..after];
         let start = touched.first().map_or(run.start, |other| other.start.min(run.start));
         let end = touched.last().map_or(run.end, |other| other.end.max(run.end));
-        self.runs.splice(first..after, [start..end]);
+        self.runs.splice(first..after, std::iter::once(start..end));
     }
 
     /// Takes the piece out that has the byte at `at`.
@@ -209,7 +209,8 @@ mod tests {
             let mut map = vec![false; usize::try_from(len).unwrap()];
             for (start, bytes) in ranges {
                 let range = start.min(len)..(start + bytes).min(len);
-                map[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].fill(true);
+                let index = |at| usize::try_from(at).unwrap();
+                map[index(range.start)..index(range.end)].fill(true);
                 arrive(&mut extents, range);
             }
             let there = map.iter().filter(|byte| **byte).count();

@@ -19,9 +19,9 @@ const SKIP_BYTES_MAX: u64 = 1 << 20;
 /// What becomes of the next bytes of a fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// There is room for so many.
+    /// There is room for this many.
     Take(u64),
-    /// So many are there, or another fill brings them.
+    /// This many are there, or another fill brings them.
     Skip(u64),
     /// No more are needed of this one.
     End,
@@ -55,7 +55,7 @@ impl Fill {
         let at = self.filling.at;
         self.prove(at)?;
         let state = self.object.state();
-        // One that is behind may be far away: whoever asked for this one does not wait for that.
+        // One that is behind may be far away: those who read here do not wait for that.
         let own = (at, Reverse(self.filling.number));
         let ahead = || state.fills.iter().filter(|it| (it.at, Reverse(it.number)) > own);
         let mut free = at;
@@ -106,7 +106,8 @@ impl Fill {
 
     fn advance(&mut self, n: u64) {
         self.filling.at += n;
-        let (began, before) = *self.began.get_or_insert((Instant::now(), self.filling.at));
+        let now = || (Instant::now(), self.filling.at);
+        let (began, before) = *self.began.get_or_insert_with(now);
         let micros = began.elapsed().as_micros().max(1);
         let rate = u128::from(self.filling.at - before) * 1_000_000 / micros;
         self.filling.bytes_per_second = u64::try_from(rate).unwrap_or(u64::MAX);

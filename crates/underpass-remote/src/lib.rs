@@ -1,5 +1,6 @@
 //! A sparse local file that fills from a remote object, while its readers send what is there.
 
+#![forbid(unsafe_code)]
 #![expect(dead_code, reason = "the store that uses it all follows")]
 
 mod error;

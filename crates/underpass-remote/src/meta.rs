@@ -1,11 +1,12 @@
 //! What is kept next to an object's file, so that a start finds again what had come.
 //!
 //! ```text
-//! "UPOBJ1" | u32 length of the head | the head, JSON | u32 pieces | pieces × (u64 start, u32 length, u32 crc32c) | u32 crc32c of all before
+//! "UPOBJ1" | u32 length of the head | the head, JSON
+//!     | u32 pieces | pieces × (u64 start, u32 length, u32 crc32c) | u32 crc32c of all before
 //! ```
 //!
-//! Numbers are little-endian. A file that is cut, changed or of another format is none: the object
-//! is then asked for anew, which costs time and no byte of anybody's answer.
+//! Numbers are little-endian. A file that is cut, changed or of another format counts as none: the
+//! object is then asked for anew, which costs time and no byte of an answer.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +51,7 @@ impl Meta {
     ///
     /// # Panics
     ///
-    /// If the head is longer than what [`Meta::read`] takes: whoever made it has a limit.
+    /// If the head is longer than what [`Meta::read`] takes: those who make it have a limit.
     pub(crate) fn write(&self) -> Vec<u8> {
         let head = serde_json::to_vec(&self.head).expect("strings and numbers");
         assert!(head.len() <= HEAD_BYTES_MAX, "a head of {} bytes", head.len());
@@ -133,10 +134,13 @@ mod tests {
     #[test]
     fn the_layout_is_the_documented_one() {
         let bytes = meta().write();
-        let json = br#"{"url":"https://o/a?b","status":200,"fields":[["etag","\"x\""]],"asked":[],"len":100,"answered_ms":1795996800000,"generation":3,"is_whole":false}"#;
+        let json = concat!(
+            r#"{"url":"https://o/a?b","status":200,"fields":[["etag","\"x\""]],"asked":[],"#,
+            r#""len":100,"answered_ms":1795996800000,"generation":3,"is_whole":false}"#,
+        );
         let mut wanted = b"UPOBJ1".to_vec();
         wanted.extend([u8::try_from(json.len()).unwrap(), 0, 0, 0]);
-        wanted.extend(json);
+        wanted.extend(json.bytes());
         wanted.extend([1, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0x78, 0x56, 0x34, 0x12]);
         assert_eq!(&bytes[..bytes.len() - 4], wanted);
         assert_eq!(Meta::read(&bytes), Some(meta()));

@@ -2,7 +2,7 @@
 //!
 //! The file has the object's length from the start and never another one, so that a mapping of it
 //! never reaches past its end. Its readers learn from [`Wanted`] which bytes are there; those then
-//! leave as those of any file do. Whoever misses bytes starts a fill, or waits for one.
+//! leave as those of any file do. A reader that misses bytes starts a fill, or waits for one.
 
 use std::fmt;
 use std::ops::Range;
@@ -86,7 +86,7 @@ impl Object {
     }
 
     /// In bytes.
-    #[expect(clippy::len_without_is_empty, reason = "an object of no bytes is no special case")]
+    #[expect(clippy::len_without_is_empty, reason = "one without bytes is an object like others")]
     pub const fn len(&self) -> u64 {
         self.len
     }

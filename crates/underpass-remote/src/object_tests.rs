@@ -130,7 +130,6 @@ fn readers_anywhere_have_their_bytes_and_no_byte_is_asked_for_much() {
     let (requests, bytes) = origin.join().unwrap();
     assert!(bytes < len * 2, "{bytes} bytes in {requests} requests");
     assert!(requests < 40, "{bytes} bytes in {requests} requests");
-    eprintln!("{bytes} bytes in {requests} requests");
 }
 
 #[test]

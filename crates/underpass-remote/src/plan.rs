@@ -1,7 +1,7 @@
 //! What a reader that misses bytes leads to: nothing new, a request to the origin, or a wait.
 //!
-//! One request serves all who read behind it. A reader far ahead of it is given a request of its
-//! own, because waiting for a gigabyte to see the last hundred bytes is what people complain of;
+//! One request serves all who read behind it. A reader far ahead of it is given another request,
+//! because waiting for a gigabyte to see the last hundred bytes is what people complain of;
 //! a reader shortly ahead of it waits, because a request costs a round trip as well.
 
 use std::ops::Range;

@@ -111,7 +111,7 @@ impl Drop for Server {
 /// A loopback address that no server has, for servers that cannot report the port they were given
 /// for port 0.
 ///
-/// It lies below the ports that the kernel gives for port 0, or the next bind(2) of anybody might
+/// It is below the ports that the kernel gives for port 0, or the next bind(2) of anybody might
 /// be given the same one; and no test of this machine that asks here is told it again.
 ///
 /// # Errors
@@ -134,7 +134,7 @@ pub fn free_address() -> io::Result<SocketAddr> {
     Err(io::ErrorKind::AddrInUse.into())
 }
 
-/// The address with `port`, if nobody has it and no other test was told it.
+/// The address with `port`, if it is free and no other test was told it.
 fn claim(port: u16) -> io::Result<Option<SocketAddr>> {
     // The name of a socket that lives as long as this process, in the same network namespace.
     static CLAIMED: Mutex<Vec<UnixDatagram>> = Mutex::new(Vec::new());
@@ -172,7 +172,7 @@ mod tests {
         once.sort_unstable();
         once.dedup();
         assert_eq!(once.len(), addresses.len());
-        // A test in another process has its own place to begin, and may come here all the same.
+        // A test in another process has its own place to begin, and may come here even so.
         assert_eq!(claim(addresses[0]).unwrap(), None);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         assert!(!addresses.contains(&listener.local_addr().unwrap().port()));

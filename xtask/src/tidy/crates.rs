@@ -22,10 +22,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "underpass",
         ],
     ),
-    (
-        "underpass-serve",
-        &["underpass-remote", "underpass-client", "underpass", "underpass-daemon"],
-    ),
+    ("underpass-serve", &["underpass-remote", "underpass-client", "underpass", "underpass-daemon"]),
     ("underpass-copy", &["underpass-client", "underpass", "underpass-daemon", "underpass-sys"]),
     ("underpass-relay", &["underpass", "underpass-daemon"]),
     ("underpass-log", &["underpass", "underpass-daemon"]),
