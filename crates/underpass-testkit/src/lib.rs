@@ -4,6 +4,7 @@
 
 pub mod block;
 pub mod browser;
+pub mod bucket;
 pub mod compiled;
 pub mod disk;
 pub mod fuse;

@@ -1,0 +1,14 @@
+//! Servers of the S3 protocol.
+
+mod versitygw;
+
+pub use versitygw::{Gateway, Request, Versitygw};
+
+/// The one bucket that each of them has.
+pub const BUCKET: &str = "data";
+
+/// The key that may read and write it.
+pub const KEY_ID: &str = "tester";
+
+/// The key's secret.
+pub const SECRET: &str = "secret-of-tester";
