@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod log;
 pub mod midsend;
 pub mod network;
+pub mod origin;
 pub mod payload;
 pub mod peer;
 pub mod process;
