@@ -29,6 +29,8 @@ mod lookup;
 mod metadata;
 mod nginx;
 mod odd_files;
+#[cfg(feature = "remote")]
+mod origin;
 mod parts;
 mod raw;
 mod shape;
