@@ -48,6 +48,9 @@ pub enum Method {
     Head,
     /// That it be gone. Redirects are errors, since a second server was not meant.
     Delete,
+    /// What the server makes of the URL's query, as a service for passwords that expire does.
+    /// Redirects are errors.
+    Post,
 }
 
 impl Method {
@@ -56,6 +59,7 @@ impl Method {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Delete => "DELETE",
+            Self::Post => "POST",
         }
     }
 }
@@ -71,7 +75,8 @@ impl<'a> Ask<'a> {
         let has_range = self.method == Method::Get && self.range != Range::Whole;
         let range =
             if has_range { format!("Range: bytes={}\r\n", self.range) } else { String::new() };
-        Ok(range + &self.condition.line(has_range)?)
+        let length = if self.method == Method::Post { "Content-Length: 0\r\n" } else { "" };
+        Ok(range + length + &self.condition.line(has_range)?)
     }
 }
 
@@ -155,8 +160,8 @@ impl Client {
     ///
     /// [`ClientError::Open`] if the server cannot be reached or does not answer;
     /// [`ClientError::Protocol`] for what is not HTTP, for a range that was not asked for, and for
-    /// more than [`REDIRECTS_MAX`] redirects; [`ClientError::Status`] for a redirect that leads
-    /// nowhere; [`ClientError::Redirect`] for one of a DELETE.
+    /// more than [`REDIRECTS_MAX`] redirects; [`ClientError::Redirect`] for one of a DELETE or a
+    /// POST. One that leads nowhere is a value, as buckets in other regions answer so.
     pub fn ask<'i>(
         &self,
         ask: &Ask<'_>,
@@ -166,7 +171,7 @@ impl Client {
         match ask.method {
             Method::Get => answered.content(Some(ask.range)),
             Method::Head => answered.heading(),
-            Method::Delete => answered.content(None),
+            Method::Delete | Method::Post => answered.content(None),
         }
     }
 
@@ -180,17 +185,17 @@ impl Client {
         let mut url = ask.url.clone();
         for _ in 0..=REDIRECTS_MAX {
             let (connection, head) = self.exchange(ask, &url, interrupt, connected)?;
-            match (head.status, ask.method) {
-                (301 | 302 | 303 | 307 | 308, Method::Get | Method::Head) => {
-                    url = redirected(&url, head)?;
-                }
-                (301 | 302 | 303 | 307 | 308, Method::Delete) => {
-                    let to = Box::new(redirected(&url, head)?);
-                    return Err(ClientError::Redirect { url: url.to_string(), to });
-                }
-                _ => {
-                    let home = self.home(&url, &head);
-                    return Ok(Answered { connection, head, url, home });
+            let leads_on = matches!(head.status, 301 | 302 | 303 | 307 | 308)
+                && head.field("location").is_some_and(|location| !location.is_empty());
+            if !leads_on {
+                let home = self.home(&url, &head);
+                return Ok(Answered { connection, head, url, home });
+            }
+            let to = redirected(&url, head)?;
+            match ask.method {
+                Method::Get | Method::Head => url = to,
+                Method::Delete | Method::Post => {
+                    return Err(ClientError::Redirect { url: url.to_string(), to: Box::new(to) });
                 }
             }
         }
@@ -212,7 +217,7 @@ impl Client {
             Method::Get | Method::Head => {
                 self.send_over_kept(&request, url, interrupt, connected)?
             }
-            Method::Delete => None,
+            Method::Delete | Method::Post => None,
         };
         let mut connection = match kept {
             Some(connection) => connection,

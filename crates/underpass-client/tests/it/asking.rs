@@ -41,6 +41,8 @@ fn every_final_answer_is_a_value_and_those_of_use_are_told_from_the_others() {
         (format!("412 Precondition Failed\r\n{length}"), "abc", None, true),
         (format!("416 No\r\nContent-Range: bytes */7\r\n{length}"), "abc", Some(7), true),
         (format!("403 Forbidden\r\n{length}"), "abc", None, false),
+        (format!("301 Elsewhere\r\nX-Amz-Bucket-Region: x\r\n{length}"), "abc", None, false),
+        (format!("307 Elsewhere\r\nLocation:\r\n{length}"), "abc", None, false),
         (format!("503 Busy\r\nRetry-After: 7\r\n{length}"), "abc", None, false),
     ] {
         let server = served(&[&format!("HTTP/1.1 {head}")]);
@@ -137,13 +139,21 @@ fn what_chooses_the_content_goes_along_with_a_redirect_and_what_is_for_a_server_
 }
 
 #[test]
-fn a_delete_goes_to_the_server_that_was_named_and_no_other() {
-    let server = served(&["HTTP/1.1 308 Away\r\nLocation: http://a.example/y\r\n\r\n"]);
-    let (url, interrupt) = (url(&server, "/x"), interrupt());
-    let answer = Client::default().ask(&Ask::new(Method::Delete, &url), &interrupt);
-    let Err(ClientError::Redirect { to, .. }) = answer else { panic!("{answer:?}") };
-    assert_eq!(to.to_string(), "http://a.example/y");
-    assert!(server.asked().head.starts_with("DELETE /x "));
+fn what_changes_something_goes_to_the_server_that_was_named_and_no_other() {
+    for (method, name, length) in [
+        (Method::Delete, "DELETE", ""),
+        // A server that knows no length may wait for content (RFC 9110 §8.6).
+        (Method::Post, "POST", "Content-Length: 0\r\n"),
+    ] {
+        let server = served(&["HTTP/1.1 308 Away\r\nLocation: http://a.example/y\r\n\r\n"]);
+        let (url, interrupt) = (url(&server, "/x?y"), interrupt());
+        let answer = Client::default().ask(&Ask::new(method, &url), &interrupt);
+        let Err(ClientError::Redirect { to, .. }) = answer else { panic!("{answer:?}") };
+        assert_eq!(to.to_string(), "http://a.example/y");
+        let head = server.asked().head;
+        assert!(head.starts_with(&format!("{name} /x?y ")), "{head}");
+        assert!(head.ends_with(&format!("Connection: close\r\n{length}\r\n")), "{head}");
+    }
 }
 
 #[test]
