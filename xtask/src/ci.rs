@@ -16,11 +16,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::bench::{self, Bench};
 use crate::outcome::{Expectation, FailedTests, Tally};
-use crate::{bpf, fuzz, guest, package, programs, tidy};
+use crate::{bpf, fuzz, guest, long, package, programs, tidy, without_features};
 use underpass_testkit::workspace;
 
 /// Programs that steps and tests start, and Debian's packages that have them.
-const NEEDED: [(&str, &str); 55] = [
+const NEEDED: [(&str, &str); 56] = [
     ("7z", "p7zip-full"),
     ("apache2", "apache2-bin"),
     ("bash", "bash"),
@@ -75,6 +75,7 @@ const NEEDED: [(&str, &str); 55] = [
     ("tc", "iproute2"),
     ("unshare", "util-linux"),
     ("unzip", "unzip"),
+    ("varnishd", "varnish"),
     ("vsftpd", "vsftpd"),
 ];
 
@@ -137,6 +138,7 @@ pub(crate) fn run() -> Result<()> {
     run.step("documentation", |_| documentation());
     run.step("licences and sources", |_| deny());
     run.step("examples", |_| cargo(&["build", "--workspace", "--all-features", "--examples"]));
+    run.step("build without features", |_| without_features::run());
     run.step("package", |_| package::run(&package::Options::of_ci()?));
     run.step("fuzz", |_| fuzz::run(&fuzz::Options::default()));
     let mut benches = Vec::new();
@@ -234,6 +236,7 @@ impl Run {
         if !is_root() {
             expected = expected.or_for(&skips, NOT_ROOT);
         }
+        long::print(&skips);
         expected.compare(&skips).map(drop)
     }
 
@@ -251,7 +254,7 @@ impl Run {
     }
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
@@ -306,7 +309,7 @@ pub(crate) fn need(subcommand: &str) -> Result<()> {
     cargo(&["install", &format!("cargo-{subcommand}"), "--locked", "--debug"])
 }
 
-fn cargo(arguments: &[&str]) -> Result<()> {
+pub(crate) fn cargo(arguments: &[&str]) -> Result<()> {
     succeed(workspace::cargo().args(arguments))
 }
 

@@ -11,10 +11,12 @@ mod ci;
 mod clients;
 mod fuzz;
 mod guest;
+mod long;
 mod outcome;
 mod package;
 mod programs;
 mod tidy;
+mod without_features;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -42,7 +44,11 @@ enum Command {
     /// Compiles the probe's programs for the kernel.
     Bpf(bpf::Options),
     /// Runs everything that must hold, and prints each command.
-    Ci,
+    Ci {
+        /// The tests that take minutes instead, all or those with WORD in their names.
+        #[arg(long, value_name = "WORD", num_args = 0..=1, default_missing_value = "")]
+        long: Option<String>,
+    },
     /// Runs Kafka's clients on a server of this workspace and writes what they can do to `docs`.
     Clients(clients::Options),
     /// Gives each parser of what peers send some seconds of made-up input.
@@ -85,7 +91,8 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Bench { arguments } => bench::run(&arguments),
         Command::Bpf(options) => bpf::run(&options),
-        Command::Ci => ci::run(),
+        Command::Ci { long: None } => ci::run(),
+        Command::Ci { long: Some(word) } => long::run(&word),
         Command::Clients(options) => clients::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Guest(options) => guest::run(&options).map(drop),

@@ -12,6 +12,12 @@ use std::process::{Command, Stdio};
 /// Names the file that skips are appended to; `target/skips` of the workspace without it.
 pub const SKIPS_FILE_VARIABLE: &str = "UNDERPASS_SKIPS";
 
+/// Lets long tests run if it is set.
+pub const LONG_VARIABLE: &str = "UNDERPASS_LONG";
+
+/// Why a long test did not run.
+pub const LONG: &str = "a long test";
+
 /// Why a test cannot run here, in the words the SKIP line ends with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing(String);
@@ -46,6 +52,9 @@ pub enum Capability {
     RealProcessor,
     /// A program is on the `PATH`.
     Program(&'static str),
+    /// There is time for minutes: `cargo xtask ci --long`, which runs the tests that
+    /// `xtask/expected-skips.txt` names for this reason.
+    Long,
 }
 
 /// Something [`require!`](crate::require) can ask for.
@@ -73,6 +82,8 @@ impl Requirement for Capability {
             Self::KernelTls => tls_is_available(),
             Self::RealProcessor => processor_is_real(),
             Self::Program(name) => on_the_path(name),
+            Self::Long if is_long() => Ok(()),
+            Self::Long => Err(Missing::new(LONG)),
         }
     }
 }
@@ -151,6 +162,12 @@ fn append(file: &Path, line: &str) -> io::Result<()> {
     OpenOptions::new().append(true).create(true).open(file)?.write_all(line.as_bytes())
 }
 
+/// Whether long tests run.
+#[must_use]
+pub fn is_long() -> bool {
+    std::env::var_os(LONG_VARIABLE).is_some()
+}
+
 fn on_the_path(name: &str) -> Result<(), Missing> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
@@ -225,6 +242,12 @@ mod tests {
         let missing = Capability::Program("no-such-program").meet().unwrap_err();
         assert_eq!(missing.why(), "no-such-program is not installed");
         assert_eq!(Capability::Program("sh").meet(), Ok(()));
+    }
+
+    #[test]
+    fn a_long_test_runs_where_it_is_asked_for_and_says_so_otherwise() {
+        let met = Capability::Long.meet().map_err(|missing| missing.why().to_owned());
+        assert_eq!(met, if is_long() { Ok(()) } else { Err(LONG.to_owned()) });
     }
 
     #[test]
