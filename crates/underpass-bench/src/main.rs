@@ -12,6 +12,7 @@
 #![expect(clippy::print_stdout, reason = "what a bench finds is what it prints")]
 
 mod all;
+mod cache;
 mod cold;
 mod copy;
 mod cpu;
@@ -125,6 +126,8 @@ enum Bench {
     Tsdb(tsdb::Options),
     /// A log that speaks Kafka, compared with Apache Kafka.
     Log(log::Options),
+    /// Caches in front of an origin, compared with nginx and Varnish: what the origin is asked for.
+    Cache(cache::Options),
     /// Every bench that the README quotes, one after the other; those that `--record DATE` has
     /// already recorded are left out, so an interrupted run is continued.
     All,
@@ -233,6 +236,7 @@ fn take_turns(bench: Bench, is_smoke: bool, run: &mut Run) -> Result<()> {
         Bench::Copy(options) => copy::run(&options.fitting(is_smoke), run),
         Bench::Tsdb(options) => tsdb::run(&options.fitting(is_smoke), run),
         Bench::Log(options) => log::run(&options.fitting(is_smoke), run),
+        Bench::Cache(options) => cache::run(&options.fitting(is_smoke), run),
         Bench::All | Bench::Discard | Bench::Names => Ok(()),
     }
 }
