@@ -116,6 +116,22 @@ impl Origin {
         self.shared.change(|state| state.script = Some(Arc::new(script)));
     }
 
+    /// Lets everything be right from the next request on, and all answers that stall continue.
+    pub fn heal(&self) {
+        self.shared.change(|state| {
+            state.faults.clear();
+            state.script = None;
+        });
+        self.release();
+    }
+
+    /// Every object that there has been, with the target it was put or asked for under: what an
+    /// answer may be of.
+    #[must_use]
+    pub fn generations(&self) -> Vec<(String, Arc<Object>)> {
+        self.shared.state().generations.clone()
+    }
+
     /// Lets all answers that stall continue.
     pub fn release(&self) {
         self.shared.change(|state| state.releases += 1);

@@ -85,7 +85,9 @@ impl Turn<'_> {
             (None, Some(_)) if !["GET", "HEAD"].contains(&self.request.method.as_str()) => {
                 line(405)
             }
-            (None, Some(object)) if self.has(&Fault::Another) => state.another(&object),
+            (None, Some(object)) if self.has(&Fault::Another) => {
+                state.another(&self.request.target, Object::clone(&object))
+            }
             (None, Some(object)) => object,
             (status, _) => line(status.unwrap_or(404)),
         }

@@ -25,8 +25,8 @@ pub(super) struct Shared {
 
 pub(super) struct State {
     objects: BTreeMap<String, Arc<Object>>,
-    /// How many objects there have been.
-    generations: u64,
+    /// Every object there has been, with its target.
+    pub(super) generations: Vec<(String, Arc<Object>)>,
     pub(super) rate: Rate,
     pub(super) latency: Duration,
     pub(super) script: Option<Script>,
@@ -53,7 +53,7 @@ impl Shared {
     pub(super) fn new() -> Self {
         let state = State {
             objects: BTreeMap::new(),
-            generations: 0,
+            generations: Vec::new(),
             rate: Rate::of(None),
             latency: Duration::ZERO,
             script: None,
@@ -114,8 +114,7 @@ impl Shared {
 
 impl State {
     pub(super) fn put(&mut self, target: &str, object: Object) -> Arc<Object> {
-        self.generations += 1;
-        let object = Arc::new(object.of_generation(self.generations));
+        let object = self.another(target, object);
         self.objects.insert(target.to_owned(), Arc::clone(&object));
         object
     }
@@ -124,10 +123,11 @@ impl State {
         self.objects.remove(target);
     }
 
-    /// A generation that no object under a name has.
-    pub(super) fn another(&mut self, object: &Object) -> Arc<Object> {
-        self.generations += 1;
-        Arc::new(object.clone().of_generation(self.generations))
+    /// A generation that is no other object.
+    pub(super) fn another(&mut self, target: &str, object: Object) -> Arc<Object> {
+        let object = Arc::new(object.of_generation(self.generations.len() as u64 + 1));
+        self.generations.push((target.to_owned(), Arc::clone(&object)));
+        object
     }
 
     /// What is under a target, or under its path.

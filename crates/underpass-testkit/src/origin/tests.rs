@@ -158,7 +158,13 @@ fn faults_of_ranges_and_conditions_are_lies_that_can_be_seen() {
         _ => Vec::new(),
     });
     assert_eq!(get(&origin, "Range: bytes=-5\r\n").status(), 500);
+    let generations = origin.generations();
+    let of = |at: usize| (&*generations[at].0, generations[at].1.generation());
+    assert_eq!((generations.len(), of(0), of(1)), (2, ("/a", 1), ("/a", 2)));
     assert_eq!(get(&origin, "Range: bytes=5-\r\n").status(), 206);
+    next(Fault::Status(503));
+    origin.heal();
+    assert_eq!(get(&origin, "Range: bytes=-5\r\n").status(), 206);
 }
 
 #[test]
