@@ -1,5 +1,7 @@
 //! What can be wrong with an object.
 
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -44,4 +46,72 @@ pub enum ObjectError {
     /// The connection failed.
     #[error("{0}")]
     Origin(String),
+    /// As many requests wait as may, or the program ends.
+    #[error("too many requests wait for their origin")]
+    Busy,
+}
+
+impl ObjectError {
+    /// Whether it is this machine that cannot keep the object, so that a request of the reader's
+    /// own would be answered.
+    #[must_use]
+    pub const fn is_of_store(&self) -> bool {
+        matches!(self, Self::Disk(_))
+    }
+}
+
+/// Why a store cannot be opened, or does not take an object.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A file or the directory refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("{} is in use by another process: give each a directory of its own", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It has files, and none that says that they are a store's.
+    #[error("{} is not empty and is not a cache: name another directory", path.display())]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It was made by another version.
+    #[error(
+        "{} has a format that this version does not know: remove the directory, or name another",
+        path.display()
+    )]
+    Format {
+        /// The file that says so.
+        path: PathBuf,
+    },
+    /// The object would take too much of the cache.
+    #[error("an object of {len} bytes is not kept: at most {max} are")]
+    TooLarge {
+        /// Its length.
+        len: u64,
+        /// A quarter of the cache.
+        max: u64,
+    },
+    /// The disk has no room.
+    #[error("{} has no room for {len} bytes: answers are relayed until there is", path.display())]
+    NoRoom {
+        /// The directory.
+        path: PathBuf,
+        /// The length of the object.
+        len: u64,
+    },
+    /// The key is not of the origin.
+    #[error("{0} is not an object of this origin")]
+    OtherOrigin(String),
 }

@@ -72,6 +72,7 @@ impl Extents {
     }
 
     /// Bytes that are there.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.runs.iter().map(|run| run.end - run.start).sum()
     }

@@ -1,6 +1,7 @@
 //! Bytes on their way from an origin into an object's file.
 
 use std::cmp::Reverse;
+use std::fmt;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -29,20 +30,27 @@ pub(crate) enum Step {
 
 /// A range of an object that was asked for, or is about to be. When it is dropped, those who wait
 /// for its bytes look what to do now.
-pub(crate) struct Fill {
+pub struct Fill {
     object: Arc<Object>,
     filling: Filling,
+    /// Why it ends before its end.
+    failure: Option<ObjectError>,
     /// When its first bytes came, and how many came before that: a rate is of what came since.
     began: Option<(Instant, u64)>,
 }
 
 impl Fill {
     pub(crate) const fn new(object: Arc<Object>, filling: Filling) -> Self {
-        Self { object, filling, began: None }
+        Self { object, filling, failure: None, began: None }
     }
 
     pub(crate) const fn object(&self) -> &Arc<Object> {
         &self.object
+    }
+
+    /// Who waits for its bytes gets this if it ends before they come; `None` lets them ask again.
+    pub(crate) fn fail(&mut self, why: Option<ObjectError>) {
+        self.failure = why;
     }
 
     /// What is still to come: to be asked for, at the beginning and when an answer broke off.
@@ -53,6 +61,9 @@ impl Fill {
     /// What becomes of the next bytes.
     pub(crate) fn next(&self) -> Result<Step, ObjectError> {
         let at = self.filling.at;
+        if let Some(why) = self.object.why_cut() {
+            return Err(why);
+        }
         self.prove(at)?;
         let state = self.object.state();
         // One that is behind may be far away: those who read here do not wait for that.
@@ -129,13 +140,19 @@ impl Fill {
     }
 }
 
-impl Drop for Fill {
-    fn drop(&mut self) {
-        self.object.end_fill(self.filling.number);
+impl fmt::Debug for Fill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fill").field("filling", &self.filling).finish_non_exhaustive()
     }
 }
 
-fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
+impl Drop for Fill {
+    fn drop(&mut self) {
+        self.object.end_fill(&self.filling, self.failure.take());
+    }
+}
+
+pub(crate) fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::pwrite(file, bytes, at) {
             Ok(0) => return Err(Errno::IO),
@@ -147,7 +164,11 @@ fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), 
     Ok(())
 }
 
-fn read_all(file: BorrowedFd<'_>, mut into: &mut [u8], mut at: u64) -> Result<(), Errno> {
+pub(crate) fn read_all(
+    file: BorrowedFd<'_>,
+    mut into: &mut [u8],
+    mut at: u64,
+) -> Result<(), Errno> {
     while !into.is_empty() {
         match rustix::io::pread(file, &mut *into, at) {
             Ok(0) => return Err(Errno::IO),

@@ -1,15 +1,36 @@
 //! A sparse local file that fills from a remote object, while its readers send what is there.
+//!
+//! A [`Store`] has one directory and knows objects by their [`Key`]. What of it may be kept, and for
+//! how long, is its caller's to know: the caller asks an [`Origin`], inserts what may be kept with
+//! the [`Head`] of the answer, and lets the [`Fill`] run. Everyone who wants bytes of it is a reader
+//! of the [`Object`], which asks for what is missing by itself.
 
 #![forbid(unsafe_code)]
-#![expect(dead_code, reason = "the store that uses it all follows")]
 
+mod checksum;
+mod directory;
+mod entry;
 mod error;
 mod extents;
 mod fill;
+mod head;
+mod key;
 mod meta;
 mod object;
+mod origin;
 mod plan;
+mod receive;
+mod store;
+#[doc(hidden)]
+pub mod testing;
+mod threads;
 mod waiting;
 
-pub use error::ObjectError;
+pub use entry::Entry;
+pub use error::{ObjectError, StoreError};
+pub use fill::Fill;
+pub use head::Head;
+pub use key::{KEY_BYTES_MAX, Key, KeyError};
 pub use object::{Object, Wanted};
+pub use origin::{HttpOrigin, Origin, OriginAsk, OriginError};
+pub use store::{Store, StoreFacts, StoreOptions};

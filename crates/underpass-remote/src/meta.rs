@@ -11,50 +11,42 @@
 use serde::{Deserialize, Serialize};
 
 use crate::extents::{Extents, Piece};
+use crate::head::Head;
 
 const MAGIC: &[u8] = b"UPOBJ1";
 
-/// The head of an origin's answer is at most 64 KiB; what is kept of it is less than twice that.
-const HEAD_BYTES_MAX: usize = 128 << 10;
+/// The head of an origin's answer is at most 64 KiB and a key 8 KiB; as JSON they may be longer.
+const HEAD_BYTES_MAX: usize = 256 << 10;
 
 const PIECE_BYTES: usize = 16;
-
-/// What an origin said of one generation of an object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Head {
-    /// What was asked for.
-    pub(crate) url: String,
-    pub(crate) status: u16,
-    /// Field names in lower case, and their values, in the order in which they came.
-    pub(crate) fields: Vec<(String, String)>,
-    /// Fields of the request that the answer may depend on.
-    pub(crate) asked: Vec<(String, String)>,
-    pub(crate) len: u64,
-    /// When the answer came, in milliseconds since 1970.
-    pub(crate) answered_ms: u64,
-    /// Counts the answers that replaced each other under this key.
-    pub(crate) generation: u64,
-    /// All bytes are there, on the disk, and equal to the checksum that the origin gave, if any.
-    pub(crate) is_whole: bool,
-}
 
 /// What is kept of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meta {
-    pub(crate) head: Head,
+    pub(crate) about: About,
     pub(crate) there: Extents,
 }
 
+/// What is kept of an object but for its pieces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct About {
+    /// The key.
+    pub(crate) url: String,
+    /// Tells it from others that are or were under this key.
+    pub(crate) generation: u64,
+    /// All bytes are there, on the disk, and equal to the checksum that the origin gave, if any.
+    pub(crate) is_whole: bool,
+    pub(crate) head: Head,
+}
+
 impl Meta {
-    /// The bytes of the file.
-    ///
-    /// # Panics
-    ///
-    /// If the head is longer than what [`Meta::read`] takes: those who make it have a limit.
-    pub(crate) fn write(&self) -> Vec<u8> {
-        let head = serde_json::to_vec(&self.head).expect("strings and numbers");
-        assert!(head.len() <= HEAD_BYTES_MAX, "a head of {} bytes", head.len());
+    /// The bytes of the file; `None` if the head is longer than what [`Meta::read`] takes.
+    pub(crate) fn write(&self) -> Option<Vec<u8>> {
+        let head = serde_json::to_vec(&self.about).expect("strings and numbers");
+        if head.len() > HEAD_BYTES_MAX {
+            return None;
+        }
         let pieces = self.there.pieces();
         let mut bytes = MAGIC.to_vec();
         bytes.extend(length(head.len()));
@@ -67,7 +59,7 @@ impl Meta {
         }
         let sum = crc32c::crc32c(&bytes);
         bytes.extend(sum.to_le_bytes());
-        bytes
+        Some(bytes)
     }
 
     /// What a file says; `None` unless all of it is as it was written.
@@ -79,15 +71,15 @@ impl Meta {
         let mut rest = all.strip_prefix(MAGIC)?;
         let head_len = take_length(&mut rest).filter(|len| *len <= HEAD_BYTES_MAX)?;
         let (head, mut rest) = rest.split_at_checked(head_len)?;
-        let head: Head = serde_json::from_slice(head).ok()?;
+        let about: About = serde_json::from_slice(head).ok()?;
         let count = take_length(&mut rest)?;
         let (pieces, []) = rest.as_chunks::<PIECE_BYTES>() else { return None };
         if pieces.len() != count {
             return None;
         }
         let pieces: Vec<Piece> = pieces.iter().map(piece).collect();
-        let there = Extents::of_pieces(head.len, &pieces)?;
-        (!head.is_whole || there.is_whole()).then_some(Self { head, there })
+        let there = Extents::of_pieces(about.head.len, &pieces)?;
+        (!about.is_whole || there.is_whole()).then_some(Self { about, there })
     }
 }
 
@@ -119,27 +111,26 @@ mod tests {
         let mut there = Extents::none(100);
         there.insert(Piece { start: 10, len: 5, crc32c: 0x1234_5678 });
         let head = Head {
-            url: "https://o/a?b".to_owned(),
             status: 200,
             fields: vec![("etag".to_owned(), "\"x\"".to_owned())],
             asked: vec![],
             len: 100,
             answered_ms: 1_795_996_800_000,
-            generation: 3,
-            is_whole: false,
         };
-        Meta { head, there }
+        let url = "https://o/a?b".to_owned();
+        Meta { about: About { url, generation: 3, is_whole: false, head }, there }
     }
 
     #[test]
     fn the_layout_is_the_documented_one() {
-        let bytes = meta().write();
+        let bytes = meta().write().unwrap();
         let json = concat!(
-            r#"{"url":"https://o/a?b","status":200,"fields":[["etag","\"x\""]],"asked":[],"#,
-            r#""len":100,"answered_ms":1795996800000,"generation":3,"is_whole":false}"#,
+            r#"{"url":"https://o/a?b","generation":3,"is_whole":false,"#,
+            r#""head":{"status":200,"fields":[["etag","\"x\""]],"asked":[],"#,
+            r#""len":100,"answered_ms":1795996800000}}"#,
         );
         let mut wanted = b"UPOBJ1".to_vec();
-        wanted.extend([u8::try_from(json.len()).unwrap(), 0, 0, 0]);
+        wanted.extend(u32::try_from(json.len()).unwrap().to_le_bytes());
         wanted.extend(json.bytes());
         wanted.extend([1, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0x78, 0x56, 0x34, 0x12]);
         assert_eq!(&bytes[..bytes.len() - 4], wanted);
@@ -148,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_cut_or_changed_anywhere_is_none() {
-        let bytes = meta().write();
+        let bytes = meta().write().unwrap();
         for len in 0..bytes.len() {
             assert_eq!(Meta::read(&bytes[..len]), None, "{len}");
             let mut changed = bytes.clone();
@@ -160,7 +151,7 @@ mod tests {
     #[test]
     fn what_says_that_it_is_whole_and_has_a_gap_is_none() {
         let mut meta = meta();
-        meta.head.is_whole = true;
-        assert_eq!(Meta::read(&meta.write()), None);
+        meta.about.is_whole = true;
+        assert_eq!(Meta::read(&meta.write().unwrap()), None);
     }
 }

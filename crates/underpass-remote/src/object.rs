@@ -10,7 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
+use crate::entry::Upstream;
 use crate::error::ObjectError;
 use crate::extents::{Extents, Piece};
 use crate::fill::Fill;
@@ -31,6 +33,11 @@ pub struct Object {
     end: AtomicU64,
     state: Mutex<State>,
     ask: Box<Ask>,
+    /// What it is an object of; none in tests of readers.
+    upstream: Option<Upstream>,
+    made: Instant,
+    /// When bytes came last, in milliseconds after it was made.
+    came_ms: AtomicU64,
 }
 
 impl fmt::Debug for Object {
@@ -49,6 +56,12 @@ pub(crate) struct State {
     waiting: Waiting,
     pub(crate) origin: OriginFacts,
     cut: Option<ObjectError>,
+    /// How many fills have failed, and the last of them.
+    failures: u64,
+    failure: Option<(Range<u64>, ObjectError)>,
+    readers: usize,
+    /// Since when nobody reads it.
+    unread: Option<Instant>,
 }
 
 impl Object {
@@ -59,6 +72,15 @@ impl Object {
         origin: OriginFacts,
         ask: Box<Ask>,
     ) -> Arc<Self> {
+        Arc::new(Self::make(file, unproved, origin, (ask, None)))
+    }
+
+    fn make(
+        file: OwnedFd,
+        unproved: Extents,
+        origin: OriginFacts,
+        (ask, upstream): (Box<Ask>, Option<Upstream>),
+    ) -> Self {
         let len = unproved.len();
         let state = State {
             there: Extents::none(len),
@@ -68,21 +90,60 @@ impl Object {
             waiting: Waiting::default(),
             origin,
             cut: None,
+            failures: 0,
+            failure: None,
+            readers: 0,
+            unread: Some(Instant::now()),
         };
-        Arc::new(Self { file, len, end: AtomicU64::new(0), state: Mutex::new(state), ask })
+        Self {
+            file,
+            len,
+            end: AtomicU64::new(0),
+            state: Mutex::new(state),
+            ask,
+            upstream,
+            made: Instant::now(),
+            came_ms: AtomicU64::new(0),
+        }
     }
 
-    /// An object that is whole, as an earlier process has proved.
-    pub(crate) fn whole(file: OwnedFd, there: Extents, ask: Box<Ask>) -> Arc<Self> {
-        let this = Self::new(file, Extents::none(there.len()), OriginFacts::UNKNOWN, ask);
-        this.end.store(there.end_from(0), Ordering::Release);
-        this.state().there = there;
-        this
+    /// An object of an entry, whose fills are asked for by `upstream`.
+    pub(crate) fn of_entry(
+        file: OwnedFd,
+        unproved: Extents,
+        facts: OriginFacts,
+        (ask, upstream): (Box<Ask>, Upstream),
+    ) -> Arc<Self> {
+        Arc::new(Self::make(file, unproved, facts, (ask, Some(upstream))))
+    }
+
+    pub(crate) const fn upstream(&self) -> Option<&Upstream> {
+        self.upstream.as_ref()
+    }
+
+    /// Begins a fill of a range that is asked for already.
+    pub(crate) fn begin(self: &Arc<Self>, range: Range<u64>) -> Fill {
+        let filling = self.state().begin(range);
+        Fill::new(Arc::clone(self), filling)
+    }
+
+    /// An object that is whole, as was proved.
+    pub(crate) fn whole(file: OwnedFd, len: u64, upstream: Upstream) -> Arc<Self> {
+        let none = (Box::new(drop) as Box<Ask>, Some(upstream));
+        let this = Self::make(file, Extents::none(len), OriginFacts::UNKNOWN, none);
+        this.end.store(len, Ordering::Release);
+        Arc::new(this)
     }
 
     /// Its file. Bytes that are not there read as zeros: ask first.
     pub fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+
+    /// How long no byte has come, or since when it is there if none has.
+    pub fn quiet(&self) -> Duration {
+        let came = Duration::from_millis(self.came_ms.load(Ordering::Relaxed));
+        self.made.elapsed().saturating_sub(came)
     }
 
     /// In bytes.
@@ -105,7 +166,38 @@ impl Object {
     /// Somebody begins to read `range`, or less if the object ends before.
     pub fn want(self: &Arc<Self>, range: Range<u64>) -> Wanted {
         let range = range.start.min(self.len)..range.end.min(self.len);
-        Wanted { object: Arc::clone(self), range, jump: JUMP_BYTES_MIN, place: None }
+        let mut state = self.state();
+        state.readers += 1;
+        state.unread = None;
+        drop(state);
+        let object = Arc::clone(self);
+        Wanted { object, range, jump: JUMP_BYTES_MIN, place: None, waits_since: None }
+    }
+
+    /// How long nobody has read it.
+    pub(crate) fn unread(&self) -> Duration {
+        self.state().unread.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// Why no byte comes any more.
+    pub(crate) fn why_cut(&self) -> Option<ObjectError> {
+        self.state().cut.clone()
+    }
+
+    /// What is there, and what an earlier process left that is not proved.
+    pub(crate) fn kept(&self) -> Extents {
+        let state = self.state();
+        let mut pieces = [state.there.pieces(), state.unproved.pieces()].concat();
+        drop(state);
+        pieces.sort_by_key(|piece| piece.start);
+        let mut kept = Extents::none(self.len);
+        for piece in pieces {
+            // What is in both is there.
+            if kept.gap_from(piece.start).contains(&(piece.end() - 1)) {
+                kept.insert(piece);
+            }
+        }
+        kept
     }
 
     pub(crate) fn cell(&self, at: u64) -> Range<u64> {
@@ -127,6 +219,10 @@ impl Object {
         for piece in pieces {
             state.there.insert(*piece);
         }
+        if !pieces.is_empty() {
+            let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.came_ms.store(now, Ordering::Relaxed);
+        }
         if let Some(fill) = fill {
             let known = state.fills.iter_mut().find(|known| known.number == fill.number);
             known.into_iter().for_each(|known| *known = fill);
@@ -139,10 +235,15 @@ impl Object {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// A fill ends, with all it was asked for or without; those who wait look what to do now.
-    pub(crate) fn end_fill(&self, number: u64) {
+    /// A fill ends, with all it was asked for or without; those who wait look what to do now. If it
+    /// failed, those who wait for its bytes fail, and who comes later asks again.
+    pub(crate) fn end_fill(&self, fill: &Filling, failure: Option<ObjectError>) {
         let mut state = self.state();
-        state.fills.retain(|filling| filling.number != number);
+        state.fills.retain(|filling| filling.number != fill.number);
+        if let Some(failure) = failure {
+            state.failures += 1;
+            state.failure = Some((fill.at..fill.end, failure));
+        }
         let all = state.waiting.take(|_| true);
         drop(state);
         all.into_iter().for_each(Waker::wake);
@@ -163,6 +264,13 @@ impl State {
         self.fills.push(filling);
         filling
     }
+
+    /// Why a reader that has waited for `at` since so many failures will not have it.
+    fn failed(&self, at: u64, since: u64) -> Option<ObjectError> {
+        let (range, why) = self.failure.as_ref().filter(|_| since < self.failures)?;
+        let comes = self.fills.iter().any(|fill| fill.at <= at && at < fill.end);
+        (range.contains(&at) && !comes).then(|| why.clone())
+    }
 }
 
 /// A range that somebody reads, in order.
@@ -173,6 +281,8 @@ pub struct Wanted {
     range: Range<u64>,
     jump: u64,
     place: Option<usize>,
+    /// How many fills had failed when it began to wait.
+    waits_since: Option<u64>,
 }
 
 impl Wanted {
@@ -198,6 +308,8 @@ impl Wanted {
     /// Why the next byte will not come.
     pub fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Range<u64>, ObjectError>> {
         let at = self.range.start;
+        // What was failed for before is not why this one fails.
+        let waits_since = self.waits_since.take();
         if at == self.range.end || at < self.object.end.load(Ordering::Acquire) {
             return Poll::Ready(Ok(self.part(self.object.end.load(Ordering::Acquire))));
         }
@@ -210,6 +322,10 @@ impl Wanted {
         if let Some(cut) = &state.cut {
             return Poll::Ready(Err(cut.clone()));
         }
+        if let Some(why) = waits_since.and_then(|since| state.failed(at, since)) {
+            return Poll::Ready(Err(why));
+        }
+        self.waits_since = Some(waits_since.unwrap_or(state.failures));
         let need = Need { range: self.range.clone(), jump: self.jump };
         let next = plan::plan(&state.there, &state.fills, &need, &state.origin);
         state.waiting.enter(&mut self.place, at, cx.waker());
@@ -229,8 +345,11 @@ impl Wanted {
 
 impl Drop for Wanted {
     fn drop(&mut self) {
-        if self.place.is_some() {
-            self.object.state().waiting.leave(&mut self.place);
+        let mut state = self.object.state();
+        state.waiting.leave(&mut self.place);
+        state.readers -= 1;
+        if state.readers == 0 {
+            state.unread = Some(Instant::now());
         }
     }
 }

@@ -77,8 +77,9 @@ pub(crate) fn plan(there: &Extents, fills: &[Filling], need: &Need, origin: &Ori
             return Next::Wait;
         }
     } else if !origin.has_ranges {
-        // One request from the first byte on is all that such an origin can be asked for.
-        return if fills.is_empty() { Next::Ask(0..there.len()) } else { Next::Wait };
+        // One request for all that is missing is all that such an origin can be asked for.
+        let rest = there.gap_from(0).start..there.len();
+        return if fills.is_empty() { Next::Ask(rest) } else { Next::Wait };
     }
     if fills.len() >= origin.fills_max {
         return if coming.is_some() { Next::Wait } else { Next::Full };

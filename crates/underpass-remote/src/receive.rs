@@ -1,0 +1,347 @@
+//! What a fill does: it takes the bytes of an answer, and asks for the rest of one that breaks off.
+//!
+//! Servers ignore conditions, so the validator and the length of every answer are compared before a
+//! byte of it is taken: bytes of two generations must not be in one file.
+//!
+//! Source: RFC 9110 §13.1.1, §14.4, §15.3.7, §15.5.13.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use underpass_client::{
+    Body, ClientError, Condition, Interrupt, Method, Range, Response, Validator, Woken,
+};
+
+use crate::checksum;
+use crate::entry::{Entry, Upstream};
+use crate::error::ObjectError;
+use crate::fill::{Fill, Step};
+use crate::object::Object;
+use crate::origin::OriginAsk;
+
+/// What is received before it is written.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Bytes are published when there are so many,
+const PUBLISH_BYTES: usize = 64 << 10;
+
+/// or when the first of them has waited so long.
+const PUBLISH_AFTER: Duration = Duration::from_millis(4);
+
+/// How long to wait before the rest of an answer is asked for.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5)];
+
+/// What is there is written down when so much more has come.
+const KEEP_EVERY: u64 = 64 << 20;
+
+/// A request that nobody reads any more ends after this time,
+const UNREAD_FOR: Duration = Duration::from_secs(5);
+
+/// if this much or more is to come, and it is more than what is there.
+const UNREAD_BYTES: u64 = 16 << 20;
+
+/// How an answer ended.
+enum Ended {
+    /// All that was needed of it came.
+    Done,
+    /// It broke off, or there was none: the rest may be asked for.
+    Broken(ObjectError),
+    /// Nothing more of this object will come.
+    Lost(ObjectError),
+    /// Nobody reads it, or the program ends.
+    Left,
+}
+
+impl Fill {
+    /// Takes the bytes of an answer to what this fill was begun for, and of further ones if it
+    /// breaks off. Returns when all that is needed came, or nothing more comes.
+    pub fn run(self, response: Response<'_>, interrupt: &Interrupt) {
+        self.drive(interrupt, |fill, upstream, buffer| {
+            fill.receive(response, upstream, (buffer, interrupt))
+        });
+    }
+
+    /// Asks for its bytes and takes them, if they are not there by now.
+    pub(crate) fn ask(mut self, interrupt: &Interrupt) {
+        self.fail(None);
+        self.drive(interrupt, |fill, upstream, buffer| fill.request(upstream, (buffer, interrupt)));
+    }
+
+    fn drive(
+        mut self,
+        interrupt: &Interrupt,
+        first: impl FnOnce(&mut Self, &Upstream, &mut [u8]) -> Ended,
+    ) {
+        let object = Arc::clone(self.object());
+        let Some(upstream) = object.upstream() else { return };
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut before = self.range().start;
+        let mut ended = first(&mut self, upstream, &mut buffer);
+        let mut tries = 0;
+        while let Ended::Broken(why) = ended {
+            if self.range().start > before {
+                tries = 0;
+            }
+            let Some(pause) = PAUSES.get(tries).filter(|_| can_resume(&upstream.entry)) else {
+                ended = self.broken(&upstream.entry, why);
+                break;
+            };
+            tracing::debug!("{}: {why}; it is asked again", upstream.entry.key());
+            if !matches!(interrupt.wait(&[], Some(Instant::now() + *pause)), Ok(Woken::Due)) {
+                ended = Ended::Left;
+                break;
+            }
+            (before, tries) = (self.range().start, tries + 1);
+            ended = self.request(upstream, (&mut buffer, interrupt));
+        }
+        self.end(&upstream.entry, ended);
+    }
+
+    /// The answer broke off, and the rest will not be asked for any more by this fill.
+    fn broken(&mut self, entry: &Entry, why: ObjectError) -> Ended {
+        if !can_resume(entry) {
+            // Another answer may be of another generation.
+            return Ended::Lost(why);
+        }
+        self.fail(Some(why.clone()));
+        Ended::Broken(why)
+    }
+
+    /// Writes down what came, before those who wait look what to do.
+    fn end(self, entry: &Arc<Entry>, ended: Ended) {
+        match ended {
+            Ended::Lost(why) => {
+                tracing::warn!("{}: {why}", entry.key());
+                entry.leave(Some(why));
+            }
+            Ended::Broken(why) => tracing::warn!("{}: {why}", entry.key()),
+            Ended::Done | Ended::Left => {}
+        }
+        let object = self.object();
+        let kept = if object.is_whole() && !entry.is_whole() {
+            prove(entry, object)
+        } else {
+            entry.keep(object)
+        };
+        if let Err(error) = kept {
+            tracing::warn!("{}: what came of it is not kept: {error}", entry.key());
+        }
+        if let Some(store) = entry.store() {
+            store.make_room();
+        }
+    }
+
+    /// Asks for what is missing of it.
+    fn request(&mut self, upstream: &Upstream, io: (&mut [u8], &Interrupt)) -> Ended {
+        loop {
+            match self.next() {
+                Ok(Step::Skip(n)) => self.skip(n),
+                Ok(Step::Take(_)) => break,
+                Ok(Step::End) => return Ended::Done,
+                Err(why) => return Ended::Lost(why),
+            }
+        }
+        let (entry, origin) = (&upstream.entry, &upstream.origin);
+        let (head, range) = (entry.head(), self.range());
+        let Some(path) = origin.path(entry.key()) else { return Ended::Left };
+        let tag = head.strong().map(|tag| tag.write());
+        let condition = tag.as_deref().map_or(Condition::Always, Condition::IfMatch);
+        let last = (range.end < self.object().len()).then(|| range.end - 1);
+        let asked = if tag.is_some() && (range.start > 0 || last.is_some()) {
+            Range::From { first: range.start, last }
+        } else {
+            Range::Whole
+        };
+        let fields: Vec<_> = head
+            .asked
+            .iter()
+            .filter_map(|(name, value)| format!("{name}: {value}").parse().ok())
+            .collect();
+        let ask = OriginAsk { method: Method::Get, range: asked, condition, fields: &fields };
+        let began = Instant::now();
+        match origin.ask(path, &ask, io.1) {
+            Ok(response) => {
+                self.object().state().origin.round_trip =
+                    began.elapsed().max(Duration::from_millis(20));
+                self.receive(response, upstream, io)
+            }
+            Err(error) => Ended::Broken(told(&error)),
+        }
+    }
+
+    /// Takes the bytes of an answer, if it is one of this generation.
+    fn receive(
+        &mut self,
+        response: Response<'_>,
+        upstream: &Upstream,
+        (buffer, interrupt): (&mut [u8], &Interrupt),
+    ) -> Ended {
+        let status = response.status;
+        match status {
+            200 | 203 | 206 => {}
+            408 | 429 | 500.. => return Ended::Broken(ObjectError::Refused { status }),
+            412 | 416 => return Ended::Lost(ObjectError::Replaced),
+            _ => return Ended::Lost(ObjectError::Refused { status }),
+        }
+        let mut body = response.body;
+        let strong = upstream.entry.head().strong();
+        if !is_same(&body, strong.as_ref(), self.object().len()) {
+            return Ended::Lost(ObjectError::Replaced);
+        }
+        if body.place.at > self.range().start {
+            let (asked, came) = (self.range().start, body.place.at);
+            let what = format!("byte {asked} was asked for, and byte {came} came first");
+            return Ended::Lost(ObjectError::Origin(what));
+        }
+        if body.is_range && strong.is_some() {
+            self.object().state().origin.has_ranges = true;
+        }
+        let before = self.range().start - body.place.at;
+        match skip(&mut body, before, buffer).and_then(|()| self.take_all(body, buffer, interrupt))
+        {
+            Ok(ended) => ended,
+            Err(error) => self.broken_off(&error, interrupt),
+        }
+    }
+
+    fn broken_off(&self, error: &io::Error, interrupt: &Interrupt) -> Ended {
+        if interrupt.signal().is_some() {
+            return Ended::Left;
+        }
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            let (promised, came) = (self.range().end, self.range().start);
+            return Ended::Broken(ObjectError::Short { promised, came, tries: 1 });
+        }
+        Ended::Broken(ObjectError::Origin(error.to_string()))
+    }
+
+    fn take_all(
+        &mut self,
+        mut body: Body<'_>,
+        buffer: &mut [u8],
+        interrupt: &Interrupt,
+    ) -> io::Result<Ended> {
+        let socket = body.socket()?;
+        let mut kept = self.range().start;
+        loop {
+            match self.next() {
+                Ok(Step::End) => return Ok(Ended::Done),
+                Err(why) => return Ok(Ended::Lost(why)),
+                Ok(Step::Skip(n)) => {
+                    skip(&mut body, n, buffer)?;
+                    self.skip(n);
+                }
+                Ok(Step::Take(room)) => {
+                    let len = usize::try_from(room).unwrap_or(usize::MAX).min(buffer.len());
+                    let (n, error) = gather(&mut body, &mut buffer[..len], (&socket, interrupt));
+                    if n > 0
+                        && let Err(why) = self.take(&buffer[..n])
+                    {
+                        return Ok(Ended::Lost(why));
+                    }
+                    if let Some(error) = error {
+                        return Err(error);
+                    }
+                }
+            }
+            let (at, object) = (self.range().start, self.object());
+            let Some(Upstream { entry, .. }) = object.upstream() else { return Ok(Ended::Left) };
+            if at - kept >= KEEP_EVERY {
+                kept = at;
+                if let Err(error) = entry.keep(object) {
+                    tracing::warn!("{}: what came of it is not kept: {error}", entry.key());
+                }
+                if let Some(store) = entry.store() {
+                    store.make_room();
+                }
+            }
+            let missing = self.range().end - at;
+            if missing > UNREAD_BYTES && missing > at && object.unread() > UNREAD_FOR {
+                return Ok(Ended::Left);
+            }
+        }
+    }
+}
+
+/// Bytes until there are enough or the first has waited long enough; and why no more come.
+fn gather(
+    body: &mut Body<'_>,
+    into: &mut [u8],
+    (socket, interrupt): (&OwnedFd, &Interrupt),
+) -> (usize, Option<io::Error>) {
+    let (mut n, mut until) = (0, None);
+    while n < into.len() && n < PUBLISH_BYTES {
+        match body.read(&mut into[n..]) {
+            Ok(0) => return (n, Some(io::ErrorKind::UnexpectedEof.into())),
+            Ok(more) => n += more,
+            Err(error) => return (n, Some(error)),
+        }
+        let until = *until.get_or_insert_with(|| Instant::now() + PUBLISH_AFTER);
+        if body.remaining() == Some(0) || n >= PUBLISH_BYTES {
+            break;
+        }
+        match interrupt.wait(&[(socket.as_fd(), PollFlags::IN)], Some(until)) {
+            Ok(Woken::Ready) if Instant::now() < until => {}
+            Ok(_) => break,
+            Err(errno) => return (n, Some(errno.into())),
+        }
+    }
+    (n, None)
+}
+
+fn skip(body: &mut Body<'_>, mut n: u64, buffer: &mut [u8]) -> io::Result<()> {
+    while n > 0 {
+        let len = usize::try_from(n).unwrap_or(usize::MAX).min(buffer.len());
+        match body.read(&mut buffer[..len])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            came => n -= came as u64,
+        }
+    }
+    Ok(())
+}
+
+/// Whether an answer is of the generation with this tag and length.
+fn is_same(body: &Body<'_>, strong: Option<&Validator>, len: u64) -> bool {
+    let is_tagged = match (strong, &body.validator) {
+        (Some(wanted), Some(found)) => found.is_strong() && wanted.matches(found),
+        (Some(_), None) => false,
+        (None, _) => true,
+    };
+    // An answer in chunks has no length; its bytes are counted.
+    let is_long = match body.total {
+        Some(total) => total == len,
+        None => !body.is_range,
+    };
+    is_tagged && is_long
+}
+
+/// Whether the rest of an answer can be asked for: other bytes could be told from it.
+fn can_resume(entry: &Entry) -> bool {
+    entry.head().strong().is_some()
+}
+
+fn told(error: &ClientError) -> ObjectError {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        text += &format!(": {source}");
+        cause = source.source();
+    }
+    ObjectError::Origin(text)
+}
+
+fn prove(entry: &Arc<Entry>, object: &Object) -> io::Result<()> {
+    match checksum::of(&entry.head(), object) {
+        Ok(()) => entry.finish(object),
+        Err(ObjectError::Disk(errno)) => Err(errno.into()),
+        Err(why) => {
+            tracing::warn!("{}: {why}: it is not stored", entry.key());
+            entry.leave(None);
+            Ok(())
+        }
+    }
+}
