@@ -1,7 +1,7 @@
 //! Whether all bytes of an object are what its origin says that they are.
 //!
-//! An entity-tag of S3 is no checksum in general: of an upload in parts it is another thing, and so
-//! it is of an encrypted object.
+//! An entity-tag of S3 is not a checksum in general: of an upload in parts it is another thing, and
+//! of an encrypted object too.
 //!
 //! Source: RFC 9530 §2 (Repr-Digest); Amazon S3, "Checking object integrity".
 

@@ -196,7 +196,7 @@ fn read_meta(path: &Path) -> io::Result<Option<Meta>> {
 }
 
 fn is_empty(path: &Path) -> bool {
-    // A file system of its own has this one.
+    // A file system has this one from the start.
     let is_other = |name: &OsStr| name != "lost+found";
     fs::read_dir(path).is_ok_and(|mut files| {
         !files.any(|file| file.is_ok_and(|file| is_other(&file.file_name())))

@@ -1,6 +1,6 @@
 //! An object as a store has it: its key, what the origin said of it, and its files.
 //!
-//! No descriptor is open while nobody reads it.
+//! No descriptor is open while it is not read.
 
 use std::fmt;
 use std::io;
@@ -135,7 +135,7 @@ impl Entry {
         self.is_removed.load(Ordering::Acquire)
     }
 
-    /// Its bytes, for a reader. What is missing is asked for at `origin`, which is whose key it has.
+    /// Its bytes, for a reader. What is missing is asked for at `origin`, whose key it has.
     ///
     /// # Errors
     ///

@@ -52,8 +52,8 @@ pub enum ObjectError {
 }
 
 impl ObjectError {
-    /// Whether it is this machine that cannot keep the object, so that a request of the reader's
-    /// own would be answered.
+    /// Whether it is this machine that cannot keep the object, so that another request
+    /// would be answered.
     #[must_use]
     pub const fn is_of_store(&self) -> bool {
         matches!(self, Self::Disk(_))
@@ -75,7 +75,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// Another process has it.
-    #[error("{} is in use by another process: give each a directory of its own", path.display())]
+    #[error("{} is in use by another process: give each its own directory", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,

@@ -1,8 +1,8 @@
 //! A sparse local file that fills from a remote object, while its readers send what is there.
 //!
-//! A [`Store`] has one directory and knows objects by their [`Key`]. What of it may be kept, and for
-//! how long, is its caller's to know: the caller asks an [`Origin`], inserts what may be kept with
-//! the [`Head`] of the answer, and lets the [`Fill`] run. Everyone who wants bytes of it is a reader
+//! A [`Store`] has one directory and knows objects by their [`Key`]. What of it may be kept, and
+//! for how long, is its caller's to know: the caller asks an [`Origin`], inserts what may be kept
+//! with the [`Head`] of the answer, and lets the [`Fill`] run. Who wants bytes of it is a reader
 //! of the [`Object`], which asks for what is missing by itself.
 
 #![forbid(unsafe_code)]

@@ -60,7 +60,7 @@ pub(crate) struct State {
     failures: u64,
     failure: Option<(Range<u64>, ObjectError)>,
     readers: usize,
-    /// Since when nobody reads it.
+    /// Since when it has no reader.
     unread: Option<Instant>,
 }
 
@@ -174,7 +174,7 @@ impl Object {
         Wanted { object, range, jump: JUMP_BYTES_MIN, place: None, waits_since: None }
     }
 
-    /// How long nobody has read it.
+    /// How long it is without a reader.
     pub(crate) fn unread(&self) -> Duration {
         self.state().unread.map(|since| since.elapsed()).unwrap_or_default()
     }
@@ -265,7 +265,7 @@ impl State {
         filling
     }
 
-    /// Why a reader that has waited for `at` since so many failures will not have it.
+    /// Why a reader that has waited for `at` since this many failures will not have it.
     fn failed(&self, at: u64, since: u64) -> Option<ObjectError> {
         let (range, why) = self.failure.as_ref().filter(|_| since < self.failures)?;
         let comes = self.fills.iter().any(|fill| fill.at <= at && at < fill.end);

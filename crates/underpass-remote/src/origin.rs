@@ -20,7 +20,7 @@ pub struct HttpOrigin {
     client: Client,
 }
 
-/// What an origin is asked for, beside the name.
+/// What an origin is asked for, with the name.
 #[derive(Debug, Clone, Copy)]
 pub struct OriginAsk<'a> {
     /// GET or HEAD.

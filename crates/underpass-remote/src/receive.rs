@@ -25,7 +25,7 @@ use crate::origin::OriginAsk;
 /// What is received before it is written.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Bytes are published when there are so many,
+/// Bytes are published when there are this many,
 const PUBLISH_BYTES: usize = 64 << 10;
 
 /// or when the first of them has waited so long.
@@ -35,10 +35,10 @@ const PUBLISH_AFTER: Duration = Duration::from_millis(4);
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5)];
 
-/// What is there is written down when so much more has come.
+/// What is there is written down when this many bytes more have come.
 const KEEP_EVERY: u64 = 64 << 20;
 
-/// A request that nobody reads any more ends after this time,
+/// A request without readers ends after this time,
 const UNREAD_FOR: Duration = Duration::from_secs(5);
 
 /// if this much or more is to come, and it is more than what is there.
@@ -52,7 +52,7 @@ enum Ended {
     Broken(ObjectError),
     /// Nothing more of this object will come.
     Lost(ObjectError),
-    /// Nobody reads it, or the program ends.
+    /// It has no reader, or the program ends.
     Left,
 }
 

@@ -45,7 +45,7 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// Those of a store in this directory that may have so many bytes.
+    /// Those of a store in this directory that may have this many bytes.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>, bytes_max: u64) -> Self {
         let time = Some(Duration::from_secs(30));

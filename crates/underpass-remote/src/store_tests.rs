@@ -41,7 +41,7 @@ pub(crate) fn read(object: &Arc<Object>, range: Range<u64>) -> Result<Vec<u8>, O
     Ok(bytes)
 }
 
-/// A store in a directory of its own, and its origin.
+/// A store in its own directory, and its origin.
 struct Rig {
     server: origin::Origin,
     origin: Arc<Origin>,

@@ -135,7 +135,7 @@ fn work(shared: &Shared, number: u64, interrupt: &Interrupt) {
     }
 }
 
-/// The next job; without one the thread is no longer among those that there are.
+/// The next job; without one the thread is taken off the list.
 fn next(shared: &Shared, number: u64) -> Option<Job> {
     let mut state = shared.state();
     let mut is_late = false;
