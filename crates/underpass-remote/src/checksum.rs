@@ -5,14 +5,16 @@
 //!
 //! Source: RFC 9530 §2 (Repr-Digest); Amazon S3, "Checking object integrity".
 
+use std::os::fd::BorrowedFd;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ring::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512};
 
 use crate::error::ObjectError;
+use crate::extents::Extents;
 use crate::fill::read_all;
 use crate::head::Head;
-use crate::object::Object;
 
 /// A checksum and its bytes.
 enum Promised {
@@ -23,13 +25,13 @@ enum Promised {
 const READ_BYTES: u64 = 1 << 20;
 
 /// Compares the bytes with what the origin said of them, if it said something.
-pub(crate) fn of(head: &Head, object: &Object) -> Result<(), ObjectError> {
+pub(crate) fn of(head: &Head, file: BorrowedFd<'_>, there: &Extents) -> Result<(), ObjectError> {
     let Some(promised) = promised(head) else { return Ok(()) };
     let (promised, found) = match promised {
         Promised::Crc32c(promised) => {
-            (promised.to_be_bytes().to_vec(), crc32c(object).to_be_bytes().to_vec())
+            (promised.to_be_bytes().to_vec(), crc32c(there).to_be_bytes().to_vec())
         }
-        Promised::Digest(algorithm, promised) => (promised, digest(algorithm, object)?),
+        Promised::Digest(algorithm, promised) => (promised, digest(algorithm, file, there.len())?),
     };
     if promised == found {
         return Ok(());
@@ -63,22 +65,25 @@ fn promised(head: &Head) -> Option<Promised> {
 }
 
 /// From those of its pieces: nothing is read.
-fn crc32c(object: &Object) -> u32 {
-    let kept = object.kept();
-    kept.pieces().iter().fold(0, |sum, piece| {
+fn crc32c(there: &Extents) -> u32 {
+    there.pieces().iter().fold(0, |sum, piece| {
         let len = usize::try_from(piece.len).expect("32 bits");
         crc32c::crc32c_combine(sum, piece.crc32c, len)
     })
 }
 
-fn digest(algorithm: &'static Algorithm, object: &Object) -> Result<Vec<u8>, ObjectError> {
+fn digest(
+    algorithm: &'static Algorithm,
+    file: BorrowedFd<'_>,
+    len: u64,
+) -> Result<Vec<u8>, ObjectError> {
     let (mut context, mut at) = (Context::new(algorithm), 0);
-    let mut buffer = vec![0; usize::try_from(READ_BYTES.min(object.len())).expect("a MiB")];
-    while at < object.len() {
-        let len = usize::try_from((object.len() - at).min(READ_BYTES)).expect("a MiB");
-        read_all(object.file(), &mut buffer[..len], at).map_err(ObjectError::Disk)?;
-        context.update(&buffer[..len]);
-        at += len as u64;
+    let mut buffer = vec![0; usize::try_from(READ_BYTES.min(len)).expect("a MiB")];
+    while at < len {
+        let part = usize::try_from((len - at).min(READ_BYTES)).expect("a MiB");
+        read_all(file, &mut buffer[..part], at).map_err(ObjectError::Disk)?;
+        context.update(&buffer[..part]);
+        at += part as u64;
     }
     Ok(context.finish().as_ref().to_vec())
 }

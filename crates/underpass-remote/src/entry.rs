@@ -44,21 +44,36 @@ pub struct Entry {
 
 /// Bytes of the disk that an object has, as long as somebody has it open too.
 struct Space {
-    all: Arc<AtomicU64>,
-    own: AtomicU64,
+    all: Arc<Spaces>,
+    own: Mutex<(u64, bool)>,
+}
+
+/// Bytes of the disk that all objects of a store have.
+#[derive(Debug, Default)]
+pub(crate) struct Spaces {
+    pub(crate) bytes: AtomicU64,
+    /// Those of them that come back when the last reader leaves.
+    pub(crate) leaving: AtomicU64,
 }
 
 impl Space {
-    fn set(&self, bytes: u64) {
-        let old = self.own.swap(bytes, Ordering::Relaxed);
-        // Wraps, and the sum is right.
-        self.all.fetch_add(bytes.wrapping_sub(old), Ordering::Relaxed);
+    fn change(&self, bytes: Option<u64>, leaves: bool) {
+        let mut own = lock(&self.own);
+        let (old, old_leaving) = *own;
+        let (new, leaving) = (bytes.unwrap_or(old), leaves || old_leaving);
+        *own = (new, leaving);
+        let leaving_bytes = |bytes, is_leaving| if is_leaving { bytes } else { 0 };
+        let (old_leaving, leaving) = (leaving_bytes(old, old_leaving), leaving_bytes(new, leaving));
+        // Wraps, and the sums are right.
+        self.all.bytes.fetch_add(new.wrapping_sub(old), Ordering::Relaxed);
+        self.all.leaving.fetch_add(leaving.wrapping_sub(old_leaving), Ordering::Relaxed);
+        drop(own);
     }
 }
 
 impl Drop for Space {
     fn drop(&mut self) {
-        self.set(0);
+        self.change(Some(0), false);
     }
 }
 
@@ -84,14 +99,14 @@ pub(crate) struct Parts {
     pub(crate) about: About,
     pub(crate) name: Name,
     pub(crate) disk: u64,
-    pub(crate) store: (Weak<Store>, Arc<AtomicU64>),
+    pub(crate) store: (Weak<Store>, Arc<Spaces>),
 }
 
 impl Entry {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let Parts { key, about, name, disk, store: (store, all) } = parts;
-        let space = Space { all, own: AtomicU64::new(0) };
-        space.set(disk);
+        let space = Space { all, own: Mutex::default() };
+        space.change(Some(disk), false);
         Arc::new(Self {
             key,
             generation: about.generation,
@@ -132,7 +147,7 @@ impl Entry {
     /// Whether the store has it no more: replaced, removed, or without room. Readers who have
     /// opened it still read it.
     pub fn is_removed(&self) -> bool {
-        self.is_removed.load(Ordering::Acquire)
+        self.is_removed.load(Ordering::SeqCst)
     }
 
     /// Its bytes, for a reader. What is missing is asked for at `origin`, whose key it has.
@@ -147,7 +162,13 @@ impl Entry {
         }
         let disk =
             |error: io::Error| ObjectError::Disk(Errno::from_io_error(&error).unwrap_or(Errno::IO));
-        let file = self.name.open().map_err(disk)?;
+        let file = self.name.open().map_err(|error| {
+            // Somebody has removed its file: it is to be asked for anew.
+            if let Some(store) = self.store.upgrade() {
+                store.forget(self);
+            }
+            disk(error)
+        })?;
         let upstream = self.upstream(origin);
         let object = if self.is_whole() {
             Object::whole(file.into(), self.len, upstream)
@@ -202,12 +223,13 @@ impl Entry {
 
     /// The store has it no more. Readers who need bytes that are missing fail if that is `why`;
     /// without one they have them yet.
+    ///
+    /// It waits for no thread that writes: who has written its meta looks whether it was removed.
     pub(crate) fn remove(&self, why: Option<ObjectError>) {
-        let writing = lock(&self.writing);
-        if !self.is_removed.swap(true, Ordering::AcqRel) {
+        if !self.is_removed.swap(true, Ordering::SeqCst) {
+            self.space.change(None, true);
             directory::remove(&self.name);
         }
-        drop(writing);
         let object = lock(&self.object).upgrade();
         if let (Some(object), Some(why)) = (object.filter(|object| !object.is_whole()), why) {
             object.cut(why);
@@ -238,13 +260,13 @@ impl Entry {
 
     /// How many bytes of the disk it had when that was looked at last.
     pub(crate) fn disk(&self) -> u64 {
-        self.space.own.load(Ordering::Relaxed)
+        lock(&self.space.own).0
     }
 
     /// Looks how many bytes of the disk it has by now.
     pub(crate) fn measure(&self, file: BorrowedFd<'_>) {
         if let Ok(stat) = rustix::fs::fstat(file.as_fd()) {
-            self.space.set(u64::try_from(stat.st_blocks).unwrap_or(0) * 512);
+            self.space.change(Some(u64::try_from(stat.st_blocks).unwrap_or(0) * 512), false);
         }
     }
 
@@ -257,12 +279,11 @@ impl Entry {
     pub(crate) fn keep(&self, object: &Object) -> io::Result<()> {
         let writing = lock(&self.writing);
         self.measure(object.file());
-        // Proved to be whole by another fill, perhaps.
-        if self.is_removed() || self.is_whole() {
+        // Another fill may have proved that it is whole.
+        if self.is_whole() {
             return Ok(());
         }
-        let written =
-            self.name.write(&Meta { about: self.about(false), there: object.kept() }, false);
+        let written = self.write(&Meta { about: self.about(false), there: object.kept() }, false);
         drop(writing);
         written
     }
@@ -274,11 +295,22 @@ impl Entry {
             return Ok(());
         }
         rustix::fs::fdatasync(object.file())?;
-        self.name.write(&Meta { about: self.about(true), there: object.kept() }, true)?;
+        self.write(&Meta { about: self.about(true), there: object.kept() }, true)?;
         self.measure(object.file());
         self.is_whole.store(true, Ordering::Release);
         drop(writing);
         Ok(())
+    }
+
+    fn write(&self, meta: &Meta, is_synced: bool) -> io::Result<()> {
+        if self.is_removed() {
+            return Ok(());
+        }
+        let written = self.name.write(meta, is_synced);
+        if self.is_removed() {
+            directory::remove(&self.name);
+        }
+        written
     }
 
     /// Takes another head for the same bytes.
@@ -287,9 +319,6 @@ impl Entry {
         *lock(&self.head) = Arc::new(head);
         let object = lock(&self.object).upgrade();
         let writing = lock(&self.writing);
-        if self.is_removed() {
-            return Ok(());
-        }
         let there = match object.filter(|_| !self.is_whole()) {
             Some(object) => object.kept(),
             None => match self.name.read()? {
@@ -297,7 +326,7 @@ impl Entry {
                 None => return Ok(()),
             },
         };
-        let written = self.name.write(&Meta { about: self.about(self.is_whole()), there }, false);
+        let written = self.write(&Meta { about: self.about(self.is_whole()), there }, false);
         drop(writing);
         written
     }

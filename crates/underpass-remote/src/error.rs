@@ -46,6 +46,9 @@ pub enum ObjectError {
     /// The connection failed.
     #[error("{0}")]
     Origin(String),
+    /// It had no reader for a while, or the program ends, and the rest cannot be asked for alone.
+    #[error("its request was left")]
+    Left,
     /// As many requests wait as may, or the program ends.
     #[error("too many requests wait for their origin")]
     Busy,

@@ -14,7 +14,7 @@ use std::ops::Range;
 const CELLS_MAX: u64 = 1 << 14;
 
 /// No cell is smaller.
-const CELL_BYTES_MIN: u64 = 64 << 10;
+pub(crate) const CELL_BYTES_MIN: u64 = 64 << 10;
 
 /// Bytes that are there, one after the other, within one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

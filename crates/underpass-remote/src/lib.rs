@@ -8,9 +8,11 @@
 #![forbid(unsafe_code)]
 
 mod checksum;
+mod collect;
 mod directory;
 mod entry;
 mod error;
+mod evict;
 mod extents;
 mod fill;
 mod head;
@@ -20,12 +22,14 @@ mod object;
 mod origin;
 mod plan;
 mod receive;
+mod scrub;
 mod store;
 #[doc(hidden)]
 pub mod testing;
 mod threads;
 mod waiting;
 
+pub use collect::Collect;
 pub use entry::Entry;
 pub use error::{ObjectError, StoreError};
 pub use fill::Fill;
@@ -33,4 +37,5 @@ pub use head::Head;
 pub use key::{KEY_BYTES_MAX, Key, KeyError};
 pub use object::{Object, Wanted};
 pub use origin::{HttpOrigin, Origin, OriginAsk, OriginError};
+pub use scrub::Scrubbed;
 pub use store::{Store, StoreFacts, StoreOptions};

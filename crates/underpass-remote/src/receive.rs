@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
+use rustix::io::Errno;
 use underpass_client::{
     Body, ClientError, Condition, Interrupt, Method, Range, Response, Validator, Woken,
 };
@@ -19,6 +20,7 @@ use crate::checksum;
 use crate::entry::{Entry, Upstream};
 use crate::error::ObjectError;
 use crate::fill::{Fill, Step};
+use crate::head::Head;
 use crate::object::Object;
 use crate::origin::OriginAsk;
 
@@ -37,6 +39,9 @@ const PAUSES: [Duration; 3] =
 
 /// What is there is written down when this many bytes more have come.
 const KEEP_EVERY: u64 = 64 << 20;
+
+/// How much of the disk it has is looked at when this many bytes more have come.
+const MEASURE_EVERY: u64 = 8 << 20;
 
 /// A request without readers ends after this time,
 const UNREAD_FOR: Duration = Duration::from_secs(5);
@@ -113,15 +118,22 @@ impl Fill {
 
     /// Writes down what came, before those who wait look what to do.
     fn end(self, entry: &Arc<Entry>, ended: Ended) {
+        let object = self.object();
         match ended {
             Ended::Lost(why) => {
                 tracing::warn!("{}: {why}", entry.key());
+                if let (ObjectError::Disk(Errno::NOSPC | Errno::DQUOT), Some(store)) =
+                    (&why, entry.store())
+                {
+                    store.make_room_for(object.len());
+                }
                 entry.leave(Some(why));
             }
             Ended::Broken(why) => tracing::warn!("{}: {why}", entry.key()),
+            // The rest of another answer may be of another generation.
+            Ended::Left if !can_resume(entry) => entry.leave(Some(ObjectError::Left)),
             Ended::Done | Ended::Left => {}
         }
-        let object = self.object();
         let kept = if object.is_whole() && !entry.is_whole() {
             prove(entry, object)
         } else {
@@ -188,8 +200,8 @@ impl Fill {
             _ => return Ended::Lost(ObjectError::Refused { status }),
         }
         let mut body = response.body;
-        let strong = upstream.entry.head().strong();
-        if !is_same(&body, strong.as_ref(), self.object().len()) {
+        let head = upstream.entry.head();
+        if !is_same(&body, &head) {
             return Ended::Lost(ObjectError::Replaced);
         }
         if body.place.at > self.range().start {
@@ -197,7 +209,7 @@ impl Fill {
             let what = format!("byte {asked} was asked for, and byte {came} came first");
             return Ended::Lost(ObjectError::Origin(what));
         }
-        if body.is_range && strong.is_some() {
+        if body.is_range && head.strong().is_some() {
             self.object().state().origin.has_ranges = true;
         }
         let before = self.range().start - body.place.at;
@@ -226,7 +238,7 @@ impl Fill {
         interrupt: &Interrupt,
     ) -> io::Result<Ended> {
         let socket = body.socket()?;
-        let mut kept = self.range().start;
+        let (mut kept, mut measured) = (self.range().start, self.range().start);
         loop {
             match self.next() {
                 Ok(Step::End) => return Ok(Ended::Done),
@@ -255,9 +267,11 @@ impl Fill {
                 if let Err(error) = entry.keep(object) {
                     tracing::warn!("{}: what came of it is not kept: {error}", entry.key());
                 }
-                if let Some(store) = entry.store() {
-                    store.make_room();
-                }
+            }
+            if at - measured >= MEASURE_EVERY {
+                measured = at;
+                entry.measure(object.file());
+                entry.store().inspect(|store| store.make_room());
             }
             let missing = self.range().end - at;
             if missing > UNREAD_BYTES && missing > at && object.unread() > UNREAD_FOR {
@@ -304,16 +318,20 @@ fn skip(body: &mut Body<'_>, mut n: u64, buffer: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether an answer is of the generation with this tag and length.
-fn is_same(body: &Body<'_>, strong: Option<&Validator>, len: u64) -> bool {
-    let is_tagged = match (strong, &body.validator) {
-        (Some(wanted), Some(found)) => found.is_strong() && wanted.matches(found),
-        (Some(_), None) => false,
+/// Whether an answer can be of the generation with this head. Without a strong tag that is not
+/// certain, and one answer alone makes the object.
+fn is_same(body: &Body<'_>, head: &Head) -> bool {
+    let known = head.field("etag").or_else(|| head.field("last-modified")).map(Validator::read);
+    let is_tagged = match (known, &body.validator) {
+        (Some(known), Some(found)) => {
+            known.matches(found) && (head.strong().is_none() || found.is_strong())
+        }
+        (Some(_), None) => head.strong().is_none(),
         (None, _) => true,
     };
     // An answer in chunks has no length; its bytes are counted.
     let is_long = match body.total {
-        Some(total) => total == len,
+        Some(total) => total == head.len,
         None => !body.is_range,
     };
     is_tagged && is_long
@@ -335,7 +353,7 @@ fn told(error: &ClientError) -> ObjectError {
 }
 
 fn prove(entry: &Arc<Entry>, object: &Object) -> io::Result<()> {
-    match checksum::of(&entry.head(), object) {
+    match checksum::of(&entry.head(), object.file(), &object.kept()) {
         Ok(()) => entry.finish(object),
         Err(ObjectError::Disk(errno)) => Err(errno.into()),
         Err(why) => {

@@ -5,15 +5,17 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use underpass_client::{Interrupt, Timeouts};
 
+use crate::collect::Collect;
 use crate::directory::Directory;
-use crate::entry::{Entry, Parts};
+use crate::entry::{Entry, Parts, Spaces};
 use crate::error::{ObjectError, StoreError};
+use crate::evict::Evicting;
 use crate::fill::Fill;
 use crate::head::Head;
 use crate::key::Key;
@@ -78,13 +80,12 @@ pub struct StoreFacts {
 /// Objects of origins in one directory.
 pub struct Store {
     options: StoreOptions,
-    directory: Directory,
+    pub(crate) directory: Directory,
     state: Mutex<State>,
-    bytes: Arc<AtomicU64>,
-    evicted: AtomicU64,
-    is_evicting: AtomicBool,
+    pub(crate) spaces: Arc<Spaces>,
+    pub(crate) evicting: Evicting,
     threads: Threads,
-    own: Weak<Self>,
+    pub(crate) own: Weak<Self>,
 }
 
 #[derive(Default)]
@@ -92,6 +93,17 @@ struct State {
     entries: HashMap<Key, Arc<Entry>>,
     generations: u64,
     uses: u64,
+}
+
+impl State {
+    /// A generation that no file of this directory has, and a use.
+    fn begin(&mut self) -> (u64, u64) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_micros()).unwrap_or(0);
+        self.generations = now.max(self.generations + 1);
+        self.uses += 1;
+        (self.generations, self.uses)
+    }
 }
 
 impl fmt::Debug for Store {
@@ -123,12 +135,12 @@ impl Store {
             options,
             directory,
             state: Mutex::default(),
-            bytes: Arc::default(),
-            evicted: AtomicU64::new(0),
-            is_evicting: AtomicBool::new(false),
+            spaces: Arc::default(),
+            evicting: Evicting::default(),
             own: Weak::clone(own),
         });
         store.load()?;
+        store.make_room();
         open.push(Arc::downgrade(&store));
         drop(open);
         Ok(store)
@@ -147,7 +159,10 @@ impl Store {
             let Ok(key) = Key::new(about.url.clone()) else { continue };
             let mut state = self.state();
             state.generations = state.generations.max(about.generation);
+            state.uses += 1;
+            let uses = state.uses;
             let entry = self.entry(key, about, found.disk);
+            entry.used.store(uses, Ordering::Relaxed);
             let older = state.entries.insert(entry.key().clone(), entry);
             drop(state);
             if let Some(older) = older {
@@ -159,8 +174,12 @@ impl Store {
 
     fn entry(&self, key: Key, about: About, disk: u64) -> Arc<Entry> {
         let name = self.directory.name(&key, about.generation);
-        let store = (Weak::clone(&self.own), Arc::clone(&self.bytes));
+        let store = (Weak::clone(&self.own), Arc::clone(&self.spaces));
         Entry::new(Parts { key, about, name, disk, store })
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.state().entries.values().cloned().collect()
     }
 
     pub(crate) const fn options(&self) -> &StoreOptions {
@@ -194,7 +213,7 @@ impl Store {
         head: Head,
         first: Range<u64>,
     ) -> Result<(Arc<Entry>, Fill), StoreError> {
-        let (len, max) = (head.len, self.options.bytes_max / PART_OF_STORE);
+        let (len, max) = (head.len, self.len_max());
         if len > max {
             return Err(StoreError::TooLarge { len, max });
         }
@@ -203,14 +222,10 @@ impl Store {
         }
         let no_room = || StoreError::NoRoom { path: self.directory.path().to_owned(), len };
         if self.free().is_some_and(|free| free < len.saturating_add(self.options.free_min)) {
-            self.make_room();
+            self.make_room_for(len);
             return Err(no_room());
         }
-        let mut state = self.state();
-        state.generations += 1;
-        state.uses += 1;
-        let (generation, uses) = (state.generations, state.uses);
-        drop(state);
+        let (generation, uses) = self.state().begin();
         let url = key.to_string();
         let entry = self.entry(key.clone(), About { url, generation, is_whole: false, head }, 0);
         entry.used.store(uses, Ordering::Relaxed);
@@ -227,6 +242,46 @@ impl Store {
             older.remove(Some(ObjectError::Replaced));
         }
         Ok((entry, fill))
+    }
+
+    /// A new generation under a key, of an answer whose length is not known: what of its content is
+    /// given to [`Collect`] is kept when it has ended. Until then what is under the key stays.
+    ///
+    /// It makes a file, so it is for a thread that may wait.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room.
+    pub fn collect(&self, key: &Key, head: Head) -> Result<Collect, StoreError> {
+        let failed = |source| StoreError::Io {
+            action: "make a file in",
+            path: self.directory.path().to_owned(),
+            source,
+        };
+        let own = self.own.upgrade().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let (generation, _) = self.state().begin();
+        let about = About { url: key.to_string(), generation, is_whole: false, head };
+        let name = self.directory.name(key, generation);
+        Collect::new(own, (key.clone(), name), about).map_err(failed)
+    }
+
+    /// Takes an object that is whole, and on the disk.
+    pub(crate) fn adopt(&self, key: Key, about: About, disk: u64) {
+        let entry = self.entry(key, about, disk);
+        let mut state = self.state();
+        state.uses += 1;
+        entry.used.store(state.uses, Ordering::Relaxed);
+        let older = state.entries.insert(entry.key().clone(), entry);
+        drop(state);
+        if let Some(older) = older {
+            older.remove(Some(ObjectError::Replaced));
+        }
+        self.make_room();
+    }
+
+    /// The most bytes of an object.
+    pub(crate) const fn len_max(&self) -> u64 {
+        self.options.bytes_max / PART_OF_STORE
     }
 
     /// The origin said that what is kept is still so: the head is replaced, and the bytes stay.
@@ -262,10 +317,10 @@ impl Store {
         let (threads, queued) = self.threads.counts();
         StoreFacts {
             entries: self.state().entries.len() as u64,
-            bytes: self.bytes.load(Ordering::Relaxed),
+            bytes: self.spaces.bytes.load(Ordering::Relaxed),
             threads,
             queued,
-            evicted_bytes: self.evicted.load(Ordering::Relaxed),
+            evicted_bytes: self.evicting.given.load(Ordering::Relaxed),
         }
     }
 
@@ -273,62 +328,6 @@ impl Store {
     /// of [`Store::spawn`] to call.
     pub fn close(&self) {
         self.threads.close();
-    }
-
-    /// Bytes that the disk has free.
-    fn free(&self) -> Option<u64> {
-        let stat = rustix::fs::statvfs(self.directory.path()).ok()?;
-        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
-    }
-
-    /// Removes what was not used for longest, in the background, if there is too much.
-    pub(crate) fn make_room(&self) {
-        if self.too_much() == 0 || self.is_evicting.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let own = Weak::clone(&self.own);
-        let is_begun = self.spawn(move |_| {
-            if let Some(store) = own.upgrade() {
-                store.evict();
-                store.is_evicting.store(false, Ordering::Release);
-            }
-        });
-        if !is_begun {
-            self.is_evicting.store(false, Ordering::Release);
-        }
-    }
-
-    /// How many bytes are to be given back: above 90 % of what it may have, or of the disk below
-    /// what is left free, down to 80 %.
-    fn too_much(&self) -> u64 {
-        let (bytes, max) = (self.bytes.load(Ordering::Relaxed), self.options.bytes_max);
-        let free = self.free().unwrap_or(u64::MAX);
-        let above = if bytes > max / 10 * 9 { bytes - max / 10 * 8 } else { 0 };
-        above.max(self.options.free_min.saturating_sub(free))
-    }
-
-    fn evict(&self) {
-        let mut entries: Vec<_> = self.state().entries.values().cloned().collect();
-        entries.sort_by_key(|entry| entry.used.load(Ordering::Relaxed));
-        let (mut wanted, mut given) = (self.too_much(), 0);
-        for entry in entries {
-            if wanted == 0 {
-                break;
-            }
-            // The files of those who read it have their bytes until they leave.
-            if entry.is_filling() {
-                continue;
-            }
-            let disk = entry.disk();
-            self.forget(&entry);
-            entry.remove(None);
-            given += disk;
-            wanted = wanted.saturating_sub(disk);
-        }
-        self.evicted.fetch_add(given, Ordering::Relaxed);
-        if given > 0 {
-            tracing::debug!("{given} bytes of the cache were given back");
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

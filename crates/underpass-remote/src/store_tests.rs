@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use underpass_client::{Client, Condition, Method};
 use underpass_testkit::origin::{self, Fault, Object as Content, Stop};
+
+use rustix::io::Errno;
 
 use super::*;
 use crate::object::{Object, Wanted};
@@ -80,6 +83,10 @@ impl Rig {
 
     /// What a site does with the first request for a path.
     fn ask(&self, path: &str) -> Arc<Entry> {
+        self.ask_and_open(path).0
+    }
+
+    fn ask_and_open(&self, path: &str) -> (Arc<Entry>, Arc<Object>) {
         let (store, origin, key) = (self.store.clone(), self.origin.clone(), self.key(path));
         let (tell, told) = std::sync::mpsc::channel();
         let path = path.to_owned();
@@ -98,8 +105,9 @@ impl Rig {
             };
             let len = head.len;
             let (entry, fill) = store.insert(&key, &origin, head, 0..len).unwrap();
+            let object = entry.object(&origin).unwrap();
             drop((store, origin));
-            tell.send(entry).unwrap();
+            tell.send((entry, object)).unwrap();
             fill.run(response, interrupt);
         });
         told.recv().unwrap()
@@ -251,4 +259,112 @@ fn a_directory_has_one_store() {
     let head = Head { status: 200, fields: vec![], asked: vec![], len: 1 << 29, answered_ms: 0 };
     let refused = rig.store.insert(&rig.key("/a"), &rig.origin, head, 0..0);
     assert!(matches!(refused, Err(StoreError::TooLarge { .. })));
+}
+
+#[test]
+fn content_of_unknown_length_is_kept_when_it_has_ended() {
+    let rig = Rig::new();
+    let content = rig.server.put("/a", Content::new(LEN));
+    let head = || Head { status: 200, fields: vec![], asked: vec![], len: 0, answered_ms: 0 };
+    let key = rig.key("/a");
+    let mut left = rig.store.collect(&key, head()).unwrap();
+    left.write(&content.bytes(0..1000)).unwrap();
+    drop(left);
+    let mut taken = rig.store.collect(&key, head()).unwrap();
+    for at in (0..LEN).step_by(50_000) {
+        taken.write(&content.bytes(at..(at + 50_000).min(LEN))).unwrap();
+    }
+    assert!(rig.store.get(&key).is_none());
+    taken.finish().unwrap();
+    let rig = rig.again();
+    let entry = rig.store.get(&key).unwrap();
+    assert_eq!((entry.is_whole(), entry.head().len), (true, LEN));
+    assert_eq!(content.difference(0, &rig.read(&entry, 0..LEN).unwrap()), None);
+    let scrubbed = rig.store.scrub(u64::MAX, &Interrupt::never().unwrap());
+    assert_eq!((scrubbed.entries, scrubbed.bytes, scrubbed.damaged), (1, LEN, 0));
+    let files = std::fs::read_dir(entry.name().data().parent().unwrap()).unwrap().count();
+    assert_eq!((files, rig.server.request_count()), (2, 0));
+    let mut large = rig.store.collect(&key, head()).unwrap();
+    let many = vec![1; 1 << 20];
+    let refused = (0..=256).find_map(|_| large.write(&many).err());
+    assert!(matches!(refused, Some(ObjectError::Disk(Errno::FBIG))));
+}
+
+#[test]
+fn what_is_damaged_on_the_disk_is_found_and_comes_anew() {
+    let rig = Rig::new();
+    for path in ["/a", "/b"] {
+        rig.server.put(path, Content::new(LEN));
+        let entry = rig.ask(path);
+        rig.read(&entry, 0..LEN).unwrap();
+        until(|| entry.is_whole());
+    }
+    let damaged = rig.store.get(&rig.key("/a")).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(damaged.name().data()).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0], 2_000_000).unwrap();
+    let scrubbed = rig.store.scrub(u64::MAX, &Interrupt::never().unwrap());
+    assert_eq!((scrubbed.entries, scrubbed.damaged), (1, 1));
+    assert!(rig.store.get(&rig.key("/a")).is_none() && damaged.is_removed());
+    assert!(rig.store.get(&rig.key("/b")).is_some());
+}
+
+#[test]
+fn without_a_tag_there_is_one_answer_and_what_breaks_off_is_gone() {
+    for tag in [None, Some("W/\"x\"")] {
+        let rig = Rig::new();
+        rig.server.put("/a", Content::new(LEN).etag(tag));
+        rig.server.fault(0, Fault::At(1_000_000, Stop::Reset));
+        let (_, object) = rig.ask_and_open("/a");
+        // Far from what comes: there are no other requests for it.
+        assert!(read(&object, LEN - 100..LEN).is_err());
+        until(|| rig.store.get(&rig.key("/a")).is_none());
+        assert_eq!(rig.server.request_count(), 1);
+        let again = rig.ask("/a");
+        assert_eq!(rig.read(&again, 0..LEN).unwrap().len(), usize::try_from(LEN).unwrap());
+    }
+}
+
+#[test]
+fn an_origin_that_fails_fails_those_who_wait_and_who_comes_later_asks_again() {
+    let rig = Rig::new();
+    let content = rig.server.put("/a", Content::new(LEN));
+    rig.server.fault(0, Fault::At(1_000_000, Stop::Cut));
+    (1..4).for_each(|number| rig.server.fault(number, Fault::Status(500)));
+    let entry = rig.ask("/a");
+    assert!(matches!(rig.read(&entry, 0..LEN), Err(ObjectError::Refused { status: 500 })));
+    assert_eq!(rig.server.request_count(), 4);
+    assert_eq!(content.difference(0, &rig.read(&entry, 0..LEN).unwrap()), None);
+    let requests = rig.server.requests();
+    assert_eq!((requests.len(), requests[4].field("range")), (5, Some("bytes=1000000-")));
+}
+
+#[test]
+fn a_thousand_who_wait_cost_no_time_of_the_processor() {
+    let rig = Rig::new();
+    rig.server.put("/a", Content::new(LEN));
+    rig.server.fault(0, Fault::At(1_000_000, Stop::Stall));
+    let entry = rig.ask("/a");
+    let object = entry.object(&rig.origin).unwrap();
+    until(|| object.available(0) == 1_000_000);
+    let mut waiting: Vec<_> = (0..1000).map(|n| object.want(1_000_000 + n..LEN)).collect();
+    let woken = Arc::new(Counts(AtomicU64::new(0)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut pending = |wanted: &mut Wanted| wanted.poll(&Context::from_waker(&waker)).is_pending();
+    assert!(waiting.iter_mut().all(&mut pending));
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+    assert_eq!(rig.server.request_count(), 1);
+    rig.server.release();
+    until(|| woken.0.load(Ordering::Relaxed) >= 1000);
+    until(|| object.is_whole());
+    // Each once: who was woken waits no more.
+    assert!(woken.0.load(Ordering::Relaxed) <= 1000);
+    assert!(waiting.iter_mut().all(|wanted| !pending(wanted)));
+}
+
+struct Counts(AtomicU64);
+
+impl Wake for Counts {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
