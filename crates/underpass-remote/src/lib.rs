@@ -14,6 +14,8 @@ mod entry;
 mod error;
 mod evict;
 mod extents;
+#[cfg(test)]
+mod faults_tests;
 mod fill;
 mod head;
 mod key;
@@ -22,6 +24,8 @@ mod object;
 mod origin;
 mod plan;
 mod receive;
+#[cfg(test)]
+mod rig;
 mod scrub;
 mod store;
 #[doc(hidden)]

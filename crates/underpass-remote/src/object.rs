@@ -184,6 +184,11 @@ impl Object {
         self.state().cut.clone()
     }
 
+    /// Whether some bytes are there.
+    pub(crate) fn has_some(&self) -> bool {
+        !self.state().there.pieces().is_empty()
+    }
+
     /// What is there, and what an earlier process left that is not proved.
     pub(crate) fn kept(&self) -> Extents {
         let state = self.state();

@@ -131,7 +131,9 @@ impl Fill {
             }
             Ended::Broken(why) => tracing::warn!("{}: {why}", entry.key()),
             // The rest of another answer may be of another generation.
-            Ended::Left if !can_resume(entry) => entry.leave(Some(ObjectError::Left)),
+            Ended::Done | Ended::Left if !can_resume(entry) && !object.is_whole() => {
+                entry.leave(Some(ObjectError::Left));
+            }
             Ended::Done | Ended::Left => {}
         }
         let kept = if object.is_whole() && !entry.is_whole() {
@@ -158,6 +160,9 @@ impl Fill {
             }
         }
         let (entry, origin) = (&upstream.entry, &upstream.origin);
+        if !can_resume(entry) && self.object().has_some() {
+            return Ended::Lost(ObjectError::Left);
+        }
         let (head, range) = (entry.head(), self.range());
         let Some(path) = origin.path(entry.key()) else { return Ended::Left };
         let tag = head.strong().map(|tag| tag.write());
@@ -363,3 +368,7 @@ fn prove(entry: &Arc<Entry>, object: &Object) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "receive_tests.rs"]
+mod tests;
