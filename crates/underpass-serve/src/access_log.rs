@@ -69,15 +69,18 @@ pub(crate) enum Cut {
     File,
     /// The client took too little of it.
     Client,
+    /// The rest did not come from where it is kept.
+    Origin,
 }
 
 impl Cut {
-    pub(crate) const ALL: [Self; 2] = [Self::File, Self::Client];
+    pub(crate) const ALL: [Self; 3] = [Self::File, Self::Client, Self::Origin];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::File => "file",
             Self::Client => "client",
+            Self::Origin => "origin",
         }
     }
 }

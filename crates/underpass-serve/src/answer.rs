@@ -84,7 +84,8 @@ impl Answer {
         if !headers.keys().any(|name| DECISIVE.contains(name)) {
             return Self::whole(representation);
         }
-        let (current, len) = (representation.validators(), representation.len());
+        let current = representation.validators();
+        let len = representation.len().filter(|_| representation.has_parts());
         match (Self::select(method, headers, current, len, ranges_max), len) {
             (Err(verdict), _) => Self::refused(verdict, representation.headers()),
             (Ok(Selection::Part(part)), Some(len)) => Self::part(representation, part, len),

@@ -13,6 +13,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use underpass::{FileBytes, Frames};
 
+use crate::access_log::Cut;
+#[cfg(feature = "remote")]
+use crate::arriving::{Arriving, ArrivingFrames};
 use crate::progress::Open;
 use crate::reading::Reading;
 use crate::sequence::InSequence;
@@ -25,6 +28,9 @@ pub(crate) enum Payload {
     Reading(Reading),
     /// Several of these.
     Sequence(Box<InSequence>),
+    /// What is on its way.
+    #[cfg(feature = "remote")]
+    Arriving(Box<Arriving>),
 }
 
 /// What may be looked at on its way out, as h2 does: no byte of a mapping is among it.
@@ -33,6 +39,9 @@ pub(crate) enum Readable {
     Frames(Frames),
     /// What is in memory, or read anyway.
     Payload(Payload),
+    /// What is on its way, of which pieces are copied.
+    #[cfg(feature = "remote")]
+    Arriving(ArrivingFrames),
 }
 
 impl Payload {
@@ -49,6 +58,8 @@ impl Payload {
             Self::Bytes(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
             Self::Reading(reading) => reading.poll_next(cx),
             Self::Sequence(sequence) => sequence.poll_next(cx),
+            #[cfg(feature = "remote")]
+            Self::Arriving(arriving) => arriving.poll_next(cx),
         }
     }
 }
@@ -77,6 +88,16 @@ pub(crate) fn to_be_sent(file: FileBytes) -> Bytes {
     unsafe { file.into_bytes() }
 }
 
+/// Whose doing it is that content is not available.
+pub(crate) fn cut_by(error: &io::Error) -> Cut {
+    #[cfg(feature = "remote")]
+    if crate::arriving::is_of_origin(error) {
+        return Cut::Origin;
+    }
+    let _ = error;
+    Cut::File
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = io::Error;
@@ -99,6 +120,8 @@ impl http_body::Body for Body {
                 reading.left().map_or_else(SizeHint::new, SizeHint::with_exact)
             }
             Payload::Sequence(sequence) => SizeHint::with_exact(sequence.left()),
+            #[cfg(feature = "remote")]
+            Payload::Arriving(arriving) => SizeHint::with_exact(arriving.left()),
         }
     }
 }

@@ -11,7 +11,8 @@ use http::StatusCode;
 use rustix::io::Errno;
 use underpass::ErrorKind;
 
-use crate::access_log::{Line, Requested};
+use crate::access_log::{Cut, Line, Requested};
+use crate::body::cut_by;
 use crate::closing::send_error;
 use crate::progress::Progress;
 use crate::refusal::chain;
@@ -69,13 +70,18 @@ fn report(error: &hyper::Error, progress: &Progress) {
     while let Some(error) = cause {
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         match inner.and_then(|inner| inner.downcast_ref::<underpass::Error>()) {
-            Some(outgoing) if !is_of_client(outgoing.kind) => return progress.warn(outgoing),
+            Some(outgoing) if !is_of_client(outgoing.kind) => {
+                return progress.cut(Cut::File, outgoing);
+            }
             _ => cause = error.source(),
         }
     }
     match error.source() {
         // The body failed, and not the way to the client.
-        Some(source) if error.is_user() => progress.warn(chain(source)),
+        Some(source) if error.is_user() => {
+            let by = source.downcast_ref().map_or(Cut::File, cut_by);
+            progress.cut(by, chain(source));
+        }
         _ => tracing::debug!("connection ended: {error}"),
     }
 }

@@ -1,5 +1,9 @@
 //! Static file service over HTTP/1.1 and HTTP/2, with and without TLS.
 #![deny(unsafe_code)]
+#![cfg_attr(
+    all(feature = "remote", not(test)),
+    expect(dead_code, reason = "the site of an origin, which uses it, follows")
+)]
 
 mod accepts;
 pub mod access;
@@ -8,6 +12,8 @@ mod account;
 pub mod addresses;
 pub mod answer;
 mod archive;
+#[cfg(feature = "remote")]
+mod arriving;
 mod body;
 mod certificates;
 mod closing;

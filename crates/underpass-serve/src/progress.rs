@@ -166,17 +166,8 @@ impl Progress {
         *self.leaving.borrow_mut() = Some(Leaving { sending, head_left: None });
     }
 
-    /// Tells of a response that its client does not get whole, because of what is sent.
-    pub(crate) fn warn(&self, reason: impl fmt::Display) {
-        self.cut(Cut::File, reason);
-    }
-
-    /// The same because of how the client takes it.
-    pub(crate) fn warn_of_client(&self, reason: impl fmt::Display) {
-        self.cut(Cut::Client, reason);
-    }
-
-    fn cut(&self, by: Cut, reason: impl fmt::Display) {
+    /// Tells of a response that its client does not get whole.
+    pub(crate) fn cut(&self, by: Cut, reason: impl fmt::Display) {
         match &mut *self.leaving.borrow_mut() {
             Some(leaving) => leaving.sending.cut(by, reason),
             None => {

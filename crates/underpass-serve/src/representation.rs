@@ -10,8 +10,13 @@
 //!
 //! Source: RFC 9110 §8.6, §14.3; readv(2), `RWF_NOWAIT`.
 
+#[cfg(feature = "remote")]
+pub(crate) mod entry;
+#[cfg(feature = "remote")]
+pub(crate) mod lifetime;
 mod plain_answer;
 
+use std::borrow::Cow;
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -28,6 +33,8 @@ use rustix::fs::Stat;
 use rustix::io::{Errno, ReadWriteFlags};
 use underpass::{COPY_MAX_BYTES, FileBytes, MapError, Stability, UnmappedFile};
 
+#[cfg(feature = "remote")]
+use crate::arriving::ArrivingFrames;
 use crate::body::{Payload, Readable, to_be_sent};
 use crate::conditional::Validators;
 use crate::date::{self, Second};
@@ -46,6 +53,9 @@ pub struct Representation {
     siblings: Siblings,
     /// Once it was asked for.
     plain: Mutex<Option<PlainAnswer>>,
+    /// What is known of the entry that it is of.
+    #[cfg(feature = "remote")]
+    origin: Option<entry::Kept>,
 }
 
 /// Where the bytes of a whole file are taken from.
@@ -59,6 +69,9 @@ enum Source {
     Memory(Bytes),
     /// There is no telling how many there are.
     UntilEnd(UntilEnd),
+    /// They are on their way.
+    #[cfg(feature = "remote")]
+    Coming(entry::Coming),
 }
 
 /// A mapped file, and the same as slices that only leave by address.
@@ -167,7 +180,14 @@ impl Representation {
     }
 
     fn made(description: Description, source: Source) -> Self {
-        Self { description, source, siblings: Siblings::default(), plain: Mutex::default() }
+        Self {
+            description,
+            source,
+            siblings: Siblings::default(),
+            plain: Mutex::default(),
+            #[cfg(feature = "remote")]
+            origin: None,
+        }
     }
 
     /// The files that hold it in a content coding.
@@ -180,6 +200,14 @@ impl Representation {
     #[expect(clippy::len_without_is_empty, reason = "a length of content, not of a collection")]
     pub fn len(&self) -> Option<u64> {
         self.description.len
+    }
+
+    /// Whether parts of it are sent: two parts of what an origin calls equal may not fit together.
+    pub(crate) fn has_parts(&self) -> bool {
+        #[cfg(feature = "remote")]
+        return self.origin.is_none() || self.is_settled();
+        #[cfg(not(feature = "remote"))]
+        true
     }
 
     /// The mapped bytes of the file; `None` if it has none, or is not mapped.
@@ -195,6 +223,8 @@ impl Representation {
             Source::Mapped(mapped) => mapped.file.has_changed(),
             Source::Unmapped(file) => file.has_changed(),
             Source::Nowhere | Source::Memory(_) | Source::UntilEnd(_) => false,
+            #[cfg(feature = "remote")]
+            Source::Coming(_) => false,
         }
     }
 
@@ -217,11 +247,17 @@ impl Representation {
                 Payload::Reading(Reading::new(pieces, Some(len)))
             }
             Source::UntilEnd(pieces) => Payload::Reading(Reading::new(pieces.clone(), None)),
+            #[cfg(feature = "remote")]
+            Source::Coming(coming) => Payload::Arriving(Box::new(coming.part(range))),
         }
     }
 
     /// The same where it is looked at on its way.
     pub(crate) fn to_be_read(&self, range: Range<u64>) -> Readable {
+        #[cfg(feature = "remote")]
+        if let Source::Coming(coming) = &self.source {
+            return Readable::Arriving(ArrivingFrames::new(coming.part(range)));
+        }
         let Source::Mapped(mapped) = &self.source else {
             return Readable::Payload(self.to_be_sent(range));
         };
@@ -257,10 +293,27 @@ impl Representation {
     fn with_plain_answer<R>(&self, f: impl FnOnce(&mut PlainAnswer, Option<&FileBytes>) -> R) -> R {
         let now = Second::now();
         let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
-        let plain = plain.get_or_insert_with(|| PlainAnswer::new(self.headers(), &now));
-        plain.set_date(&now);
+        let plain = plain.get_or_insert_with(|| PlainAnswer::new(&self.plain_headers(), &now));
+        if !plain.is_of(&now) {
+            match self.plain_headers() {
+                Cow::Borrowed(_) => plain.set_date(&now),
+                // The age has another length, may be.
+                Cow::Owned(headers) => plain.set_head(&headers, &now),
+            }
+        }
         let small = |file: &&Mapped| file.is_watched && file.file.len() <= COPY_MAX_BYTES;
         f(plain, self.mapped().filter(small).map(|mapped| &mapped.file))
+    }
+
+    /// The fields of a plain 200, of which some of an entry's depend on the second.
+    fn plain_headers(&self) -> Cow<'_, HeaderMap> {
+        #[cfg(feature = "remote")]
+        if self.origin.is_some() {
+            let mut headers = self.headers().clone();
+            self.add_hit_fields(&mut headers);
+            return Cow::Owned(headers);
+        }
+        Cow::Borrowed(self.headers())
     }
 
     fn mapped(&self) -> Option<&Mapped> {

@@ -1,5 +1,8 @@
 //! The files beneath one directory: from a path to what it leads to, and what is kept of it.
 
+#[cfg(feature = "remote")]
+mod entries;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -48,13 +51,22 @@ pub(crate) struct KeptFiles {
     own: usize,
     /// What the keys of one site begin with; nothing for the first.
     site: Arc<[u8]>,
+    /// Entries that are on their way.
+    #[cfg(feature = "remote")]
+    coming: Arc<entries::Coming>,
 }
 
 impl KeptFiles {
     /// For each of `workers`, room for `files_max` files.
     pub(crate) fn of_workers(workers: usize, files_max: NonZeroUsize) -> Vec<Self> {
         let of_workers = (0..workers).map(|_| FileCache::new(files_max, FRESH_FOR)).collect();
-        let all = Self { of_workers, own: 0, site: Arc::default() };
+        let all = Self {
+            of_workers,
+            own: 0,
+            site: Arc::default(),
+            #[cfg(feature = "remote")]
+            coming: Arc::default(),
+        };
         (0..workers).map(|own| Self { own, ..all.clone() }).collect()
     }
 

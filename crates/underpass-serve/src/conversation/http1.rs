@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::ticks::{TICK, Ticks};
 use super::{End, refuse, report};
+use crate::access_log::Cut;
 use crate::closing::close_in_stages;
 use crate::connection::{Counted, Idle, Shared};
 use crate::progress::Progress;
@@ -124,7 +125,7 @@ impl<'s> Conversation<'s> {
             }
             End::Over | End::TooLong => None,
             End::Stalled(how) => {
-                progress.warn_of_client(how);
+                progress.cut(Cut::Client, how);
                 transport.reset_when_closed();
                 return None;
             }

@@ -22,23 +22,39 @@ pub(super) struct PlainAnswer {
 impl PlainAnswer {
     /// With these fields, and no content yet.
     pub(super) fn new(headers: &HeaderMap, now: &Second) -> Self {
+        let head = Self::head_of(headers, now);
+        Self { second: now.number(), head_bytes: head.len(), bytes: head.into() }
+    }
+
+    fn head_of(headers: &HeaderMap, now: &Second) -> Vec<u8> {
         let mut head = STATUS_LINE.to_vec();
         for (name, value) in headers {
             let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
             head.extend(line.concat());
         }
         head.extend([b"date: ", now.imf_fixdate().as_bytes(), END].concat());
-        Self { second: now.number(), head_bytes: head.len(), bytes: head.into() }
+        head
+    }
+
+    /// Whether it is that of this second.
+    pub(super) const fn is_of(&self, now: &Second) -> bool {
+        self.second == now.number()
     }
 
     /// Makes it that of another second.
     pub(super) fn set_date(&mut self, now: &Second) {
-        if self.second != now.number() {
-            let (end, date) = (self.head_bytes - END.len(), now.imf_fixdate().as_bytes());
-            // Without a copy, unless a response of another second is still being sent.
-            self.change(|bytes| bytes[end - date.len()..end].copy_from_slice(date));
-            self.second = now.number();
-        }
+        let (end, date) = (self.head_bytes - END.len(), now.imf_fixdate().as_bytes());
+        // Without a copy, unless a response of another second is still being sent.
+        self.change(|bytes| bytes[end - date.len()..end].copy_from_slice(date));
+        self.second = now.number();
+    }
+
+    /// The same where other fields depend on the second, too.
+    pub(super) fn set_head(&mut self, headers: &HeaderMap, now: &Second) {
+        let mut bytes = Self::head_of(headers, now);
+        let head_bytes = bytes.len();
+        bytes.extend_from_slice(&self.bytes[self.head_bytes..]);
+        *self = Self { second: now.number(), head_bytes, bytes: bytes.into() };
     }
 
     pub(super) fn set_content(&mut self, content: &[u8]) {

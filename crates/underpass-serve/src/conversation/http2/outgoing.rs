@@ -61,6 +61,8 @@ impl Outgoing {
         match &self.current {
             Readable::Payload(Payload::Bytes(bytes)) if self.rest.is_empty() => Some(bytes),
             Readable::Payload(_) | Readable::Frames(_) => None,
+            #[cfg(feature = "remote")]
+            Readable::Arriving(_) => None,
         }
     }
 
@@ -77,6 +79,8 @@ impl Outgoing {
         while self.ahead.is_empty() {
             let is_over = match &mut self.current {
                 Readable::Frames(frames) => frames.remaining() == 0,
+                #[cfg(feature = "remote")]
+                Readable::Arriving(arriving) => !ready!(arriving.poll_ready(cx)?),
                 Readable::Payload(payload) => match ready!(payload.poll_next(cx)?) {
                     Some(bytes) => {
                         self.ahead = bytes;
@@ -107,10 +111,16 @@ impl Outgoing {
         most: usize,
         fetches: &Arc<Semaphore>,
     ) -> io::Result<Option<Bytes>> {
-        let piece = match &mut self.current {
+        let frames = match &mut self.current {
+            Readable::Payload(_) => None,
+            Readable::Frames(frames) => Some(frames),
+            #[cfg(feature = "remote")]
+            Readable::Arriving(arriving) => arriving.frames(),
+        };
+        let piece = match frames {
             _ if !self.ahead.is_empty() => self.ahead.split_to(most.min(self.ahead.len())),
-            Readable::Payload(_) => return Ok(None),
-            Readable::Frames(frames) => match block::next(frames, most)? {
+            None => return Ok(None),
+            Some(frames) => match block::next(frames, most)? {
                 Next::Piece(piece) => piece,
                 Next::Cold(cold) => {
                     self.fetch = Some((fetch(cold, Arc::clone(fetches)), Instant::now()));

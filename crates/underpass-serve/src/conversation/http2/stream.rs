@@ -31,6 +31,7 @@ use super::session::{Open, Response, Session};
 use crate::access_log::Cut as CutBy;
 use crate::account::Account;
 use crate::answer::Answer;
+use crate::body::cut_by;
 use crate::date::Second;
 use crate::sending::Sending;
 use crate::taking::TooSlow;
@@ -229,7 +230,7 @@ impl Rest {
                 self.stream.send_reset(Reason::CANCEL);
             }
             Err(Cut::Failed(error)) => {
-                self.cut(CutBy::File, &error);
+                self.cut(cut_by(&error), &error);
                 self.stream.send_reset(Reason::INTERNAL_ERROR);
             }
         }
