@@ -4,7 +4,7 @@
 //! fixture, first politely, so that a panicking test leaves no process behind.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self, UnixDatagram};
 use std::os::unix::process::ExitStatusExt;
@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Pid, Signal};
 
 use crate::wait;
@@ -145,24 +148,50 @@ fn claim(port: u16) -> io::Result<Option<SocketAddr>> {
         Err(error) if taken(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
-    // All addresses, since some servers listen at all.
-    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
-        Ok(_) => {}
-        Err(error) if taken(&error) => return Ok(None),
-        Err(error) => return Err(error),
+    match is_free(port) {
+        Ok(()) => {}
+        Err(Errno::ADDRINUSE) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
     }
     CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).push(claimed);
     Ok(Some((Ipv4Addr::LOCALHOST, port).into()))
 }
 
+/// Binds a socket to the port, at all addresses, since some servers listen at all.
+///
+/// It does not listen: a child of another thread that has not begun its program yet has a copy,
+/// and while one listens no other socket is bound there.
+fn is_free(port: u16) -> Result<(), Errno> {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
     #[test]
     fn a_server_that_ends_at_once_is_an_error_that_tells_its_status() {
         let error = Server::start(&mut Command::new("false"), free_address().unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "the server ended: exit status: 1");
+    }
+
+    #[test]
+    fn a_port_on_which_somebody_listens_is_not_free() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(is_free(port), Err(Errno::ADDRINUSE));
+        // What was claimed can be bound while a copy of the socket is still open.
+        let socket =
+            socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        set_socket_reuseaddr(&socket, true).unwrap();
+        let address = free_address().unwrap();
+        let SocketAddr::V4(address) = address else { panic!("{address}") };
+        rustix::net::bind(&socket, &address).unwrap();
+        TcpListener::bind(address).unwrap();
     }
 
     #[test]
