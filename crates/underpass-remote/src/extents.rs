@@ -145,10 +145,10 @@ impl Extents {
         let index = self.pieces.partition_point(|piece| piece.end() <= at);
         self.pieces.get(index).filter(|piece| piece.start <= at)?;
         let piece = self.pieces.remove(index);
-        self.runs.clear();
-        for other in self.pieces.clone() {
-            self.insert_run(other.start..other.end());
-        }
+        let within = self.runs.partition_point(|run| run.end <= piece.start);
+        let run = self.runs[within].clone();
+        let rest = [run.start..piece.start, piece.end()..run.end];
+        self.runs.splice(within..=within, rest.into_iter().filter(|rest| !rest.is_empty()));
         Some(piece)
     }
 }
@@ -280,5 +280,10 @@ mod tests {
         assert_eq!(extents.take(70_000), None);
         assert_eq!(extents.gap_from(0), 65_536..131_072);
         assert_eq!(extents.end_from(131_072), 200_000);
+        // The first, the last, and one between two gaps.
+        for at in [0, 199_999, 131_072] {
+            assert!(extents.take(at).is_some());
+        }
+        assert_eq!(extents, Extents::none(200_000));
     }
 }

@@ -17,6 +17,8 @@ mod extents;
 #[cfg(test)]
 mod faults_tests;
 mod fill;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod head;
 mod key;
 mod meta;

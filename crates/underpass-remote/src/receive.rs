@@ -164,7 +164,10 @@ impl Fill {
             return Ended::Lost(ObjectError::Left);
         }
         let (head, range) = (entry.head(), self.range());
-        let Some(path) = origin.path(entry.key()) else { return Ended::Left };
+        let Some(path) = origin.path(entry.key()) else {
+            let what = "it is of another origin".to_owned();
+            return Ended::Lost(ObjectError::Origin(what));
+        };
         let tag = head.strong().map(|tag| tag.write());
         let condition = tag.as_deref().map_or(Condition::Always, Condition::IfMatch);
         let last = (range.end < self.object().len()).then(|| range.end - 1);

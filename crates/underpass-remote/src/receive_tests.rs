@@ -17,13 +17,36 @@ fn what_breaks_off_is_asked_for_from_there_on() {
     rig.server.fault(0, Fault::At(1_000_000, Stop::Reset));
     rig.server.fault(1, Fault::At(500_000, Stop::Cut));
     rig.server.fault(2, Fault::Status(503));
-    let entry = rig.ask("/a");
-    assert_eq!(content.difference(0, &rig.read(&entry, 0..LEN).unwrap()), None);
+    let (_, object) = rig.ask_and_open("/a");
+    assert_eq!(content.difference(0, &read(&object, 0..LEN).unwrap()), None);
     let requests = rig.server.requests();
     assert_eq!(requests.len(), 4);
     let tag = content.tag();
     assert!(requests[1..].iter().all(|it| it.field("if-match") == tag.as_deref()));
     assert!(rig.server.content_bytes() < LEN + 1_000_000);
+}
+
+#[test]
+fn a_server_without_ranges_sends_all_again_and_the_rest_of_it_is_taken() {
+    let rig = Rig::new();
+    let content = rig.server.put("/a", Content::new(LEN));
+    rig.server.fault(0, Fault::At(1_000_000, Stop::Cut));
+    rig.server.fault(1, Fault::IgnoreRange);
+    let (_, object) = rig.ask_and_open("/a");
+    assert_eq!(content.difference(0, &read(&object, 0..LEN).unwrap()), None);
+    assert_eq!(rig.server.request_count(), 2);
+}
+
+#[test]
+fn the_same_tag_with_another_length_is_not_the_same() {
+    let rig = Rig::new();
+    rig.server.put("/a", Content::new(LEN).etag(Some("\"x\"")));
+    rig.server.fault(0, Fault::At(1_000_000, Stop::Cut));
+    let range = format!("bytes 1000000-{}/{}", LEN - 1, LEN + 1);
+    rig.server.fault(1, Fault::ContentRange(range));
+    let (_, object) = rig.ask_and_open("/a");
+    assert!(matches!(read(&object, 0..LEN), Err(ObjectError::Replaced)));
+    assert_eq!(object.available(0), 1_000_000);
 }
 
 #[test]
