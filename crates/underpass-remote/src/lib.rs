@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bucket;
 mod checksum;
 mod collect;
 mod directory;
@@ -28,6 +29,7 @@ mod plan;
 mod receive;
 #[cfg(test)]
 mod rig;
+mod s3;
 mod scrub;
 mod store;
 #[doc(hidden)]
