@@ -160,3 +160,17 @@ fn without_a_tag_bytes_of_two_answers_are_in_no_file() {
     rig.server.put("/c", Content::new(LEN).etag(Some("W/\"y\"")));
     assert!(matches!(rig.read(&entry, 0..LEN), Err(ObjectError::Replaced)));
 }
+
+#[test]
+fn a_large_object_without_readers_is_left_and_continued_when_somebody_reads_it() {
+    const LARGE: u64 = 40 << 20;
+    let rig = Rig::new();
+    let content = rig.server.put("/a", Content::new(LARGE));
+    rig.server.limit(Some(2 << 20));
+    let (entry, object) = rig.ask_and_open("/a");
+    until(|| !entry.is_filling());
+    assert!(rig.server.content_bytes() < LARGE / 2);
+    rig.server.limit(None);
+    assert_eq!(content.difference(0, &read(&object, 0..LARGE).unwrap()), None);
+    assert!(rig.server.content_bytes() < LARGE + (8 << 20));
+}

@@ -155,3 +155,64 @@ fn what_is_damaged_on_the_disk_is_found_and_comes_anew() {
     assert!(rig.store.get(&rig.key("/a")).is_none() && damaged.is_removed());
     assert!(rig.store.get(&rig.key("/b")).is_some());
 }
+
+#[test]
+fn what_is_purged_is_gone_and_its_readers_read_on() {
+    let rig = Rig::new();
+    let content = rig.server.put("/a", Content::new(LEN));
+    rig.server.fault(0, Fault::At(1_000_000, Stop::Stall));
+    let (entry, object) = rig.ask_and_open("/a");
+    until(|| rig.server.stalled() == 1);
+    assert!(rig.store.purge(&rig.key("/a")));
+    assert!(!rig.store.purge(&rig.key("/a")) && rig.store.get(&rig.key("/a")).is_none());
+    rig.server.release();
+    assert_eq!(content.difference(0, &read(&object, 0..LEN).unwrap()), None);
+    assert!(entry.is_removed() && !entry.name().data().exists());
+    drop((entry, object));
+    until(|| rig.store.facts().bytes == 0);
+    let rig = rig.again();
+    assert_eq!(rig.store.facts().entries, 0);
+}
+
+#[test]
+fn what_no_object_has_is_removed_at_the_start() {
+    let rig = Rig::new();
+    rig.server.put("/a", Content::new(LEN));
+    let (entry, object) = rig.ask_and_open("/a");
+    read(&object, 0..LEN).unwrap();
+    until(|| entry.is_whole());
+    let (data, meta) = (entry.name().data(), entry.name().meta());
+    let kept = std::fs::read(&meta).unwrap();
+    let stray = |name: &str| data.with_file_name(name);
+    let strays = [
+        stray("x-1.data"),
+        stray("x-1.meta.new"),
+        stray("y-1.meta"),
+        stray("z-1.meta"),
+        stray("z-1.data"),
+    ];
+    for (path, bytes) in strays.iter().zip([b"x", b"x", &kept[..], &kept[..9], b"x"]) {
+        std::fs::write(path, bytes).unwrap();
+    }
+    drop((entry, object));
+    let rig = rig.again();
+    assert!(strays.iter().all(|path| !path.exists()) && data.exists() && meta.exists());
+    assert_eq!(rig.store.facts().entries, 1);
+    // A file that lost its end is not one of the object.
+    std::fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(LEN - 1).unwrap();
+    let rig = rig.again();
+    assert_eq!(rig.store.facts().entries, 0);
+    assert!(!data.exists() && !meta.exists());
+}
+
+#[test]
+fn a_directory_of_another_process_or_format_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let open = || Store::open(StoreOptions::new(dir.path(), 1 << 20));
+    assert!(matches!(open(), Err(StoreError::InUse { .. })));
+    drop(lock);
+    std::fs::write(dir.path().join("underpass-cache.json"), "{\"format\":2}").unwrap();
+    assert!(matches!(open(), Err(StoreError::Format { .. })));
+}
