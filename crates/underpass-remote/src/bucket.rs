@@ -13,6 +13,7 @@ use underpass_client::{
     Ask, Client, ClientError, Condition, Field, Interrupt, Method, Range, Response, Url,
 };
 
+use crate::origin::OriginAsk;
 use crate::s3::environment::Environment;
 use crate::s3::listing;
 pub use crate::s3::listing::{Entry, Kind, Page};
@@ -50,19 +51,6 @@ pub struct Bucket {
 pub struct BucketError {
     name: String,
     what: String,
-}
-
-/// What is asked for of an object.
-#[derive(Debug, Clone, Copy)]
-pub struct ObjectAsk<'a> {
-    /// GET or HEAD.
-    pub method: Method,
-    /// Which bytes, of a GET.
-    pub range: Range,
-    /// In which case.
-    pub condition: Condition<'a>,
-    /// More fields.
-    pub fields: &'a [Field],
 }
 
 impl Bucket {
@@ -135,9 +123,9 @@ impl Bucket {
         BucketError { name, what: format!("there can be no such object: {what}") }
     }
 
-    /// Asks for an object. Values are the statuses 2xx, 304, 403, 404, 405, 409, 412, 416 and 5xx;
-    /// 403 to 405 mean that there is no such object, or none that these credentials may read, and
-    /// their content is used up.
+    /// Asks for an object. Values are the statuses 2xx, 304, 404, 409, 412, 416 and 5xx; 404 means
+    /// that there is no such object, or none that these credentials may read, since some servers
+    /// do not tell which. Its content is used up.
     ///
     /// # Errors
     ///
@@ -146,7 +134,7 @@ impl Bucket {
     pub fn ask<'i>(
         &self,
         path_and_query: &str,
-        ask: &ObjectAsk<'_>,
+        ask: &OriginAsk<'_>,
         interrupt: &'i Interrupt,
     ) -> Result<Response<'i>, ClientError> {
         let key = self.key(path_and_query).map_err(|error| self.wrong("", error.what))?;
@@ -155,10 +143,10 @@ impl Bucket {
             return self.judged(&key, response);
         }
         drop(response);
-        let get = ObjectAsk { method: Method::Get, range: FIRST_BYTE, ..*ask };
+        let get = OriginAsk { method: Method::Get, range: FIRST_BYTE, ..*ask };
         let answer = self.judged(&key, self.ask_for(&key, &get, interrupt)?)?;
         match answer.status {
-            403 | 404 => Ok(answer),
+            404 => Ok(answer),
             status => Err(self.wrong(&key, format!("HEAD is refused, and GET answered {status}"))),
         }
     }
@@ -166,7 +154,7 @@ impl Bucket {
     fn ask_for<'i>(
         &self,
         key: &str,
-        ask: &ObjectAsk<'_>,
+        ask: &OriginAsk<'_>,
         interrupt: &'i Interrupt,
     ) -> Result<Response<'i>, ClientError> {
         let method =
@@ -174,7 +162,7 @@ impl Bucket {
         let url = self.url_of(key).map_err(|what| self.wrong(key, what))?;
         let mut fields = self.signed(method, key, &url, Content::None)?;
         fields.extend_from_slice(ask.fields);
-        let &ObjectAsk { method, range, condition, .. } = ask;
+        let &OriginAsk { method, range, condition, .. } = ask;
         let ask = Ask { method, url: &url, range, condition, fields: &fields };
         self.client.ask(&ask, interrupt)
     }
@@ -264,7 +252,7 @@ impl Bucket {
     /// As for [`Bucket::ask`].
     pub fn check(&self, interrupt: &Interrupt) -> Result<(), ClientError> {
         let none = "underpass-asks-for-what-is-not-there";
-        let first = ObjectAsk {
+        let first = OriginAsk {
             method: Method::Get,
             range: FIRST_BYTE,
             condition: Condition::Always,
@@ -296,6 +284,7 @@ impl Bucket {
         }
         let refusal = refusal_of(&mut response);
         if refusal.is_of_the_object(response.status) {
+            response.status = 404;
             return Ok(response);
         }
         Err(self.wrong(key, self.reason(&refusal, &response)))

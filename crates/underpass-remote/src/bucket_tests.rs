@@ -6,6 +6,9 @@ use underpass_testkit::require;
 use underpass_testkit::scripted::Scripted;
 
 use super::*;
+use crate::origin::Origin;
+use crate::rig::{Rig, read, until};
+use crate::store::{Store, StoreOptions};
 
 fn environment(secret: &str) -> Environment {
     Environment::of(&[("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", secret)])
@@ -20,14 +23,14 @@ fn interrupt() -> Interrupt {
     Interrupt::never().unwrap()
 }
 
-const GET: ObjectAsk<'static> = ObjectAsk {
+const GET: OriginAsk<'static> = OriginAsk {
     method: Method::Get,
     range: Range::Whole,
     condition: Condition::Always,
     fields: &[],
 };
 
-const HEAD: ObjectAsk<'static> = ObjectAsk { method: Method::Head, ..GET };
+const HEAD: OriginAsk<'static> = OriginAsk { method: Method::Head, ..GET };
 
 fn content(mut response: Response<'_>) -> Vec<u8> {
     let mut content = Vec::new();
@@ -78,17 +81,51 @@ fn objects_are_asked_for_by_range_and_condition_whatever_their_names_have() {
     let head = bucket.ask("/plain", &HEAD, &interrupt).unwrap();
     assert_eq!((head.status, head.body.total), (200, Some(100_000)));
     let tag = head.body.validator.clone().unwrap().write();
-    let last = ObjectAsk { range: Range::Suffix(100), condition: Condition::IfMatch(&tag), ..GET };
+    let last = OriginAsk { range: Range::Suffix(100), condition: Condition::IfMatch(&tag), ..GET };
     let part = bucket.ask("/plain", &last, &interrupt).unwrap();
     assert_eq!((part.status, part.body.place.at), (206, 99_900));
     assert_eq!(content(part), bytes[99_900..]);
-    let same = ObjectAsk { condition: Condition::IfNoneMatch(&tag), ..GET };
+    let same = OriginAsk { condition: Condition::IfNoneMatch(&tag), ..GET };
     assert_eq!(bucket.ask("/plain", &same, &interrupt).unwrap().status, 304);
     gateway.put("p/plain", b"another").unwrap();
     assert_eq!(bucket.ask("/plain", &last, &interrupt).unwrap().status, 412);
     gateway.remove("p/plain").unwrap();
     for ask in [GET, HEAD, last] {
         assert_eq!(bucket.ask("/plain", &ask, &interrupt).unwrap().status, 404, "{ask:?}");
+    }
+}
+
+#[test]
+fn a_store_fills_from_a_bucket_and_never_from_two_objects() {
+    let gateway = require!(gateway());
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreOptions::new(dir.path().join("cache"), 1 << 30)).unwrap();
+    let rig = Rig::of(store, Origin::Bucket(bucket_at(&gateway.endpoint(), "p")));
+    let bytes = pattern(0..8 << 20);
+    let gets = || {
+        let requests = gateway.requests().unwrap();
+        requests.iter().filter(|request| request.operation == "GetObject").count()
+    };
+    gateway.put("p/a b+c%20", &bytes).unwrap();
+    let entry = rig.ask("/a%20b+c%2520");
+    assert!(rig.read(&entry, 0..8 << 20).unwrap() == bytes);
+    until(|| entry.is_whole() && gets() == 1);
+    // What comes of the end first is asked for alone, the rest by another request, signed anew.
+    gateway.put("p/x", &bytes).unwrap();
+    let (entry, object) = rig.ask_for("/x", Range::Suffix(1_000));
+    assert_eq!(read(&object, (8 << 20) - 1_000..8 << 20).unwrap(), bytes[(8 << 20) - 1_000..]);
+    assert!(rig.read(&entry, 0..8 << 20).unwrap() == bytes);
+    for change in ["another", "none"] {
+        gateway.put("p/y", &bytes).unwrap();
+        let (_entry, object) = rig.ask_for("/y", Range::Suffix(1_000));
+        assert!(read(&object, (8 << 20) - 1_000..8 << 20).is_ok());
+        match change {
+            "another" => gateway.put("p/y", &pattern(1..1 + (8 << 20))).unwrap(),
+            _ => gateway.remove("p/y").unwrap(),
+        }
+        let error = read(&object, 0..1_000).unwrap_err().to_string();
+        assert!(error.contains("replaced") || error.contains("404"), "{change}: {error}");
+        assert!(rig.store.get(&rig.key("/y")).is_none(), "{change}");
     }
 }
 
@@ -206,7 +243,7 @@ fn a_server_that_does_not_know_us_is_an_error_of_one_line() {
 }
 
 /// What a bucket at a server with this script makes of an object.
-fn answered(method: &ObjectAsk<'_>, answers: &[String]) -> Result<u16, String> {
+fn answered(method: &OriginAsk<'_>, answers: &[String]) -> Result<u16, String> {
     let server = Scripted::start(answers.iter().map(|answer| vec![answer])).unwrap();
     let url = format!("s3://data?endpoint=http://{}", server.address());
     let bucket = Bucket::of(&url, Client::default(), &environment(SECRET)).unwrap();
@@ -243,10 +280,10 @@ fn a_wrong_clock_and_another_region_are_told_of_a_head_too() {
         assert_eq!(answered(&GET, std::slice::from_ref(&answer)), line);
         assert_eq!(answered(&HEAD, &[without(status), answer]), line);
     }
-    // What these credentials may not read, and what a server that is ill says, are values.
+    // What these credentials may not read is not there; what a server that is ill says is a value.
     let denied = refusal(403, "", "AccessDenied");
-    assert_eq!(answered(&GET, std::slice::from_ref(&denied)), Ok(403));
-    assert_eq!(answered(&HEAD, &[without(403), denied]), Ok(403));
+    assert_eq!(answered(&GET, std::slice::from_ref(&denied)), Ok(404));
+    assert_eq!(answered(&HEAD, &[without(403), denied]), Ok(404));
     assert_eq!(answered(&GET, &[refusal(503, "", "SlowDown")]), Ok(503));
     assert_eq!(answered(&HEAD, &[without(503)]), Ok(503));
     let whole = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na".to_owned();

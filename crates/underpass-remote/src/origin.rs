@@ -3,13 +3,17 @@
 use underpass_client::{Ask, Client, ClientError, Condition, Field, Interrupt, Method, Range};
 use underpass_client::{Response, Url};
 
+use crate::bucket::{Bucket, BucketError};
 use crate::key::Key;
 
 /// Where objects come from.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one, behind an Arc")]
 pub enum Origin {
     /// A web server.
     Http(HttpOrigin),
+    /// A bucket that speaks S3.
+    Bucket(Bucket),
 }
 
 /// A web server, or a part of one.
@@ -38,13 +42,18 @@ pub struct OriginAsk<'a> {
 #[non_exhaustive]
 pub enum OriginError {
     /// It is not the URL of an origin.
-    #[error("{url}: {why}; an origin is http://HOST[:PORT][/PATH] or https://…")]
+    #[error(
+        "{url}: {why}; an origin is http://HOST[:PORT][/PATH], https://… or s3://BUCKET/PREFIX"
+    )]
     Url {
         /// What was given.
         url: String,
         /// What is wrong with it.
         why: String,
     },
+    /// It is not that of a bucket, or there can be no such object.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
 }
 
 impl Origin {
@@ -52,8 +61,12 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// If it is not an `http` or `https` URL, or has a query or a fragment.
+    /// If it is not an `http` or `https` URL, or has a query or a fragment; for `s3`, those of
+    /// [`Bucket::parse`], which reads files.
     pub fn parse(url: &str, client: Client) -> Result<Self, OriginError> {
+        if url.starts_with("s3:") {
+            return Ok(Self::Bucket(Bucket::parse(url, client)?));
+        }
         HttpOrigin::parse(url, client).map(Self::Http)
     }
 
@@ -61,10 +74,11 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// If it cannot be part of a URL.
+    /// If it cannot be part of a URL, or there can be no such object.
     pub fn url(&self, path_and_query: &str) -> Result<Url, OriginError> {
         match self {
             Self::Http(origin) => origin.url(path_and_query),
+            Self::Bucket(bucket) => Ok(bucket.url(path_and_query)?),
         }
     }
 
@@ -75,11 +89,12 @@ impl Origin {
         path.starts_with('/').then_some(path)
     }
 
-    /// Asks for a path with its query. Every final status is a value.
+    /// Asks for a path with its query. Every final status is a value; of a bucket, those that
+    /// [`Bucket::ask`] names.
     ///
     /// # Errors
     ///
-    /// Those of [`Client::ask`].
+    /// Those of [`Client::ask`] and of [`Bucket::ask`].
     pub fn ask<'i>(
         &self,
         path_and_query: &str,
@@ -88,6 +103,7 @@ impl Origin {
     ) -> Result<Response<'i>, ClientError> {
         match self {
             Self::Http(origin) => origin.ask(path_and_query, ask, interrupt),
+            Self::Bucket(bucket) => bucket.ask(path_and_query, ask, interrupt),
         }
     }
 }
@@ -139,7 +155,7 @@ mod tests {
         assert_eq!(path("http://o:81/base/a%20b?c").as_deref(), Some("/a%20b?c"));
         assert_eq!(path("http://o:81/other"), None);
         assert_eq!(path("http://o:81/base2"), None);
-        for wrong in ["ftp://o", "o", "http://", "http://o/?a", "http://o/#a"] {
+        for wrong in ["s3://", "ftp://o", "o", "http://", "http://o/?a", "http://o/#a"] {
             assert!(Origin::parse(wrong, Client::default()).is_err(), "{wrong}");
         }
     }
