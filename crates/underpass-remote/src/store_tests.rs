@@ -118,6 +118,8 @@ fn content_of_unknown_length_is_kept_when_it_has_ended() {
     let mut left = rig.store.collect(&key, head()).unwrap();
     left.write(&content.bytes(0..1000)).unwrap();
     drop(left);
+    let directory = rig.store.directory.name(&key, 0).data();
+    assert_eq!(std::fs::read_dir(directory.parent().unwrap()).unwrap().count(), 0);
     let mut taken = rig.store.collect(&key, head()).unwrap();
     for at in (0..LEN).step_by(50_000) {
         taken.write(&content.bytes(at..(at + 50_000).min(LEN))).unwrap();
@@ -215,4 +217,25 @@ fn a_directory_of_another_process_or_format_is_refused() {
     drop(lock);
     std::fs::write(dir.path().join("underpass-cache.json"), "{\"format\":2}").unwrap();
     assert!(matches!(open(), Err(StoreError::Format { .. })));
+}
+
+#[test]
+fn what_is_on_its_way_does_not_make_room_for_others() {
+    let rig = Rig::with(|options| options.bytes_max = 16 << 20);
+    let content = rig.server.put("/first", Content::new(LEN));
+    rig.server.fault(0, Fault::At(1_000_000, Stop::Stall));
+    let (first, object) = rig.ask_and_open("/first");
+    until(|| object.available(0) == 1_000_000);
+    for n in 0..8 {
+        let path = format!("/{n}");
+        rig.server.put(&path, Content::new(LEN));
+        let (entry, object) = rig.ask_and_open(&path);
+        read(&object, 0..LEN).unwrap();
+        until(|| entry.is_whole());
+    }
+    until(|| rig.store.facts().evicted_bytes > 6_000_000);
+    assert!(!first.is_removed());
+    rig.server.release();
+    assert_eq!(content.difference(0, &read(&object, 0..LEN).unwrap()), None);
+    until(|| first.is_whole());
 }
