@@ -153,10 +153,12 @@ mod tests {
         let values: Vec<_> =
             variables.iter().map(|(name, value)| (*name, value.replace("HERE", &here))).collect();
         let values: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let (place, client) = (Place::parse("s3://data").unwrap(), Client::default());
+        let (place, mut client) = (Place::parse("s3://data").unwrap(), Client::default());
+        client.fields = vec!["X-Secret: for the bucket".parse().unwrap()];
         let settings = Settings::of(&place, &Environment::of(&values), &client).unwrap();
         let known = settings.signer.unwrap().credential().unwrap();
         let lines = answers.iter().map(|_| server.asked().head);
+        let lines = lines.inspect(|head| assert!(!head.contains("X-Secret"), "{head}"));
         let lines = lines.map(|head| head.split(" HTTP").next().unwrap_or_default().to_owned());
         (format!("{} {:?}", known.key_id, known.token), lines.collect())
     }

@@ -5,16 +5,16 @@
 //!
 //! Source: AWS Signature Version 4, "Authenticating Requests: Using the Authorization Header".
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use object_store::RetryConfig;
 use object_store::aws::{
     AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer, AwsCredential, AwsCredentialProvider,
 };
 use object_store::client::{HttpRequest, HttpRequestBody};
-use underpass_client::{Client, Field};
+use underpass_client::{Client, Field, Netrc};
 
 use super::connector::Connector;
 use super::environment::Environment;
@@ -87,6 +87,9 @@ impl Settings {
         let endpoint = endpoint.or_else(|| value(AmazonS3ConfigKey::Endpoint)).or(profile.endpoint);
         let is_virtual = is_on(&builder, AmazonS3ConfigKey::VirtualHostedStyleRequest)?;
         let base = base(&place.bucket, endpoint.as_deref(), &region, is_virtual)?;
+        if base.starts_with("https:") || !environment.token_files().is_empty() {
+            read_certificates(client)?;
+        }
         let signer = if is_unsigned {
             None
         } else {
@@ -108,8 +111,11 @@ impl Signer {
             retry_timeout: Duration::from_secs(10),
             ..RetryConfig::default()
         };
-        let store =
-            builder.with_http_connector(Connector(client.clone())).with_retry(retry).build();
+        // What is meant for the bucket's server is told to no other.
+        let mut client = client.clone();
+        client.fields.clear();
+        client.netrc = Netrc::default();
+        let store = builder.with_http_connector(Connector(client)).with_retry(retry).build();
         let store = store.map_err(|error| one_line(&error))?;
         Ok(Self { credentials: Arc::clone(store.credentials()), region, pays })
     }
@@ -165,6 +171,16 @@ impl Signer {
             format!("{name}: {value}").parse().map_err(|error| format!("{name}: {error}"))
         });
         fields.collect()
+    }
+}
+
+/// Reads them while files can be read; a machine without any says so when they are needed.
+fn read_certificates(client: &Client) -> Result<(), String> {
+    match client.read_certificates() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("the certificates of those it trusts cannot be read: {error}"))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -278,6 +294,26 @@ mod tests {
         ] {
             let error = settings(url, variables).err().unwrap();
             assert!(error.contains(said), "{url} {variables:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_read_before_the_first_request_if_one_may_need_them() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "no certificate").unwrap();
+        let said = |url: &str, variables: &[(&str, &str)]| {
+            let mut client = Client::default();
+            client.trust = underpass_client::Trust::File(file.path().to_owned());
+            let environment = Environment::of(&[&KEYS[..], variables].concat());
+            Settings::of(&Place::parse(url).unwrap(), &environment, &client).err()
+        };
+        assert_eq!(said("s3://data?endpoint=http://h", &[]), None);
+        let of_role = ("AWS_WEB_IDENTITY_TOKEN_FILE", "/token");
+        for (url, variables) in
+            [("s3://data", &[][..]), ("s3://data?endpoint=http://h", &[of_role])]
+        {
+            let said = said(url, variables).unwrap();
+            assert!(said.starts_with("the certificates of those it trusts"), "{said}");
         }
     }
 
