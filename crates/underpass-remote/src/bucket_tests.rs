@@ -4,6 +4,7 @@ use underpass_testkit::bucket::{BUCKET, Gateway, KEY_ID, SECRET, Versitygw};
 use underpass_testkit::payload::pattern;
 use underpass_testkit::require;
 use underpass_testkit::scripted::Scripted;
+use underpass_testkit::tls::Identity;
 
 use super::*;
 use crate::origin::Origin;
@@ -127,6 +128,30 @@ fn a_store_fills_from_a_bucket_and_never_from_two_objects() {
         assert!(error.contains("replaced") || error.contains("404"), "{change}: {error}");
         assert!(rig.store.get(&rig.key("/y")).is_none(), "{change}");
     }
+}
+
+#[test]
+fn a_bucket_is_asked_over_tls_too() {
+    let program = require!(Versitygw::ready());
+    let identity = Identity::named(&["127.0.0.1", "localhost"]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let [certificate, key] = ["certificate", "key"].map(|name| dir.path().join(name));
+    std::fs::write(&certificate, identity.pem()).unwrap();
+    std::fs::write(&key, identity.key_pem()).unwrap();
+    let gateway = program.start_secured(&certificate, &key).unwrap();
+    let mut client = Client::default().keeping_connections();
+    client.trust = underpass_client::Trust::File(certificate);
+    let url = format!("s3://{BUCKET}/p?endpoint=https://{}", gateway.host());
+    let (bucket, interrupt) =
+        (Bucket::of(&url, client, &environment(SECRET)).unwrap(), interrupt());
+    let bytes = pattern(0..1 << 20);
+    let source = Source::bytes(bytes.clone());
+    let put = bucket.put("/a b", source, Condition::IfNoneMatch("*"), &interrupt).unwrap();
+    assert_eq!(put.status, 200);
+    let got = bucket.ask("/a%20b", &GET, &interrupt).unwrap();
+    assert!(got.status == 200 && content(got) == bytes);
+    let names = bucket.list("", None, 10, &interrupt).unwrap().entries;
+    assert_eq!(names.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["a b"]);
 }
 
 #[test]
