@@ -91,8 +91,9 @@ fn host(
     if pattern == HostPattern::Others && has_site {
         return Err(wrong(&"there is a site for other hosts already, that of the directory above"));
     }
-    if !table.settings.iter().any(|setting| setting.key == "directory") {
-        return Err(wrong(&"there is no 'directory'"));
+    let says_what = |setting: &Setting| matches!(&*setting.key, "directory" | "origin");
+    if !table.settings.iter().any(says_what) {
+        return Err(wrong(&"there is neither 'directory' nor 'origin'"));
     }
     let (words, values) = flags.typed(table.settings.iter());
     let words = [&words, &["--".into()][..], &values].concat();

@@ -10,6 +10,11 @@ mod limits;
 mod listing;
 mod lookup;
 mod metadata;
+#[cfg(feature = "remote")]
+mod origin;
+#[cfg(not(feature = "remote"))]
+#[path = "serve/without_origin.rs"]
+mod origin;
 mod pages;
 mod proxies;
 pub(crate) mod site;
@@ -112,6 +117,8 @@ Examples:
       Ask for a password beneath /private; 'htpasswd -cBC 10 users NAME' makes the file.
   underpass serve /srv/files --auth-file users --upload 'in/**' --upload-max-size 10GiB
       Take files beneath /in: curl -u NAME -T FILE http://127.0.0.1:8080/in/
+  underpass serve --origin https://www.example.org --cache /var/cache/underpass
+      Serve what that server has, fetch it once, and keep it as long as it says.
   curl -C - -O http://127.0.0.1:8080/big.iso
       Resume a download from it.
   underpass serve /srv/files --archive tar
@@ -133,7 +140,9 @@ What leaves without a copy:
 /// Those of [`Server::bind`], with what to do about them, and of [`Server::run`].
 pub(crate) fn run(wanted: ServeArguments) -> anyhow::Result<()> {
     let tls = wanted.tls.options()?;
-    let (sites, shown) = sites(wanted.site, wanted.server.config.as_deref())?;
+    let (config, is_check) =
+        (wanted.server.config.as_deref(), wanted.server.is_check(wanted.only_check));
+    let (sites, shown) = sites(wanted.site, config, is_check)?;
     if wanted.server.is_only_checked_if(wanted.only_check) {
         return Ok(());
     }
@@ -201,28 +210,41 @@ fn reload(publisher: Publisher, config: Option<PathBuf>) -> impl Fn() + Send + S
 }
 
 /// The sites that were asked for, and what to say of their directories.
-fn sites(top: SiteArguments, config: Option<&Path>) -> anyhow::Result<(Sites, String)> {
-    let hosts = config.map(|path| hosts(path, top.directory.is_some())).transpose()?;
+fn sites(
+    top: SiteArguments,
+    config: Option<&Path>,
+    is_only_checked: bool,
+) -> anyhow::Result<(Sites, String)> {
+    let hosts = config.map(|path| hosts(path, top.is_given())).transpose()?;
     let hosts = hosts.unwrap_or_default();
-    let top = (hosts.is_empty() || top.directory.is_some()).then_some((HostPattern::Others, top));
-    let all = top.into_iter().chain(hosts).map(|(hosts, site)| Ok((hosts, one(site)?)));
+    let shown = top.origin.shown();
+    let top = (hosts.is_empty() || top.is_given()).then_some((HostPattern::Others, top));
+    let one = |(hosts, site)| Ok((hosts, one(site, is_only_checked)?));
+    let all = top.into_iter().chain(hosts).map(one);
     let all: Vec<_> = all.collect::<anyhow::Result<_>>()?;
-    let shown = match &all[..] {
-        [(HostPattern::Others, site)] => {
+    let shown = match (&all[..], shown) {
+        ([(HostPattern::Others, _)], Some(origin)) => origin,
+        ([(HostPattern::Others, site)], None) => {
             let directory = std::path::absolute(&site.root).context("cannot name the directory")?;
             directory.display().to_string()
         }
-        all => all.iter().map(|(hosts, _)| hosts.to_string()).collect::<Vec<_>>().join(", "),
+        (all, _) => all.iter().map(|(hosts, _)| hosts.to_string()).collect::<Vec<_>>().join(", "),
     };
     Ok((Sites(all), shown))
 }
 
-fn one(arguments: SiteArguments) -> anyhow::Result<SiteOptions> {
+fn one(arguments: SiteArguments, is_only_checked: bool) -> anyhow::Result<SiteOptions> {
     let access = arguments.access()?.map(Arc::new);
     let upload = arguments.upload(access.is_some())?.map(Arc::new);
+    #[cfg(feature = "remote")]
+    let origin = if is_only_checked { None } else { arguments.origin.site()? };
     let mut site = arguments.options();
     site.stations.access = access;
     site.stations.upload = upload;
+    #[cfg(feature = "remote")]
+    (site.origin = origin);
+    #[cfg(not(feature = "remote"))]
+    let _ = is_only_checked;
     Ok(site)
 }
 
@@ -232,7 +254,7 @@ fn sites_again(config: Option<&Path>) -> anyhow::Result<Sites> {
     let parsed = Arguments::try_parse_from(arguments);
     let parsed = parsed.map_err(|error| anyhow!(first_line(&error)))?;
     let Command::Serve(wanted) = parsed.command else { bail!("the command is another") };
-    Ok(sites(wanted.0.site, config)?.0)
+    Ok(sites(wanted.0.site, config, false)?.0)
 }
 
 fn refused(error: BindError) -> anyhow::Error {

@@ -86,6 +86,11 @@ impl ServerArguments {
         is_only_checked
     }
 
+    /// Whether no more is wanted than such a check, which is not over yet.
+    pub(crate) const fn is_check(&self, is_asked_for: bool) -> bool {
+        self.check_config || is_asked_for
+    }
+
     /// What the daemon is asked for, together with where to listen and where the log goes.
     pub(crate) fn settings(&self, listen: Vec<Endpoint>, log: Sink) -> Settings {
         Settings {

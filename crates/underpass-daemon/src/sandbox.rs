@@ -18,6 +18,9 @@ use landlock::{
 /// The first to know all that is restricted here; older kernels restrict less.
 const VERSION: ABI = ABI::V5;
 
+/// What getaddrinfo(3) reads; files of the same directories are read with them.
+const LOOK_UP_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
+
 /// What a server can still open.
 #[derive(Debug, Clone, Default)]
 pub struct Sandbox {
@@ -65,6 +68,12 @@ impl Sandbox {
     #[must_use]
     pub fn connect(self) -> Self {
         Self { connects: true, ..self }
+    }
+
+    /// Also the names of hosts to be looked up.
+    #[must_use]
+    pub fn look_up(self) -> Self {
+        LOOK_UP_FILES.iter().map(Path::new).fold(self, Self::read_replaced)
     }
 
     /// Also a log, which is made again after it was renamed. A path that is a link by now may

@@ -31,9 +31,6 @@ use crate::worker::Worker;
 /// Pipes that one worker's connections may hold at a time, where descriptors allow.
 const PIPES_MAX: usize = 256;
 
-/// What getaddrinfo(3) reads; files of the same directories are read with them.
-const LOOK_UP_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
-
 /// Descriptors a worker needs in addition to its connections and pipes.
 const OTHERS: usize = 64;
 
@@ -208,7 +205,7 @@ impl Relay {
             sandbox = sandbox.read_replaced(path);
         }
         if self.from.may_be_named() {
-            sandbox = LOOK_UP_FILES.iter().map(Path::new).fold(sandbox, Sandbox::read_replaced);
+            sandbox = sandbox.look_up();
         }
         Self { daemon: self.daemon.confined(sandbox), ..self }
     }

@@ -49,6 +49,9 @@ pub enum Content {
     Memory(Bytes),
     /// Bytes in memory and parts of files, one after the other.
     Sequence(Sequence),
+    /// What comes from an origin for this answer alone.
+    #[cfg(feature = "remote")]
+    Relayed(crate::origin::Relayed),
 }
 
 impl Content {
@@ -61,6 +64,8 @@ impl Content {
             Self::UntilEnd(_) => None,
             Self::Memory(bytes) => Some(bytes.len() as u64),
             Self::Sequence(sequence) => Some(sequence.len()),
+            #[cfg(feature = "remote")]
+            Self::Relayed(relayed) => relayed.left(),
         }
     }
 

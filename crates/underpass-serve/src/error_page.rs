@@ -27,10 +27,13 @@ pub(crate) fn text(status: StatusCode) -> &'static str {
         414 => "414 URI Too Long\nThe request target is too long.\n",
         416 => "416 Range Not Satisfiable\nThe file ends before the range begins.\n",
         421 => "421 Misdirected Request\nThe connection was made for another host.\n",
+        429 => "429 Too Many Requests\nThe origin takes no more requests right now.\n",
         431 => "431 Request Header Fields Too Large\nThe head of the request is too large.\n",
         451 => "451 Unavailable For Legal Reasons\n",
         501 => "501 Not Implemented\nThe only transfer coding understood here is chunked.\n",
         503 => "503 Service Unavailable\nThis file cannot be sent right now. Try again.\n",
+        502 => "502 Bad Gateway\nThe origin's answer could not be used.\n",
+        504 => "504 Gateway Timeout\nThe origin does not answer, and this is not here.\n",
         505 => "505 HTTP Version Not Supported\nHTTP/1.1 and HTTP/1.0 are spoken here.\n",
         _ => "500 Internal Server Error\nThe file could not be read.\n",
     }
@@ -43,8 +46,10 @@ mod tests {
     #[test]
     fn every_text_starts_with_its_status() {
         let redirects = [301, 302, 303, 307, 308];
-        let errors =
-            [400, 401, 403, 404, 405, 408, 410, 412, 414, 416, 421, 431, 451, 500, 501, 503, 505];
+        let errors = [
+            400, 401, 403, 404, 405, 408, 410, 412, 414, 416, 421, 429, 431, 451, 500, 501, 502,
+            503, 504, 505,
+        ];
         for code in redirects.into_iter().chain(errors) {
             let status = StatusCode::from_u16(code).unwrap();
             let first = text(status).lines().next().unwrap();

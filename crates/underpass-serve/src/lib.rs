@@ -1,9 +1,5 @@
 //! Static file service over HTTP/1.1 and HTTP/2, with and without TLS.
 #![deny(unsafe_code)]
-#![cfg_attr(
-    all(feature = "remote", not(test)),
-    expect(dead_code, reason = "the site of an origin, which uses it, follows")
-)]
 
 mod accepts;
 pub mod access;
@@ -46,6 +42,8 @@ mod metadata_rules;
 mod metrics;
 mod multipart;
 mod number;
+#[cfg(feature = "remote")]
+mod origin;
 mod parking;
 pub mod pattern;
 mod plain_request;
@@ -93,6 +91,8 @@ pub use links::{Symlinks, SymlinksError};
 pub use listing::Listings;
 pub use lookup::{FilePath, FilePathError, Lookup};
 pub use metadata_rules::MetadataRules;
+#[cfg(feature = "remote")]
+pub use origin::{Defaults, OriginOptions, OriginSite, OriginSiteError, Relayed};
 pub use prefix::{PathPrefix, PathPrefixError};
 pub use proxies::Proxies;
 pub use redirects::{Redirect, RedirectError, Redirects};

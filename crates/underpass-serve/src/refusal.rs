@@ -46,6 +46,9 @@ pub(crate) enum Refusal {
     Open(#[from] OpenError),
     #[error(transparent)]
     Represent(#[from] RepresentationError),
+    #[cfg(feature = "remote")]
+    #[error(transparent)]
+    Object(#[from] underpass_remote::ObjectError),
 }
 
 impl Refusal {
@@ -71,6 +74,8 @@ impl Refusal {
             Self::Open(OpenError::Failed(_)) | Self::Represent(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
+            #[cfg(feature = "remote")]
+            Self::Object(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 

@@ -248,6 +248,11 @@ impl Server {
         let sandbox = sandbox.read("/proc/sys/vm/max_map_count").write("/dev/null");
         let writable: Vec<_> = sites.writable().map(canonical).collect();
         let sandbox = writable.iter().fold(sandbox, Sandbox::manage);
+        let sandbox =
+            sites.options().filter_map(SiteOptions::cache).fold(sandbox, |sandbox, cache| {
+                let cache = cache.canonicalize().unwrap_or_else(|_| cache.to_owned());
+                sandbox.manage(cache).look_up().connect()
+            });
         self.publisher.writable = writable;
         let names = sites.access().filter_map(Access::path);
         let again = self.tls.iter().flat_map(Tls::paths).chain(names).chain(config);
@@ -279,6 +284,7 @@ impl Server {
         let is_secured = self.tls.is_some();
         metrics.register_collector(Box::new(Counters { of_workers, is_secured }));
         let sites = self.publisher.published;
+        collect_origins(&mut metrics, &sites);
         let written_to = sites.borrow().written_to();
         let published = sites.clone();
         self.daemon.run(Program {
@@ -304,9 +310,22 @@ impl Server {
     }
 }
 
+/// Has the metrics tell of origins.
+#[cfg(feature = "remote")]
+fn collect_origins(metrics: &mut Registry, sites: &watch::Sender<Arc<Checked>>) {
+    metrics.register_collector(Box::new(crate::origin::Collected(sites.clone())));
+}
+
+/// A build without origins has none.
+#[cfg(not(feature = "remote"))]
+const fn collect_origins(_: &mut Registry, _: &watch::Sender<Arc<Checked>>) {}
+
 /// The directory of a site, and those where another may take its place. Everything, if links are
 /// followed wherever they lead.
 fn readable(site: &SiteOptions) -> Vec<PathBuf> {
+    if site.cache().is_some() {
+        return vec![canonical(site)];
+    }
     let everywhere = (site.lookup.symlinks == Symlinks::All).then(|| "/".into());
     around(&site.root).into_iter().chain(everywhere).chain([canonical(site)]).collect()
 }

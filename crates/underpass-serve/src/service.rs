@@ -7,6 +7,10 @@
 //! Source: RFC 9110 §9.3.1, §9.3.2, §15.4.9 (308).
 
 mod directory;
+#[cfg(feature = "remote")]
+mod of_origin;
+#[cfg(not(feature = "remote"))]
+mod without_origin;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -113,6 +117,9 @@ impl Service {
         let target = Target::parse(request.path()).ok()?;
         if !self.stations().let_plain_pass(&target, &self.tree.options.lookup) {
             return None;
+        }
+        if self.has_origin() {
+            return self.plain_of_origin(&request);
         }
         let kept = self.tree.kept(&target)?;
         // One with siblings is chosen by a field that is not looked at here.
@@ -251,12 +258,18 @@ impl Service {
 
     fn admit(&self, asked: &Asked<'_>) -> Step {
         match check_message(asked.head) {
-            Ok(()) => self.stations().before(asked, &self.tree.options.lookup),
+            Ok(()) => match self.purge(asked) {
+                Some(answer) => Step::Answer(answer),
+                None => self.stations().before(asked, &self.tree.options.lookup),
+            },
             Err(refusal) => Step::Answer(Answer::error(refusal.status())),
         }
     }
 
     fn kept(&self, request: &Parts) -> Option<Answer> {
+        if self.has_origin() {
+            return self.kept_of_origin(request);
+        }
         let target = Target::parse(request.uri.path()).ok()?;
         let kept = self.tree.kept(&target)?;
         Some(self.answer(request, &kept))
@@ -367,6 +380,9 @@ impl Service {
     }
 
     async fn find_target(&self, request: &Parts) -> Result<Answer, Refusal> {
+        if self.has_origin() {
+            return self.find_at_origin(request).await;
+        }
         let target = Target::parse(request.uri.path())?;
         if let Some(kept) = self.tree.kept(&target) {
             return Ok(self.answer(request, &kept));

@@ -163,6 +163,8 @@ pub(crate) fn finish(answer: Answer) -> Response<Payload> {
         Content::File(file, range) => file.to_be_sent(range),
         Content::UntilEnd(file) => file.to_be_sent(0..u64::MAX),
         Content::Sequence(sequence) => Payload::Sequence(Box::new(InSequence::new(sequence))),
+        #[cfg(feature = "remote")]
+        Content::Relayed(relayed) => Payload::Reading(relayed.into_reading()),
     });
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -45,9 +45,24 @@ pub struct SiteOptions {
     pub stations: Stations,
     /// The path that it is beneath.
     pub prefix: Option<PathPrefix>,
+    /// The origin whose files it has, instead of those of the directory.
+    #[cfg(feature = "remote")]
+    pub origin: Option<std::sync::Arc<crate::origin::OriginSite>>,
 }
 
 impl SiteOptions {
+    /// Where it writes, and asks others.
+    #[cfg(feature = "remote")]
+    pub(crate) fn cache(&self) -> Option<&std::path::Path> {
+        self.origin.as_ref().map(|origin| origin.directory())
+    }
+
+    /// A build without origins has none.
+    #[cfg(not(feature = "remote"))]
+    pub(crate) const fn cache(&self) -> Option<&std::path::Path> {
+        None
+    }
+
     /// `root` as it is served where nothing else is asked for.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
@@ -64,6 +79,8 @@ impl SiteOptions {
             fields: FieldRules::default(),
             stations: Stations::default(),
             prefix: None,
+            #[cfg(feature = "remote")]
+            origin: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use super::headers::HeadersArguments;
 use super::listing::ListingArguments;
 use super::lookup::LookupArguments;
 use super::metadata::MetadataArguments;
+use super::origin::OriginArguments;
 use super::pages::PagesArguments;
 use super::upload::UploadArguments;
 
@@ -56,6 +57,9 @@ pub(crate) struct SiteArguments {
 
     #[command(flatten)]
     upload: UploadArguments,
+
+    #[command(flatten)]
+    pub(super) origin: OriginArguments,
 }
 
 impl SiteArguments {
@@ -69,10 +73,16 @@ impl SiteArguments {
         self.upload.upload(has_access)
     }
 
+    /// Whether it says what is served.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.directory.is_some() || self.origin.is_given()
+    }
+
     /// The site that was asked for; who may read it is read from a file.
     pub(crate) fn options(self) -> SiteOptions {
         let Self { directory, changes, lookup, headers, metadata, cors, pages, .. } = self;
-        let Self { addresses, listing, .. } = self;
+        let Self { addresses, listing, origin, .. } = self;
+        let directory = origin.directory().or(directory);
         let (error_pages, redirects, statuses) = pages.pages();
         let prefix = lookup.prefix();
         let (cors, addresses) = (cors.cors(), addresses.rules());

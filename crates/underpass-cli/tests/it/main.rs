@@ -30,6 +30,8 @@ mod serve_behind;
 mod serve_hosts;
 mod serve_http2;
 mod serve_limits;
+#[cfg(feature = "remote")]
+mod serve_origin;
 mod serve_tls;
 mod serve_to_https;
 mod serve_upload;

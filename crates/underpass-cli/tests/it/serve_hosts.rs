@@ -104,7 +104,7 @@ fn what_is_wrong_in_a_table_is_said_with_its_place() {
         (
             "\n[host.\"a.org\"]\nclean-urls = true",
             &[],
-            "2:7: host 'a.org': there is no 'directory'",
+            "2:7: host 'a.org': there is neither 'directory' nor 'origin'",
         ),
         (
             "[host.\"a.org:80\"]\ndirectory = \".\"",

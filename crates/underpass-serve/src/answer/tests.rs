@@ -39,6 +39,8 @@ fn gist(answer: &Answer) -> (u16, &str, &str, Option<Range<u64>>) {
     let part = match &answer.content {
         Content::File(_, range) => Some(range.clone()),
         Content::Empty | Content::UntilEnd(_) | Content::Memory(_) | Content::Sequence(_) => None,
+        #[cfg(feature = "remote")]
+        Content::Relayed(_) => None,
     };
     (answer.status.as_u16(), field(CONTENT_LENGTH), field(CONTENT_RANGE), part)
 }

@@ -64,7 +64,6 @@ async fn ask(service: &Service, method: Method, target: &str) -> Answer {
 fn text(answer: &Answer) -> String {
     let bytes = match &answer.content {
         Content::Empty => Vec::new(),
-        Content::UntilEnd(_) | Content::Sequence(_) => panic!("one piece that has a size"),
         Content::Memory(bytes) => bytes.to_vec(),
         Content::File(file, range) => {
             let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap()];
@@ -72,6 +71,9 @@ fn text(answer: &Answer) -> String {
             file.file().unwrap().read_at(start, &mut bytes).unwrap();
             bytes
         }
+        Content::UntilEnd(_) | Content::Sequence(_) => panic!("one piece that has a size"),
+        #[cfg(feature = "remote")]
+        Content::Relayed(_) => panic!("bytes of an origin"),
     };
     String::from_utf8(bytes).unwrap()
 }

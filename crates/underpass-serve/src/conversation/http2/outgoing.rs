@@ -42,6 +42,10 @@ impl Outgoing {
             Content::File(file, range) => (file.to_be_read(range), Queue::default()),
             Content::UntilEnd(file) => (file.to_be_read(0..u64::MAX), Queue::default()),
             Content::Sequence(sequence) => (nothing, sequence.into_segments()),
+            #[cfg(feature = "remote")]
+            Content::Relayed(relayed) => {
+                (Readable::Payload(Payload::Reading(relayed.into_reading())), Queue::default())
+            }
         };
         Self { current, ahead: Bytes::new(), rest, left, fetch: None, waited: None }
     }

@@ -1,0 +1,87 @@
+//! What is for one client: the origin is asked for each, with its fields.
+
+use std::time::Duration;
+
+use underpass_testkit::origin::{Framing, Object};
+use underpass_testkit::wait;
+
+use super::place::Place;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn what_is_for_one_is_asked_for_by_each() {
+    for (name, value, why) in [
+        ("Cache-Control", "private, max-age=60", "private"),
+        ("Cache-Control", "no-store", "no-store"),
+        ("Set-Cookie", "a=b", "set-cookie"),
+        ("Vary", "Cookie", "vary"),
+    ] {
+        let place = Place::new();
+        let object = place.put("/a", Object::new(600_000).field(name, value));
+        for number in 1..=2 {
+            let got = place.get("/a");
+            assert_eq!((got.status, object.difference(0, &got.content)), (200, None), "{why}");
+            assert_eq!(got.content.len(), 600_000);
+            assert_eq!(got.cache(), format!("fwd=uri-miss; detail={why}"));
+            assert_eq!(got.field(name), value);
+            assert!(place.asked() >= number, "{why}");
+        }
+        let fields = ["Cookie: c=d", "Range: bytes=7-9", "Connection: X-Hop", "X-Hop: a"];
+        let got = place.get_with("/a", &fields);
+        assert_eq!((got.status, got.field("content-range")), (206, "bytes 7-9/600000"));
+        assert_eq!(object.difference(7, &got.content), None);
+        let requests = place.origin.requests();
+        let last = requests.last().unwrap();
+        assert_eq!((last.field("cookie"), last.field("x-hop")), (Some("c=d"), None));
+        assert_eq!(requests[0].field("cookie"), None);
+    }
+}
+
+#[test]
+fn what_is_small_and_for_one_takes_one_request() {
+    let place = Place::new();
+    let object = place.put("/a", Object::new(1_000).cache_control("private"));
+    let got = place.get("/a");
+    assert_eq!((got.status, object.difference(0, &got.content)), (200, None));
+    assert_eq!((got.content.len(), place.asked()), (1_000, 1));
+}
+
+#[test]
+fn who_says_who_it_is_is_not_answered_of_what_is_kept() {
+    let place = Place::new();
+    place.put("/a", Object::new(100).cache_control("max-age=600"));
+    place.get("/a");
+    let got = place.get_with("/a", &["Authorization: Basic eDp5"]);
+    assert_eq!((got.status, got.cache()), (200, "fwd=bypass; detail=authorization"));
+    let requests = place.origin.requests();
+    assert_eq!(requests[1].field("authorization"), Some("Basic eDp5"));
+    assert_eq!(place.get("/a").cache(), "hit");
+}
+
+#[test]
+fn content_of_unknown_length_comes_whole() {
+    for framing in [Framing::Chunked, Framing::UntilClose] {
+        let place = Place::new();
+        let object =
+            place.put("/a", Object::new(700_000).framed(framing).cache_control("max-age=600"));
+        let got = place.get("/a");
+        assert_eq!((got.status, object.difference(0, &got.content)), (200, None));
+        assert_eq!(got.content.len(), 700_000);
+        if framing == Framing::Chunked {
+            // It tells its end, so it is kept.
+            let hit = || (place.get("/a").cache() == "hit").then_some(());
+            assert_eq!(wait::until(PATIENCE, hit), Some(()));
+        }
+    }
+}
+
+#[test]
+fn other_methods_are_refused() {
+    let place = Place::new();
+    for method in ["POST", "PUT", "DELETE"] {
+        let got = place.ask(method, "/a", &["Content-Length: 0"]);
+        assert_eq!((got.status, got.field("allow")), (405, "GET, HEAD, OPTIONS"), "{method}");
+    }
+    assert_eq!(place.asked(), 0);
+}
