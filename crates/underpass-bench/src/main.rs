@@ -50,7 +50,7 @@ use report::Report;
 use run::{Run, turns};
 
 /// The benches, as the command line has them.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 22] = [
     "serve",
     "http2",
     "latency",
@@ -70,6 +70,9 @@ const NAMES: [&str; 19] = [
     "tsdb",
     "log",
     "log --part cold",
+    "cache",
+    "cache --part hits",
+    "cache --part herd",
 ];
 
 /// Those that limit a disk or look into the kernel.
