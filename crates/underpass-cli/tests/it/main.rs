@@ -27,9 +27,13 @@ mod sandbox;
 mod serve;
 mod serve_access;
 mod serve_behind;
+#[cfg(feature = "remote")]
+mod serve_bodies;
 mod serve_hosts;
 mod serve_http2;
 mod serve_limits;
+#[cfg(feature = "remote")]
+mod serve_nodes;
 #[cfg(feature = "remote")]
 mod serve_origin;
 mod serve_tls;
