@@ -1,5 +1,7 @@
 //! What is kept, and for how long nothing is asked.
 
+use std::time::Duration;
+
 use underpass_testkit::origin::Object;
 
 use super::place::Place;
@@ -110,4 +112,21 @@ fn a_path_that_leads_to_another_is_told_to_the_client() {
     let moved = place.get("/a");
     assert_eq!((moved.status, moved.field("location")), (307, "/a/?x"));
     assert_eq!(place.get("/a/?x").status, 200);
+}
+
+#[test]
+fn all_who_wait_for_the_head_are_answered_by_one_request() {
+    let place = Place::new();
+    let object = place.put("/a", Object::new(300_000).cache_control(FRESH));
+    place.origin.delay(Duration::from_millis(500));
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..20).map(|_| scope.spawn(|| place.get("/a"))).collect();
+        asking.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    for got in &all {
+        assert_eq!((got.status, object.difference(0, &got.content)), (200, None));
+        assert_eq!(got.content.len(), 300_000);
+    }
+    assert!(all.iter().any(|got| got.cache().ends_with("; collapsed")), "{:?}", all[0].cache());
+    assert_eq!(place.asked(), 1);
 }
