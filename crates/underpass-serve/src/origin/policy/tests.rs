@@ -100,6 +100,12 @@ fn the_age_that_it_came_with_counts() {
         (age.as_secs(), left.as_secs())
     };
     assert_eq!([seconds(at(0)), seconds(at(10)), seconds(at(50))], [(20, 40), (30, 30), (70, 0)]);
+    let dates = [
+        ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
+        ("expires", "Thu, 01 Jan 2026 00:01:00 GMT"),
+        ("age", "20"),
+    ];
+    assert_eq!(policy_but(&dates, &Defaults::default()).lifetime(at(0)).1.as_secs(), 40);
     assert_eq!(policy.stale_for(at(50)), Duration::from_secs(10));
     // The clock was set back: there is no telling how old it is.
     assert!(!policy.is_fresh(at(0) - Duration::from_secs(1)));

@@ -39,6 +39,19 @@ fn what_is_for_one_is_asked_for_by_each() {
 }
 
 #[test]
+fn what_the_origin_says_of_its_connection_is_not_passed_on() {
+    for says in ["private", "max-age=600"] {
+        let place = Place::new();
+        let object = Object::new(600_000).cache_control(says).field("Connection", "X-Hop");
+        place.put("/a", object.field("X-Hop", "a").field("Keep-Alive", "timeout=5"));
+        for _ in 0..2 {
+            let got = place.get("/a");
+            assert_eq!((got.status, got.field("x-hop"), got.field("keep-alive")), (200, "", ""));
+        }
+    }
+}
+
+#[test]
 fn what_is_small_and_for_one_takes_one_request() {
     let place = Place::new();
     let object = place.put("/a", Object::new(1_000).cache_control("private"));
