@@ -211,8 +211,8 @@ fn fresh_for(
     defaults.fresh_for.unwrap_or_else(|| by_rules.min(HEURISTIC_MAX))
 }
 
-/// What the crate says of a plain GET with this answer, as of when it came. It knows no directive in
-/// capitals. How old the answer was is counted here, and the crate's sum may overflow.
+/// What the crate says of a plain GET with this answer, as of when it came. It knows no directive
+/// in capitals. How old the answer was is counted here, and the crate's sum may overflow.
 fn semantics(headers: &HeaderMap, answered: SystemTime) -> CachePolicy {
     let mut headers = headers.clone();
     headers.remove(AGE);
