@@ -228,7 +228,7 @@ impl OriginSite {
             None => Question::first(key, path, request),
         };
         let (asking, is_first) = self.ask(question);
-        let ended = ask::end(asking).await;
+        let ended = ask::end(asking, self.timeouts).await;
         self.ended(ended, entry, request, !is_first)
     }
 

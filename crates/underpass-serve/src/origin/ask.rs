@@ -13,7 +13,10 @@ use http::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, IF_RANGE, RANGE
 use http::request::Parts;
 use http::{Method as HttpMethod, StatusCode};
 use tokio::sync::watch;
-use underpass_client::{ClientError, Condition, Field, Interrupt, Method, Range, Response};
+use tokio::time::timeout;
+use underpass_client::{
+    ClientError, Condition, Field, Interrupt, Method, Range, Response, Timeouts,
+};
 use underpass_remote::{Entry, Fill, Key, Object, OriginAsk, StoreError};
 
 use super::negative::Known;
@@ -91,8 +94,16 @@ pub(super) fn range(headers: &HeaderMap) -> Range {
 }
 
 /// Waits for what comes of it.
-pub(super) async fn end(mut asking: Asking) -> Ended {
-    let ended = asking.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
+pub(super) async fn end(mut asking: Asking, timeouts: Timeouts) -> Ended {
+    let said = asking.wait_for(Option::is_some);
+    let ended = match timeouts.idle.zip(timeouts.connect) {
+        // It may wait for a thread as well, behind fills that take long.
+        Some((idle, connect)) => match timeout(idle + connect, said).await {
+            Ok(said) => said.ok().and_then(|ended| ended.clone()),
+            Err(_) => Some(Ended::Failed(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new())),
+        },
+        None => said.await.ok().and_then(|ended| ended.clone()),
+    };
     // As many wait for a thread as may.
     ended.unwrap_or_else(|| Ended::Failed(StatusCode::SERVICE_UNAVAILABLE, HeaderMap::new()))
 }
@@ -150,6 +161,11 @@ impl OriginSite {
         }
         let said = StatusCode::from_u16(response.status).unwrap_or(StatusCode::BAD_GATEWAY);
         match (response.status, &question.entry) {
+            // Its other bytes could not be told from those of another generation.
+            (206, _) if question.range != Range::Whole && !has_strong_tag(&response) => {
+                let whole = Question { range: Range::Whole, ..question.clone() };
+                self.exchange(&whole, interrupt)
+            }
             (200 | 206, _) => self.take(question, response),
             (304, Some(entry)) => match self.renew(entry, &response) {
                 Some(ended) => (ended, None),
@@ -201,7 +217,9 @@ impl OriginSite {
         let (asked, root) = (self.origin.url(path).ok()?, self.origin.url("/").ok()?);
         let (asked, root, from) = (asked.to_string(), root.to_string(), response.url.to_string());
         let to = from.strip_prefix(root.strip_suffix('/')?).filter(|to| to.starts_with('/'))?;
-        if from == asked { None } else { HeaderValue::from_str(to).ok() }
+        // Two slashes would begin the name of another host.
+        let to = format!("/{}", to.trim_start_matches('/'));
+        if from == asked { None } else { HeaderValue::from_str(&to).ok() }
     }
 
     fn failed(&self, question: &Question, error: &ClientError) -> Ended {
@@ -215,6 +233,10 @@ impl OriginSite {
     fn renew(&self, entry: &Arc<Entry>, response: &Response<'_>) -> Option<Ended> {
         let said = heads::without_connection(response);
         let head = heads::merged(&entry.head(), &said, heads::now_ms())?;
+        // It may be for one client now.
+        if policy::refusal(&HeaderMap::new(), StatusCode::OK, &heads::fields(&head)).is_some() {
+            return None;
+        }
         self.store.refresh(entry, head);
         Some(Ended::Here(Arc::clone(entry), 304, None))
     }
@@ -247,6 +269,10 @@ impl OriginSite {
         let Some(len) = response.body.total else {
             return (self.not_kept(question, response, Why::Length), None);
         };
+        if question.is_head && !has_strong_tag(&response) {
+            // Whether the content is of this head could not be told.
+            return (self.not_kept(question, response, Why::Length), None);
+        }
         let first = response.body.place.at;
         let first = if question.is_head { 0..0 } else { first..first + here(&response, len) };
         let head = heads::kept(&response, len);
@@ -266,10 +292,13 @@ impl OriginSite {
     }
 
     fn not_kept(&self, question: &Question, response: Response<'_>, why: Why) -> Ended {
-        self.store.purge(&question.key);
-        let known = Known::Relayed(why);
-        self.negative.put(question.key.clone(), known, Instant::now(), RELAYED_FOR);
         let is_plain = !question.is_head && response.status != 206;
+        // A head or a part without a length says nothing of the whole.
+        if is_plain || why != Why::Length {
+            self.store.purge(&question.key);
+            let known = Known::Relayed(why);
+            self.negative.put(question.key.clone(), known, Instant::now(), RELAYED_FOR);
+        }
         let small = if is_plain { small(response) } else { None };
         Ended::Relay(why, Arc::new(Mutex::new(small)))
     }
@@ -290,6 +319,11 @@ fn as_told(status: StatusCode) -> StatusCode {
         429 | 500 | 503 | 504 => status,
         _ => StatusCode::BAD_GATEWAY,
     }
+}
+
+/// Whether its bytes can be told from those of another generation.
+fn has_strong_tag(response: &Response<'_>) -> bool {
+    response.head.field("etag").is_some_and(|tag| tag.starts_with('"'))
 }
 
 /// Bytes of the object that this answer has.

@@ -106,12 +106,15 @@ impl OriginSite {
         let (Ok(permit), Ok(interrupt)) = (permit, self.interrupt()) else {
             return failed(StatusCode::SERVICE_UNAVAILABLE);
         };
+        let key = self.key(path).filter(|_| why == Why::Length && is_anybody(&request.headers));
+        // What is kept for all is not for what one client says of itself.
+        let fields = if key.is_some() { Vec::new() } else { fields(&request.headers) };
         let onward = Onward {
             path: path.to_owned(),
             method: if request.method == HttpMethod::HEAD { Method::Head } else { Method::Get },
             range: range(&request.headers),
-            fields: fields(&request.headers),
-            key: self.key(path).filter(|_| why == Why::Length && is_anybody(&request.headers)),
+            fields,
+            key,
         };
         let (sender, come) = oneshot::channel();
         let site = Arc::clone(self);

@@ -7,4 +7,5 @@ mod not_kept;
 mod place;
 mod purged;
 mod ranges;
+mod shared;
 mod stale;
