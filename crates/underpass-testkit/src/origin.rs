@@ -30,6 +30,10 @@ use self::rate::Rate;
 use self::state::Shared;
 use self::wire::Shake;
 use crate::server::free_address;
+use crate::wait;
+
+/// How long an address may take to be free again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The origin. Its connections end with it.
 #[derive(Debug)]
@@ -187,7 +191,7 @@ impl Origin {
     }
 
     fn accept(&self) -> io::Result<()> {
-        let listener = TcpListener::bind(self.address)?;
+        let listener = bind(self.address)?;
         let (shared, shake) = (Arc::clone(&self.shared), self.shake.clone());
         let accepting = thread::spawn(move || {
             while let Ok((tcp, _)) = listener.accept() {
@@ -211,6 +215,16 @@ impl Origin {
         *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) = Some(accepting);
         Ok(())
     }
+}
+
+/// Listens there. A child that another thread has forked and that has not begun its program yet has
+/// a copy of the socket that listened there before.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = wait::until(PATIENCE, || match TcpListener::bind(address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+        bound => Some(bound),
+    });
+    listener.unwrap_or_else(|| Err(io::ErrorKind::AddrInUse.into()))
 }
 
 impl Drop for Origin {
