@@ -181,7 +181,7 @@ fn a_disk_that_is_full_in_the_middle_is_said_to_be_that_and_there_is_room_later(
     assert!(full > 0);
     drop(objects);
     assert!((0..2).any(|which| rig.store.get(&rig.key(["/a", "/b"][which])).is_none()));
-    // One may have had room for all of it.
+    // There may have been room for all of one.
     for path in ["/a", "/b"] {
         rig.store.purge(&rig.key(path));
     }
