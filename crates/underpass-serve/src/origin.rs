@@ -26,7 +26,9 @@ use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 use underpass_client::{Client, Interrupt, Timeouts};
 use underpass_daemon::Network;
-use underpass_remote::{Entry, Key, Object, Origin, OriginError, Store, StoreError, StoreOptions};
+use underpass_remote::{
+    Entry, Head, Key, Object, Origin, OriginError, Store, StoreError, StoreOptions,
+};
 
 pub use self::policy::Defaults;
 pub use self::relay::Relayed;
@@ -209,7 +211,7 @@ impl OriginSite {
         }
         let (now, entry) = (SystemTime::now(), self.store.get(key));
         if let Some(entry) = &entry {
-            let policy = self.policy(entry);
+            let policy = self.policy(&entry.head());
             if policy.is_fresh(now) {
                 return Found::Here(Arc::clone(entry), CacheStatus::Hit, None);
             }
@@ -264,12 +266,11 @@ impl OriginSite {
             }
             Ended::Failed(status, said) => {
                 let now = SystemTime::now();
-                let stale =
-                    entry.filter(|entry| self.policy(entry).may_stand_in(Instead::OfError, now));
+                let stale = entry.map(|entry| (self.policy(&entry.head()), entry));
+                let stale = stale.filter(|(policy, _)| policy.may_stand_in(Instead::OfError, now));
                 match stale {
-                    Some(entry) => {
-                        let by = self.policy(&entry).stale_for(now);
-                        Found::Here(entry, CacheStatus::Stale(by), None)
+                    Some((policy, entry)) => {
+                        Found::Here(entry, CacheStatus::Stale(policy.stale_for(now)), None)
                     }
                     None => {
                         let mut answer = Answer::error(status);
@@ -286,9 +287,8 @@ impl OriginSite {
         matches!(status, 404 | 410) || (status == 403 && matches!(*self.origin, Origin::Bucket(_)))
     }
 
-    fn policy(&self, entry: &Entry) -> Policy {
-        let head = entry.head();
-        Policy::of(&heads::fields(&head), head.answered_ms, &self.defaults)
+    fn policy(&self, head: &Head) -> Policy {
+        Policy::of(&heads::fields(head), head.answered_ms, &self.defaults)
     }
 
     /// What an entry is to clients.
@@ -299,8 +299,7 @@ impl OriginSite {
         entry: &Arc<Entry>,
     ) -> Result<Arc<Representation>, Refusal> {
         let head = entry.head();
-        let policy = Policy::of(&heads::fields(&head), head.answered_ms, &self.defaults);
-        let (age, fresh_for) = policy.lifetime(SystemTime::now());
+        let (age, fresh_for) = self.policy(&head).lifetime(SystemTime::now());
         let of = OfEntry {
             object: entry.object(&self.origin)?,
             head,
