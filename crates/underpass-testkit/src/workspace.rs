@@ -13,12 +13,13 @@ pub fn root() -> &'static Path {
     crates.and_then(Path::parent).expect("this crate is in the workspace")
 }
 
-/// A cargo command run in the workspace, by the cargo that runs this.
+/// A cargo command run in the workspace, by the cargo that runs this, that keeps nothing for a
+/// compilation of parts: that takes as much of the disk as what is compiled.
 #[must_use]
 pub fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
-    command.current_dir(root());
+    command.current_dir(root()).env("CARGO_INCREMENTAL", "0");
     command
 }
 
