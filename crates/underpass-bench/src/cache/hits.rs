@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use underpass_testkit::disk::Disk;
 use underpass_testkit::origin::{Object, Origin};
 
 use super::peers::Cache;
@@ -28,7 +29,9 @@ pub(super) fn run(size: Size, run: &mut Run) -> Result<()> {
     std::fs::create_dir(&root)?;
     let build = Build::all(None)?.pop().context("no build of this workspace")?;
     let plain = Peer::Underpass(build.clone()).start(&root, dir.path())?;
-    let cache = Cache::Underpass(build).start(origin.address(), dir.path())?;
+    let scratch = dir.path().join("cache");
+    std::fs::create_dir(&scratch)?;
+    let cache = Cache::Underpass(build).start(origin.address(), &scratch)?;
     let servers = [(DIRECTORY, plain), (NEW, cache)];
     for case in [Case::Small, Case::Medium, Case::Large] {
         let (target, path) = (format!("/{}", case.name()), root.join(case.name()));
@@ -37,10 +40,16 @@ pub(super) fn run(size: Size, run: &mut Run) -> Result<()> {
         for (_, server) in &servers {
             verify(server.address(), &target, &path)?;
         }
+        let paths = [path, kept(&scratch, object.len())?];
+        for (path, (who, _)) in paths.iter().zip(&servers) {
+            read_back(path).with_context(|| format!("{} of {who}", path.display()))?;
+        }
         let asked = origin.request_count();
         for round in 0..run.rounds {
             for (who, server) in turns(&servers, round) {
-                run.warm(&path, who)?;
+                for path in &paths {
+                    run.warm(path, who)?;
+                }
                 case.measure(size, who, server, &mut run.report)?;
             }
         }
@@ -60,6 +69,36 @@ fn write(object: &Object, path: &Path) -> Result<()> {
         at = end;
     }
     Ok(file.sync_all()?)
+}
+
+/// The file of what is in the cache: the only one of this length.
+fn kept(dir: &Path, len: u64) -> Result<PathBuf> {
+    find(dir, len)?.with_context(|| format!("{}: no file of {len} bytes", dir.display()))
+}
+
+fn find(dir: &Path, len: u64) -> Result<Option<PathBuf>> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let (facts, path) = (entry.metadata()?, entry.path());
+        let found = match facts.is_dir() {
+            true => find(&path, len)?,
+            false => (facts.len() == len).then_some(path),
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the page cache have the file as it is read from the disk. How it was written shows
+/// otherwise: what a program copied in pieces of 1 MiB is in larger folios than what came over a
+/// network, and a page of a larger folio costs less to send.
+fn read_back(path: &Path) -> Result<()> {
+    let file = File::open(path)?;
+    Disk::evict(&file)?;
+    files::warm(path)?;
+    Ok(())
 }
 
 /// An origin that is asked during the measurement makes it another one.
