@@ -98,14 +98,15 @@ fn slow_heads_bodies_ranges_and_readers_delay_no_one_else() {
     let is_busy = || (server.metric("open") > 300).then_some(());
     wait::until(PATIENCE, is_busy).expect("they have begun");
     let mut bystander = server.connect();
-    let mut asked = 0;
+    let (mut asked, mut slow) = (0, 0);
     while all.iter_mut().any(|one| one.try_wait().unwrap().is_none()) {
         let begin = std::time::Instant::now();
         assert_eq!(ask(&mut bystander, "/digits.txt", "").unwrap().content, b"0123456789");
-        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+        slow += u32::from(begin.elapsed() > Duration::from_secs(2));
         asked += 1;
     }
-    assert!(asked > 10, "{asked}");
+    // A busy machine may delay one; who waits for slow clients waits each time.
+    assert!(asked > 10 && slow < asked / 10, "{slow} of {asked}");
     let are_gone = || (server.metric("open") == 1).then_some(());
     wait::until(PATIENCE, are_gone).expect("only the bystander is there");
 }
