@@ -16,7 +16,8 @@ pub struct Head {
     pub asked: Vec<(String, String)>,
     /// The length of the whole object.
     pub len: u64,
-    /// When the answer came, in milliseconds since 1970.
+    /// When it was asked for, in milliseconds since 1970: how long the answer took is part of its
+    /// age.
     pub answered_ms: u64,
 }
 

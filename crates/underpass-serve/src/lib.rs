@@ -42,6 +42,7 @@ mod metadata_rules;
 mod metrics;
 mod multipart;
 mod number;
+mod of_origins;
 #[cfg(feature = "remote")]
 mod origin;
 mod parking;

@@ -7,37 +7,42 @@
 //! Source: RFC 9111 §4 (answers from what is stored), §5.2.1.7 (only-if-cached).
 
 mod ask;
+mod asking;
+pub(crate) mod background;
 mod counts;
+mod find;
 mod heads;
 mod key;
 mod negative;
 mod policy;
+mod question;
 mod relay;
 mod status;
+mod under_way;
+mod warm;
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use http::header::COOKIE;
+use http::StatusCode;
 use http::request::Parts;
-use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 use underpass_client::{Client, Interrupt, Timeouts};
 use underpass_daemon::Network;
-use underpass_remote::{
-    Entry, Head, Key, Object, Origin, OriginError, Store, StoreError, StoreOptions,
-};
+use underpass_remote::{Head, Key, Origin, OriginError, Store, StoreError, StoreOptions};
 
 pub use self::policy::Defaults;
 pub use self::relay::Relayed;
 
-use self::ask::{Asking, Ended, Question};
+use self::asking::AllAsked;
 pub(crate) use self::counts::{Collected, OriginCounts};
-use self::negative::{Known, Negative};
-use self::policy::{Instead, Policy, Why, is_only_if_cached};
+use self::find::{Found, Here};
+use self::negative::Negative;
+use self::policy::{Policy, Why};
 use self::status::CacheStatus;
+use self::under_way::UnderWay;
 use crate::answer::Answer;
 use crate::refusal::Refusal;
 use crate::representation::Representation;
@@ -96,17 +101,12 @@ pub struct OriginSite {
     negative_for: Duration,
     purge_from: Vec<Network>,
     negative: Negative,
-    asking: Mutex<HashMap<Key, Asking>>,
+    asking: AllAsked,
+    under_way: UnderWay,
+    /// Paths that are to be kept before anybody asks for them.
+    to_warm: Mutex<VecDeque<String>>,
     relays: Arc<Semaphore>,
     counts: OriginCounts,
-}
-
-/// What a request leads to.
-enum Found {
-    /// Somebody may hold its object open meanwhile.
-    Here(Arc<Entry>, CacheStatus, Option<Arc<Object>>),
-    Relay(Why),
-    Answer(Answer, CacheStatus),
 }
 
 impl OriginSite {
@@ -132,7 +132,9 @@ impl OriginSite {
             negative_for: options.negative_for,
             purge_from: options.purge_from,
             negative: Negative::default(),
-            asking: Mutex::default(),
+            asking: AllAsked::default(),
+            under_way: UnderWay::default(),
+            to_warm: Mutex::default(),
             relays: Arc::new(Semaphore::new(RELAYS_MAX)),
             counts: OriginCounts::default(),
         })
@@ -176,15 +178,15 @@ impl OriginSite {
         };
         let (mut answer, status) = match found {
             Found::Answer(answer, status) => (answer, status),
-            Found::Here(entry, status, _object) => match self.represent(files, request, &entry) {
+            Found::Here(here) => match self.represent(files, request, &here) {
                 Ok(file) => {
                     let Parts { method, headers, .. } = request;
                     let mut answer = Answer::of(method, headers, &file, ranges_max);
                     file.add_age(&mut answer.headers);
-                    (answer, status)
+                    (answer, here.status)
                 }
                 Err(refusal) => {
-                    tracing::warn!("{}: {}", entry.key(), crate::refusal::chain(&refusal));
+                    tracing::warn!("{}: {}", here.entry.key(), crate::refusal::chain(&refusal));
                     self.relay(&path, request, Why::Room).await
                 }
             },
@@ -201,87 +203,6 @@ impl OriginSite {
         Key::new(url.to_string()).ok()
     }
 
-    async fn find(self: &Arc<Self>, key: &Key, path: &str, request: &Parts) -> Found {
-        match self.negative.get(key, Instant::now()) {
-            Some(Known::Absent(status)) => {
-                return Found::Answer(Answer::error(status), CacheStatus::Hit);
-            }
-            Some(Known::Relayed(why)) => return Found::Relay(why),
-            None => {}
-        }
-        let (now, entry) = (SystemTime::now(), self.store.get(key));
-        if let Some(entry) = &entry {
-            let policy = self.policy(&entry.head());
-            if policy.is_fresh(now) {
-                return Found::Here(Arc::clone(entry), CacheStatus::Hit, None);
-            }
-            if policy.may_stand_in(Instead::WhileAsking, now) {
-                drop(self.ask(Question::again(key, path, entry)));
-                let status = CacheStatus::Stale(policy.stale_for(now));
-                return Found::Here(Arc::clone(entry), status, None);
-            }
-        }
-        if is_only_if_cached(&request.headers) {
-            let answer = Answer::error(StatusCode::GATEWAY_TIMEOUT);
-            return Found::Answer(answer, CacheStatus::NotHere);
-        }
-        let question = match &entry {
-            Some(entry) => Question::again(key, path, entry),
-            None => Question::first(key, path, request),
-        };
-        let (asking, is_first) = self.ask(question);
-        let ended = ask::end(asking, self.timeouts).await;
-        self.ended(ended, entry, request, !is_first)
-    }
-
-    /// What the origin's answer makes of a request.
-    fn ended(
-        &self,
-        ended: Ended,
-        entry: Option<Arc<Entry>>,
-        request: &Parts,
-        is_collapsed: bool,
-    ) -> Found {
-        let was_here = entry.is_some();
-        let said = |status: u16| {
-            if was_here {
-                CacheStatus::Revalidated { status, is_collapsed }
-            } else {
-                CacheStatus::Miss { status, is_collapsed }
-            }
-        };
-        match ended {
-            Ended::Here(entry, status, object) => Found::Here(entry, said(status), object),
-            Ended::Moved(to) => {
-                let status = StatusCode::TEMPORARY_REDIRECT;
-                Found::Answer(Answer::redirect(status, to), said(status.as_u16()))
-            }
-            Ended::Absent(status) => Found::Answer(Answer::error(status), said(status.as_u16())),
-            // It was asked as by no one in particular.
-            Ended::Relay(why, _) if request.headers.contains_key(COOKIE) => Found::Relay(why),
-            Ended::Relay(why, small) => {
-                let small = lock(&small).take().filter(|_| request.method == Method::GET);
-                let status = CacheStatus::Relayed(why);
-                small.map_or(Found::Relay(why), |answer| Found::Answer(answer, status))
-            }
-            Ended::Failed(status, said) => {
-                let now = SystemTime::now();
-                let stale = entry.map(|entry| (self.policy(&entry.head()), entry));
-                let stale = stale.filter(|(policy, _)| policy.may_stand_in(Instead::OfError, now));
-                match stale {
-                    Some((policy, entry)) => {
-                        Found::Here(entry, CacheStatus::Stale(policy.stale_for(now)), None)
-                    }
-                    None => {
-                        let mut answer = Answer::error(status);
-                        answer.headers.extend(said);
-                        Found::Answer(answer, CacheStatus::Failed)
-                    }
-                }
-            }
-        }
-    }
-
     /// Whether an answer of this status says that there is nothing: a bucket may not say more.
     fn says_absent(&self, status: u16) -> bool {
         matches!(status, 404 | 410) || (status == 403 && matches!(*self.origin, Origin::Bucket(_)))
@@ -296,13 +217,14 @@ impl OriginSite {
         &self,
         files: &KeptFiles,
         request: &Parts,
-        entry: &Arc<Entry>,
+        here: &Here,
     ) -> Result<Arc<Representation>, Refusal> {
-        let head = entry.head();
-        let (age, fresh_for) = self.policy(&head).lifetime(SystemTime::now());
+        let Here { entry, head, policy, .. } = here;
+        let (age, fresh_for) = policy.lifetime(SystemTime::now());
         let of = OfEntry {
+            entry: Some(Arc::clone(entry)),
             object: entry.object(&self.origin)?,
-            head,
+            head: Arc::clone(head),
             is_whole: entry.is_whole(),
             name: entry.key().as_str().into(),
             lifetime: Lifetime::new(age, fresh_for),
@@ -321,20 +243,12 @@ impl OriginSite {
     pub(crate) fn purge(&self, files: &KeptFiles, request: &Parts) -> Result<bool, Refusal> {
         let path = key::path_and_query(&request.uri)?;
         let Some(key) = self.key(&path) else { return Ok(false) };
+        self.part_from_waiting(&key);
         let was_negative = self.negative.forget(&key);
         let was_here = self.store.purge(&key);
         let as_sent = request.uri.path_and_query().map_or("/", |path| path.as_str());
         files.forget_entry(as_sent.as_bytes());
         Ok(was_here || was_negative)
-    }
-
-    /// Keeps these paths, as if a client had asked for them.
-    pub fn warm(self: &Arc<Self>, paths: impl IntoIterator<Item = String>) {
-        for path in paths {
-            if let Some(key) = self.key(&path).filter(|key| self.store.get(key).is_none()) {
-                drop(self.ask(Question::whole(&key, &path)));
-            }
-        }
     }
 
     fn interrupt(&self) -> std::io::Result<Interrupt> {
@@ -344,4 +258,27 @@ impl OriginSite {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod testing {
+    use super::*;
+
+    /// A site whose origin is not there.
+    pub(super) fn site() -> (Arc<OriginSite>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let site = OriginSite::open(OriginOptions {
+            url: "http://127.0.0.1:1".into(),
+            client: Client::default(),
+            directory: dir.path().join("cache"),
+            bytes_max: 1 << 20,
+            free_min: 0,
+            timeout: None,
+            connect_timeout: None,
+            defaults: Defaults::default(),
+            negative_for: Duration::ZERO,
+            purge_from: vec![],
+        });
+        (Arc::new(site.unwrap()), dir)
+    }
 }

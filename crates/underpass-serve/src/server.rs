@@ -23,6 +23,7 @@ use crate::leases::LeaseError;
 use crate::limits::Limits;
 use crate::links::Symlinks;
 use crate::metrics::{Counters, Counts};
+use crate::of_origins;
 use crate::proxies::Proxies;
 use crate::root::RootError;
 use crate::site::Site;
@@ -284,9 +285,9 @@ impl Server {
         let is_secured = self.tls.is_some();
         metrics.register_collector(Box::new(Counters { of_workers, is_secured }));
         let sites = self.publisher.published;
-        collect_origins(&mut metrics, &sites);
+        of_origins::collect(&mut metrics, &sites);
         let written_to = sites.borrow().written_to();
-        let published = sites.clone();
+        let (published, origins) = (sites.clone(), of_origins::background(&sites));
         self.daemon.run(Program {
             services,
             metrics,
@@ -300,25 +301,18 @@ impl Server {
             background: Box::pin(async move {
                 // Detached: no stop waits for it. It is confined as all threads are by now.
                 drop(std::thread::spawn(move || written_to.iter().for_each(|it| tidy_up(it))));
-                loop {
-                    sleep(UPLOADS_EVERY).await;
-                    let sites = Arc::clone(&published.borrow());
-                    sites.forget_old_uploads().await;
-                }
+                let uploads = async {
+                    loop {
+                        sleep(UPLOADS_EVERY).await;
+                        let sites = Arc::clone(&published.borrow());
+                        sites.forget_old_uploads().await;
+                    }
+                };
+                tokio::join!(uploads, origins);
             }),
         })
     }
 }
-
-/// Has the metrics tell of origins.
-#[cfg(feature = "remote")]
-fn collect_origins(metrics: &mut Registry, sites: &watch::Sender<Arc<Checked>>) {
-    metrics.register_collector(Box::new(crate::origin::Collected(sites.clone())));
-}
-
-/// A build without origins has none.
-#[cfg(not(feature = "remote"))]
-const fn collect_origins(_: &mut Registry, _: &watch::Sender<Arc<Checked>>) {}
 
 /// The directory of a site, and those where another may take its place. Everything, if links are
 /// followed wherever they lead.

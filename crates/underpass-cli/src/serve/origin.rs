@@ -113,21 +113,21 @@ pub(crate) struct OriginArguments {
 
     /// How long something stale is served if the origin fails, if it does not say.
     ///
-    /// The same of stale-if-error. It fails if it cannot be reached, is late, or answers 429 or
-    /// 5xx. After that time it is a 504.
+    /// The same of stale-if-error. It fails if it cannot be reached, is late, or answers 500, 502,
+    /// 503 or 504. After that time it is a 504. Other answers, such as 429, are passed on.
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "origin")]
     stale_if_error: Option<Duration>,
 
     /// Who may remove what is kept, by PURGE; may be repeated [default: this machine].
     ///
     /// 'curl -X PURGE http://HOST/path' removes what is kept of that path and query: a 200, or a
-    /// 404 if there was nothing.
+    /// 404 if there was nothing. What was asked for before it is not kept either.
     #[arg(long, value_name = "NETWORK", requires = "origin")]
     purge_from: Vec<Network>,
 
     /// Keep the paths in this file, one a line, as if they had been asked for.
     ///
-    /// It is read at the start and at each SIGHUP.
+    /// It is read at the start and at each SIGHUP. Four come at a time, and clients go before.
     #[arg(long, value_name = "FILE", requires = "origin")]
     warm: Option<PathBuf>,
 }

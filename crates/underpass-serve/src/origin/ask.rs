@@ -1,29 +1,24 @@
-//! Asking an origin, once for all who wait for the answer.
+//! Asking an origin, on a thread of the store: its answer, and what is made of it.
 //!
-//! Its head is waited for by a thread of the store; those who want to know are woken by a channel.
 //! The thread then takes the content, if it is kept.
 //!
-//! Source: RFC 9110 §13.1.2 (If-None-Match), §15.5.17 (416); RFC 9111 §4.3.1.
+//! Source: RFC 9110 §13.1.2 (If-None-Match), §15.5.17 (416); RFC 9111 §4.3.1; RFC 5861 §4; RFC 6585
+//! §4 (429).
 
 use std::io::Read;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER};
-use http::request::Parts;
-use http::{Method as HttpMethod, StatusCode};
-use tokio::sync::watch;
-use tokio::time::timeout;
-use underpass_client::{
-    ClientError, Condition, Field, Interrupt, Method, Range, Response, Timeouts,
-};
-use underpass_remote::{Entry, Fill, Key, Object, OriginAsk, StoreError};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use underpass_client::{ClientError, Condition, Field, Interrupt, Method, Range, Response};
+use underpass_remote::{Entry, Fill, Object, OriginAsk, StoreError};
 
 use super::negative::Known;
 use super::policy::{self, Why};
-use super::{OriginSite, heads, lock};
+use super::question::Question;
+use super::{OriginSite, heads};
 use crate::answer::{Answer, Content};
-use crate::conditional::sole;
 
 /// How long it is known of a path that what is there is not kept.
 const RELAYED_FOR: Duration = Duration::from_secs(120);
@@ -31,9 +26,6 @@ const RELAYED_FOR: Duration = Duration::from_secs(120);
 /// An answer that is not kept is given to the one who asked if it is no longer than this; who
 /// waits for a longer one asks for it anew, so that no thread of the store waits for a client.
 const SMALL: u64 = 256 << 10;
-
-/// What is waited for.
-pub(super) type Asking = watch::Receiver<Option<Ended>>;
 
 /// An answer that is for one.
 pub(super) type Small = Arc<Mutex<Option<Answer>>>;
@@ -44,118 +36,33 @@ pub(super) enum Ended {
     /// It is here, or will be; with the status of the answer. Those who waited find its object
     /// open, and all that came of it.
     Here(Arc<Entry>, u16, Option<Arc<Object>>),
-    /// There is nothing.
-    Absent(StatusCode),
+    /// It says this and no more, to all: that there is nothing, or not now.
+    Says(StatusCode, HeaderMap),
     /// It is at another path of the origin.
     Moved(HeaderValue),
     /// It is not kept.
     Relay(Why, Small),
     /// The origin failed: the status that says so, and what the origin says of it.
     Failed(StatusCode, HeaderMap),
-}
-
-/// What is asked.
-#[derive(Debug, Clone)]
-pub(super) struct Question {
-    key: Key,
-    path: String,
-    is_head: bool,
-    range: Range,
-    entry: Option<Arc<Entry>>,
-}
-
-impl Question {
-    /// For what is not here, as far as this request wants it.
-    pub(super) fn first(key: &Key, path: &str, request: &Parts) -> Self {
-        let is_head = request.method == HttpMethod::HEAD;
-        Self { is_head, range: range(&request.headers), ..Self::whole(key, path) }
-    }
-
-    /// Whether what is here is still so.
-    pub(super) fn again(key: &Key, path: &str, entry: &Arc<Entry>) -> Self {
-        Self { entry: Some(Arc::clone(entry)), ..Self::whole(key, path) }
-    }
-
-    /// For all of it.
-    pub(super) fn whole(key: &Key, path: &str) -> Self {
-        let (key, path) = (key.clone(), path.to_owned());
-        Self { key, path, is_head: false, range: Range::Whole, entry: None }
-    }
-}
-
-/// The one range that a request is for; all of it for several, or under a condition.
-pub(super) fn range(headers: &HeaderMap) -> Range {
-    let field = sole(headers, &RANGE).and_then(|field| field.to_str().ok());
-    let text = field.filter(|_| !headers.contains_key(IF_RANGE));
-    let range = text.and_then(|text| text.trim().strip_prefix("bytes="));
-    let range = range.and_then(|range| range.trim().parse().ok());
-    // The last no bytes of something are not satisfiable.
-    range.filter(|range| *range != Range::Suffix(0)).unwrap_or_default()
-}
-
-/// Waits for what comes of it.
-pub(super) async fn end(mut asking: Asking, timeouts: Timeouts) -> Ended {
-    let said = asking.wait_for(Option::is_some);
-    let ended = match timeouts.idle.zip(timeouts.connect) {
-        // It may wait for a thread as well, behind fills that take long.
-        Some((idle, connect)) => match timeout(idle + connect, said).await {
-            Ok(said) => said.ok().and_then(|ended| ended.clone()),
-            Err(_) => Some(Ended::Failed(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new())),
-        },
-        None => said.await.ok().and_then(|ended| ended.clone()),
-    };
-    // As many wait for a thread as may.
-    ended.unwrap_or_else(|| Ended::Failed(StatusCode::SERVICE_UNAVAILABLE, HeaderMap::new()))
+    /// It was purged meanwhile.
+    Purged,
 }
 
 impl OriginSite {
-    /// Asks, or joins those who wait; whether it asks.
-    pub(super) fn ask(self: &Arc<Self>, question: Question) -> (Asking, bool) {
-        let mut all = lock(&self.asking);
-        // One that ended without a word is of no use.
-        let known = all.get(&question.key).filter(|known| known.has_changed().is_ok());
-        if let Some(known) = known {
-            return (known.clone(), false);
-        }
-        let (sender, asking) = watch::channel(None);
-        all.insert(question.key.clone(), asking.clone());
-        drop(all);
-        let (site, key) = (Arc::clone(self), question.key.clone());
-        let is_begun = self.store.spawn(move |interrupt| site.run(&question, &sender, interrupt));
-        if !is_begun {
-            lock(&self.asking).remove(&key);
-        }
-        (asking, true)
-    }
-
-    fn run(
-        &self,
-        question: &Question,
-        sender: &watch::Sender<Option<Ended>>,
-        interrupt: &Interrupt,
-    ) {
-        let (ended, rest) = self.exchange(question, interrupt);
-        if let Ended::Failed(status, _) = &ended {
-            tracing::debug!("{}: {status}", question.key);
-        }
-        // Those who come now find what was made of the answer.
-        lock(&self.asking).remove(&question.key);
-        sender.send_replace(Some(ended));
-        if let Some((fill, response)) = rest {
-            fill.run(response, interrupt);
-        }
-    }
-
     /// Asks, and what of it is to be taken yet.
-    fn exchange<'i>(
+    pub(super) fn exchange<'i>(
         &self,
         question: &Question,
         interrupt: &'i Interrupt,
     ) -> (Ended, Option<(Fill, Response<'i>)>) {
+        let asked_ms = heads::now_ms();
         let response = match self.request(question, interrupt) {
             Ok(response) => response,
             Err(error) => return (self.failed(question, &error), None),
         };
+        if question.mark.is_purged() {
+            return (Ended::Purged, None);
+        }
         if let Some(to) = self.moved(&question.path, &response) {
             return (Ended::Moved(to), None);
         }
@@ -166,11 +73,11 @@ impl OriginSite {
                 let whole = Question { range: Range::Whole, ..question.clone() };
                 self.exchange(&whole, interrupt)
             }
-            (200 | 206, _) => self.take(question, response),
-            (304, Some(entry)) => match self.renew(entry, &response) {
+            (200 | 206, _) => self.take(question, response, asked_ms),
+            (304, Some(entry)) => match self.renew(entry, &response, asked_ms) {
                 Some(ended) => (ended, None),
                 // It speaks of another one, which is asked for whatever it is.
-                None => self.exchange(&Question::whole(&question.key, &question.path), interrupt),
+                None => self.exchange(&Question { entry: None, ..question.clone() }, interrupt),
             },
             (status, _) if self.says_absent(status) => {
                 let said = if status == 410 { said } else { StatusCode::NOT_FOUND };
@@ -181,11 +88,9 @@ impl OriginSite {
                 self.exchange(&head, interrupt)
             }
             (304 | 416, _) => (Ended::Failed(StatusCode::BAD_GATEWAY, HeaderMap::new()), None),
-            (429 | 500.., _) => {
-                let map = heads::to_map(pairs(&heads::without_connection(&response)));
-                let retry = map.get(RETRY_AFTER).cloned().map(|value| (RETRY_AFTER, value));
-                (Ended::Failed(as_told(said), retry.into_iter().collect()), None)
-            }
+            (500 | 502..=504, _) => (Ended::Failed(said, retry_after(&response)), None),
+            // These are answers and no failures: they are for all who wait.
+            (429 | 501.., _) => (Ended::Says(said, retry_after(&response)), None),
             _ => (self.not_kept(question, response, Why::Status), None),
         }
     }
@@ -230,9 +135,9 @@ impl OriginSite {
     }
 
     /// What is here is so still.
-    fn renew(&self, entry: &Arc<Entry>, response: &Response<'_>) -> Option<Ended> {
+    fn renew(&self, entry: &Arc<Entry>, response: &Response<'_>, asked_ms: u64) -> Option<Ended> {
         let said = heads::without_connection(response);
-        let head = heads::merged(&entry.head(), &said, heads::now_ms())?;
+        let head = heads::merged(&entry.head(), &said, asked_ms)?;
         // It may be for one client now.
         if policy::refusal(&HeaderMap::new(), StatusCode::OK, &heads::fields(&head)).is_some() {
             return None;
@@ -250,9 +155,17 @@ impl OriginSite {
         );
         if is_for_all {
             let known = Known::Absent(status);
-            self.negative.put(question.key.clone(), known, Instant::now(), self.negative_for);
+            self.know(question, known, self.negative_for);
         }
-        Ended::Absent(status)
+        Ended::Says(status, HeaderMap::new())
+    }
+
+    /// It is so from now on, for a time, but after a purge.
+    fn know(&self, question: &Question, known: Known, time: Duration) {
+        self.negative.put(question.key.clone(), known, Instant::now(), time);
+        if question.mark.is_purged() {
+            self.negative.forget(&question.key);
+        }
     }
 
     /// Keeps what is answered, if it may be kept.
@@ -260,6 +173,7 @@ impl OriginSite {
         &self,
         question: &Question,
         response: Response<'i>,
+        asked_ms: u64,
     ) -> (Ended, Option<(Fill, Response<'i>)>) {
         let status = response.status;
         let map = heads::to_map(pairs(&heads::without_connection(&response)));
@@ -275,9 +189,11 @@ impl OriginSite {
         }
         let first = response.body.place.at;
         let first = if question.is_head { 0..0 } else { first..first + here(&response, len) };
-        let head = heads::kept(&response, len);
+        let head = heads::kept(&response, len, asked_ms);
+        let head = if question.is_head { heads::of_head(head) } else { head };
         match self.store.insert(&question.key, &self.origin, head, first) {
             Ok((entry, fill)) => {
+                self.remove_if_purged(question, &entry);
                 let rest = (!question.is_head).then_some((fill, response));
                 let object = entry.object(&self.origin).ok();
                 (Ended::Here(entry, status, object), rest)
@@ -291,13 +207,20 @@ impl OriginSite {
         }
     }
 
+    fn remove_if_purged(&self, question: &Question, entry: &Arc<Entry>) {
+        let is_there = || self.store.get(&question.key).is_some_and(|it| Arc::ptr_eq(&it, entry));
+        if question.mark.is_purged() && is_there() {
+            self.store.purge(&question.key);
+        }
+    }
+
     fn not_kept(&self, question: &Question, response: Response<'_>, why: Why) -> Ended {
         let is_plain = !question.is_head && response.status != 206;
         // A head or a part without a length says nothing of the whole.
         if is_plain || why != Why::Length {
             self.store.purge(&question.key);
             let known = Known::Relayed(why);
-            self.negative.put(question.key.clone(), known, Instant::now(), RELAYED_FOR);
+            self.know(question, known, RELAYED_FOR);
         }
         let small = if is_plain { small(response) } else { None };
         Ended::Relay(why, Arc::new(Mutex::new(small)))
@@ -313,12 +236,10 @@ pub(super) const fn status_of(error: &ClientError) -> StatusCode {
     }
 }
 
-/// A status that says the same to clients of this server.
-fn as_told(status: StatusCode) -> StatusCode {
-    match status.as_u16() {
-        429 | 500 | 503 | 504 => status,
-        _ => StatusCode::BAD_GATEWAY,
-    }
+/// When it may be asked again, if it says so.
+fn retry_after(response: &Response<'_>) -> HeaderMap {
+    let map = heads::to_map(pairs(&heads::without_connection(response)));
+    map.get(RETRY_AFTER).cloned().map(|value| (RETRY_AFTER, value)).into_iter().collect()
 }
 
 /// Whether its bytes can be told from those of another generation.

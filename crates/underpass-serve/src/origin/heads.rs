@@ -26,15 +26,28 @@ const OF_CONNECTION: [&str; 10] = [
 const OF_CONTENT: [&str; 4] =
     ["content-encoding", "content-length", "content-range", "content-type"];
 
-/// The head of an answer, as it is kept, of an object of this length.
-pub(super) fn kept(response: &Response<'_>, len: u64) -> Head {
+/// What a head says that only a HEAD was answered with: no GET's fields are known.
+const METHOD: &str = ":method";
+
+/// The head of an answer, as it is kept, of an object of this length that was asked for then.
+pub(super) fn kept(response: &Response<'_>, len: u64, asked_ms: u64) -> Head {
     let mut fields = without_connection(response);
     let has_ranges = fields.iter().any(|(name, _)| name == "accept-ranges");
     if response.status == 206 && !has_ranges {
         // It has just given one.
         fields.push(("accept-ranges".to_owned(), "bytes".to_owned()));
     }
-    Head { status: 200, fields, asked: Vec::new(), len, answered_ms: now_ms() }
+    Head { status: 200, fields, asked: Vec::new(), len, answered_ms: asked_ms }
+}
+
+/// The same head as the answer to a HEAD.
+pub(super) fn of_head(head: Head) -> Head {
+    Head { asked: vec![(METHOD.to_owned(), "HEAD".to_owned())], ..head }
+}
+
+/// Whether it is the answer to a HEAD.
+pub(super) fn is_of_head(head: &Head) -> bool {
+    head.asked.iter().any(|(name, value)| name == METHOD && value == "HEAD")
 }
 
 /// Its fields but those of the connection, also those that Connection names.
@@ -56,8 +69,9 @@ fn named_by_connection(fields: &[(String, String)]) -> Vec<String> {
     names.map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
-/// The head that a 304 with these fields makes of one; `None` if it is about another generation.
-pub(super) fn merged(old: &Head, said: &[(String, String)], now_ms: u64) -> Option<Head> {
+/// The head that a 304 with these fields, asked for then, makes of one; `None` if it is about
+/// another generation.
+pub(super) fn merged(old: &Head, said: &[(String, String)], asked_ms: u64) -> Option<Head> {
     let tag = |fields: &[(String, String)]| {
         let tag = fields.iter().find(|(name, _)| name == "etag");
         tag.map(|(_, tag)| tag.trim().trim_start_matches("W/").to_owned())
@@ -70,11 +84,11 @@ pub(super) fn merged(old: &Head, said: &[(String, String)], now_ms: u64) -> Opti
     let is_new = |name: &str| !OF_CONTENT.contains(&name);
     let replaced = |name: &str| is_new(name) && said.iter().any(|(other, _)| other == name);
     // How old the former answer was is not how old this one is.
-    let stays = |name: &str| !replaced(name) && name != "age";
+    let stays = |name: &str| !replaced(name) && !matches!(name, "age" | "date");
     let old_fields = old.fields.iter().filter(|(name, _)| stays(name));
     let new_fields = said.iter().filter(|(name, _)| is_new(name));
     let fields = old_fields.chain(new_fields).cloned().collect();
-    Some(Head { fields, answered_ms: now_ms, ..old.clone() })
+    Some(Head { fields, answered_ms: asked_ms, ..old.clone() })
 }
 
 /// Fields as a map.
@@ -116,6 +130,7 @@ mod tests {
                 ("cache-control", "max-age=1"),
                 ("content-type", "text/plain"),
                 ("age", "7"),
+                ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
                 ("x-old", "stays"),
             ]),
             asked: vec![],

@@ -9,9 +9,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{AGE, AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE, VARY};
+use http::header::{
+    AGE, AUTHORIZATION, CACHE_CONTROL, DATE, HeaderMap, HeaderValue, SET_COOKIE, VARY,
+};
 use http::{Request, Response, StatusCode};
 use http_cache_semantics::{CacheOptions, CachePolicy};
+
+use crate::conditional::sole;
 
 /// The longest that something is fresh of which its origin says nothing but how old it is.
 const HEURISTIC_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -49,10 +53,12 @@ pub(crate) enum Why {
     Length,
     /// It is larger than what is kept, or there is no room.
     Room,
+    /// It was purged each time that it was asked for.
+    Purged,
 }
 
 impl Why {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Status,
         Self::NoStore,
         Self::Private,
@@ -61,6 +67,7 @@ impl Why {
         Self::Vary,
         Self::Length,
         Self::Room,
+        Self::Purged,
     ];
 
     /// As fields, metrics and logs have it.
@@ -74,6 +81,7 @@ impl Why {
             Self::Vary => "vary",
             Self::Length => "length",
             Self::Room => "room",
+            Self::Purged => "purged",
         }
     }
 }
@@ -90,8 +98,8 @@ pub(crate) enum Instead {
 /// How long an answer is fresh, and may be given out after that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Policy {
-    answered: SystemTime,
-    /// How old it was then.
+    asked: SystemTime,
+    /// How old it was then: how long the answer took counts as age.
     age: Duration,
     fresh_for: Duration,
     while_asking: Duration,
@@ -99,9 +107,9 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// That of a 200 with these fields, that came at this time.
-    pub(crate) fn of(headers: &HeaderMap, answered_ms: u64, defaults: &Defaults) -> Self {
-        let answered = UNIX_EPOCH + Duration::from_millis(answered_ms.min(SECONDS_MAX * 1_000_000));
+    /// That of a 200 with these fields, that was asked for at this time.
+    pub(crate) fn of(headers: &HeaderMap, asked_ms: u64, defaults: &Defaults) -> Self {
+        let asked = UNIX_EPOCH + Duration::from_millis(asked_ms.min(SECONDS_MAX * 1_000_000));
         let directives = Directives::of(headers);
         let forbids_stale = ["must-revalidate", "proxy-revalidate", "no-cache", "s-maxage"];
         let is_never_stale = forbids_stale.iter().any(|name| directives.has(name));
@@ -111,9 +119,9 @@ impl Policy {
             None => default,
         };
         Self {
-            answered,
-            age: age(headers),
-            fresh_for: fresh_for(headers, &directives, answered, defaults),
+            asked,
+            age: age(headers).max(apparent_age(headers, asked)),
+            fresh_for: fresh_for(headers, &directives, asked, defaults),
             while_asking: stale("stale-while-revalidate", defaults.stale_while_revalidate),
             if_error: stale("stale-if-error", defaults.stale_if_error),
         }
@@ -122,7 +130,7 @@ impl Policy {
     /// How old it is, and how long it is fresh from now on. A clock that was set back makes it
     /// stale: there is no telling how long it has been here.
     pub(crate) fn lifetime(&self, now: SystemTime) -> (Duration, Duration) {
-        match now.duration_since(self.answered) {
+        match now.duration_since(self.asked) {
             Ok(here) => (self.age + here, self.fresh_for.saturating_sub(self.age + here)),
             Err(_) => (self.age, Duration::ZERO),
         }
@@ -145,7 +153,7 @@ impl Policy {
             Instead::OfError => self.if_error,
         };
         // Nothing is known of the time that passed while the clock was set back.
-        now >= self.answered && self.stale_for(now) < limit
+        now >= self.asked && self.stale_for(now) < limit
     }
 }
 
@@ -184,6 +192,15 @@ fn varies(headers: &HeaderMap) -> bool {
     names.into_iter().any(|name| !name.eq_ignore_ascii_case(b"accept-encoding"))
 }
 
+/// How old an answer was when it was asked for, by the clock of who made it. In whole seconds, as
+/// its Date is.
+fn apparent_age(headers: &HeaderMap, asked: SystemTime) -> Duration {
+    let date = sole(headers, &DATE).and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+    let since = date.and_then(|date| asked.duration_since(date).ok());
+    Duration::from_secs(since.unwrap_or_default().as_secs().min(SECONDS_MAX))
+}
+
 /// How old an answer was when it came, as it says.
 fn age(headers: &HeaderMap) -> Duration {
     let value = headers.get(AGE).and_then(|value| value.to_str().ok());
@@ -193,7 +210,7 @@ fn age(headers: &HeaderMap) -> Duration {
 fn fresh_for(
     headers: &HeaderMap,
     directives: &Directives,
-    answered: SystemTime,
+    asked: SystemTime,
     defaults: &Defaults,
 ) -> Duration {
     if directives.has("no-cache") {
@@ -204,16 +221,16 @@ fn fresh_for(
     if let Some(name) = explicit {
         return directives.seconds(name).unwrap_or_default();
     }
-    let by_rules = semantics(headers, answered).time_to_live(answered);
+    let by_rules = semantics(headers, asked).time_to_live(asked);
     if headers.contains_key(http::header::EXPIRES) || directives.has("immutable") {
         return by_rules;
     }
     defaults.fresh_for.unwrap_or_else(|| by_rules.min(HEURISTIC_MAX))
 }
 
-/// What the crate says of a plain GET with this answer, as of when it came. It knows no directive
-/// in capitals. How old the answer was is counted here, and the crate's sum may overflow.
-fn semantics(headers: &HeaderMap, answered: SystemTime) -> CachePolicy {
+/// What the crate says of a plain GET with this answer, as of when it was asked for. It knows no
+/// directive in capitals. How old the answer was is counted here, and the crate's sum may overflow.
+fn semantics(headers: &HeaderMap, asked: SystemTime) -> CachePolicy {
     let mut headers = headers.clone();
     headers.remove(AGE);
     let lower: Vec<_> = headers.get_all(CACHE_CONTROL).iter().filter_map(in_lower_case).collect();
@@ -224,7 +241,7 @@ fn semantics(headers: &HeaderMap, answered: SystemTime) -> CachePolicy {
     let mut response = Response::new(());
     *response.headers_mut() = headers;
     let options = CacheOptions { shared: true, ..CacheOptions::default() };
-    CachePolicy::new_options(&Request::new(()), &response, answered, options)
+    CachePolicy::new_options(&Request::new(()), &response, asked, options)
 }
 
 fn in_lower_case(value: &HeaderValue) -> Option<HeaderValue> {

@@ -21,9 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use underpass_client::{ClientError, Condition, Field, Interrupt, Method, Range, Response};
 use underpass_remote::{Collect, Key, OriginAsk};
 
-use super::ask::{pairs, range, status_of};
+use super::ask::{pairs, status_of};
 use super::policy::Why;
+use super::question::range;
 use super::status::CacheStatus;
+use super::under_way::Mark;
 use super::{OriginSite, heads, policy};
 use crate::answer::{Answer, Content};
 use crate::reading::Reading;
@@ -89,7 +91,7 @@ struct Onward {
     range: Range,
     fields: Vec<Field>,
     /// What it is kept under if it has no length and is for all.
-    key: Option<Key>,
+    key: Option<(Key, Mark)>,
 }
 
 impl OriginSite {
@@ -107,6 +109,7 @@ impl OriginSite {
             return failed(StatusCode::SERVICE_UNAVAILABLE);
         };
         let key = self.key(path).filter(|_| why == Why::Length && is_anybody(&request.headers));
+        let key = key.map(|key| (key.clone(), self.under_way.begin(&key)));
         // What is kept for all is not for what one client says of itself.
         let fields = if key.is_some() { Vec::new() } else { fields(&request.headers) };
         let onward = Onward {
@@ -169,6 +172,7 @@ impl OriginSite {
         let Onward { path, method, range, fields, key } = onward;
         let condition = Condition::Always;
         let ask = OriginAsk { method: *method, range: *range, condition, fields };
+        let asked_ms = heads::now_ms();
         let response = match self.origin.ask(path, &ask, interrupt) {
             Ok(response) => response,
             Err(error) => return drop(sender.send(Err(error))),
@@ -186,32 +190,39 @@ impl OriginSite {
         // What ends with its connection may have been cut short.
         let tells_its_end = response.head.field("transfer-encoding").is_some();
         let key = key.as_ref().filter(|_| len.is_none() && tells_its_end && is_for_all);
-        let collect = key.and_then(|key| self.collect(key, &response));
+        let head = heads::kept(&response, 0, asked_ms);
+        let collect = key.and_then(|(key, _)| self.store.collect(key, head).ok());
         let come = Come { status, headers, len, pieces: receiver };
         if sender.send(Ok(come)).is_ok()
-            && copy(response, &pieces, collect)
-            && let Some(key) = key
+            && let Some(collect) = copy(response, &pieces, collect)
+            && let Some((key, mark)) = key
         {
-            self.negative.forget(key);
+            self.keep(key, mark, collect);
         }
     }
 
-    fn collect(&self, key: &Key, response: &Response<'_>) -> Option<Collect> {
-        let head = heads::kept(response, 0);
-        self.store.collect(key, head).ok()
+    /// All of it came.
+    fn keep(&self, key: &Key, mark: &Mark, collect: Collect) {
+        if mark.is_purged() || collect.finish().is_err() {
+            return;
+        }
+        if mark.is_purged() {
+            self.store.purge(key);
+        }
+        self.negative.forget(key);
     }
 }
 
-/// Until the client is gone, at the latest; whether all of it is kept now.
+/// Until the client is gone, at the latest; what is to be kept, if all of it came.
 fn copy(
     mut response: Response<'_>,
     pieces: &mpsc::Sender<io::Result<Bytes>>,
     mut collect: Option<Collect>,
-) -> bool {
+) -> Option<Collect> {
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
         let piece = match response.body.read(&mut buffer) {
-            Ok(0) => return collect.is_some_and(|collect| collect.finish().is_ok()),
+            Ok(0) => return collect,
             Ok(n) => Ok(Bytes::copy_from_slice(&buffer[..n])),
             Err(error) => Err(error),
         };
@@ -222,7 +233,7 @@ fn copy(
         }
         let is_last = piece.is_err();
         if pieces.blocking_send(piece).is_err() || is_last {
-            return false;
+            return None;
         }
     }
 }

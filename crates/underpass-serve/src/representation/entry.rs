@@ -19,7 +19,7 @@ use http::header::{
 };
 use rustix::io::Errno;
 use underpass::{FileBytes, MapError, Stability, UnmappedFile};
-use underpass_remote::{Head, Object};
+use underpass_remote::{Entry, Head, Object};
 
 use super::lifetime::{Clock, Lifetime};
 use super::{Description, Mapped, Representation, RepresentationError, Source};
@@ -55,6 +55,8 @@ const LEFT_OUT: [HeaderName; 15] = [
 /// An entry that is to be represented.
 #[derive(Debug, Clone)]
 pub(crate) struct OfEntry {
+    /// Who knows whether it is still the one under its key.
+    pub(crate) entry: Option<Arc<Entry>>,
     pub(crate) object: Arc<Object>,
     /// Of its origin's answer. Another one has other fields.
     pub(crate) head: Arc<Head>,
@@ -77,9 +79,16 @@ impl OfEntry {
 /// What a representation knows of the entry that it is of.
 #[derive(Debug)]
 pub(super) struct Kept {
+    entry: Option<Arc<Entry>>,
     object: Arc<Object>,
     head: Arc<Head>,
     clock: Clock,
+}
+
+impl Kept {
+    fn is_fresh(&self) -> bool {
+        self.clock.is_fresh() && self.entry.as_ref().is_none_or(|entry| !entry.is_removed())
+    }
 }
 
 /// An object that is on its way, as what it is read from.
@@ -128,6 +137,7 @@ impl Representation {
         };
         let description = Description::of_origin(&of.head, len);
         let origin = Kept {
+            entry: of.entry.clone(),
             object: Arc::clone(&of.object),
             head: Arc::clone(&of.head),
             clock: Clock::new(of.lifetime),
@@ -149,7 +159,7 @@ impl Representation {
 
     /// Whether it may be given out without asking its origin. A file may.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.origin.as_ref().is_none_or(|origin| origin.clock.is_fresh())
+        self.origin.as_ref().is_none_or(Kept::is_fresh)
     }
 
     /// Adds how old an entry is.

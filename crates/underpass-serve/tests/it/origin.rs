@@ -9,3 +9,4 @@ mod purged;
 mod ranges;
 mod shared;
 mod stale;
+mod warm;

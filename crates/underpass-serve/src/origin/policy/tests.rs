@@ -92,14 +92,16 @@ fn it_is_fresh_for_as_long_as_its_origin_says() {
     assert_eq!(policy_but(&says, &defaults).lifetime(at(0)).1, Duration::from_secs(60));
 }
 
+fn seconds_of(policy: &Policy, at: SystemTime) -> (u64, u64) {
+    let (age, left) = policy.lifetime(at);
+    (age.as_secs(), left.as_secs())
+}
+
 #[test]
 fn the_age_that_it_came_with_counts() {
     let policy = policy(&[("cache-control", "max-age=60"), ("age", "20")]);
-    let seconds = |at: SystemTime| {
-        let (age, left) = policy.lifetime(at);
-        (age.as_secs(), left.as_secs())
-    };
-    assert_eq!([seconds(at(0)), seconds(at(10)), seconds(at(50))], [(20, 40), (30, 30), (70, 0)]);
+    let all = [0, 10, 50].map(|time| seconds_of(&policy, at(time)));
+    assert_eq!(all, [(20, 40), (30, 30), (70, 0)]);
     let dates = [
         ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
         ("expires", "Thu, 01 Jan 2026 00:01:00 GMT"),
@@ -107,6 +109,15 @@ fn the_age_that_it_came_with_counts() {
     ];
     assert_eq!(policy_but(&dates, &Defaults::default()).lifetime(at(0)).1.as_secs(), 40);
     assert_eq!(policy.stale_for(at(50)), Duration::from_secs(10));
+    let delayed = |date| {
+        let fields = [("cache-control", "max-age=60"), ("date", date), ("age", "20")];
+        policy_but(&fields, &Defaults::default())
+    };
+    let ages = ["Wed, 31 Dec 2025 23:59:10 GMT", "Wed, 31 Dec 2025 23:59:50 GMT"];
+    let ages = ages.map(|date| seconds_of(&delayed(date), at(0)));
+    assert_eq!(ages, [(50, 10), (20, 40)], "the later of Date and Age");
+    let future = delayed("Thu, 01 Jan 2026 00:10:00 GMT");
+    assert_eq!(seconds_of(&future, at(0)), (20, 40), "a clock that is ahead");
     // The clock was set back: there is no telling how old it is.
     assert!(!policy.is_fresh(at(0) - Duration::from_secs(1)));
 }

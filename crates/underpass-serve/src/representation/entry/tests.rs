@@ -16,6 +16,7 @@ fn feed(len: u64) -> Feed {
 
 fn of(feed: &Feed, fields: &[(&str, &str)]) -> OfEntry {
     OfEntry {
+        entry: None,
         object: Arc::clone(feed.object()),
         head: Arc::new(head(fields)),
         is_whole: false,

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use underpass_testkit::origin::Object;
+use underpass_testkit::origin::{Fault, Object};
+use underpass_testkit::wait;
 
 use super::place::Place;
 
 const FRESH: &str = "max-age=600";
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn the_origin_is_asked_once_for_what_is_fresh() {
@@ -129,4 +132,53 @@ fn all_who_wait_for_the_head_are_answered_by_one_request() {
     }
     assert!(all.iter().any(|got| got.cache().ends_with("; collapsed")), "{:?}", all[0].cache());
     assert_eq!(place.asked(), 1);
+}
+
+#[test]
+fn what_a_get_says_counts_also_after_a_head() {
+    let place = Place::new();
+    place.put("/a", Object::new(500_000).cache_control(FRESH));
+    place.origin.script(|request| match request.method.as_str() {
+        "GET" => vec![Fault::Field("Set-Cookie".into(), "a=b".into())],
+        _ => vec![],
+    });
+    assert_eq!(place.ask("HEAD", "/a", &[]).status, 200);
+    assert_eq!(place.ask("HEAD", "/a", &[]).cache(), "hit");
+    let past = place.get_with("/a", &["Range: bytes=500000-"]);
+    assert_eq!((past.status, past.cache()), (416, "hit"), "the length is known");
+    for _ in 0..2 {
+        let got = place.get("/a");
+        assert_eq!((got.status, got.cache()), (200, "fwd=uri-miss; detail=set-cookie"));
+    }
+}
+
+#[test]
+fn who_waits_for_the_answer_to_a_head_gets_that_to_a_get() {
+    let place = Place::new();
+    let object = place.put("/a", Object::new(500_000).cache_control(FRESH));
+    place.origin.fault(0, Fault::Stall);
+    std::thread::scope(|scope| {
+        let head = scope.spawn(|| place.ask("HEAD", "/a", &[]));
+        let stalls = || (place.origin.stalled() == 1).then_some(());
+        assert_eq!(wait::until(PATIENCE, stalls), Some(()));
+        let get = scope.spawn(|| place.get("/a"));
+        place.origin.release();
+        assert_eq!(head.join().unwrap().status, 200);
+        let got = get.join().unwrap();
+        assert_eq!((got.status, object.difference(0, &got.content)), (200, None));
+    });
+    let asked = place.origin.requests();
+    let methods: Vec<_> = asked.iter().map(|request| request.method.as_str()).collect();
+    assert_eq!(methods, ["HEAD", "GET"]);
+    assert_eq!(asked[1].field("if-match"), None, "its own answer counts");
+}
+
+#[test]
+fn how_long_the_origin_took_counts_as_age() {
+    let place = Place::new();
+    place.put("/a", Object::new(1_000).cache_control("max-age=1"));
+    place.origin.delay(Duration::from_millis(1_100));
+    let got = place.get("/a");
+    assert!(got.field("age").parse::<u64>().unwrap() >= 1, "{got:?}");
+    assert_eq!(place.get("/a").cache(), "fwd=stale; fwd-status=304");
 }

@@ -47,8 +47,13 @@ impl Place {
     }
 
     pub(super) fn with(change: impl FnOnce(OriginOptions) -> OriginOptions) -> Self {
+        Self::prepared(|_, options| OriginSite::open(change(options)).unwrap())
+    }
+
+    /// With a site that is made, while the server does not run yet, for an origin.
+    pub(super) fn prepared(make: impl FnOnce(&Origin, OriginOptions) -> OriginSite) -> Self {
         let (origin, dir) = (Origin::start().unwrap(), tempfile::tempdir().unwrap());
-        let site = Arc::new(OriginSite::open(change(options(&origin, &dir))).unwrap());
+        let site = Arc::new(make(&origin, options(&origin, &dir)));
         let options = SiteOptions { origin: Some(site), ..SiteOptions::new(dir.path().into()) };
         let server = Fixture::of(options);
         Self { origin, server, _dir: dir }

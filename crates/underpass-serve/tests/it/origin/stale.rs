@@ -104,3 +104,29 @@ fn that_there_is_nothing_is_known_for_a_while() {
     let found = wait::until(PATIENCE, || (place.get("/a").status == 200).then_some(()));
     assert_eq!(found, Some(()));
 }
+
+#[test]
+fn what_is_stale_stands_in_for_a_failure_and_for_no_other_answer() {
+    let hour = Duration::from_secs(3600);
+    let defaults = Defaults { stale_if_error: hour, ..Defaults::default() };
+    let place = Place::with(|options| underpass_serve::OriginOptions { defaults, ..options });
+    place.put("/a", Object::new(1_000).cache_control("max-age=0"));
+    place.get("/a");
+    for (status, given) in
+        [(500, 200), (502, 200), (503, 200), (504, 200), (429, 429), (501, 501), (507, 507)]
+    {
+        place.origin.script(move |_| {
+            vec![Fault::Status(status), Fault::Field("Retry-After".into(), "7".into())]
+        });
+        let got = place.get("/a");
+        let retry = if given == 200 { "" } else { "7" };
+        assert_eq!((got.status, got.field("retry-after")), (given, retry), "{status}: {got:?}");
+    }
+    place.origin.heal();
+    assert_eq!(place.get("/a").cache(), "fwd=stale; fwd-status=304", "it was kept all the time");
+    place
+        .origin
+        .script(|_| vec![Fault::Status(503), Fault::Field("Retry-After".into(), "7".into())]);
+    let got = place.get("/b");
+    assert_eq!((got.status, got.field("retry-after")), (503, "7"));
+}
