@@ -5,6 +5,8 @@
 //! zero: a body tells which generation each byte is of, and bytes of a hole stand out.
 
 mod answer;
+#[cfg(feature = "cases")]
+pub mod cases;
 mod connection;
 mod fault;
 mod object;

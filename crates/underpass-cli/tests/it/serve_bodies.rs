@@ -5,7 +5,7 @@
 //! again, every object comes whole.
 
 mod answer;
-mod case;
+mod asked;
 mod judge;
 
 use std::net::SocketAddr;
@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use underpass_testkit::origin::Origin;
+use underpass_testkit::origin::cases::{self, Case, Step};
 use underpass_testkit::require;
 use underpass_testkit::server::free_address;
 use underpass_testkit::skip::Capability::Long;
 use underpass_testkit::wait;
 
 use self::answer::{Answer, End, fetch};
-use self::case::{Case, Step};
+use self::asked::Asked;
 use self::judge::judge;
 use crate::running::{Running, program};
 
@@ -47,7 +48,8 @@ fn a_body_is_of_one_generation_whole_or_cut_for_a_long_time() {
 fn play_for(duration: Duration) {
     let config = Config { max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
-    let (strategy, origin) = (case::any(), Origin::start().unwrap());
+    let (strategy, origin) =
+        (cases::any(asked::any(), &Asked::Whole, 0.15), Origin::start().unwrap());
     let address = free_address().unwrap();
     let (end, cases) = (Instant::now() + duration, AtomicU32::new(0));
     while Instant::now() < end {
@@ -76,7 +78,7 @@ struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    fn new(origin: &'a Origin, address: SocketAddr, number: u32, case: &Case) -> Self {
+    fn new(origin: &'a Origin, address: SocketAddr, number: u32, case: &Case<Asked>) -> Self {
         origin.limit(case.rate);
         let dir = tempfile::tempdir().unwrap();
         let server = Some(start(origin, address, dir.path()));
@@ -91,7 +93,7 @@ impl<'a> Play<'a> {
         format!("/{}/{key}", self.number)
     }
 
-    fn run(mut self, case: &Case) -> Result<(), TestCaseError> {
+    fn run(mut self, case: &Case<Asked>) -> Result<(), TestCaseError> {
         let played = case.steps.iter().try_for_each(|step| self.step(step, case));
         self.origin.heal();
         self.origin.limit(None);
@@ -103,11 +105,11 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    fn step(&mut self, step: &Step, case: &Case) -> Result<(), TestCaseError> {
+    fn step(&mut self, step: &Step<Asked>, case: &Case<Asked>) -> Result<(), TestCaseError> {
         match step {
-            Step::Get { key, range, leaves } => {
+            Step::Read { key, ask, leaves } => {
                 let (address, target) = (self.address, self.target(*key));
-                let fields = range.fields(self.origin, &target);
+                let fields = ask.fields(self.origin, &target);
                 let leaves = *leaves;
                 let client = thread::spawn(move || fetch(address, "GET", &target, &fields, leaves));
                 self.clients.push((*key, client));
@@ -126,7 +128,7 @@ impl<'a> Play<'a> {
                 self.origin.release();
                 self.settle()?;
             }
-            Step::Kill => {
+            Step::Reopen => {
                 self.server = None;
                 self.server = Some(start(self.origin, self.address, self.dir.path()));
             }

@@ -4,24 +4,24 @@
 //! Whatever happens, what a reader gets is of one generation, all of it or a part that ends in an
 //! error; and when all is right again, every object comes whole.
 
-mod case;
 mod reader;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
-use proptest::strategy::Strategy;
+use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use underpass_client::{Client, Timeouts};
 use underpass_remote::{Origin, Store, StoreOptions};
+use underpass_testkit::origin::cases::{self, Case, Step};
 use underpass_testkit::origin::{self, Object as Content};
 use underpass_testkit::require;
 use underpass_testkit::skip::Capability::Long;
 use underpass_testkit::wait;
 
-use self::case::{Case, Step};
 use self::reader::{Got, read};
 
 /// How soon everything must be right again.
@@ -44,7 +44,8 @@ fn what_a_reader_gets_is_of_one_generation_for_a_long_time() {
 fn play_for(duration: Duration) {
     let config = Config { max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
-    let (strategy, server) = (case::any(), origin::Origin::start().unwrap());
+    let server = origin::Origin::start().unwrap();
+    let strategy = cases::any(ranges(), &(0..u64::MAX), 0.0);
     let (end, cases) = (Instant::now() + duration, AtomicU32::new(0));
     while Instant::now() < end {
         let tree = strategy.new_tree(&mut runner).unwrap();
@@ -60,6 +61,16 @@ fn play_for(duration: Duration) {
     assert!(cases > 1, "{cases} cases in {duration:?}");
 }
 
+/// Which bytes of an object a reader asks for.
+fn ranges() -> impl Strategy<Value = Range<u64>> + Clone {
+    let place = || prop_oneof![0_u64..200, 0_u64..200_000, 0_u64..3 << 20];
+    prop_oneof![
+        3 => Just(0..u64::MAX),
+        3 => (place(), place()).prop_map(|(a, b)| a.min(b)..a.max(b) + 1),
+        1 => place().prop_map(|first| first..u64::MAX),
+    ]
+}
+
 /// One case under way.
 struct Play<'a> {
     server: &'a origin::Origin,
@@ -72,7 +83,7 @@ struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    fn new(server: &'a origin::Origin, number: u32, case: &Case) -> Self {
+    fn new(server: &'a origin::Origin, number: u32, case: &Case<Range<u64>>) -> Self {
         server.limit(case.rate);
         let origin = Arc::new(Origin::parse(&server.url(""), Client::default()).unwrap());
         let (dir, readers) = (tempfile::tempdir().unwrap(), Vec::new());
@@ -98,7 +109,7 @@ impl<'a> Play<'a> {
         self.store.as_ref().unwrap()
     }
 
-    fn run(mut self, case: &Case) -> Result<(), TestCaseError> {
+    fn run(mut self, case: &Case<Range<u64>>) -> Result<(), TestCaseError> {
         let played = case.steps.iter().try_for_each(|step| self.step(step, case));
         self.server.heal();
         self.server.limit(None);
@@ -109,11 +120,15 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    fn step(&mut self, step: &Step, case: &Case) -> Result<(), TestCaseError> {
+    fn step(
+        &mut self,
+        step: &Step<Range<u64>>,
+        case: &Case<Range<u64>>,
+    ) -> Result<(), TestCaseError> {
         match step {
-            Step::Read { key, range, leaves } => {
+            Step::Read { key, ask, leaves } => {
                 let (store, origin) = (Arc::clone(self.store()), Arc::clone(&self.origin));
-                let (target, range, leaves) = (self.target(*key), range.clone(), *leaves);
+                let (target, range, leaves) = (self.target(*key), ask.clone(), *leaves);
                 let reader = thread::spawn(move || read(&store, &origin, &target, range, leaves));
                 self.readers.push((*key, reader));
             }

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use underpass_testkit::origin::Object;
+use underpass_testkit::origin::cases::TOO_LONG;
 
 use super::answer::{Answer, End, field};
-use super::case::TOO_LONG;
 
 /// Refuses what no client may get, with the reason.
 pub(super) fn judge(answer: &Answer, generations: &[Arc<Object>]) -> Result<(), String> {

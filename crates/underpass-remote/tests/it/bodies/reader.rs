@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use underpass_client::{Condition, Method};
 use underpass_remote::{Entry, Head, Key, Object, Origin, OriginAsk, Store};
 use underpass_testkit::origin::Object as Content;
-
-use super::case::TOO_LONG;
+use underpass_testkit::origin::cases::TOO_LONG;
 
 /// How long nothing may come.
 const PATIENCE: Duration = Duration::from_secs(30);
