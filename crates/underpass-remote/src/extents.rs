@@ -94,6 +94,12 @@ impl Extents {
         start..self.runs.get(next).map_or(self.len, |run| run.start)
     }
 
+    /// Whether nothing of a piece is there.
+    pub(crate) fn lack(&self, piece: &Piece) -> bool {
+        let gap = self.gap_from(piece.start);
+        gap.start == piece.start && piece.end() <= gap.end
+    }
+
     /// The cell of the grid that has the byte at `at`; the last one ends with the object.
     pub(crate) fn cell(&self, at: u64) -> Range<u64> {
         cell(self.len, at)

@@ -95,15 +95,21 @@ impl Fill {
         let mut bytes = vec![0; usize::try_from(piece.len).expect("a cell")];
         read_all(self.object.file(), &mut bytes, piece.start).map_err(ObjectError::Disk)?;
         if crc32c::crc32c(&bytes) == piece.crc32c {
-            self.object.publish(&[piece], None);
+            self.object.proved(piece);
         }
         Ok(())
     }
 
-    /// Takes the next bytes, no more than [`Fill::next`] said.
+    /// Takes the next bytes, no more than [`Fill::next`] said. What another fill has got as well is
+    /// left to it.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(), ObjectError> {
-        write_all(self.object.file(), bytes, self.filling.at).map_err(ObjectError::Disk)?;
-        let pieces = self.pieces(bytes);
+        let (start, mut pieces) = (self.filling.at, Vec::new());
+        for part in self.object.begin_writing(&self.filling, start..start + bytes.len() as u64) {
+            let within = |at: u64| usize::try_from(at - start).expect("of a slice");
+            let bytes = &bytes[within(part.start)..within(part.end)];
+            write_all(self.object.file(), bytes, part.start).map_err(ObjectError::Disk)?;
+            pieces.extend(self.pieces(part.start, bytes));
+        }
         self.advance(bytes.len() as u64);
         self.object.publish(&pieces, Some(self.filling));
         Ok(())
@@ -124,10 +130,9 @@ impl Fill {
         self.filling.bytes_per_second = u64::try_from(rate).unwrap_or(u64::MAX);
     }
 
-    /// The next bytes, cell by cell, with their checksums.
-    fn pieces(&self, mut bytes: &[u8]) -> Vec<Piece> {
+    /// Bytes from `start` on, cell by cell, with their checksums.
+    fn pieces(&self, mut start: u64, mut bytes: &[u8]) -> Vec<Piece> {
         let mut pieces = Vec::new();
-        let mut start = self.filling.at;
         while !bytes.is_empty() {
             let cell = self.object.cell(start);
             let len = usize::try_from(cell.end - start).unwrap_or(usize::MAX).min(bytes.len());

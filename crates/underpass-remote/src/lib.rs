@@ -36,6 +36,7 @@ mod store;
 pub mod testing;
 mod threads;
 mod waiting;
+mod writing;
 
 pub use collect::Collect;
 pub use entry::Entry;

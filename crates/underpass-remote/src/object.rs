@@ -18,6 +18,7 @@ use crate::extents::{Extents, Piece};
 use crate::fill::Fill;
 use crate::plan::{self, Filling, JUMP_BYTES_MAX, JUMP_BYTES_MIN, Need, Next, OriginFacts};
 use crate::waiting::Waiting;
+use crate::writing::Writing;
 
 /// A reader is given no more at a time, so that it comes back to see whether more has come.
 const PART_BYTES_MAX: u64 = 2 << 20;
@@ -52,6 +53,7 @@ pub(crate) struct State {
     /// What an earlier process says is in the file; it is believed piece by piece, after a look.
     pub(crate) unproved: Extents,
     pub(crate) fills: Vec<Filling>,
+    pub(crate) writing: Writing,
     fills_begun: u64,
     waiting: Waiting,
     pub(crate) origin: OriginFacts,
@@ -86,6 +88,7 @@ impl Object {
             there: Extents::none(len),
             unproved,
             fills: Vec::new(),
+            writing: Writing::default(),
             fills_begun: 0,
             waiting: Waiting::default(),
             origin,
@@ -198,7 +201,7 @@ impl Object {
         let mut kept = Extents::none(self.len);
         for piece in pieces {
             // What is in both is there.
-            if kept.gap_from(piece.start).contains(&(piece.end() - 1)) {
+            if kept.lack(&piece) {
                 kept.insert(piece);
             }
         }
@@ -218,9 +221,33 @@ impl Object {
         all.into_iter().for_each(Waker::wake);
     }
 
+    /// What a fill may write of the bytes that it got.
+    pub(crate) fn begin_writing(&self, fill: &Filling, range: Range<u64>) -> Vec<Range<u64>> {
+        let mut state = self.state();
+        let State { writing, there, .. } = &mut *state;
+        writing.begin(fill.number, range, there)
+    }
+
+    /// What an earlier process had left is as it was, unless a fill has got some of it meanwhile.
+    pub(crate) fn proved(&self, piece: Piece) {
+        let range = piece.start..piece.end();
+        let state = self.state();
+        if state.there.lack(&piece) && !state.writing.touches(&range) {
+            self.publish_in(state, &[piece], None);
+        }
+    }
+
     /// Bytes of these pieces are in the file from now on, and a fill has come so far.
     pub(crate) fn publish(&self, pieces: &[Piece], fill: Option<Filling>) {
-        let mut state = self.state();
+        self.publish_in(self.state(), pieces, fill);
+    }
+
+    fn publish_in(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        pieces: &[Piece],
+        fill: Option<Filling>,
+    ) {
         for piece in pieces {
             state.there.insert(*piece);
         }
@@ -231,6 +258,7 @@ impl Object {
         if let Some(fill) = fill {
             let known = state.fills.iter_mut().find(|known| known.number == fill.number);
             known.into_iter().for_each(|known| *known = fill);
+            state.writing.end(fill.number);
         }
         // Readers without the lock see the bytes that were written before.
         self.end.store(state.there.end_from(0), Ordering::Release);
@@ -245,6 +273,7 @@ impl Object {
     pub(crate) fn end_fill(&self, fill: &Filling, failure: Option<ObjectError>) {
         let mut state = self.state();
         state.fills.retain(|filling| filling.number != fill.number);
+        state.writing.end(fill.number);
         if let Some(failure) = failure {
             state.failures += 1;
             state.failure = Some((fill.at..fill.end, failure));

@@ -172,6 +172,44 @@ fn a_reader_that_leaves_leaves_no_place_behind() {
 }
 
 #[test]
+fn a_fill_that_begins_in_the_midst_of_what_another_got_has_those_bytes_for_both() {
+    let object = object(300_000, drop);
+    let mut behind = object.begin(0..300_000);
+    assert_eq!(behind.next().unwrap(), Step::Take(300_000));
+    let mut ahead = object.begin(50_000..200_000);
+    ahead.take(&content(50_000..100_000)).unwrap();
+    behind.take(&content(0..300_000)).unwrap();
+    ahead.take(&content(100_000..150_000)).unwrap();
+    assert!(object.is_whole());
+    let mut all = vec![0; 300_000];
+    rustix::io::pread(object.file(), &mut all, 0).unwrap();
+    assert_eq!(all, content(0..300_000));
+    for piece in object.kept().pieces() {
+        assert_eq!(piece.crc32c, crc32c::crc32c(&content(piece.start..piece.end())));
+    }
+}
+
+#[test]
+fn what_came_before_a_restart_is_not_proved_while_it_is_written() {
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(&content(0..60_000), 0).unwrap();
+    let object = found_again(file, 20_000..60_000, drop);
+    let had = object.state().unproved.pieces()[0];
+    let fill = object.begin(0..60_000);
+    let filling = object.state().fills[0];
+    assert_eq!(object.begin_writing(&filling, 0..40_000), vec![0..40_000; 1]);
+    assert_eq!(object.kept().pieces(), [had]);
+    object.proved(had);
+    let came = Piece { start: 0, len: 40_000, crc32c: crc32c::crc32c(&content(0..40_000)) };
+    object.publish(&[came], Some(filling));
+    assert_eq!(object.available(0), 40_000);
+    assert_eq!(object.kept().pieces(), [came], "what is in both is there");
+    object.proved(had);
+    assert_eq!(object.available(0), 40_000, "a part of it had come");
+    drop(fill);
+}
+
+#[test]
 fn what_came_before_a_restart_is_used_where_its_checksum_says_so() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(400_000).unwrap();

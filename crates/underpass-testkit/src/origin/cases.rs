@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::{Fault, Framing, Object, Stop};
 
-/// A length that an origin says and does not have.
-pub const TOO_LONG: u64 = 9 << 20;
+/// Lengths that an origin says and that no object has.
+pub const WRONG_LENS: [u64; 2] = [9 << 20, 300];
 
 /// Objects, how fast they come, and what happens to them.
 #[derive(Debug, Clone)]
@@ -185,12 +185,12 @@ fn fault() -> impl Strategy<Value = Fault> {
         1 => Just(Fault::Reset),
         1 => Just(Fault::ResetInHead),
         1 => Just(Fault::Stall),
-        1 => Just(Fault::Length(TOO_LONG)),
+        1 => Just(Fault::Length(WRONG_LENS[0])),
         1 => Just(Fault::Framed(Framing::Chunked)),
         1 => Just(Fault::IgnoreRange),
         1 => Just(Fault::IgnoreConditions),
         1 => Just(Fault::Another),
-        1 => Just(Fault::ContentRange("bytes 1-100/300".to_owned())),
+        1 => Just(Fault::ContentRange(format!("bytes 1-100/{}", WRONG_LENS[1]))),
         1 => statuses.prop_map(Fault::Status),
     ]
 }

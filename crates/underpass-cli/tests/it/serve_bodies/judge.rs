@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use underpass_testkit::origin::Object;
-use underpass_testkit::origin::cases::TOO_LONG;
+use underpass_testkit::origin::cases::WRONG_LENS;
 
 use super::answer::{Answer, End, field};
 
@@ -65,7 +65,7 @@ fn is_of(
         Some(said) => {
             let (range, len) = parse(said).ok_or_else(|| format!("not a range: {said}"))?;
             // That an origin says too much shows when it ends, and not before.
-            if ![object.len(), TOO_LONG].contains(&len) || range.end > len {
+            if (len != object.len() && !WRONG_LENS.contains(&len)) || range.end > len {
                 return Err(format!("{said} of {} bytes", object.len()));
             }
             range
