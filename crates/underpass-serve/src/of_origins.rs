@@ -19,6 +19,17 @@ pub(crate) fn background(sites: &watch::Sender<Arc<Checked>>) -> impl Future<Out
     crate::origin::background::run(sites.subscribe())
 }
 
+/// Ends what is under way at origins: the server has ended.
+#[cfg(feature = "remote")]
+pub(crate) fn close(sites: &watch::Sender<Arc<Checked>>) {
+    let sites = Arc::clone(&sites.borrow());
+    sites.options().filter_map(|site| site.origin.as_ref()).for_each(|origin| origin.close());
+}
+
+/// A build without origins has none.
+#[cfg(not(feature = "remote"))]
+pub(crate) const fn close(_: &watch::Sender<Arc<Checked>>) {}
+
 /// A build without origins has none.
 #[cfg(not(feature = "remote"))]
 pub(crate) const fn collect(_: &mut Registry, _: &watch::Sender<Arc<Checked>>) {}

@@ -17,6 +17,7 @@ mod negative;
 mod policy;
 mod question;
 mod relay;
+mod relays;
 mod status;
 mod under_way;
 mod warm;
@@ -28,7 +29,6 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use http::request::Parts;
-use tokio::sync::Semaphore;
 use underpass_client::{Client, Interrupt, Timeouts};
 use underpass_daemon::Network;
 use underpass_remote::{Head, Key, Origin, OriginError, Store, StoreError, StoreOptions};
@@ -41,6 +41,7 @@ pub(crate) use self::counts::{Collected, OriginCounts};
 use self::find::{Found, Here};
 use self::negative::Negative;
 use self::policy::{Policy, Why};
+use self::relays::Relays;
 use self::status::CacheStatus;
 use self::under_way::UnderWay;
 use crate::answer::Answer;
@@ -49,9 +50,6 @@ use crate::representation::Representation;
 use crate::representation::entry::OfEntry;
 use crate::representation::lifetime::Lifetime;
 use crate::tree::KeptFiles;
-
-/// The most answers that are relayed at a time.
-const RELAYS_MAX: usize = 256;
 
 /// An origin, and what of it is kept where.
 #[derive(Debug, Clone)]
@@ -76,6 +74,8 @@ pub struct OriginOptions {
     pub negative_for: Duration,
     /// Whose PURGE is carried out.
     pub purge_from: Vec<Network>,
+    /// The most answers that are passed on at a time, each by a thread.
+    pub relays_max: usize,
 }
 
 /// Why there is no such site.
@@ -105,7 +105,7 @@ pub struct OriginSite {
     under_way: UnderWay,
     /// Paths that are to be kept before anybody asks for them.
     to_warm: Mutex<VecDeque<String>>,
-    relays: Arc<Semaphore>,
+    relays: Arc<Relays>,
     counts: OriginCounts,
 }
 
@@ -135,7 +135,7 @@ impl OriginSite {
             asking: AllAsked::default(),
             under_way: UnderWay::default(),
             to_warm: Mutex::default(),
-            relays: Arc::new(Semaphore::new(RELAYS_MAX)),
+            relays: Relays::new(options.relays_max),
             counts: OriginCounts::default(),
         })
     }
@@ -251,6 +251,12 @@ impl OriginSite {
         Ok(was_here || was_negative)
     }
 
+    /// Ends all that is under way, and waits until what came is written. Nothing is asked after it.
+    pub(crate) fn close(&self) {
+        self.relays.close();
+        self.store.close();
+    }
+
     fn interrupt(&self) -> std::io::Result<Interrupt> {
         Ok(Interrupt::never()?.with(self.timeouts))
     }
@@ -278,6 +284,7 @@ mod testing {
             defaults: Defaults::default(),
             negative_for: Duration::ZERO,
             purge_from: vec![],
+            relays_max: 1,
         });
         (Arc::new(site.unwrap()), dir)
     }

@@ -287,8 +287,9 @@ impl Server {
         let sites = self.publisher.published;
         of_origins::collect(&mut metrics, &sites);
         let written_to = sites.borrow().written_to();
+        let at_the_end = sites.clone();
         let (published, origins) = (sites.clone(), of_origins::background(&sites));
-        self.daemon.run(Program {
+        let ended = self.daemon.run(Program {
             services,
             metrics,
             reload: Box::new(move || {
@@ -310,7 +311,9 @@ impl Server {
                 };
                 tokio::join!(uploads, origins);
             }),
-        })
+        });
+        of_origins::close(&at_the_end);
+        ended
     }
 }
 

@@ -11,6 +11,9 @@ use underpass_serve::{Defaults, Network, OriginOptions, OriginSite};
 
 use crate::values::{OrOff, duration, duration_or_off, size};
 
+/// The most answers that are passed on at a time: a thread and a third of a MiB each.
+const RELAYS_MAX: usize = 256;
+
 /// The flags about an origin.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Origin")]
@@ -176,6 +179,7 @@ impl OriginArguments {
                 stale_if_error: self.stale_if_error.unwrap_or_default(),
             },
             negative_for: self.negative_ttl.0.unwrap_or_default(),
+            relays_max: RELAYS_MAX,
             purge_from: if purge_from.is_empty() { loopback().collect() } else { purge_from },
         });
         let site = Arc::new(site.map_err(|error| anyhow::Error::new(error).context("--origin"))?);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use underpass_testkit::origin::{Fault, Object, Origin, Stop};
 use underpass_testkit::server::free_address;
 use underpass_testkit::skip::Capability::Program;
 use underpass_testkit::{require, wait};
@@ -81,10 +82,13 @@ impl Drop for Nginx {
 }
 
 fn serve(nginx: &Nginx, flags: &[&str]) -> Running {
+    serve_of(&format!("http://{}", nginx.address), nginx.path(), flags)
+}
+
+fn serve_of(url: &str, dir: &Path, flags: &[&str]) -> Running {
     let mut command = program();
-    command.arg("serve").arg("--origin").arg(format!("http://{}", nginx.address));
-    command.arg("--cache").arg(nginx.path().join("cache")).args(["--listen", "0"]).args(flags);
-    Running::start(&mut command)
+    command.args(["serve", "--origin", url, "--listen", "0", "--cache"]);
+    Running::start(command.arg(dir.join("cache")).args(flags))
 }
 
 /// Head and content, as curl shows them.
@@ -158,6 +162,32 @@ fn a_restart_finds_what_was_kept() {
     let server = serve(&nginx, &[]);
     let hit = curl(&server, "/fresh", &[]);
     assert!(has(&hit, &[" 200 ", "underpass; hit\r\n", "fresh content"]), "{hit}");
+}
+
+#[test]
+fn a_server_that_ends_keeps_what_has_come() {
+    let (origin, dir) = (Origin::start().unwrap(), tempfile::tempdir().unwrap());
+    let object = origin.put("/a", Object::new(20_000_000).cache_control("max-age=600"));
+    origin.fault(0, Fault::At(10_000_000, Stop::Stall));
+    let server = serve_of(&origin.url(""), dir.path(), &["--grace", "1ms"]);
+    let mut client = Command::new("curl");
+    client.args(["-s", "-o", "/dev/null"]).arg(format!("http://{}/a", server.address()));
+    let mut client = client.spawn().unwrap();
+    let stalls = || (origin.stalled() == 1).then_some(());
+    assert_eq!(wait::until(PATIENCE, stalls), Some(()));
+    server.signal(rustix::process::Signal::TERM);
+    drop(server.end());
+    client.wait().unwrap();
+    origin.heal();
+    let server = serve_of(&origin.url(""), dir.path(), &[]);
+    let url = format!("http://{}/a", server.address());
+    let got = Command::new("curl").args(["-s", "--max-time", "20", &url]).output().unwrap().stdout;
+    assert_eq!((got.len(), object.difference(0, &got)), (20_000_000, None));
+    let asked = origin.requests();
+    let range = asked.last().unwrap().field("range").unwrap_or_default().to_owned();
+    let first = range.strip_prefix("bytes=").and_then(|range| range.split('-').next());
+    let first: u64 = first.unwrap_or_default().parse().unwrap_or_default();
+    assert!(first > 1_000_000, "{range}");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{
@@ -17,13 +18,15 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{Method as HttpMethod, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use underpass_client::{ClientError, Condition, Field, Interrupt, Method, Range, Response};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use underpass_client::{ClientError, Condition, Field, Method, Range, Response};
 use underpass_remote::{Collect, Key, OriginAsk};
 
 use super::ask::{pairs, status_of};
 use super::policy::Why;
 use super::question::range;
+use super::relays::Relay;
 use super::status::CacheStatus;
 use super::under_way::Mark;
 use super::{OriginSite, heads, policy};
@@ -34,6 +37,9 @@ use crate::refusal::chain;
 /// Bytes that are read at a time, of which a few may wait for the client.
 const PIECE_BYTES: usize = 64 << 10;
 const PIECES: usize = 4;
+
+/// Why one ends that nothing is wrong with.
+const CUT: &str = "it was cut: its client took nothing while others waited, or the server ends";
 
 /// Fields that are between a client and this server, or that are made anew.
 const NOT_FORWARDED: [&str; 16] = [
@@ -81,7 +87,15 @@ struct Come {
     status: StatusCode,
     headers: HeaderMap,
     len: Option<u64>,
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    pieces: Pieces,
+}
+
+/// Content as it comes. What ends before its end is an error, also where no length tells.
+struct Pieces {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    /// Whether all that there is was put in.
+    is_over: Arc<AtomicBool>,
+    is_ended: bool,
 }
 
 /// A request as it is sent on.
@@ -104,8 +118,10 @@ impl OriginSite {
     ) -> (Answer, CacheStatus) {
         self.counts.count_relayed(why);
         let failed = |status| (Answer::error(status), CacheStatus::Failed);
-        let permit = Arc::clone(&self.relays).try_acquire_owned();
-        let (Ok(permit), Ok(interrupt)) = (permit, self.interrupt()) else {
+        let Ok(interrupt) = self.interrupt() else {
+            return failed(StatusCode::SERVICE_UNAVAILABLE);
+        };
+        let Some(relay) = self.relays.begin(interrupt).await else {
             return failed(StatusCode::SERVICE_UNAVAILABLE);
         };
         let key = self.key(path).filter(|_| why == Why::Length && is_anybody(&request.headers));
@@ -120,8 +136,8 @@ impl OriginSite {
             key,
         };
         let (sender, come) = oneshot::channel();
-        let site = Arc::clone(self);
-        let run = move || site.send_on(&onward, (&interrupt, permit), sender);
+        let (site, runtime) = (Arc::clone(self), Handle::current());
+        let run = move || site.send_on(&onward, &(relay, runtime), sender);
         let thread = std::thread::Builder::new().name("relay".to_owned()).spawn(run);
         let come = if thread.is_ok() { come.await.ok() } else { None };
         match come {
@@ -166,23 +182,25 @@ impl OriginSite {
     fn send_on(
         &self,
         onward: &Onward,
-        (interrupt, _permit): (&Interrupt, OwnedSemaphorePermit),
+        by: &(Relay, Handle),
         sender: oneshot::Sender<Result<Come, ClientError>>,
     ) {
         let Onward { path, method, range, fields, key } = onward;
         let condition = Condition::Always;
         let ask = OriginAsk { method: *method, range: *range, condition, fields };
         let asked_ms = heads::now_ms();
-        let response = match self.origin.ask(path, &ask, interrupt) {
+        let response = match self.origin.ask(path, &ask, by.0.interrupt()) {
             Ok(response) => response,
             Err(error) => return drop(sender.send(Err(error))),
         };
         if let Some(to) = self.moved(path, &response) {
-            let (status, pieces) = (StatusCode::TEMPORARY_REDIRECT, mpsc::channel(1).1);
+            let (status, pieces) = (StatusCode::TEMPORARY_REDIRECT, Pieces::of(mpsc::channel(1).1));
             let headers = HeaderMap::from_iter([(LOCATION, to)]);
             return drop(sender.send(Ok(Come { status, headers, len: Some(0), pieces })));
         }
         let (pieces, receiver) = mpsc::channel(PIECES);
+        let receiver = Pieces::of(receiver);
+        let is_over = Arc::clone(&receiver.is_over);
         let headers = heads::to_map(pairs(&heads::without_connection(&response)));
         let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::BAD_GATEWAY);
         let len = response.body.remaining();
@@ -194,10 +212,12 @@ impl OriginSite {
         let collect = key.and_then(|(key, _)| self.store.collect(key, head).ok());
         let come = Come { status, headers, len, pieces: receiver };
         if sender.send(Ok(come)).is_ok()
-            && let Some(collect) = copy(response, &pieces, collect)
-            && let Some((key, mark)) = key
+            && let Some(all) = copy(response, collect, |piece| by.0.give(&by.1, &pieces, piece))
         {
-            self.keep(key, mark, collect);
+            is_over.store(true, Ordering::Release);
+            if let (Some(collect), Some((key, mark))) = (all, key) {
+                self.keep(key, mark, collect);
+            }
         }
     }
 
@@ -213,16 +233,16 @@ impl OriginSite {
     }
 }
 
-/// Until the client is gone, at the latest; what is to be kept, if all of it came.
+/// Until the client is to have no more, at the latest. If all came: what is to be kept of it.
 fn copy(
     mut response: Response<'_>,
-    pieces: &mpsc::Sender<io::Result<Bytes>>,
     mut collect: Option<Collect>,
-) -> Option<Collect> {
+    mut give: impl FnMut(io::Result<Bytes>) -> bool,
+) -> Option<Option<Collect>> {
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
         let piece = match response.body.read(&mut buffer) {
-            Ok(0) => return collect,
+            Ok(0) => return Some(collect),
             Ok(n) => Ok(Bytes::copy_from_slice(&buffer[..n])),
             Err(error) => Err(error),
         };
@@ -232,14 +252,33 @@ fn copy(
             collect = None;
         }
         let is_last = piece.is_err();
-        if pieces.blocking_send(piece).is_err() || is_last {
+        if !give(piece) || is_last {
             return None;
         }
     }
 }
 
+impl Pieces {
+    fn of(receiver: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self { receiver, is_over: Arc::default(), is_ended: false }
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = io::Result<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(piece) = self.receiver.blocking_recv() {
+            return Some(piece);
+        }
+        let is_short = !self.is_over.load(Ordering::Acquire) && !self.is_ended;
+        self.is_ended = true;
+        is_short.then(|| Err(io::Error::other(CUT)))
+    }
+}
+
 fn answer(come: Come, request: &Parts) -> Answer {
-    let Come { status, mut headers, len, mut pieces } = come;
+    let Come { status, mut headers, len, pieces } = come;
     headers.remove(DATE);
     let has_content = request.method != HttpMethod::HEAD
         && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -253,6 +292,23 @@ fn answer(come: Come, request: &Parts) -> Answer {
     if len == Some(0) {
         return Answer { status, headers, content: Content::Empty };
     }
-    let pieces = std::iter::from_fn(move || pieces.blocking_recv());
     Answer { status, headers, content: Content::Relayed(Relayed(Reading::new(pieces, len))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_that_ends_before_its_end_is_an_error() {
+        for is_over in [false, true] {
+            let (sender, receiver) = mpsc::channel(2);
+            let pieces = Pieces::of(receiver);
+            pieces.is_over.store(is_over, Ordering::Release);
+            sender.try_send(Ok(Bytes::from_static(b"x"))).unwrap();
+            drop(sender);
+            let all: Vec<_> = pieces.map(|piece| piece.is_ok()).collect();
+            assert_eq!(all, if is_over { vec![true] } else { vec![true, false] });
+        }
+    }
 }

@@ -43,6 +43,7 @@ fn site(origin: &Origin) -> SiteOptions {
         defaults: Defaults::default(),
         negative_for: Duration::ZERO,
         purge_from: Vec::new(),
+        relays_max: 1,
     };
     let site = Arc::new(OriginSite::open(options).unwrap());
     SiteOptions { origin: Some(site), ..SiteOptions::new(dir) }

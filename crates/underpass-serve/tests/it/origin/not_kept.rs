@@ -1,5 +1,6 @@
 //! What is for one client: the origin is asked for each, with its fields.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use underpass_testkit::origin::{Framing, Object};
@@ -97,4 +98,37 @@ fn other_methods_are_refused() {
         assert_eq!((got.status, got.field("allow")), (405, "GET, HEAD, OPTIONS"), "{method}");
     }
     assert_eq!(place.asked(), 0);
+}
+
+#[test]
+fn clients_who_take_nothing_are_in_no_ones_way() {
+    let place = Place::with(|options| underpass_serve::OriginOptions { relays_max: 2, ..options });
+    let object = Object::new(30_000_000).cache_control("private");
+    let object = place.put("/a", object);
+    let slow = [(); 2].map(|()| {
+        let mut peer = place.server.connect();
+        peer.write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut first = [0; 12];
+        peer.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        peer
+    });
+    let got = place.get("/a");
+    assert_eq!((got.status, object.difference(0, &got.content)), (200, None));
+    assert_eq!(got.content.len(), 30_000_000);
+    // One of them made room: it is cut, and the other has all of it.
+    let mut whole = slow.map(|mut peer| {
+        let (mut bytes, mut all) = (vec![0; 1 << 20], 0);
+        loop {
+            match peer.read(&mut bytes) {
+                Ok(0) | Err(_) => return false,
+                Ok(n) => all += n,
+            }
+            if all > 30_000_000 {
+                return true;
+            }
+        }
+    });
+    whole.sort_unstable();
+    assert_eq!(whole, [false, true]);
 }

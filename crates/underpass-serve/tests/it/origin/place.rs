@@ -120,5 +120,6 @@ fn options(origin: &Origin, dir: &tempfile::TempDir) -> OriginOptions {
         defaults: Defaults::default(),
         negative_for: Duration::from_secs(10),
         purge_from: vec!["127.0.0.1".parse().unwrap()],
+        relays_max: 256,
     }
 }
