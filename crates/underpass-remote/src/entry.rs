@@ -22,6 +22,7 @@ use crate::object::{Ask, Object};
 use crate::origin::Origin;
 use crate::plan::OriginFacts;
 use crate::store::Store;
+use crate::turn;
 
 /// One generation of an object in a store.
 pub struct Entry {
@@ -54,6 +55,8 @@ pub(crate) struct Spaces {
     pub(crate) bytes: AtomicU64,
     /// Those of them that come back when the last reader leaves.
     pub(crate) leaving: AtomicU64,
+    /// Content that came from origins, by fills.
+    pub(crate) received: AtomicU64,
 }
 
 impl Space {
@@ -216,7 +219,7 @@ impl Entry {
             // What it says if no thread takes it.
             fill.fail(Some(ObjectError::Busy));
             if let Some(store) = store.upgrade() {
-                store.spawn(move |interrupt| fill.ask(interrupt));
+                store.take_turn(turn::length(&fill.range()), fill);
             }
         })
     }
@@ -252,6 +255,11 @@ impl Entry {
     pub(crate) fn is_filling(&self) -> bool {
         let object = lock(&self.object).upgrade();
         object.is_some_and(|object| !object.state().fills.is_empty())
+    }
+
+    /// This much of an answer's content came.
+    pub(crate) fn count_received(&self, bytes: u64) {
+        self.space.all.received.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) const fn name(&self) -> &Name {

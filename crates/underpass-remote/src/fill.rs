@@ -13,6 +13,7 @@ use crate::error::ObjectError;
 use crate::extents::Piece;
 use crate::object::Object;
 use crate::plan::Filling;
+use crate::turn::Turn;
 
 /// Bytes that are there already cost less to receive once more than another request, up to this.
 const SKIP_BYTES_MAX: u64 = 1 << 20;
@@ -37,15 +38,33 @@ pub struct Fill {
     failure: Option<ObjectError>,
     /// When its first bytes came, and how many came before that: a rate is of what came since.
     began: Option<(Instant, u64)>,
+    pub(crate) turn: Turn,
+    /// Dropped with it.
+    held: Option<Box<dyn Send>>,
 }
 
 impl Fill {
-    pub(crate) const fn new(object: Arc<Object>, filling: Filling) -> Self {
-        Self { object, filling, failure: None, began: None }
+    pub(crate) fn new(object: Arc<Object>, filling: Filling) -> Self {
+        let turn = Turn::begin();
+        Self { object, filling, failure: None, began: None, turn, held: None }
+    }
+
+    /// The same, and drops this when it has ended, on whatever thread that is.
+    #[must_use]
+    pub fn holding(mut self, held: impl Send + 'static) -> Self {
+        self.held = Some(Box::new((self.held.take(), held)));
+        self
     }
 
     pub(crate) const fn object(&self) -> &Arc<Object> {
         &self.object
+    }
+
+    /// Nothing comes for a while, and what came before says nothing of what will.
+    pub(crate) fn forget_rate(&mut self) {
+        self.began = None;
+        self.filling.bytes_per_second = 0;
+        self.object.publish(&[], Some(self.filling));
     }
 
     /// Who waits for its bytes gets this if it ends before they come; `None` lets them ask again.

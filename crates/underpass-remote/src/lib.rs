@@ -11,6 +11,7 @@ pub mod bucket;
 mod checksum;
 mod collect;
 mod directory;
+mod drive;
 mod entry;
 mod error;
 mod evict;
@@ -35,6 +36,7 @@ mod store;
 #[doc(hidden)]
 pub mod testing;
 mod threads;
+mod turn;
 mod waiting;
 mod writing;
 

@@ -1,4 +1,4 @@
-//! What a fill does: it takes the bytes of an answer, and asks for the rest of one that breaks off.
+//! What a fill asks an origin for, and how it takes the bytes of the answer.
 //!
 //! Servers ignore conditions, so the validator and the length of every answer are compared before a
 //! byte of it is taken: bytes of two generations must not be in one file.
@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use rustix::io::Errno;
 use underpass_client::{
     Body, ClientError, Condition, Interrupt, Method, Range, Response, Validator, Woken,
 };
 
-use crate::checksum;
+use crate::drive::Ended;
 use crate::entry::{Entry, Upstream};
 use crate::error::ObjectError;
 use crate::fill::{Fill, Step};
@@ -24,18 +23,11 @@ use crate::head::Head;
 use crate::object::Object;
 use crate::origin::OriginAsk;
 
-/// What is received before it is written.
-const BUFFER_BYTES: usize = 256 << 10;
-
 /// Bytes are published when there are this many,
 const PUBLISH_BYTES: usize = 64 << 10;
 
 /// or when the first of them has waited so long.
 const PUBLISH_AFTER: Duration = Duration::from_millis(4);
-
-/// How long to wait before the rest of an answer is asked for.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5)];
 
 /// What is there is written down when this many bytes more have come.
 const KEEP_EVERY: u64 = 64 << 20;
@@ -49,108 +41,9 @@ const UNREAD_FOR: Duration = Duration::from_secs(5);
 /// if this much or more is to come, and it is more than what is there.
 const UNREAD_BYTES: u64 = 16 << 20;
 
-/// How an answer ended.
-enum Ended {
-    /// All that was needed of it came.
-    Done,
-    /// It broke off, or there was none: the rest may be asked for.
-    Broken(ObjectError),
-    /// Nothing more of this object will come.
-    Lost(ObjectError),
-    /// It has no reader, or the program ends.
-    Left,
-}
-
 impl Fill {
-    /// Takes the bytes of an answer to what this fill was begun for, and of further ones if it
-    /// breaks off. Returns when all that is needed came, or nothing more comes.
-    pub fn run(self, response: Response<'_>, interrupt: &Interrupt) {
-        self.drive(interrupt, |fill, upstream, buffer| {
-            fill.receive(response, upstream, (buffer, interrupt))
-        });
-    }
-
-    /// Asks for its bytes and takes them, if they are not there by now.
-    pub(crate) fn ask(mut self, interrupt: &Interrupt) {
-        self.fail(None);
-        self.drive(interrupt, |fill, upstream, buffer| fill.request(upstream, (buffer, interrupt)));
-    }
-
-    fn drive(
-        mut self,
-        interrupt: &Interrupt,
-        first: impl FnOnce(&mut Self, &Upstream, &mut [u8]) -> Ended,
-    ) {
-        let object = Arc::clone(self.object());
-        let Some(upstream) = object.upstream() else { return };
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut before = self.range().start;
-        let mut ended = first(&mut self, upstream, &mut buffer);
-        let mut tries = 0;
-        while let Ended::Broken(why) = ended {
-            if self.range().start > before {
-                tries = 0;
-            }
-            let Some(pause) = PAUSES.get(tries).filter(|_| can_resume(&upstream.entry)) else {
-                ended = self.broken(&upstream.entry, why);
-                break;
-            };
-            tracing::debug!("{}: {why}; it is asked again", upstream.entry.key());
-            if !matches!(interrupt.wait(&[], Some(Instant::now() + *pause)), Ok(Woken::Due)) {
-                ended = Ended::Left;
-                break;
-            }
-            (before, tries) = (self.range().start, tries + 1);
-            ended = self.request(upstream, (&mut buffer, interrupt));
-        }
-        self.end(&upstream.entry, ended);
-    }
-
-    /// The answer broke off, and the rest will not be asked for any more by this fill.
-    fn broken(&mut self, entry: &Entry, why: ObjectError) -> Ended {
-        if !can_resume(entry) {
-            // Another answer may be of another generation.
-            return Ended::Lost(why);
-        }
-        self.fail(Some(why.clone()));
-        Ended::Broken(why)
-    }
-
-    /// Writes down what came, before those who wait look what to do.
-    fn end(self, entry: &Arc<Entry>, ended: Ended) {
-        let object = self.object();
-        match ended {
-            Ended::Lost(why) => {
-                tracing::warn!("{}: {why}", entry.key());
-                if let (ObjectError::Disk(Errno::NOSPC | Errno::DQUOT), Some(store)) =
-                    (&why, entry.store())
-                {
-                    store.make_room_for(object.len());
-                }
-                entry.leave(Some(why));
-            }
-            Ended::Broken(why) => tracing::warn!("{}: {why}", entry.key()),
-            // The rest of another answer may be of another generation.
-            Ended::Done | Ended::Left if !can_resume(entry) && !object.is_whole() => {
-                entry.leave(Some(ObjectError::Left));
-            }
-            Ended::Done | Ended::Left => {}
-        }
-        let kept = if object.is_whole() && !entry.is_whole() {
-            prove(entry, object)
-        } else {
-            entry.keep(object)
-        };
-        if let Err(error) = kept {
-            tracing::warn!("{}: what came of it is not kept: {error}", entry.key());
-        }
-        if let Some(store) = entry.store() {
-            store.make_room();
-        }
-    }
-
     /// Asks for what is missing of it.
-    fn request(&mut self, upstream: &Upstream, io: (&mut [u8], &Interrupt)) -> Ended {
+    pub(crate) fn request(&mut self, upstream: &Upstream, io: (&mut [u8], &Interrupt)) -> Ended {
         loop {
             match self.next() {
                 Ok(Step::Skip(n)) => self.skip(n),
@@ -194,7 +87,7 @@ impl Fill {
     }
 
     /// Takes the bytes of an answer, if it is one of this generation.
-    fn receive(
+    pub(crate) fn receive(
         &mut self,
         response: Response<'_>,
         upstream: &Upstream,
@@ -228,6 +121,16 @@ impl Fill {
         }
     }
 
+    /// What becomes of it if it may not have its thread any longer.
+    fn must_wait(&mut self, entry: &Entry, object: &Object) -> Option<Ended> {
+        let missing = self.range().end - self.range().start;
+        if self.keeps_thread(entry, missing) {
+            return None;
+        }
+        let can_ask_anew = can_resume(entry) || !object.has_some();
+        Some(if can_ask_anew { Ended::Waits } else { Ended::Lost(ObjectError::Busy) })
+    }
+
     fn broken_off(&self, error: &io::Error, interrupt: &Interrupt) -> Ended {
         if interrupt.signal().is_some() {
             return Ended::Left;
@@ -245,19 +148,26 @@ impl Fill {
         buffer: &mut [u8],
         interrupt: &Interrupt,
     ) -> io::Result<Ended> {
+        let object = Arc::clone(self.object());
+        let Some(Upstream { entry, .. }) = object.upstream() else { return Ok(Ended::Left) };
         let socket = body.socket()?;
         let (mut kept, mut measured) = (self.range().start, self.range().start);
         loop {
+            if let Some(ended) = self.must_wait(entry, &object) {
+                return Ok(ended);
+            }
             match self.next() {
                 Ok(Step::End) => return Ok(Ended::Done),
                 Err(why) => return Ok(Ended::Lost(why)),
                 Ok(Step::Skip(n)) => {
                     skip(&mut body, n, buffer)?;
+                    entry.count_received(n);
                     self.skip(n);
                 }
                 Ok(Step::Take(room)) => {
                     let len = usize::try_from(room).unwrap_or(usize::MAX).min(buffer.len());
                     let (n, error) = gather(&mut body, &mut buffer[..len], (&socket, interrupt));
+                    entry.count_received(n as u64);
                     if n > 0
                         && let Err(why) = self.take(&buffer[..n])
                     {
@@ -268,11 +178,10 @@ impl Fill {
                     }
                 }
             }
-            let (at, object) = (self.range().start, self.object());
-            let Some(Upstream { entry, .. }) = object.upstream() else { return Ok(Ended::Left) };
+            let at = self.range().start;
             if at - kept >= KEEP_EVERY {
                 kept = at;
-                if let Err(error) = entry.keep(object) {
+                if let Err(error) = entry.keep(&object) {
                     tracing::warn!("{}: what came of it is not kept: {error}", entry.key());
                 }
             }
@@ -346,7 +255,7 @@ fn is_same(body: &Body<'_>, head: &Head) -> bool {
 }
 
 /// Whether the rest of an answer can be asked for: other bytes could be told from it.
-fn can_resume(entry: &Entry) -> bool {
+pub(crate) fn can_resume(entry: &Entry) -> bool {
     entry.head().strong().is_some()
 }
 
@@ -358,18 +267,6 @@ fn told(error: &ClientError) -> ObjectError {
         cause = source.source();
     }
     ObjectError::Origin(text)
-}
-
-fn prove(entry: &Arc<Entry>, object: &Object) -> io::Result<()> {
-    match checksum::of(&entry.head(), object.file(), &object.kept()) {
-        Ok(()) => entry.finish(object),
-        Err(ObjectError::Disk(errno)) => Err(errno.into()),
-        Err(why) => {
-            tracing::warn!("{}: {why}: it is not stored", entry.key());
-            entry.leave(None);
-            Ok(())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -105,10 +105,27 @@ impl Rig {
         self.ask_for(path, underpass_client::Range::Whole)
     }
 
+    pub(crate) fn ask_holding(
+        &self,
+        path: &str,
+        held: impl Send + 'static,
+    ) -> (Arc<Entry>, Arc<Object>) {
+        self.ask_for_holding(path, underpass_client::Range::Whole, held)
+    }
+
     pub(crate) fn ask_for(
         &self,
         path: &str,
         range: underpass_client::Range,
+    ) -> (Arc<Entry>, Arc<Object>) {
+        self.ask_for_holding(path, range, ())
+    }
+
+    fn ask_for_holding(
+        &self,
+        path: &str,
+        range: underpass_client::Range,
+        held: impl Send + 'static,
     ) -> (Arc<Entry>, Arc<Object>) {
         let (store, origin, key) = (self.store.clone(), self.origin.clone(), self.key(path));
         let (tell, told) = std::sync::mpsc::channel();
@@ -124,7 +141,7 @@ impl Rig {
             let object = entry.object(&origin).unwrap();
             drop((store, origin));
             tell.send((entry, object)).unwrap();
-            fill.run(response, interrupt);
+            fill.holding(held).run(response, interrupt);
         });
         told.recv().unwrap()
     }

@@ -21,7 +21,7 @@ use crate::head::Head;
 use crate::key::Key;
 use crate::meta::About;
 use crate::origin::Origin;
-use crate::threads::Threads;
+use crate::threads::{Length, Threads};
 
 /// An object larger than this part of the store is not kept.
 const PART_OF_STORE: u64 = 4;
@@ -38,7 +38,8 @@ pub struct StoreOptions {
     pub bytes_max: u64,
     /// Bytes of the disk that are left free.
     pub free_min: u64,
-    /// The most requests to origins at a time, and the most threads.
+    /// The most fills of more than 1 MiB at a time, each with a thread. For all else there are 32
+    /// more.
     pub fills_max: usize,
     /// The most of them for one object.
     pub fills_an_object: usize,
@@ -75,6 +76,8 @@ pub struct StoreFacts {
     pub queued: usize,
     /// Bytes of the disk that were given back to make room.
     pub evicted_bytes: u64,
+    /// Content that came from origins into objects since it was opened.
+    pub received_bytes: u64,
 }
 
 /// Objects of origins in one directory.
@@ -182,7 +185,8 @@ impl Store {
         self.state().entries.values().cloned().collect()
     }
 
-    pub(crate) const fn options(&self) -> &StoreOptions {
+    /// How it is kept: as it was opened first.
+    pub const fn options(&self) -> &StoreOptions {
         &self.options
     }
 
@@ -307,9 +311,18 @@ impl Store {
     }
 
     /// Lets a thread that may wait do this; `false` if as many wait for one as may: then the job is
-    /// dropped.
+    /// dropped. A fill that it runs does not keep the thread from others for long.
     pub fn spawn(&self, job: impl FnOnce(&Interrupt) + Send + 'static) -> bool {
-        self.threads.spawn(Box::new(job))
+        self.threads.spawn(Length::Short, Box::new(job))
+    }
+
+    /// Lets a thread ask for a fill's bytes.
+    pub(crate) fn take_turn(&self, length: Length, fill: Fill) {
+        self.threads.spawn(length, Box::new(move |interrupt| fill.ask(interrupt)));
+    }
+
+    pub(crate) const fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     /// What there is of it.
@@ -321,6 +334,7 @@ impl Store {
             threads,
             queued,
             evicted_bytes: self.evicting.given.load(Ordering::Relaxed),
+            received_bytes: self.spaces.received.load(Ordering::Relaxed),
         }
     }
 
