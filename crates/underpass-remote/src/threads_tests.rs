@@ -20,7 +20,7 @@ fn busy(long_max: usize, n: usize) -> (Threads, mpsc::Sender<()>, Arc<AtomicUsiz
             Length::Long,
             Box::new(move |_| {
                 ran.fetch_add(1, Ordering::SeqCst);
-                let _ = gone.lock().unwrap().recv();
+                assert!(gone.lock().unwrap().recv().is_err());
             }),
         );
         assert!(is_taken);
@@ -63,8 +63,7 @@ fn a_job_that_becomes_long_leaves_room_for_a_short_one() {
         };
         threads.spawn(Length::Short, Box::new(job));
     }
-    let last = tell.clone();
-    threads.spawn(Length::Short, Box::new(move |_| last.send(true).unwrap()));
+    threads.spawn(Length::Short, Box::new(move |_| tell.send(true).unwrap()));
     crate::rig::until(|| threads.counts().1 == 1);
     begin.wait();
     for _ in 0..=SHORT_MAX {
@@ -96,7 +95,7 @@ fn queues_and_threads_have_an_end() {
         let wait = || {
             let stopped = Arc::clone(&stopped);
             Box::new(move |_: &Interrupt| {
-                let _ = stopped.lock().unwrap().recv();
+                assert!(stopped.lock().unwrap().recv().is_err());
             })
         };
         (0..2000).filter(|_| threads.spawn(length, wait())).count()

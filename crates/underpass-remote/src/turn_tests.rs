@@ -8,8 +8,10 @@ use underpass_testkit::origin::{Fault, Object as Content, Stop};
 use crate::error::ObjectError;
 use crate::rig::{LEN, Rig, read, until};
 
+type Both = (Arc<Content>, Arc<crate::Object>);
+
 /// Two objects are on their way, which are as many as may be, and stall.
-fn busy() -> (Rig, Vec<(Arc<Content>, Arc<crate::Object>)>) {
+fn busy() -> (Rig, Vec<Both>) {
     let rig = Rig::with(|options| options.fills_max = 2);
     let mut objects = Vec::new();
     for (number, path) in ["/a", "/b"].into_iter().enumerate() {
