@@ -42,7 +42,7 @@ pub struct Bucket {
     region: String,
     signer: Option<Signer>,
     client: Client,
-    token_files: Vec<PathBuf>,
+    files_read_again: Vec<PathBuf>,
 }
 
 /// Why there is no such bucket, or no such object.
@@ -74,15 +74,23 @@ impl Bucket {
         let place = Place::parse(url).map_err(failed)?;
         let settings = Settings::of(&place, environment, &client).map_err(failed)?;
         let Settings { base, region, signer } = settings;
-        let token_files = environment.token_files();
-        Ok(Self { place, base, region, signer, client, token_files })
+        let profiles = environment.profile_files().into_iter().flatten();
+        let profiles = profiles.filter(|path| path.exists());
+        let files_read_again = environment.token_files().into_iter().chain(profiles).collect();
+        Ok(Self { place, base, region, signer, client, files_read_again })
     }
 
-    /// Files that are read again when credentials have expired, by a process that may be confined
-    /// by then.
+    /// What messages call it.
     #[must_use]
-    pub fn token_files(&self) -> &[PathBuf] {
-        &self.token_files
+    pub fn name(&self) -> String {
+        format!("s3://{}/{}", self.place.bucket, self.place.prefix)
+    }
+
+    /// Files that are read again, by a process that may be confined by then: tokens when
+    /// credentials have expired, profiles when the URL is parsed anew.
+    #[must_use]
+    pub fn files_read_again(&self) -> &[PathBuf] {
+        &self.files_read_again
     }
 
     /// Where the object of a path is: what names it everywhere.
@@ -208,17 +216,18 @@ impl Bucket {
 
     /// A page of the names in a directory, which is empty or ends with a slash and is not encoded;
     /// at most `max` of them, and a thousand. A server may give fewer than there are on any page.
+    /// `None` if these credentials may not list the bucket.
     ///
     /// # Errors
     ///
-    /// As for [`Bucket::ask`]; here 403 and 404 are errors too.
+    /// As for [`Bucket::ask`]; here all statuses but 200 are errors.
     pub fn list(
         &self,
         directory: &str,
         next: Option<&str>,
         max: u32,
         interrupt: &Interrupt,
-    ) -> Result<Page, ClientError> {
+    ) -> Result<Option<Page>, ClientError> {
         let prefix = format!("{}{directory}", self.place.prefix);
         let encoded = |text: &str| utf8_percent_encode(text, NOT_IN_QUERIES).to_string();
         let next = next.map(|next| format!("continuation-token={}&", encoded(next)));
@@ -238,11 +247,18 @@ impl Bucket {
             status if is_settled(status) => {
                 return Err(self.wrong(&prefix, format!("its keys are not listed: {status}")));
             }
-            _ => return Err(self.refused(&prefix, &mut response)),
+            status => {
+                let refusal = refusal_of(&mut response);
+                if status == 403 && refusal.is_of_the_object(status) {
+                    return Ok(None);
+                }
+                return Err(self.wrong(&prefix, self.reason(&refusal, &response)));
+            }
         }
         let content = content_of(&mut response, listing::BYTES_MAX);
         let content = content.map_err(|error| self.wrong(&prefix, error.to_string()))?;
-        Page::parse(&content, &prefix).map_err(|why| self.wrong(&prefix, why))
+        let page = Page::parse(&content, &prefix);
+        page.map(Some).map_err(|why| self.wrong(&prefix, why))
     }
 
     /// Whether the bucket can be asked: for the start of a program.
@@ -288,11 +304,6 @@ impl Bucket {
             return Ok(response);
         }
         Err(self.wrong(key, self.reason(&refusal, &response)))
-    }
-
-    fn refused(&self, key: &str, response: &mut Response<'_>) -> ClientError {
-        let refusal = refusal_of(response);
-        self.wrong(key, self.reason(&refusal, response))
     }
 
     fn reason(&self, refusal: &Refusal, response: &Response<'_>) -> String {

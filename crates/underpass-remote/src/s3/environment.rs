@@ -40,9 +40,15 @@ impl Environment {
     }
 
     /// The file that a variable names, or the one of `~/.aws`.
-    pub(crate) fn file(&self, variable: &str, name: &str) -> Option<PathBuf> {
+    fn file(&self, variable: &str, name: &str) -> Option<PathBuf> {
         let usual = || Some(Path::new(self.get("HOME")?).join(".aws").join(name));
         self.get(variable).map(PathBuf::from).or_else(usual)
+    }
+
+    /// The two files of AWS' tools that profiles are in.
+    pub(crate) fn profile_files(&self) -> [Option<PathBuf>; 2] {
+        [("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")]
+            .map(|(variable, name)| self.file(variable, name))
     }
 
     /// Files that are read while requests are made.

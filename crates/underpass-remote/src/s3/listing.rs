@@ -18,6 +18,8 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// What the next page is asked for with, if there is one.
     pub next: Option<String>,
+    /// Whether there is a key beneath the prefix, or one that is the prefix itself.
+    pub is_there: bool,
 }
 
 /// A name beneath a prefix.
@@ -86,6 +88,9 @@ impl Page {
             document.map_err(|why| format!("its answer is not a list of keys: {why}"))?;
         let is_encoded = document.encoding_type.as_deref() == Some("url");
         let plain = |key: String| if is_encoded { decoded(&key) } else { key };
+        let keys = document.contents.iter().map(|contents| &contents.key);
+        let mut keys = keys.chain(document.common_prefixes.iter().map(|common| &common.prefix));
+        let is_there = keys.any(|key| plain(key.clone()).starts_with(prefix));
         let directories =
             document.common_prefixes.into_iter().filter_map(|CommonPrefix { prefix: key }| {
                 let key = plain(key);
@@ -105,7 +110,7 @@ impl Page {
         if document.is_truncated && next.is_none() {
             return Err("its list has more pages and does not say how to ask for them".to_owned());
         }
-        Ok(Self { entries, next })
+        Ok(Self { entries, next, is_there })
     }
 }
 
@@ -167,6 +172,21 @@ mod tests {
             directory("z"),
         ];
         assert_eq!(page.entries, wanted);
+        assert!(page.is_there);
+    }
+
+    #[test]
+    fn a_key_that_is_the_prefix_tells_that_it_is_there() {
+        for (content, is_there) in [
+            ("<Contents><Key>p/</Key><Size>0</Size></Contents>", true),
+            ("<CommonPrefixes><Prefix>p/z/</Prefix></CommonPrefixes>", true),
+            ("<Contents><Key>other</Key></Contents>", false),
+            ("", false),
+        ] {
+            let content = format!("<ListBucketResult>{content}</ListBucketResult>");
+            let page = Page::parse(content.as_bytes(), "p/").unwrap();
+            assert_eq!(page.is_there, is_there, "{content}");
+        }
     }
 
     #[test]

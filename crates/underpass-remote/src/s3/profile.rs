@@ -35,9 +35,7 @@ impl Profile {
     ) -> Result<Self, String> {
         let named = name.or_else(|| environment.get("AWS_PROFILE"));
         let name = named.unwrap_or("default");
-        let [credentials, config] =
-            [("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")]
-                .map(|(variable, file)| environment.file(variable, file));
+        let [credentials, config] = environment.profile_files();
         let sections = [(&credentials, name.to_owned()), (&config, config_section(name))];
         let (mut profile, mut is_there) = (Self::default(), false);
         for (path, section) in sections {
