@@ -119,6 +119,9 @@ Examples:
       Take files beneath /in: curl -u NAME -T FILE http://127.0.0.1:8080/in/
   underpass serve --origin https://www.example.org --cache /var/cache/underpass
       Serve what that server has, fetch it once, and keep it as long as it says.
+  underpass serve --origin 's3://bucket/prefix?region=eu-west-1' --cache /var/cache/underpass
+      Serve the objects of a bucket, with the keys of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,
+      or of ~/.aws.
   curl -C - -O http://127.0.0.1:8080/big.iso
       Resume a download from it.
   underpass serve /srv/files --archive tar
@@ -237,7 +240,7 @@ fn one(arguments: SiteArguments, is_only_checked: bool) -> anyhow::Result<SiteOp
     let access = arguments.access()?.map(Arc::new);
     let upload = arguments.upload(access.is_some())?.map(Arc::new);
     #[cfg(feature = "remote")]
-    let origin = if is_only_checked { None } else { arguments.origin.site()? };
+    let origin = arguments.origin.site(arguments.are_listed(), is_only_checked)?;
     let mut site = arguments.options();
     site.stations.access = access;
     site.stations.upload = upload;

@@ -8,6 +8,8 @@
 
 mod json;
 mod look;
+#[cfg(feature = "remote")]
+pub(crate) mod of_names;
 mod order;
 mod page;
 pub(crate) mod query;
@@ -23,7 +25,7 @@ use crate::answer::Answer;
 use crate::media_type::MediaTypes;
 use crate::refusal::Refusal;
 use query::{Query, Sort};
-use read::{Limits, Name, Place};
+use read::{Limits, Name, Names, Place};
 
 /// Rows of a page: some 300 KB of it.
 const ROWS_MAX: usize = 1_000;
@@ -87,7 +89,17 @@ impl<'a> Listing<'a> {
         let is_sorted_by_look = query.sort != Sort::Name;
         let wanted = query.filter.to_lowercase();
         let found = place.read(limits, is_sorted_by_look, |name| has(name, &wanted))?;
-        let (mut names, is_cut) = (found.names, found.are_cut);
+        Self::of_found(place.path, query, media_types, found, |name| place.with_look(name))
+    }
+
+    /// A page of the names that were found, each of its rows as `look` has it.
+    fn of_found(
+        path: &'a [u8],
+        query: &'a Query,
+        media_types: &'a MediaTypes,
+        Names { mut names, are_cut: is_cut }: Names,
+        look: impl FnMut(&Name) -> Option<Name>,
+    ) -> Result<Self, Refusal> {
         let directories = names.iter().filter(|name| name.is_directory).count();
         let files = names.len() - directories;
         let start = query.page.checked_sub(1).and_then(|page| page.checked_mul(ROWS_MAX));
@@ -96,9 +108,9 @@ impl<'a> Listing<'a> {
         let start = start.ok_or(Refusal::NoPage)?;
         let end = names.len().min(start.saturating_add(ROWS_MAX));
         let page = order::sort_within(&mut names, start..end, query);
-        let rows = page.iter().filter_map(|name| place.with_look(name)).collect();
+        let rows = page.iter().filter_map(look).collect();
         Ok(Self {
-            path: place.path,
+            path,
             query,
             media_types,
             rows,

@@ -13,7 +13,9 @@ mod counts;
 mod find;
 mod heads;
 mod key;
+pub(crate) mod listing;
 mod negative;
+mod once;
 mod policy;
 mod question;
 mod relay;
@@ -39,10 +41,11 @@ pub use self::relay::Relayed;
 use self::asking::AllAsked;
 pub(crate) use self::counts::{Collected, OriginCounts};
 use self::find::{Found, Here};
+use self::listing::Directories;
 use self::negative::Negative;
 use self::policy::{Policy, Why};
 use self::relays::Relays;
-use self::status::CacheStatus;
+pub(crate) use self::status::CacheStatus;
 use self::under_way::UnderWay;
 use crate::answer::Answer;
 use crate::refusal::Refusal;
@@ -54,7 +57,7 @@ use crate::tree::KeptFiles;
 /// An origin, and what of it is kept where.
 #[derive(Debug, Clone)]
 pub struct OriginOptions {
-    /// `http://` or `https://`, perhaps with a path.
+    /// `http://` or `https://`, perhaps with a path, or `s3://`.
     pub url: String,
     /// How it is asked.
     pub client: Client,
@@ -107,6 +110,7 @@ pub struct OriginSite {
     to_warm: Mutex<VecDeque<String>>,
     relays: Arc<Relays>,
     counts: OriginCounts,
+    directories: Directories,
 }
 
 impl OriginSite {
@@ -137,6 +141,7 @@ impl OriginSite {
             to_warm: Mutex::default(),
             relays: Relays::new(options.relays_max),
             counts: OriginCounts::default(),
+            directories: Directories::default(),
         })
     }
 
@@ -164,7 +169,7 @@ impl OriginSite {
         files: &KeptFiles,
         request: &Parts,
         (ranges_max, has_credentials): (usize, bool),
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<(Answer, CacheStatus), Refusal> {
         let path = key::path_and_query(&request.uri)?;
         let found = match self.key(&path) {
             _ if has_credentials => Found::Relay(Why::Authorization),
@@ -176,7 +181,7 @@ impl OriginSite {
             }
             None => Found::Relay(Why::Room),
         };
-        let (mut answer, status) = match found {
+        let (answer, status) = match found {
             Found::Answer(answer, status) => (answer, status),
             Found::Here(here) => match self.represent(files, request, &here) {
                 Ok(file) => {
@@ -192,9 +197,7 @@ impl OriginSite {
             },
             Found::Relay(why) => self.relay(&path, request, why).await,
         };
-        self.counts.count_request(status);
-        status.add_to(&mut answer.headers);
-        Ok(answer)
+        Ok((answer, status))
     }
 
     /// What a path is known by, if it can be kept.

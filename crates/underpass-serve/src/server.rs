@@ -257,6 +257,7 @@ impl Server {
         self.publisher.writable = writable;
         let names = sites.access().filter_map(Access::path);
         let again = self.tls.iter().flat_map(Tls::paths).chain(names).chain(config);
+        let again = again.chain(sites.options().flat_map(SiteOptions::read_again));
         let sandbox = again.fold(sandbox, Sandbox::read_replaced);
         Self { daemon: self.daemon.confined(sandbox), ..self }
     }

@@ -8,6 +8,8 @@
 
 mod directory;
 #[cfg(feature = "remote")]
+mod of_bucket;
+#[cfg(feature = "remote")]
 mod of_origin;
 #[cfg(not(feature = "remote"))]
 mod without_origin;

@@ -57,6 +57,19 @@ impl SiteOptions {
         self.origin.as_ref().map(|origin| origin.directory())
     }
 
+    /// Files that are read again while it serves, next to those of every site.
+    #[cfg(feature = "remote")]
+    pub(crate) fn read_again(&self) -> impl Iterator<Item = &std::path::Path> {
+        self.origin.iter().flat_map(|origin| origin.files_read_again()).map(|path| path.as_path())
+    }
+
+    /// A build without origins has none.
+    #[cfg(not(feature = "remote"))]
+    #[expect(clippy::unused_self, reason = "it is what the other build has")]
+    pub(crate) fn read_again(&self) -> impl Iterator<Item = &std::path::Path> {
+        std::iter::empty()
+    }
+
     /// A build without origins has none.
     #[cfg(not(feature = "remote"))]
     pub(crate) const fn cache(&self) -> Option<&std::path::Path> {

@@ -35,8 +35,12 @@ enum When {
 }
 
 impl ListingArguments {
+    pub(super) const fn is_on(&self) -> bool {
+        matches!(self.listing, When::On)
+    }
+
     pub(super) fn listings(&self) -> Option<Listings> {
-        (self.listing == When::On).then(Listings::default)
+        self.is_on().then(Listings::default)
     }
 
     pub(super) fn archives(self) -> Option<Archives> {

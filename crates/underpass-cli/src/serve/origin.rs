@@ -18,7 +18,7 @@ const RELAYS_MAX: usize = 256;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Origin")]
 pub(crate) struct OriginArguments {
-    /// Serve what this server has, http:// or https://, instead of a directory.
+    /// Serve what this server or bucket has, http://, https:// or s3://, instead of a directory.
     ///
     /// What is asked for is fetched once, kept in --cache, and served from there: to all who ask
     /// while it arrives, and later as long as its Cache-Control or Expires says. A path of the URL
@@ -26,6 +26,12 @@ pub(crate) struct OriginArguments {
     /// or no-store, has Set-Cookie, has Vary by more than Accept-Encoding, or is asked for with
     /// Authorization. What clients say with Cache-Control does not reach the origin. Each answer
     /// says in Cache-Status where it came from.
+    ///
+    /// s3://BUCKET/PREFIX?endpoint=URL&region=NAME&profile=NAME has the objects of a bucket whose
+    /// names begin with PREFIX/; without an endpoint it is one of AWS. What is left out, and the
+    /// keys, are found as AWS' own tools find them: AWS_ACCESS_KEY_ID and so on, ~/.aws, a role of
+    /// the machine. A path with a slash at its end is the --index there, or else a list of what
+    /// is beneath it.
     #[arg(
         long,
         value_name = "URL",
@@ -143,8 +149,9 @@ impl OriginArguments {
 
     /// What messages call it.
     pub(crate) fn shown(&self) -> Option<String> {
-        let (_, host) = self.origin.as_ref()?.split_once("://")?;
-        Some(format!("what {host} has"))
+        let url = self.origin.as_ref()?.split('?').next()?;
+        let name = url.split_once("://").filter(|(scheme, _)| *scheme != "s3");
+        Some(format!("what {} has", name.map_or(url, |(_, host)| host)))
     }
 
     /// The directory of what is kept.
@@ -152,14 +159,24 @@ impl OriginArguments {
         self.cache.clone()
     }
 
-    /// The origin that was asked for, with what is kept of it.
+    /// The origin that was asked for, with what is kept of it; none if it is only to be checked
+    /// that there can be one, which asks and makes nothing.
     ///
     /// # Errors
     ///
-    /// That a file cannot be read, or the cache not be used.
-    pub(crate) fn site(&self) -> anyhow::Result<Option<Arc<OriginSite>>> {
+    /// That a file cannot be read, or the cache not be used; of a bucket, that it refuses us.
+    pub(crate) fn site(
+        &self,
+        is_listed: bool,
+        is_only_checked: bool,
+    ) -> anyhow::Result<Option<Arc<OriginSite>>> {
         let (Some(url), Some(directory)) = (&self.origin, &self.cache) else { return Ok(None) };
         let client = self.client(url)?;
+        let warm = self.warm.as_deref().map(paths).transpose()?;
+        if is_only_checked {
+            OriginSite::check_url(url, client).context("--origin")?;
+            return Ok(None);
+        }
         std::fs::create_dir_all(directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
         let bytes_max = self.cache_size.map_or_else(|| half_of_free(directory), Ok)?;
@@ -183,9 +200,8 @@ impl OriginArguments {
             purge_from: if purge_from.is_empty() { loopback().collect() } else { purge_from },
         });
         let site = Arc::new(site.map_err(|error| anyhow::Error::new(error).context("--origin"))?);
-        if let Some(path) = &self.warm {
-            site.warm(paths(path)?);
-        }
+        site.check(is_listed).context("--origin")?;
+        site.warm(warm.unwrap_or_default());
         Ok(Some(site))
     }
 

@@ -73,6 +73,12 @@ impl SiteArguments {
         self.upload.upload(has_access)
     }
 
+    /// Whether directories without an index are listed.
+    #[cfg(feature = "remote")]
+    pub(super) const fn are_listed(&self) -> bool {
+        self.listing.is_on()
+    }
+
     /// Whether it says what is served.
     pub(crate) const fn is_given(&self) -> bool {
         self.directory.is_some() || self.origin.is_given()

@@ -29,6 +29,8 @@ mod serve_access;
 mod serve_behind;
 #[cfg(feature = "remote")]
 mod serve_bodies;
+#[cfg(feature = "remote")]
+mod serve_bucket;
 mod serve_hosts;
 mod serve_http2;
 mod serve_limits;

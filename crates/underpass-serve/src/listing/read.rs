@@ -33,7 +33,7 @@ pub(super) struct Limits {
 
 /// The names of a directory.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     pub(super) names: Vec<Name>,
     /// Whether there are more than the limits allow.
     pub(super) are_cut: bool,
@@ -41,7 +41,7 @@ pub(super) struct Names {
 
 /// A name that is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name {
+pub(crate) struct Name {
     pub(super) bytes: Box<[u8]>,
     pub(super) is_directory: bool,
     /// If it was looked at.
@@ -50,7 +50,7 @@ pub(super) struct Name {
 
 /// What a look at a name tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     pub(super) size: u64,
     /// Seconds since 1970.
     pub(super) modified: i64,

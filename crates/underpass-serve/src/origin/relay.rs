@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue,
-    LOCATION,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LOCATION,
 };
 use http::request::Parts;
 use http::{Method as HttpMethod, StatusCode};
@@ -127,7 +127,11 @@ impl OriginSite {
         let key = self.key(path).filter(|_| why == Why::Length && is_anybody(&request.headers));
         let key = key.map(|key| (key.clone(), self.under_way.begin(&key)));
         // What is kept for all is not for what one client says of itself.
-        let fields = if key.is_some() { Vec::new() } else { fields(&request.headers) };
+        let fields = match key {
+            Some(_) => Vec::new(),
+            None if self.has_directories() => fields(&conditions(&request.headers)),
+            None => fields(&request.headers),
+        };
         let onward = Onward {
             path: path.to_owned(),
             method: if request.method == HttpMethod::HEAD { Method::Head } else { Method::Get },
@@ -159,6 +163,14 @@ impl OriginSite {
 /// Whether a request says nothing of who asks.
 fn is_anybody(headers: &HeaderMap) -> bool {
     !headers.contains_key(COOKIE) && !headers.contains_key(AUTHORIZATION)
+}
+
+/// What a bucket is told of a request: other fields of S3 mean more than they do elsewhere, and are
+/// signed.
+fn conditions(headers: &HeaderMap) -> HeaderMap {
+    let conditions = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
+    let given = conditions.into_iter().filter_map(|name| Some((name.clone(), headers.get(name)?)));
+    given.map(|(name, value)| (name, value.clone())).collect()
 }
 
 /// Fields of a request that are for its origin too.

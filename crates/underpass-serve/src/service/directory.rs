@@ -92,7 +92,7 @@ impl Service {
 }
 
 /// Waits a while for the turn of one who does this at a time.
-async fn turn(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
+pub(super) async fn turn(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
     let turn = timeout(PATIENCE, Arc::clone(places).acquire_owned()).await;
     turn.ok().and_then(Result::ok).ok_or(Refusal::Busy)
 }

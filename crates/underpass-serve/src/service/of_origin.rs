@@ -57,8 +57,13 @@ impl Service {
             return Err(Refusal::Hidden);
         }
         let ranges_max = self.tree.options.ranges_max.get();
+        if origin.has_directories() {
+            return self.find_in_bucket(origin, request, &target).await;
+        }
         let has_credentials = self.has_credentials(request);
-        origin.answer(&self.tree.files, request, (ranges_max, has_credentials)).await
+        let answer = origin.answer(&self.tree.files, request, (ranges_max, has_credentials));
+        let (answer, status) = answer.await?;
+        Ok(origin.told(answer, status))
     }
 
     /// Whether a request says to the origin who asks. What is said to this server is not for it.
@@ -75,7 +80,12 @@ impl Service {
         if !origin.lets_purge(asked.client) {
             return Some(Answer::error(StatusCode::FORBIDDEN));
         }
-        Some(match origin.purge(&self.tree.files, asked.head) {
+        let purged = if origin.has_directories() {
+            self.purge_in_bucket(origin, asked.head)
+        } else {
+            origin.purge(&self.tree.files, asked.head)
+        };
+        Some(match purged {
             Ok(true) => {
                 let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
                 let text = Bytes::from_static(b"200 OK\nIt is not kept any more.\n");
