@@ -153,16 +153,53 @@ impl Entry {
         self.is_removed.load(Ordering::SeqCst)
     }
 
-    /// Its bytes, for a reader. What is missing is asked for at `origin`, whose key it has.
+    /// Its bytes, for a reader. What is missing is asked for at `origin`, whose key it has. It may
+    /// read the disk, so it is for a thread that may wait.
     ///
     /// # Errors
     ///
     /// [`ObjectError::Disk`] if its file cannot be opened.
     pub fn object(self: &Arc<Self>, origin: &Arc<Origin>) -> Result<Arc<Object>, ObjectError> {
-        let mut known = lock(&self.object);
-        if let Some(object) = known.upgrade() {
-            return Ok(object);
+        loop {
+            if let Some(object) = self.open_object() {
+                return Ok(object);
+            }
+            let was_whole = self.is_whole();
+            // Without the lock: others ask whether it is filled, or remove it, and do not wait.
+            let object = self.make_object(origin)?;
+            let mut known = lock(&self.object);
+            if let Some(first) = known.upgrade() {
+                return Ok(first);
+            }
+            // Nothing is written to the file of one that became whole meanwhile.
+            if was_whole == self.is_whole() {
+                *known = Arc::downgrade(&object);
+                return Ok(object);
+            }
         }
+    }
+
+    /// The same, if that waits for no disk. Otherwise a thread that may wait is to ask.
+    pub fn object_at_once(self: &Arc<Self>, origin: &Arc<Origin>) -> Option<Arc<Object>> {
+        let open = self.open_object();
+        if open.is_some() || !self.is_whole() {
+            return open;
+        }
+        let file = self.name.open_cached()?;
+        let object = Object::whole(file, self.len, self.upstream(origin));
+        let mut known = lock(&self.object);
+        let first = known.upgrade();
+        if first.is_none() {
+            *known = Arc::downgrade(&object);
+        }
+        Some(first.unwrap_or(object))
+    }
+
+    fn open_object(&self) -> Option<Arc<Object>> {
+        lock(&self.object).upgrade()
+    }
+
+    fn make_object(self: &Arc<Self>, origin: &Arc<Origin>) -> Result<Arc<Object>, ObjectError> {
         let disk =
             |error: io::Error| ObjectError::Disk(Errno::from_io_error(&error).unwrap_or(Errno::IO));
         let file = self.name.open().map_err(|error| {
@@ -185,7 +222,6 @@ impl Entry {
             }
             Object::of_entry(file.into(), unproved, self.facts(&head), (self.asking(), upstream))
         };
-        *known = Arc::downgrade(&object);
         Ok(object)
     }
 
@@ -233,7 +269,7 @@ impl Entry {
             self.space.change(None, true);
             directory::remove(&self.name);
         }
-        let object = lock(&self.object).upgrade();
+        let object = self.open_object();
         if let (Some(object), Some(why)) = (object.filter(|object| !object.is_whole()), why) {
             object.cut(why);
         }
@@ -253,7 +289,7 @@ impl Entry {
 
     /// Whether somebody fills it.
     pub(crate) fn is_filling(&self) -> bool {
-        let object = lock(&self.object).upgrade();
+        let object = self.open_object();
         object.is_some_and(|object| !object.state().fills.is_empty())
     }
 
@@ -325,7 +361,7 @@ impl Entry {
     pub(crate) fn refresh(&self, head: Head) -> io::Result<()> {
         let head = Head { len: self.len, ..head };
         *lock(&self.head) = Arc::new(head);
-        let object = lock(&self.object).upgrade();
+        let object = self.open_object();
         let writing = lock(&self.writing);
         let there = match object.filter(|_| !self.is_whole()) {
             Some(object) => object.kept(),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -17,6 +17,9 @@ use crate::turn::Turn;
 
 /// Bytes that are there already cost less to receive once more than another request, up to this.
 const SKIP_BYTES_MAX: u64 = 1 << 20;
+
+/// A rate is of this time at the least, and of twice as much at the most.
+const RATE_OVER: Duration = Duration::from_secs(1);
 
 /// What becomes of the next bytes of a fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +39,9 @@ pub struct Fill {
     filling: Filling,
     /// Why it ends before its end.
     failure: Option<ObjectError>,
-    /// When its first bytes came, and how many came before that: a rate is of what came since.
-    began: Option<(Instant, u64)>,
+    /// When it was how far: before the last of them, and then. Its rate is of what came since the
+    /// first.
+    marks: Option<[(Instant, u64); 2]>,
     pub(crate) turn: Turn,
     /// Dropped with it.
     held: Option<Box<dyn Send>>,
@@ -46,7 +50,7 @@ pub struct Fill {
 impl Fill {
     pub(crate) fn new(object: Arc<Object>, filling: Filling) -> Self {
         let turn = Turn::begin();
-        Self { object, filling, failure: None, began: None, turn, held: None }
+        Self { object, filling, failure: None, marks: None, turn, held: None }
     }
 
     /// The same, and drops this when it has ended, on whatever thread that is.
@@ -62,7 +66,7 @@ impl Fill {
 
     /// Nothing comes for a while, and what came before says nothing of what will.
     pub(crate) fn forget_rate(&mut self) {
-        self.began = None;
+        self.marks = None;
         self.filling.bytes_per_second = 0;
         self.object.publish(&[], Some(self.filling));
     }
@@ -142,11 +146,16 @@ impl Fill {
 
     fn advance(&mut self, n: u64) {
         self.filling.at += n;
-        let now = || (Instant::now(), self.filling.at);
-        let (began, before) = *self.began.get_or_insert_with(now);
-        let micros = began.elapsed().as_micros().max(1);
+        let now = (Instant::now(), self.filling.at);
+        let marks = self.marks.get_or_insert([now; 2]);
+        if now.0 - marks[1].0 >= RATE_OVER {
+            *marks = [marks[1], now];
+        }
+        let (began, before) = marks[0];
+        let micros = (now.0 - began).as_micros().max(1);
         let rate = u128::from(self.filling.at - before) * 1_000_000 / micros;
         self.filling.bytes_per_second = u64::try_from(rate).unwrap_or(u64::MAX);
+        self.filling.came = now.0;
     }
 
     /// Bytes from `start` on, cell by cell, with their checksums.

@@ -46,7 +46,7 @@ pub use error::{ObjectError, StoreError};
 pub use fill::Fill;
 pub use head::Head;
 pub use key::{KEY_BYTES_MAX, Key, KeyError};
-pub use object::{Object, Wanted};
+pub use object::{LOOK_EVERY, Object, Wanted};
 pub use origin::{HttpOrigin, Origin, OriginAsk, OriginError};
 pub use scrub::Scrubbed;
 pub use store::{Store, StoreFacts, StoreOptions};

@@ -23,6 +23,9 @@ use crate::writing::Writing;
 /// A reader is given no more at a time, so that it comes back to see whether more has come.
 const PART_BYTES_MAX: u64 = 2 << 20;
 
+/// How often a reader that waits is to poll, whether it was woken or not.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Takes a fill that has to be asked for, and must not wait.
 pub(crate) type Ask = dyn Fn(Fill) + Send + Sync;
 
@@ -294,7 +297,8 @@ impl State {
     fn begin(&mut self, range: Range<u64>) -> Filling {
         self.fills_begun += 1;
         let number = self.fills_begun;
-        let filling = Filling { number, at: range.start, end: range.end, bytes_per_second: 0 };
+        let (at, end, came) = (range.start, range.end, Instant::now());
+        let filling = Filling { number, at, end, bytes_per_second: 0, came };
         self.fills.push(filling);
         filling
     }
@@ -337,6 +341,9 @@ impl Wanted {
 
     /// The next bytes that are there, at most 2 MiB; an empty range at the end.
     ///
+    /// Whoever waits is woken by bytes and ends, and not by an origin that does nothing: polled
+    /// again after [`LOOK_EVERY`], a reader ahead of what has stalled asks for its own.
+    ///
     /// # Errors
     ///
     /// Why the next byte will not come.
@@ -360,7 +367,8 @@ impl Wanted {
             return Poll::Ready(Err(why));
         }
         self.waits_since = Some(waits_since.unwrap_or(state.failures));
-        let need = Need { range: self.range.clone(), jump: self.jump };
+        let (range, jump, now) = (self.range.clone(), self.jump, Instant::now());
+        let need = Need { range, jump, now };
         let next = plan::plan(&state.there, &state.fills, &need, &state.origin);
         state.waiting.enter(&mut self.place, at, cx.waker());
         let Next::Ask(range) = next else { return Poll::Pending };

@@ -5,7 +5,7 @@
 //! a reader shortly ahead of it waits, because a request costs a round trip as well.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::extents::Extents;
 
@@ -14,6 +14,10 @@ pub(crate) const JUMP_BYTES_MIN: u64 = 64 << 10;
 
 /// up to this.
 pub(crate) const JUMP_BYTES_MAX: u64 = 1 << 20;
+
+/// A fill of which nothing came for this long, and for some round trips, is not counted on by those
+/// who are ahead of it.
+const STALLED_AFTER: Duration = Duration::from_millis(500);
 
 /// Ranges begin where pages do, so that no page is asked for twice.
 const PAGE_BYTES: u64 = 4096;
@@ -27,8 +31,18 @@ pub(crate) struct Filling {
     pub(crate) at: u64,
     /// The one after the last that was asked for.
     pub(crate) end: u64,
-    /// Measured since its first byte; 0 before it.
+    /// Measured of late; 0 before its first byte.
     pub(crate) bytes_per_second: u64,
+    /// When bytes came last, or it began.
+    pub(crate) came: Instant,
+}
+
+impl Filling {
+    /// How fast its next bytes will come, as far as that is known.
+    fn rate(&self, now: Instant, round_trip: Duration) -> u64 {
+        let quiet = now.saturating_duration_since(self.came);
+        if quiet > STALLED_AFTER.max(4 * round_trip) { 0 } else { self.bytes_per_second }
+    }
 }
 
 /// What is known of an origin.
@@ -56,6 +70,8 @@ pub(crate) struct Need {
     pub(crate) range: Range<u64>,
     /// What this reader may ask for ahead of others: see [`JUMP_BYTES_MIN`].
     pub(crate) jump: u64,
+    /// When it is.
+    pub(crate) now: Instant,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +89,7 @@ pub(crate) fn plan(there: &Extents, fills: &[Filling], need: &Need, origin: &Ori
     let at = need.range.start;
     let coming = fills.iter().filter(|fill| fill.at <= at && at < fill.end).max_by_key(|f| f.at);
     if let Some(fill) = coming {
-        if !origin.has_ranges || arrives_within(fill, at, 2 * origin.round_trip) {
+        if !origin.has_ranges || arrives_soon(fill, need, origin.round_trip) {
             return Next::Wait;
         }
     } else if !origin.has_ranges {
@@ -94,9 +110,11 @@ pub(crate) fn plan(there: &Extents, fills: &[Filling], need: &Need, origin: &Ori
     Next::Ask(start..end)
 }
 
-fn arrives_within(fill: &Filling, at: u64, time: Duration) -> bool {
-    let bytes = u128::from(fill.bytes_per_second) * time.as_micros() / 1_000_000;
-    u128::from(at - fill.at) <= bytes.max(u128::from(JUMP_BYTES_MIN))
+/// Whether a fill is there before the answer to another request would have been read.
+fn arrives_soon(fill: &Filling, need: &Need, round_trip: Duration) -> bool {
+    let rate = u128::from(fill.rate(need.now, round_trip));
+    let bytes = rate * (2 * round_trip).as_micros() / 1_000_000;
+    u128::from(need.range.start - fill.at) <= bytes.max(u128::from(JUMP_BYTES_MIN))
 }
 
 #[cfg(test)]
@@ -109,11 +127,11 @@ mod tests {
         OriginFacts { round_trip: Duration::from_millis(20), has_ranges: true, fills_max: 4 };
 
     fn fill(at: u64, end: u64) -> Filling {
-        Filling { number: 1, at, end, bytes_per_second: 8 * MIB }
+        Filling { number: 1, at, end, bytes_per_second: 8 * MIB, came: Instant::now() }
     }
 
     fn need(range: Range<u64>) -> Need {
-        Need { range, jump: JUMP_BYTES_MIN }
+        Need { range, jump: JUMP_BYTES_MIN, now: Instant::now() }
     }
 
     fn of(there: Range<u64>, fills: &[Filling], range: Range<u64>, origin: &OriginFacts) -> Next {
@@ -189,5 +207,21 @@ mod tests {
         assert_eq!(of(0..0, &[unknown], 1000..LEN, &ORIGIN), Next::Wait);
         let far = of(0..0, &[unknown], 32 * MIB..LEN, &ORIGIN);
         assert_eq!(far, Next::Ask(32 * MIB..32 * MIB + JUMP_BYTES_MIN));
+    }
+
+    #[test]
+    fn what_has_stalled_is_not_waited_for_by_those_who_are_ahead_of_it() {
+        let whole = fill(2 * MIB, LEN);
+        let near = 2 * MIB + 300_000;
+        let next = |range, after, round_trip| {
+            let need = Need { now: whole.came + after, ..need(range) };
+            plan(&Extents::none(LEN), &[whole], &need, &OriginFacts { round_trip, ..ORIGIN })
+        };
+        let (second, short) = (Duration::from_secs(1), ORIGIN.round_trip);
+        assert_eq!(next(near..LEN, second / 4, short), Next::Wait);
+        let page = near / 4096 * 4096;
+        assert_eq!(next(near..LEN, second, short), Next::Ask(page..near + JUMP_BYTES_MIN));
+        assert_eq!(next(2 * MIB..LEN, second, short), Next::Wait, "it is at its place");
+        assert_eq!(next(near..LEN, second, second / 2), Next::Wait, "an origin far away");
     }
 }

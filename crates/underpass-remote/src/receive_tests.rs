@@ -38,6 +38,22 @@ fn a_server_without_ranges_sends_all_again_and_the_rest_of_it_is_taken() {
 }
 
 #[test]
+fn who_is_ahead_of_an_answer_that_stalls_is_given_another() {
+    let rig = Rig::new();
+    let content = rig.server.put("/a", Content::new(LEN));
+    rig.server.fault(0, Fault::At(1_000_000, Stop::Stall));
+    let (_, object) = rig.ask_and_open("/a");
+    until(|| object.available(0) == 1_000_000);
+    // So near that it waits while the other comes.
+    let got = read(&object, 1_200_000..1_300_000).unwrap();
+    assert_eq!(content.difference(1_200_000, &got), None);
+    assert_eq!((rig.server.stalled(), object.available(0)), (1, 1_000_000));
+    assert!(rig.server.request_count() > 1);
+    rig.server.release();
+    assert_eq!(content.difference(0, &read(&object, 0..LEN).unwrap()), None);
+}
+
+#[test]
 fn the_same_tag_with_another_length_is_not_the_same() {
     let rig = Rig::new();
     rig.server.put("/a", Content::new(LEN).etag(Some("\"x\"")));

@@ -41,7 +41,7 @@ pub(crate) fn read_on(wanted: &mut Wanted) -> (Vec<u8>, Option<ObjectError>) {
             Poll::Ready(Ok(part)) => part,
             Poll::Ready(Err(why)) => return (bytes, Some(why)),
             Poll::Pending => {
-                thread::park_timeout(Duration::from_secs(60));
+                thread::park_timeout(crate::LOOK_EVERY);
                 continue;
             }
         };

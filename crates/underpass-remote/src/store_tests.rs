@@ -177,6 +177,69 @@ fn what_is_purged_is_gone_and_its_readers_read_on() {
 }
 
 #[test]
+fn a_whole_object_is_opened_at_once_and_a_part_by_who_may_wait() {
+    let rig = Rig::new();
+    for path in ["/a", "/b"] {
+        rig.server.put(path, Content::new(LEN));
+    }
+    rig.server.fault(0, Fault::At(1_000_000, Stop::Stall));
+    let (part, object) = rig.ask_and_open("/a");
+    let found = part.object_at_once(&rig.origin).unwrap();
+    assert!(Arc::ptr_eq(&found, &object), "it is open");
+    rig.server.down();
+    rig.server.up().unwrap();
+    let (whole, b) = rig.ask_and_open("/b");
+    read(&b, 0..LEN).unwrap();
+    until(|| whole.is_whole());
+    drop((part, object, found, whole, b));
+    let rig = rig.again();
+    let [part, whole] = ["/a", "/b"].map(|path| rig.store.get(&rig.key(path)).unwrap());
+    assert!(part.object_at_once(&rig.origin).is_none());
+    let object = whole.object_at_once(&rig.origin).unwrap();
+    assert!(object.is_whole() && Arc::ptr_eq(&object, &whole.object(&rig.origin).unwrap()));
+    drop(object);
+    std::fs::remove_file(whole.name().data()).unwrap();
+    assert!(whole.object_at_once(&rig.origin).is_none());
+}
+
+#[test]
+fn a_disk_that_is_slow_keeps_none_waiting_who_do_not_read_it() {
+    let rig = Rig::new();
+    rig.server.put("/a", Content::new(LEN));
+    rig.server.fault(0, Fault::At(1_000_000, Stop::Stall));
+    drop(rig.ask("/a"));
+    until(|| rig.server.stalled() == 1);
+    rig.server.down();
+    let rig = rig.again();
+    let entry = rig.store.get(&rig.key("/a")).unwrap();
+    // What is read of it does not come before this end of the pipe is closed.
+    let meta = entry.name().meta();
+    std::fs::remove_file(&meta).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&meta).status().unwrap().success());
+    let pipe = std::fs::OpenOptions::new().read(true).write(true).open(&meta).unwrap();
+    let (slow, origin) = (Arc::clone(&entry), Arc::clone(&rig.origin));
+    let opening = std::thread::spawn(move || slow.object(&origin).map(|object| object.len()));
+    let (tell, told) = std::sync::mpsc::channel();
+    until(|| is_open(&meta, 2));
+    let (other, store, key) = (Arc::clone(&entry), Arc::clone(&rig.store), rig.key("/a"));
+    std::thread::spawn(move || {
+        assert!(!other.is_filling() && store.purge(&key));
+        tell.send(()).unwrap();
+    });
+    let told = told.recv_timeout(Duration::from_secs(20));
+    drop(pipe);
+    assert_eq!(opening.join().unwrap().ok(), Some(LEN));
+    assert!(told.is_ok(), "it waited for the disk");
+}
+
+/// Whether this process has a file open so often.
+fn is_open(path: &std::path::Path, times: usize) -> bool {
+    let files = std::fs::read_dir("/proc/self/fd").unwrap();
+    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    links.filter(|link| link == path).count() == times
+}
+
+#[test]
 fn what_no_object_has_is_removed_at_the_start() {
     let rig = Rig::new();
     rig.server.put("/a", Content::new(LEN));

@@ -13,9 +13,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use underpass::{FileBytes, Frames};
-use underpass_remote::{ObjectError, Wanted};
+use underpass_remote::{LOOK_EVERY, ObjectError, Wanted};
 
 /// What messages call an object.
 pub(crate) type Name = Arc<str>;
@@ -29,8 +29,8 @@ pub(crate) struct Arriving {
     bytes: Bytes,
     name: Name,
     timeout: Duration,
-    /// When the origin is looked at, while there is nothing.
-    look: Option<Pin<Box<Sleep>>>,
+    /// Since when there is nothing, and when the object is looked at again.
+    look: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl fmt::Debug for Arriving {
@@ -71,9 +71,13 @@ impl Arriving {
 
     /// Where the next bytes are.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Range<usize>>>> {
-        let part = match self.wanted.poll(cx) {
-            Poll::Ready(part) => part,
-            Poll::Pending => Err(ready!(self.poll_late(cx))),
+        let part = loop {
+            if let Poll::Ready(part) = self.wanted.poll(cx) {
+                break part;
+            }
+            if let Some(why) = ready!(self.poll_look(cx)) {
+                break Err(why);
+            }
         };
         self.look = None;
         let part = part.map_err(|why| self.cut(why))?;
@@ -85,18 +89,19 @@ impl Arriving {
         Poll::Ready(Ok(Some(index(part.start)..index(part.end))))
     }
 
-    /// Ready once nothing has come for too long.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<ObjectError> {
-        loop {
-            let look = self.look.get_or_insert_with(|| Box::pin(sleep(self.timeout)));
-            ready!(look.as_mut().poll(cx));
-            // What comes for others may be on its way to here.
-            let quiet = self.wanted.object().quiet();
-            if quiet >= self.timeout {
-                return Poll::Ready(ObjectError::Late(self.timeout));
-            }
-            self.look = Some(Box::pin(sleep(self.timeout - quiet)));
+    /// Ready when the object is to be looked at again, or with why not: nothing came for too long.
+    fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Option<ObjectError>> {
+        let first = self.timeout.min(LOOK_EVERY);
+        let (since, look) =
+            self.look.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(first))));
+        ready!(look.as_mut().poll(cx));
+        // What comes for others may be on its way to here.
+        let quiet = since.elapsed().min(self.wanted.object().quiet());
+        if quiet >= self.timeout {
+            return Poll::Ready(Some(ObjectError::Late(self.timeout)));
         }
+        look.set(sleep((self.timeout - quiet).min(LOOK_EVERY)));
+        Poll::Ready(None)
     }
 
     fn cut(&self, why: ObjectError) -> io::Error {

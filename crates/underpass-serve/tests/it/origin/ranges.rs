@@ -64,6 +64,14 @@ fn a_range_far_ahead_has_a_request_of_its_own_and_not_one_for_the_rest() {
 }
 
 #[test]
+fn a_range_shortly_ahead_of_what_stands_still_has_a_request_of_its_own_before_long() {
+    let (place, object) = standing_still();
+    let got = place.get_with("/a", &["Range: bytes=1100000-1199999"]);
+    assert_eq!((got.status, object.difference(1_100_000, &got.content)), (206, None));
+    assert_eq!((got.content.len(), place.origin.stalled()), (100_000, 1));
+}
+
+#[test]
 fn several_ranges_come_one_after_the_other_whichever_are_there() {
     let (place, object) = on_its_way();
     let got = place.get_with("/a", &["Range: bytes=10-19,2900000-2900009"]);
