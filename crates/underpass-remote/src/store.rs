@@ -21,6 +21,7 @@ use crate::head::Head;
 use crate::key::Key;
 use crate::meta::About;
 use crate::origin::Origin;
+use crate::scrub::Scrubbed;
 use crate::threads::{Length, Threads};
 
 /// An object larger than this part of the store is not kept.
@@ -78,6 +79,8 @@ pub struct StoreFacts {
     pub evicted_bytes: u64,
     /// Content that came from origins into objects since it was opened.
     pub received_bytes: u64,
+    /// What [`Store::scrub`] has found since it was opened, with one that is under way.
+    pub scrubbed: Scrubbed,
 }
 
 /// Objects of origins in one directory.
@@ -88,6 +91,8 @@ pub struct Store {
     pub(crate) spaces: Arc<Spaces>,
     pub(crate) evicting: Evicting,
     threads: Threads,
+    /// By all that have looked since it was opened.
+    pub(crate) scrubbed: Mutex<Scrubbed>,
     pub(crate) own: Weak<Self>,
 }
 
@@ -140,6 +145,7 @@ impl Store {
             state: Mutex::default(),
             spaces: Arc::default(),
             evicting: Evicting::default(),
+            scrubbed: Mutex::default(),
             own: Weak::clone(own),
         });
         store.load()?;
@@ -335,6 +341,7 @@ impl Store {
             queued,
             evicted_bytes: self.evicting.given.load(Ordering::Relaxed),
             received_bytes: self.spaces.received.load(Ordering::Relaxed),
+            scrubbed: *self.scrubbed.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 

@@ -141,24 +141,6 @@ fn content_of_unknown_length_is_kept_when_it_has_ended() {
 }
 
 #[test]
-fn what_is_damaged_on_the_disk_is_found_and_comes_anew() {
-    let rig = Rig::new();
-    for path in ["/a", "/b"] {
-        rig.server.put(path, Content::new(LEN));
-        let entry = rig.ask(path);
-        rig.read(&entry, 0..LEN).unwrap();
-        until(|| entry.is_whole());
-    }
-    let damaged = rig.store.get(&rig.key("/a")).unwrap();
-    let file = std::fs::OpenOptions::new().write(true).open(damaged.name().data()).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &[0], 2_000_000).unwrap();
-    let scrubbed = rig.store.scrub(u64::MAX, &Interrupt::never().unwrap());
-    assert_eq!((scrubbed.entries, scrubbed.damaged), (1, 1));
-    assert!(rig.store.get(&rig.key("/a")).is_none() && damaged.is_removed());
-    assert!(rig.store.get(&rig.key("/b")).is_some());
-}
-
-#[test]
 fn what_is_purged_is_gone_and_its_readers_read_on() {
     let rig = Rig::new();
     let content = rig.server.put("/a", Content::new(LEN));
