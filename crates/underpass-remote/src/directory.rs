@@ -7,7 +7,8 @@
 //! objects/ab/HASH-GENERATION.meta   what is known of them
 //! ```
 //!
-//! Source: flock(2); rename(2); openat2(2), `RESOLVE_CACHED` (5.12); fsync(2), NOTES, on directories.
+//! Source: flock(2); rename(2); openat2(2), `RESOLVE_CACHED` (5.12); fsync(2), NOTES, on
+//! directories.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};

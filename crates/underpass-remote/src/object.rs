@@ -341,7 +341,7 @@ impl Wanted {
 
     /// The next bytes that are there, at most 2 MiB; an empty range at the end.
     ///
-    /// Whoever waits is woken by bytes and ends, and not by an origin that does nothing: polled
+    /// A reader that waits is woken by bytes and ends, and not by an origin that does nothing: polled
     /// again after [`LOOK_EVERY`], a reader ahead of what has stalled asks for its own.
     ///
     /// # Errors

@@ -214,7 +214,7 @@ fn a_disk_that_is_slow_keeps_none_waiting_who_do_not_read_it() {
     assert!(told.is_ok(), "it waited for the disk");
 }
 
-/// Whether this process has a file open so often.
+/// Whether this process has a file open as many times.
 fn is_open(path: &std::path::Path, times: usize) -> bool {
     let files = std::fs::read_dir("/proc/self/fd").unwrap();
     let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
