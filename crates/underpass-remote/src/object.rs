@@ -341,8 +341,8 @@ impl Wanted {
 
     /// The next bytes that are there, at most 2 MiB; an empty range at the end.
     ///
-    /// A reader that waits is woken by bytes and ends, and not by an origin that does nothing: polled
-    /// again after [`LOOK_EVERY`], a reader ahead of what has stalled asks for its own.
+    /// A reader that waits is woken by bytes and ends, and not by an origin that does nothing:
+    /// polled again after [`LOOK_EVERY`], one ahead of what has stalled asks for its own.
     ///
     /// # Errors
     ///
