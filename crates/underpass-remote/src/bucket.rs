@@ -325,7 +325,7 @@ impl Bucket {
         ClientError::Protocol { end, what: what.into() }
     }
 
-    fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         let rest = self.base.split_once("//").map_or(self.base.as_str(), |(_, rest)| rest);
         rest.split('/').next().unwrap_or(rest)
     }

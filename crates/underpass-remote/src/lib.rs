@@ -27,6 +27,7 @@ mod meta;
 mod object;
 mod origin;
 mod plan;
+pub mod probe;
 mod receive;
 #[cfg(test)]
 mod rig;

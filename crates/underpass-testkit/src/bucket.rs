@@ -1,7 +1,9 @@
 //! Servers of the S3 protocol.
 
+mod racy;
 mod versitygw;
 
+pub use racy::{Flaw, Racy};
 pub use versitygw::{Gateway, Request, Versitygw};
 
 /// The one bucket that each of them has.
