@@ -1,8 +1,9 @@
 //! The probe against servers whose conditions hold, and against those whose do not.
 
 use underpass_client::Client;
-use underpass_testkit::bucket::{BUCKET, Flaw, KEY_ID, Racy, SECRET, Versitygw};
+use underpass_testkit::bucket::{BUCKET, Flaw, KEY_ID, Racy, S3sFs, SECRET, Versitygw};
 use underpass_testkit::require;
+use underpass_testkit::skip::Capability::Long;
 
 use super::*;
 use crate::s3::environment::Environment;
@@ -62,6 +63,14 @@ fn versitygw_keeps_writers_apart() {
     let probed = probe(&gateway.endpoint()).unwrap();
     assert_eq!(probed, Probed { server: "VERSITYGW".to_owned(), is_new: true });
     assert!(!probe(&gateway.endpoint()).unwrap().is_new);
+}
+
+#[test]
+fn a_real_server_that_races_is_refused() {
+    require!(Long);
+    let server = require!(S3sFs::ready()).start().unwrap();
+    let error = probe(&server.endpoint()).unwrap_err().to_string();
+    assert!(error.contains("of 6 writers won round "), "{error}");
 }
 
 #[test]

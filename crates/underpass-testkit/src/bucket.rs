@@ -1,9 +1,11 @@
 //! Servers of the S3 protocol.
 
 mod racy;
+mod s3s;
 mod versitygw;
 
 pub use racy::{Flaw, Racy};
+pub use s3s::{S3sFs, S3sServer};
 pub use versitygw::{Gateway, Request, Versitygw};
 
 /// The one bucket that each of them has.
