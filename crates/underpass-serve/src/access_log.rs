@@ -19,6 +19,7 @@ use underpass_daemon::log::Lines;
 pub use underpass_daemon::log::Sink;
 
 use crate::account::Account;
+use crate::cached::Cached;
 use crate::date;
 
 /// How lines look.
@@ -58,6 +59,8 @@ pub(crate) struct Line<'a> {
     pub(crate) account: Account,
     /// Why the client did not get all of it.
     pub(crate) cut: Option<Cut>,
+    /// What became of a request for what an origin has.
+    pub(crate) cached: Option<Cached>,
     /// From the request to the last byte.
     pub(crate) took: Duration,
 }
@@ -193,6 +196,7 @@ mod tests {
                 errno: Some(Errno::INVAL),
             },
             cut: None,
+            cached: None,
             took: Duration::from_micros(42),
         }
     }
@@ -256,6 +260,11 @@ mod tests {
             status: StatusCode::BAD_REQUEST,
             account: Account::of_memory(7, None),
             cut: Some(Cut::File),
+            cached: Some(Cached {
+                result: "miss",
+                origin: Some(Duration::from_micros(2_500)),
+                waited: Some(Duration::from_millis(3)),
+            }),
             ..line(&curl)
         };
         assert_eq!(
@@ -265,13 +274,15 @@ mod tests {
              \"protocol\":\"HTTP/1.1\",\"host\":\"x:80\",\"referer\":null,\
              \"user_agent\":\"curl/8\",\"status\":200,\"bytes\":4096,\"sent\":{\"copy\":160,\
              \"sendfile\":4096,\"ktls\":0,\"rustls\":0},\"cold_waits\":2,\"cold_ms\":1234.567,\
-             \"fallbacks\":1,\"errno\":\"EINVAL\",\"cut\":null,\"ms\":0.042}\n\
+             \"fallbacks\":1,\"errno\":\"EINVAL\",\"cut\":null,\"cache\":null,\
+             \"origin_ms\":null,\"waited_ms\":null,\"ms\":0.042}\n\
              {\"time\":\"1994-11-06T08:49:37.000Z\",\"client\":null,\"user\":null,\"method\":null,\
              \"target\":\"\\u0016\\u0003\u{fffd}\",\"protocol\":null,\"host\":null,\
              \"referer\":null,\"user_agent\":null,\"status\":400,\"bytes\":4096,\
              \"sent\":{\"copy\":7,\"sendfile\":0,\"ktls\":0,\
              \"rustls\":0},\"cold_waits\":0,\"cold_ms\":0.000,\
-             \"fallbacks\":0,\"errno\":null,\"cut\":\"file\",\"ms\":0.042}\n",
+             \"fallbacks\":0,\"errno\":null,\"cut\":\"file\",\"cache\":\"miss\",\
+             \"origin_ms\":2.500,\"waited_ms\":3.000,\"ms\":0.042}\n",
         );
     }
 

@@ -17,6 +17,7 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 
+use crate::cached::Cached;
 use crate::conditional::{self, Validators, Verdict};
 use crate::error_page;
 use crate::multipart;
@@ -34,6 +35,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// What follows the fields.
     pub content: Content,
+    /// What became of a request for what an origin has.
+    pub(crate) cached: Option<Cached>,
 }
 
 /// The content of an [`Answer`].
@@ -172,7 +175,7 @@ impl Answer {
     #[must_use]
     pub(crate) fn options(allow: HeaderValue) -> Self {
         let headers = HeaderMap::from_iter([(ALLOW, allow)]);
-        Self { status: StatusCode::NO_CONTENT, headers, content: Content::Empty }
+        Self { status: StatusCode::NO_CONTENT, headers, content: Content::Empty, cached: None }
     }
 
     /// A redirection to `location`, a reference in visible ASCII.
@@ -190,7 +193,7 @@ impl Answer {
         headers.insert(CONTENT_TYPE, media_type);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        Self { status, headers, content: Content::Memory(content) }
+        Self { status, headers, content: Content::Memory(content), cached: None }
     }
 
     /// The same answer to a `HEAD`: the fields stay, the content goes.
@@ -207,7 +210,12 @@ impl Answer {
             Some(len) => Content::File(Arc::clone(representation), 0..len),
             None => Content::UntilEnd(Arc::clone(representation)),
         };
-        Self { status: StatusCode::OK, headers: representation.headers().clone(), content }
+        Self {
+            status: StatusCode::OK,
+            headers: representation.headers().clone(),
+            content,
+            cached: None,
+        }
     }
 
     fn part(representation: &Arc<Representation>, part: Range<u64>, len: u64) -> Self {
@@ -217,7 +225,7 @@ impl Answer {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
         headers.insert(CONTENT_RANGE, range::content_range(&part, len));
         let content = Content::File(Arc::clone(representation), part);
-        Self { status: StatusCode::PARTIAL_CONTENT, headers, content }
+        Self { status: StatusCode::PARTIAL_CONTENT, headers, content, cached: None }
     }
 
     /// RFC 9110 §15.3.7.2: the place of each part is in the part.
@@ -232,7 +240,7 @@ impl Answer {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(sequence.len()));
         headers.insert(CONTENT_TYPE, multipart::media_type());
         let content = Content::Sequence(sequence);
-        Self { status: StatusCode::PARTIAL_CONTENT, headers, content }
+        Self { status: StatusCode::PARTIAL_CONTENT, headers, content, cached: None }
     }
 
     /// RFC 9110 §15.4.5: no fields but those a cache updates by, and no content.
@@ -243,7 +251,7 @@ impl Answer {
                 headers.append(name, value.clone());
             }
         }
-        Self { status: StatusCode::NOT_MODIFIED, headers, content: Content::Empty }
+        Self { status: StatusCode::NOT_MODIFIED, headers, content: Content::Empty, cached: None }
     }
 }
 

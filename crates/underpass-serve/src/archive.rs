@@ -225,7 +225,7 @@ impl Archive {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
                 headers.insert(CONTENT_RANGE, range::content_range(&part, self.len));
                 let content = Content::Sequence(self.part(part));
-                Answer { status: StatusCode::PARTIAL_CONTENT, headers, content }
+                Answer { status: StatusCode::PARTIAL_CONTENT, headers, content, cached: None }
             }
             Ok(Selection::Whole | Selection::Parts(_)) => {
                 let (headers, len) = (self.headers.clone(), self.len);
@@ -233,6 +233,7 @@ impl Archive {
                     status: StatusCode::OK,
                     headers,
                     content: Content::Sequence(self.part(0..len)),
+                    cached: None,
                 }
             }
         }

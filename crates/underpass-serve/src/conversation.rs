@@ -59,6 +59,7 @@ pub(crate) fn refuse(
         content_bytes: sent.content_bytes,
         account: sent.account,
         cut: None,
+        cached: None,
         took: Duration::ZERO,
     });
 }

@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::access_log::Cut;
 use crate::account::Account;
+use crate::cached::Cached;
 use crate::connection::{Idle, Shared};
 use crate::conversation::is_of_client;
 use crate::plain_request::PlainRequest;
@@ -82,7 +83,8 @@ fn answer_now(cx: &mut Context<'_>, room: &mut [u8], idle: &mut Idle, shared: &S
     }
     let Some(request) = PlainRequest::read(unread) else { return hand_on(unread) };
     let Some(mut response) = Response::to(&request, shared) else { return hand_on(unread) };
-    let sending = || Sending::of_plain(&shared.site, peer, &request);
+    let cached = response.cached;
+    let sending = || Sending::of_plain(&shared.site, peer, &request).with(cached);
     response.sending = shared.site.is_logging().then(sending);
     let written = response.poll_write(cx, &mut idle.transport, shared);
     if matches!(written, Poll::Ready(Ok(()))) && response.is_whole() {
@@ -111,6 +113,7 @@ pub(crate) struct Response {
     /// Content that was taken before there was anything to note it in.
     content_bytes: u64,
     sending: Option<Sending>,
+    cached: Option<Cached>,
 }
 
 impl Response {
@@ -130,7 +133,8 @@ impl Response {
             content = file.to_be_sent(0..len).into_bytes()?;
         }
         shared.site.counts.count_request(StatusCode::OK);
-        Some(Self { front, head_left, content, content_bytes: 0, sending: None })
+        let cached = file.cached();
+        Some(Self { front, head_left, content, content_bytes: 0, sending: None, cached })
     }
 
     fn is_whole(&self) -> bool {

@@ -11,6 +11,7 @@ mod archive;
 #[cfg(feature = "remote")]
 mod arriving;
 mod body;
+mod cached;
 mod certificates;
 mod closing;
 pub mod conditional;
@@ -93,7 +94,7 @@ pub use listing::Listings;
 pub use lookup::{FilePath, FilePathError, Lookup};
 pub use metadata_rules::MetadataRules;
 #[cfg(feature = "remote")]
-pub use origin::{Defaults, OriginOptions, OriginSite, OriginSiteError, Relayed};
+pub use origin::{Defaults, OriginOptions, OriginSite, OriginSiteError, Relayed, Stays};
 pub use prefix::{PathPrefix, PathPrefixError};
 pub use proxies::Proxies;
 pub use redirects::{Redirect, RedirectError, Redirects};

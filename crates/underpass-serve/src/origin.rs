@@ -20,7 +20,9 @@ mod policy;
 mod question;
 mod relay;
 mod relays;
+mod scrub;
 mod status;
+mod times;
 mod under_way;
 mod warm;
 
@@ -31,9 +33,13 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use http::request::Parts;
+use rustix::io::Errno;
+use tokio::task::spawn_blocking;
 use underpass_client::{Client, Interrupt, Timeouts};
 use underpass_daemon::Network;
-use underpass_remote::{Head, Key, Origin, OriginError, Store, StoreError, StoreOptions};
+use underpass_remote::{
+    Head, Key, Object, ObjectError, Origin, OriginError, Store, StoreError, StoreOptions,
+};
 
 pub use self::policy::Defaults;
 pub use self::relay::Relayed;
@@ -46,6 +52,7 @@ use self::negative::Negative;
 use self::policy::{Policy, Why};
 use self::relays::Relays;
 pub(crate) use self::status::CacheStatus;
+use self::times::Times;
 use self::under_way::UnderWay;
 use crate::answer::Answer;
 use crate::refusal::Refusal;
@@ -79,6 +86,8 @@ pub struct OriginOptions {
     pub purge_from: Vec<Network>,
     /// The most answers that are passed on at a time, each by a thread.
     pub relays_max: usize,
+    /// How often what is kept is read again, and compared with what came.
+    pub scrub_every: Option<Duration>,
 }
 
 /// Why there is no such site.
@@ -91,6 +100,19 @@ pub enum OriginSiteError {
     /// The cache cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What of the options of a cache is as it was when this process opened it, and not as it is asked
+/// for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stays {
+    /// The most bytes of it.
+    pub size: bool,
+    /// Bytes that are left free.
+    pub free: bool,
+    /// How long its origin may take for what is kept.
+    pub timeouts: bool,
 }
 
 /// A site that has what an origin has.
@@ -109,6 +131,9 @@ pub struct OriginSite {
     /// Paths that are to be kept before anybody asks for them.
     to_warm: Mutex<VecDeque<String>>,
     relays: Arc<Relays>,
+    scrub_every: Option<Duration>,
+    /// Ends what it does by itself.
+    until: Interrupt,
     counts: OriginCounts,
     directories: Directories,
 }
@@ -127,6 +152,10 @@ impl OriginSite {
             timeouts,
             ..StoreOptions::new(options.directory.clone(), options.bytes_max)
         })?;
+        let until = Interrupt::never().map_err(|source| {
+            let path = options.directory.clone();
+            StoreError::Io { action: "make descriptors for", path, source }
+        })?;
         Ok(Self {
             origin,
             store,
@@ -140,6 +169,8 @@ impl OriginSite {
             under_way: UnderWay::default(),
             to_warm: Mutex::default(),
             relays: Relays::new(options.relays_max),
+            scrub_every: options.scrub_every,
+            until,
             counts: OriginCounts::default(),
             directories: Directories::default(),
         })
@@ -149,6 +180,19 @@ impl OriginSite {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// What of these options waits for a restart: a cache that this process has open stays as it
+    /// was opened. `bytes_max` counts if it was asked for.
+    #[must_use]
+    pub fn stays(&self, bytes_max: Option<u64>, free_min: u64) -> Stays {
+        let opened = self.store.options();
+        let differs = |bytes: &u64| *bytes != opened.bytes_max;
+        Stays {
+            size: bytes_max.as_ref().is_some_and(differs),
+            free: free_min != opened.free_min,
+            timeouts: self.timeouts != opened.timeouts,
+        }
     }
 
     pub(crate) const fn counts(&self) -> &OriginCounts {
@@ -171,9 +215,10 @@ impl OriginSite {
         (ranges_max, has_credentials): (usize, bool),
     ) -> Result<(Answer, CacheStatus), Refusal> {
         let path = key::path_and_query(&request.uri)?;
+        let mut times = Times::default();
         let found = match self.key(&path) {
             _ if has_credentials => Found::Relay(Why::Authorization),
-            Some(key) => self.find(&key, &path, request).await,
+            Some(key) => self.find(&key, &path, request, &mut times).await,
             None if self.origin.url(&path).is_err() => {
                 let status = StatusCode::NOT_FOUND;
                 let miss = CacheStatus::Miss { status: status.as_u16(), is_collapsed: false };
@@ -181,9 +226,9 @@ impl OriginSite {
             }
             None => Found::Relay(Why::Room),
         };
-        let (answer, status) = match found {
+        let (mut answer, status) = match found {
             Found::Answer(answer, status) => (answer, status),
-            Found::Here(here) => match self.represent(files, request, &here) {
+            Found::Here(here) => match self.represent(files, request, &here).await {
                 Ok(file) => {
                     let Parts { method, headers, .. } = request;
                     let mut answer = Answer::of(method, headers, &file, ranges_max);
@@ -192,11 +237,12 @@ impl OriginSite {
                 }
                 Err(refusal) => {
                     tracing::warn!("{}: {}", here.entry.key(), crate::refusal::chain(&refusal));
-                    self.relay(&path, request, Why::Room).await
+                    self.relay(&path, request, Why::Room, &mut times).await
                 }
             },
-            Found::Relay(why) => self.relay(&path, request, why).await,
+            Found::Relay(why) => self.relay(&path, request, why, &mut times).await,
         };
+        answer.cached = Some(status.in_log(times.origin, times.waited));
         Ok((answer, status))
     }
 
@@ -216,7 +262,7 @@ impl OriginSite {
     }
 
     /// What an entry is to clients.
-    fn represent(
+    async fn represent(
         &self,
         files: &KeptFiles,
         request: &Parts,
@@ -226,7 +272,7 @@ impl OriginSite {
         let (age, fresh_for) = policy.lifetime(SystemTime::now());
         let of = OfEntry {
             entry: Some(Arc::clone(entry)),
-            object: entry.object(&self.origin)?,
+            object: self.object(here).await?,
             head: Arc::clone(head),
             is_whole: entry.is_whole(),
             name: entry.key().as_str().into(),
@@ -235,6 +281,17 @@ impl OriginSite {
         };
         let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
         Ok(files.of_entry(path.as_bytes(), &of)?)
+    }
+
+    /// Its object, which is opened, and its meta read, where that may wait.
+    async fn object(&self, here: &Here) -> Result<Arc<Object>, Refusal> {
+        if let Some(object) = &here.object {
+            return Ok(Arc::clone(object));
+        }
+        let (entry, origin) = (Arc::clone(&here.entry), Arc::clone(&self.origin));
+        let opened = spawn_blocking(move || entry.object(&origin)).await;
+        // It is cancelled if the runtime stops meanwhile.
+        Ok(opened.unwrap_or(Err(ObjectError::Disk(Errno::CANCELED)))?)
     }
 
     /// Whether what a PURGE of this client asks for is carried out.
@@ -256,6 +313,7 @@ impl OriginSite {
 
     /// Ends all that is under way, and waits until what came is written. Nothing is asked after it.
     pub(crate) fn close(&self) {
+        self.until.end();
         self.relays.close();
         self.store.close();
     }
@@ -288,6 +346,7 @@ mod testing {
             negative_for: Duration::ZERO,
             purge_from: vec![],
             relays_max: 1,
+            scrub_every: None,
         });
         (Arc::new(site.unwrap()), dir)
     }

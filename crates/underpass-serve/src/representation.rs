@@ -36,6 +36,8 @@ use underpass::{COPY_MAX_BYTES, FileBytes, MapError, Stability, UnmappedFile};
 #[cfg(feature = "remote")]
 use crate::arriving::ArrivingFrames;
 use crate::body::{Payload, Readable, to_be_sent};
+#[cfg(not(feature = "remote"))]
+use crate::cached::Cached;
 use crate::conditional::Validators;
 use crate::date::{self, Second};
 use crate::metadata_rules::MetadataRules;
@@ -314,6 +316,12 @@ impl Representation {
             return Cow::Owned(headers);
         }
         Cow::Borrowed(self.headers())
+    }
+
+    /// What the log tells of a request that it is given out for at once.
+    #[cfg(not(feature = "remote"))]
+    pub(crate) const fn cached(&self) -> Option<Cached> {
+        None
     }
 
     fn mapped(&self) -> Option<&Mapped> {

@@ -12,6 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 
 use crate::body::{Body, Payload};
+use crate::cached::Cached;
 use crate::connection::Shared;
 use crate::content::{Content, ContentEnd};
 use crate::progress::{Open, Progress};
@@ -131,6 +132,7 @@ fn finish(
     if progress.is_last() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    progress.leave(Sending::new(&progress.site, progress.client, head, status));
+    let cached = response.extensions_mut().remove::<Cached>();
+    progress.leave(Sending::new(&progress.site, progress.client, head, status).with(cached));
     response
 }

@@ -11,6 +11,7 @@ use http::{Method, Request, StatusCode};
 
 use crate::access_log::{Cut, Line, Requested};
 use crate::account::Account;
+use crate::cached::Cached;
 use crate::plain_request::PlainRequest;
 use crate::site::Site;
 
@@ -28,6 +29,7 @@ pub(crate) struct Sending {
     content_bytes: u64,
     account: Account,
     cut: Option<Cut>,
+    cached: Option<Cached>,
 }
 
 impl Sending {
@@ -42,7 +44,21 @@ impl Sending {
         let client = site.proxies.client(peer, &request.headers);
         let user = since.and_then(|_| site.user_of(&request));
         let (site, (content_bytes, account, cut)) = (Rc::clone(site), Default::default());
-        Self { site, client, user, request, status, since, content_bytes, account, cut }
+        let cached = None;
+        Self { site, client, user, request, status, since, content_bytes, account, cut, cached }
+    }
+
+    /// The same with what became of a request for what an origin has.
+    pub(crate) fn with(mut self, cached: Option<Cached>) -> Self {
+        self.cached = cached;
+        // It came before the origin was waited for.
+        if let Some(waited) = cached.and_then(|cached| cached.waited)
+            && let Some((time, since)) = &mut self.since
+        {
+            *time = time.checked_sub(waited).unwrap_or(*time);
+            *since = since.checked_sub(waited).unwrap_or(*since);
+        }
+        self
     }
 
     /// A response to a plain request.
@@ -97,6 +113,7 @@ impl Drop for Sending {
             content_bytes: self.content_bytes,
             account: self.account,
             cut: self.cut,
+            cached: self.cached,
             took: since.elapsed(),
         });
     }

@@ -156,7 +156,7 @@ impl Site {
 
 /// An answer whose content leaves unread.
 pub(crate) fn finish(answer: Answer) -> Response<Payload> {
-    let Answer { status, headers, content } = answer;
+    let Answer { status, headers, content, cached } = answer;
     let mut response = Response::new(match content {
         Content::Empty => Payload::Bytes(Bytes::new()),
         Content::Memory(bytes) => Payload::Bytes(bytes),
@@ -168,6 +168,9 @@ pub(crate) fn finish(answer: Answer) -> Response<Payload> {
     });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
+    if let Some(cached) = cached {
+        response.extensions_mut().insert(cached);
+    }
     response
 }
 

@@ -324,7 +324,7 @@ pub(crate) fn done(was_there: bool) -> Answer {
         let none = HeaderValue::from_static("0");
         (StatusCode::CREATED, HeaderMap::from_iter([(CONTENT_LENGTH, none)]))
     };
-    Answer { status, headers, content: Content::Empty }
+    Answer { status, headers, content: Content::Empty, cached: None }
 }
 
 #[cfg(test)]

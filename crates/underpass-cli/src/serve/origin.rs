@@ -9,6 +9,7 @@ use clap::Args;
 use underpass_copy::{Client, Field, Netrc, Proxies, Trust};
 use underpass_serve::{Defaults, Network, OriginOptions, OriginSite};
 
+use crate::exit::say;
 use crate::values::{OrOff, duration, duration_or_off, size};
 
 /// The most answers that are passed on at a time: a thread and a third of a MiB each.
@@ -57,6 +58,19 @@ pub(crate) struct OriginArguments {
     /// Bytes of that disk to be left free, whatever --cache-size says.
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "origin")]
     cache_free: Option<u64>,
+
+    /// How often what is kept is read again and compared with what came, or 'off'.
+    ///
+    /// At 4 MiB/s, the first time within an hour. What the disk has damaged is removed, and comes
+    /// anew when it is asked for.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "7d",
+        value_parser = duration_or_off,
+        requires = "origin"
+    )]
+    cache_scrub: OrOff,
 
     /// How long the origin may send nothing, or 'off' for no limit. Then it is a 504.
     #[arg(
@@ -197,12 +211,32 @@ impl OriginArguments {
             },
             negative_for: self.negative_ttl.0.unwrap_or_default(),
             relays_max: RELAYS_MAX,
+            scrub_every: self.cache_scrub.0,
             purge_from: if purge_from.is_empty() { loopback().collect() } else { purge_from },
         });
         let site = Arc::new(site.map_err(|error| anyhow::Error::new(error).context("--origin"))?);
+        self.warn_of_what_stays(&site);
         site.check(is_listed).context("--origin")?;
         site.warm(warm.unwrap_or_default());
         Ok(Some(site))
+    }
+
+    /// What a reload cannot change.
+    fn warn_of_what_stays(&self, site: &OriginSite) {
+        let stays = site.stays(self.cache_size, self.cache_free.unwrap_or(0));
+        let flags = [
+            (stays.size, "--cache-size"),
+            (stays.free, "--cache-free"),
+            (stays.timeouts, "--origin-timeout or --origin-connect-timeout"),
+        ];
+        let flags: Vec<_> =
+            flags.iter().filter(|(stays, _)| *stays).map(|(_, flag)| *flag).collect();
+        if !flags.is_empty() {
+            let (flags, cache) = (flags.join(" or "), site.directory().display());
+            say(&format!(
+                "warning: {cache} stays as it was opened: restart the server for another {flags}"
+            ));
+        }
     }
 
     fn client(&self, url: &str) -> anyhow::Result<Client> {

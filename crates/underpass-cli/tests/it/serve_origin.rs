@@ -217,3 +217,34 @@ fn what_is_wrong_is_one_line() {
         assert!(!output.status.success() && text.contains(message), "{flags:?}: {text}");
     }
 }
+
+#[test]
+fn a_reload_says_what_of_a_cache_waits_for_a_restart() {
+    let (origin, dir) = (Origin::start().unwrap(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("settings.toml");
+    let settings = |size: &str, timeout: &str| {
+        let cache = dir.path().join("cache");
+        let text = format!(
+            "listen = 0\norigin = \"{}\"\ncache = \"{}\"\ncache-size = \"{size}\"\n\
+             origin-timeout = \"{timeout}\"\n",
+            origin.url(""),
+            cache.display()
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    settings("64MiB", "30s");
+    let mut server = Running::start(program().arg("serve").arg("--config").arg(&file));
+    for (size, timeout, flags) in [
+        ("64MiB", "5s", "--origin-timeout or --origin-connect-timeout"),
+        ("32MiB", "30s", "--cache-size"),
+    ] {
+        settings(size, timeout);
+        server.signal(rustix::process::Signal::HUP);
+        let line = server.next_line();
+        let ending =
+            format!("cache stays as it was opened: restart the server for another {flags}\n");
+        assert!(line.starts_with("warning: ") && line.ends_with(&ending), "{line}");
+        let line = server.next_line();
+        assert!(line.contains(" was read, and its sites are served"), "{line}");
+    }
+}

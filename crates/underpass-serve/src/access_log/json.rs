@@ -36,6 +36,9 @@ pub(super) fn format(lines: &mut Vec<u8>, second: &str, line: &Line<'_>) {
         None => lines.extend_from_slice(b",\"errno\":null"),
     }
     key(lines, "cut", line.cut.map(|cut| cut.name().as_bytes()));
+    key(lines, "cache", line.cached.map(|cached| cached.result.as_bytes()));
+    time(lines, "origin_ms", line.cached.and_then(|cached| cached.origin));
+    time(lines, "waited_ms", line.cached.and_then(|cached| cached.waited));
     append(lines, format_args!(",\"ms\":{}}}", Millis(line.took)));
 }
 
@@ -66,6 +69,13 @@ fn key(lines: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
     match value {
         Some(value) => string(lines, value),
         None => lines.extend_from_slice(b"null"),
+    }
+}
+
+fn time(lines: &mut Vec<u8>, name: &str, time: Option<Duration>) {
+    match time {
+        Some(time) => append(lines, format_args!(",\"{name}\":{}", Millis(time))),
+        None => append(lines, format_args!(",\"{name}\":null")),
     }
 }
 

@@ -223,6 +223,8 @@ impl OriginSite {
             self.know(question, known, RELAYED_FOR);
         }
         let small = if is_plain { small(response) } else { None };
+        let content = small.as_ref().and_then(|answer| answer.content.len()).unwrap_or(0);
+        self.counts.count_received(usize::try_from(content).unwrap_or(0));
         Ended::Relay(why, Arc::new(Mutex::new(small)))
     }
 }
@@ -266,7 +268,7 @@ fn small(mut response: Response<'_>) -> Option<Answer> {
     headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
     let status = StatusCode::from_u16(response.status).ok()?;
     let content = if content.is_empty() { Content::Empty } else { Content::Memory(content.into()) };
-    Some(Answer { status, headers, content })
+    Some(Answer { status, headers, content, cached: None })
 }
 
 pub(super) fn pairs(fields: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {

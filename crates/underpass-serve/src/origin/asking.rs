@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use http::header::HeaderMap;
@@ -15,10 +16,14 @@ use underpass_remote::Key;
 
 use super::ask::Ended;
 use super::question::Question;
+use super::times::Times;
 use super::{OriginSite, lock};
 
 /// What is waited for.
-type Saying = watch::Receiver<Option<Ended>>;
+type Saying = watch::Receiver<Option<Said>>;
+
+/// What came of it, and how long the origin took.
+type Said = (Ended, Duration);
 
 /// Those that are asked about, by key.
 pub(super) type AllAsked = Mutex<HashMap<Key, Saying>>;
@@ -26,6 +31,7 @@ pub(super) type AllAsked = Mutex<HashMap<Key, Saying>>;
 /// A question that is asked.
 pub(super) struct Asked {
     saying: Saying,
+    since: Instant,
     /// Whether it was asked for this one, and not for another who wanted the same.
     pub(super) is_first: bool,
     /// Whether as many waited for a thread as may.
@@ -34,18 +40,29 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Waits for what comes of it.
-    pub(super) async fn end(mut self, timeouts: Timeouts) -> Ended {
+    pub(super) async fn end(self, timeouts: Timeouts, times: &mut Times) -> Ended {
+        let since = self.since;
+        let (ended, took) = self.said(timeouts).await;
+        times.add(since, took);
+        ended
+    }
+
+    async fn said(mut self, timeouts: Timeouts) -> (Ended, Option<Duration>) {
+        let failed = |status| (Ended::Failed(status, HeaderMap::new()), None);
         let said = self.saying.wait_for(Option::is_some);
-        let ended = match timeouts.idle.zip(timeouts.connect) {
+        let said = match timeouts.idle.zip(timeouts.connect) {
             // It may wait for a thread as well, behind fills that take long.
             Some((idle, connect)) => match timeout(idle + connect, said).await {
-                Ok(said) => said.ok().and_then(|ended| ended.clone()),
-                Err(_) => Some(Ended::Failed(StatusCode::GATEWAY_TIMEOUT, HeaderMap::new())),
+                Ok(said) => said,
+                Err(_) => return failed(StatusCode::GATEWAY_TIMEOUT),
             },
-            None => said.await.ok().and_then(|ended| ended.clone()),
+            None => said.await,
         };
-        // As many wait for a thread as may.
-        ended.unwrap_or_else(|| Ended::Failed(StatusCode::SERVICE_UNAVAILABLE, HeaderMap::new()))
+        match said.ok().and_then(|said| said.clone()) {
+            Some((ended, took)) => (ended, Some(took)),
+            // As many wait for a thread as may.
+            None => failed(StatusCode::SERVICE_UNAVAILABLE),
+        }
     }
 }
 
@@ -53,7 +70,7 @@ impl Asked {
 struct Turn {
     site: Arc<OriginSite>,
     key: Key,
-    sender: watch::Sender<Option<Ended>>,
+    sender: watch::Sender<Option<Said>>,
     saying: Saying,
 }
 
@@ -66,16 +83,19 @@ impl Turn {
         }
     }
 
-    fn run(&self, question: &Question, interrupt: &Interrupt) {
+    /// The content may come on other threads after it: `held` is kept until it has.
+    fn run(&self, question: &Question, interrupt: &Interrupt, held: impl Send + 'static) {
+        let since = Instant::now();
         let (ended, rest) = self.site.exchange(question, interrupt);
+        let took = since.elapsed();
         if let Ended::Failed(status, _) = &ended {
             tracing::debug!("{}: {status}", question.key);
         }
         // Those who come now find what was made of the answer.
         self.free_key();
-        self.sender.send_replace(Some(ended));
+        self.sender.send_replace(Some((ended, took)));
         if let Some((fill, response)) = rest {
-            fill.run(response, interrupt);
+            fill.holding(held).run(response, interrupt);
         }
     }
 }
@@ -98,9 +118,10 @@ impl OriginSite {
         question: Question,
         held: T,
     ) -> Asked {
+        let since = Instant::now();
         let mut all = lock(&self.asking);
         if let Some(known) = all.get(&question.key) {
-            return Asked { saying: known.clone(), is_first: false, is_refused: false };
+            return Asked { saying: known.clone(), since, is_first: false, is_refused: false };
         }
         let (sender, saying) = watch::channel(None);
         let key = question.key.clone();
@@ -108,11 +129,8 @@ impl OriginSite {
         let question = Question { mark: self.under_way.begin(&key), ..question };
         drop(all);
         let turn = Turn { site: Arc::clone(self), key, sender, saying: saying.clone() };
-        let is_begun = self.store.spawn(move |interrupt| {
-            turn.run(&question, interrupt);
-            drop((turn, held));
-        });
-        Asked { saying, is_first: true, is_refused: !is_begun }
+        let is_begun = self.store.spawn(move |interrupt| turn.run(&question, interrupt, held));
+        Asked { saying, since, is_first: true, is_refused: !is_begun }
     }
 
     /// Who comes from now on does not join those who wait.

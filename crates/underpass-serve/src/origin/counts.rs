@@ -30,6 +30,7 @@ pub(crate) struct OriginCounts {
     requests: [AtomicU64; CacheStatus::NAMES.len()],
     answers: [AtomicU64; ANSWERS.len()],
     relayed: [AtomicU64; Why::ALL.len()],
+    received: AtomicU64,
     is_up: AtomicBool,
     warned: Mutex<(Option<Instant>, u64)>,
 }
@@ -40,6 +41,7 @@ impl Default for OriginCounts {
             requests: Default::default(),
             answers: Default::default(),
             relayed: Default::default(),
+            received: AtomicU64::new(0),
             is_up: AtomicBool::new(true),
             warned: Mutex::default(),
         }
@@ -61,6 +63,11 @@ impl OriginCounts {
         let place = status.map_or(4, |status| usize::from(status / 100).clamp(2, 5) - 2);
         self.answers[place].fetch_add(1, Ordering::Relaxed);
         self.is_up.store(place < 3, Ordering::Relaxed);
+    }
+
+    /// These bytes of content came, and went by the store.
+    pub(super) fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(super) fn count_relayed(&self, why: Why) {
@@ -142,6 +149,11 @@ fn of_stores(
     let help = "Bytes of it that were given back to make room";
     let family = encoder.encode_descriptor("evicted", help, bytes, MetricType::Counter)?;
     ConstCounter::new(sum(|facts| facts.evicted_bytes)).encode(family)?;
+    let help = "Bytes of content that came from origins";
+    let family = encoder.encode_descriptor("origin_received", help, bytes, MetricType::Counter)?;
+    let relayed =
+        all.iter().map(|(counts, _)| counts.received.load(Ordering::Relaxed)).sum::<u64>();
+    ConstCounter::new(sum(|facts| facts.received_bytes) + relayed).encode(family)?;
     let help = "Threads that ask origins or take what they answer";
     let family = encoder.encode_descriptor("fills", help, None, MetricType::Gauge)?;
     gauge(sum(|facts| facts.threads as u64)).encode(family)?;

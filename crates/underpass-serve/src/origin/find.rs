@@ -16,6 +16,7 @@ use super::negative::Known;
 use super::policy::{Instead, Policy, Why, is_only_if_cached};
 use super::question::{self, Question};
 use super::status::CacheStatus;
+use super::times::Times;
 use super::{OriginSite, lock};
 use crate::answer::Answer;
 
@@ -36,7 +37,7 @@ pub(super) struct Here {
     pub(super) policy: Policy,
     pub(super) status: CacheStatus,
     /// Who asked has opened it, and so it is still open.
-    _object: Option<Arc<Object>>,
+    pub(super) object: Option<Arc<Object>>,
 }
 
 impl Here {
@@ -48,12 +49,18 @@ impl Here {
 impl OriginSite {
     fn here(&self, entry: &Arc<Entry>, status: CacheStatus, object: Option<Arc<Object>>) -> Here {
         let (entry, head) = (Arc::clone(entry), entry.head());
-        Here { policy: self.policy(&head), entry, head, status, _object: object }
+        Here { policy: self.policy(&head), entry, head, status, object }
     }
 
-    pub(super) async fn find(self: &Arc<Self>, key: &Key, path: &str, request: &Parts) -> Found {
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        key: &Key,
+        path: &str,
+        request: &Parts,
+        times: &mut Times,
+    ) -> Found {
         for _ in 0..ASKED_MAX {
-            if let Some(found) = self.find_once(key, path, request).await {
+            if let Some(found) = self.find_once(key, path, request, times).await {
                 return found;
             }
         }
@@ -62,7 +69,13 @@ impl OriginSite {
 
     /// `None` if what was asked for is of no use: it was purged meanwhile, or somebody had asked
     /// for the head alone.
-    async fn find_once(self: &Arc<Self>, key: &Key, path: &str, request: &Parts) -> Option<Found> {
+    async fn find_once(
+        self: &Arc<Self>,
+        key: &Key,
+        path: &str,
+        request: &Parts,
+        times: &mut Times,
+    ) -> Option<Found> {
         match self.negative.get(key, Instant::now()) {
             Some(Known::Absent(status)) => {
                 return Some(Found::Answer(Answer::error(status), CacheStatus::Hit));
@@ -91,7 +104,8 @@ impl OriginSite {
             None => Question::first(key, path, request),
         });
         let is_collapsed = !asked.is_first;
-        self.ended(asked.end(self.timeouts).await, entry, request, is_collapsed)
+        let ended = asked.end(self.timeouts, times).await;
+        self.ended(ended, entry, request, is_collapsed)
     }
 
     /// What the origin's answer makes of a request.

@@ -183,6 +183,7 @@ impl OriginSite {
 
     /// An answer, counted, with what it says of the cache.
     pub(crate) fn told(&self, mut answer: Answer, status: CacheStatus) -> Answer {
+        answer.cached.get_or_insert_with(|| status.in_log(None, None));
         self.counts.count_request(status);
         status.add_to(&mut answer.headers);
         answer

@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{
@@ -28,6 +29,7 @@ use super::policy::Why;
 use super::question::range;
 use super::relays::Relay;
 use super::status::CacheStatus;
+use super::times::Times;
 use super::under_way::Mark;
 use super::{OriginSite, heads, policy};
 use crate::answer::{Answer, Content};
@@ -115,9 +117,22 @@ impl OriginSite {
         path: &str,
         request: &Parts,
         why: Why,
+        times: &mut Times,
     ) -> (Answer, CacheStatus) {
+        let since = Instant::now();
+        let (answer, status, took) = self.relay_timed(path, request, why).await;
+        times.add(since, took);
+        (answer, status)
+    }
+
+    async fn relay_timed(
+        self: &Arc<Self>,
+        path: &str,
+        request: &Parts,
+        why: Why,
+    ) -> (Answer, CacheStatus, Option<Duration>) {
         self.counts.count_relayed(why);
-        let failed = |status| (Answer::error(status), CacheStatus::Failed);
+        let failed = |status| (Answer::error(status), CacheStatus::Failed, None);
         let Ok(interrupt) = self.interrupt() else {
             return failed(StatusCode::SERVICE_UNAVAILABLE);
         };
@@ -139,6 +154,7 @@ impl OriginSite {
             fields,
             key,
         };
+        let since = Instant::now();
         let (sender, come) = oneshot::channel();
         let (site, runtime) = (Arc::clone(self), Handle::current());
         let run = move || site.send_on(&onward, &(relay, runtime), sender);
@@ -147,7 +163,7 @@ impl OriginSite {
         match come {
             Some(Ok(come)) => {
                 self.counts.count_asked(Some(come.status.as_u16()));
-                (answer(come, request), CacheStatus::Relayed(why))
+                (answer(come, request), CacheStatus::Relayed(why), Some(since.elapsed()))
             }
             Some(Err(error)) => {
                 self.counts.count_asked(None);
@@ -223,8 +239,12 @@ impl OriginSite {
         let head = heads::kept(&response, 0, asked_ms);
         let collect = key.and_then(|(key, _)| self.store.collect(key, head).ok());
         let come = Come { status, headers, len, pieces: receiver };
+        let give = |piece: io::Result<Bytes>| {
+            self.counts.count_received(piece.as_ref().map_or(0, Bytes::len));
+            by.0.give(&by.1, &pieces, piece)
+        };
         if sender.send(Ok(come)).is_ok()
-            && let Some(all) = copy(response, collect, |piece| by.0.give(&by.1, &pieces, piece))
+            && let Some(all) = copy(response, collect, give)
         {
             is_over.store(true, Ordering::Release);
             if let (Some(collect), Some((key, mark))) = (all, key) {
@@ -295,16 +315,21 @@ fn answer(come: Come, request: &Parts) -> Answer {
     let has_content = request.method != HttpMethod::HEAD
         && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !has_content {
-        return Answer { status, headers, content: Content::Empty };
+        return Answer { status, headers, content: Content::Empty, cached: None };
     }
     headers.remove(CONTENT_LENGTH);
     if let Some(len) = len {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
     }
     if len == Some(0) {
-        return Answer { status, headers, content: Content::Empty };
+        return Answer { status, headers, content: Content::Empty, cached: None };
     }
-    Answer { status, headers, content: Content::Relayed(Relayed(Reading::new(pieces, len))) }
+    Answer {
+        status,
+        headers,
+        content: Content::Relayed(Relayed(Reading::new(pieces, len))),
+        cached: None,
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::policy::Why;
+use crate::cached::Cached;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -43,6 +44,11 @@ impl CacheStatus {
             Self::Relayed(_) => 4,
             Self::Failed => 5,
         }
+    }
+
+    /// What the log is told, with how long the origin took, and was waited for.
+    pub(crate) const fn in_log(self, origin: Option<Duration>, waited: Option<Duration>) -> Cached {
+        Cached { result: Self::NAMES[self.place()], origin, waited }
     }
 
     /// Adds what the client is told.

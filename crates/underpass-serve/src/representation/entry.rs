@@ -25,7 +25,9 @@ use super::lifetime::{Clock, Lifetime};
 use super::{Description, Mapped, Representation, RepresentationError, Source};
 use crate::arriving::{Arriving, Name};
 use crate::body::to_be_sent;
+use crate::cached::Cached;
 use crate::conditional::{Validators, sole};
+use crate::origin::CacheStatus;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -167,6 +169,11 @@ impl Representation {
         if let Some(origin) = &self.origin {
             headers.insert(AGE, origin.clock.age().into());
         }
+    }
+
+    /// What the log tells of a request that it is given out for at once.
+    pub(crate) fn cached(&self) -> Option<Cached> {
+        self.origin.as_ref().map(|_| CacheStatus::Hit.in_log(None, None))
     }
 
     /// Adds what is said of an entry for which its origin was not asked.

@@ -46,6 +46,7 @@ impl Service {
         let kept = self.tree.files.fresh_entry(path.as_bytes())?;
         let mut answer = self.answer(request, &kept);
         kept.add_hit_fields(&mut answer.headers);
+        answer.cached = kept.cached();
         self.origin()?.counts().count_hit();
         Some(answer)
     }

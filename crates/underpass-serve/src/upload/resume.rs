@@ -50,7 +50,12 @@ where
     if let Some(interim) = interim {
         let limit = (LIMIT, limit(upload.bytes_max, Some(AGE_MAX)));
         let headers = HeaderMap::from_iter([(LOCATION, location.clone()), limit]);
-        interim(Answer { status: resumption_supported(), headers, content: Content::Empty });
+        interim(Answer {
+            status: resumption_supported(),
+            headers,
+            content: Content::Empty,
+            cached: None,
+        });
     }
     let content = content.take().ok_or(Refusal::Incomplete)?;
     let appending = Appending { tree, upload, partial: &partial, token, mine };
@@ -230,5 +235,5 @@ fn tell(headers: &mut HeaderMap, state: &State, upload: &Upload) {
 
 fn nothing() -> Answer {
     let headers = HeaderMap::new();
-    Answer { status: StatusCode::NO_CONTENT, headers, content: Content::Empty }
+    Answer { status: StatusCode::NO_CONTENT, headers, content: Content::Empty, cached: None }
 }

@@ -116,7 +116,12 @@ impl Fixture {
 
     /// One of this directory, whose log is in JSON.
     pub(crate) fn in_json(served: PathBuf, log: &Path) -> Self {
-        let site = SiteOptions::new(served.clone());
+        Self::site_in_json(SiteOptions::new(served), log)
+    }
+
+    /// One of a site, whose log is in JSON.
+    pub(crate) fn site_in_json(site: SiteOptions, log: &Path) -> Self {
+        let served = site.root.clone();
         Self::run(served, server(site, Sink::File(log.into()), None).logging_in(Format::Json))
     }
 

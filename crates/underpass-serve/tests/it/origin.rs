@@ -1,8 +1,10 @@
 //! Objects of an origin, kept here: how they come, and how they leave meanwhile.
 
 mod arrive;
+mod disk;
 mod herd;
 mod kept;
+mod logged;
 mod not_kept;
 mod place;
 mod purged;

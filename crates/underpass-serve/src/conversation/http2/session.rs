@@ -139,6 +139,7 @@ impl Session {
             content_bytes: 0,
             account: Account::default(),
             cut: None,
+            cached: None,
             took: Duration::ZERO,
         });
     }

@@ -168,8 +168,8 @@ fn begin(
     open: Open,
 ) -> Option<Rest> {
     let answer = if request.method == Method::HEAD { answer.without_content() } else { answer };
-    let Answer { status, headers, content } = answer;
-    let sending = Sending::new(&open.0.site, open.0.client, request, status);
+    let Answer { status, headers, content, cached } = answer;
+    let sending = Sending::new(&open.0.site, open.0.client, request, status).with(cached);
     let response = Rc::new(Response { open, sending: RefCell::new(sending) });
     let outgoing = Outgoing::new(content);
     let is_all = outgoing.left() == Some(0);

@@ -44,6 +44,7 @@ fn site(origin: &Origin) -> SiteOptions {
         negative_for: Duration::ZERO,
         purge_from: Vec::new(),
         relays_max: 1,
+        scrub_every: None,
     };
     let site = Arc::new(OriginSite::open(options).unwrap());
     SiteOptions { origin: Some(site), ..SiteOptions::new(dir) }

@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use underpass_client::Client;
 use underpass_serve::{Defaults, OriginOptions, OriginSite, SiteOptions};
 use underpass_testkit::origin::{Object, Origin};
+use underpass_testkit::wait;
 
 use crate::fixture::Fixture;
 
@@ -16,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Place {
     pub(super) origin: Origin,
     pub(super) server: Fixture,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// What a client got.
@@ -55,8 +57,8 @@ impl Place {
         let (origin, dir) = (Origin::start().unwrap(), tempfile::tempdir().unwrap());
         let site = Arc::new(make(&origin, options(&origin, &dir)));
         let options = SiteOptions { origin: Some(site), ..SiteOptions::new(dir.path().into()) };
-        let server = Fixture::of(options);
-        Self { origin, server, _dir: dir }
+        let server = Fixture::site_in_json(options, &dir.path().join("log"));
+        Self { origin, server, dir }
     }
 
     pub(super) fn put(&self, path: &str, object: Object) -> Arc<Object> {
@@ -87,6 +89,21 @@ impl Place {
         let content = if is_chunked { of_chunks(&content) } else { content };
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Got { status, head, content }
+    }
+
+    /// Where its cache is, in `cache`.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What the log says, when it has this many lines.
+    pub(super) fn log(&self, lines: usize) -> Vec<String> {
+        let read = || {
+            let text = std::fs::read_to_string(self.dir.path().join("log")).unwrap();
+            let all: Vec<_> = text.lines().map(str::to_owned).collect();
+            (text.ends_with('\n') && all.len() >= lines).then_some(all)
+        };
+        wait::until(PATIENCE, read).expect("lines")
     }
 
     /// How many requests the origin got.
@@ -121,5 +138,6 @@ fn options(origin: &Origin, dir: &tempfile::TempDir) -> OriginOptions {
         negative_for: Duration::from_secs(10),
         purge_from: vec!["127.0.0.1".parse().unwrap()],
         relays_max: 256,
+        scrub_every: None,
     }
 }

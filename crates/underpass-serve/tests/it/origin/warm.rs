@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use underpass_serve::OriginSite;
-use underpass_testkit::origin::{Fault, Object};
+use underpass_testkit::origin::{Fault, Object, Stop};
 use underpass_testkit::wait;
 
 use super::place::Place;
@@ -43,4 +43,31 @@ fn any_number_of_paths_is_kept_and_clients_go_before() {
     assert_eq!(wait::until(PATIENCE, hit), Some(()));
     assert_eq!(place.get("/warm/0").cache(), "hit");
     assert_eq!(place.asked(), PATHS + 1);
+}
+
+#[test]
+fn what_comes_slowly_counts_until_its_last_byte() {
+    let place = Place::prepared(|origin, options| {
+        let path = |number| format!("/warm/{number}");
+        for number in 0..20 {
+            origin.put(&path(number), Object::new(100_000).cache_control("max-age=600"));
+        }
+        origin.put("/client", Object::new(10).cache_control("max-age=600"));
+        origin.script(|request| match request.target.as_str() {
+            "/client" => vec![],
+            _ => vec![Fault::At(50_000, Stop::Stall)],
+        });
+        let site = OriginSite::open(options).unwrap();
+        site.warm((0..20).map(path));
+        site
+    });
+    let some = || (place.origin.stalled() >= 4).then_some(());
+    assert_eq!(wait::until(PATIENCE, some), Some(()));
+    for _ in 0..10 {
+        assert_eq!(place.get("/client").status, 200);
+    }
+    assert_eq!(place.origin.stalled(), 4, "no more at a time");
+    place.origin.heal();
+    let all = || (place.asked() == 21).then_some(());
+    assert_eq!(wait::until(PATIENCE, all), Some(()));
 }
