@@ -106,6 +106,8 @@ fn objects_are_asked_for_once_whatever_their_keys_have() {
     let hit = node.get(path, &["-I", "-H", "Authorization: Basic eDp5"]);
     assert!(has(&miss, &[" 200 ", "fwd=uri-miss; fwd-status=200; stored"]), "{miss}");
     assert!(has(&hit, &[" 200 ", "content-length: 300000", "underpass; hit"]), "{hit}");
+    // Names of a request of ours, which are of no use to others.
+    assert!(has(&hit, &["x-amz-storage-class"]) && !has(&hit, &["x-amz-request-id"]), "{hit}");
     let count = || (asked(&gateway, "GetObject") >= 6).then_some(());
     wait::until(PATIENCE, count).expect("its log is written");
     // One of them asked at the start whether it may.

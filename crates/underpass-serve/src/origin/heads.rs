@@ -8,8 +8,9 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use underpass_client::Response;
 use underpass_remote::Head;
 
-/// Those of one connection, and those that say how the content came.
-const OF_CONNECTION: [&str; 10] = [
+/// Those of one connection, those that say how the content came, and names that a bucket gives to
+/// one exchange.
+const OF_CONNECTION: [&str; 12] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -20,6 +21,8 @@ const OF_CONNECTION: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
     "alt-svc",
+    "x-amz-id-2",
+    "x-amz-request-id",
 ];
 
 /// What a 304 does not replace: the content is as it was.
