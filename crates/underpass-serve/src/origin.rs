@@ -285,8 +285,9 @@ impl OriginSite {
 
     /// Its object, which is opened, and its meta read, where that may wait.
     async fn object(&self, here: &Here) -> Result<Arc<Object>, Refusal> {
-        if let Some(object) = &here.object {
-            return Ok(Arc::clone(object));
+        let open = here.object.clone().or_else(|| here.entry.object_at_once(&self.origin));
+        if let Some(object) = open {
+            return Ok(object);
         }
         let (entry, origin) = (Arc::clone(&here.entry), Arc::clone(&self.origin));
         let opened = spawn_blocking(move || entry.object(&origin)).await;

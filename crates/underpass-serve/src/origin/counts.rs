@@ -154,6 +154,12 @@ fn of_stores(
     let relayed =
         all.iter().map(|(counts, _)| counts.received.load(Ordering::Relaxed)).sum::<u64>();
     ConstCounter::new(sum(|facts| facts.received_bytes) + relayed).encode(family)?;
+    let help = "Bytes of what is kept that were read again and compared with what came";
+    let family = encoder.encode_descriptor("scrubbed", help, bytes, MetricType::Counter)?;
+    ConstCounter::new(sum(|facts| facts.scrubbed.bytes)).encode(family)?;
+    let help = "Objects that the disk had damaged, and that were removed";
+    let family = encoder.encode_descriptor("scrub_damaged", help, None, MetricType::Counter)?;
+    ConstCounter::new(sum(|facts| facts.scrubbed.damaged)).encode(family)?;
     let help = "Threads that ask origins or take what they answer";
     let family = encoder.encode_descriptor("fills", help, None, MetricType::Gauge)?;
     gauge(sum(|facts| facts.threads as u64)).encode(family)?;

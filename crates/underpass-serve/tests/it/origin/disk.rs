@@ -68,6 +68,9 @@ fn what_the_disk_has_damaged_is_found_and_comes_anew() {
     written.set_modified(before).unwrap();
     let is_removed = || (!data.exists()).then_some(());
     assert_eq!(wait::until(PATIENCE, is_removed), Some(()));
+    let is_told = || (place.server.metric("scrub_damaged_total") == 1).then_some(());
+    assert_eq!(wait::until(PATIENCE, is_told), Some(()));
+    assert!(place.server.metric("scrubbed_bytes_total") > 0);
     let got = place.get("/a");
     assert_eq!(
         (got.cache(), object.difference(0, &got.content)),
