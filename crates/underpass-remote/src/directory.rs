@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, ResolveFlags, flock, openat2};
@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::meta::Meta;
+use crate::meta::{About, Meta};
 
 const FORMAT_FILE: &str = "underpass-cache.json";
 const FORMAT: &str = "{\"format\":1}\n";
@@ -43,7 +43,7 @@ pub(crate) struct Directory {
 /// An object that was found.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) meta: Meta,
+    pub(crate) about: About,
     /// Bytes of the disk that its file has.
     pub(crate) disk: u64,
 }
@@ -122,11 +122,11 @@ impl Directory {
         let meta = read_meta(path).ok().flatten()?;
         let key = Key::new(meta.about.url.clone()).ok()?;
         let name = self.name(&key, meta.about.generation);
-        let data = File::open(name.data()).ok()?;
-        let stat = rustix::fs::fstat(&data).ok()?;
-        let is_its = name.meta() == path && u64::try_from(stat.st_size) == Ok(meta.about.head.len);
-        let disk = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-        is_its.then_some(Found { meta, disk })
+        let data = fs::metadata(name.data()).ok()?;
+        let is_its = data.is_file() && name.meta() == path && data.len() == meta.about.head.len;
+        let disk = data.blocks() * 512;
+        // Its pieces are read again when it is.
+        is_its.then_some(Found { about: meta.about, disk })
     }
 }
 

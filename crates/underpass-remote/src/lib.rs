@@ -27,6 +27,8 @@ mod meta;
 mod object;
 mod origin;
 mod plan;
+#[cfg(test)]
+mod power_tests;
 pub mod probe;
 mod receive;
 #[cfg(test)]

@@ -162,9 +162,9 @@ impl Store {
             source,
         };
         let mut found = self.directory.objects().map_err(failed)?;
-        found.sort_by_key(|found| found.meta.about.generation);
+        found.sort_by_key(|found| found.about.generation);
         for found in found {
-            let about = found.meta.about;
+            let about = found.about;
             let Ok(key) = Key::new(about.url.clone()) else { continue };
             let mut state = self.state();
             state.generations = state.generations.max(about.generation);

@@ -43,3 +43,79 @@ impl Waiting {
         theirs.filter_map(|reader| reader.take().map(|(_, waker)| waker)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    const READERS: usize = 3;
+    const LENGTH: u32 = 5;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A reader, and what it would be without a list.
+    #[derive(Default)]
+    struct Reader {
+        place: Option<usize>,
+        count: Arc<Count>,
+        waits_for: Option<u64>,
+        woken: usize,
+    }
+
+    /// All orders of what readers of two bytes and those who bring them can do under the lock.
+    #[test]
+    fn in_every_order_those_are_woken_who_wait_and_no_others() {
+        // Each reader waits for one byte or the other, or leaves; then either byte comes.
+        let steps = READERS * 3 + 2;
+        for order in 0..steps.pow(LENGTH) {
+            let (mut waiting, mut readers) = (Waiting::default(), <[Reader; READERS]>::default());
+            for step in (0..LENGTH).map(|n| order / steps.pow(n) % steps) {
+                take_step(&mut waiting, &mut readers, step);
+                check(&waiting, &readers, order);
+            }
+        }
+    }
+
+    fn take_step(waiting: &mut Waiting, readers: &mut [Reader; READERS], step: usize) {
+        if let Some(reader) = readers.get_mut(step / 3) {
+            let byte = (step % 3) as u64;
+            if byte < 2 {
+                let waker = Waker::from(Arc::clone(&reader.count));
+                waiting.enter(&mut reader.place, byte, &waker);
+                reader.waits_for = Some(byte);
+            } else {
+                waiting.leave(&mut reader.place);
+                reader.waits_for = None;
+            }
+            return;
+        }
+        let came = (step - READERS * 3) as u64;
+        waiting.take(|at| at == came).into_iter().for_each(Waker::wake);
+        for reader in readers.iter_mut().filter(|reader| reader.waits_for == Some(came)) {
+            reader.waits_for = None;
+            reader.woken += 1;
+        }
+    }
+
+    fn check(waiting: &Waiting, readers: &[Reader; READERS], order: usize) {
+        for reader in readers {
+            assert_eq!(reader.count.0.load(Ordering::Relaxed), reader.woken, "order {order}");
+        }
+        let waits = readers.iter().filter(|reader| reader.waits_for.is_some()).count();
+        assert_eq!(waiting.readers.iter().flatten().count(), waits, "order {order}");
+        let placed = readers.iter().filter(|reader| reader.place.is_some()).count();
+        assert_eq!(waiting.readers.len(), placed + waiting.free.len(), "order {order}");
+        assert!(waiting.readers.len() <= READERS, "order {order}");
+    }
+}
