@@ -1,14 +1,12 @@
 //! Whether all bytes of an object are what its origin says that they are.
 //!
-//! An entity-tag of S3 is not a checksum in general: of an upload in parts it is another thing, and
-//! of an encrypted object too.
-//!
-//! Source: RFC 9530 §2 (Repr-Digest); Amazon S3, "Checking object integrity".
+//! Source: RFC 9530 §2 (Repr-Digest); RFC 1864 (Content-MD5); Amazon S3, "Checking object integrity".
 
 use std::os::fd::BorrowedFd;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use md5::{Digest, Md5};
 use ring::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512};
 
 use crate::error::ObjectError;
@@ -20,24 +18,28 @@ use crate::head::Head;
 enum Promised {
     Digest(&'static Algorithm, Vec<u8>),
     Crc32c(u32),
+    Md5(Vec<u8>),
 }
 
 const READ_BYTES: u64 = 1 << 20;
 
-/// Compares the bytes with what the origin said of them, if it said something.
-pub(crate) fn of(head: &Head, file: BorrowedFd<'_>, there: &Extents) -> Result<(), ObjectError> {
-    let Some(promised) = promised(head) else { return Ok(()) };
+/// Compares the bytes with what the origin said of them; `false` if it said nothing.
+pub(crate) fn of(head: &Head, file: BorrowedFd<'_>, there: &Extents) -> Result<bool, ObjectError> {
+    let Some(promised) = promised(head) else { return Ok(false) };
     let (promised, found) = match promised {
         Promised::Crc32c(promised) => {
             (promised.to_be_bytes().to_vec(), crc32c(there).to_be_bytes().to_vec())
         }
         Promised::Digest(algorithm, promised) => (promised, digest(algorithm, file, there.len())?),
+        Promised::Md5(promised) => (promised, md5(file, there.len())?.to_vec()),
     };
-    if promised == found {
-        return Ok(());
-    }
+    if promised == found { Ok(true) } else { Err(other(&promised, &found)) }
+}
+
+/// The error that means that bytes are not what was said of them.
+pub(crate) fn other(promised: &[u8], found: &[u8]) -> ObjectError {
     let text = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
-    Err(ObjectError::Checksum { promised: text(&promised), found: text(&found) })
+    ObjectError::Checksum { promised: text(promised), found: text(found) }
 }
 
 /// The strongest of what is said. Of parts (`…-3`) S3 says a checksum of checksums: none is known.
@@ -62,6 +64,10 @@ fn promised(head: &Head) -> Option<Promised> {
             text.and_then(|text| digest(&SHA1_FOR_LEGACY_USE_ONLY, text))
         })
         .or_else(|| head.field("x-amz-checksum-crc32c").and_then(crc))
+        .or_else(|| {
+            let bytes = head.field("content-md5").and_then(of)?;
+            (bytes.len() == 16).then_some(Promised::Md5(bytes))
+        })
 }
 
 /// From those of its pieces: nothing is read.
@@ -77,13 +83,30 @@ fn digest(
     file: BorrowedFd<'_>,
     len: u64,
 ) -> Result<Vec<u8>, ObjectError> {
-    let (mut context, mut at) = (Context::new(algorithm), 0);
+    let mut context = Context::new(algorithm);
+    read_in_order(file, len, |bytes| context.update(bytes))?;
+    Ok(context.finish().as_ref().to_vec())
+}
+
+/// The MD5 digest of a file.
+pub(crate) fn md5(file: BorrowedFd<'_>, len: u64) -> Result<[u8; 16], ObjectError> {
+    let mut context = Md5::new();
+    read_in_order(file, len, |bytes| context.update(bytes))?;
+    Ok(context.finalize().into())
+}
+
+fn read_in_order(
+    file: BorrowedFd<'_>,
+    len: u64,
+    mut take: impl FnMut(&[u8]),
+) -> Result<(), ObjectError> {
     let mut buffer = vec![0; usize::try_from(READ_BYTES.min(len)).expect("a MiB")];
+    let mut at = 0;
     while at < len {
         let part = usize::try_from((len - at).min(READ_BYTES)).expect("a MiB");
         read_all(file, &mut buffer[..part], at).map_err(ObjectError::Disk)?;
-        context.update(&buffer[..part]);
+        take(&buffer[..part]);
         at += part as u64;
     }
-    Ok(context.finish().as_ref().to_vec())
+    Ok(())
 }

@@ -13,7 +13,9 @@ use crate::entry::{Entry, Upstream};
 use crate::error::ObjectError;
 use crate::fill::Fill;
 use crate::object::Object;
+use crate::origin::Origin;
 use crate::receive::can_resume;
+use crate::tags;
 use crate::threads::Length;
 use crate::turn::Turn;
 
@@ -156,7 +158,7 @@ impl Fill {
 }
 
 fn prove(entry: &Arc<Entry>, object: &Object) -> io::Result<()> {
-    match checksum::of(&entry.head(), object.file(), &object.kept()) {
+    match compare(entry, object) {
         Ok(()) => entry.finish(object),
         Err(ObjectError::Disk(errno)) => Err(errno.into()),
         Err(why) => {
@@ -165,4 +167,16 @@ fn prove(entry: &Arc<Entry>, object: &Object) -> io::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Whether its bytes are what the origin said.
+fn compare(entry: &Entry, object: &Object) -> Result<(), ObjectError> {
+    let head = entry.head();
+    if checksum::of(&head, object.file(), &object.kept())? {
+        return Ok(());
+    }
+    let is_bucket = object.upstream().is_some_and(|up| matches!(*up.origin, Origin::Bucket(_)));
+    let Some(tag) = tags::digest_of(&head).filter(|_| is_bucket) else { return Ok(()) };
+    let found = checksum::md5(object.file(), object.len())?;
+    entry.store().map_or(Ok(()), |store| store.tags.compare(entry.key(), tag, found))
 }

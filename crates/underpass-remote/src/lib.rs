@@ -36,6 +36,7 @@ mod rig;
 mod s3;
 mod scrub;
 mod store;
+mod tags;
 #[doc(hidden)]
 pub mod testing;
 mod threads;

@@ -22,6 +22,7 @@ use crate::key::Key;
 use crate::meta::About;
 use crate::origin::Origin;
 use crate::scrub::Scrubbed;
+use crate::tags::Tags;
 use crate::threads::{Length, Threads};
 
 /// An object larger than this part of the store is not kept.
@@ -93,6 +94,7 @@ pub struct Store {
     threads: Threads,
     /// By all that have looked since it was opened.
     pub(crate) scrubbed: Mutex<Scrubbed>,
+    pub(crate) tags: Tags,
     pub(crate) own: Weak<Self>,
 }
 
@@ -146,6 +148,7 @@ impl Store {
             spaces: Arc::default(),
             evicting: Evicting::default(),
             scrubbed: Mutex::default(),
+            tags: Tags::default(),
             own: Weak::clone(own),
         });
         store.load()?;
@@ -234,6 +237,11 @@ impl Store {
         if self.free().is_some_and(|free| free < len.saturating_add(self.options.free_min)) {
             self.make_room_for(len);
             return Err(no_room());
+        }
+        let mut head = head;
+        if first != (0..len) && !first.is_empty() {
+            // It is of what came, and not of the whole.
+            head.fields.retain(|(name, _)| name != "content-md5");
         }
         let (generation, uses) = self.state().begin();
         let url = key.to_string();

@@ -49,12 +49,14 @@ fn an_object_that_is_not_what_its_checksum_says_is_not_kept() {
         ("Repr-Digest", false),
         ("X-Amz-Checksum-Sha256", false),
         ("X-Amz-Checksum-Crc32c", false),
+        ("Content-MD5", false),
         ("X-Other", true),
     ] {
         let rig = Rig::new();
         let wrong = match field {
             "Repr-Digest" => format!("sha-256=:{}=:", "A".repeat(43)),
             "X-Amz-Checksum-Crc32c" => "AAAAAA==".to_owned(),
+            "Content-MD5" => format!("{}==", "A".repeat(22)),
             _ => format!("{}=", "A".repeat(43)),
         };
         rig.server.put("/a", Content::new(LEN).field(field, &wrong));
@@ -64,6 +66,17 @@ fn an_object_that_is_not_what_its_checksum_says_is_not_kept() {
         assert_eq!(entry.is_whole(), is_kept, "{field}");
         assert_eq!(rig.store.get(&rig.key("/a")).is_some(), is_kept, "{field}");
     }
+}
+
+#[test]
+fn a_content_md5_is_of_what_came_with_it() {
+    let rig = Rig::new();
+    let content = rig.server.put("/a", Content::new(LEN).field("Content-MD5", "AAAA"));
+    let range = underpass_client::Range::From { first: 0, last: Some(999) };
+    let (entry, object) = rig.ask_for("/a", range);
+    assert_eq!(entry.head().field("content-md5"), None);
+    assert_eq!(content.difference(0, &read(&object, 0..LEN).unwrap()), None);
+    assert_eq!(rig.ask("/a").head().field("content-md5"), Some("AAAA"));
 }
 
 #[test]
