@@ -181,8 +181,6 @@ fn a_whole_object_is_opened_at_once_and_a_part_by_who_may_wait() {
     let (part, object) = rig.ask_and_open("/a");
     let found = part.object_at_once(&rig.origin).unwrap();
     assert!(Arc::ptr_eq(&found, &object), "it is open");
-    rig.server.down();
-    rig.server.up().unwrap();
     let (whole, b) = rig.ask_and_open("/b");
     read(&b, 0..LEN).unwrap();
     until(|| whole.is_whole());
