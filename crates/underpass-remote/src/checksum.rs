@@ -1,6 +1,7 @@
 //! Whether all bytes of an object are what its origin says that they are.
 //!
-//! Source: RFC 9530 §2 (Repr-Digest); RFC 1864 (Content-MD5); Amazon S3, "Checking object integrity".
+//! Source: RFC 9530 §2 (Repr-Digest); RFC 1864 (Content-MD5); Amazon S3, "Checking object
+//! integrity".
 
 use std::os::fd::BorrowedFd;
 

@@ -10,7 +10,7 @@ use underpass_client::{Client, Condition, Interrupt, Method};
 use underpass_testkit::origin;
 
 use crate::entry::Entry;
-use crate::error::ObjectError;
+use crate::error::{ObjectError, StoreError};
 use crate::head::Head;
 use crate::key::Key;
 use crate::object::{Object, Wanted};
@@ -89,7 +89,13 @@ impl Rig {
         store.close();
         assert_eq!(Arc::strong_count(&store), 1);
         drop(store);
-        Self { server, origin, dir, store: Store::open(options).unwrap() }
+        // A process that another test starts has the lock too, until it executes its program.
+        let opened = underpass_testkit::wait::until(Duration::from_secs(20), || {
+            let opened = Store::open(options.clone());
+            if let Err(StoreError::InUse { .. }) = opened { None } else { Some(opened) }
+        });
+        let store = opened.expect("the lock is free").unwrap();
+        Self { server, origin, dir, store }
     }
 
     pub(crate) fn key(&self, path: &str) -> Key {

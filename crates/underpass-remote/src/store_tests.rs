@@ -208,7 +208,8 @@ fn a_disk_that_is_slow_keeps_none_waiting_who_do_not_read_it() {
     // What is read of it does not come before this end of the pipe is closed.
     let meta = entry.name().meta();
     std::fs::remove_file(&meta).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(&meta).status().unwrap().success());
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &meta, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let pipe = std::fs::OpenOptions::new().read(true).write(true).open(&meta).unwrap();
     let (slow, origin) = (Arc::clone(&entry), Arc::clone(&rig.origin));
     let opening = std::thread::spawn(move || slow.object(&origin).map(|object| object.len()));
